@@ -83,8 +83,8 @@ struct startup {
     uint32_t version; /* as sent, e.g. PROTOCOL_3_0 */
     struct startup_param params[STARTUP_PARAMS_MAX];
     size_t params_count;
-    uint32_t cancel_pid;       /* STARTUP_CANCEL */
-    struct slice cancel_key;   /* STARTUP_CANCEL; 4 to 256 bytes */
+    uint32_t cancel_pid;     /* STARTUP_CANCEL */
+    struct slice cancel_key; /* STARTUP_CANCEL; 4 to 256 bytes */
 };
 
 /* Whole size of the startup packet at `in`: 1 and *total when 4 bytes are there, 0 when more are
@@ -111,7 +111,7 @@ enum {
 };
 
 struct front_parse {
-    struct slice name;  /* 0-terminated behind the slice, as are all names here */
+    struct slice name; /* 0-terminated behind the slice, as are all names here */
     struct slice text;
     uint16_t types_count;
     const uint8_t *types; /* types_count times 4 bytes, network order: be32_at(types + 4 * i) */
@@ -196,29 +196,30 @@ enum auth_kind { /* AuthenticationXxx codes */
 
 struct back_auth {
     uint32_t kind;
-    struct slice data; /* MD5: 4 bytes of salt; SASL: mechanisms, each with a 0 byte; else payload */
+    struct slice
+        data; /* MD5: 4 bytes of salt; SASL: mechanisms, each with a 0 byte; else payload */
 };
 
 /* Fields of ErrorResponse and NoticeResponse; absent ones have p == NULL. */
 struct back_error {
-    struct slice severity;      /* S */
-    struct slice severity_raw;  /* V, never translated */
-    struct slice code;          /* C */
-    struct slice message;       /* M */
-    struct slice detail;        /* D */
-    struct slice hint;          /* H */
-    struct slice position;      /* P */
-    struct slice internal_pos;  /* p */
-    struct slice internal_query;/* q */
-    struct slice where;         /* W */
-    struct slice schema;        /* s */
-    struct slice table;         /* t */
-    struct slice column;        /* c */
-    struct slice datatype;      /* d */
-    struct slice constraint;    /* n */
-    struct slice file;          /* F */
-    struct slice line;          /* L */
-    struct slice routine;       /* R */
+    struct slice severity;       /* S */
+    struct slice severity_raw;   /* V, never translated */
+    struct slice code;           /* C */
+    struct slice message;        /* M */
+    struct slice detail;         /* D */
+    struct slice hint;           /* H */
+    struct slice position;       /* P */
+    struct slice internal_pos;   /* p */
+    struct slice internal_query; /* q */
+    struct slice where;          /* W */
+    struct slice schema;         /* s */
+    struct slice table;          /* t */
+    struct slice column;         /* c */
+    struct slice datatype;       /* d */
+    struct slice constraint;     /* n */
+    struct slice file;           /* F */
+    struct slice line;           /* L */
+    struct slice routine;        /* R */
 };
 
 struct back_column {
@@ -258,14 +259,16 @@ void back_put_auth(struct buf *out, enum auth_kind kind, struct slice data);
 void back_put_parameter_status(struct buf *out, struct slice name, struct slice value);
 void back_put_key_data(struct buf *out, uint32_t pid, struct slice key);
 /* NegotiateProtocolVersion: the newest minor version we speak, and the options we do not know. */
-void back_put_negotiate(struct buf *out, uint32_t newest, const struct slice *unknown, size_t count);
+void back_put_negotiate(struct buf *out, uint32_t newest, const struct slice *unknown,
+                        size_t count);
 void back_put_error(struct buf *out, const struct back_error *e);
 void back_put_notice(struct buf *out, const struct back_error *e);
 /* ErrorResponse from our own failure: severity ERROR or FATAL, the note's text and hint. */
 void back_put_failure(struct buf *out, const char *severity, enum err e, const struct note *note);
 void back_put_ready(struct buf *out, uint8_t status); /* 'I', 'T' or 'E' */
 void back_put_complete(struct buf *out, const char *tag);
-void back_put_empty(struct buf *out, uint8_t type); /* messages without a body: '1' '2' '3' 'n' 's' 'I' */
+void back_put_empty(struct buf *out,
+                    uint8_t type); /* messages without a body: '1' '2' '3' 'n' 's' 'I' */
 void back_put_columns(struct buf *out, const struct back_column *columns, size_t count);
 /* DataRow: begin, then back_put_value() count times, then frame_end(). */
 size_t back_begin_row(struct buf *out, uint16_t count);

@@ -1,0 +1,153 @@
+#ifndef CONF_CONF_H
+#define CONF_CONF_H
+
+/*
+ * The configuration file (YAML) as one immutable, refcounted snapshot.
+ *
+ * Who includes this: shardmap/ (tables of a database), replication/ and proxy/. Other rooms take a
+ * small options struct at construction, so they can be built and tested without a file.
+ *
+ * Scalar settings are rows of settings.def; a row gives the struct member, the default, the bounds,
+ * the path in the file, SHOW CONFIG and docs/settings.md. The lists (listen, servers, databases)
+ * are the structs below.
+ */
+
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/log.h"
+
+enum conf_auth_method {
+    CONF_AUTH_TRUST,
+    CONF_AUTH_PASSWORD,
+    CONF_AUTH_MD5,
+    CONF_AUTH_SCRAM
+};
+enum conf_tls_mode { /* same order as enum tls_mode in net/net.h */
+    CONF_TLS_DISABLE,
+    CONF_TLS_ALLOW,
+    CONF_TLS_PREFER,
+    CONF_TLS_REQUIRE,
+    CONF_TLS_VERIFY_CA,
+    CONF_TLS_VERIFY_FULL
+};
+enum conf_pool_mode {
+    CONF_POOL_SESSION,
+    CONF_POOL_TRANSACTION,
+    CONF_POOL_STATEMENT
+};
+
+struct conf_server {
+    const char *name; /* "s0" */
+    const char *host; /* name, numeric address, or unix socket directory */
+    uint16_t port;
+    int line; /* in the file, for messages of later checks */
+};
+
+struct conf_shard {
+    const char *name;   /* "shard0" */
+    uint16_t primary;   /* index into conf.servers */
+    uint16_t *replicas; /* read in a later issue: accepted and kept */
+    size_t replicas_count;
+    uint32_t weight; /* of the ring; 1 by default */
+    int line;
+};
+
+enum conf_table_kind {
+    CONF_TABLE_HASH,
+    CONF_TABLE_RANGE,
+    CONF_TABLE_LIST,
+    CONF_TABLE_REFERENCE
+};
+
+/* One piece of a range or list table. */
+struct conf_split {
+    const char *below;   /* range: exclusive upper bound as text; NULL for the last piece */
+    const char **values; /* list: values as text */
+    size_t values_count; /* list: 0 for the default piece (`values` left out) */
+    uint16_t shard;      /* index into the database's shards */
+    int line;
+};
+
+struct conf_table {
+    const char *schema; /* "public" unless the name was written schema.name */
+    const char *name;
+    enum conf_table_kind kind;
+    const char **keys; /* column names */
+    size_t keys_count;
+    const char *colocate; /* name of another hash table of the database as written, or NULL */
+    struct conf_split *splits;
+    size_t splits_count;
+    int line;
+};
+
+struct conf_database {
+    const char *name;   /* what clients ask for */
+    const char *dbname; /* the name on the servers */
+    struct conf_shard *shards;
+    size_t shards_count; /* 1..64; the first is the home shard */
+    struct conf_table *tables;
+    size_t tables_count;
+    uint32_t pool_size; /* 0: pool.size */
+    int line;
+};
+
+/* One line of the users file: "name" "secret". */
+struct conf_user {
+    const char *name;
+    const char *secret; /* password, "md5..." or "SCRAM-SHA-256$..." ; "" : no password */
+};
+
+struct conf {
+#define SETTING_INT(member, path, def, min, max, unit, reload, help) int64_t member;
+#define SETTING_TEXT(member, path, def, reload, help)                const char *member;
+#define SETTING_ENUM(member, path, type, def, words, reload, help)   enum type member;
+#include "conf/settings.def"
+    const char *path;    /* of the file, for messages */
+    const char **listen; /* "127.0.0.1:6432", as written */
+    size_t listen_count;
+    struct conf_server *servers;
+    size_t servers_count;
+    struct conf_database *databases;
+    size_t databases_count;
+    struct conf_user *users; /* of the users file; sorted by name */
+    size_t users_count;
+    void *_memory;
+    int _refs;
+};
+
+/*
+ * Read the file and the users file beside it, check every rule.
+ *   out   a snapshot with one reference, on success only
+ * Errors: ERR_BAD_SETTING, ERR_IO; the note is one line "FILE:LINE: what is wrong; what would be
+ * right". Relative paths in the file (users_file, data_dir, cert, key) are resolved against the
+ * folder of the file. Warnings: none; what is not understood is an error.
+ */
+enum err conf_load(const char *path, struct conf **out, struct note *note) MUST_CHECK;
+struct conf *conf_ref(struct conf *conf);
+void conf_unref(struct conf *conf);
+const struct conf_user *conf_find_user(const struct conf *conf, const char *name);
+const struct conf_database *conf_find_database(const struct conf *conf, const char *name);
+/* The user for catalog, health and recovery: service.user, else the first user of the file as
+ * written, else (trust, no file) "postgres". */
+const char *conf_service_user(const struct conf *conf);
+/* Settings that differ between the two and need a restart, comma separated; "" when none. */
+void conf_restart_needed(const struct conf *old, const struct conf *new_, struct buf *out);
+
+/* For SHOW CONFIG and docs/settings.md: one call per setting in the order of the table. */
+struct conf_item {
+    const char *path;  /* "pool.size" */
+    const char *value; /* of this snapshot; secrets are never settings */
+    const char *def;
+    const char *bounds; /* "1..100000 connections", "one of ..." or "text" */
+    const char *help;
+    int reload; /* 1: RELOAD applies it */
+};
+/* The texts live until the next call with the same `scratch`. Returns 0 behind the last one. */
+int conf_item(const struct conf *conf, size_t index, struct buf *scratch, struct conf_item *out);
+/* The commented sample file and the manual page, from the same table. */
+void conf_print_sample(struct buf *out);
+void conf_print_manual(struct buf *out);
+
+#endif

@@ -1,0 +1,218 @@
+#ifndef NET_NET_H
+#define NET_NET_H
+
+/*
+ * Event loops, streams, listening, dialling and mail between loops. The only room that names
+ * libevent and OpenSSL.
+ *
+ * One loop per thread. Everything created on a loop is used and freed on that loop's thread, but
+ * mailbox_send() and loop_stop(), which any thread may call. Nothing here blocks.
+ *
+ * One turn: wait for events, run their callbacks, run the functions given to loop_defer(), then
+ * flush every stream that was written to. So all answers of a turn leave in one send(2) per peer.
+ */
+
+#include <stdint.h>
+#include <sys/socket.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/list.h"
+#include "base/slice.h"
+
+/* ---- loop ------------------------------------------------------------------------------------ */
+
+struct loop;
+
+struct loop *loop_new(void);
+void loop_free(struct loop *loop); /* every stream, timer and mailbox on it must be gone */
+void loop_run(struct loop *loop);  /* until loop_stop() */
+void loop_stop(struct loop *loop); /* any thread */
+int64_t loop_now_us(const struct loop *loop); /* monotonic, read once per turn */
+/* For a component that keeps a libevent structure of its own on this loop (evhttp): event_base. */
+void *loop_event_base(struct loop *loop);
+
+/* A function run once at the end of this turn, before the flush. The node is the caller's; giving
+ * a node that already waits is fine. */
+struct loop_deferred {
+    struct list _node; /* list_init() first, or all-zero */
+    void (*_fn)(void *arg);
+    void *_arg;
+};
+void loop_defer(struct loop *loop, struct loop_deferred *d, void (*fn)(void *arg), void *arg);
+void loop_defer_cancel(struct loop_deferred *d);
+
+/* ---- timer ----------------------------------------------------------------------------------- */
+
+/* Owner: whoever embeds it; timer_init() once, timer_free() at the end. One shot; cheap to set
+ * again and again (a later deadline costs no system call). */
+struct timer {
+    void *_event;
+    struct loop *_loop;
+    int64_t deadline_us; /* 0: not set */
+    void (*_fn)(void *arg);
+    void *_arg;
+};
+void timer_init(struct timer *t, struct loop *loop, void (*fn)(void *arg), void *arg);
+void timer_set(struct timer *t, int64_t after_us);
+void timer_cancel(struct timer *t);
+void timer_free(struct timer *t);
+
+/* ---- signals, on the control thread's loop --------------------------------------------------- */
+
+struct loop_signal;
+struct loop_signal *loop_signal_new(struct loop *loop, int signum,
+                                    void (*fn)(int signum, void *arg), void *arg);
+void loop_signal_free(struct loop_signal *s);
+
+/* ---- address --------------------------------------------------------------------------------- */
+
+struct addr {
+    struct sockaddr_storage sa;
+    socklen_t len;
+};
+
+/* "127.0.0.1:6432", "[::1]:6432", "*:6432" (all of IPv4 and IPv6), "/run/pg:5432" (unix socket
+ * directory and port). Numeric only. ERR_BAD_SETTING says what would be right. */
+enum err addr_parse(const char *text, struct addr *out, struct note *note) MUST_CHECK;
+/* Look a host name up. Blocks: control and service threads only. At most `max` addresses. A host
+ * that begins with '/' is a unix socket directory. */
+enum err addr_resolve(const char *host, uint16_t port, struct addr *out, size_t max, size_t *count,
+                      struct note *note) MUST_CHECK;
+/* "127.0.0.1:5432" or "unix:5432"; returns `out`. */
+enum {
+    ADDR_TEXT_BYTES = 128
+};
+const char *addr_text(const struct addr *a, char out[ADDR_TEXT_BYTES]);
+uint16_t addr_port(const struct addr *a);
+
+/* ---- TLS ------------------------------------------------------------------------------------- */
+
+enum tls_mode { /* as libpq's sslmode */
+    TLS_DISABLE,
+    TLS_ALLOW,
+    TLS_PREFER,
+    TLS_REQUIRE,
+    TLS_VERIFY_CA,
+    TLS_VERIFY_FULL
+};
+
+struct tls_context; /* certificates and rules; immutable, refcounted, any thread */
+
+/* Paths may be NULL. Errors: ERR_BAD_SETTING with OpenSSL's reason. */
+enum err tls_server_new(const char *cert_path, const char *key_path, const char *ca_path,
+                        struct tls_context **out, struct note *note) MUST_CHECK;
+enum err tls_client_new(enum tls_mode mode, const char *ca_path, const char *cert_path,
+                        const char *key_path, struct tls_context **out,
+                        struct note *note) MUST_CHECK;
+struct tls_context *tls_ref(struct tls_context *tls);
+void tls_unref(struct tls_context *tls); /* NULL is fine */
+
+/* ---- stream: one connected socket, plain or TLS -----------------------------------------------
+ */
+
+struct stream;
+
+enum stream_event {
+    STREAM_DATA,    /* bytes came in: see stream_in() */
+    STREAM_DRAINED, /* the out buffer went below the low mark after stream_full() was true */
+    STREAM_SECURE,  /* the TLS handshake asked for by stream_start_tls() is done */
+    STREAM_CLOSED   /* the peer closed, or an error: stream_error(). Comes once, last. */
+};
+
+/* Runs on the loop's thread. The callee may call stream_free() on this stream, any time. */
+typedef void stream_fn(struct stream *s, enum stream_event event, void *arg);
+
+/* Take over a connected, non-blocking socket. TCP gets TCP_NODELAY and keepalive. */
+struct stream *stream_new(struct loop *loop, int fd, stream_fn *fn, void *arg);
+/* Close now; what is unsent is lost. Never calls back. */
+void stream_free(struct stream *s);
+/* Send what is queued, then close and free; the owner forgets the stream at once. Gives up after
+ * `linger_ms`. */
+void stream_finish(struct stream *s, int linger_ms);
+/* Change the receiver of events, as when a backend changes hands on the same loop. */
+void stream_set_owner(struct stream *s, stream_fn *fn, void *arg);
+/*
+ * Move to another loop: detach on the old loop's thread, carry the struct by mailbox, attach on
+ * the new one. In between nothing may be called on it. Both buffers must be empty.
+ */
+void stream_detach(struct stream *s);
+void stream_attach(struct stream *s, struct loop *loop, stream_fn *fn, void *arg);
+
+/* Bytes received and not yet consumed. The view is valid until the next consume or event. */
+struct slice stream_in(const struct stream *s);
+void stream_consume(struct stream *s, size_t n);
+/* The owner cannot go on before stream_in() holds `total` bytes: make room for them and call
+ * STREAM_DATA again only then. Consuming everything resets it to 1. The owner enforces limits. */
+void stream_need(struct stream *s, size_t total);
+/* Stop and resume reading from the socket (back-pressure). Counted per side by the owner. After
+ * resume, bytes that are already buffered are delivered by a deferred STREAM_DATA. */
+void stream_pause(struct stream *s);
+void stream_resume(struct stream *s);
+int stream_paused(const struct stream *s);
+
+/* Queue bytes; they leave at the end of the turn. A large piece (>= 8 KiB) on an empty queue is
+ * sent at once from the caller's memory, and only what the kernel did not take is copied. */
+void stream_write(struct stream *s, const void *p, size_t n);
+/* The queue itself, to append messages to; call stream_touch() afterwards. */
+struct buf *stream_out(struct stream *s);
+void stream_touch(struct stream *s);
+size_t stream_queued(const struct stream *s);
+/* Whether the queue is past the high mark (256 KiB): stop producing until STREAM_DRAINED. */
+int stream_full(struct stream *s);
+
+/* Start TLS on this stream: as server, or as client with `host` to verify and send as SNI. Plain
+ * bytes already received behind the request are refused (ERR_PROTOCOL): they were injected. */
+enum err stream_start_tls(struct stream *s, struct tls_context *tls, int as_server,
+                          const char *host, struct note *note) MUST_CHECK;
+int stream_is_tls(const struct stream *s);
+/* "TLSv1.3", "TLS_AES_256_GCM_SHA384"; "" when plain. Static or stream-owned. */
+const char *stream_tls_version(const struct stream *s);
+const char *stream_tls_cipher(const struct stream *s);
+/* tls-server-end-point channel binding data (RFC 5929): hash of the certificate. Returns bytes
+ * written to `out` (at most 64), 0 when there is none. */
+size_t stream_tls_server_end_point(const struct stream *s, uint8_t out[64]);
+
+/* Why STREAM_CLOSED came: ERR_NONE for a clean end, else ERR_IO and words in `note`. */
+enum err stream_error(const struct stream *s, struct note *note);
+const struct addr *stream_peer(const struct stream *s);
+const struct addr *stream_local(const struct stream *s);
+uint64_t stream_bytes_in(const struct stream *s); /* since creation */
+uint64_t stream_bytes_out(const struct stream *s);
+size_t stream_memory(const struct stream *s); /* bytes held; an idle stream holds no buffers */
+
+/* ---- listen, dial -----------------------------------------------------------------------------
+ */
+
+struct listener;
+/* `fd` is accepted, non-blocking; the callee owns it. */
+typedef void listen_fn(int fd, const struct addr *peer, void *arg);
+/* ERR_IO with "address already in use" and what to do. A stale unix socket file is replaced. */
+enum err listen_new(struct loop *loop, const struct addr *addr, listen_fn *fn, void *arg,
+                    struct listener **out, struct note *note) MUST_CHECK;
+void listen_free(struct listener *l);
+const struct addr *listen_addr(const struct listener *l); /* with the real port when 0 was asked */
+
+struct dial;
+/* Exactly one call: `fd` >= 0 on success (the callee owns it), or -1 and a note. */
+typedef void dial_fn(int fd, const struct note *note, void *arg);
+/* Connect to the first address that answers. The dial frees itself after calling `fn`, which never
+ * happens inside dial_new(). */
+struct dial *dial_new(struct loop *loop, const struct addr *addrs, size_t count, int timeout_ms,
+                      dial_fn *fn, void *arg);
+void dial_cancel(struct dial *d); /* before `fn` was called; it will not be called */
+
+/* ---- mailbox ----------------------------------------------------------------------------------
+ */
+
+/* A message is a struct whose first member is this. The receiver owns what it gets. */
+struct mail {
+    struct mail *_next;
+};
+struct mailbox;
+typedef void mail_fn(struct mail *mail, void *arg);
+struct mailbox *mailbox_new(struct loop *loop, mail_fn *fn, void *arg);
+void mailbox_send(struct mailbox *box, struct mail *mail); /* any thread; order per sender kept */
+void mailbox_free(struct mailbox *box); /* delivers what is still inside first; loop thread */
+
+#endif
