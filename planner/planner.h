@@ -1,0 +1,353 @@
+#ifndef PLANNER_PLANNER_H
+#define PLANNER_PLANNER_H
+
+/*
+ * SQL + map + catalog -> plan. Dry: no sockets, no server is asked. A plan says where to send what
+ * and how to combine what comes back; proxy/ carries it out without looking into SQL itself.
+ *
+ * The ladder (each rung returns a plan or a reason, kept for EXPLAIN and for the refusal):
+ * pass, route, prune, spread, refuse. The workspace rung comes later, between the last two.
+ *
+ * Plans are immutable but for their refcount; a plan, its cache and its combiners belong to one
+ * worker thread. Catalogs and maps are shared between threads.
+ */
+
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/hmap.h"
+#include "base/list.h"
+#include "base/slice.h"
+#include "shardmap/shardmap.h"
+#include "wire/wire.h"
+
+/* ---- catalog: what the home shard knows --------------------------------------------------------
+ */
+
+struct catalog; /* immutable, refcounted (atomic), any thread */
+struct catalog_build;
+
+/*
+ * The queries whose rows make a catalog. The loader runs catalog_query(0..CATALOG_QUERIES-1) on
+ * the home shard as simple queries and feeds every row's text values (p == NULL: NULL).
+ */
+enum {
+    CATALOG_QUERIES_MAX = 16
+};
+extern const size_t catalog_queries_count;
+const char *catalog_query(size_t index);
+struct catalog_build *catalog_build_new(void);
+enum err catalog_build_row(struct catalog_build *b, size_t query, const struct slice *values,
+                           size_t count, struct note *note) MUST_CHECK;
+struct catalog *catalog_build_finish(struct catalog_build *b, uint64_t version); /* frees b */
+void catalog_build_drop(struct catalog_build *b);
+struct catalog *catalog_ref(struct catalog *c);
+void catalog_unref(struct catalog *c);
+uint64_t catalog_version(const struct catalog *c);
+size_t catalog_tables_count(const struct catalog *c);
+/*
+ * The declarations of the map: those of the configuration, those kept in SQL on the home shard
+ * (schema braid, read by a catalog query), with key types filled in from the catalog. A table
+ * declared in both places must agree, else ERR_BAD_SETTING.
+ */
+enum err catalog_map_decls(const struct catalog *c, const struct conf_database *db,
+                           struct arena *arena, struct map_decl **decls, size_t *count,
+                           struct note *note) MUST_CHECK;
+/*
+ * SQL that makes schema braid on the home shard (idempotent, run by the service user when a
+ * database with several shards is first seen). Tables of it are readable by all; they change only
+ * through SECURITY DEFINER functions that check that the caller owns the table.
+ */
+extern const char *const catalog_install_sql;
+
+/* ---- plan
+ * ---------------------------------------------------------------------------------------- */
+
+enum plan_kind {
+    PLAN_EMPTY,      /* an empty statement: EmptyQueryResponse */
+    PLAN_ONE,        /* `text` as it stands, on the one shard that plan_shards() gives */
+    PLAN_MANY,       /* a read over the shards of plan_shards(): shard_sql on each, then combine */
+    PLAN_WRITE,      /* a write over the shards of plan_shards(): shard_sql on each, atomically;
+                        row counts are added up (hash) or must be equal (reference: `same_counts`) */
+    PLAN_TX,         /* transaction control: `tx` */
+    PLAN_SET,        /* SET, RESET, SHOW-less session state: `set` */
+    PLAN_DEALLOCATE, /* DEALLOCATE name | ALL at the SQL level of protocol-level statements: `name`
+                      */
+    PLAN_DISCARD_ALL,
+    PLAN_DDL,      /* schema change: `ddl` */
+    PLAN_COPY_IN,  /* COPY table FROM STDIN, rows split by key: `copy` */
+    PLAN_COPY_OUT, /* COPY ... TO STDOUT over several shards, in order of shards: shard_sql */
+    PLAN_EXPLAIN,  /* EXPLAIN of a statement over several shards or of a routed one: `explain` */
+    PLAN_REFUSE    /* answered with `err`, `note` */
+};
+
+enum plan_tx {
+    TX_BEGIN,
+    TX_COMMIT,
+    TX_ROLLBACK,
+    TX_SAVEPOINT,
+    TX_RELEASE,
+    TX_ROLLBACK_TO,
+    TX_SET /* SET TRANSACTION ...: goes to every shard of the transaction, and in front of later
+              ones */
+};
+
+/* How rows of several shards become one answer. Opaque but for combine_*() below. */
+struct combine_spec;
+
+struct plan_ddl_step {
+    uint64_t shards; /* where */
+    const char *sql; /* one statement */
+};
+
+struct plan {
+    enum plan_kind kind;
+    struct slice text;         /* the statement as the client wrote it; 0-terminated */
+    unsigned reads_only : 1;   /* cannot write, whatever the data: SELECT of harmless functions */
+    unsigned pins : 1;         /* leaves state on the backend (temp table, LISTEN, advisory lock,
+                                  WITH HOLD, SQL PREPARE, LOAD): the session must keep it */
+    unsigned not_in_tx : 1;    /* refuses to run in a transaction block (VACUUM, CREATE DATABASE) */
+    unsigned same_counts : 1;  /* PLAN_WRITE on a reference table: answer of one shard counts */
+    unsigned returns_rows : 1; /* has a row description (SELECT, RETURNING, SHOW, EXPLAIN) */
+    unsigned any_params : 1;   /* has $n */
+    unsigned touches_sharded : 1; /* reads or writes a table of the map */
+    const char *tag;              /* command tag word: "SELECT", "UPDATE", "CREATE TABLE" */
+    const char *rung; /* "pass", "route", "prune", "spread", "refuse": for EXPLAIN, logs */
+    /* PLAN_MANY, PLAN_WRITE, PLAN_COPY_OUT: parameters keep their numbers */
+    const char *shard_sql;
+    const struct combine_spec *combine; /* PLAN_MANY, PLAN_WRITE with RETURNING */
+    /* PLAN_ONE whose keys may lie on different shards: what to do then (PLAN_MANY or PLAN_REFUSE)
+     */
+    struct plan *otherwise;
+    /* PLAN_TX */
+    enum plan_tx tx;
+    const char *name;         /* savepoint; PLAN_DEALLOCATE: statement, NULL for ALL */
+    unsigned tx_isolated : 1; /* BEGIN/SET asks for REPEATABLE READ or SERIALIZABLE */
+    unsigned tx_chain : 1;    /* COMMIT AND CHAIN */
+    /* PLAN_SET: `name` is the GUC, lower case; NULL for RESET ALL */
+    unsigned set_local : 1;
+    unsigned set_reset : 1; /* RESET x or SET x TO DEFAULT */
+    const char *set_value;  /* the value list as SQL text behind "SET name TO " */
+    const char *set_plain;  /* its value as SHOW would print a simple one (strings unquoted) */
+    /* PLAN_DDL */
+    const struct plan_ddl_step *steps;
+    size_t steps_count;
+    const char *changes_table; /* "schema.name" of a sharded table that this creates, alters or
+                                  drops, or NULL; statements of the same transaction that name it
+                                  are refused until commit, see plan_env.changed_tables */
+    /* PLAN_COPY_IN */
+    const struct plan_copy *copy;
+    /* PLAN_EXPLAIN */
+    struct plan *explained;      /* the statement inside */
+    const char *explain_options; /* "(ANALYZE, COSTS OFF)" or "" */
+    unsigned explain_text : 1;   /* FORMAT TEXT, so lines of ours may be added */
+    /* PLAN_REFUSE */
+    enum err err;
+    struct note note;
+
+    struct plan_where *_where; /* how plan_shards() finds the shards */
+    struct plan_batch *_batch;
+};
+
+/* The statements of one simple Query or one Parse (then exactly one, or PLAN_EMPTY). */
+struct plan_batch {
+    size_t count;
+    struct plan **plans;
+    uint64_t map_epoch, catalog_version;
+    unsigned verbatim_one : 1; /* every statement is PLAN_ONE for one and the same fixed shard and
+                                  none pins: the whole text may be forwarded as it stands */
+    int refs;
+    struct arena memory;
+    struct hnode _node; /* in its cache */
+    struct list _lru;
+    size_t _bytes;
+};
+
+/* What a plan depends on besides the text. Borrowed. */
+struct plan_env {
+    struct map *map;
+    struct catalog *catalog; /* NULL in a database of one shard: then nothing is looked up */
+    const char *user;
+    const char *search_path; /* as last SET by the session; NULL: the default of user/database */
+    const uint32_t *param_types; /* of Parse; 0: not given */
+    size_t param_types_count;
+    const char *const *changed_tables; /* sharded tables changed in this open transaction */
+    size_t changed_tables_count;
+    unsigned extended : 1;             /* came by Parse: one statement, $n allowed */
+    unsigned standard_strings_off : 1; /* standard_conforming_strings = off */
+};
+
+/*
+ * Plan `sql` from scratch (no cache). Syntax errors are PostgreSQL's own words with position.
+ * A batch is always given on ERR_NONE; statements that cannot be run are PLAN_REFUSE in it.
+ * Errors: ERR_SYNTAX (note.text is the message; *position is the 1-based character, or 0),
+ * ERR_TOO_DEEP, ERR_TOO_BIG.
+ */
+enum err plan_make(const struct plan_env *env, struct slice sql, struct plan_batch **out,
+                   int *position, struct note *note) MUST_CHECK;
+struct plan_batch *plan_batch_ref(struct plan_batch *b);
+void plan_batch_unref(struct plan_batch *b);
+
+/* The values of one execution. For a simple Query: literals as `lex` found them in the text. */
+struct plan_args {
+    const struct front_value *params;
+    const uint32_t
+        *param_types; /* declared at Parse, then as the server described them; 0 unknown */
+    size_t params_count;
+    const struct lex *lex; /* NULL in the extended protocol: literals are then in the plan */
+};
+
+/*
+ * The shards of one execution.
+ *   out   PLAN_ONE: exactly one bit; else at least one. Reference reads and statements that touch
+ *         no table: every shard where the answer is the same, so the caller may choose the lowest
+ *         or one it already holds: *any is then 1.
+ * Errors: ERR_BAD_KEY, ERR_NULL_KEY, ERR_NO_SHARD; ERR_AGAIN: the keys lie on several shards and
+ * plan->otherwise is what to run (NULL never: at least a PLAN_REFUSE). Never allocates.
+ */
+enum err plan_shards(const struct plan *plan, const struct map *map, const struct plan_args *args,
+                     uint64_t *out, int *any, struct note *note) MUST_CHECK;
+
+/*
+ * EXPLAIN lines of ours: where the statement goes and why, with key, bucket and shard names for
+ * this execution, one line per '\n', two spaces a level. `shards` as plan_shards() gave them.
+ */
+void plan_explain(const struct plan *plan, const struct map *map, const struct plan_args *args,
+                  uint64_t shards, struct buf *out);
+
+/* ---- lex: the shape of a statement without parsing it
+ * --------------------------------------------- */
+
+enum {
+    LEX_LITERALS_MAX = 64
+};
+enum lex_kind {
+    LEX_INT4,
+    LEX_INT8,
+    LEX_NUMERIC,
+    LEX_STRING /* plain '...' without escapes to undo */,
+    LEX_STRING_QUOTED /* '' inside, undo doubles */
+};
+
+struct lex_literal {
+    uint32_t offset; /* in the text, of its first byte (the quote for strings) */
+    uint32_t length; /* with quotes */
+    enum lex_kind kind;
+};
+
+/*
+ * One pass over the text: literals taken out, white space and comments folded, everything else
+ * kept. Two texts with the same shape differ in literals of the same kind only.
+ * Owner: the session; `shape` is reused.
+ */
+struct lex {
+    struct slice text;
+    struct buf shape; /* e.g. "SELECT * FROM t WHERE id=\x01" : bytes below 8 stand for literals */
+    uint64_t hash;
+    struct lex_literal literals[LEX_LITERALS_MAX];
+    size_t literals_count;
+    unsigned usable : 1; /* 0: E'' or $$ strings, too many literals, several statements, a leading
+                            hint comment: plan by the whole text instead */
+};
+void lex_shape(struct lex *lex, struct slice text);
+void lex_free(struct lex *lex);
+/* The value of a literal for key_value: quotes removed; `scratch` used when '' must be undone. */
+struct slice lex_value(const struct lex *lex, size_t index, struct buf *scratch);
+
+/* ---- plan cache: one per worker
+ * -------------------------------------------------------------------- */
+
+struct plan_cache;
+struct plan_cache *plan_cache_new(size_t bytes_max);
+void plan_cache_free(struct plan_cache *c);
+/*
+ * As plan_make(), through the cache. The key is the database (map->database), map epoch, catalog
+ * version, user, search_path, param types, extended, and the text; or, for a simple query whose
+ * plans are all verbatim (PLAN_ONE), its shape. Batches made while changed_tables is not empty are
+ * not cached. *out is borrowed: take a reference to keep it beyond the statement.
+ *   lex   filled by this call for simple queries when usable; give it to plan_shards()
+ */
+enum err plan_cache_get(struct plan_cache *c, const struct plan_env *env, struct slice sql,
+                        struct lex *lex, struct plan_batch **out, int *hit, int *position,
+                        struct note *note) MUST_CHECK;
+size_t plan_cache_bytes(const struct plan_cache *c);
+size_t plan_cache_count(const struct plan_cache *c);
+
+/* ---- combine: rows of several shards -> one answer
+ * -------------------------------------------------- */
+
+/*
+ * One execution of a PLAN_MANY (or RETURNING). The caller sends plan->shard_sql to every shard with
+ * the result formats of combine_formats(), then feeds DataRow bodies as they come. Finished DataRow
+ * messages are appended to `out`. Rows are copied only when they must be kept.
+ */
+struct combine;
+
+enum combine_next {
+    COMBINE_MORE,  /* go on */
+    COMBINE_PAUSE, /* this shard has rows enough waiting: read no more from it until combine_wants()
+                    */
+    COMBINE_DONE   /* the answer is complete: the other shards may be cancelled */
+};
+
+/*
+ * Result formats to ask of the shards (Bind), from what the client asked for: `client` has 0, 1 or
+ * one per visible column entries. `out` has room for COMBINE_COLUMNS_MAX; returns the count (0: all
+ * text). Visible columns keep the client's format unless they are computed here.
+ */
+enum {
+    COMBINE_COLUMNS_MAX = 1664
+};
+size_t combine_formats(const struct combine_spec *spec, const int16_t *client, size_t client_count,
+                       int16_t *out);
+/* `args`: LIMIT/OFFSET given as parameters. */
+enum err combine_open(const struct combine_spec *spec, size_t shards_count,
+                      const struct plan_args *args, const int16_t *client, size_t client_count,
+                      size_t window_bytes, size_t memory_max, struct combine **out,
+                      struct note *note) MUST_CHECK;
+void combine_free(struct combine *c);
+/* RowDescription body of a shard (call for the first shard at least, before its rows). `out` gets
+ * the client's RowDescription message when it is not NULL. */
+enum err combine_columns(struct combine *c, struct slice body, struct buf *out,
+                         struct note *note) MUST_CHECK;
+enum err combine_row(struct combine *c, size_t shard, struct slice body, struct buf *out,
+                     enum combine_next *next, struct note *note) MUST_CHECK;
+/* This shard has no more rows. */
+enum err combine_shard_end(struct combine *c, size_t shard, struct buf *out,
+                           enum combine_next *next, struct note *note) MUST_CHECK;
+int combine_wants(const struct combine *c, size_t shard); /* whether a paused shard may go on */
+/* After every shard has ended: what was held back (groups, sorted groups). May be called again and
+ * again: emits about `bytes_max` a call; *more is 0 when all is out. */
+enum err combine_finish(struct combine *c, size_t bytes_max, struct buf *out, int *more,
+                        struct note *note) MUST_CHECK;
+uint64_t combine_rows(const struct combine *c); /* rows emitted, for the command tag */
+
+/* ---- COPY FROM STDIN split by key
+ * --------------------------------------------------------------------- */
+
+struct plan_copy {
+    const struct map_table *table;
+    const char *shard_sql; /* the COPY statement for the shards */
+    uint8_t format;        /* 't'ext, 'c'sv, 'b'inary */
+    uint8_t _reserved;
+    const struct copy_plan *_private;
+};
+
+struct plan_copy_run;
+enum err copy_open(const struct plan_copy *copy, struct map *map, struct plan_copy_run **out,
+                   struct note *note) MUST_CHECK;
+/*
+ * Feed the body of one CopyData. Calls `emit` with runs of raw rows for a shard (or for all shards
+ * of the table: header lines, reference tables, binary headers and trailers), in order per shard.
+ * Errors: ERR_BAD_COPY, ERR_BAD_KEY, ERR_NULL_KEY, ERR_NO_SHARD; the note names the line.
+ */
+typedef void copy_emit_fn(uint64_t shards, struct slice rows, void *arg);
+enum err copy_feed(struct plan_copy_run *c, struct slice data, copy_emit_fn *emit, void *arg,
+                   struct note *note) MUST_CHECK;
+enum err copy_finish(struct plan_copy_run *c, copy_emit_fn *emit, void *arg,
+                     struct note *note) MUST_CHECK;
+void copy_free(struct plan_copy_run *c);
+
+#endif

@@ -1,0 +1,187 @@
+#ifndef SHARDMAP_SHARDMAP_H
+#define SHARDMAP_SHARDMAP_H
+
+/*
+ * key -> bucket -> shard. The map of one database at one epoch: its tables, how each is spread,
+ * and which shard holds which bucket, range or value. Immutable and refcounted once built; any
+ * thread. No I/O: the control thread builds it from the configuration, from what was declared in
+ * SQL, and from the column types the catalog knows.
+ *
+ * Shards are numbers 0..count-1, in the order of the configuration; shard 0 is the home shard. A
+ * set of shards is a uint64_t, one bit per shard.
+ *
+ * A table that is not in the map is local: it lives on the home shard.
+ */
+
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/slice.h"
+#include "conf/conf.h"
+
+enum {
+    SHARDS_MAX = 64,
+    BUCKETS = 4096,
+    KEY_COLUMNS_MAX = 8
+};
+
+/* ---- key: PostgreSQL's own partition hash -----------------------------------------------------
+ */
+
+/* A key value as a client sent it. p == NULL: SQL NULL. */
+struct key_value {
+    struct slice bytes;
+    uint32_t type_oid; /* of the bytes; 0 or OID_UNKNOWN: a literal or parameter without a type,
+                          text format only, read as the column's type */
+    int16_t format;    /* 0 text, 1 binary */
+};
+
+/* Whether a column of this type may be a hash key (int2/4/8, text, varchar, uuid at first), or a
+ * range or list key. */
+int key_type_hashable(uint32_t column_type);
+int key_type_orderable(uint32_t column_type);
+/*
+ * Whether a comparison "column = value" with these two types picks the same rows as equality of
+ * the column's type, so that the value may be hashed for the column: the same type, any two of
+ * int2/4/8, text and varchar, unknown. Everything else (numeric, float, bpchar, ...) may not.
+ */
+int key_types_agree(uint32_t column_type, uint32_t value_type);
+/*
+ * hash<type>extended(value, 0x7A5B22367996DCFD) of PostgreSQL.
+ * Errors: ERR_BAD_KEY (the text is no value of the type, or binary of a wrong size); ERR_NULL_KEY.
+ * A text int out of the column type's range is still a number of int8 and hashes as such.
+ * Source: PostgreSQL src/backend/access/hash/hashfunc.c, src/common/hashfn.c, and
+ * src/backend/partitioning/partbounds.c for the combination of several columns.
+ */
+enum err key_hash(uint32_t column_type, const struct key_value *value, uint64_t *out,
+                  struct note *note) MUST_CHECK;
+uint64_t key_hash_combine(uint64_t a, uint64_t b); /* hash_combine64; start from 0 */
+/* Bucket of a whole key. */
+enum err key_bucket(const uint32_t *column_types, const struct key_value *values, size_t count,
+                    uint32_t *bucket, struct note *note) MUST_CHECK;
+/* Total order of orderable types, for range and list keys. Text is compared bytewise. */
+enum err key_compare(uint32_t column_type, const struct key_value *a, const struct key_value *b,
+                     int *out, struct note *note) MUST_CHECK;
+
+/* ---- ring: buckets -> shards -------------------------------------------------------------------
+ */
+
+struct ring_shard {
+    const char *name; /* its place on the ring follows from its name, not from its number */
+    uint32_t weight;  /* >= 1 */
+};
+
+/*
+ * Place BUCKETS buckets on shards by consistent hashing with bounded load: shards differ by at
+ * most one bucket per unit of weight, and adding or removing one moves only the buckets that must
+ * move. Deterministic in (names, weights), whatever their order.
+ *   out   BUCKETS entries: index into `shards`
+ */
+void ring_assign(const struct ring_shard *shards, size_t count, uint8_t *out);
+/*
+ * The same, starting from an assignment that stands: moves as few buckets as balance needs.
+ * `before[b]` is an index into `shards`, or 0xFF when that shard is gone.
+ */
+void ring_reassign(const struct ring_shard *shards, size_t count, const uint8_t *before,
+                   uint8_t *out);
+
+/* ---- map ----------------------------------------------------------------------------------------
+ */
+
+enum map_kind {
+    MAP_HASH,
+    MAP_RANGE,
+    MAP_LIST,
+    MAP_REFERENCE
+};
+
+struct map_group; /* colocation group: hash tables that share one assignment of buckets */
+
+struct map_table {
+    const char *schema;
+    const char *name;
+    enum map_kind kind;
+    uint8_t from_sql;          /* declared in SQL, not in the configuration */
+    uint16_t keys_count;       /* 0 for reference */
+    const char *const *keys;   /* column names */
+    const uint32_t *key_types; /* type oids; 0 while the table does not exist on the servers */
+    uint32_t group;            /* tables of equal group are placed alike; unique for others */
+    const char *group_name;    /* name of the first table of the group */
+    const struct map_split *_splits;
+    size_t _splits_count;
+    const struct map_group *_group;
+};
+
+struct map {
+    uint64_t epoch;
+    const char *database;
+    size_t shards_count;
+    const char *const *shard_names;
+    const uint32_t *shard_weights;
+    const struct map_table *tables; /* sorted by schema, name */
+    size_t tables_count;
+    size_t groups_count;
+    struct arena _memory;
+    int _refs;
+};
+
+/* What a table needs to be in the map; used for conf rows and for SQL declarations alike. */
+struct map_decl {
+    const char *schema, *name;
+    enum map_kind kind;
+    const char *const *keys;
+    const uint32_t *key_types; /* 0: not known yet (the table does not exist) */
+    size_t keys_count;
+    const char *colocate; /* "table" or "schema.table" of an earlier decl; NULL: by types */
+    const struct map_decl_split {
+        const char *below;         /* range: NULL for the last */
+        const char *const *values; /* list; 0 values: default piece */
+        size_t values_count;
+        uint16_t shard;
+    } * splits;
+    size_t splits_count;
+    uint8_t from_sql;
+};
+
+/*
+ * Build a map. `decls` may come in any order; a later decl of the same name is ERR_BAD_SETTING.
+ * Errors (ERR_BAD_SETTING): key type not hashable/orderable, a split bound that is no value of the
+ * key's type, bounds not ascending, colocation of different key types, unknown colocate.
+ */
+enum err map_build(const struct conf_database *db, const struct map_decl *decls, size_t count,
+                   uint64_t epoch, struct map **out, struct note *note) MUST_CHECK;
+/* The decls of the configuration, key types still 0. In `arena`. */
+void map_decls_of_conf(const struct conf_database *db, struct arena *arena, struct map_decl **decls,
+                       size_t *count);
+struct map *map_ref(struct map *map);
+void map_unref(struct map *map); /* NULL is fine */
+
+/* NULL: not in the map, so local. */
+const struct map_table *map_find(const struct map *map, const char *schema, const char *name);
+uint64_t map_all(const struct map *map); /* every shard */
+
+/*
+ * Shard of one whole key (`values`: table->keys_count of them).
+ * Errors: ERR_BAD_KEY, ERR_NULL_KEY, ERR_NO_SHARD (outside every list value without a default).
+ */
+enum err map_route(const struct map *map, const struct map_table *table,
+                   const struct key_value *values, uint32_t *shard, struct note *note) MUST_CHECK;
+/* Shards of a range table that may hold keys between the bounds; NULL bound: open. Inclusive. */
+enum err map_route_range(const struct map *map, const struct map_table *table,
+                         const struct key_value *low, const struct key_value *high,
+                         uint64_t *shards, struct note *note) MUST_CHECK;
+/* Shards that hold rows of the table at all (for reference tables: every shard). */
+uint64_t map_table_shards(const struct map *map, const struct map_table *table);
+/* For EXPLAIN and braidctl: hash and bucket of a key (hash tables), else 0. */
+void map_describe_key(const struct map *map, const struct map_table *table,
+                      const struct key_value *values, struct buf *out);
+const uint8_t *map_buckets(const struct map *map,
+                           const struct map_table *table); /* BUCKETS, or NULL */
+/* "HASH (user_id)", "RANGE (day)", "REFERENCE", for SHOW TABLES. */
+void map_print_strategy(const struct map_table *table, struct buf *out);
+/* The pieces of a range or list table, or the buckets per shard: one line each. */
+void map_print_pieces(const struct map *map, const struct map_table *table, struct buf *out);
+
+#endif
