@@ -9,8 +9,10 @@
  * Words: front = what clients send, back = what servers send. `*_read` decodes, `*_put` appends one
  * complete message to a buf.
  *
- * Any thread. Errors: ERR_PROTOCOL with a note that names the message and the field.
- * Source: PostgreSQL documentation, chapter "Frontend/Backend Protocol".
+ * Any thread. Errors: ERR_PROTOCOL from startup and front, ERR_SHARD_PROTOCOL from back, with a
+ * note that names the message and the field. What is put as text must hold no 0 byte: names and
+ * texts of statements are checked, texts for people are cut there. Source: PostgreSQL
+ * documentation, chapter "Frontend/Backend Protocol".
  */
 
 #include <stdint.h>
@@ -132,7 +134,7 @@ struct front_bind {
 /* One parameter value; NULL has is_null set and p == NULL. */
 struct front_value {
     struct slice bytes;
-    int16_t format; /* 0 text, 1 binary */
+    int16_t format; /* 0 text, 1 binary; others are passed on as sent, the server refuses them */
     uint8_t is_null;
 };
 
