@@ -1,0 +1,178 @@
+#ifndef PROXY_SHARED_H
+#define PROXY_SHARED_H
+
+/*
+ * What the threads of the process share, and the mail between them.
+ *
+ *     control thread                          worker threads (N)
+ *       signals, reload, listeners      mail    sessions, backends, pools, plan cache
+ *       world (conf, maps, catalogs)  ------->  a reference to the newest world
+ *       admin console, HTTP, health   <-------  visits, requests for a fresh catalog
+ *
+ * A world is immutable; a new one is published by mail and each worker acknowledges it. Whoever
+ * needs numbers out of a worker asks for a visit: a function that runs on the worker's thread.
+ */
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/metric.h"
+#include "conf/conf.h"
+#include "net/net.h"
+#include "planner/planner.h"
+#include "shardmap/shardmap.h"
+#include "txn/txn.h"
+
+enum {
+    WORKERS_MAX = 256,
+    SERVER_ADDRS_MAX = 8
+};
+
+/* One PostgreSQL server of the configuration. Made once per (name, host, port), never freed, so
+ * that pools may keep a pointer over reloads. Atomics: written by the control side (health) or by
+ * workers (connections), read by all. */
+struct server_state {
+    const char *name;
+    const char *host;
+    uint16_t port;
+    struct addr addrs[SERVER_ADDRS_MAX]; /* resolved when it was made */
+    size_t addrs_count;
+    _Atomic int healthy;          /* 1 until a check says otherwise */
+    _Atomic int64_t latency_us;   /* of the last good check */
+    _Atomic uint32_t connections; /* backends open or opening, all pools */
+    struct server_state *next;
+};
+
+struct world_db {
+    const struct conf_database *conf;
+    struct map *map;
+    struct catalog *catalog;                  /* NULL for a database of one shard */
+    struct server_state *servers[SHARDS_MAX]; /* primary of each shard */
+    int ready; /* 0: the catalog could not be read yet; why says so */
+    struct note why;
+};
+
+struct world {
+    _Atomic int refs;
+    uint64_t version; /* grows with every world published */
+    struct conf *conf;
+    struct tls_context *tls_clients; /* NULL: no TLS with clients */
+    struct tls_context *tls_servers; /* NULL: no TLS with servers */
+    struct world_db *dbs;
+    size_t dbs_count;
+    uint8_t secret[32]; /* of the process: fake verifiers */
+};
+
+struct world *world_ref(struct world *w);
+void world_unref(struct world *w);
+const struct world_db *world_find_db(const struct world *w, struct slice name);
+
+struct worker;
+struct control;
+struct session;
+
+struct shared {
+    struct worker *workers[WORKERS_MAX];
+    size_t workers_count;
+    struct ledger *ledger;
+    struct metrics control_metrics;
+    _Atomic uint32_t clients; /* sessions in all workers, for pool.max_clients */
+    _Atomic int stopping;
+    struct control *control;
+    int64_t started_wall_us;
+};
+
+/* ---- offered by worker.c, called by the control side -------------------------------------------
+ */
+
+/* Make a worker with its loop and start its thread. Takes a reference to `world`. */
+struct worker *worker_start(struct shared *shared, size_t index, struct world *world);
+void worker_join(struct worker *w); /* after worker_drain() was answered; frees it */
+/* Hand over an accepted socket. */
+void worker_give_client(struct worker *w, int fd, const struct addr *peer);
+/* Publish: control_world_acked() is called on the worker's thread when it is in force. */
+void worker_set_world(struct worker *w, struct world *world);
+/* Finish: idle sessions go at once, others at the end of their transaction, all after `wait_ms`.
+ * When the last is gone the thread calls control_worker_done() and ends. */
+void worker_drain(struct worker *w, int wait_ms);
+/* Run fn(worker, arg) on the worker's thread. */
+void worker_visit(struct worker *w, void (*fn)(struct worker *w, void *arg), void *arg);
+/* Answers of the control side to a session; dropped when it is gone. */
+void worker_admin_done(struct worker *w, uint64_t session_id, struct buf *messages, int close);
+void worker_refreshed(struct worker *w, uint64_t session_id);
+
+size_t worker_index(const struct worker *w);
+struct metrics *worker_metrics(struct worker *w); /* read: any thread */
+/* Sessions now; read: any thread. */
+uint32_t worker_clients(const struct worker *w);
+
+/* For visits, on the worker's thread only: one row per pool, client, backend. */
+enum client_state_word {
+    CLIENT_LOGIN,
+    CLIENT_IDLE,
+    CLIENT_ACTIVE,
+    CLIENT_WAITING
+};
+struct client_view {
+    uint64_t id;
+    const char *user, *database, *application_name; /* "" until known */
+    enum client_state_word state;
+    const struct addr *peer, *local;
+    int64_t connect_wall_us, request_wall_us; /* 0: never */
+    int64_t wait_us;                          /* now waiting this long for a backend, else 0 */
+    uint32_t backends;                        /* held now */
+    uint64_t shards;                          /* bits of the shards held */
+    int in_transaction, pinned;
+    const char *tls; /* "TLSv1.3 ..." or "" */
+    uint32_t prepared_statements;
+    uint32_t pid; /* what the client was told in BackendKeyData */
+};
+struct backend_view {
+    uint64_t id;
+    const char *user, *database, *shard, *server;
+    const char *state; /* "login", "idle", "active" */
+    const struct addr *peer, *local;
+    int64_t connect_wall_us, request_wall_us;
+    uint64_t link; /* id of the client that holds it, or 0 */
+    uint32_t pid;
+    const char *tls;
+    uint32_t prepared_statements;
+};
+struct pool_view {
+    const char *user, *database, *shard, *server;
+    uint32_t clients_active, clients_waiting; /* of this worker */
+    uint32_t backends_active, backends_idle, backends_login;
+    int64_t max_wait_us;
+    enum conf_pool_mode mode;
+    uint32_t size; /* limit over all workers */
+};
+void worker_each_client(struct worker *w, void (*fn)(const struct client_view *, void *),
+                        void *arg);
+void worker_each_backend(struct worker *w, void (*fn)(const struct backend_view *, void *),
+                         void *arg);
+void worker_each_pool(struct worker *w, void (*fn)(const struct pool_view *, void *), void *arg);
+size_t worker_plan_cache_bytes(struct worker *w);
+size_t worker_plan_cache_count(struct worker *w);
+/* KILL: close a client or the clients of a database; returns how many. */
+size_t worker_kill_client(struct worker *w, uint64_t id);
+size_t worker_kill_database(struct worker *w, const char *database);
+
+/* ---- offered by control.c, called on workers' threads
+ * -------------------------------------------- */
+
+void control_world_acked(struct control *c, size_t worker, uint64_t version);
+void control_worker_done(struct control *c, size_t worker);
+/* A session asks for the catalog and the map of `database` to be read again (after DDL, or when a
+ * plan met an unknown table): answered by worker_refreshed() after every worker has the new world.
+ * Requests that wait together are served by one reading. */
+void control_refresh(struct control *c, const char *database, size_t worker, uint64_t session_id);
+/* An admin statement (database pgbraid or pgbouncer): answered by worker_admin_done() with whole
+ * messages up to and without ReadyForQuery. */
+void control_admin(struct control *c, struct slice sql, const char *user, size_t worker,
+                   uint64_t session_id);
+/* A shard was lost between prepare and the end: look for its prepared transactions soon. */
+void control_recover_soon(struct control *c, const char *database);
+
+#endif
