@@ -1,0 +1,93 @@
+#ifndef PLANNER_COMBINE_SPEC_H
+#define PLANNER_COMBINE_SPEC_H
+
+/*
+ * How rows of several shards become one answer: written by the planner (spread.c, write.c), read by
+ * combine*.c. Private to the room. Lives in the arena of its batch, immutable.
+ *
+ *     shard columns    what each row of a shard holds, in order
+ *     outputs          the values of a row of the answer: the first `visible` ones go to the
+ * client, the rest are only sorted by
+ *
+ * The planner does not know the type of every expression: types come from the shards'
+ * RowDescription, and combine refuses (ERR_UNSUPPORTED) at combine_columns() what it cannot
+ * compare, group or add up. What a type does not tell, collation, the planner has settled:
+ * `bytewise` says that text may be compared with memcmp; without it a text type is refused for
+ * sorting, min and max. Grouping needs equality only; the planner lets no nondeterministic
+ * collation through.
+ */
+
+#include <stdint.h>
+
+enum combine_mode {
+    COMBINE_CONCAT,   /* rows as they come, then OFFSET and LIMIT; no sort keys */
+    COMBINE_MERGE,    /* every shard sends its rows sorted by `sorts` */
+    COMBINE_DISTINCT, /* as COMBINE_MERGE, and of rows equal in all `sorts` only the first one;
+                         `sorts` then covers every column */
+    COMBINE_AGGREGATE /* rows are partial groups: group by `groups` (hash), finish the outputs, sort
+                         by `sorts`, OFFSET, LIMIT. groups_count == 0 and `one_row`: exactly one row
+                         always; groups_count == 0 without one_row never happens. No aggregate
+                         outputs at all: plain DISTINCT by hash */
+};
+
+enum combine_kind {
+    COMBINE_AS_IS, /* the shard column `column`, unchanged (group key, or any column) */
+    COMBINE_COUNT, /* sum of int8 partial counts, never NULL: 0 without rows */
+    COMBINE_SUM,   /* sum of partial sums of `column`, in the type of that column: int8, numeric,
+                      float4, float8; NULL when all partials are NULL */
+    COMBINE_MIN,
+    COMBINE_MAX,
+    COMBINE_AVG, /* `column` (partial sum) divided by `count_column` (partial count, int8); NULL
+                    when the count is 0. Sum int8 or numeric: numeric, as PostgreSQL's int8_avg and
+                    numeric_avg round; sum float8: float8; others are refused at run time */
+    COMBINE_BOOL_AND, /* bool_and, every */
+    COMBINE_BOOL_OR
+};
+
+struct combine_output {
+    enum combine_kind kind;
+    uint16_t column;       /* shard column */
+    uint16_t count_column; /* COMBINE_AVG */
+    uint8_t bytewise;      /* COMBINE_MIN, COMBINE_MAX: text compares with memcmp */
+};
+
+struct combine_sort {
+    uint16_t output; /* index into `outputs` */
+    uint8_t desc;
+    uint8_t nulls_first; /* resolved: DESC without a word means NULLS FIRST */
+    uint8_t bytewise;
+};
+
+enum combine_limit_kind {
+    COMBINE_LIMIT_NONE,
+    COMBINE_LIMIT_CONST,
+    COMBINE_LIMIT_PARAM /* $param as bigint, text or binary (int2, int4, int8 by size); NULL: none;
+                           negative: ERR_BAD_SETTING "LIMIT must not be negative" */
+};
+
+struct combine_limit {
+    enum combine_limit_kind kind;
+    uint16_t param; /* index, from 0 */
+    uint64_t value;
+};
+
+struct combine_spec {
+    enum combine_mode mode;
+    /*
+     * Columns that each shard row has; 0: any number, rows pass through as they are (COMBINE_CONCAT
+     * only, `outputs` is then empty). Another number in RowDescription is ERR_STALE.
+     */
+    uint16_t columns_count;
+    uint16_t outputs_count;
+    uint16_t
+        visible; /* the first outputs; in CONCAT, MERGE and DISTINCT output i is shard column i */
+    const struct combine_output *outputs;
+    uint16_t groups_count;
+    const uint16_t *groups; /* shard columns; a group column may be hidden (in no output) */
+    uint16_t sorts_count;
+    const struct combine_sort *sorts;
+    struct combine_limit limit, offset;
+    uint8_t one_row;
+};
+
+#endif
