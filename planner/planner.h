@@ -161,6 +161,7 @@ struct plan_batch {
     int refs;
     struct arena memory;
     struct hnode _node; /* in its cache */
+    struct slice _key;  /* in its cache: what was planned for, all of it; p == NULL: in none */
     struct list _lru;
     size_t _bytes;
 };
@@ -264,14 +265,20 @@ struct plan_cache *plan_cache_new(size_t bytes_max);
 void plan_cache_free(struct plan_cache *c);
 /*
  * As plan_make(), through the cache. The key is the database (map->database), map epoch, catalog
- * version, user, search_path, param types, extended, and the text; or, for a simple query whose
- * plans are all verbatim (PLAN_ONE), its shape. Batches made while changed_tables is not empty are
- * not cached. *out is borrowed: take a reference to keep it beyond the statement.
- *   lex   filled by this call for simple queries when usable; give it to plan_shards()
+ * version, user, search_path, param types, extended, standard_strings_off, and the text; or, for a
+ * simple query whose batch says shape_ok, its shape. While changed_tables is not empty the cache is
+ * neither asked nor filled. Failures are not kept.
+ *   lex    reused by the session; for simple queries its `usable` is 1 afterwards when the batch
+ *          stands for every text of this shape: then give it to plan_shards(), else NULL. Pass NULL
+ *          here to plan by the whole text: for extended queries, and again when plan_shards() on a
+ *          batch of the shape asks for it
+ *   *out   borrowed until the next call; take a reference to keep it longer
+ *   hit    1 when nothing was planned; may be NULL
  */
 enum err plan_cache_get(struct plan_cache *c, const struct plan_env *env, struct slice sql,
                         struct lex *lex, struct plan_batch **out, int *hit, int *position,
                         struct note *note) MUST_CHECK;
+void plan_cache_clear(struct plan_cache *c); /* batches in use live on by their references */
 size_t plan_cache_bytes(const struct plan_cache *c);
 size_t plan_cache_count(const struct plan_cache *c);
 
