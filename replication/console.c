@@ -1,0 +1,65 @@
+/* braidctl's way to the admin console: one statement, its rows as a table of plain text. */
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/mem.h"
+#include "replication/pq.h"
+
+static void print_notice(void *arg, const PGresult *result)
+{
+    const char *text = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
+    const char *detail = PQresultErrorField(result, PG_DIAG_MESSAGE_DETAIL);
+    buf_printf(arg, "%s\n", text == NULL ? "" : text);
+    if (detail != NULL) {
+        buf_printf(arg, "%s\n", detail);
+    }
+}
+
+/* Widths in bytes; names on the console are almost always ASCII. */
+static void print_table(const PGresult *result, struct buf *out)
+{
+    int columns = PQnfields(result);
+    int rows = PQntuples(result);
+    size_t *width = mem_zero(((size_t)columns + 1) * sizeof(*width));
+    for (int c = 0; c < columns; c++) {
+        width[c] = strlen(PQfname(result, c));
+        for (int r = 0; r < rows; r++) {
+            size_t n = (size_t)PQgetlength(result, r, c);
+            width[c] = n > width[c] ? n : width[c];
+        }
+    }
+    for (int r = -1; r < rows; r++) {
+        for (int c = 0; c < columns; c++) {
+            const char *text = r < 0 ? PQfname(result, c) : PQgetvalue(result, r, c);
+            buf_text(out, text);
+            for (size_t n = strlen(text); c + 1 < columns && n < width[c] + 2; n++) {
+                buf_u8(out, ' ');
+            }
+        }
+        buf_u8(out, '\n');
+    }
+    mem_free(width);
+}
+
+enum err console_run(const struct pg_target *target, const char *sql, struct buf *out,
+                     struct note *note)
+{
+    PGconn *conn = NULL;
+    enum err e = pq_open(target, NULL, &conn, NULL, note);
+    if (e) {
+        return e;
+    }
+    (void)PQsetNoticeReceiver(conn, print_notice, out);
+    PGresult *result = NULL;
+    e = pq_run(conn, sql, target->timeout_ms, NULL, &result, NULL, note);
+    if (!e && result != NULL && PQresultStatus(result) == PGRES_TUPLES_OK) {
+        print_table(result, out);
+    } else if (!e && result != NULL) {
+        buf_printf(out, "%s\n", PQcmdStatus(result));
+    }
+    PQclear(result);
+    pq_close(conn);
+    return e;
+}

@@ -1,0 +1,424 @@
+/*
+ * libpq with deadlines: connect and query are started, then driven by poll(2) on the socket and on
+ * the stop's descriptor.
+ *
+ * libpq gives no SQLSTATE for a refused login, but it prints it when the connection is verbose:
+ * "FATAL:  28P01: password authentication failed ...". Source: libpq's documentation,
+ * PQconnectStartParams, PQconnectPoll, PQsetErrorVerbosity.
+ */
+
+#include "replication/pq.h"
+
+#include <arpa/inet.h>
+#include <ctype.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/mem.h"
+
+enum {
+    OPTIONS_MAX = 24
+};
+
+/* ---- stop ------------------------------------------------------------------------------------ */
+
+enum err pg_stop_init(struct pg_stop *stop, struct note *note)
+{
+    atomic_store(&stop->set, 0);
+    stop->_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (stop->_fd < 0) {
+        return note_set(note, ERR_IO, "cannot make an event descriptor: errno %d", errno);
+    }
+    return ERR_NONE;
+}
+
+void pg_stop_set(struct pg_stop *stop)
+{
+    atomic_store(&stop->set, 1);
+    uint64_t one = 1;
+    ssize_t written = write(stop->_fd, &one, sizeof(one));
+    (void)written; /* a full counter is readable too */
+}
+
+void pg_stop_free(struct pg_stop *stop)
+{
+    (void)close(stop->_fd);
+    stop->_fd = -1;
+}
+
+/* ---- waiting --------------------------------------------------------------------------------- */
+
+/* Wait for `events` on fd (or only for time when fd < 0).
+ * 1: ready, 0: the deadline passed, -1: stopped. */
+static int wait_for(int fd, short events, int64_t deadline_us, struct pg_stop *stop)
+{
+    for (;;) {
+        if (stop != NULL && atomic_load(&stop->set)) {
+            return -1;
+        }
+        int64_t left_us = deadline_us - clock_now_us();
+        if (left_us <= 0) {
+            return 0;
+        }
+        int64_t left_ms = (left_us + 999) / 1000;
+        struct pollfd fds[2] = {{.fd = fd, .events = events},
+                                {.fd = stop == NULL ? -1 : stop->_fd, .events = POLLIN}};
+        int n = poll(fds, 2, left_ms > 60000 ? 60000 : (int)left_ms);
+        if (n > 0 && fds[0].revents != 0) {
+            return 1;
+        }
+    }
+}
+
+int pq_sleep(struct pg_stop *stop, int ms)
+{
+    return wait_for(-1, 0, clock_now_us() + (int64_t)ms * 1000, stop) == 0;
+}
+
+static enum err gave_up(int waited, int timeout_ms, const char *doing, struct note *note)
+{
+    if (waited < 0) {
+        return note_set(note, ERR_SHUTDOWN, "%s was given up: pgbraid stops", doing);
+    }
+    return note_set(note, ERR_SHARD_DOWN, "no answer within %d ms while %s", timeout_ms, doing);
+}
+
+/* ---- messages -------------------------------------------------------------------------------- */
+
+/* libpq ends messages with a line end and puts several on lines: make one line. */
+static void one_line(const char *message, char *out, size_t size)
+{
+    size_t n = 0;
+    for (const char *p = message; *p != '\0' && n + 1 < size; p++) {
+        if (strncmp(p, "\nLOCATION:", 10) == 0) {
+            break;
+        }
+        char ch = (unsigned char)*p < ' ' ? ' ' : *p;
+        if (ch != ' ' || (n > 0 && out[n - 1] != ' ')) {
+            out[n++] = ch;
+        }
+    }
+    while (n > 0 && out[n - 1] == ' ') {
+        n--;
+    }
+    out[n] = '\0';
+}
+
+void pq_find_sqlstate(const char *message, char out[6])
+{
+    out[0] = '\0';
+    for (const char *p = strstr(message, ":  "); p != NULL; p = strstr(p + 1, ":  ")) {
+        const char *code = p + 3;
+        size_t n = 0;
+        while (n < 5 && (isdigit((unsigned char)code[n]) || isupper((unsigned char)code[n]))) {
+            n++;
+        }
+        if (n == 5 && code[5] == ':') {
+            memcpy(out, code, 5);
+            out[5] = '\0';
+            return;
+        }
+    }
+}
+
+int pq_alive(const struct pq_trouble *trouble)
+{
+    return trouble->sqlstate[0] != '\0' && strncmp(trouble->sqlstate, "57P", 3) != 0;
+}
+
+static void add_login_hint(const struct pg_target *t, const struct pq_trouble *trouble,
+                           struct note *note)
+{
+    int refused = strncmp(trouble->sqlstate, "28", 2) == 0 ||
+                  (trouble->sqlstate[0] == '\0' && strstr(note->text, "password") != NULL);
+    if (!refused) {
+        return;
+    }
+    if (t->password_hashed) {
+        note_hint(note,
+                  "the users file holds only a hashed secret of service user \"%s\"; put its plain "
+                  "password there, or let the servers trust it in pg_hba.conf",
+                  t->user);
+    } else if (t->password == NULL) {
+        note_hint(note,
+                  "service user \"%s\" has no password in the users file; add it, or name another "
+                  "user with service.user",
+                  t->user);
+    } else {
+        note_hint(note,
+                  "the servers must know service user \"%s\" with the password of the users file",
+                  t->user);
+    }
+}
+
+/* ---- target ---------------------------------------------------------------------------------- */
+
+void pg_target_login(struct pg_target *t, const struct conf *conf)
+{
+    t->user = conf_service_user(conf);
+    t->password = NULL;
+    t->password_hashed = 0;
+    t->tls_mode = conf->tls_server_mode;
+    t->tls_ca = conf->tls_server_ca;
+    const struct conf_user *user = conf_find_user(conf, t->user);
+    if (user == NULL || user->secret[0] == '\0') {
+        return;
+    }
+    int md5 = strncmp(user->secret, "md5", 3) == 0 && strlen(user->secret) == 35;
+    t->password_hashed = md5 || strncmp(user->secret, "SCRAM-SHA-256$", 14) == 0;
+    if (!t->password_hashed) {
+        t->password = user->secret;
+    }
+}
+
+static const char *tls_word(enum conf_tls_mode mode)
+{
+    static const char *const words[] = {"disable", "allow",     "prefer",
+                                        "require", "verify-ca", "verify-full"};
+    check((size_t)mode < sizeof(words) / sizeof(words[0]));
+    return words[mode];
+}
+
+/* "10.0.0.1,10.0.0.2": numeric addresses, so that libpq never asks a resolver. "" for sockets. */
+static void add_addresses(const struct pg_target *t, struct buf *hosts, struct buf *numbers,
+                          struct buf *ports)
+{
+    for (size_t i = 0; i < t->addrs_count; i++) {
+        const struct sockaddr *sa = (const struct sockaddr *)&t->addrs[i].sa;
+        char text[INET6_ADDRSTRLEN] = "";
+        if (sa->sa_family == AF_INET) {
+            (void)inet_ntop(AF_INET, &((const struct sockaddr_in *)(const void *)sa)->sin_addr,
+                            text, sizeof(text));
+        } else if (sa->sa_family == AF_INET6) {
+            (void)inet_ntop(AF_INET6, &((const struct sockaddr_in6 *)(const void *)sa)->sin6_addr,
+                            text, sizeof(text));
+        } else {
+            continue;
+        }
+        buf_printf(hosts, "%s%s", hosts->n > 0 ? "," : "", t->host);
+        buf_printf(numbers, "%s%s", numbers->n > 0 ? "," : "", text);
+        buf_printf(ports, "%s%u", ports->n > 0 ? "," : "", (unsigned)t->port);
+    }
+    if (ports->n == 0) {
+        buf_text(hosts, t->host);
+        buf_printf(ports, "%u", (unsigned)t->port);
+    }
+    buf_u8(hosts, 0);
+    buf_u8(numbers, 0);
+    buf_u8(ports, 0);
+}
+
+struct options {
+    const char *names[OPTIONS_MAX];
+    const char *values[OPTIONS_MAX];
+    size_t count;
+};
+
+static void option(struct options *o, const char *name, const char *value)
+{
+    if (value != NULL && value[0] != '\0') {
+        check(o->count + 1 < OPTIONS_MAX);
+        o->names[o->count] = name;
+        o->values[o->count++] = value;
+    }
+}
+
+static PGconn *start_connection(const struct pg_target *t)
+{
+    struct buf hosts = {0};
+    struct buf numbers = {0};
+    struct buf ports = {0};
+    add_addresses(t, &hosts, &numbers, &ports);
+    struct options o = {0};
+    option(&o, "host", (const char *)hosts.p);
+    option(&o, "hostaddr", (const char *)numbers.p);
+    option(&o, "port", (const char *)ports.p);
+    option(&o, "dbname", t->dbname);
+    option(&o, "user", t->user);
+    option(&o, "password", t->password);
+    option(&o, "passfile", "/dev/null"); /* the operator's ~/.pgpass is not pgbraid's */
+    option(&o, "sslmode", tls_word(t->tls_mode));
+    option(&o, "sslrootcert", t->tls_ca);
+    option(&o, "gssencmode", "disable");
+    option(&o, "application_name", "pgbraid");
+    option(&o, "client_encoding", "UTF8");
+    PGconn *conn = PQconnectStartParams(o.names, o.values, 0);
+    buf_free(&hosts);
+    buf_free(&numbers);
+    buf_free(&ports);
+    return conn;
+}
+
+/* ---- connect --------------------------------------------------------------------------------- */
+
+static enum err refuse_connection(PGconn *conn, const struct pg_target *t,
+                                  struct pq_trouble *trouble, struct note *note)
+{
+    char text[400];
+    one_line(PQerrorMessage(conn), text, sizeof(text));
+    pq_find_sqlstate(PQerrorMessage(conn), trouble->sqlstate);
+    enum err e = trouble->sqlstate[0] == '\0' ? ERR_SHARD_DOWN : ERR_SHARD_REFUSED;
+    e = note_set(note, e, "%s", text);
+    if (note != NULL) {
+        add_login_hint(t, trouble, note);
+    }
+    return e;
+}
+
+static void ignore_notice(void *arg, const PGresult *result)
+{
+    (void)arg;
+    (void)result;
+}
+
+enum err pq_open(const struct pg_target *t, struct pg_stop *stop, PGconn **out,
+                 struct pq_trouble *trouble, struct note *note)
+{
+    check(t->user != NULL && t->dbname != NULL);
+    struct pq_trouble unused;
+    trouble = trouble == NULL ? &unused : trouble;
+    trouble->sqlstate[0] = '\0';
+    int64_t deadline_us = clock_now_us() + (int64_t)t->timeout_ms * 1000;
+    PGconn *conn = start_connection(t);
+    if (conn == NULL) {
+        return note_set(note, ERR_NOMEM, "out of memory for a connection to %s", t->host);
+    }
+    (void)PQsetErrorVerbosity(conn, PQERRORS_VERBOSE);
+    (void)PQsetNoticeReceiver(conn, ignore_notice, NULL);
+    enum err e = ERR_NONE;
+    PostgresPollingStatusType wants =
+        PQstatus(conn) == CONNECTION_BAD ? PGRES_POLLING_FAILED : PGRES_POLLING_WRITING;
+    while (e == ERR_NONE && wants != PGRES_POLLING_OK) {
+        if (wants == PGRES_POLLING_FAILED) {
+            e = refuse_connection(conn, t, trouble, note);
+            break;
+        }
+        short events = wants == PGRES_POLLING_READING ? POLLIN : POLLOUT;
+        int waited = wait_for(PQsocket(conn), events, deadline_us, stop);
+        if (waited <= 0) {
+            e = gave_up(waited, t->timeout_ms, "connecting", note);
+            break;
+        }
+        wants = PQconnectPoll(conn);
+    }
+    if (e) {
+        PQfinish(conn);
+        return e;
+    }
+    (void)PQsetErrorVerbosity(conn, PQERRORS_DEFAULT);
+    *out = conn;
+    return ERR_NONE;
+}
+
+void pq_close(PGconn *conn)
+{
+    PQfinish(conn);
+}
+
+/* ---- query ----------------------------------------------------------------------------------- */
+
+static enum err flush(PGconn *conn, int timeout_ms, int64_t deadline_us, struct pg_stop *stop,
+                      struct note *note)
+{
+    int left;
+    while ((left = PQflush(conn)) > 0) {
+        int waited = wait_for(PQsocket(conn), POLLOUT | POLLIN, deadline_us, stop);
+        if (waited <= 0) {
+            return gave_up(waited, timeout_ms, "sending a statement", note);
+        }
+        if (!PQconsumeInput(conn)) {
+            break;
+        }
+    }
+    return ERR_NONE;
+}
+
+/* The next result, or *out == NULL behind the last one. */
+static enum err next_result(PGconn *conn, int timeout_ms, int64_t deadline_us, struct pg_stop *stop,
+                            PGresult **out, struct note *note)
+{
+    while (PQisBusy(conn)) {
+        int waited = wait_for(PQsocket(conn), POLLIN, deadline_us, stop);
+        if (waited <= 0) {
+            return gave_up(waited, timeout_ms, "waiting for an answer", note);
+        }
+        if (!PQconsumeInput(conn)) {
+            char text[400];
+            one_line(PQerrorMessage(conn), text, sizeof(text));
+            return note_set(note, ERR_SHARD_DOWN, "%s", text);
+        }
+    }
+    *out = PQgetResult(conn);
+    return ERR_NONE;
+}
+
+static enum err failed_result(PGconn *conn, const PGresult *result, struct pq_trouble *trouble,
+                              struct note *note)
+{
+    const char *code = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+    const char *primary = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
+    (void)snprintf(trouble->sqlstate, sizeof(trouble->sqlstate), "%.5s", code == NULL ? "" : code);
+    char text[400];
+    one_line(primary == NULL ? PQerrorMessage(conn) : primary, text, sizeof(text));
+    enum err e =
+        code == NULL || PQstatus(conn) == CONNECTION_BAD ? ERR_SHARD_DOWN : ERR_SHARD_REFUSED;
+    return note_set(note, e, "%s%s%s", text, code == NULL ? "" : " SQLSTATE ",
+                    code == NULL ? "" : code);
+}
+
+enum err pq_run(PGconn *conn, const char *sql, int timeout_ms, struct pg_stop *stop, PGresult **out,
+                struct pq_trouble *trouble, struct note *note)
+{
+    struct pq_trouble unused;
+    trouble = trouble == NULL ? &unused : trouble;
+    trouble->sqlstate[0] = '\0';
+    int64_t deadline_us = clock_now_us() + (int64_t)timeout_ms * 1000;
+    if (PQsetnonblocking(conn, 1) != 0 || !PQsendQuery(conn, sql)) {
+        char text[400];
+        one_line(PQerrorMessage(conn), text, sizeof(text));
+        return note_set(note, ERR_SHARD_DOWN, "%s", text);
+    }
+    enum err e = flush(conn, timeout_ms, deadline_us, stop, note);
+    PGresult *last = NULL;
+    while (e != ERR_SHARD_DOWN && e != ERR_SHUTDOWN) {
+        PGresult *result = NULL;
+        enum err waited = next_result(conn, timeout_ms, deadline_us, stop, &result, note);
+        if (waited) {
+            e = waited;
+            break;
+        }
+        if (result == NULL) {
+            break;
+        }
+        ExecStatusType status = PQresultStatus(result);
+        if (status != PGRES_TUPLES_OK && status != PGRES_COMMAND_OK &&
+            status != PGRES_EMPTY_QUERY) {
+            e = failed_result(conn, result, trouble, note);
+        }
+        PQclear(last);
+        last = result;
+    }
+    if (e || out == NULL) {
+        PQclear(last);
+        last = NULL;
+    }
+    if (out != NULL) {
+        *out = last;
+    }
+    return e;
+}
+
+struct slice pq_cell(const PGresult *result, int row, int column)
+{
+    if (PQgetisnull(result, row, column)) {
+        return (struct slice){NULL, 0};
+    }
+    return slice_bytes(PQgetvalue(result, row, column), (size_t)PQgetlength(result, row, column));
+}

@@ -1,0 +1,145 @@
+#ifndef REPLICATION_REPLICATION_H
+#define REPLICATION_REPLICATION_H
+
+/*
+ * What the proxy itself asks servers, beside its clients: are you alive, what is in your catalog,
+ * which prepared transactions were left behind. The only room that names libpq.
+ *
+ *     control thread ---- health_start() ----> one probe thread per server, for ever
+ *                    ---- a job's thread ----> catalog_load(), recover_shard(): blocking calls
+ *
+ * Nothing here runs on an event loop: every call but health_start() and pg_stop_*() may take as
+ * long as its timeout. Each wait looks at a `struct pg_stop` too, so that all of them end at once
+ * when the process does. Host names are not looked up here: targets carry addresses.
+ */
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/slice.h"
+#include "conf/conf.h"
+#include "net/net.h"
+#include "txn/txn.h"
+
+/* ---- stop: ends all waits of those who look at it ---------------------------------------------
+ */
+
+/* Owner: whoever made it; it outlives every call that was given it. Any thread may set it. */
+struct pg_stop {
+    _Atomic int set;
+    int _fd; /* readable once set */
+};
+enum err pg_stop_init(struct pg_stop *stop, struct note *note) MUST_CHECK; /* ERR_IO */
+void pg_stop_set(struct pg_stop *stop);
+void pg_stop_free(struct pg_stop *stop);
+
+/* ---- target: where and as whom -----------------------------------------------------------------
+ */
+
+/* Borrowed texts; they live as long as the call (health_start() copies). */
+struct pg_target {
+    const char *host;         /* name as configured, for TLS and messages; or a socket directory */
+    const struct addr *addrs; /* of the host, tried in order */
+    size_t addrs_count;
+    uint16_t port;
+    const char *dbname;
+    const char *user;
+    const char *password; /* NULL: none known */
+    int password_hashed;  /* the users file holds only an md5 or SCRAM secret: no use to log in */
+    enum conf_tls_mode tls_mode;
+    const char *tls_ca; /* or NULL */
+    int timeout_ms;     /* for the whole of connecting, and for each statement */
+};
+
+/* Fill user, password and TLS from the configuration: the service user of pgbraid. */
+void pg_target_login(struct pg_target *target, const struct conf *conf);
+
+/* ---- health ------------------------------------------------------------------------------------
+ */
+
+struct health;
+
+/*
+ * One finding, on the probe's thread. `healthy`: the server answers (also when it answers that the
+ * service user may not log in: pools may still work). `latency_us`: of this check; 0 when down.
+ */
+typedef void health_fn(void *arg, int healthy, int64_t latency_us);
+
+/*
+ * Start probing. Each interval: one `SELECT pg_is_in_recovery()` on a kept connection. SERVER_UP
+ * and SERVER_DOWN are logged once per change; `name` is the server in these lines.
+ *   known_up  what the log already said: a server found as expected is not logged
+ */
+struct health_options {
+    const char *name;
+    struct pg_target target;
+    int interval_ms;
+    int known_up;
+    health_fn *fn;
+    void *arg;
+};
+struct health *health_start(const struct health_options *options);
+void health_stop(struct health *h); /* ask; returns at once */
+void health_free(struct health *h); /* stop and wait: some milliseconds */
+
+/* ---- catalog -----------------------------------------------------------------------------------
+ */
+
+/* What to ask and who takes the rows; planner/ has both, so they are handed in. */
+struct catalog_source {
+    size_t queries_count;
+    const char *(*query)(size_t index);
+    enum err (*row)(void *arg, size_t query, const struct slice *values, size_t count,
+                    struct note *note);
+    void *arg;
+};
+
+/*
+ * Run all queries in one REPEATABLE READ READ ONLY transaction and feed every row. Before that,
+ * when `install_sql` is not NULL, run it in a transaction of its own.
+ *   install_note  "" or why the installation did not work; reading goes on all the same
+ * Errors: ERR_SHARD_DOWN, ERR_SHARD_REFUSED (the note says how to let the service user in),
+ * ERR_SHUTDOWN, or what row() returned.
+ */
+enum err catalog_load(const struct pg_target *home, const char *install_sql,
+                      const struct catalog_source *source, struct pg_stop *stop,
+                      struct note *install_note, struct note *note) MUST_CHECK;
+
+/* ---- recovery ----------------------------------------------------------------------------------
+ */
+
+/* One shard of the database: its primary, and its name for log lines. */
+struct recover_place {
+    struct pg_target target;
+    const char *shard;
+};
+
+struct recover_report {
+    unsigned committed, rolled_back;
+    unsigned vanished; /* finished by somebody else in between */
+    unsigned failed;   /* could not be finished: the next time tries again */
+    unsigned listed;   /* shards whose whole list was read */
+    int refused;       /* a shard that answers does not let us look: note says which and why */
+    struct note note;
+};
+
+/*
+ * Look at all shards of one database at once, a thread each, so that one that is down delays only
+ * the end of this call (by its timeout). Finishes every prepared transaction that the ledger says
+ * is to be finished; each is logged TX_RECOVERED or TX_RECOVERY_FAILED.
+ *   tag   as given to ledger_decide()
+ */
+void recover_database(struct ledger *ledger, struct slice tag, const struct recover_place *places,
+                      size_t count, struct pg_stop *stop, struct recover_report *out);
+
+/* ---- console -----------------------------------------------------------------------------------
+ */
+
+/* Run one statement on the admin console and print rows as a table, notices as lines.
+ * Errors: ERR_SHARD_DOWN (cannot connect), ERR_SHARD_REFUSED (the console's error). */
+enum err console_run(const struct pg_target *target, const char *sql, struct buf *out,
+                     struct note *note) MUST_CHECK;
+
+#endif
