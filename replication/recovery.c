@@ -41,7 +41,7 @@ struct look {
 static void say_failed(const struct look *l, const char *gid, const char *owner,
                        const struct pq_trouble *trouble, const struct note *note)
 {
-    char hint[200] = "";
+    char hint[240] = "";
     if (strcmp(trouble->sqlstate, "42501") == 0) {
         (void)snprintf(hint, sizeof(hint),
                        " hint=\"only its owner or a superuser may finish it: GRANT %.60s TO %.60s, "
