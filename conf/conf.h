@@ -113,8 +113,9 @@ struct conf {
     size_t databases_count;
     struct conf_user *users; /* of the users file; sorted by name */
     size_t users_count;
-    void *_memory;
-    int _refs;
+    const char *_first_user; /* of the users file as written */
+    void *_memory;           /* the arena that holds all of this */
+    int _refs;               /* atomic; workers hold references too */
 };
 
 /*
@@ -125,14 +126,17 @@ struct conf {
  * folder of the file. Warnings: none; what is not understood is an error.
  */
 enum err conf_load(const char *path, struct conf **out, struct note *note) MUST_CHECK;
+/* Any thread. The last unref frees the snapshot; NULL is fine. */
 struct conf *conf_ref(struct conf *conf);
 void conf_unref(struct conf *conf);
+/* NULL when there is none. */
 const struct conf_user *conf_find_user(const struct conf *conf, const char *name);
 const struct conf_database *conf_find_database(const struct conf *conf, const char *name);
 /* The user for catalog, health and recovery: service.user, else the first user of the file as
  * written, else (trust, no file) "postgres". */
 const char *conf_service_user(const struct conf *conf);
-/* Settings that differ between the two and need a restart, comma separated; "" when none. */
+/* Settings that differ between the two and need a restart, comma separated; adds nothing when
+ * there are none. `listen` is one of them; servers, databases and users are not. */
 void conf_restart_needed(const struct conf *old, const struct conf *new_, struct buf *out);
 
 /* For SHOW CONFIG and docs/settings.md: one call per setting in the order of the table. */
@@ -144,7 +148,8 @@ struct conf_item {
     const char *help;
     int reload; /* 1: RELOAD applies it */
 };
-/* The texts live until the next call with the same `scratch`. Returns 0 behind the last one. */
+/* The texts live until the next call with the same `scratch`, which is overwritten and which the
+ * caller frees. Returns 0 behind the last one. */
 int conf_item(const struct conf *conf, size_t index, struct buf *scratch, struct conf_item *out);
 /* The commented sample file and the manual page, from the same table. */
 void conf_print_sample(struct buf *out);

@@ -1,0 +1,290 @@
+/*
+ * A load: read the file, build the snapshot in one arena, check what spans several settings, read
+ * the files it names. On failure the arena goes and nothing is left behind.
+ *
+ * The snapshot lives in its own arena, struct conf included; temporary nodes live in the reader's
+ * scratch arena, which is gone when conf_load() returns.
+ */
+
+#include "conf/conf.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/check.h"
+#include "base/mem.h"
+#include "conf/reader.h"
+
+/* ---- files ----------------------------------------------------------------------------------- */
+
+/* All bytes of a file, at most one more than the limit. 0 or an errno. */
+static int slurp(const char *path, struct buf *out)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        return errno;
+    }
+    int failed = 0;
+    buf_reserve(out, 4096); /* p is never NULL afterwards */
+    while (out->n <= CONF_FILE_BYTES_MAX) {
+        buf_reserve(out, 65536);
+        ssize_t n = read(fd, out->p + out->n, 65536);
+        if (n < 0 && errno == EINTR) {
+            continue;
+        }
+        if (n <= 0) {
+            failed = n < 0 ? errno : 0;
+            break;
+        }
+        out->n += (size_t)n;
+    }
+    (void)close(fd);
+    return failed;
+}
+
+/* `text` as seen from the folder of the configuration file. */
+static const char *beside(struct reader *r, const char *text)
+{
+    const char *slash = strrchr(r->conf->path, '/');
+    if (text[0] == '/' || slash == NULL) {
+        return text;
+    }
+    while (strncmp(text, "./", 2) == 0) {
+        text += 2;
+    }
+    return arena_printf(r->keep, "%.*s/%s", (int)(slash - r->conf->path), r->conf->path, text);
+}
+
+static void resolve_paths(struct reader *r)
+{
+    struct conf *conf = r->conf;
+    const char **paths[] = {&conf->data_dir,       &conf->users_file,    &conf->tls_client_cert,
+                            &conf->tls_client_key, &conf->tls_client_ca, &conf->tls_server_ca};
+    for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {
+        if (*paths[i] != NULL) {
+            *paths[i] = beside(r, *paths[i]);
+        }
+    }
+}
+
+/* 1 when this process can read the file `path`. */
+static enum err check_readable(struct reader *r, const char *setting, const char *path)
+{
+    struct stat st;
+    int failed = stat(path, &st) != 0 ? errno : S_ISDIR(st.st_mode) ? EISDIR : 0;
+    if (failed == 0 && access(path, R_OK) != 0) {
+        failed = errno;
+    }
+    if (failed != 0) {
+        return bad(r, setting_line(r, setting),
+                   "%s: cannot read %s: %s; name a file that pgbraid may read", setting,
+                   shown(r, path), strerrordesc_np(failed));
+    }
+    return ERR_NONE;
+}
+
+static enum err read_users(struct reader *r)
+{
+    const char *path = r->conf->users_file;
+    if (path == NULL) {
+        return ERR_NONE;
+    }
+    struct buf bytes = {0};
+    int failed = slurp(path, &bytes);
+    enum err e = ERR_NONE;
+    if (failed != 0) {
+        e = bad(r, setting_line(r, "auth.users_file"),
+                "auth.users_file: cannot read %s: %s; make it with lines \"name\" \"secret\"",
+                shown(r, path), strerrordesc_np(failed));
+    } else {
+        const char *file = r->file;
+        r->file = path;
+        e = users_read(r, bytes.p, bytes.n);
+        r->file = file;
+    }
+    if (bytes.p != NULL) {
+        explicit_bzero(bytes.p, bytes.cap); /* secrets */
+    }
+    buf_free(&bytes);
+    if (e == ERR_NONE && r->conf->users_count == 0 && r->conf->auth_method != CONF_AUTH_TRUST) {
+        e = bad(r, setting_line(r, "auth.users_file"),
+                "auth.users_file: %s names no user, so nobody could log in; add a line \"name\" "
+                "\"secret\"",
+                shown(r, path));
+    }
+    return e;
+}
+
+/* ---- rules over several settings ---------------------------------------------------------------
+ */
+
+static enum err check_auth(struct reader *r)
+{
+    const struct conf *conf = r->conf;
+    if (conf->auth_method != CONF_AUTH_TRUST && conf->users_file == NULL) {
+        return bad(r, setting_line(r, "auth.method"),
+                   "auth.users_file is missing; add users_file: users.txt, or method: trust to let "
+                   "everybody in");
+    }
+    return ERR_NONE;
+}
+
+static enum err check_tls(struct reader *r)
+{
+    const struct conf *conf = r->conf;
+    enum conf_tls_mode client = conf->tls_client_mode;
+    int line = setting_line(r, "tls.client.mode");
+    if (client != CONF_TLS_DISABLE && (conf->tls_client_cert == NULL || !conf->tls_client_key)) {
+        return bad(r, line, "tls.client.mode needs %s; name the file, or write mode: disable",
+                   conf->tls_client_cert == NULL ? "tls.client.cert" : "tls.client.key");
+    }
+    if (client >= CONF_TLS_VERIFY_CA && conf->tls_client_ca == NULL) {
+        return bad(r, line,
+                   "tls.client.mode verifies clients but tls.client.ca is missing; name "
+                   "the certificates that sign theirs, or write mode: require");
+    }
+    if (conf->tls_server_mode >= CONF_TLS_VERIFY_CA && conf->tls_server_ca == NULL) {
+        return bad(r, setting_line(r, "tls.server.mode"),
+                   "tls.server.mode verifies servers but tls.server.ca is missing; name the "
+                   "certificates that sign theirs, or write mode: require");
+    }
+    return ERR_NONE;
+}
+
+static enum err check_http(struct reader *r)
+{
+    const struct conf *conf = r->conf;
+    if (conf->http == NULL) {
+        return ERR_NONE;
+    }
+    int line = setting_line(r, "http");
+    enum err e = check_address(r, line, "http", conf->http, 0);
+    for (size_t i = 0; i < conf->listen_count && e == ERR_NONE; i++) {
+        if (strcmp(conf->listen[i], conf->http) == 0) {
+            e = bad(r, line, "http is %s, which listen has too; give each an address of its own",
+                    shown(r, conf->http));
+        }
+    }
+    return e;
+}
+
+static enum err check_files(struct reader *r)
+{
+    const struct conf *conf = r->conf;
+    enum err e = ERR_NONE;
+    if (conf->tls_client_mode != CONF_TLS_DISABLE) {
+        e = check_readable(r, "tls.client.cert", conf->tls_client_cert);
+        e = e ? e : check_readable(r, "tls.client.key", conf->tls_client_key);
+        if (e == ERR_NONE && conf->tls_client_ca != NULL) {
+            e = check_readable(r, "tls.client.ca", conf->tls_client_ca);
+        }
+    }
+    if (e == ERR_NONE && conf->tls_server_mode != CONF_TLS_DISABLE && conf->tls_server_ca != NULL) {
+        e = check_readable(r, "tls.server.ca", conf->tls_server_ca);
+    }
+    return e ? e : read_users(r);
+}
+
+/* ---- load ------------------------------------------------------------------------------------ */
+
+enum err conf_read_bytes(struct reader *r, const void *p, size_t n)
+{
+    struct node *root = NULL;
+    settings_default(r->conf);
+    enum err e = tree_read(r, p, n, &root);
+    e = e ? e : settings_read(r, root);
+    e = e ? e : topology_read(r, root);
+    e = e ? e : check_http(r);
+    e = e ? e : check_auth(r);
+    return e ? e : check_tls(r);
+}
+
+static enum err load_into(struct reader *r)
+{
+    struct buf bytes = {0};
+    enum err e = ERR_NONE;
+    int failed = slurp(r->file, &bytes);
+    if (failed != 0) {
+        e = note_set(r->note, ERR_IO, "%.200s: cannot be read: %s; name the configuration file",
+                     r->file, strerrordesc_np(failed));
+    } else {
+        e = conf_read_bytes(r, bytes.p, bytes.n);
+    }
+    buf_free(&bytes);
+    if (e) {
+        return e;
+    }
+    resolve_paths(r);
+    return check_files(r);
+}
+
+enum err conf_load(const char *path, struct conf **out, struct note *note)
+{
+    struct arena *memory = mem_zero(sizeof(*memory));
+    struct conf *conf = arena_zero(memory, sizeof(*conf));
+    conf->_memory = memory;
+    conf->_refs = 1;
+    conf->path = arena_strdup(memory, path);
+    struct reader r = {.file = conf->path, .note = note, .keep = memory, .conf = conf};
+    enum err e = load_into(&r);
+    arena_free(&r.scratch);
+    if (e) {
+        conf_unref(conf);
+        return e;
+    }
+    *out = conf;
+    return ERR_NONE;
+}
+
+struct conf *conf_ref(struct conf *conf)
+{
+    check(__atomic_fetch_add(&conf->_refs, 1, __ATOMIC_RELAXED) > 0);
+    return conf;
+}
+
+void conf_unref(struct conf *conf)
+{
+    if (conf == NULL || __atomic_sub_fetch(&conf->_refs, 1, __ATOMIC_ACQ_REL) > 0) {
+        return;
+    }
+    struct arena *memory = conf->_memory; /* conf lies in it */
+    arena_free(memory);
+    mem_free(memory);
+}
+
+/* ---- asking ---------------------------------------------------------------------------------- */
+
+static int user_is(const void *name, const void *user)
+{
+    return strcmp(name, ((const struct conf_user *)user)->name);
+}
+
+const struct conf_user *conf_find_user(const struct conf *conf, const char *name)
+{
+    if (conf->users_count == 0) {
+        return NULL;
+    }
+    return bsearch(name, conf->users, conf->users_count, sizeof(conf->users[0]), user_is);
+}
+
+const struct conf_database *conf_find_database(const struct conf *conf, const char *name)
+{
+    for (size_t i = 0; i < conf->databases_count; i++) {
+        if (strcmp(conf->databases[i].name, name) == 0) {
+            return &conf->databases[i];
+        }
+    }
+    return NULL;
+}
+
+const char *conf_service_user(const struct conf *conf)
+{
+    if (conf->service_user != NULL) {
+        return conf->service_user;
+    }
+    return conf->_first_user != NULL ? conf->_first_user : "postgres";
+}

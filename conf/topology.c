@@ -1,0 +1,333 @@
+/*
+ * The lists of the file: addresses to listen on, servers, databases and their shards. Tables are in
+ * tables.c.
+ */
+
+#include <string.h>
+#include <strings.h>
+
+#include "base/check.h"
+#include "conf/reader.h"
+
+const char *const topology_keys[] = {"listen", "servers", "databases"};
+const size_t topology_keys_count = 3;
+
+static const char LISTEN_EXAMPLE[] = "[\"127.0.0.1:6432\"]";
+static const char SERVERS_EXAMPLE[] = "servers: { s0: { host: 127.0.0.1, port: 5432 } }";
+static const char DATABASES_EXAMPLE[] =
+    "databases: { app: { shards: { shard0: { primary: s0 } } } }";
+static const char SHARDS_EXAMPLE[] = "shards: { shard0: { primary: s0 }, shard1: { primary: s1 } }";
+
+/* ---- listen ---------------------------------------------------------------------------------- */
+
+static enum err read_listen(struct reader *r, const struct node *node)
+{
+    struct conf *conf = r->conf;
+    if (node == NULL) {
+        conf->listen = arena_alloc(r->keep, sizeof(conf->listen[0]));
+        conf->listen[0] = "127.0.0.1:6432";
+        conf->listen_count = 1;
+        return ERR_NONE;
+    }
+    enum err e = need_list(r, node, "listen", CONF_LISTEN_MAX, LISTEN_EXAMPLE);
+    if (e) {
+        return e;
+    }
+    conf->listen = arena_zero(r->keep, node->count * sizeof(conf->listen[0]));
+    for (const struct node *child = node->first; child != NULL; child = child->next) {
+        const char *text = NULL;
+        e = read_text(r, child, "listen", &text);
+        e = e ? e : check_address(r, child->line, "listen", text, 1);
+        if (e) {
+            return e;
+        }
+        for (size_t i = 0; i < conf->listen_count; i++) {
+            if (strcmp(conf->listen[i], text) == 0) {
+                return bad(r, child->line, "listen: %s stands here twice; remove one",
+                           shown(r, text));
+            }
+        }
+        conf->listen[conf->listen_count++] = text;
+    }
+    return ERR_NONE;
+}
+
+/* ---- servers --------------------------------------------------------------------------------- */
+
+static enum err read_server(struct reader *r, const struct node *node, struct conf_server *out)
+{
+    const struct node *host = NULL;
+    const struct node *port = NULL;
+    const struct field fields[] = {{"host", &host}, {"port", &port}};
+    enum err e = check_label(r, node->line, "a server", node->key);
+    if (e) {
+        return e;
+    }
+    const char *what = arena_printf(&r->scratch, "servers.%s", node->key);
+    e = need_map(r, node, what, 2, "{ host: 127.0.0.1, port: 5432 }");
+    e = e ? e : read_fields(r, node, what, fields, 2);
+    if (e) {
+        return e;
+    }
+    *out = (struct conf_server){.name = arena_strdup(r->keep, node->key), .line = node->line};
+    if (host == NULL) {
+        return bad(r, node->line, "%s has no host; write { host: 127.0.0.1, port: 5432 }", what);
+    }
+    what = arena_printf(&r->scratch, "servers.%s.host", node->key);
+    e = read_text(r, host, what, &out->host);
+    e = e ? e : check_host(r, host->line, what, out->host);
+    if (e) {
+        return e;
+    }
+    int64_t number = 5432;
+    if (port != NULL) {
+        what = arena_printf(&r->scratch, "servers.%s.port", node->key);
+        e = read_int(r, port, what, (struct bounds){1, 65535, UNIT_NONE, ""}, &number);
+    }
+    out->port = (uint16_t)number;
+    return e;
+}
+
+static enum err read_servers(struct reader *r, const struct node *node)
+{
+    struct conf *conf = r->conf;
+    if (node == NULL) {
+        return bad(r, 1, "the section servers is missing; write %s", SERVERS_EXAMPLE);
+    }
+    enum err e = need_map(r, node, "servers", CONF_SERVERS_MAX, SERVERS_EXAMPLE);
+    if (e) {
+        return e;
+    }
+    conf->servers = arena_zero(r->keep, node->count * sizeof(conf->servers[0]));
+    for (const struct node *child = node->first; child != NULL; child = child->next) {
+        e = read_server(r, child, &conf->servers[conf->servers_count++]);
+        if (e) {
+            return e;
+        }
+    }
+    return ERR_NONE;
+}
+
+static enum err find_server(struct reader *r, const struct node *node, const char *what,
+                            uint16_t *out)
+{
+    const struct conf *conf = r->conf;
+    const char *name = NULL;
+    enum err e = read_text(r, node, what, &name);
+    if (e) {
+        return e;
+    }
+    for (size_t i = 0; i < conf->servers_count; i++) {
+        if (strcmp(conf->servers[i].name, name) == 0) {
+            *out = (uint16_t)i;
+            return ERR_NONE;
+        }
+    }
+    const char **known = arena_alloc(&r->scratch, conf->servers_count * sizeof(known[0]));
+    for (size_t i = 0; i < conf->servers_count; i++) {
+        known[i] = conf->servers[i].name;
+    }
+    const char *best = nearest_word(name, known, conf->servers_count);
+    return bad(r, node->line, "%s is %s, which servers does not name; %s \"%s\"", what,
+               shown(r, name),
+               best == NULL ? "add it there, or use one of it such as" : "did you mean",
+               best == NULL ? known[0] : best);
+}
+
+static int same_place(const struct conf *conf, uint16_t a, uint16_t b)
+{
+    return a == b || (conf->servers[a].port == conf->servers[b].port &&
+                      strcasecmp(conf->servers[a].host, conf->servers[b].host) == 0);
+}
+
+/* ---- databases ------------------------------------------------------------------------------- */
+
+int shard_named(const struct conf_database *db, const char *name)
+{
+    for (size_t i = 0; i < db->shards_count; i++) {
+        if (strcmp(db->shards[i].name, name) == 0) {
+            return (int)i;
+        }
+    }
+    return -1;
+}
+
+static enum err read_replicas(struct reader *r, const struct node *node, const char *what,
+                              struct conf_shard *shard)
+{
+    enum err e = need_list(r, node, what, CONF_REPLICAS_MAX, "[s1, s2]");
+    if (e) {
+        return e;
+    }
+    shard->replicas = arena_zero(r->keep, node->count * sizeof(shard->replicas[0]));
+    for (const struct node *child = node->first; child != NULL; child = child->next) {
+        uint16_t server = 0;
+        e = find_server(r, child, what, &server);
+        if (e) {
+            return e;
+        }
+        int taken = same_place(r->conf, server, shard->primary);
+        for (size_t i = 0; i < shard->replicas_count; i++) {
+            taken |= same_place(r->conf, server, shard->replicas[i]);
+        }
+        if (taken) {
+            return bad(r, child->line,
+                       "%s: server %s serves this shard already; name each server once", what,
+                       shown(r, r->conf->servers[server].name));
+        }
+        shard->replicas[shard->replicas_count++] = server;
+    }
+    return ERR_NONE;
+}
+
+static enum err read_shard(struct reader *r, const struct node *node, const char *shards_what,
+                           struct conf_shard *out)
+{
+    const struct node *primary = NULL;
+    const struct node *replicas = NULL;
+    const struct node *weight = NULL;
+    const struct field fields[] = {
+        {"primary", &primary}, {"replicas", &replicas}, {"weight", &weight}};
+    enum err e = check_label(r, node->line, "a shard", node->key);
+    if (e) {
+        return e;
+    }
+    const char *what = arena_printf(&r->scratch, "%s.%s", shards_what, node->key);
+    e = need_map(r, node, what, 3, "{ primary: s0 }");
+    e = e ? e : read_fields(r, node, what, fields, 3);
+    if (e) {
+        return e;
+    }
+    *out = (struct conf_shard){
+        .name = arena_strdup(r->keep, node->key), .weight = 1, .line = node->line};
+    if (primary == NULL) {
+        return bad(r, node->line, "%s has no primary; write { primary: s0 }", what);
+    }
+    e = find_server(r, primary, arena_printf(&r->scratch, "%s.primary", what), &out->primary);
+    if (e == ERR_NONE && replicas != NULL) {
+        e = read_replicas(r, replicas, arena_printf(&r->scratch, "%s.replicas", what), out);
+    }
+    if (e == ERR_NONE && weight != NULL) {
+        int64_t number = 1;
+        e = read_int(r, weight, arena_printf(&r->scratch, "%s.weight", what),
+                     (struct bounds){1, CONF_WEIGHT_MAX, UNIT_NONE, ""}, &number);
+        out->weight = (uint32_t)number;
+    }
+    return e;
+}
+
+static enum err read_shards(struct reader *r, const struct node *node, const char *what,
+                            struct conf_database *db)
+{
+    enum err e = need_map(r, node, what, CONF_SHARDS_MAX, SHARDS_EXAMPLE);
+    if (e) {
+        return e;
+    }
+    db->shards = arena_zero(r->keep, node->count * sizeof(db->shards[0]));
+    for (const struct node *child = node->first; child != NULL; child = child->next) {
+        struct conf_shard *shard = &db->shards[db->shards_count];
+        e = read_shard(r, child, what, shard);
+        if (e) {
+            return e;
+        }
+        for (size_t i = 0; i < db->shards_count; i++) {
+            if (same_place(r->conf, db->shards[i].primary, shard->primary)) {
+                return bad(r, child->line,
+                           "shards \"%s\" and \"%s\" are one database \"%s\" on one server, their "
+                           "tables would collide; give each shard a server of its own",
+                           db->shards[i].name, shard->name, db->dbname);
+            }
+        }
+        db->shards_count++;
+    }
+    return ERR_NONE;
+}
+
+static enum err read_names(struct reader *r, const struct node *node, const struct node *dbname,
+                           const char *what, struct conf_database *out)
+{
+    *out = (struct conf_database){.name = arena_strdup(r->keep, node->key), .line = node->line};
+    out->dbname = out->name;
+    if (strcmp(out->name, "pgbraid") == 0 || strcmp(out->name, "pgbouncer") == 0) {
+        return bad(r, node->line,
+                   "a database may not be called \"%s\", that is the admin console; choose another "
+                   "name and keep dbname: %s",
+                   out->name, out->name);
+    }
+    if (dbname == NULL) {
+        return ERR_NONE;
+    }
+    what = arena_printf(&r->scratch, "%s.dbname", what);
+    enum err e = read_text(r, dbname, what, &out->dbname);
+    return e ? e : check_name(r, dbname->line, what, out->dbname);
+}
+
+static enum err read_database(struct reader *r, const struct node *node, struct conf_database *out)
+{
+    const struct node *dbname = NULL;
+    const struct node *shards = NULL;
+    const struct node *tables = NULL;
+    const struct node *pool_size = NULL;
+    const struct field fields[] = {
+        {"dbname", &dbname}, {"shards", &shards}, {"tables", &tables}, {"pool_size", &pool_size}};
+    enum err e = check_name(r, node->line, "a database", node->key);
+    if (e) {
+        return e;
+    }
+    const char *what = arena_printf(&r->scratch, "databases.%s", node->key);
+    e = need_map(r, node, what, 4, "{ dbname: app, shards: { shard0: { primary: s0 } } }");
+    e = e ? e : read_fields(r, node, what, fields, 4);
+    e = e ? e : read_names(r, node, dbname, what, out);
+    if (e) {
+        return e;
+    }
+    if (shards == NULL) {
+        return bad(r, node->line, "%s has no shards; write %s", what, SHARDS_EXAMPLE);
+    }
+    e = read_shards(r, shards, arena_printf(&r->scratch, "%s.shards", what), out);
+    if (e == ERR_NONE && tables != NULL) {
+        e = tables_read(r, tables, arena_printf(&r->scratch, "%s.tables", what), out);
+    }
+    if (e == ERR_NONE && pool_size != NULL) {
+        int64_t number = 0;
+        e = read_int(r, pool_size, arena_printf(&r->scratch, "%s.pool_size", what),
+                     (struct bounds){1, 100000, UNIT_NONE, "connections"}, &number);
+        out->pool_size = (uint32_t)number;
+    }
+    return e;
+}
+
+static enum err read_databases(struct reader *r, const struct node *node)
+{
+    struct conf *conf = r->conf;
+    if (node == NULL) {
+        return bad(r, 1, "the section databases is missing; write %s", DATABASES_EXAMPLE);
+    }
+    enum err e = need_map(r, node, "databases", CONF_DATABASES_MAX, DATABASES_EXAMPLE);
+    if (e) {
+        return e;
+    }
+    conf->databases = arena_zero(r->keep, node->count * sizeof(conf->databases[0]));
+    for (const struct node *child = node->first; child != NULL; child = child->next) {
+        e = read_database(r, child, &conf->databases[conf->databases_count++]);
+        if (e) {
+            return e;
+        }
+    }
+    return ERR_NONE;
+}
+
+enum err topology_read(struct reader *r, const struct node *root)
+{
+    const struct node *lists[3] = {NULL, NULL, NULL};
+    for (const struct node *child = root->first; child != NULL; child = child->next) {
+        for (size_t i = 0; i < topology_keys_count; i++) {
+            if (strcmp(child->key, topology_keys[i]) == 0) {
+                lists[i] = child;
+            }
+        }
+    }
+    enum err e = read_listen(r, lists[0]);
+    e = e ? e : read_servers(r, lists[1]);
+    return e ? e : read_databases(r, lists[2]);
+}
