@@ -47,9 +47,10 @@ void loop_defer_cancel(struct loop_deferred *d);
 /* Owner: whoever embeds it; timer_init() once, timer_free() at the end. One shot; cheap to set
  * again and again (a later deadline costs no system call). */
 struct timer {
-    void *_event;
     struct loop *_loop;
     int64_t deadline_us; /* 0: not set */
+    int64_t _key_us;     /* where it stands in the loop's heap; never later than the deadline */
+    size_t _slot;        /* its place there; 0: in no heap */
     void (*_fn)(void *arg);
     void *_arg;
 };

@@ -1,0 +1,141 @@
+#ifndef NET_INSIDE_H
+#define NET_INSIDE_H
+
+/* What the files of this room share and nobody else sees. */
+
+#include <stdatomic.h>
+
+#include <event2/event.h>
+#include <event2/event_struct.h>
+
+#include "net/net.h"
+
+enum {
+    BLOCK_SMALL = 8 * 1024, /* first buffer of a stream that has something to hold */
+    BLOCK_LARGE = 64 * 1024,
+    CACHE_SMALL_MAX = 128, /* blocks kept per loop: 1 MiB of each size */
+    CACHE_LARGE_MAX = 16
+};
+
+/* Owner: its thread. Made by loop_new(). */
+struct loop {
+    struct event_base *base;
+    int64_t now_us; /* 0: not asked in this turn yet */
+
+    struct list deferred;  /* struct loop_deferred */
+    struct list ready;     /* streams with work that no descriptor will announce */
+    struct list dirty;     /* streams that were written to in this turn */
+    struct list lingering; /* streams whose owner called stream_finish() */
+    /* The stream whose owner is being called; emptied when the owner frees or gives it away. */
+    struct stream *current;
+
+    struct timer **heap; /* from 1; by _key_us */
+    size_t heap_n;
+    size_t heap_cap;
+    int64_t armed_us; /* what timer_fd is set to; INT64_MAX: nothing */
+    int timer_fd;
+    struct event timer_event;
+
+    int wake_fd;
+    struct event wake_event;
+    _Atomic int stop;
+
+    uint8_t *small[CACHE_SMALL_MAX];
+    size_t small_n;
+    uint8_t *large[CACHE_LARGE_MAX];
+    size_t large_n;
+    size_t guests; /* streams, listeners, dials, mailboxes */
+};
+
+/* Blocks for stream buffers. `size` is BLOCK_SMALL or BLOCK_LARGE; any block may be given back. */
+uint8_t *loop_block_get(struct loop *loop, size_t size);
+void loop_block_put(struct loop *loop, uint8_t *p, size_t size);
+
+void timers_start(struct loop *loop);
+void timers_arm(struct loop *loop); /* before a wait */
+void timers_end(struct loop *loop);
+
+/* What a transport's read can say besides a number of bytes. */
+enum {
+    IO_END = 0,
+    IO_AGAIN = -1,
+    IO_FAILED = -2
+};
+
+/* One direction of bytes in memory; the block is there only while it holds something. */
+struct inbox {
+    uint8_t *p;
+    size_t at; /* first byte not consumed */
+    size_t end;
+    size_t cap;
+};
+
+struct tls_session; /* stream_tls.c */
+
+/* Owner: whoever called stream_new(); its loop's thread. */
+struct stream {
+    struct loop *loop;
+    int fd;
+    stream_fn *fn;
+    void *arg;
+    struct event event;
+    short watched; /* what the event is armed for; 0: it is not */
+    struct list ready_node;
+    struct list dirty_node;
+    struct list linger_node;
+
+    struct inbox in;
+    size_t need;  /* STREAM_DATA when the inbox holds so many bytes */
+    size_t chunk; /* size of the next block to read into */
+    struct buf out;
+    size_t out_at; /* bytes of `out` that left already */
+    struct tls_session *tls;
+
+    unsigned paused : 1;
+    unsigned held : 1;         /* something came while nobody may read: tell of the end only */
+    unsigned readable : 1;     /* the last read may have left bytes in the kernel */
+    unsigned inside : 1;       /* the same for OpenSSL's own buffer */
+    unsigned peer_ended : 1;   /* the kernel announced the end; bytes may stand before it */
+    unsigned redeliver : 1;    /* a DATA event for bytes in the inbox is due */
+    unsigned blocked : 1;      /* the kernel takes no more; armed for writing */
+    unsigned want_drained : 1; /* stream_full() said yes */
+    unsigned write_failed : 1; /* deliver what came before, then STREAM_CLOSED */
+    unsigned secure : 1;       /* the handshake is done */
+    unsigned closed : 1;       /* STREAM_CLOSED was sent */
+    unsigned finishing : 1;    /* nobody owns it but the loop */
+    unsigned shut : 1;         /* finishing, and our end is sent */
+
+    enum err error;
+    char *why;
+    struct timer linger;
+    uint64_t bytes_in;
+    uint64_t bytes_out;
+    struct addr peer;
+    struct addr local;
+};
+
+/* Once per turn each, by the loop. */
+void streams_run_ready(struct loop *loop);
+void streams_flush(struct loop *loop);
+void streams_end_lingering(struct loop *loop); /* when the loop goes */
+
+/* recv(2) and send(2) on the stream's socket with its flags and counters kept. Number of bytes, or
+ * IO_END, IO_AGAIN, IO_FAILED with errno set. */
+ssize_t stream_fd_read(struct stream *s, void *p, size_t n);
+ssize_t stream_fd_write(struct stream *s, const void *p, size_t n);
+/* Keep the first reason of an end. */
+void stream_fail(struct stream *s, const char *fmt, ...) PRINTF_LIKE(2, 3);
+
+/* The TLS half of a stream. Reads answer IO_AGAIN when nothing is left inside either. Results as
+ * above; on IO_FAILED stream_fail() was called. */
+ssize_t stream_tls_read(struct stream *s, void *p, size_t n);
+ssize_t stream_tls_write(struct stream *s, const void *p, size_t n);
+ssize_t stream_tls_handshake(struct stream *s); /* 1 when done */
+enum err stream_tls_begin(struct stream *s, struct tls_context *tls, int as_server,
+                          const char *host, struct note *note) MUST_CHECK;
+int stream_tls_peek_ended(struct stream *s); /* whether the peer's end stands next */
+void stream_tls_bye(struct stream *s);       /* close_notify, as far as it goes */
+void stream_tls_free(struct stream *s);
+size_t stream_tls_memory(const struct stream *s);
+
+#endif

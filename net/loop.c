@@ -1,0 +1,240 @@
+/*
+ * The event loop: libevent waits, everything else happens in the order net.h promises.
+ *
+ *     wait, run events  >  streams with work left over  >  deferred functions  >  flush  >  wait
+ *
+ * What one phase leaves for an earlier one makes the next wait a mere look. libevent's locks are
+ * off: other threads reach a loop only through eventfds, which are edge-triggered and therefore
+ * never read.
+ */
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/mem.h"
+#include "net/inside.h"
+
+struct loop_signal {
+    struct event event;
+    void (*fn)(int signum, void *arg);
+    void *arg;
+};
+
+/* ---- the turn -------------------------------------------------------------------------------- */
+
+static void on_wake(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd;
+    (void)what;
+    (void)arg; /* the loop looks at `stop` by itself */
+}
+
+/* sends use MSG_NOSIGNAL; this is for evhttp, which writes on its own. */
+static void ignore_sigpipe(void)
+{
+    struct sigaction now;
+    if (sigaction(SIGPIPE, NULL, &now) == 0 && now.sa_handler == SIG_DFL) {
+        now.sa_handler = SIG_IGN;
+        check(sigaction(SIGPIPE, &now, NULL) == 0);
+    }
+}
+
+struct loop *loop_new(void)
+{
+    ignore_sigpipe();
+    struct loop *loop = mem_zero(sizeof(*loop));
+    struct event_config *config = event_config_new();
+    check(config != NULL);
+    check(event_config_require_features(config, EV_FEATURE_ET | EV_FEATURE_EARLY_CLOSE) == 0);
+    /* No clock reading of libevent's own: our timers are not in its heap. */
+    check(event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK | EVENT_BASE_FLAG_NO_CACHE_TIME) ==
+          0);
+    loop->base = event_base_new_with_config(config);
+    event_config_free(config);
+    check(loop->base != NULL);
+    list_init(&loop->deferred);
+    list_init(&loop->ready);
+    list_init(&loop->dirty);
+    list_init(&loop->lingering);
+    loop->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    check(loop->wake_fd >= 0);
+    check(event_assign(&loop->wake_event, loop->base, loop->wake_fd, EV_READ | EV_ET | EV_PERSIST,
+                       on_wake, loop) == 0);
+    check(event_add(&loop->wake_event, NULL) == 0);
+    timers_start(loop);
+    return loop;
+}
+
+void loop_free(struct loop *loop)
+{
+    streams_end_lingering(loop);
+    check(loop->guests == 0);
+    timers_end(loop);
+    check(event_del(&loop->wake_event) == 0);
+    check(close(loop->wake_fd) == 0);
+    event_base_free(loop->base);
+    while (loop->small_n != 0) {
+        mem_free(loop->small[--loop->small_n]);
+    }
+    while (loop->large_n != 0) {
+        mem_free(loop->large[--loop->large_n]);
+    }
+    mem_free(loop);
+}
+
+/* Only what waits now: a function that defers itself again comes up in the next turn. */
+static void run_deferred(struct loop *loop)
+{
+    struct list due;
+    list_init(&due);
+    while (!list_empty(&loop->deferred)) {
+        list_push_back(&due, list_pop(&loop->deferred));
+    }
+    struct list *node;
+    while ((node = list_pop(&due)) != NULL) {
+        struct loop_deferred *d = container_of(node, struct loop_deferred, _node);
+        d->_fn(d->_arg);
+    }
+}
+
+static void turn(struct loop *loop)
+{
+    int busy = !list_empty(&loop->ready) || !list_empty(&loop->deferred) ||
+               !list_empty(&loop->dirty) || atomic_load(&loop->stop);
+    timers_arm(loop);
+    loop->now_us = 0;
+    int flags = busy ? EVLOOP_ONCE | EVLOOP_NONBLOCK : EVLOOP_ONCE;
+    check(event_base_loop(loop->base, flags) >= 0);
+    if (!list_empty(&loop->ready)) {
+        streams_run_ready(loop);
+    }
+    if (!list_empty(&loop->deferred)) {
+        run_deferred(loop);
+    }
+    if (!list_empty(&loop->dirty)) {
+        streams_flush(loop);
+    }
+}
+
+void loop_run(struct loop *loop)
+{
+    while (!atomic_exchange(&loop->stop, 0)) {
+        turn(loop);
+    }
+}
+
+static void poke(int fd)
+{
+    uint64_t one = 1;
+    ssize_t n = write(fd, &one, sizeof(one));
+    check(n == sizeof(one) || errno == EAGAIN);
+}
+
+void loop_stop(struct loop *loop)
+{
+    atomic_store(&loop->stop, 1);
+    poke(loop->wake_fd);
+}
+
+int64_t loop_now_us(const struct loop *loop)
+{
+    if (loop->now_us == 0) {
+        ((struct loop *)loop)->now_us = clock_now_us(); /* a cache; loops are never const */
+    }
+    return loop->now_us;
+}
+
+void *loop_event_base(struct loop *loop)
+{
+    return loop->base;
+}
+
+/* ---- deferred functions ---------------------------------------------------------------------- */
+
+static void deferred_init(struct loop_deferred *d)
+{
+    if (d->_node.next == NULL) {
+        list_init(&d->_node);
+    }
+}
+
+void loop_defer(struct loop *loop, struct loop_deferred *d, void (*fn)(void *arg), void *arg)
+{
+    deferred_init(d);
+    d->_fn = fn;
+    d->_arg = arg;
+    if (list_empty(&d->_node)) {
+        list_push_back(&loop->deferred, &d->_node);
+    }
+}
+
+void loop_defer_cancel(struct loop_deferred *d)
+{
+    deferred_init(d);
+    list_remove(&d->_node);
+}
+
+/* ---- signals --------------------------------------------------------------------------------- */
+
+static void on_signal(evutil_socket_t signum, short what, void *arg)
+{
+    (void)what;
+    struct loop_signal *s = arg;
+    s->fn((int)signum, s->arg);
+}
+
+struct loop_signal *loop_signal_new(struct loop *loop, int signum,
+                                    void (*fn)(int signum, void *arg), void *arg)
+{
+    struct loop_signal *s = mem_zero(sizeof(*s));
+    s->fn = fn;
+    s->arg = arg;
+    check(event_assign(&s->event, loop->base, signum, EV_SIGNAL | EV_PERSIST, on_signal, s) == 0);
+    check(event_add(&s->event, NULL) == 0);
+    return s;
+}
+
+void loop_signal_free(struct loop_signal *s)
+{
+    if (s != NULL) {
+        check(event_del(&s->event) == 0);
+        mem_free(s);
+    }
+}
+
+/* ---- blocks ---------------------------------------------------------------------------------- */
+
+#ifdef CHECK_SLOW
+static const int keep_blocks =
+    0; /* so that the address sanitizer sees views that outlived theirs */
+#else
+static const int keep_blocks = 1;
+#endif
+
+uint8_t *loop_block_get(struct loop *loop, size_t size)
+{
+    check(size == BLOCK_SMALL || size == BLOCK_LARGE);
+    if (size == BLOCK_SMALL && loop->small_n != 0) {
+        return loop->small[--loop->small_n];
+    }
+    if (size == BLOCK_LARGE && loop->large_n != 0) {
+        return loop->large[--loop->large_n];
+    }
+    return mem_alloc(size);
+}
+
+void loop_block_put(struct loop *loop, uint8_t *p, size_t size)
+{
+    if (keep_blocks && size == BLOCK_SMALL && loop->small_n < CACHE_SMALL_MAX) {
+        loop->small[loop->small_n++] = p;
+    } else if (keep_blocks && size == BLOCK_LARGE && loop->large_n < CACHE_LARGE_MAX) {
+        loop->large[loop->large_n++] = p;
+    } else {
+        mem_free(p);
+    }
+}
