@@ -1,0 +1,432 @@
+/*
+ * The control thread: its loop, signals, listeners, publishing worlds, stopping.
+ *
+ *     start    bind addresses, start workers, read the first catalogs, then hand out clients
+ *     publish  version + 1 to every worker; their acknowledgements come back as mail
+ *     stop     no new clients; workers drain; then jobs; then the loop ends
+ */
+
+#include "proxy/control.h"
+
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/rng.h"
+#include "proxy/http.h"
+
+enum {
+    OPEN_AFTER_US = 3000000 /* clients wait this long for the first catalogs, no longer */
+};
+
+/* ---- mail ------------------------------------------------------------------------------------ */
+
+static void take_mail(struct mail *mail, void *arg)
+{
+    struct control_mail *m = (struct control_mail *)(void *)mail;
+    m->fn(arg, m);
+}
+
+void control_send(struct control *c, struct control_mail *m)
+{
+    mailbox_send(c->mail, &m->mail);
+}
+
+/* ---- publishing ------------------------------------------------------------------------------ */
+
+static struct world *make_world(struct control *c, uint64_t version)
+{
+    struct world *w = world_new(c->parts, &c->servers, c->secret, version);
+    for (size_t i = 0; i < w->dbs_count; i++) {
+        struct control_db *db = control_db_find(c, w->dbs[i].conf->name);
+        check(db != NULL && db->map != NULL);
+        w->dbs[i].map = map_ref(db->map);
+        w->dbs[i].catalog = db->catalog == NULL ? NULL : catalog_ref(db->catalog);
+        w->dbs[i].ready = db->ready;
+        w->dbs[i].why = db->why;
+    }
+    return w;
+}
+
+void control_publish(struct control *c)
+{
+    if (c->stopping) {
+        return;
+    }
+    struct world *w = make_world(c, c->world->version + 1);
+    world_unref(c->world);
+    c->world = w;
+    for (size_t i = 0; i < c->shared->workers_count; i++) {
+        worker_set_world(c->shared->workers[i], w);
+    }
+}
+
+struct ack_mail {
+    struct control_mail mail; /* first */
+    size_t worker;
+    uint64_t version;
+};
+
+static void on_acked(struct control *c, struct control_mail *mail)
+{
+    struct ack_mail *m = (struct ack_mail *)(void *)mail;
+    check(m->worker < c->shared->workers_count);
+    if (m->version > c->acked[m->worker]) {
+        c->acked[m->worker] = m->version;
+    }
+    mem_free(m);
+    control_dbs_acked(c);
+}
+
+void control_world_acked(struct control *c, size_t worker, uint64_t version)
+{
+    struct ack_mail *m = mem_zero(sizeof(*m));
+    m->mail.fn = on_acked;
+    m->worker = worker;
+    m->version = version;
+    control_send(c, &m->mail);
+}
+
+/* ---- clients --------------------------------------------------------------------------------- */
+
+static void hand_out(struct control *c, int fd, const struct addr *peer)
+{
+    size_t count = c->shared->workers_count;
+    size_t best = c->next_worker % count;
+    for (size_t i = 1; i < count; i++) {
+        size_t w = (c->next_worker + i) % count;
+        if (worker_clients(c->shared->workers[w]) < worker_clients(c->shared->workers[best])) {
+            best = w;
+        }
+    }
+    c->next_worker = best + 1;
+    worker_give_client(c->shared->workers[best], fd, peer);
+}
+
+static void on_client(int fd, const struct addr *peer, void *arg)
+{
+    struct control *c = arg;
+    if (c->open) {
+        hand_out(c, fd, peer);
+    } else if (c->early_count < ACCEPTS_WAITING_MAX) {
+        c->early[c->early_count++] = (struct early_client){.fd = fd, .peer = *peer};
+    } else {
+        (void)close(fd);
+    }
+}
+
+static void drop_early(struct control *c, int serve)
+{
+    for (size_t i = 0; i < c->early_count; i++) {
+        if (serve) {
+            hand_out(c, c->early[i].fd, &c->early[i].peer);
+        } else {
+            (void)close(c->early[i].fd);
+        }
+    }
+    mem_free(c->early);
+    c->early = NULL;
+    c->early_count = 0;
+}
+
+/* Whoever connects right after the start meets databases that are ready, if their servers are. */
+static void open_when_ready(struct control *c, int64_t now_us)
+{
+    int all_tried = 1;
+    list_each (node, &c->dbs) {
+        const struct control_db *db = container_of(node, struct control_db, node);
+        all_tried &= !db->present || db->tried;
+    }
+    if (all_tried || now_us >= c->open_by_us) {
+        c->open = 1;
+        drop_early(c, 1);
+    }
+}
+
+/* ---- tick ------------------------------------------------------------------------------------ */
+
+static void end_if_done(struct control *c)
+{
+    if (!c->stopping || c->workers_gone < c->shared->workers_count) {
+        return;
+    }
+    pg_stop_set(&c->stop);
+    if (c->jobs == 0 && c->snapshots == 0) {
+        loop_stop(c->loop);
+    }
+}
+
+static void on_tick(void *arg)
+{
+    struct control *c = arg;
+    int64_t now_us = clock_now_us();
+    if (!c->stopping) {
+        control_dbs_tick(c, now_us);
+        if (c->resolve_us != 0 && now_us >= c->resolve_us && !c->resolving) {
+            control_look_again(c);
+        }
+        if (!c->open) {
+            open_when_ready(c, now_us);
+        }
+    }
+    timer_set(&c->tick, (int64_t)(c->open ? CONTROL_TICK_MS : CONTROL_TICK_MS / 20) * 1000);
+    end_if_done(c);
+}
+
+/* ---- stopping -------------------------------------------------------------------------------- */
+
+static void on_worker_done(struct control *c, struct control_mail *mail)
+{
+    mem_free(mail);
+    c->workers_gone++;
+    check(c->workers_gone <= c->shared->workers_count);
+    end_if_done(c);
+}
+
+void control_worker_done(struct control *c, size_t worker)
+{
+    (void)worker;
+    struct control_mail *m = mem_zero(sizeof(*m));
+    m->fn = on_worker_done;
+    control_send(c, m);
+}
+
+static void stop_listening(struct control *c)
+{
+    for (size_t i = 0; i < c->listeners_count; i++) {
+        listen_free(c->listeners[i]);
+    }
+    c->listeners_count = 0;
+    drop_early(c, 0);
+}
+
+void control_shutdown(struct control *c, const char *reason)
+{
+    if (c->stopping >= 2) {
+        return;
+    }
+    int at_once = c->stopping == 1;
+    c->stopping++;
+    atomic_store(&c->shared->stopping, 1);
+    c->stop_reason = at_once ? c->stop_reason : reason;
+    int wait_ms = at_once ? 0 : (int)c->parts->conf->shutdown_wait_ms;
+    if (!at_once) {
+        stop_listening(c);
+        control_dbs_give_up(c);
+        log_event(LOG_STOP, "reason=%s clients=%u wait_ms=%d", reason,
+                  atomic_load(&c->shared->clients), wait_ms);
+    }
+    if (c->workers_gone < c->shared->workers_count) {
+        for (size_t i = 0; i < c->shared->workers_count; i++) {
+            worker_drain(c->shared->workers[i], wait_ms);
+        }
+    }
+}
+
+static void on_signal(int signum, void *arg)
+{
+    struct control *c = arg;
+    if (signum == SIGHUP) {
+        control_reload(c, NULL, NULL);
+    } else {
+        control_shutdown(c, signum == SIGTERM ? "SIGTERM" : "SIGINT");
+    }
+}
+
+/* ---- start ----------------------------------------------------------------------------------- */
+
+static enum err open_ledger(struct control *c, struct note *note)
+{
+    const char *dir = c->parts->conf->data_dir;
+    struct ledger_options options = {.data_dir = dir, .measure = 1};
+    enum err e = ledger_open(&options, &c->shared->ledger, note);
+    if (e) {
+        return e;
+    }
+    struct ledger_stats stats;
+    ledger_stats(c->shared->ledger, &stats);
+    log_event(LOG_STORAGE, "data_dir=%s sync_us=%lld unsettled=%llu start=%llu", dir,
+              (long long)stats.sync_us_p50, (unsigned long long)stats.unsettled,
+              (unsigned long long)stats.start);
+    return ERR_NONE;
+}
+
+static enum err bind_addresses(struct control *c, struct note *note)
+{
+    const struct conf *conf = c->parts->conf;
+    if (conf->listen_count > LISTENERS_MAX) {
+        return note_set(note, ERR_BAD_SETTING, "%s: listen: at most %d addresses", conf->path,
+                        LISTENERS_MAX);
+    }
+    for (size_t i = 0; i < conf->listen_count; i++) {
+        struct addr addr;
+        enum err e = addr_parse(conf->listen[i], &addr, note);
+        if (!e) {
+            e = listen_new(c->loop, &addr, on_client, c, &c->listeners[i], note);
+        }
+        if (e) {
+            return note_wrap(note, e, "listen");
+        }
+        c->listeners_count++;
+    }
+    return ERR_NONE;
+}
+
+static void log_addresses(const struct control *c)
+{
+    for (size_t i = 0; i < c->listeners_count; i++) {
+        char text[ADDR_TEXT_BYTES];
+        log_event(LOG_LISTEN, "address=%s protocol=postgresql",
+                  addr_text(listen_addr(c->listeners[i]), text));
+    }
+    if (c->parts->conf->http != NULL) {
+        log_event(LOG_LISTEN, "address=%s protocol=http", c->parts->conf->http);
+    }
+}
+
+static size_t count_workers(const struct conf *conf)
+{
+    size_t count = (size_t)conf->workers;
+    cpu_set_t cpus;
+    if (count == 0 && sched_getaffinity(0, sizeof(cpus), &cpus) == 0) {
+        count = (size_t)CPU_COUNT(&cpus);
+    }
+    count = count == 0 ? 1 : count;
+    return count > WORKERS_MAX ? WORKERS_MAX : count;
+}
+
+static void start_workers(struct control *c)
+{
+    size_t count = count_workers(c->parts->conf);
+    for (size_t i = 0; i < count; i++) {
+        c->acked[i] = c->world->version;
+        c->shared->workers[i] = worker_start(c->shared, i, c->world);
+    }
+    c->shared->workers_count = count;
+}
+
+static void add_signal(struct control *c, int signum)
+{
+    c->signals[c->signals_count++] = loop_signal_new(c->loop, signum, on_signal, c);
+}
+
+static struct control *control_new(const char *conf_path, struct parts **parts)
+{
+    struct control *c = mem_zero(sizeof(*c));
+    c->shared = mem_zero(sizeof(*c->shared));
+    c->shared->control = c;
+    c->shared->started_wall_us = clock_wall_us();
+    c->conf_path = mem_strdup(conf_path);
+    c->parts = *parts;
+    *parts = NULL;
+    c->early = mem_zero(ACCEPTS_WAITING_MAX * sizeof(*c->early));
+    list_init(&c->dbs);
+    list_init(&c->refreshes);
+    rng_secure(c->secret, sizeof(c->secret));
+    c->loop = loop_new();
+    c->mail = mailbox_new(c->loop, take_mail, c);
+    timer_init(&c->tick, c->loop, on_tick, c);
+    c->stop._fd = -1;
+    return c;
+}
+
+static enum err take_everything(struct control *c, struct note *note)
+{
+    enum err e = pg_stop_init(&c->stop, note);
+    if (!e) {
+        e = control_dbs_apply(c, c->parts, note);
+    }
+    if (!e) {
+        e = open_ledger(c, note);
+    }
+    if (!e) {
+        e = bind_addresses(c, note);
+    }
+    if (!e && c->parts->conf->http != NULL) {
+        e = http_start(c, c->parts->conf->http, &c->http, note);
+    }
+    return e;
+}
+
+enum err control_start(const char *conf_path, struct parts **parts, struct control **out,
+                       struct note *note)
+{
+    struct control *c = control_new(conf_path, parts);
+    enum err e = take_everything(c, note);
+    if (e) {
+        control_free(c);
+        return e;
+    }
+    c->world = make_world(c, 1);
+    add_signal(c, SIGHUP);
+    add_signal(c, SIGTERM);
+    add_signal(c, SIGINT);
+    start_workers(c);
+    control_health_restart(c);
+    c->open_by_us = clock_now_us() + OPEN_AFTER_US;
+    c->resolve_us = c->parts->unknown_hosts > 0 ? clock_now_us() : 0;
+    log_event(LOG_START, "version=%s workers=%zu databases=%zu servers=%zu file=%s",
+              PGBRAID_VERSION, c->shared->workers_count, c->world->dbs_count,
+              c->parts->conf->servers_count, conf_path);
+    log_addresses(c);
+    timer_set(&c->tick, 0);
+    *out = c;
+    return ERR_NONE;
+}
+
+void control_run(struct control *c)
+{
+    loop_run(c->loop);
+    log_event(LOG_STOP, "reason=%s done", c->stop_reason == NULL ? "" : c->stop_reason);
+}
+
+/* ---- end ------------------------------------------------------------------------------------- */
+
+static void free_servers(struct control *c)
+{
+    struct server_state *next;
+    for (struct server_state *s = c->servers.first; s != NULL; s = next) {
+        next = s->next;
+        mem_free((void *)(uintptr_t)s->name);
+        mem_free((void *)(uintptr_t)s->host);
+        mem_free(s);
+    }
+}
+
+void control_free(struct control *c)
+{
+    c->stopping = 2;
+    stop_listening(c);
+    if (c->parts != NULL) {
+        control_health_restart(c);
+    }
+    http_stop(c->http);
+    /* Decisions still on their way to the disk are answered to workers that have ended: their
+     * mailboxes live until they are joined. */
+    ledger_close(c->shared->ledger);
+    for (size_t i = 0; i < c->shared->workers_count; i++) {
+        worker_join(c->shared->workers[i]);
+    }
+    for (size_t i = 0; i < c->signals_count; i++) {
+        loop_signal_free(c->signals[i]);
+    }
+    timer_free(&c->tick);
+    mailbox_free(c->mail);
+    loop_free(c->loop);
+    control_dbs_free(c);
+    world_unref(c->world);
+    parts_free(c->parts);
+    free_servers(c);
+    if (c->stop._fd >= 0) {
+        pg_stop_free(&c->stop);
+    }
+    mem_free(c->shared);
+    mem_free(c->conf_path);
+    mem_free(c);
+}

@@ -1,0 +1,187 @@
+#ifndef PROXY_CONTROL_H
+#define PROXY_CONTROL_H
+
+/*
+ * Inside of the control side. Everything in `struct control` belongs to the control thread, which
+ * is the process's first thread; what other threads call (proxy/shared.h) sends mail to it.
+ *
+ *     control.c          the loop: start, signals, listeners, publishing, stopping
+ *     control_db.c       catalogs and maps of databases, refreshes, recovery
+ *     control_reload.c   a new configuration file; host names that were not found
+ *     control_job.c      blocking work on threads of its own, results by mail
+ *     snapshot.c         numbers out of workers, by a chain of visits
+ *     admin*.c, http*.c  what people and machines ask
+ */
+
+#include "proxy/shared.h"
+#include "proxy/world.h"
+#include "replication/replication.h"
+
+/* ---- mail: a function to run on the control thread, which then owns the struct ----------------
+ */
+
+struct control_mail {
+    struct mail mail; /* first */
+    void (*fn)(struct control *c, struct control_mail *m);
+};
+void control_send(struct control *c, struct control_mail *m); /* any thread */
+
+/* ---- jobs: blocking work ----------------------------------------------------------------------
+ */
+
+/* First member of each kind of job. `work` runs on a thread of its own, then `done` on the control
+ * thread, which frees it. */
+struct job {
+    struct control_mail mail; /* first */
+    void (*work)(struct job *job);
+    void (*done)(struct control *c, struct job *job);
+    struct control *control;
+    pthread_t thread;
+};
+void job_start(struct control *c, struct job *job);
+
+/* ---- databases --------------------------------------------------------------------------------
+ */
+
+/* What is known of a database beyond its row in the file. Kept when it leaves the file: an epoch
+ * is never used twice, because plan caches name plans by it. */
+struct control_db {
+    struct list node; /* in control.dbs */
+    char *name;
+    int present;     /* in the configuration now */
+    int many;        /* several shards: has a catalog */
+    uint64_t layout; /* grows when shards or servers change: results for an older one are dropped */
+    struct buf shape; /* shards and servers as text, to see such changes */
+
+    struct map *map;
+    struct catalog *catalog;
+    struct buf fingerprint; /* of the map */
+    uint64_t digest[2];     /* of the catalog's rows */
+    uint64_t epoch, catalog_version;
+    int ready;
+    struct note why; /* not ready: because */
+
+    int reading;                    /* a catalog job is out */
+    int tried;                      /* one has come back, well or not */
+    int64_t retry_us;               /* read again then; 0: no need */
+    char said[sizeof(struct note)]; /* last failure logged: not said again */
+    int install_said;
+
+    int recovering;          /* a recovery job is out */
+    int recover_again;       /* asked for meanwhile */
+    int recover_unfinished;  /* the last look left something or could not see all */
+    int64_t recover_us;      /* look again then */
+    int64_t recover_soon_us; /* until then look every recover_interval_ms */
+    char recover_said[sizeof(struct note)];
+};
+
+enum refresh_state {
+    REFRESH_ASKED,    /* waits for the next reading */
+    REFRESH_READING,  /* the reading under way is for it */
+    REFRESH_PUBLISHED /* waits for the workers to have `version` */
+};
+
+/* A session that waits for control_refresh(). */
+struct refresh {
+    struct list node; /* in control.refreshes */
+    struct control_db *db;
+    size_t worker;
+    uint64_t session_id;
+    enum refresh_state state;
+    uint64_t version; /* PUBLISHED: every worker must have this world */
+};
+
+struct control_db *control_db_find(struct control *c, const char *name); /* NULL: never seen */
+/* Bring control.dbs in line with a configuration. ERR_BAD_SETTING: it does not fit the catalogs
+ * that are known; then nothing has changed. */
+enum err control_dbs_apply(struct control *c, const struct parts *parts,
+                           struct note *note) MUST_CHECK;
+void control_dbs_tick(struct control *c, int64_t now_us); /* start what is due */
+void control_dbs_acked(struct control *c);                /* some worker has a newer world */
+void control_dbs_give_up(struct control *c);              /* stopping: answer all who wait */
+void control_dbs_free(struct control *c);
+
+/* ---- the control thread ------------------------------------------------------------------------
+ */
+
+enum {
+    CONTROL_TICK_MS = 100,
+    LISTENERS_MAX = 64,
+    ACCEPTS_WAITING_MAX = 1024
+};
+
+/* A client that came before the first catalogs were read. */
+struct early_client {
+    int fd;
+    struct addr peer;
+};
+
+/* A list of who asked for a reload on the console: called once, with the outcome. */
+typedef void reload_fn(void *arg, enum err e, const struct note *note);
+
+struct control {
+    struct shared *shared;
+    char *conf_path;
+    struct loop *loop;
+    struct mailbox *mail;
+    struct timer tick;
+    struct loop_signal *signals[4];
+    size_t signals_count;
+    struct listener *listeners[LISTENERS_MAX];
+    size_t listeners_count;
+    size_t next_worker; /* where the search for the least busy one begins */
+
+    struct parts *parts; /* of the configuration in force */
+    struct servers servers;
+    uint8_t secret[32];
+    struct world *world;
+    uint64_t acked[WORKERS_MAX]; /* version each worker has */
+    struct list dbs;
+    struct list refreshes;
+    struct health **health;
+    size_t health_count;
+
+    int open; /* clients are handed out */
+    int64_t open_by_us;
+    struct early_client *early;
+    size_t early_count;
+
+    struct pg_stop stop;
+    size_t jobs;      /* threads out */
+    size_t snapshots; /* chains of visits out */
+    int resolving;
+    int64_t resolve_us;
+    int reloading;
+    int reload_again; /* asked for while one was under way */
+    reload_fn *reload_done;
+    void *reload_arg;
+
+    int stopping; /* 1: draining, 2: at once */
+    const char *stop_reason;
+    size_t workers_gone;
+    struct http *http;
+};
+
+/* Publish what is in control.parts and control.dbs to all workers. */
+void control_publish(struct control *c);
+/* Start reading the file again. `done` may be NULL; ERR_AGAIN at once when one is under way for
+ * somebody else. */
+void control_reload(struct control *c, reload_fn *done, void *arg);
+void control_look_again(struct control *c); /* hosts that were not found */
+void control_health_restart(struct control *c);
+/* Graceful the first time, at once the second. */
+void control_shutdown(struct control *c, const char *reason);
+
+/* ---- for main.c --------------------------------------------------------------------------------
+ */
+
+/*
+ * Open the ledger, bind all addresses, start workers and probes. Takes `*parts`.
+ * Errors: ERR_IO, ERR_BAD_SETTING; the note is one line for the operator.
+ */
+enum err control_start(const char *conf_path, struct parts **parts, struct control **out,
+                       struct note *note) MUST_CHECK;
+void control_run(struct control *c);  /* until a signal or SHUTDOWN */
+void control_free(struct control *c); /* joins everything */
+
+#endif

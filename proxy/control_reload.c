@@ -1,0 +1,222 @@
+/*
+ * Reading the configuration again: on SIGHUP or RELOAD, and its host names while some are not
+ * known. The file is read by a job, as it may wait for a resolver; what it found is put in force
+ * whole or not at all.
+ */
+
+#include <string.h>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "proxy/control.h"
+
+enum {
+    RESOLVE_US = 5000000
+};
+
+/* ---- health ---------------------------------------------------------------------------------- */
+
+static void take_health(void *arg, int healthy, int64_t latency_us)
+{
+    struct server_state *s = arg;
+    if (healthy) {
+        atomic_store_explicit(&s->latency_us, latency_us, memory_order_relaxed);
+    }
+    atomic_store_explicit(&s->healthy, healthy, memory_order_relaxed);
+}
+
+/* A database of the server that the service user may ask. */
+static const char *dbname_on(const struct conf *conf, size_t server)
+{
+    for (size_t i = 0; i < conf->databases_count; i++) {
+        const struct conf_database *db = &conf->databases[i];
+        for (size_t s = 0; s < db->shards_count; s++) {
+            if (db->shards[s].primary == server) {
+                return db->dbname;
+            }
+        }
+    }
+    return "postgres";
+}
+
+static struct health *start_probe(struct control *c, size_t index)
+{
+    const struct conf *conf = c->parts->conf;
+    struct server_state *s = servers_get(&c->servers, c->parts, index);
+    if (s->addrs_count == 0) {
+        return NULL;
+    }
+    struct health_options o = {.name = s->name,
+                               .interval_ms = (int)conf->health_interval_ms,
+                               .known_up = atomic_load(&s->healthy),
+                               .fn = take_health,
+                               .arg = s};
+    o.target = (struct pg_target){.host = s->host,
+                                  .addrs = s->addrs,
+                                  .addrs_count = s->addrs_count,
+                                  .port = s->port,
+                                  .dbname = dbname_on(conf, index),
+                                  .timeout_ms = (int)conf->health_timeout_ms};
+    pg_target_login(&o.target, conf);
+    return health_start(&o);
+}
+
+void control_health_restart(struct control *c)
+{
+    for (size_t i = 0; i < c->health_count; i++) {
+        if (c->health[i] != NULL) {
+            health_stop(c->health[i]);
+        }
+    }
+    for (size_t i = 0; i < c->health_count; i++) {
+        health_free(c->health[i]);
+    }
+    mem_free(c->health);
+    c->health = NULL;
+    c->health_count = 0;
+    if (c->stopping) {
+        return;
+    }
+    c->health_count = c->parts->conf->servers_count;
+    c->health = mem_zero((c->health_count + 1) * sizeof(*c->health));
+    for (size_t i = 0; i < c->health_count; i++) {
+        c->health[i] = start_probe(c, i);
+    }
+}
+
+/* ---- reload ---------------------------------------------------------------------------------- */
+
+struct reload_job {
+    struct job job; /* first */
+    char *path;
+    struct parts *parts;
+    enum err err;
+    struct note note;
+};
+
+static void read_file(struct job *base)
+{
+    struct reload_job *job = (struct reload_job *)(void *)base;
+    job->err = parts_load(job->path, &job->parts, &job->note);
+}
+
+static void put_in_force(struct control *c, struct parts *parts)
+{
+    struct buf restart = {0};
+    conf_restart_needed(c->parts->conf, parts->conf, &restart);
+    int some = restart.n > 0;
+    buf_u8(&restart, 0);
+    parts_free(c->parts);
+    c->parts = parts;
+    c->resolve_us = parts->unknown_hosts > 0 ? clock_now_us() + RESOLVE_US : 0;
+    log_set_level(parts->conf->log_level);
+    control_publish(c);
+    control_health_restart(c);
+    log_event(LOG_RELOAD, "file=%s databases=%zu servers=%zu users=%zu%s%s%s", parts->conf->path,
+              parts->conf->databases_count, parts->conf->servers_count, parts->conf->users_count,
+              some ? " restart_needed=\"" : "", (const char *)restart.p, some ? "\"" : "");
+    buf_free(&restart);
+}
+
+static void reload_done(struct control *c, struct job *base)
+{
+    struct reload_job *job = (struct reload_job *)(void *)base;
+    c->reloading = 0;
+    if (c->stopping) {
+        job->err = job->err ? job->err : note_set(&job->note, ERR_SHUTDOWN, "pgbraid stops");
+        parts_free(job->parts);
+    } else if (!job->err) {
+        job->err = control_dbs_apply(c, job->parts, &job->note);
+        if (job->err) {
+            parts_free(job->parts);
+        } else {
+            put_in_force(c, job->parts);
+        }
+    }
+    if (job->err) {
+        log_event(LOG_RELOAD_FAILED, "error=\"%s\" the old configuration stays", job->note.text);
+    }
+    reload_fn *done = c->reload_done;
+    c->reload_done = NULL;
+    if (done != NULL) {
+        done(c->reload_arg, job->err, &job->note);
+    }
+    mem_free(job->path);
+    mem_free(job);
+    if (c->reload_again && !c->stopping) {
+        c->reload_again = 0;
+        control_reload(c, NULL, NULL);
+    }
+}
+
+void control_reload(struct control *c, reload_fn *done, void *arg)
+{
+    if (c->reloading || c->stopping) {
+        c->reload_again = 1; /* the file may have changed since the running one read it */
+        if (done != NULL) {
+            struct note note;
+            enum err e = note_set(&note, ERR_AGAIN, "another reload is under way; try again");
+            done(arg, e, &note);
+        }
+        return;
+    }
+    struct reload_job *job = mem_zero(sizeof(*job));
+    job->job.work = read_file;
+    job->job.done = reload_done;
+    job->path = mem_strdup(c->conf_path);
+    c->reloading = 1;
+    c->reload_done = done;
+    c->reload_arg = arg;
+    job_start(c, &job->job);
+}
+
+/* ---- hosts that were not found ----------------------------------------------------------------
+ */
+
+struct look_job {
+    struct job job; /* first */
+    struct world *world;
+    struct parts old; /* borrowed of the world */
+    struct parts *found;
+};
+
+static void look_hosts_up(struct job *base)
+{
+    struct look_job *job = (struct look_job *)(void *)base;
+    job->found = parts_look_again(&job->old);
+}
+
+static void look_done(struct control *c, struct job *base)
+{
+    struct look_job *job = (struct look_job *)(void *)base;
+    c->resolving = 0;
+    int same_conf = job->old.conf == c->parts->conf;
+    c->resolve_us = c->parts->unknown_hosts > 0 ? clock_now_us() + RESOLVE_US : 0;
+    if (same_conf && !c->stopping && job->found->unknown_hosts < c->parts->unknown_hosts) {
+        parts_free(c->parts);
+        c->parts = job->found;
+        job->found = NULL;
+        c->resolve_us = c->parts->unknown_hosts > 0 ? c->resolve_us : 0;
+        control_publish(c);
+        control_health_restart(c);
+    }
+    parts_free(job->found);
+    world_unref(job->world);
+    mem_free(job);
+}
+
+void control_look_again(struct control *c)
+{
+    check(!c->resolving);
+    struct look_job *job = mem_zero(sizeof(*job));
+    job->job.work = look_hosts_up;
+    job->job.done = look_done;
+    job->world = world_ref(c->world); /* keeps what `old` points to */
+    job->old = (struct parts){.conf = c->parts->conf,
+                              .tls_clients = c->parts->tls_clients,
+                              .tls_servers = c->parts->tls_servers};
+    c->resolving = 1;
+    job_start(c, &job->job);
+}

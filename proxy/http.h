@@ -1,0 +1,16 @@
+#ifndef PROXY_HTTP_H
+#define PROXY_HTTP_H
+
+/* The HTTP endpoint on the control loop: /stats (JSON), /metrics (OpenMetrics), /health. */
+
+#include "proxy/control.h"
+
+struct http;
+
+/* `address` as in the configuration. Errors: ERR_IO (the port is busy: what to do),
+ * ERR_BAD_SETTING. */
+enum err http_start(struct control *c, const char *address, struct http **out,
+                    struct note *note) MUST_CHECK;
+void http_stop(struct http *http); /* NULL is fine */
+
+#endif

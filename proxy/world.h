@@ -1,0 +1,55 @@
+#ifndef PROXY_WORLD_H
+#define PROXY_WORLD_H
+
+/*
+ * Inside of the control side: how a world is put together. See proxy/shared.h for what it is.
+ *
+ *     conf_load()   -> parts_load(): addresses, TLS contexts        (blocks: not on the loop)
+ *     parts, states -> world_new(): one immutable snapshot          (control thread)
+ */
+
+#include "proxy/shared.h"
+
+/* Every server ever configured, by name, host and port. Control thread adds, nobody removes. */
+struct servers {
+    struct server_state *first;
+};
+
+/* What a configuration needs from outside before it can be used. Owner: whoever loads. */
+struct parts {
+    struct conf *conf;
+    struct tls_context *tls_clients;
+    struct tls_context *tls_servers;
+    struct parts_server { /* one per server of the conf */
+        struct addr addrs[SERVER_ADDRS_MAX];
+        size_t count; /* 0: the name could not be looked up; tried again later */
+    } * servers;
+    size_t unknown_hosts; /* servers whose count is 0 */
+};
+
+/*
+ * Read the file, look up its hosts, load its certificates, build every map without types once.
+ * Blocks on files and on name lookups. A host that cannot be looked up is logged and left without
+ * addresses: its server may come later, as a container does.
+ * Errors: as conf_load(), tls_*_new(), map_build(); *out untouched.
+ */
+enum err parts_load(const char *path, struct parts **out, struct note *note) MUST_CHECK;
+/* The same configuration, its hosts looked up again: for those that were not found before. */
+struct parts *parts_look_again(const struct parts *parts);
+void parts_free(struct parts *parts); /* NULL is fine */
+
+/* The state of server `index` of the configuration; made when it is new. */
+struct server_state *servers_get(struct servers *servers, const struct parts *parts, size_t index);
+
+/* One reference; databases have their conf row and servers, but neither map nor catalog yet. */
+struct world *world_new(struct parts *parts, struct servers *servers, const uint8_t secret[32],
+                        uint64_t version);
+
+/*
+ * A map is a function of its shards and its declarations: equal bytes here are equal maps, so that
+ * the old one stays and plan caches stay warm.
+ */
+void map_fingerprint(const struct conf_database *db, const struct map_decl *decls, size_t count,
+                     struct buf *out);
+
+#endif
