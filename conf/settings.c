@@ -18,30 +18,30 @@ enum {
 
 static const struct setting rows[] = {
 #define SETTING_INT(member, path_, def_, min_, max_, unit_, reload_, help_) \
-    {.path = path_,                                                         \
+    {.path = (path_),                                                       \
      .kind = SETTING_KIND_INT,                                              \
      .offset = offsetof(struct conf, member),                               \
-     .def = def_,                                                           \
-     .min = min_,                                                           \
-     .max = max_,                                                           \
-     .unit = unit_,                                                         \
-     .reload = reload_,                                                     \
-     .help = help_},
+     .def = (def_),                                                         \
+     .min = (min_),                                                         \
+     .max = (max_),                                                         \
+     .unit = (unit_),                                                       \
+     .reload = (reload_),                                                   \
+     .help = (help_)},
 #define SETTING_TEXT(member, path_, def_, reload_, help_) \
-    {.path = path_,                                       \
+    {.path = (path_),                                     \
      .kind = SETTING_KIND_TEXT,                           \
      .offset = offsetof(struct conf, member),             \
-     .def_text = def_,                                    \
-     .reload = reload_,                                   \
-     .help = help_},
+     .def_text = (def_),                                  \
+     .reload = (reload_),                                 \
+     .help = (help_)},
 #define SETTING_ENUM(member, path_, type, def_, words_, reload_, help_) \
-    {.path = path_,                                                     \
+    {.path = (path_),                                                   \
      .kind = SETTING_KIND_ENUM,                                         \
      .offset = offsetof(struct conf, member),                           \
-     .def = def_,                                                       \
-     .words = words_,                                                   \
-     .reload = reload_,                                                 \
-     .help = help_},
+     .def = (def_),                                                     \
+     .words = (words_),                                                 \
+     .reload = (reload_),                                               \
+     .help = (help_)},
 #include "conf/settings.def"
 };
 
@@ -53,7 +53,7 @@ enum {
 #define SETTING_INT(member, path, def, min, max, unit, reload, help)
 #define SETTING_TEXT(member, path, def, reload, help)
 #define SETTING_ENUM(member, path, type, def, words, reload, help) \
-    static_assert(sizeof(enum type) == sizeof(unsigned), "enum of " path);
+    static_assert(sizeof(enum type) == sizeof(unsigned), "enums are as wide as unsigned");
 #include "conf/settings.def"
 
 const struct setting *setting_at(size_t index)

@@ -450,7 +450,8 @@ static enum err check_tables(struct reader *r, const struct conf_database *db, c
                        index[i].table->schema, index[i].table->name, index[i - 1].table->line);
         }
     }
-    const struct conf_table **target = arena_zero(&r->scratch, n * sizeof(target[0]));
+    const struct conf_table **target =
+        arena_zero(&r->scratch, n * sizeof(const struct conf_table *));
     for (size_t i = 0; i < n; i++) {
         if (db->tables[i].colocate != NULL) {
             enum err e = check_colocate(r, db, index, &db->tables[i], lines[i], &target[i]);

@@ -98,6 +98,7 @@ static enum err read_line(struct reader *r, const uint8_t *p, const uint8_t *end
     if (e) {
         return e;
     }
+    check(entry.user.secret != NULL);
     if (strlen(entry.user.secret) > SECRET_BYTES_MAX) {
         return bad(r, line, "the secret of %s has more than %d bytes; shorten it",
                    shown(r, entry.user.name), SECRET_BYTES_MAX);
