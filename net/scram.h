@@ -16,6 +16,7 @@
 enum {
     SCRAM_KEY_BYTES = 32,
     SCRAM_ITERATIONS = 4096,
+    SCRAM_ITERATIONS_MAX = 1000 * 1000, /* of a server we log in to: half a second of work */
     SCRAM_SALT_BYTES_MAX = 64
 };
 
@@ -30,9 +31,14 @@ struct scram_verifier {
 
 enum err scram_verifier_parse(const char *text, struct scram_verifier *out,
                               struct note *note) MUST_CHECK;
-/* From a password (SASLprep where it is valid UTF-8, raw bytes otherwise); random salt when
- * salt_bytes is 0. Costs milliseconds: PBKDF2. Also gives the client key, which logs in to a
- * server that has the same verifier. */
+/*
+ * From a password; random salt of 16 bytes when salt_bytes is 0. Costs milliseconds: PBKDF2. Also
+ * gives the client key, which logs in to a server that has the same verifier; it may be NULL.
+ * SASLprep (RFC 4013): exact for ASCII, which it leaves alone. In valid UTF-8 its mappings (other
+ * spaces to U+0020, invisible characters to nothing) are done but normalization (NFKC) is not, so
+ * a password with compatibility or decomposed characters gives another verifier than PostgreSQL's.
+ * What is no UTF-8 is taken as bytes, as PostgreSQL does.
+ */
 void scram_verifier_make(const char *password, const uint8_t *salt, size_t salt_bytes,
                          uint32_t iterations, struct scram_verifier *out,
                          uint8_t client_key[SCRAM_KEY_BYTES]);
@@ -47,7 +53,8 @@ void scram_verifier_fake(const char *user, const uint8_t secret[32], struct scra
 struct scram_server {
     const struct scram_verifier *verifier; /* borrowed */
     struct buf _first_bare, _server_first;
-    char _nonce[64];
+    char _gs2;                           /* 'n' or 'y', as the client said */
+    size_t _nonce_end;                   /* in _server_first, behind "r=" and both nonces */
     uint8_t client_key[SCRAM_KEY_BYTES]; /* after success: proves the client to a server, too */
 };
 
@@ -68,7 +75,7 @@ struct scram_client {
     const uint8_t *client_key; /* 32 bytes, with the server key of the same verifier */
     const uint8_t *server_key;
     struct buf _first_bare;
-    char _nonce[64];
+    int _final_sent;
     uint8_t _server_signature[SCRAM_KEY_BYTES];
 };
 
