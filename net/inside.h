@@ -21,6 +21,7 @@ enum {
 struct loop {
     struct event_base *base;
     int64_t now_us; /* 0: not asked in this turn yet */
+    int running;
 
     struct list deferred;  /* struct loop_deferred */
     struct list ready;     /* streams with work that no descriptor will announce */

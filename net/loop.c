@@ -123,9 +123,11 @@ static void turn(struct loop *loop)
 
 void loop_run(struct loop *loop)
 {
+    loop->running = 1;
     while (!atomic_exchange(&loop->stop, 0)) {
         turn(loop);
     }
+    loop->running = 0;
 }
 
 static void poke(int fd)
@@ -143,6 +145,9 @@ void loop_stop(struct loop *loop)
 
 int64_t loop_now_us(const struct loop *loop)
 {
+    if (!loop->running) {
+        return clock_now_us();
+    }
     if (loop->now_us == 0) {
         ((struct loop *)loop)->now_us = clock_now_us(); /* a cache; loops are never const */
     }

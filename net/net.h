@@ -28,7 +28,7 @@ struct loop *loop_new(void);
 void loop_free(struct loop *loop); /* every stream, timer and mailbox on it must be gone */
 void loop_run(struct loop *loop);  /* until loop_stop() */
 void loop_stop(struct loop *loop); /* any thread */
-int64_t loop_now_us(const struct loop *loop); /* monotonic, read once per turn */
+int64_t loop_now_us(const struct loop *loop); /* monotonic, read at most once per turn */
 /* For a component that keeps a libevent structure of its own on this loop (evhttp): event_base. */
 void *loop_event_base(struct loop *loop);
 
