@@ -53,7 +53,7 @@ enum {
 #define SETTING_INT(member, path, def, min, max, unit, reload, help)
 #define SETTING_TEXT(member, path, def, reload, help)
 #define SETTING_ENUM(member, path, type, def, words, reload, help) \
-    static_assert(sizeof(enum type) == sizeof(unsigned), "enums are as wide as unsigned");
+    static_assert(sizeof(((struct conf *)NULL)->member) == sizeof(unsigned), "width of an enum");
 #include "conf/settings.def"
 
 const struct setting *setting_at(size_t index)

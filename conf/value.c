@@ -107,7 +107,7 @@ struct unit_word {
 
 /* As PostgreSQL writes them: case matters, "m" is no minute. */
 static const struct unit_word ms_words[] = {
-    {"ms", 1}, {"s", 1000}, {"min", 60 * 1000}, {"h", 3600 * 1000}, {"d", 24 * 3600 * 1000},
+    {"ms", 1}, {"s", 1000}, {"min", 60000}, {"h", 3600000}, {"d", 86400000},
 };
 static const struct unit_word bytes_words[] = {
     {"B", 1},

@@ -45,7 +45,10 @@ const char *shown(struct reader *r, const char *text)
     *p++ = '"';
     for (size_t i = 0; i < n; i++) {
         unsigned char c = (unsigned char)text[i];
-        *p++ = c < 0x20 || c == 0x7F ? '?' : (char)c;
+        *p++ = text[i];
+        if (c < 0x20 || c == 0x7F) {
+            p[-1] = '?';
+        }
     }
     memcpy(p, cut ? "...\"" : "\"", cut ? 5 : 2);
     return out;
