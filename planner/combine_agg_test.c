@@ -1,0 +1,367 @@
+/*
+ * Goal: groups and their aggregates are what one server would give. Method: random rows are added
+ * up naively here and as partial states there; types and NULLs by hand.
+ */
+
+#include "planner/combine_testing.h"
+
+static const uint16_t first_column[] = {0};
+
+static struct combine_spec grouped(const struct combine_output *outputs, uint16_t outputs_count,
+                                   uint16_t columns)
+{
+    return (struct combine_spec){.mode = COMBINE_AGGREGATE,
+                                 .columns_count = columns,
+                                 .outputs_count = outputs_count,
+                                 .visible = outputs_count,
+                                 .outputs = outputs,
+                                 .groups_count = 1,
+                                 .groups = first_column};
+}
+
+static struct combine_spec one_row(const struct combine_output *outputs, uint16_t outputs_count,
+                                   uint16_t columns)
+{
+    struct combine_spec spec = grouped(outputs, outputs_count, columns);
+    spec.groups_count = 0;
+    spec.one_row = 1;
+    return spec;
+}
+
+Test(combine_agg, random_groups_equal_a_naive_computation)
+{
+    /* key, count, sum, min, max, sum and count of avg; sorted by sum desc, then key */
+    static const struct combine_output outputs[] = {
+        {.kind = COMBINE_AS_IS, .column = 0}, {.kind = COMBINE_COUNT, .column = 1},
+        {.kind = COMBINE_SUM, .column = 2},   {.kind = COMBINE_MIN, .column = 3},
+        {.kind = COMBINE_MAX, .column = 4},   {.kind = COMBINE_AVG, .column = 5, .count_column = 1},
+        {.kind = COMBINE_AS_IS, .column = 6}};
+    static const struct combine_sort sorts[] = {{.output = 2, .desc = 1}, {.output = 6}};
+    static const uint32_t types[] = {OID_INT4, OID_INT8, OID_INT8, OID_INT4,
+                                     OID_INT4, OID_INT8, OID_INT4, 0};
+    struct combine_spec spec = grouped(outputs, 7, 7);
+    spec.visible = 6;
+    spec.sorts = sorts;
+    spec.sorts_count = 2;
+    struct rng rng = rng_seeded(5);
+    for (int round = 0; round < 200; round++) {
+        enum {
+            KEYS = 12
+        };
+        struct {
+            long count, sum, min, max;
+        } all[KEYS] = {0};
+        size_t shards = 1 + rng_below(&rng, T_SHARDS);
+        struct t_run *t = t_open(&spec, shards, types, NULL, 1000, 1 << 20);
+        for (size_t s = 0; s < shards; s++) {
+            for (int key = 0; key < KEYS; key++) {
+                long n = (long)rng_below(&rng, 4), sum = 0, min = 0, max = 0;
+                for (long i = 0; i < n; i++) {
+                    long v = (long)rng_below(&rng, 200) - 100;
+                    sum += v;
+                    min = i == 0 || v < min ? v : min;
+                    max = i == 0 || v > max ? v : max;
+                }
+                if (n == 0) {
+                    continue;
+                }
+                t_row(t, s, "%d|%ld|%ld|%ld|%ld|%ld|%d", key, n, sum, min, max, sum, key);
+                all[key].min = all[key].count == 0 || min < all[key].min ? min : all[key].min;
+                all[key].max = all[key].count == 0 || max > all[key].max ? max : all[key].max;
+                all[key].count += n;
+                all[key].sum += sum;
+            }
+        }
+        t_feed(t, rng_next(&rng));
+        cr_assert_eq(t->err, ERR_NONE, "%s", t->note.text);
+        char *text = t_text(t);
+        long last_sum = INT64_MAX, last_key = -1;
+        int lines = 0, want_lines = 0;
+        for (int key = 0; key < KEYS; key++) {
+            want_lines += all[key].count > 0;
+        }
+        for (char *line = strtok(text, "\n"); line != NULL; line = strtok(NULL, "\n"), lines++) {
+            int key = 0;
+            long count = 0, sum = 0, min = 0, max = 0;
+            double avg = 0;
+            cr_assert_eq(
+                sscanf(line, "%d|%ld|%ld|%ld|%ld|%lf", &key, &count, &sum, &min, &max, &avg), 6);
+            cr_assert(count == all[key].count && sum == all[key].sum && min == all[key].min &&
+                          max == all[key].max,
+                      "%s", line);
+            cr_assert_float_eq(avg, (double)sum / (double)count, 1e-9);
+            cr_assert(sum < last_sum || (sum == last_sum && key > last_key));
+            last_sum = sum;
+            last_key = key;
+        }
+        cr_assert_eq(lines, want_lines);
+        free(text);
+        t_close(t);
+    }
+}
+
+Test(combine_agg, one_row_always_when_nothing_is_grouped)
+{
+    static const struct combine_output outputs[] = {
+        {.kind = COMBINE_COUNT, .column = 0},
+        {.kind = COMBINE_SUM, .column = 1},
+        {.kind = COMBINE_MAX, .column = 2, .bytewise = 1},
+        {.kind = COMBINE_AVG, .column = 1, .count_column = 0}};
+    static const uint32_t types[] = {OID_INT8, OID_NUMERIC, OID_TEXT, 0};
+    struct combine_spec spec = one_row(outputs, 4, 3);
+    struct t_run *t = t_open(&spec, 3, types, NULL, 1000, 100000);
+    t_expect(t, "0|\\N|\\N|\\N\n");
+    t = t_open(&spec, 3, types, NULL, 1000, 100000); /* shards without rows send NULL partials */
+    t_row(t, 0, "0|\\N|\\N");
+    t_row(t, 1, "2|10.50|abc");
+    t_row(t, 2, "0|\\N|\\N");
+    t_expect(t, "2|10.50|abc|5.2500000000000000\n");
+    t = t_open(&spec, 3, types, NULL, 1000, 100000);
+    t_row(t, 0, "1|10.5|b");
+    t_row(t, 1, "2|0.25|a");
+    t_expect(t, "3|10.75|b|3.5833333333333333\n");
+    spec.limit = (struct combine_limit){.kind = COMBINE_LIMIT_CONST, .value = 0};
+    t = t_open(&spec, 3, types, NULL, 1000, 100000);
+    t_expect(t, "");
+}
+
+Test(combine_agg, averages_integers_and_floats_as_the_server_does)
+{
+    static const struct combine_output outputs[] = {
+        {.kind = COMBINE_AVG, .column = 1, .count_column = 0},
+        {.kind = COMBINE_AVG, .column = 2, .count_column = 0}};
+    static const uint32_t types[] = {OID_INT8, OID_INT8, OID_FLOAT8, 0};
+    struct combine_spec spec = one_row(outputs, 2, 3);
+    struct t_run *t = t_open(&spec, 2, types, NULL, 1000, 100000);
+    t_row(t, 0, "2|5|0.5");
+    t_row(t, 1, "1|5|0.75");
+    t_expect(t, "3.3333333333333333|0.4166666666666667\n");
+    t = t_open(&spec, 2, types, NULL, 1000, 100000); /* the sum does not fit 64 bits */
+    t_row(t, 0, "1|9223372036854775807|1");
+    t_row(t, 1, "1|9223372036854775807|1");
+    t_expect(t, "9223372036854775807|1\n");
+}
+
+Test(combine_agg, a_sum_that_does_not_fit_is_the_servers_error)
+{
+    static const struct combine_output outputs[] = {{.kind = COMBINE_SUM, .column = 0}};
+    static const uint32_t ints[] = {OID_INT8, 0}, floats[] = {OID_FLOAT8, 0};
+    struct combine_spec spec = one_row(outputs, 1, 1);
+    struct t_run *t = t_open(&spec, 2, ints, NULL, 1000, 100000);
+    t_row(t, 0, "9223372036854775807");
+    t_row(t, 1, "1");
+    t_feed(t, 1);
+    cr_assert_eq(t->err, ERR_NUMERIC_RANGE);
+    cr_assert_str_eq(t->note.text, "bigint out of range");
+    t_close(t);
+    t = t_open(&spec, 2, ints, NULL, 1000, 100000); /* only the whole sum counts */
+    t_row(t, 0, "9223372036854775807");
+    t_row(t, 0, "9223372036854775807");
+    t_row(t, 1, "-9223372036854775807");
+    t_expect(t, "9223372036854775807\n");
+    t = t_open(&spec, 2, floats, NULL, 1000, 100000);
+    t_row(t, 0, "1e308");
+    t_row(t, 1, "1e308");
+    t_feed(t, 1);
+    cr_assert_eq(t->err, ERR_NUMERIC_RANGE);
+    t_close(t);
+}
+
+Test(combine_agg, groups_by_value_not_by_spelling)
+{
+    static const struct combine_output outputs[] = {{.kind = COMBINE_AS_IS, .column = 0},
+                                                    {.kind = COMBINE_COUNT, .column = 1}};
+    struct combine_spec spec = grouped(outputs, 2, 2);
+    static const uint32_t numeric[] = {OID_NUMERIC, OID_INT8, 0};
+    struct t_run *t = t_open(&spec, 1, numeric, NULL, 1000, 100000);
+    t_row(t, 0, "1.0|1");
+    t_row(t, 0, "1.00|10");
+    t_row(t, 0, "\\N|1000");
+    t_row(t, 0, "0|100000");
+    t_row(t, 0, "1|100");
+    t_row(t, 0, "\\N|10000");
+    t_row(t, 0, "0.000|200000");
+    t_expect(t, "1.0|111\n\\N|11000\n0|300000\n");
+    static const uint32_t padded[] = {OID_BPCHAR, OID_INT8, 0};
+    t = t_open(&spec, 1, padded, NULL, 1000, 100000);
+    t_row(t, 0, "a  |1");
+    t_row(t, 0, "a|2");
+    t_row(t, 0, "|4");
+    t_expect(t, "a  |3\n|4\n");
+    static const uint32_t text[] = {OID_TEXT, OID_INT8, 0};
+    t = t_open(&spec, 1, text, NULL, 1000, 100000);
+    t_row(t, 0, "a |1");
+    t_row(t, 0, "a|2");
+    t_row(t, 0, "A|4");
+    t_row(t, 0, "a|8");
+    t_expect(t, "a |1\na|10\nA|4\n");
+}
+
+Test(combine_agg, groups_floats_by_value_when_they_come_in_binary)
+{
+    static const struct combine_output outputs[] = {{.kind = COMBINE_COUNT, .column = 1}};
+    static const uint32_t types[] = {OID_FLOAT8, OID_INT8, 0};
+    struct combine_spec spec = grouped(outputs, 1, 2); /* the key is hidden, so binary */
+    struct t_run *t = t_open(&spec, 1, types, NULL, 1000, 100000);
+    t_row(t, 0, "0|1");
+    t_row(t, 0, "-0|2");
+    t_row(t, 0, "nan|4");
+    t_row(t, 0, "-nan|8");
+    t_row(t, 0, "1.5|16");
+    t_expect(t, "3\n12\n16\n");
+    static const struct combine_output shown[] = {{.kind = COMBINE_AS_IS, .column = 0}};
+    spec = grouped(shown, 1, 2);
+    t = t_open(&spec, 1, types, NULL, 1000, 100000);
+    cr_assert_eq(t->err, ERR_UNSUPPORTED); /* text: extra_float_digits may hide a difference */
+    t_close(t);
+}
+
+Test(combine_agg, refuses_types_whose_equality_it_does_not_know)
+{
+    static const struct combine_output outputs[] = {{.kind = COMBINE_AS_IS, .column = 0}};
+    static const uint32_t refused[] = {OID_JSONB, OID_JSON, OID_INTERVAL, OID_RECORD, 16384};
+    struct combine_spec spec = grouped(outputs, 1, 1);
+    for (size_t i = 0; i < sizeof(refused) / sizeof(refused[0]); i++) {
+        uint32_t types[] = {refused[i], 0};
+        struct t_run *t = t_open(&spec, 1, types, NULL, 1000, 100000);
+        cr_assert_eq(t->err, ERR_UNSUPPORTED, "type %u", refused[i]);
+        cr_assert_neq(t->note.hint[0], '\0');
+        t_close(t);
+    }
+}
+
+Test(combine_agg, distinct_rows_go_out_at_once_and_stop_at_the_limit)
+{
+    static const struct combine_output outputs[] = {{.kind = COMBINE_AS_IS, .column = 1},
+                                                    {.kind = COMBINE_AS_IS, .column = 0}};
+    static const uint16_t both[] = {0, 1};
+    static const uint32_t types[] = {OID_INT4, OID_TEXT, 0};
+    struct combine_spec spec = grouped(outputs, 2, 2);
+    spec.groups = both;
+    spec.groups_count = 2;
+    struct t_run *t = t_open(&spec, 1, types, NULL, 1000, 100000);
+    t_row(t, 0, "1|a");
+    t_step(t, 0);
+    cr_assert_gt(t->out.n, 0);
+    t_row(t, 0, "1|a");
+    t_row(t, 0, "1|b");
+    t_row(t, 0, "\\N|b");
+    t_row(t, 0, "\\N|b");
+    t_row(t, 0, "|b");
+    t_expect(t, "a|1\nb|1\nb|\\N\nb|\n");
+    spec.limit = (struct combine_limit){.kind = COMBINE_LIMIT_CONST, .value = 2};
+    t = t_open(&spec, 1, types, NULL, 1000, 100000);
+    for (int i = 0; i < 10; i++) {
+        t_row(t, 0, "%d|x", i / 2);
+    }
+    t_feed(t, 1);
+    cr_assert(t->done);
+    cr_assert_eq(t->shards[0].at, 3);
+    t_close(t);
+}
+
+Test(combine_agg, min_and_max_pick_by_order_of_the_type)
+{
+    static const struct combine_output outputs[] = {{.kind = COMBINE_MIN, .column = 0},
+                                                    {.kind = COMBINE_MAX, .column = 0}};
+    struct combine_spec spec = one_row(outputs, 2, 1);
+    static const struct {
+        uint32_t type;
+        const char *values[4], *want;
+    } cases[] = {
+        {OID_INT8, {"9", "10", "-3", "\\N"}, "-3|10\n"},
+        {OID_NUMERIC, {"9.5", "10", "-3", "NaN"}, "-3|NaN\n"},
+        {OID_FLOAT8, {"1e10", "5", "-Infinity", "NaN"}, "-Infinity|NaN\n"},
+        {OID_DATE,
+         {"2020-01-31", "2019-12-31", "10000-01-01", "0044-03-15 BC"},
+         "0044-03-15 BC|10000-01-01\n"},
+        {OID_DATE, {"2020-01-31", "infinity", "-infinity", "\\N"}, "-infinity|infinity\n"},
+        {OID_TIMESTAMP,
+         {"2020-01-31 10:00:00", "2020-01-31 09:59:59.999999", "2020-01-31 10:00:00.1",
+          "2020-01-31 10:00:00.05"},
+         "2020-01-31 09:59:59.999999|2020-01-31 10:00:00.1\n"},
+        {OID_TIMESTAMPTZ,
+         {"2020-01-31 10:00:00+02", "2020-01-31 10:00:00+00", "2020-01-31 10:00:00-05:30",
+          "2020-02-01 00:00:00+14"},
+         "2020-01-31 10:00:00+02|2020-01-31 10:00:00-05:30\n"},
+        {OID_BOOL, {"t", "f", "\\N", "t"}, "f|t\n"},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        uint32_t types[] = {cases[i].type, 0};
+        struct t_run *t = t_open(&spec, 4, types, NULL, 1000, 100000);
+        for (size_t s = 0; s < 4; s++) {
+            t_row(t, s, "%s", cases[i].values[s]);
+        }
+        t_expect(t, cases[i].want);
+    }
+    static const uint32_t date[] = {OID_DATE, 0};
+    struct t_run *t = t_open(&spec, 2, date, NULL, 1000, 100000);
+    t_row(t, 0, "31.01.2020");
+    t_feed(t, 1);
+    cr_assert_eq(t->err, ERR_UNSUPPORTED);
+    cr_assert(strstr(t->note.hint, "datestyle") != NULL);
+    t_close(t);
+    static const uint32_t text[] = {OID_TEXT, 0};
+    t = t_open(&spec, 2, text, NULL, 1000, 100000); /* not bytewise */
+    cr_assert_eq(t->err, ERR_UNSUPPORTED);
+    t_close(t);
+}
+
+Test(combine_agg, joins_booleans)
+{
+    static const struct combine_output outputs[] = {{.kind = COMBINE_BOOL_AND, .column = 0},
+                                                    {.kind = COMBINE_BOOL_OR, .column = 0}};
+    static const uint32_t types[] = {OID_BOOL, 0};
+    struct combine_spec spec = one_row(outputs, 2, 1);
+    struct t_run *t = t_open(&spec, 3, types, NULL, 1000, 100000);
+    t_row(t, 0, "t");
+    t_row(t, 1, "\\N");
+    t_row(t, 2, "f");
+    t_expect(t, "f|t\n");
+    t = t_open(&spec, 3, types, NULL, 1000, 100000);
+    t_row(t, 0, "\\N");
+    t_expect(t, "\\N|\\N\n");
+}
+
+Test(combine_agg, sorts_groups_with_nulls_where_they_belong)
+{
+    static const struct combine_output outputs[] = {{.kind = COMBINE_AS_IS, .column = 0},
+                                                    {.kind = COMBINE_SUM, .column = 1}};
+    static const uint32_t types[] = {OID_TEXT, OID_NUMERIC, 0};
+    struct combine_sort sort = {.output = 1, .desc = 1, .nulls_first = 1};
+    struct combine_spec spec = grouped(outputs, 2, 2);
+    spec.sorts = &sort;
+    spec.sorts_count = 1;
+    for (int first = 0; first < 2; first++) {
+        sort.nulls_first = (uint8_t)first;
+        struct t_run *t = t_open(&spec, 1, types, NULL, 1000, 100000);
+        t_row(t, 0, "a|1.5");
+        t_row(t, 0, "b|\\N");
+        t_row(t, 0, "c|2");
+        t_row(t, 0, "d|2.0");
+        t_row(t, 0, "a|1");
+        t_expect(t, first ? "b|\\N\na|2.5\nc|2\nd|2.0\n" : "a|2.5\nc|2\nd|2.0\nb|\\N\n");
+    }
+}
+
+Test(combine_agg, keeps_to_its_memory)
+{
+    static const struct combine_output outputs[] = {{.kind = COMBINE_AS_IS, .column = 0},
+                                                    {.kind = COMBINE_COUNT, .column = 1}};
+    static const uint32_t types[] = {OID_TEXT, OID_INT8, 0};
+    struct combine_spec spec = grouped(outputs, 2, 2);
+    struct t_run *t = t_open(&spec, 1, types, NULL, 1000, 20000);
+    for (int i = 0; i < 300; i++) {
+        t_row(t, 0, "group %d|1", i);
+    }
+    t_feed(t, 1);
+    cr_assert_eq(t->err, ERR_NOMEM);
+    t_close(t);
+    t = t_open(&spec, 1, types, NULL, 1000, 20000); /* few groups, many rows: fine */
+    for (int i = 0; i < 300; i++) {
+        t_row(t, 0, "group %d|1", i % 3);
+    }
+    t_feed(t, 1);
+    cr_assert_eq(t->err, ERR_NONE, "%s", t->note.text);
+    t_close(t);
+}

@@ -1,0 +1,239 @@
+/*
+ * Order of two values of a column. Most is value_compare() of wire/; here are the shortcut for
+ * integers in binary, texts of dates and timestamps in ISO style (other styles are refused, their
+ * order cannot be seen in the text), and the refusals.
+ *
+ * Source of the text form: PostgreSQL src/backend/utils/adt/datetime.c, EncodeDateTime() with
+ * USE_ISO_DATES.
+ */
+
+#include "base/check.h"
+#include "planner/combine_inner.h"
+
+enum kind {
+    BY_VALUE,
+    BY_BYTES, /* text, memcmp and then length */
+    BY_INT64, /* binary, 8 bytes, signed: int8, time, timestamp, timestamptz */
+    BY_INT32, /* binary, 4 bytes, signed: int4, date */
+    BY_ISO_TEXT
+};
+
+static int is_text(uint32_t type)
+{
+    return type == OID_TEXT || type == OID_VARCHAR || type == OID_BPCHAR;
+}
+
+static enum err refuse(const struct combine_column *column, const char *what, struct note *note)
+{
+    enum err e =
+        note_set(note, ERR_UNSUPPORTED,
+                 "%s over several shards cannot compare values of type %u in %s format", what,
+                 column->type_oid, column->format == FORMAT_TEXT ? "text" : "binary");
+    note_hint(note,
+              "Name the sharding key in the statement, or cast to a type with a known order.");
+    return e;
+}
+
+static enum err refuse_collation(const char *what, struct note *note)
+{
+    enum err e = note_set(note, ERR_UNSUPPORTED,
+                          "%s over several shards cannot follow this collation", what);
+    note_hint(note, "Add COLLATE \"C\" to the expression.");
+    return e;
+}
+
+enum err combine_order_open(struct combine_order *order, const struct combine_column *column,
+                            int bytewise, const char *what, struct note *note)
+{
+    uint32_t type = column->type_oid;
+    int binary = column->format == FORMAT_BINARY;
+    *order = (struct combine_order){.type_oid = type, .format = column->format, .kind = BY_VALUE};
+    if (is_text(type) && !bytewise) {
+        return refuse_collation(what, note);
+    }
+    if (type == OID_TEXT || type == OID_VARCHAR) {
+        order->kind = BY_BYTES;
+        return ERR_NONE;
+    }
+    if (binary && (type == OID_INT8 || type == OID_TIME || type == OID_TIMESTAMP ||
+                   type == OID_TIMESTAMPTZ)) {
+        order->kind = BY_INT64;
+        return ERR_NONE;
+    }
+    if (binary && (type == OID_INT4 || type == OID_DATE)) {
+        order->kind = BY_INT32;
+        return ERR_NONE;
+    }
+    if (!binary && (type == OID_DATE || type == OID_TIMESTAMP || type == OID_TIMESTAMPTZ)) {
+        order->kind = BY_ISO_TEXT;
+        return ERR_NONE;
+    }
+    return value_comparable_in(type, column->format) ? ERR_NONE : refuse(column, what, note);
+}
+
+/* ---- ISO texts ------------------------------------------------------------------------------- */
+
+enum {
+    NUMBERS = 10 /* year month day hour minute second micros, zone hour minute second */
+};
+
+static int read_digits(struct slice *in, size_t most, int64_t *out)
+{
+    size_t n = 0;
+    int64_t v = 0;
+    while (n < in->n && n < most && (unsigned)(in->p[n] - '0') < 10) {
+        v = v * 10 + (in->p[n++] - '0');
+    }
+    *in = slice_from(*in, n);
+    *out = v;
+    return n > 0;
+}
+
+static int take(struct slice *in, char c)
+{
+    if (in->n == 0 || in->p[0] != (uint8_t)c) {
+        return 0;
+    }
+    *in = slice_from(*in, 1);
+    return 1;
+}
+
+/* .5 is 500000 microseconds */
+static int read_micros(struct slice *in, int64_t *out)
+{
+    size_t before = in->n;
+    if (!read_digits(in, 6, out)) {
+        return 0;
+    }
+    for (size_t n = before - in->n; n < 6; n++) {
+        *out *= 10;
+    }
+    return 1;
+}
+
+static int read_clock(struct slice *in, int64_t *micros)
+{
+    int64_t hour = 0, minute = 0, second = 0, part = 0;
+    if (!read_digits(in, 2, &hour) || !take(in, ':') || !read_digits(in, 2, &minute) ||
+        !take(in, ':') || !read_digits(in, 2, &second)) {
+        return 0;
+    }
+    if (take(in, '.') && !read_micros(in, &part)) {
+        return 0;
+    }
+    *micros = ((hour * 60 + minute) * 60 + second) * 1000000 + part;
+    return 1;
+}
+
+/* +HH[:MM[:SS]] east of Greenwich */
+static int read_zone(struct slice *in, int64_t *micros)
+{
+    int64_t hour = 0, minute = 0, second = 0;
+    int west = take(in, '-');
+    if ((!west && !take(in, '+')) || !read_digits(in, 2, &hour)) {
+        return 0;
+    }
+    if (take(in, ':') && !read_digits(in, 2, &minute)) {
+        return 0;
+    }
+    if (take(in, ':') && !read_digits(in, 2, &second)) {
+        return 0;
+    }
+    *micros = ((hour * 60 + minute) * 60 + second) * 1000000 * (west ? -1 : 1);
+    return 1;
+}
+
+/* Days since 0000-03-01 of the proleptic Gregorian calendar. */
+static int64_t days_of(int64_t year, int64_t month, int64_t day)
+{
+    int64_t y = month <= 2 ? year - 1 : year;
+    int64_t era = (y >= 0 ? y : y - 399) / 400;
+    int64_t of_era = y - era * 400;
+    int64_t of_year = (153 * (month + (month > 2 ? -3 : 9)) + 2) / 5 + day - 1;
+    return era * 146097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year;
+}
+
+/* A number that orders as the value does; 0 when the text is not in ISO style. */
+static int read_iso(uint32_t type, struct slice in, __int128 *out)
+{
+    int64_t year = 0, month = 0, day = 0, clock = 0, zone = 0;
+    if (slice_is(in, "infinity") || slice_is(in, "-infinity")) {
+        *out = in.p[0] == '-' ? -((__int128)1 << 100) : (__int128)1 << 100;
+        return 1;
+    }
+    size_t before = in.n;
+    if (!read_digits(&in, 7, &year) || before - in.n < 4 || !take(&in, '-') ||
+        !read_digits(&in, 2, &month) || !take(&in, '-') || !read_digits(&in, 2, &day)) {
+        return 0;
+    }
+    if (type != OID_DATE && (!take(&in, ' ') || !read_clock(&in, &clock))) {
+        return 0;
+    }
+    if (type == OID_TIMESTAMPTZ && !read_zone(&in, &zone)) {
+        return 0;
+    }
+    if (in.n != 0) {
+        if (!slice_is(in, " BC")) {
+            return 0;
+        }
+        year = 1 - year;
+    }
+    *out = (__int128)days_of(year, month, day) * INT64_C(86400000000) + clock - zone;
+    return 1;
+}
+
+static enum err compare_iso(uint32_t type, struct slice a, struct slice b, int *out,
+                            struct note *note)
+{
+    __int128 x = 0, y = 0;
+    if (!read_iso(type, a, &x) || !read_iso(type, b, &y)) {
+        enum err e = note_set(note, ERR_UNSUPPORTED,
+                              "dates of several shards cannot be compared in this DateStyle");
+        note_hint(note, "SET datestyle = ISO.");
+        return e;
+    }
+    *out = (x > y) - (x < y);
+    return ERR_NONE;
+}
+
+/* ---- compare --------------------------------------------------------------------------------- */
+
+static int compare_bytes(struct slice a, struct slice b)
+{
+    size_t n = a.n < b.n ? a.n : b.n;
+    int order = n == 0 ? 0 : memcmp(a.p, b.p, n);
+    return order != 0 ? order : (a.n > b.n) - (a.n < b.n);
+}
+
+static enum err wrong_size(const struct combine_order *order, struct note *note)
+{
+    return note_set(note, ERR_SHARD_PROTOCOL, "a value of type %u has the wrong size",
+                    order->type_oid);
+}
+
+enum err combine_order_compare(const struct combine_order *order, struct slice a, struct slice b,
+                               int *out, struct note *note)
+{
+    switch ((enum kind)order->kind) {
+    case BY_BYTES: *out = compare_bytes(a, b); return ERR_NONE;
+    case BY_INT64: {
+        if (a.n != 8 || b.n != 8) {
+            return wrong_size(order, note);
+        }
+        int64_t x = (int64_t)be64_at(a.p), y = (int64_t)be64_at(b.p);
+        *out = (x > y) - (x < y);
+        return ERR_NONE;
+    }
+    case BY_INT32: {
+        if (a.n != 4 || b.n != 4) {
+            return wrong_size(order, note);
+        }
+        int32_t x = (int32_t)be32_at(a.p), y = (int32_t)be32_at(b.p);
+        *out = (x > y) - (x < y);
+        return ERR_NONE;
+    }
+    case BY_ISO_TEXT: return compare_iso(order->type_oid, a, b, out, note);
+    case BY_VALUE: break;
+    }
+    return value_compare(order->type_oid, order->format, a, b, out, note);
+}

@@ -1,0 +1,169 @@
+#ifndef PLANNER_COMBINE_INNER_H
+#define PLANNER_COMBINE_INNER_H
+
+/*
+ * What the files of combine share. Private to combine*.c.
+ *
+ *     combine.c           front door: formats, columns, which mode
+ *     combine_limit.c     LIMIT and OFFSET
+ *     combine_concat.c    rows as they come
+ *     combine_sort.c      merge of sorted shards, and DISTINCT on top of it
+ *     combine_agg.c       groups by hash
+ *     combine_state.c     one partial state: add, finish, order, print
+ *     combine_compare.c   order of two values of a column
+ *     combine_group.c     bytes that are equal exactly when the values are
+ */
+
+#include "planner/combine_spec.h"
+#include "planner/planner.h"
+#include "wire/numeric.h"
+#include "wire/types.h"
+#include "wire/value.h"
+
+/* A column of the shards' rows. */
+struct combine_column {
+    uint32_t type_oid;
+    int16_t format; /* as asked for by combine_formats() */
+};
+
+struct combine_merge;
+struct combine_groups;
+
+/* Owner: the session that runs the statement. */
+struct combine {
+    const struct combine_spec *spec;
+    size_t shards_count;
+    size_t window_bytes, memory_max;
+    uint64_t ended; /* bit per shard */
+    uint8_t described, done;
+    uint64_t skip;        /* rows still to be dropped for OFFSET */
+    uint64_t left;        /* rows still to be given for LIMIT; UINT64_MAX: no limit */
+    uint64_t rows;        /* given */
+    int16_t *out_formats; /* per visible output, as the client wants them */
+    struct combine_column *columns;
+    struct slice *values; /* of the row at hand; columns_count */
+    struct combine_merge *merge;
+    struct combine_groups *groups;
+};
+
+/* ---- combine.c ---- */
+
+/* Values of a row into c->values; *visible_end is where the first spec->visible values end. */
+enum err combine_split_row(struct combine *c, struct slice body, size_t *visible_end,
+                           struct note *note) MUST_CHECK;
+/* Append a DataRow of the first spec->visible values of a row; `values` are the bytes behind the
+ * count. */
+void combine_put_raw(struct combine *c, struct slice values, struct buf *out);
+enum err combine_no_memory(const struct combine *c, struct note *note);
+
+/* ---- combine_limit.c ---- */
+
+enum err combine_limit_open(struct combine *c, const struct plan_args *args,
+                            struct note *note) MUST_CHECK;
+/* Whether the next row of the answer is given; counts it. Sets c->done behind the last one. */
+int combine_limit_take(struct combine *c);
+
+/* ---- combine_concat.c ---- */
+
+enum err combine_concat_row(struct combine *c, struct slice body, struct buf *out,
+                            struct note *note) MUST_CHECK;
+
+/* ---- combine_compare.c ---- */
+
+/* How two values of one column compare. */
+struct combine_order {
+    uint32_t type_oid;
+    int16_t format;
+    uint8_t kind; /* private to combine_compare.c */
+};
+/* ERR_UNSUPPORTED when values of this type and format cannot be put in order. `what` names the
+ * place for the note: "ORDER BY". */
+enum err combine_order_open(struct combine_order *order, const struct combine_column *column,
+                            int bytewise, const char *what, struct note *note) MUST_CHECK;
+/* Neither is NULL. */
+enum err combine_order_compare(const struct combine_order *order, struct slice a, struct slice b,
+                               int *out, struct note *note) MUST_CHECK;
+
+/* ---- combine_group.c ---- */
+
+enum err combine_group_check(const struct combine_column *column, struct note *note) MUST_CHECK;
+/* Append the value (p == NULL: NULL) so that two values append the same bytes exactly when they
+ * are equal to PostgreSQL, and no list of values looks like another one. */
+enum err combine_group_put(const struct combine_column *column, struct slice value,
+                           struct numeric *scratch, struct arena *arena, struct buf *out,
+                           struct note *note) MUST_CHECK;
+
+/* ---- combine_sort.c ---- */
+
+enum err combine_merge_columns(struct combine *c, struct note *note) MUST_CHECK;
+enum err combine_merge_row(struct combine *c, size_t shard, struct slice body, struct buf *out,
+                           enum combine_next *next, struct note *note) MUST_CHECK;
+enum err combine_merge_end(struct combine *c, size_t shard, struct buf *out,
+                           struct note *note) MUST_CHECK;
+int combine_merge_wants(const struct combine *c, size_t shard);
+void combine_merge_free(struct combine *c);
+
+/* ---- combine_state.c: partial states of one output ---- */
+
+enum combine_number {
+    COMBINE_NOT_A_NUMBER,
+    COMBINE_INT,
+    COMBINE_NUMERIC,
+    COMBINE_FLOAT4,
+    COMBINE_FLOAT8
+};
+
+/* What is the same for all groups. */
+struct combine_agg {
+    enum combine_kind kind;
+    uint16_t column, count_column;
+    enum combine_number number; /* of the column that is added up */
+    struct combine_order order; /* COMBINE_MIN, COMBINE_MAX; AS_IS and those when sorted by */
+    uint32_t result_oid;
+    int16_t out_format;
+    struct numeric term, quotient; /* scratch */
+};
+
+struct combine_state {
+    uint8_t seen; /* not NULL */
+    uint8_t truth;
+    uint32_t cap; /* of bytes */
+    int64_t count;
+    union {
+        __int128 whole;
+        double real;
+        struct slice bytes;     /* AS_IS, MIN, MAX; in the arena of the groups */
+        struct numeric *number; /* there too; for AVG of integers from combine_state_finish() on */
+    };
+};
+
+/* Decide types; `sorted`: the output is a sort key, `bytewise` as in its combine_sort. */
+enum err combine_agg_open(struct combine_agg *agg, const struct combine_output *output,
+                          const struct combine_column *columns, struct note *note) MUST_CHECK;
+enum err combine_agg_sorted(struct combine_agg *agg, const struct combine_column *columns,
+                            int bytewise, struct note *note) MUST_CHECK;
+enum err combine_state_add(struct combine_agg *agg, struct combine_state *state,
+                           const struct combine_column *columns, const struct slice *values,
+                           struct arena *arena, struct note *note) MUST_CHECK;
+/* After the last row: averages are divided, what does not fit its type is found. */
+enum err combine_state_finish(struct combine_agg *agg, struct combine_state *state,
+                              struct arena *arena, struct note *note) MUST_CHECK;
+/* Neither is NULL, both are finished. */
+enum err combine_state_compare(const struct combine_agg *agg, const struct combine_state *a,
+                               const struct combine_state *b, int *out,
+                               struct note *note) MUST_CHECK;
+/* Append the value with its length. */
+enum err combine_state_put(const struct combine_agg *agg, const struct combine_state *state,
+                           struct buf *out, struct note *note) MUST_CHECK;
+
+/* ---- combine_agg.c ---- */
+
+enum err combine_groups_columns(struct combine *c, struct note *note) MUST_CHECK;
+enum err combine_groups_row(struct combine *c, struct slice body, struct buf *out,
+                            struct note *note) MUST_CHECK;
+enum err combine_groups_finish(struct combine *c, size_t bytes_max, struct buf *out, int *more,
+                               struct note *note) MUST_CHECK;
+uint32_t combine_groups_type(const struct combine *c, size_t output);
+void combine_groups_free(struct combine *c);
+
+#endif

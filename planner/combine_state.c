@@ -1,0 +1,381 @@
+/*
+ * One output of one group: partial states of the shards are added up, then finished.
+ *
+ *     count          int8 partial counts, added
+ *     sum            int8 in 128 bits, numeric exact, floats in their own precision
+ *     min, max       the bytes of the best value so far, in the client's format
+ *     avg            sum and count, divided at the end as the server divides
+ *
+ * NULL partials (a shard without rows) change nothing. Source of the rules: PostgreSQL
+ * src/backend/utils/adt/numeric.c and float.c, the *_avg and *_sum functions.
+ */
+
+#include <math.h>
+
+#include "base/check.h"
+#include "planner/combine_inner.h"
+
+/* ---- types ----------------------------------------------------------------------------------- */
+
+static enum combine_number number_of(uint32_t type)
+{
+    switch (type) {
+    case OID_INT8: return COMBINE_INT;
+    case OID_NUMERIC: return COMBINE_NUMERIC;
+    case OID_FLOAT4: return COMBINE_FLOAT4;
+    case OID_FLOAT8: return COMBINE_FLOAT8;
+    default: return COMBINE_NOT_A_NUMBER;
+    }
+}
+
+static enum err refuse(const char *what, uint32_t type, struct note *note)
+{
+    enum err e = note_set(note, ERR_UNSUPPORTED,
+                          "%s over several shards does not know values of type %u", what, type);
+    note_hint(note, "Cast the argument to numeric, or name the sharding key in the statement.");
+    return e;
+}
+
+static const char *name_of(enum combine_kind kind)
+{
+    switch (kind) {
+    case COMBINE_COUNT: return "count()";
+    case COMBINE_SUM: return "sum()";
+    case COMBINE_MIN: return "min()";
+    case COMBINE_MAX: return "max()";
+    case COMBINE_AVG: return "avg()";
+    case COMBINE_BOOL_AND: return "bool_and()";
+    case COMBINE_BOOL_OR: return "bool_or()";
+    case COMBINE_AS_IS: return "ORDER BY";
+    }
+    return "?";
+}
+
+static enum err open_avg(struct combine_agg *agg, const struct combine_column *columns,
+                         struct note *note)
+{
+    uint32_t count_type = columns[agg->count_column].type_oid;
+    if (count_type != OID_INT8) {
+        return refuse("the count of avg()", count_type, note);
+    }
+    switch (agg->number) {
+    case COMBINE_INT:
+    case COMBINE_NUMERIC: agg->result_oid = OID_NUMERIC; return ERR_NONE;
+    case COMBINE_FLOAT8: return ERR_NONE;
+    case COMBINE_FLOAT4: /* the server adds up in float8: the partial sums are too coarse */
+    case COMBINE_NOT_A_NUMBER: break;
+    }
+    return refuse("avg()", columns[agg->column].type_oid, note);
+}
+
+enum err combine_agg_open(struct combine_agg *agg, const struct combine_output *output,
+                          const struct combine_column *columns, struct note *note)
+{
+    const struct combine_column *column = &columns[output->column];
+    uint32_t type = column->type_oid;
+    agg->kind = output->kind;
+    agg->column = output->column;
+    agg->count_column = output->count_column;
+    agg->number = number_of(type);
+    agg->result_oid = type;
+    switch (output->kind) {
+    case COMBINE_AS_IS: return ERR_NONE;
+    case COMBINE_MIN:
+    case COMBINE_MAX:
+        return combine_order_open(&agg->order, column, output->bytewise, name_of(output->kind),
+                                  note);
+    case COMBINE_COUNT: return type == OID_INT8 ? ERR_NONE : refuse("count()", type, note);
+    case COMBINE_SUM:
+        return agg->number != COMBINE_NOT_A_NUMBER ? ERR_NONE : refuse("sum()", type, note);
+    case COMBINE_AVG: return open_avg(agg, columns, note);
+    case COMBINE_BOOL_AND:
+    case COMBINE_BOOL_OR:
+        return type == OID_BOOL ? ERR_NONE : refuse(name_of(output->kind), type, note);
+    }
+    return ERR_NONE;
+}
+
+enum err combine_agg_sorted(struct combine_agg *agg, const struct combine_column *columns,
+                            int bytewise, struct note *note)
+{
+    if (agg->kind != COMBINE_AS_IS) {
+        return ERR_NONE; /* min and max have their order already */
+    }
+    return combine_order_open(&agg->order, &columns[agg->column], bytewise, "ORDER BY", note);
+}
+
+/* ---- adding ---------------------------------------------------------------------------------- */
+
+/* Copy `value` into the state; its room is used again when it is large enough. */
+static enum err keep_bytes(struct combine_state *s, struct slice value, struct arena *arena,
+                           struct note *note)
+{
+    if (value.n > INT32_MAX) {
+        return note_set(note, ERR_TOO_BIG, "a value is larger than 2 GB");
+    }
+    uint8_t *room = s->seen ? (uint8_t *)(uintptr_t)s->bytes.p : NULL;
+    if (room == NULL || s->cap < value.n) {
+        size_t cap = s->seen ? 2 * value.n : value.n; /* doubles: what is left behind is bounded */
+        room = arena_alloc(arena, cap + 1);
+        s->cap = (uint32_t)cap;
+    }
+    if (value.n != 0) {
+        memcpy(room, value.p, value.n);
+    }
+    s->bytes = slice_bytes(room, value.n);
+    s->seen = 1;
+    return ERR_NONE;
+}
+
+static enum err add_best(struct combine_agg *agg, struct combine_state *s, struct slice value,
+                         struct arena *arena, struct note *note)
+{
+    int order = 0;
+    if (s->seen) {
+        enum err e = combine_order_compare(&agg->order, value, s->bytes, &order, note);
+        if (e) {
+            return e;
+        }
+        if (agg->kind == COMBINE_MIN ? order >= 0 : order <= 0) {
+            return ERR_NONE;
+        }
+    } else { /* the first value must be readable too, else it is refused only sometimes */
+        enum err e = combine_order_compare(&agg->order, value, value, &order, note);
+        if (e) {
+            return e;
+        }
+    }
+    return keep_bytes(s, value, arena, note);
+}
+
+static enum err add_float(struct combine_state *s, double v, int single, struct note *note)
+{
+    double sum = s->seen ? s->real + v : v;
+    if (single) {
+        sum = (double)(float)sum;
+    }
+    if (isinf(sum) && s->seen && !isinf(v) && !isinf(s->real)) {
+        return note_set(note, ERR_NUMERIC_RANGE, "value out of range: overflow");
+    }
+    s->real = sum;
+    s->seen = 1;
+    return ERR_NONE;
+}
+
+static enum err add_numeric(struct combine_agg *agg, struct combine_state *s,
+                            const struct combine_column *column, struct slice value,
+                            struct arena *arena, struct note *note)
+{
+    enum err e = value_read_numeric(OID_NUMERIC, column->format, value, &agg->term, arena, note);
+    if (e) {
+        return e;
+    }
+    if (!s->seen) {
+        s->number = arena_zero(arena, sizeof(*s->number));
+        s->seen = 1;
+        numeric_copy(s->number, &agg->term, arena);
+        return ERR_NONE;
+    }
+    return numeric_add(s->number, &agg->term, arena, note);
+}
+
+static enum err add_number(struct combine_agg *agg, struct combine_state *s,
+                           const struct combine_column *column, struct slice value,
+                           struct arena *arena, struct note *note)
+{
+    enum err e = ERR_NONE;
+    switch (agg->number) {
+    case COMBINE_INT: {
+        int64_t v = 0;
+        e = value_read_int(OID_INT8, column->format, value, &v, note);
+        s->whole = s->seen ? s->whole + v : v;
+        s->seen = 1;
+        return e;
+    }
+    case COMBINE_FLOAT4:
+    case COMBINE_FLOAT8: {
+        double v = 0;
+        e = value_read_float(column->type_oid, column->format, value, &v, note);
+        return e ? e : add_float(s, v, agg->number == COMBINE_FLOAT4, note);
+    }
+    case COMBINE_NUMERIC: return add_numeric(agg, s, column, value, arena, note);
+    case COMBINE_NOT_A_NUMBER: break;
+    }
+    check(0 && "combine_agg_open() lets numbers only through");
+    return ERR_INTERNAL;
+}
+
+static enum err add_avg(struct combine_agg *agg, struct combine_state *s,
+                        const struct combine_column *columns, const struct slice *values,
+                        struct arena *arena, struct note *note)
+{
+    struct slice sum = values[agg->column], count = values[agg->count_column];
+    if (sum.p == NULL || count.p == NULL) {
+        return ERR_NONE;
+    }
+    int64_t n = 0;
+    enum err e = value_read_int(OID_INT8, columns[agg->count_column].format, count, &n, note);
+    if (!e && (n < 0 || __builtin_add_overflow(s->count, n, &s->count))) {
+        e = note_set(note, ERR_SHARD_PROTOCOL, "a partial count is out of range");
+    }
+    return e ? e : add_number(agg, s, &columns[agg->column], sum, arena, note);
+}
+
+static enum err add_bool(struct combine_agg *agg, struct combine_state *s,
+                         const struct combine_column *column, struct slice value, struct note *note)
+{
+    int64_t v = 0;
+    enum err e = value_read_int(OID_BOOL, column->format, value, &v, note);
+    if (e) {
+        return e;
+    }
+    if (!s->seen) {
+        s->truth = v != 0;
+    } else if (agg->kind == COMBINE_BOOL_AND) {
+        s->truth = s->truth && v != 0;
+    } else {
+        s->truth = s->truth || v != 0;
+    }
+    s->seen = 1;
+    return ERR_NONE;
+}
+
+enum err combine_state_add(struct combine_agg *agg, struct combine_state *state,
+                           const struct combine_column *columns, const struct slice *values,
+                           struct arena *arena, struct note *note)
+{
+    const struct combine_column *column = &columns[agg->column];
+    struct slice value = values[agg->column];
+    if (agg->kind == COMBINE_AVG) {
+        return add_avg(agg, state, columns, values, arena, note);
+    }
+    if (value.p == NULL) {
+        return ERR_NONE;
+    }
+    switch (agg->kind) {
+    case COMBINE_AS_IS: return state->seen ? ERR_NONE : keep_bytes(state, value, arena, note);
+    case COMBINE_MIN:
+    case COMBINE_MAX: return add_best(agg, state, value, arena, note);
+    case COMBINE_COUNT:
+    case COMBINE_SUM: return add_number(agg, state, column, value, arena, note);
+    case COMBINE_BOOL_AND:
+    case COMBINE_BOOL_OR: return add_bool(agg, state, column, value, note);
+    case COMBINE_AVG: break;
+    }
+    return ERR_NONE;
+}
+
+/* ---- the end --------------------------------------------------------------------------------- */
+
+static enum err finish_avg(struct combine_agg *agg, struct combine_state *s, struct arena *arena,
+                           struct note *note)
+{
+    if (s->count == 0) {
+        s->seen = 0;
+        return ERR_NONE;
+    }
+    if (agg->number == COMBINE_FLOAT8) {
+        s->real /= (double)s->count;
+        return ERR_NONE;
+    }
+    if (agg->number == COMBINE_INT) {
+        numeric_set_int128(&agg->term, s->whole);
+        s->number = arena_zero(arena, sizeof(*s->number));
+    } else {
+        numeric_copy(&agg->term, s->number, arena);
+    }
+    enum err e = numeric_avg(&agg->term, s->count, &agg->quotient, arena, note);
+    if (!e) {
+        numeric_copy(s->number, &agg->quotient, arena);
+    }
+    return e;
+}
+
+enum err combine_state_finish(struct combine_agg *agg, struct combine_state *state,
+                              struct arena *arena, struct note *note)
+{
+    if (agg->kind == COMBINE_COUNT && !state->seen) {
+        state->seen = 1; /* count() of nothing is 0 */
+        state->whole = 0;
+    }
+    if (!state->seen) {
+        return ERR_NONE;
+    }
+    if (agg->kind == COMBINE_AVG) {
+        return finish_avg(agg, state, arena, note);
+    }
+    if ((agg->kind == COMBINE_COUNT || agg->kind == COMBINE_SUM) && agg->number == COMBINE_INT &&
+        (state->whole > INT64_MAX || state->whole < INT64_MIN)) {
+        return note_set(note, ERR_NUMERIC_RANGE, "bigint out of range");
+    }
+    return ERR_NONE;
+}
+
+static int compare_floats(double a, double b)
+{
+    if (isnan(a) || isnan(b)) {
+        return (isnan(a) != 0) - (isnan(b) != 0);
+    }
+    return (a > b) - (a < b);
+}
+
+enum err combine_state_compare(const struct combine_agg *agg, const struct combine_state *a,
+                               const struct combine_state *b, int *out, struct note *note)
+{
+    switch (agg->kind) {
+    case COMBINE_AS_IS:
+    case COMBINE_MIN:
+    case COMBINE_MAX: return combine_order_compare(&agg->order, a->bytes, b->bytes, out, note);
+    case COMBINE_BOOL_AND:
+    case COMBINE_BOOL_OR: *out = a->truth - b->truth; return ERR_NONE;
+    case COMBINE_COUNT:
+    case COMBINE_SUM:
+    case COMBINE_AVG: break;
+    }
+    if (agg->result_oid == OID_NUMERIC) {
+        *out = numeric_compare(a->number, b->number);
+    } else if (agg->number == COMBINE_INT) {
+        *out = (a->whole > b->whole) - (a->whole < b->whole);
+    } else {
+        *out = compare_floats(a->real, b->real);
+    }
+    return ERR_NONE;
+}
+
+static enum err put_value(const struct combine_agg *agg, const struct combine_state *s,
+                          struct buf *out, struct note *note)
+{
+    switch (agg->kind) {
+    case COMBINE_AS_IS:
+    case COMBINE_MIN:
+    case COMBINE_MAX: buf_add_slice(out, s->bytes); return ERR_NONE;
+    case COMBINE_BOOL_AND:
+    case COMBINE_BOOL_OR: return value_put_int(out, OID_BOOL, agg->out_format, s->truth, note);
+    case COMBINE_COUNT:
+    case COMBINE_SUM:
+    case COMBINE_AVG: break;
+    }
+    if (agg->result_oid == OID_NUMERIC) {
+        value_put_numeric(out, agg->out_format, s->number);
+    } else if (agg->number == COMBINE_INT) {
+        return value_put_int(out, OID_INT8, agg->out_format, s->whole, note);
+    } else if (agg->number == COMBINE_FLOAT4) {
+        value_put_float4(out, agg->out_format, (float)s->real);
+    } else {
+        value_put_float8(out, agg->out_format, s->real);
+    }
+    return ERR_NONE;
+}
+
+enum err combine_state_put(const struct combine_agg *agg, const struct combine_state *state,
+                           struct buf *out, struct note *note)
+{
+    size_t mark = out->n;
+    buf_be32(out, UINT32_MAX);
+    if (!state->seen) {
+        return ERR_NONE;
+    }
+    enum err e = put_value(agg, state, out, note);
+    buf_set_be32(out, mark, (uint32_t)(out->n - mark - 4));
+    return e;
+}
