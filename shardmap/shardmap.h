@@ -30,11 +30,12 @@ enum {
 /* ---- key: PostgreSQL's own partition hash -----------------------------------------------------
  */
 
-/* A key value as a client sent it. p == NULL: SQL NULL. */
+/* A key value as a client sent it. p == NULL: SQL NULL; an empty string has a p. */
 struct key_value {
     struct slice bytes;
     uint32_t type_oid; /* of the bytes; 0 or OID_UNKNOWN: a literal or parameter without a type,
-                          text format only, read as the column's type */
+                          read as the column's type; binary then for ints (by size), text, uuid,
+                          date only */
     int16_t format;    /* 0 text, 1 binary */
 };
 
@@ -61,9 +62,18 @@ uint64_t key_hash_combine(uint64_t a, uint64_t b); /* hash_combine64; start from
 /* Bucket of a whole key. */
 enum err key_bucket(const uint32_t *column_types, const struct key_value *values, size_t count,
                     uint32_t *bucket, struct note *note) MUST_CHECK;
-/* Total order of orderable types, for range and list keys. Text is compared bytewise. */
+/*
+ * Total order of orderable types, for range and list keys. Text is compared bytewise, which is
+ * the server's order for the collation "C" only.
+ * Errors: as key_hash(). A timestamptz literal without a zone, or a date or timestamp that is not
+ * in ISO form ('today'), is ERR_BAD_KEY with a hint.
+ */
 enum err key_compare(uint32_t column_type, const struct key_value *a, const struct key_value *b,
                      int *out, struct note *note) MUST_CHECK;
+
+/* "int8", "bigint", "varchar", ... -> oid; 0: no key type has this name. */
+uint32_t key_type_parse(const char *name);
+const char *key_type_name(uint32_t type); /* as PostgreSQL's messages say it; "unknown" */
 
 /* ---- ring: buckets -> shards -------------------------------------------------------------------
  */
@@ -74,18 +84,44 @@ struct ring_shard {
 };
 
 /*
- * Place BUCKETS buckets on shards by consistent hashing with bounded load: shards differ by at
- * most one bucket per unit of weight, and adding or removing one moves only the buckets that must
- * move. Deterministic in (names, weights), whatever their order.
- *   out   BUCKETS entries: index into `shards`
+ * Place BUCKETS buckets on shards from nothing, by consistent hashing with bounded load: the loads
+ * per unit of weight differ by at most one bucket. Deterministic in (names, weights), whatever
+ * their order; it does not know what stood before, so a changed set of shards that holds data goes
+ * through ring_reassign().
+ *   count   1..SHARDS_MAX; names differ
+ *   out     BUCKETS entries: index into `shards`
  */
 void ring_assign(const struct ring_shard *shards, size_t count, uint8_t *out);
 /*
- * The same, starting from an assignment that stands: moves as few buckets as balance needs.
- * `before[b]` is an index into `shards`, or 0xFF when that shard is gone.
+ * The same, starting from an assignment that stands: moves as few buckets as balance needs. After
+ * a shard joins every moved bucket goes to it; after one is lost only its buckets move.
+ * `before[b]` is an index into `shards`, or 0xFF when that shard is gone. Not in place.
  */
 void ring_reassign(const struct ring_shard *shards, size_t count, const uint8_t *before,
                    uint8_t *out);
+
+enum {
+    RING_NAME_BYTES = 64
+};
+
+/* One step of `braidctl ring`: --add NAME[:WEIGHT], or --remove NAME (weight 0). */
+struct ring_change {
+    char name[RING_NAME_BYTES];
+    uint32_t weight;
+};
+/* Errors: ERR_BAD_SETTING. */
+enum err ring_change_add(const char *text, struct ring_change *out, struct note *note) MUST_CHECK;
+enum err ring_change_remove(const char *name, struct ring_change *out,
+                            struct note *note) MUST_CHECK;
+/*
+ * What `braidctl ring` prints: buckets per shard with a bar; with changes, the same after all of
+ * them, and how many buckets move from where to where.
+ * Errors (ERR_BAD_SETTING, nothing printed): a shard added twice, removed but unknown, too many,
+ * none left.
+ */
+enum err ring_print(const struct ring_shard *shards, size_t count,
+                    const struct ring_change *changes, size_t changes_count, struct buf *out,
+                    struct note *note) MUST_CHECK;
 
 /* ---- map ----------------------------------------------------------------------------------------
  */
@@ -108,10 +144,12 @@ struct map_table {
     const char *const *keys;   /* column names */
     const uint32_t *key_types; /* type oids; 0 while the table does not exist on the servers */
     uint32_t group;            /* tables of equal group are placed alike; unique for others */
-    const char *group_name;    /* name of the first table of the group */
+    const char *group_name;    /* name of the first declared table of the group */
     const struct map_split *_splits;
     size_t _splits_count;
-    const struct map_group *_group;
+    const struct map_value *_values; /* list: sorted */
+    size_t _values_count;
+    const struct map_group *_group; /* hash */
 };
 
 struct map {
@@ -122,7 +160,7 @@ struct map {
     const uint32_t *shard_weights;
     const struct map_table *tables; /* sorted by schema, name */
     size_t tables_count;
-    size_t groups_count;
+    size_t groups_count; /* of hash tables */
     struct arena _memory;
     int _refs;
 };
@@ -134,7 +172,7 @@ struct map_decl {
     const char *const *keys;
     const uint32_t *key_types; /* 0: not known yet (the table does not exist) */
     size_t keys_count;
-    const char *colocate; /* "table" or "schema.table" of an earlier decl; NULL: by types */
+    const char *colocate; /* "table" or "schema.table" of another decl; NULL: by types */
     const struct map_decl_split {
         const char *below;         /* range: NULL for the last */
         const char *const *values; /* list; 0 values: default piece */
@@ -146,9 +184,12 @@ struct map_decl {
 };
 
 /*
- * Build a map. `decls` may come in any order; a later decl of the same name is ERR_BAD_SETTING.
+ * Build a map; everything is copied. `decls` may come in any order; two of the same name are
+ * ERR_BAD_SETTING. Hash tables whose key types hash alike (int2/4/8; text and varchar) are one
+ * group. A table with an unknown key type is in the map, but routes nowhere (ERR_NO_TABLE).
  * Errors (ERR_BAD_SETTING): key type not hashable/orderable, a split bound that is no value of the
- * key's type, bounds not ascending, colocation of different key types, unknown colocate.
+ * key's type, bounds not ascending, no last piece, a list value twice, colocation of different key
+ * types, unknown or circular colocate.
  */
 enum err map_build(const struct conf_database *db, const struct map_decl *decls, size_t count,
                    uint64_t epoch, struct map **out, struct note *note) MUST_CHECK;
@@ -163,22 +204,35 @@ const struct map_table *map_find(const struct map *map, const char *schema, cons
 uint64_t map_all(const struct map *map); /* every shard */
 
 /*
- * Shard of one whole key (`values`: table->keys_count of them).
- * Errors: ERR_BAD_KEY, ERR_NULL_KEY, ERR_NO_SHARD (outside every list value without a default).
+ * Shard of one whole key (`values`: table->keys_count of them) of a hash, range or list table.
+ * Errors: ERR_BAD_KEY, ERR_NULL_KEY, ERR_NO_SHARD (outside every list value without a default),
+ * ERR_NO_TABLE (the key types are not known). Never allocates.
  */
 enum err map_route(const struct map *map, const struct map_table *table,
                    const struct key_value *values, uint32_t *shard, struct note *note) MUST_CHECK;
-/* Shards of a range table that may hold keys between the bounds; NULL bound: open. Inclusive. */
+/*
+ * Shards of a range table that may hold keys between the bounds; NULL bound: open. Inclusive.
+ *   shards   at least one bit: of bounds that enclose nothing, the shard of `low`
+ * The bounds are compared as key_compare() does: the caller sees to it that the statement's
+ * comparison is that one (text: collation "C"). Other kinds: all shards of the table.
+ * Errors: as map_route().
+ */
 enum err map_route_range(const struct map *map, const struct map_table *table,
                          const struct key_value *low, const struct key_value *high,
                          uint64_t *shards, struct note *note) MUST_CHECK;
 /* Shards that hold rows of the table at all (for reference tables: every shard). */
 uint64_t map_table_shards(const struct map *map, const struct map_table *table);
-/* For EXPLAIN and braidctl: hash and bucket of a key (hash tables), else 0. */
+/* For EXPLAIN: "hash 0x..., bucket 77" of a key of a hash table; else nothing. */
 void map_describe_key(const struct map *map, const struct map_table *table,
                       const struct key_value *values, struct buf *out);
 const uint8_t *map_buckets(const struct map *map,
                            const struct map_table *table); /* BUCKETS, or NULL */
+/*
+ * What `braidctl route TABLE KEY...` prints: strategy, key, hash, bucket, shard.
+ * Errors: as map_route(); a reference table is shown, with every shard.
+ */
+enum err route_print(const struct map *map, const struct map_table *table,
+                     const struct key_value *values, struct buf *out, struct note *note) MUST_CHECK;
 /* "HASH (user_id)", "RANGE (day)", "REFERENCE", for SHOW TABLES. */
 void map_print_strategy(const struct map_table *table, struct buf *out);
 /* The pieces of a range or list table, or the buckets per shard: one line each. */
