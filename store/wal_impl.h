@@ -1,0 +1,87 @@
+#ifndef STORE_WAL_IMPL_H
+#define STORE_WAL_IMPL_H
+
+/*
+ * Inside the WAL; only wal*.c include this. The files are wal_files.c's, the queue and the thread
+ * wal.c's, the replay wal_open.c's.
+ */
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "base/buf.h"
+#include "store/file.h"
+#include "store/wal.h"
+
+enum {
+    WAL_PATH_MAX = 640,
+    WAL_SPARES_MAX = 2,
+    WAL_ZERO_BYTES = 4096,    /* zeroed in writes of this size: see wal_files.c */
+    WAL_SLICE_BYTES = 1 << 20 /* zeroed and synced in one idle turn */
+};
+
+/* Segments on disk and spares. Owner: whoever runs the disk thread's part. */
+struct wal_files {
+    struct fs *fs;
+    char dir[WAL_PATH_MAX - 64];
+    struct wal_segment segment;      /* the one written to */
+    int fd;                          /* of it; -1 before the first */
+    uint32_t at;                     /* next free byte in it */
+    uint64_t first;                  /* number of the oldest segment */
+    uint64_t spares[WAL_SPARES_MAX]; /* full-size files, ready to be used */
+    size_t spares_count;
+    int making_fd; /* spare being zeroed, -1 when none; its number is segment.number + 1 */
+    uint32_t making_at;
+};
+
+struct wal {
+    /* the disk thread's own */
+    struct wal_files files;
+    uint64_t durable; /* lsn */
+    struct buf batch;
+    int is_manual;
+    size_t body_max; /* fixed at open */
+    int64_t sync_us_p50;
+    pthread_t thread;
+
+    /* under the mutex: callers and the disk thread meet here for a few instructions */
+    pthread_mutex_t mutex;
+    pthread_cond_t wake;
+    struct list queue;
+    size_t queue_bytes;
+    int is_urgent; /* something in the queue is not lazy */
+    int is_closing;
+    int failed;
+    struct note why; /* once failed */
+    uint64_t truncate_before;
+
+    /* one writer (the disk thread), any reader */
+    _Atomic uint64_t records, syncs, bytes, segments, durable_seen;
+};
+
+/* ---- wal_files.c ----------------------------------------------------------------------------- */
+
+void wal_files_init(struct wal_files *f, struct fs *fs, const char *dir);
+void wal_files_close(struct wal_files *f);
+void wal_segment_path(const struct wal_files *f, char out[WAL_PATH_MAX], uint64_t number);
+void wal_spare_path(const struct wal_files *f, char out[WAL_PATH_MAX], uint64_t number);
+
+/* Make segment `segment.number + 1` and go on in it. The one before must be synced and ended. */
+enum err wal_files_next(struct wal_files *f, struct note *note) MUST_CHECK;
+
+/* Zero one more slice of a spare. *busy: 1 when there was something to do. */
+enum err wal_files_prepare(struct wal_files *f, int *busy, struct note *note) MUST_CHECK;
+
+/* Give back segments that end before `lsn`, oldest first, each durably before the next. */
+enum err wal_files_truncate(struct wal_files *f, uint64_t lsn, struct note *note) MUST_CHECK;
+
+/* Bytes a record may still take here, leaving room for END. */
+uint32_t wal_files_room(const struct wal_files *f);
+
+/* ---- wal_open.c ------------------------------------------------------------------------------ */
+
+/* Find, check and replay what is on the disk; afterwards files.at is where to go on. */
+enum err wal_recover(struct wal *w, const struct wal_options *options,
+                     struct note *note) MUST_CHECK;
+
+#endif
