@@ -20,6 +20,7 @@
 #include "base/mem.h"
 #include "base/rng.h"
 #include "proxy/http.h"
+#include "proxy/snapshot.h"
 
 enum {
     OPEN_AFTER_US = 3000000 /* clients wait this long for the first catalogs, no longer */
@@ -157,7 +158,7 @@ static void end_if_done(struct control *c)
         return;
     }
     pg_stop_set(&c->stop);
-    if (c->jobs == 0 && c->snapshots == 0) {
+    if (c->jobs == 0) {
         loop_stop(c->loop);
     }
 }
@@ -174,6 +175,7 @@ static void on_tick(void *arg)
         if (!c->open) {
             open_when_ready(c, now_us);
         }
+        stats_tick(&c->stats, c, now_us);
     }
     timer_set(&c->tick, (int64_t)(c->open ? CONTROL_TICK_MS : CONTROL_TICK_MS / 20) * 1000);
     end_if_done(c);
@@ -399,6 +401,11 @@ static void free_servers(struct control *c)
     }
 }
 
+/*
+ * What is still in mailboxes when the loop has ended is delivered while they are freed: a decision
+ * that became durable goes to a worker that has ended, a visit comes back from one. So: the ledger
+ * first, then the workers, then our own mail (which finds no workers any more), then HTTP.
+ */
 void control_free(struct control *c)
 {
     c->stopping = 2;
@@ -406,18 +413,20 @@ void control_free(struct control *c)
     if (c->parts != NULL) {
         control_health_restart(c);
     }
-    http_stop(c->http);
-    /* Decisions still on their way to the disk are answered to workers that have ended: their
-     * mailboxes live until they are joined. */
     ledger_close(c->shared->ledger);
-    for (size_t i = 0; i < c->shared->workers_count; i++) {
+    c->shared->ledger = NULL;
+    size_t workers = c->shared->workers_count;
+    for (size_t i = 0; i < workers; i++) {
         worker_join(c->shared->workers[i]);
     }
+    c->shared->workers_count = 0;
+    mailbox_free(c->mail);
+    check(c->snapshots == 0 && c->jobs == 0);
+    http_stop(c->http);
     for (size_t i = 0; i < c->signals_count; i++) {
         loop_signal_free(c->signals[i]);
     }
     timer_free(&c->tick);
-    mailbox_free(c->mail);
     loop_free(c->loop);
     control_dbs_free(c);
     world_unref(c->world);

@@ -116,7 +116,16 @@ struct early_client {
     struct addr peer;
 };
 
-/* A list of who asked for a reload on the console: called once, with the outcome. */
+/* Counters as they were at the start of this period and of the one before it; averages are over
+ * the last whole period. */
+struct stats_window {
+    struct {
+        int64_t at_us;
+        uint64_t v[METRIC_COUNT];
+    } now, before;
+};
+
+/* Who asked for a reload on the console: called once, with the outcome. */
 typedef void reload_fn(void *arg, enum err e, const struct note *note);
 
 struct control {
@@ -160,6 +169,7 @@ struct control {
     const char *stop_reason;
     size_t workers_gone;
     struct http *http;
+    struct stats_window stats;
 };
 
 /* Publish what is in control.parts and control.dbs to all workers. */

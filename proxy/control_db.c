@@ -274,7 +274,9 @@ enum err control_dbs_apply(struct control *c, const struct parts *parts, struct 
 static void answer(struct control *c, struct refresh *r)
 {
     list_remove(&r->node);
-    worker_refreshed(c->shared->workers[r->worker], r->session_id);
+    if (r->worker < c->shared->workers_count) { /* none is left at the very end */
+        worker_refreshed(c->shared->workers[r->worker], r->session_id);
+    }
     mem_free(r);
 }
 

@@ -5,6 +5,10 @@
 #include "base/check.h"
 #include "base/mem.h"
 
+enum {
+    STATS_PERIOD_US = 60000000 /* as PgBouncer's stats_period */
+};
+
 /* The snapshot on its way. Owner: the thread that it visits. */
 struct chain {
     struct control_mail mail; /* first; the way back */
@@ -22,6 +26,18 @@ uint64_t control_count(const struct control *c, enum metric m)
         sum += metric_get(worker_metrics(c->shared->workers[i]), m);
     }
     return sum;
+}
+
+void stats_tick(struct stats_window *w, const struct control *c, int64_t now_us)
+{
+    if (w->now.at_us != 0 && now_us - w->now.at_us < STATS_PERIOD_US) {
+        return;
+    }
+    w->before = w->now;
+    w->now.at_us = now_us;
+    for (size_t m = 0; m < METRIC_COUNT; m++) {
+        w->now.v[m] = control_count(c, (enum metric)m);
+    }
 }
 
 static const struct addr *keep_addr(struct snapshot *s, const struct addr *a)
@@ -108,6 +124,10 @@ static void visit(struct worker *w, void *arg)
         s->plan_bytes += worker_plan_cache_bytes(w);
         s->plans_count += worker_plan_cache_count(w);
     }
+    if (s->wants & SNAPSHOT_KILL) {
+        s->killed += s->kill_database != NULL ? worker_kill_database(w, s->kill_database)
+                                              : worker_kill_client(w, s->kill_client);
+    }
     control_send(chain->control, &chain->mail);
 }
 
@@ -125,17 +145,28 @@ static void next_visit(struct control *c, struct control_mail *mail)
     mem_free(chain);
 }
 
-void snapshot_take(struct control *c, unsigned wants, snapshot_fn *done, void *arg)
+struct snapshot *snapshot_new(unsigned wants)
+{
+    struct snapshot *s = mem_zero(sizeof(*s));
+    s->wants = wants;
+    return s;
+}
+
+void snapshot_send(struct control *c, struct snapshot *s, snapshot_fn *done, void *arg)
 {
     struct chain *chain = mem_zero(sizeof(*chain));
     chain->mail.fn = next_visit;
     chain->control = c;
-    chain->snapshot = mem_zero(sizeof(*chain->snapshot));
-    chain->snapshot->wants = wants;
+    chain->snapshot = s;
     chain->done = done;
     chain->arg = arg;
     c->snapshots++;
     next_visit(c, &chain->mail);
+}
+
+void snapshot_take(struct control *c, unsigned wants, snapshot_fn *done, void *arg)
+{
+    snapshot_send(c, snapshot_new(wants), done, arg);
 }
 
 void snapshot_free(struct snapshot *s)

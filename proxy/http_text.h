@@ -1,0 +1,53 @@
+#ifndef PROXY_HTTP_TEXT_H
+#define PROXY_HTTP_TEXT_H
+
+/*
+ * What HTTP answers, as text: pure functions of one struct of numbers, so that their shape is
+ * tested without a process around them.
+ */
+
+#include "base/buf.h"
+#include "base/metric.h"
+
+struct http_server {
+    const char *name, *host;
+    unsigned port;
+    int healthy;
+    int64_t latency_us;
+    uint64_t connections, active, idle;
+};
+
+struct http_database {
+    const char *name;
+    const char *const *shards;
+    size_t shards_count;
+    int ready;
+    const char *why; /* not ready: because */
+    uint64_t epoch;
+    uint64_t tables;
+};
+
+struct http_numbers {
+    const char *version;
+    int64_t uptime_us;
+    uint64_t workers;
+    uint64_t clients_active, clients_idle, clients_waiting, clients_login;
+    uint64_t counters[METRIC_COUNT];
+    uint64_t in_doubt;  /* decided or unknown transactions that are not finished everywhere */
+    uint64_t in_flight; /* two-phase commits under way */
+    uint64_t plan_bytes, plans;
+    const struct http_server *servers;
+    size_t servers_count;
+    const struct http_database *databases;
+    size_t databases_count;
+    int stopping;
+};
+
+/* One JSON document with a line end. */
+void http_print_stats(const struct http_numbers *n, struct buf *out);
+/* OpenMetrics 1.0 text, with its "# EOF". */
+void http_print_metrics(const struct http_numbers *n, struct buf *out);
+/* {"status": ...}; returns the HTTP status: 200, or 503 when something is not well. */
+int http_print_health(const struct http_numbers *n, struct buf *out);
+
+#endif
