@@ -13,7 +13,7 @@
 #include <sys/un.h>
 
 #include "base/check.h"
-#include "net/net.h"
+#include "net/inside.h"
 
 static const char unix_name[] = "/.s.PGSQL.";
 
@@ -77,10 +77,22 @@ static int ip_addr(const char *host, uint16_t port, struct addr *out)
         addr_from4(four, port, out);
     } else if (inet_pton(AF_INET6, host, &six) == 1) {
         addr_from6(six, port, out);
+        addr_unmap(out);
     } else {
         return 0;
     }
     return 1;
+}
+
+void addr_unmap(struct addr *a)
+{
+    struct sockaddr_in6 six;
+    memcpy(&six, &a->sa, sizeof(six));
+    if (six.sin6_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&six.sin6_addr)) {
+        struct in_addr four;
+        memcpy(&four, six.sin6_addr.s6_addr + 12, sizeof(four));
+        addr_from4(four, ntohs(six.sin6_port), a);
+    }
 }
 
 enum err addr_parse(const char *text, struct addr *out, struct note *note)
@@ -185,9 +197,7 @@ const char *addr_text(const struct addr *a, char out[ADDR_TEXT_BYTES])
         struct sockaddr_in6 in;
         memcpy(&in, &a->sa, sizeof(in));
         (void)inet_ntop(AF_INET6, &in.sin6_addr, ip, sizeof(ip));
-        int mapped = IN6_IS_ADDR_V4MAPPED(&in.sin6_addr); /* an IPv4 peer of a "*" listener */
-        (void)snprintf(out, ADDR_TEXT_BYTES, mapped ? "%s:%u" : "[%s]:%u",
-                       mapped ? ip + strlen("::ffff:") : ip, addr_port(a));
+        (void)snprintf(out, ADDR_TEXT_BYTES, "[%s]:%u", ip, addr_port(a));
     } else if (a->sa.ss_family == AF_UNIX) {
         (void)snprintf(out, ADDR_TEXT_BYTES, "unix:%u", unix_port(a));
     } else {

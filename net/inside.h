@@ -48,6 +48,9 @@ struct loop {
     size_t guests; /* streams, listeners, dials, mailboxes */
 };
 
+/* An IPv4 peer of a "*" listener, as IPv4. */
+void addr_unmap(struct addr *a);
+
 /* Blocks for stream buffers. `size` is BLOCK_SMALL or BLOCK_LARGE; any block may be given back. */
 uint8_t *loop_block_get(struct loop *loop, size_t size);
 void loop_block_put(struct loop *loop, uint8_t *p, size_t size);

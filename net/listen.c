@@ -75,6 +75,7 @@ static void on_connection(evutil_socket_t fd, short what, void *arg)
         if (peer.sa.ss_family == AF_UNIX) {
             peer = l->addr; /* the peer's own end has no name; ours says the port */
         }
+        addr_unmap(&peer);
         l->fn(got, &peer, l->arg);
     }
     l->accepting = 0;

@@ -604,6 +604,8 @@ struct stream *stream_new(struct loop *loop, int fd, stream_fn *fn, void *arg)
     if (getsockname(fd, (struct sockaddr *)&s->local.sa, &s->local.len) != 0) {
         s->local = (struct addr){0};
     }
+    addr_unmap(&s->peer);
+    addr_unmap(&s->local);
     if (s->local.sa.ss_family != AF_UNIX) {
         tune(fd);
     }

@@ -519,6 +519,27 @@ Test(stream, two_streams_meet_over_tcp)
     listen_free(m.listener);
 }
 
+Test(stream, an_ipv4_peer_of_a_listener_on_everything_is_shown_as_ipv4)
+{
+    struct meeting m = {0};
+    meet(&m, "*:0");
+    struct addr at;
+    char text[ADDR_TEXT_BYTES];
+    (void)snprintf(text, sizeof(text), "127.0.0.1:%u", addr_port(listen_addr(m.listener)));
+    (void)close(m.accepted);
+    (void)close(m.dialled);
+    m.accepted = -1;
+    m.accepted_count = m.dials_done = 0;
+    cr_assert_eq(addr_parse(text, &at, NULL), ERR_NONE);
+    (void)dial_new(loop, &at, 1, 1000, on_dialled, &m);
+    loop_run(loop);
+    struct stream *s = stream_new(loop, m.accepted, on_seen, &(struct seen){0});
+    cr_expect_eq(strncmp(addr_text(stream_peer(s), text), "127.0.0.1:", 10), 0, "%s", text);
+    stream_free(s);
+    (void)close(m.dialled);
+    listen_free(m.listener);
+}
+
 /* A reset takes no farewell: it must be told though reading is paused, and behind data too. */
 static void reset(int fd)
 {
