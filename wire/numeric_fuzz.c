@@ -61,7 +61,7 @@ static void division(const struct numeric *a, const struct numeric *b, struct ar
     numeric_copy(&minus, a, arena);
     minus.negative = minus.count != 0 && !minus.negative;
     enum err e = numeric_div(a, b, &q, arena, NULL);
-    if (e || a->kind != NUMERIC_FINITE) {
+    if (e || a->kind != NUMERIC_FINITE || q.kind != NUMERIC_FINITE) {
         return;
     }
     round_trip(&q, arena);
