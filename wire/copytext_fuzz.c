@@ -25,7 +25,6 @@ struct model {
     struct slice in;
     size_t at;
     int eol; /* 0 unknown, 1 NL, 2 CR, 3 CRNL */
-    int over;
 };
 
 static int byte_at(const struct model *m, size_t i)
@@ -103,7 +102,7 @@ static int model_row(struct model *m, struct slice *line)
             return MODEL_ROW;
         }
     }
-    if (quoted) {
+    if (quoted && !(m->o.has_header && start == 0)) {
         return MODEL_BROKEN;
     }
     *line = slice_bytes(m->in.p + start, m->in.n - start);
@@ -291,7 +290,9 @@ static void run_text(uint8_t bits, uint64_t seed, struct slice in)
         check(slice_eq(row.line, line));
         check(row.is_header == (m.o.has_header && seen == 0));
         seen++;
-        compare_fields(&m.o, &row, line, &arena);
+        if (!row.is_header) {
+            compare_fields(&m.o, &row, line, &arena);
+        }
         arena_reset(&arena);
     }
     arena_free(&arena);
