@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "proxy/http_text.h"
+#include "proxy/pages.h"
 
 static void escaped(struct buf *out, const char *text)
 {
@@ -61,6 +62,12 @@ static void counter_name(enum metric m, struct buf *out, const char **unit, int 
         buf_printf(out, "_%s", *unit);
     }
     buf_u8(out, 0);
+}
+
+void metrics_family(int metric, struct buf *name, const char **unit)
+{
+    int micro;
+    counter_name((enum metric)metric, name, unit, &micro);
 }
 
 static void put_counter(struct buf *out, enum metric m, uint64_t value)

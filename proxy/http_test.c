@@ -1,0 +1,296 @@
+/*
+ * Goal: what machines read from HTTP has the shape that the specifications and docs/ promise.
+ * Method: numbers are printed and read again: JSON by its library, OpenMetrics by a small strict
+ * reader written from its specification (families in one piece, metadata first, "_total", "# EOF").
+ */
+
+#include <ctype.h>
+#include <stdio.h>
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <criterion/criterion.h>
+
+#include "proxy/http_text.h"
+
+static const char *const shards[] = {"shard0", "shard1"};
+static const struct http_server servers[] = {
+    {.name = "s0",
+     .host = "127.0.0.1",
+     .port = 5501,
+     .healthy = 1,
+     .latency_us = 1500,
+     .connections = 5,
+     .active = 2,
+     .idle = 2},
+    {.name = "s\"1\\", .host = "a\nb", .port = 5502, .healthy = 0}};
+static const struct http_database databases[] = {
+    {.name = "app", .shards = shards, .shards_count = 2, .ready = 1, .epoch = 3, .tables = 4},
+    {.name = "other", .shards = shards, .shards_count = 1, .ready = 0, .why = "not read yet"}};
+
+static struct http_numbers numbers(void)
+{
+    struct http_numbers n = {.version = "1.2.3",
+                             .uptime_us = 12345678,
+                             .workers = 2,
+                             .clients_active = 1,
+                             .clients_idle = 2,
+                             .clients_waiting = 3,
+                             .in_doubt = 4,
+                             .in_flight = 5,
+                             .plan_bytes = 6,
+                             .plans = 7,
+                             .servers = servers,
+                             .servers_count = 2,
+                             .databases = databases,
+                             .databases_count = 2};
+    for (size_t m = 0; m < METRIC_COUNT; m++) {
+        n.counters[m] = 1000 + m;
+    }
+    n.counters[METRIC_query_time_us] = 2500001;
+    return n;
+}
+
+static json_t *parse(struct buf *b)
+{
+    json_error_t error;
+    json_t *o = json_loadb((const char *)b->p, b->n, 0, &error);
+    cr_assert_not_null(o, "%s", error.text);
+    buf_free(b);
+    return o;
+}
+
+static json_int_t integer_at(json_t *o, const char *outer, const char *inner)
+{
+    json_t *value = json_object_get(json_object_get(o, outer), inner);
+    cr_assert(json_is_integer(value), "%s.%s", outer, inner);
+    return json_integer_value(value);
+}
+
+Test(http, stats_have_the_promised_members)
+{
+    struct http_numbers n = numbers();
+    struct buf out = {0};
+    http_print_stats(&n, &out);
+    json_t *o = parse(&out);
+    cr_assert_str_eq(json_string_value(json_object_get(o, "version")), "1.2.3");
+    cr_assert_eq(json_integer_value(json_object_get(o, "uptime_s")), 12);
+    cr_assert_eq(integer_at(o, "connections", "active"), 1);
+    cr_assert_eq(integer_at(o, "connections", "idle"), 2);
+    cr_assert_eq(integer_at(o, "connections", "waiting"), 3);
+    cr_assert_eq(integer_at(o, "queries", "total"), 1000 + METRIC_queries);
+    cr_assert_eq(integer_at(o, "queries", "reads"), 1000 + METRIC_queries_reads);
+    cr_assert_eq(integer_at(o, "queries", "writes"), 1000 + METRIC_queries_writes);
+    cr_assert_eq(integer_at(o, "queries", "single_shard"), 1000 + METRIC_queries_single_shard);
+    cr_assert_eq(integer_at(o, "queries", "multi_shard"), 1000 + METRIC_queries_multi_shard);
+    cr_assert_eq(integer_at(o, "queries", "refused"), 1000 + METRIC_queries_refused);
+    cr_assert_eq(integer_at(o, "queries", "errors"), 1000 + METRIC_query_errors);
+    cr_assert_eq(integer_at(o, "transactions", "one_phase"), 1000 + METRIC_tx_one_phase);
+    cr_assert_eq(integer_at(o, "transactions", "two_phase"), 1000 + METRIC_tx_two_phase);
+    cr_assert_eq(integer_at(o, "transactions", "aborted"), 1000 + METRIC_tx_aborted);
+    cr_assert_eq(integer_at(o, "transactions", "in_doubt"), 4);
+    cr_assert_eq(integer_at(o, "transactions", "recovered"), 1000 + METRIC_tx_recovered);
+    cr_assert_eq(integer_at(o, "plan_cache", "hits"), 1000 + METRIC_plan_hits);
+    json_decref(o);
+}
+
+Test(http, stats_tell_servers_and_databases_by_name)
+{
+    struct http_numbers n = numbers();
+    struct buf out = {0};
+    http_print_stats(&n, &out);
+    json_t *o = parse(&out);
+    json_t *s0 = json_object_get(json_object_get(o, "backends"), "s0");
+    cr_assert(json_is_true(json_object_get(s0, "healthy")));
+    cr_assert_float_eq(json_real_value(json_object_get(s0, "latency_ms")), 1.5, 1e-9);
+    cr_assert_eq(json_integer_value(json_object_get(s0, "port")), 5501);
+    cr_assert_eq(json_integer_value(json_object_get(s0, "active")), 2);
+    json_t *odd = json_object_get(json_object_get(o, "backends"), "s\"1\\");
+    cr_assert(json_is_false(json_object_get(odd, "healthy")));
+    json_t *app = json_object_get(json_object_get(o, "databases"), "app");
+    cr_assert_eq(json_array_size(json_object_get(app, "shards")), 2);
+    cr_assert_eq(json_integer_value(json_object_get(app, "epoch")), 3);
+    cr_assert_eq(json_integer_value(json_object_get(app, "tables")), 4);
+    json_decref(o);
+}
+
+Test(http, names_that_are_no_utf8_do_not_break_the_document)
+{
+    struct http_numbers n = numbers();
+    const struct http_server odd[] = {{.name = "\xff\xfe", .host = "\xff", .port = 1}};
+    n.servers = odd;
+    n.servers_count = 1;
+    struct buf out = {0};
+    http_print_stats(&n, &out);
+    json_decref(parse(&out));
+}
+
+Test(http, health_is_200_only_when_all_is_well)
+{
+    struct http_numbers n = numbers();
+    struct buf out = {0};
+    n.servers_count = 1;
+    n.databases_count = 1;
+    cr_assert_eq(http_print_health(&n, &out), 200);
+    json_t *o = parse(&out);
+    cr_assert_str_eq(json_string_value(json_object_get(o, "status")), "ok");
+    json_decref(o);
+    n.databases_count = 2;
+    cr_assert_eq(http_print_health(&n, &out), 503);
+    o = parse(&out);
+    cr_assert_str_eq(json_string_value(json_object_get(json_object_get(o, "databases"), "other")),
+                     "not read yet");
+    cr_assert_null(json_object_get(o, "servers"));
+    json_decref(o);
+    n.databases_count = 1;
+    n.servers_count = 2;
+    cr_assert_eq(http_print_health(&n, &out), 503);
+    json_decref(parse(&out));
+    n.servers_count = 1;
+    n.stopping = 1;
+    cr_assert_eq(http_print_health(&n, &out), 503);
+    json_decref(parse(&out));
+}
+
+/* ---- a strict reader of OpenMetrics -----------------------------------------------------------
+ */
+
+struct reading {
+    char family[128];
+    char type[32];
+    char seen[256][128]; /* families, each may come once */
+    size_t seen_count;
+    int samples; /* of this family */
+    int ended;
+};
+
+static void begin_family(struct reading *r, const char *name)
+{
+    if (strcmp(r->family, name) == 0) {
+        cr_assert_eq(r->samples, 0, "metadata of %s behind its samples", name);
+        return;
+    }
+    for (size_t i = 0; i < r->seen_count; i++) {
+        cr_assert_str_neq(r->seen[i], name, "family in two pieces");
+    }
+    cr_assert_lt(r->seen_count, 256);
+    (void)snprintf(r->seen[r->seen_count++], 128, "%s", name);
+    (void)snprintf(r->family, sizeof(r->family), "%s", name);
+    r->type[0] = '\0';
+    r->samples = 0;
+}
+
+static void read_metadata(struct reading *r, char *line)
+{
+    char kind[16] = "";
+    char name[128] = "";
+    char rest[32] = "";
+    cr_assert_geq(sscanf(line, "# %15s %127s %31s", kind, name, rest), 3, "%s", line);
+    begin_family(r, name);
+    if (strcmp(kind, "TYPE") == 0) {
+        cr_assert_str_empty(r->type);
+        (void)snprintf(r->type, sizeof(r->type), "%s", rest);
+        cr_assert(strcmp(rest, "counter") == 0 || strcmp(rest, "gauge") == 0 ||
+                  strcmp(rest, "info") == 0);
+    } else if (strcmp(kind, "UNIT") == 0) {
+        size_t n = strlen(name);
+        size_t u = strlen(rest);
+        cr_assert(n > u && name[n - u - 1] == '_' && strcmp(name + n - u, rest) == 0,
+                  "%s does not end in its unit %s", name, rest);
+    } else {
+        cr_assert_str_eq(kind, "HELP");
+    }
+}
+
+/* {a="b",c="d"}: returns what follows. */
+static const char *read_labels(const char *p, const char *line)
+{
+    do {
+        p++;
+        cr_assert(isalpha((unsigned char)*p), "label name: %s", line);
+        p += strspn(p, "abcdefghijklmnopqrstuvwxyz_");
+        cr_assert(p[0] == '=' && p[1] == '"', "label: %s", line);
+        for (p += 2; *p != '"'; p++) {
+            cr_assert(*p != '\0' && *p != '\n', "open label value: %s", line);
+            if (*p == '\\') {
+                p++;
+                cr_assert(*p == '\\' || *p == '"' || *p == 'n', "escape: %s", line);
+            }
+        }
+        p++;
+    } while (*p == ',');
+    cr_assert_eq(*p, '}', "%s", line);
+    return p + 1;
+}
+
+static void read_sample(struct reading *r, const char *line)
+{
+    size_t n = strspn(line, "abcdefghijklmnopqrstuvwxyz0123456789_");
+    char expected[160];
+    const char *suffix = strcmp(r->type, "counter") == 0 ? "_total"
+                         : strcmp(r->type, "info") == 0  ? "_info"
+                                                         : "";
+    (void)snprintf(expected, sizeof(expected), "%s%s", r->family, suffix);
+    cr_assert(strlen(expected) == n && strncmp(line, expected, n) == 0,
+              "sample of another family: %s, not %s", line, expected);
+    const char *p = line + n;
+    p = *p == '{' ? read_labels(p, line) : p;
+    cr_assert_eq(*p, ' ', "%s", line);
+    char *end = NULL;
+    (void)strtod(p + 1, &end);
+    cr_assert(end != p + 1 && *end == '\0', "number: %s", line);
+    r->samples++;
+}
+
+static struct reading *read_metrics(char *text)
+{
+    struct reading *r = calloc(1, sizeof(*r));
+    for (char *line; (line = strsep(&text, "\n")) != NULL;) {
+        if (line[0] == '\0') {
+            cr_assert_null(text, "an empty line");
+            break;
+        }
+        cr_assert_not(r->ended, "text behind # EOF");
+        if (strcmp(line, "# EOF") == 0) {
+            r->ended = 1;
+        } else if (line[0] == '#') {
+            read_metadata(r, line);
+        } else {
+            read_sample(r, line);
+        }
+    }
+    cr_assert(r->ended);
+    return r;
+}
+
+Test(http, metrics_are_valid_openmetrics)
+{
+    struct http_numbers n = numbers();
+    struct buf out = {0};
+    http_print_metrics(&n, &out);
+    buf_u8(&out, 0);
+    struct reading *r = read_metrics((char *)out.p);
+    cr_assert_gt(r->seen_count, (size_t)METRIC_COUNT);
+    free(r);
+    buf_free(&out);
+}
+
+Test(http, metrics_carry_the_values_in_base_units)
+{
+    struct http_numbers n = numbers();
+    struct buf out = {0};
+    http_print_metrics(&n, &out);
+    buf_u8(&out, 0);
+    const char *text = (const char *)out.p;
+    cr_assert_not_null(strstr(text, "\npgbraid_query_time_seconds_total 2.500001\n"));
+    cr_assert_not_null(strstr(text, "\n# TYPE pgbraid_client_in_bytes counter\n"));
+    cr_assert_not_null(strstr(text, "\npgbraid_client_connections{state=\"waiting\"} 3\n"));
+    cr_assert_not_null(strstr(
+        text,
+        "\npgbraid_server_latency_seconds{server=\"s0\",host=\"127.0.0.1\",port=\"5501\"} 0.001500\n"));
+    cr_assert_not_null(strstr(
+        text, "\npgbraid_server_healthy{server=\"s\\\"1\\\\\",host=\"a\\nb\",port=\"5502\"} 0\n"));
+    cr_assert_not_null(strstr(text, "\npgbraid_tx_in_doubt 4\n"));
+    buf_free(&out);
+}
