@@ -84,7 +84,8 @@ Test(loop, a_timer_moved_later_or_earlier_or_cancelled_fires_when_it_was_last_to
         timer_set(&timers[i], 3000);
     }
     timer_set(&timers[0], 8000);
-    timer_set(&timers[1], 500);
+    timer_set(&timers[1], 9000);
+    timer_set(&timers[1], 5000);
     timer_cancel(&timers[2]);
     timer_set(&timers[3], 12000);
     loop_run(loop);

@@ -612,6 +612,54 @@ Test(stream, finish_sends_all_and_does_not_reset_a_peer_that_still_talks)
     listen_free(m.listener);
 }
 
+Test(stream, finish_with_unread_bytes_ends_cleanly_for_the_peer)
+{
+    struct meeting m = {0};
+    meet(&m, "127.0.0.1:0");
+    cr_assert_eq(fcntl(m.dialled, F_SETFL, 0), 0);
+    say(m.dialled, "unread");
+    struct stream *s = stream_new(loop, m.accepted, on_seen, &(struct seen){0});
+    stream_write(s, "bye", 3);
+    stream_finish(s, 1000);
+    run_a_while(2000);
+    char bytes[8];
+    cr_expect_eq(read(m.dialled, bytes, sizeof(bytes)), 3);
+    cr_expect_eq(read(m.dialled, bytes, sizeof(bytes)), 0, "errno %d", errno);
+    (void)close(m.dialled);
+    run_a_while(2000);
+    listen_free(m.listener);
+}
+
+Test(stream, a_paused_stream_still_sends_and_drains)
+{
+    int fds[2];
+    pair(fds);
+    struct seen seen = {.stop_at = 1};
+    struct stream *s = stream_new(loop, fds[0], on_seen, &seen);
+    struct feed feed = {.fd = fds[1], .n = 1000 * 1000};
+    uint8_t *all = mem_alloc(feed.n);
+    for (size_t i = 0; i < feed.n; i++) {
+        all[i] = (uint8_t)(i * 31 >> 3);
+    }
+    stream_pause(s);
+    say(fds[1], "unread");
+    run_a_while(2000); /* it is watched for the end only, from here on */
+    stream_write(s, all, feed.n);
+    mem_free(all);
+    cr_expect(stream_full(s));
+    pthread_t thread;
+    cr_assert_eq(pthread_create(&thread, NULL, read_pattern, &feed), 0);
+    loop_run(loop);
+    while (stream_queued(s) != 0 && !timed_out) {
+        run_a_while(1000);
+    }
+    (void)pthread_join(thread, NULL);
+    cr_expect_str_eq(seen.events, "R");
+    cr_expect(!feed.bad);
+    stream_free(s);
+    (void)close(fds[1]);
+}
+
 Test(stream, finish_gives_up_after_its_time)
 {
     struct meeting m = {0};
