@@ -49,7 +49,22 @@ enum {
     KEY_QUOTE_BYTES = 64
 };
 
-enum key_family key_family(uint32_t type);
+static inline enum key_family key_family(uint32_t type)
+{
+    switch (type) {
+    case KEY_INT2:
+    case KEY_INT4:
+    case KEY_INT8: return KEY_NUMBER;
+    case KEY_TEXT:
+    case KEY_VARCHAR: return KEY_BYTES;
+    case KEY_UUID: return KEY_BYTES16;
+    case KEY_DATE: return KEY_DAYS;
+    case KEY_TIMESTAMP: return KEY_MICROS;
+    case KEY_TIMESTAMPTZ: return KEY_MICROS_UTC;
+    default: return KEY_NONE;
+    }
+}
+
 /* Errors as key_hash(). */
 enum err key_read(uint32_t column_type, const struct key_value *value, struct key_datum *out,
                   struct note *note) MUST_CHECK;

@@ -7,6 +7,10 @@
 
 #include <stdio.h>
 
+enum {
+    SAFE_DIGITS = 18 /* as many always fit an int8 */
+};
+
 #include "shardmap/key.h"
 
 const char *key_quote(struct slice text, char out[KEY_QUOTE_BYTES])
@@ -50,6 +54,9 @@ enum err key_text_int(uint32_t type, struct slice text, int64_t *out, struct not
     size_t first = i;
     int64_t v = 0; /* counted downwards: the smallest int8 has no positive twin */
     int passed = 0;
+    for (; i < text.n && i < first + SAFE_DIGITS && key_is_digit(text.p[i]); i++) {
+        v = v * 10 - (text.p[i] - '0');
+    }
     for (; i < text.n && key_is_digit(text.p[i]); i++) {
         passed |=
             __builtin_mul_overflow(v, 10, &v) || __builtin_sub_overflow(v, text.p[i] - '0', &v);
@@ -68,14 +75,12 @@ enum err key_text_int(uint32_t type, struct slice text, int64_t *out, struct not
     return ERR_NONE;
 }
 
-static int hex_value(uint8_t c)
-{
-    if (key_is_digit(c)) {
-        return c - '0';
-    }
-    c |= 0x20;
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
+/* Value of a hex digit plus one; 0: none. */
+static const uint8_t hex_digits[256] = {
+    ['0'] = 1,  ['1'] = 2,  ['2'] = 3,  ['3'] = 4,  ['4'] = 5,  ['5'] = 6,  ['6'] = 7,  ['7'] = 8,
+    ['8'] = 9,  ['9'] = 10, ['a'] = 11, ['b'] = 12, ['c'] = 13, ['d'] = 14, ['e'] = 15, ['f'] = 16,
+    ['A'] = 11, ['B'] = 12, ['C'] = 13, ['D'] = 14, ['E'] = 15, ['F'] = 16,
+};
 
 /* 32 hex digits, a hyphen allowed behind each fourth, all of it in braces or not. */
 enum err key_text_uuid(struct slice text, uint8_t out[16], struct note *note)
@@ -92,12 +97,12 @@ enum err key_text_uuid(struct slice text, uint8_t out[16], struct note *note)
         if (i > 0 && i % 2 == 0 && s.n > 0 && s.p[0] == '-') {
             s = slice_from(s, 1);
         }
-        int high = s.n < 2 ? -1 : hex_value(s.p[0]);
-        int low = s.n < 2 ? -1 : hex_value(s.p[1]);
-        if (high < 0 || low < 0) {
+        int high = s.n < 2 ? 0 : hex_digits[s.p[0]];
+        int low = s.n < 2 ? 0 : hex_digits[s.p[1]];
+        if (high == 0 || low == 0) {
             return key_bad_syntax(KEY_UUID, text, note);
         }
-        out[i] = (uint8_t)(high << 4 | low);
+        out[i] = (uint8_t)((high - 1) << 4 | (low - 1));
         s = slice_from(s, 2);
     }
     return s.n == 0 ? ERR_NONE : key_bad_syntax(KEY_UUID, text, note);

@@ -17,9 +17,9 @@
 
 #define US_PER_SECOND INT64_C(1000000)
 #define US_PER_DAY    (INT64_C(86400) * US_PER_SECOND)
-#define DAYS_MIN      INT64_C(-2451545)   /* 4714-11-24 BC, Julian day 0 */
-#define DAYS_END      INT64_C(2145031949) /* 5874898-01-01 */
-#define MICROS_MIN    (DAYS_MIN * US_PER_DAY)
+#define DAYS_MIN      INT64_C(-2451545)            /* 4714-11-24 BC, Julian day 0 */
+#define DAYS_END      INT64_C(2145031949)          /* 5874898-01-01 */
+#define MICROS_MIN    INT64_C(-211813488000000000) /* the same day */
 #define MICROS_END    INT64_C(9223371331200000000) /* 294277-01-01 */
 #define EPOCH_DAYS    INT64_C(-10957)              /* 1970-01-01 */
 
@@ -268,7 +268,7 @@ enum err key_text_time(uint32_t type, struct slice text, int64_t *out, struct no
     }
     __int128 us = (__int128)days * US_PER_DAY + m.day_us;
     if (type == KEY_TIMESTAMPTZ) { /* a plain timestamp ignores the zone */
-        us -= (__int128)m.zone_s * US_PER_SECOND;
+        us -= (__int128)m.zone_s * (__int128)US_PER_SECOND;
     }
     if (us < MICROS_MIN || us >= MICROS_END) {
         return refuse(type, text, note);

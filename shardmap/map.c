@@ -206,8 +206,8 @@ static enum err follow_colocate(const struct build *b, const struct map_decl *d,
         if (steps >= b->count) {
             return bad_decl(b, d, "colocated with itself in a circle");
         }
-        int comparable = known != NULL && types_known(next);
-        if (at->keys_count != next->keys_count || (comparable && !hash_alike(known, next))) {
+        int alike = known == NULL || !types_known(next) || hash_alike(known, next);
+        if (at->keys_count != next->keys_count || !alike) {
             return note_set(b->note, ERR_BAD_SETTING,
                             "table %s.%s: colocated with \"%s\", whose key has other types",
                             at->schema, at->name, at->colocate);
@@ -251,6 +251,7 @@ static enum err build_table(struct build *b, const struct map_decl *d, struct ma
         types[i] = d->key_types[i];
     }
     t->key_types = types;
+    t->_types_known = types_known(d) != 0;
     t->group_name = t->name;
     if (d->kind == MAP_RANGE) {
         return range_build(memory, d, b->map->shards_count, t, b->note);
@@ -276,19 +277,23 @@ static struct map_group *build_group(struct build *b)
     return g;
 }
 
+static int same_group(const struct map_decl *a, const struct map_decl *b)
+{
+    return a == b || (types_known(a) && types_known(b) && hash_alike(a, b));
+}
+
 /*
  * Number the groups in the order of the declarations; `tables` is still in that order, and
  * `leaders` (one per declaration) is scratch. Tables of other kinds get numbers behind.
  */
-static enum err build_groups(struct build *b, struct map_table *tables,
-                             const struct map_decl **leaders)
+static enum err build_groups(struct build *b, struct map_table *tables, size_t *leaders)
 {
     struct map_group *ring = NULL;
     for (size_t i = 0; i < b->count; i++) {
         if (b->decls[i].kind != MAP_HASH) {
             continue;
         }
-        const struct map_decl *leader = NULL;
+        const struct map_decl *leader = &b->decls[i];
         enum err e = follow_colocate(b, &b->decls[i], &leader);
         if (e) {
             return e;
@@ -296,16 +301,14 @@ static enum err build_groups(struct build *b, struct map_table *tables,
         ring = ring == NULL ? build_group(b) : ring;
         tables[i]._group = ring;
         size_t g = 0;
-        while (
-            g < b->map->groups_count && leaders[g] != leader &&
-            !(types_known(leader) && types_known(leaders[g]) && hash_alike(leader, leaders[g]))) {
+        while (g < b->map->groups_count && !same_group(leader, &b->decls[leaders[g]])) {
             g++;
         }
         if (g == b->map->groups_count) {
-            leaders[b->map->groups_count++] = leader;
+            leaders[b->map->groups_count++] = (size_t)(leader - b->decls);
         }
         tables[i].group = (uint32_t)g;
-        tables[i].group_name = tables[leaders[g] - b->decls].name;
+        tables[i].group_name = tables[leaders[g]].name;
     }
     uint32_t next = (uint32_t)b->map->groups_count;
     for (size_t i = 0; i < b->count; i++) {
@@ -320,7 +323,7 @@ static enum err build_tables(struct build *b)
 {
     struct map *map = b->map;
     struct map_table *tables = arena_zero(&map->_memory, b->count * sizeof(tables[0]));
-    const struct map_decl **leaders = mem_alloc(b->count * sizeof(leaders[0]));
+    size_t *leaders = mem_alloc(b->count * sizeof(leaders[0]));
     enum err e = ERR_NONE;
     for (size_t i = 0; !e && i < b->count; i++) {
         e = build_table(b, &b->decls[i], &tables[i]);

@@ -12,16 +12,6 @@ static enum err no_table(const struct map_table *table, struct note *note)
                     table->schema, table->name);
 }
 
-static int types_known(const struct map_table *table)
-{
-    for (size_t i = 0; i < table->keys_count; i++) {
-        if (table->key_types[i] == 0) {
-            return 0;
-        }
-    }
-    return 1;
-}
-
 static enum err route_list(const struct map_table *table, const struct key_value *value,
                            uint32_t *shard, struct note *note)
 {
@@ -42,7 +32,7 @@ static enum err route_list(const struct map_table *table, const struct key_value
 enum err map_route(const struct map *map, const struct map_table *table,
                    const struct key_value *values, uint32_t *shard, struct note *note)
 {
-    if (!types_known(table)) {
+    if (!table->_types_known) {
         return no_table(table, note);
     }
     enum err e;
@@ -78,7 +68,7 @@ enum err map_route_range(const struct map *map, const struct map_table *table,
                          const struct key_value *low, const struct key_value *high,
                          uint64_t *shards, struct note *note)
 {
-    if (!types_known(table)) {
+    if (!table->_types_known) {
         return no_table(table, note);
     }
     if (table->kind != MAP_RANGE) {

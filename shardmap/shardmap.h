@@ -145,6 +145,7 @@ struct map_table {
     const uint32_t *key_types; /* type oids; 0 while the table does not exist on the servers */
     uint32_t group;            /* tables of equal group are placed alike; unique for others */
     const char *group_name;    /* name of the first declared table of the group */
+    uint8_t _types_known;
     const struct map_split *_splits;
     size_t _splits_count;
     const struct map_value *_values; /* list: sorted */

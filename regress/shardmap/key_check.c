@@ -29,7 +29,8 @@ static size_t room_used;
 static void stop(const char *id, const char *why)
 {
     (void)fprintf(stderr, "key_check: line %s: %s\n", id, why);
-    exit(1);
+    (void)fflush(stdout);
+    _Exit(1);
 }
 
 static int hex_digit(char c)
@@ -146,7 +147,7 @@ static size_t split(char *text, const char *separator, char **out, size_t max)
 static void do_line(void)
 {
     char *fields[FIELDS_MAX], *names[KEY_COLUMNS_MAX];
-    uint32_t types[KEY_COLUMNS_MAX];
+    uint32_t types[KEY_COLUMNS_MAX] = {0};
     struct key_value values[KEY_COLUMNS_MAX];
     line[strcspn(line, "\n")] = 0;
     room_used = 0;
