@@ -144,6 +144,30 @@ enum err back_read_complete(struct slice body, struct slice *tag, uint64_t *rows
     return ERR_NONE;
 }
 
+enum err back_read_copy(struct slice body, uint8_t *format, uint16_t *columns, struct note *note)
+{
+    struct slice formats;
+    if (!scan_u8(&body, format) || *format > 1) {
+        return bad(note, "CopyInResponse or CopyOutResponse", "format");
+    }
+    if (!scan_be16(&body, columns) || !scan_bytes(&body, (size_t)*columns * 2, &formats) ||
+        body.n != 0) {
+        return bad(note, "CopyInResponse or CopyOutResponse", "column formats");
+    }
+    return ERR_NONE;
+}
+
+enum err back_read_parameters(struct slice body, uint16_t *count, const uint8_t **types,
+                              struct note *note)
+{
+    struct slice bytes;
+    if (!scan_be16(&body, count) || !scan_bytes(&body, (size_t)*count * 4, &bytes) || body.n != 0) {
+        return bad(note, "ParameterDescription", "types");
+    }
+    *types = bytes.p;
+    return ERR_NONE;
+}
+
 static enum err walk(struct slice body, struct back_walk *walk, const char *message,
                      struct note *note)
 {

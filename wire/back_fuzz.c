@@ -48,6 +48,23 @@ static void again_row(struct slice body, struct buf *b)
     }
 }
 
+static void again_parameters(struct slice body, struct buf *b)
+{
+    uint16_t count;
+    const uint8_t *types;
+    uint8_t format;
+    if (back_read_parameters(body, &count, &types, NULL) == ERR_NONE) {
+        uint32_t *copy = mem_alloc((size_t)count * 4 + 1);
+        for (size_t i = 0; i < count; i++) {
+            copy[i] = be32_at(types + 4 * i);
+        }
+        back_put_parameters(b, copy, count);
+        mem_free(copy);
+    } else if (back_read_copy(body, &format, &count, NULL) == ERR_NONE) {
+        check(body.n == 3 + (size_t)count * 2);
+    }
+}
+
 /* Order of fields and unknown ones may differ: put, read and put once more instead. */
 static void again_error(struct slice body)
 {
@@ -90,6 +107,8 @@ static void again(uint8_t type, struct slice body, struct buf *b)
         again_columns(body, b);
     } else if (type == 'D') {
         again_row(body, b);
+    } else if (type == 't') {
+        again_parameters(body, b);
     } else if (type == 'E') {
         again_error(body);
     }

@@ -130,6 +130,30 @@ void back_put_empty(struct buf *out, uint8_t type)
     frame_end(out, frame_begin(out, type));
 }
 
+void back_put_copy(struct buf *out, uint8_t type, uint8_t format, uint16_t columns)
+{
+    check(type == 'G' || type == 'H');
+    check(format <= 1);
+    size_t mark = frame_begin(out, type);
+    buf_u8(out, format);
+    buf_be16(out, columns);
+    for (size_t i = 0; i < columns; i++) {
+        buf_be16(out, format);
+    }
+    frame_end(out, mark);
+}
+
+void back_put_parameters(struct buf *out, const uint32_t *types, size_t count)
+{
+    check(count <= PARAMS_MAX);
+    size_t mark = frame_begin(out, 't');
+    buf_be16(out, (uint16_t)count);
+    for (size_t i = 0; i < count; i++) {
+        buf_be32(out, types[i]);
+    }
+    frame_end(out, mark);
+}
+
 void back_put_columns(struct buf *out, const struct back_column *columns, size_t count)
 {
     check(count <= UINT16_MAX);

@@ -136,7 +136,7 @@ static enum err divide_abs(const struct numeric *a, const struct numeric *b, int
     } else {
         uint16_t *v = arena_alloc(arena, (size_t)m * sizeof(*v));
         memcpy(v, digits, (size_t)m * sizeof(*v));
-        uint16_t *quotient = numeric_room(out, (size_t)(n - m + 1), arena);
+        uint16_t *quotient = numeric_room(out, (size_t)n - (size_t)m + 1, arena);
         divide_long(u, (size_t)n, v, (size_t)m, quotient);
         out->count = (uint32_t)(n - m + 1);
     }
@@ -156,9 +156,8 @@ static int sign_of(const struct numeric *n)
 static enum err divide_special(const struct numeric *a, const struct numeric *b,
                                struct numeric *out, struct note *note)
 {
-    if (a->kind == NUMERIC_NAN || b->kind == NUMERIC_NAN) {
-        out->kind = NUMERIC_NAN;
-    } else if (a->kind != NUMERIC_FINITE && b->kind != NUMERIC_FINITE) {
+    int any_nan = a->kind == NUMERIC_NAN || b->kind == NUMERIC_NAN;
+    if (any_nan || (a->kind != NUMERIC_FINITE && b->kind != NUMERIC_FINITE)) {
         out->kind = NUMERIC_NAN;
     } else if (a->kind != NUMERIC_FINITE) {
         int sign = sign_of(a) * sign_of(b);

@@ -510,23 +510,25 @@ static enum err compare_text(uint32_t type_oid, struct kind kind, struct slice a
     return note_set(note, ERR_INTERNAL, "type %u has no order in text", type_oid);
 }
 
-static enum err compare_sized(uint32_t type_oid, struct kind kind, int16_t format, struct slice a,
-                              struct slice b, int *out, struct note *note)
+static enum err compare_float_values(uint32_t type_oid, int16_t format, struct slice a,
+                                     struct slice b, int *out, struct note *note)
 {
-    int64_t x;
-    int64_t y;
-    double f;
-    double g;
-    enum err e;
-    if (kind.way == WAY_FLOAT) {
-        e = read_float(type_oid, format, a, &f, note);
-        e = e ? e : read_float(type_oid, format, b, &g, note);
-        if (e == ERR_NONE) {
-            *out = compare_floats(f, g);
-        }
-        return e;
+    double x = 0;
+    double y = 0;
+    enum err e = read_float(type_oid, format, a, &x, note);
+    e = e ? e : read_float(type_oid, format, b, &y, note);
+    if (e == ERR_NONE) {
+        *out = compare_floats(x, y);
     }
-    e = read_int(type_oid, format, a, &x, note);
+    return e;
+}
+
+static enum err compare_int_values(uint32_t type_oid, int16_t format, struct slice a,
+                                   struct slice b, int *out, struct note *note)
+{
+    int64_t x = 0;
+    int64_t y = 0;
+    enum err e = read_int(type_oid, format, a, &x, note);
     e = e ? e : read_int(type_oid, format, b, &y, note);
     if (e == ERR_NONE) {
         *out = compare_ints(x, y);
@@ -543,8 +545,8 @@ enum err value_compare(uint32_t type_oid, int16_t format, struct slice a, struct
     }
     struct kind kind = kind_of(type_oid);
     switch (kind.way) {
-    case WAY_INT:
-    case WAY_FLOAT: return compare_sized(type_oid, kind, format, a, b, out, note);
+    case WAY_INT: return compare_int_values(type_oid, format, a, b, out, note);
+    case WAY_FLOAT: return compare_float_values(type_oid, format, a, b, out, note);
     case WAY_NUMERIC: return compare_numerics(format, a, b, out, note);
     case WAY_BLANKS: *out = compare_bytes(without_blanks(a), without_blanks(b)); return ERR_NONE;
     case WAY_BYTES: *out = compare_bytes(a, b); return ERR_NONE;

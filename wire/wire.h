@@ -251,6 +251,13 @@ enum err back_read_ready(struct slice body, uint8_t *status, struct note *note) 
 enum err back_read_complete(struct slice body, struct slice *tag, uint64_t *rows,
                             struct note *note) MUST_CHECK;
 
+/* CopyInResponse, CopyOutResponse, CopyBothResponse: `format` of the whole, 0 text, 1 binary. */
+enum err back_read_copy(struct slice body, uint8_t *format, uint16_t *columns,
+                        struct note *note) MUST_CHECK;
+/* ParameterDescription: *count times 4 bytes, network order. */
+enum err back_read_parameters(struct slice body, uint16_t *count, const uint8_t **types,
+                              struct note *note) MUST_CHECK;
+
 /* Both start a walk; *_next returns 1 with the next item, 0 at the end, -1 on broken bytes. */
 enum err back_walk_columns(struct slice body, struct back_walk *walk, struct note *note) MUST_CHECK;
 int back_next_column(struct back_walk *walk, struct back_column *out);
@@ -271,6 +278,9 @@ void back_put_ready(struct buf *out, uint8_t status); /* 'I', 'T' or 'E' */
 void back_put_complete(struct buf *out, const char *tag);
 void back_put_empty(struct buf *out,
                     uint8_t type); /* messages without a body: '1' '2' '3' 'n' 's' 'I' */
+/* `type` 'G' (copy in) or 'H' (copy out); every column has the format of the whole. */
+void back_put_copy(struct buf *out, uint8_t type, uint8_t format, uint16_t columns);
+void back_put_parameters(struct buf *out, const uint32_t *types, size_t count);
 void back_put_columns(struct buf *out, const struct back_column *columns, size_t count);
 /* DataRow: begin, then back_put_value() count times, then frame_end(). */
 size_t back_begin_row(struct buf *out, uint16_t count);

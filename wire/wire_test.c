@@ -444,6 +444,29 @@ Test(back, rows_cut_short_or_too_long_end_with_minus_one)
     cr_assert_eq(back_next_value(&walk, &v), -1);
 }
 
+Test(back, copy_and_parameter_descriptions)
+{
+    struct buf b = {0};
+    uint8_t format = 9;
+    uint16_t count = 9;
+    const uint8_t *types = NULL;
+    back_put_copy(&b, 'G', 1, 3);
+    cr_assert_eq(back_read_copy(only_message(&b, 'G'), &format, &count, NULL), ERR_NONE);
+    cr_assert_eq(format, 1);
+    cr_assert_eq(count, 3);
+    cr_assert_eq(back_read_copy(SLICE("\2\0\0"), &format, &count, NULL), ERR_SHARD_PROTOCOL);
+    cr_assert_eq(back_read_copy(SLICE("\0\0\2\0\0"), &format, &count, NULL), ERR_SHARD_PROTOCOL);
+    b.n = 0;
+    back_put_parameters(&b, (const uint32_t[]){23, 25}, 2);
+    cr_assert_eq(back_read_parameters(only_message(&b, 't'), &count, &types, NULL), ERR_NONE);
+    cr_assert_eq(count, 2);
+    cr_assert_eq(be32_at(types + 4), 25);
+    cr_assert_eq(back_read_parameters(SLICE("\0\1\0\0\0"), &count, &types, NULL),
+                 ERR_SHARD_PROTOCOL);
+    cr_assert_eq(back_read_parameters(SLICE("\0\0x"), &count, &types, NULL), ERR_SHARD_PROTOCOL);
+    buf_free(&b);
+}
+
 Test(back, messages_without_a_body)
 {
     struct buf b = {0};
