@@ -409,6 +409,22 @@ static __attribute__((noinline)) int step_rare(struct scan *s)
     return 0;
 }
 
+/* A single blank behind a word is so common that it is taken along; behind a word there is none in
+ * the shape yet. */
+static inline void take_blank(struct scan *s)
+{
+    if (s->p < s->end && *s->p == ' ' && s->o < s->o_end) {
+        *s->o++ = ' ';
+        s->p++;
+    }
+}
+
+/* The dot of a.b: whatever may be the start of a number or of `..` is left to step_dot(). */
+static inline int is_plain_dot(const struct scan *s, unsigned c)
+{
+    return c == DOT && s->end - s->p >= 2 && (classes[s->p[1]] & ~(unsigned)IDENT) == LETTER;
+}
+
 static int scan_all(struct scan *s)
 {
     struct scan here = *s; /* its address stays here, so that it lives in registers */
@@ -417,10 +433,11 @@ static int scan_all(struct scan *s)
         unsigned c = classes[*here.p];
         if (c == (LETTER | IDENT)) {
             ok = step_word(&here);
+            take_blank(&here);
         } else if (c == SPACE) {
             here.p++;
             ok = put_space(&here);
-        } else if (c == OTHER) {
+        } else if (c == OTHER || is_plain_dot(&here, c)) {
             ok = keep(&here, 1);
         } else {
             *s = here;
