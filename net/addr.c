@@ -142,8 +142,9 @@ enum err addr_resolve(const char *host, uint16_t port, struct addr *out, size_t 
     struct addrinfo *found = NULL;
     int rc = getaddrinfo(host, service, &hints, &found);
     if (rc != 0) {
-        return note_set(note, ERR_IO, "host name \"%.200s\" cannot be resolved: %s", host,
-                        rc == EAI_SYSTEM ? strerror(errno) : gai_strerror(rc));
+        const char *why = gai_strerror(rc);
+        why = rc == EAI_SYSTEM ? errno_text(errno) : why;
+        return note_set(note, ERR_IO, "host name \"%.200s\" cannot be resolved: %s", host, why);
     }
     for (struct addrinfo *a = found; a != NULL && *count < max; a = a->ai_next) {
         if (a->ai_addrlen <= sizeof(out->sa)) {

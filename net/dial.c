@@ -70,7 +70,7 @@ static void attempt_failed(struct dial *d, int why)
     char text[ADDR_TEXT_BYTES];
     size_t n = strlen(d->why.text);
     (void)snprintf(d->why.text + n, sizeof(d->why.text) - n, "%s%s: %s", n == 0 ? "" : "; ",
-                   addr_text(&d->addrs[d->tried - 1], text), strerror(why));
+                   addr_text(&d->addrs[d->tried - 1], text), errno_text(why));
     drop_attempt(d);
     next_address(d);
 }

@@ -4,6 +4,7 @@
 /* What the files of this room share and nobody else sees. */
 
 #include <stdatomic.h>
+#include <string.h>
 
 #include <event2/event.h>
 #include <event2/event_struct.h>
@@ -48,6 +49,13 @@ struct loop {
     size_t guests; /* streams, listeners, dials, mailboxes */
 };
 
+/* strerror() for many threads. */
+static inline const char *errno_text(int why)
+{
+    const char *text = strerrordesc_np(why);
+    return text == NULL ? "unknown error" : text;
+}
+
 /* An IPv4 peer of a "*" listener, as IPv4. */
 void addr_unmap(struct addr *a);
 
@@ -83,7 +91,7 @@ struct stream {
     stream_fn *fn;
     void *arg;
     struct event event;
-    short watched; /* what the event is armed for; 0: it is not */
+    int watched; /* what the event is armed for; 0: it is not */
     struct list ready_node;
     struct list dirty_node;
     struct list linger_node;
@@ -122,6 +130,15 @@ struct stream {
 void streams_run_ready(struct loop *loop);
 void streams_flush(struct loop *loop);
 void streams_end_lingering(struct loop *loop); /* when the loop goes */
+
+/* Between stream.c and stream_io.c. */
+void stream_rewatch(struct stream *s);    /* arm the event for what the flags say now */
+void stream_wake(struct stream *s);       /* have it looked at in this turn or the next */
+void stream_send_queue(struct stream *s); /* one send of everything that waits */
+int stream_may_write(const struct stream *s);
+void stream_in_release(struct stream *s);
+void stream_out_release(struct stream *s);
+void stream_run_finishing(struct stream *s);
 
 /* recv(2) and send(2) on the stream's socket with its flags and counters kept. Number of bytes, or
  * IO_END, IO_AGAIN, IO_FAILED with errno set. */

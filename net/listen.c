@@ -44,7 +44,7 @@ static void rest(struct listener *l, int why)
 {
     char text[ADDR_TEXT_BYTES];
     log_event(LOG_ACCEPT_FAILED, "address=%s error=\"%s\" retry_ms=%d", addr_text(&l->addr, text),
-              strerror(why), REST_US / 1000);
+              errno_text(why), REST_US / 1000);
     check(event_del(&l->event) == 0);
     timer_set(&l->rest, REST_US);
 }
@@ -143,7 +143,7 @@ static enum err listen_error(const struct addr *addr, int why, struct note *note
 {
     char text[ADDR_TEXT_BYTES];
     enum err e =
-        note_set(note, ERR_IO, "cannot listen on %s: %s", addr_text(addr, text), strerror(why));
+        note_set(note, ERR_IO, "cannot listen on %s: %s", addr_text(addr, text), errno_text(why));
     if (why == EADDRINUSE) {
         note_hint(note, "Another process listens there: stop it or choose another port.");
     } else if (why == EADDRNOTAVAIL) {

@@ -22,7 +22,7 @@ static void md5_hex(struct slice a, struct slice b, char out[HEX_CHARS])
     check(EVP_Digest(text.p, text.n, hash, &n, EVP_md5(), NULL) == 1);
     check(n == HEX_CHARS / 2);
     buf_free(&text);
-    for (unsigned i = 0; i < n; i++) {
+    for (size_t i = 0; i < n; i++) {
         out[2 * i] = digits[hash[i] >> 4];
         out[2 * i + 1] = digits[hash[i] & 15];
     }

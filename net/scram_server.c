@@ -122,7 +122,7 @@ enum err scram_server_final(struct scram_server *s, struct slice in, struct buf 
                             struct note *note)
 {
     check(s->verifier != NULL);
-    uint8_t proof[SCRAM_KEY_BYTES];
+    uint8_t proof[SCRAM_KEY_BYTES] = {0};
     uint8_t signature[SCRAM_KEY_BYTES];
     uint8_t hash[SCRAM_KEY_BYTES];
     size_t n = 0;

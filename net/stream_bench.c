@@ -43,7 +43,7 @@ static void on_stream(struct stream *s, enum stream_event event, void *arg)
     struct end *end = arg;
     check(event == STREAM_DATA);
     struct slice in = stream_in(s);
-    timer_set(&end->timeout, 30 * 1000 * 1000);
+    timer_set(&end->timeout, INT64_C(30) * 1000 * 1000);
     buf_add_slice(stream_out(s), in);
     stream_touch(s);
     round_trips += end->client && in.n == MESSAGE_BYTES;

@@ -180,7 +180,7 @@ static ssize_t outcome(struct stream *s, int rc, const char *doing)
     }
     long verified = SSL_get_verify_result(s->tls->ssl);
     if (s->tls->io_errno != 0) {
-        stream_fail(s, "%s: %s", doing, strerror(s->tls->io_errno));
+        stream_fail(s, "%s: %s", doing, errno_text(s->tls->io_errno));
     } else if (s->tls->ended) {
         stream_fail(s, "%s: the peer closed the connection", doing);
     } else if (!s->secure && verified != X509_V_OK) {

@@ -55,7 +55,7 @@ static void heap_add(struct loop *loop, struct timer *t)
 {
     if (loop->heap_n + 1 >= loop->heap_cap) {
         loop->heap_cap = loop->heap_cap == 0 ? 64 : loop->heap_cap * 2;
-        loop->heap = mem_grow(loop->heap, loop->heap_cap * sizeof(loop->heap[0]));
+        loop->heap = mem_grow(loop->heap, loop->heap_cap * sizeof(struct timer *));
     }
     t->_key_us = t->deadline_us;
     put(loop, ++loop->heap_n, t);

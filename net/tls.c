@@ -28,6 +28,7 @@ const char *tls_reason(void)
 }
 
 /* A key with a passphrase must fail, not ask on the terminal. */
+// NOLINTNEXTLINE(readability-non-const-parameter): the shape is OpenSSL's
 static int no_passphrase(char *out, int size, int writing, void *arg)
 {
     (void)out;

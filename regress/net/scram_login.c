@@ -170,7 +170,8 @@ int main(int argc, char **argv)
         return 0;
     }
     if (argc == 5 && strcmp(argv[1], "login") == 0) {
-        login((uint16_t)atoi(argv[2]), argv[3], &(struct scram_client){.password = argv[4]});
+        login((uint16_t)strtoul(argv[2], NULL, 10), argv[3],
+              &(struct scram_client){.password = argv[4]});
         return 0;
     }
     if (argc == 6 && strcmp(argv[1], "passthrough") == 0) {
@@ -178,7 +179,7 @@ int main(int argc, char **argv)
             fail(note.text);
         }
         learn_key(argv[4], &v, key);
-        login((uint16_t)atoi(argv[2]), argv[3],
+        login((uint16_t)strtoul(argv[2], NULL, 10), argv[3],
               &(struct scram_client){.client_key = key, .server_key = v.server_key});
         return 0;
     }
