@@ -248,6 +248,65 @@ static int by_sort_keys(const void *a, const void *b, void *arg)
     return order != 0 ? order : (x->number > y->number) - (x->number < y->number);
 }
 
+/* ---- only the first groups are wanted -------------------------------------------------------- */
+
+static void sift_down(struct group **heap, size_t count, struct combine_sort_context *context)
+{
+    size_t at = 0;
+    for (;;) {
+        size_t child = 2 * at + 1;
+        if (child >= count) {
+            return;
+        }
+        if (child + 1 < count && by_sort_keys(&heap[child], &heap[child + 1], context) < 0) {
+            child++;
+        }
+        if (by_sort_keys(&heap[at], &heap[child], context) >= 0) {
+            return;
+        }
+        struct group *g = heap[at];
+        heap[at] = heap[child];
+        heap[child] = g;
+        at = child;
+    }
+}
+
+static void sift_up(struct group **heap, size_t at, struct combine_sort_context *context)
+{
+    while (at > 0 && by_sort_keys(&heap[(at - 1) / 2], &heap[at], context) < 0) {
+        struct group *g = heap[at];
+        heap[at] = heap[(at - 1) / 2];
+        heap[(at - 1) / 2] = g;
+        at = (at - 1) / 2;
+    }
+}
+
+/* Move the first `wanted` groups in order of the sort to the front of the list, unsorted: a heap
+ * whose top is the last of them, beaten by each better one that comes. */
+static void select_first(struct combine_groups *g, size_t wanted)
+{
+    for (size_t i = 0; i < wanted; i++) {
+        sift_up(g->list, i, &g->sorting);
+    }
+    for (size_t i = wanted; i < g->count && !g->sorting.err; i++) {
+        if (by_sort_keys(&g->list[i], &g->list[0], &g->sorting) < 0) {
+            g->list[0] = g->list[i];
+            sift_down(g->list, wanted, &g->sorting);
+        }
+    }
+    g->count = wanted;
+}
+
+/* Groups that LIMIT and OFFSET can reach. */
+static size_t groups_wanted(const struct combine *c)
+{
+    size_t count = c->groups->count;
+    if (c->skip >= count || c->left >= count - c->skip) {
+        return count;
+    }
+    return (size_t)(c->skip + c->left);
+}
+
 static enum err finish_groups(struct combine *c, struct note *note)
 {
     struct combine_groups *g = c->groups;
@@ -269,6 +328,10 @@ static enum err finish_groups(struct combine *c, struct note *note)
     }
     if (c->spec->sorts_count > 0 && g->count > 1) {
         g->sorting = (struct combine_sort_context){.c = c, .note = note};
+        size_t wanted = groups_wanted(c);
+        if (wanted < g->count) {
+            select_first(g, wanted);
+        }
         qsort_r(g->list, g->count, sizeof(struct group *), by_sort_keys, &g->sorting);
         return g->sorting.err;
     }

@@ -344,6 +344,50 @@ Test(combine_agg, sorts_groups_with_nulls_where_they_belong)
     }
 }
 
+Test(combine_agg, the_first_sorted_groups_are_those_of_the_whole_order)
+{
+    static const struct combine_output outputs[] = {{.kind = COMBINE_AS_IS, .column = 0},
+                                                    {.kind = COMBINE_SUM, .column = 1}};
+    static const uint32_t types[] = {OID_TEXT, OID_INT8, 0};
+    static const struct combine_sort sort = {.output = 1, .desc = 1};
+    struct combine_spec spec = grouped(outputs, 2, 2);
+    spec.sorts = &sort;
+    spec.sorts_count = 1;
+    struct rng rng = rng_seeded(21);
+    for (int round = 0; round < 100; round++) {
+        char *answers[2];
+        size_t offset = rng_below(&rng, 12), limit = rng_below(&rng, 12);
+        uint64_t seed = rng_next(&rng);
+        for (int cut = 0; cut < 2; cut++) {
+            struct rng same = rng_seeded(seed);
+            spec.limit.kind = cut ? COMBINE_LIMIT_CONST : COMBINE_LIMIT_NONE;
+            spec.offset.kind = spec.limit.kind;
+            spec.limit.value = limit;
+            spec.offset.value = offset;
+            struct t_run *t = t_open(&spec, 1, types, NULL, 1000, 100000);
+            for (int i = 0; i < 60; i++) {
+                int key = (int)rng_below(&same, 20);
+                t_row(t, 0, "g%d|%d", key, (int)rng_below(&same, 3));
+            }
+            t_feed(t, 1);
+            answers[cut] = t_text(t);
+            t_close(t);
+        }
+        char *line = answers[0];
+        for (size_t i = 0; i < offset && *line != '\0'; i++) {
+            line = strchr(line, '\n') + 1;
+        }
+        char *end = line;
+        for (size_t i = 0; i < limit && *end != '\0'; i++) {
+            end = strchr(end, '\n') + 1;
+        }
+        *end = '\0';
+        cr_assert_str_eq(answers[1], line);
+        free(answers[0]);
+        free(answers[1]);
+    }
+}
+
 Test(combine_agg, keeps_to_its_memory)
 {
     static const struct combine_output outputs[] = {{.kind = COMBINE_AS_IS, .column = 0},
