@@ -122,7 +122,7 @@ static struct group *add_group(struct combine_groups *g, const struct combine_sp
     group->number = g->count;
     group->key = arena_copy(&g->memory, buf_slice(&g->key));
     size_t states = g->at_once ? 0 : spec->outputs_count;
-    group->states = arena_zero(&g->memory, (states + 1) * sizeof(*group->states));
+    group->states = arena_zero(&g->memory, states * sizeof(*group->states));
     hmap_add(&g->map, &group->node, hash);
     if (g->count == g->cap) {
         g->cap = g->cap == 0 ? 64 : 2 * g->cap;
