@@ -39,6 +39,11 @@ SEND = {
 }
 TIMES = ("date", "timestamp", "timestamptz")
 SPACES = " \t\n\r\f\v"
+ASCII = [chr(c) for c in range(1, 128)]
+# One, two, three and four bytes in UTF-8 in about equal parts; no surrogates.
+UNICODE = [chr(c) for c in (*list(range(1, 0x80)) * 16, *range(0x80, 0x800),
+                            *range(0x800, 0xD800, 23), *range(0xE000, 0x10000, 23),
+                            *range(0x10000, 0x110000, 499))]
 
 
 class Values:
@@ -70,16 +75,7 @@ class Values:
         if kind == 0:
             return ""
         n = self.r.randrange(1000 if kind < 3 else 40)
-        if kind < 20:
-            return "".join(chr(self.r.randrange(1, 128)) for _ in range(n))
-        return "".join(self.character() for _ in range(n))
-
-    def character(self):
-        while True:
-            c = self.r.choice((self.r.randrange(1, 0x180), self.r.randrange(1, 0x10000),
-                               self.r.randrange(0x10000, 0x110000)))
-            if not 0xD800 <= c < 0xE000:
-                return chr(c)
+        return "".join(self.r.choices(ASCII if kind < 20 else UNICODE, k=n))
 
     def uuid(self):
         h = "%032x" % self.r.getrandbits(128)
