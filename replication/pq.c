@@ -243,7 +243,7 @@ static PGconn *start_connection(const struct pg_target *t)
     option(&o, "dbname", t->dbname);
     option(&o, "user", t->user);
     option(&o, "password", t->password);
-    option(&o, "passfile", "/dev/null"); /* the operator's ~/.pgpass is not pgbraid's */
+    option(&o, "passfile", "/dev/null/none"); /* the operator's ~/.pgpass is not pgbraid's */
     option(&o, "sslmode", tls_word(t->tls_mode));
     option(&o, "sslrootcert", t->tls_ca);
     option(&o, "gssencmode", "disable");
