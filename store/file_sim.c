@@ -466,6 +466,11 @@ uint64_t sim_disk_ops(const struct sim_disk *d)
     return d->ops;
 }
 
+void sim_disk_unplug(struct sim_disk *d)
+{
+    d->off = 1;
+}
+
 int sim_disk_is_off(const struct sim_disk *d)
 {
     return d->off;

@@ -34,6 +34,7 @@ struct fs *sim_disk_fs(struct sim_disk *disk);
 /* Let the n-th mutating operation from now (1 = the next) fail. One fault at a time; n 0 = none. */
 void sim_disk_fault(struct sim_disk *disk, enum sim_fault fault, uint64_t n);
 uint64_t sim_disk_ops(const struct sim_disk *disk); /* mutating operations so far */
+void sim_disk_unplug(struct sim_disk *disk); /* from now on every call fails, as after power off */
 int sim_disk_is_off(const struct sim_disk *disk);
 int sim_disk_has_failed(const struct sim_disk *disk); /* a fault struck since the last restart */
 

@@ -10,7 +10,7 @@
  *             |                +---------- start: how often the ledger was opened, hex
  *             +--------------------------- instance: random, once per data_dir, 16 hex digits
  *
- * Only [0-9a-z_], so that a name may stand between quotes as it is; at most 59 bytes, PostgreSQL
+ * Only [0-9a-z_], so that a name may stand between quotes as it is; at most 61 bytes, PostgreSQL
  * allows 199. A name is never used twice. The shard makes it unique where two shards live on one
  * server, as PostgreSQL wants names to be unique over the whole server. Pure; any thread.
  */

@@ -76,7 +76,7 @@ struct twopc_event {
  */
 struct twopc_actions {
     uint64_t commit_plain;         /* send COMMIT */
-    uint64_t prepare;              /* ledger_next() first, then send PREPARE TRANSACTION gid */
+    uint64_t prepare;              /* send PREPARE TRANSACTION gid; see twopc_needs_ledger() */
     uint64_t commit;               /* send COMMIT PREPARED gid */
     uint64_t rollback;             /* send ROLLBACK: the transaction is still open there */
     uint64_t rollback_prepared;    /* send ROLLBACK PREPARED gid */
@@ -111,6 +111,12 @@ void twopc_init(struct twopc *t);
  */
 void twopc_read(struct twopc *t, unsigned shard);
 void twopc_wrote(struct twopc *t, unsigned shard);
+
+/*
+ * 1 when COMMIT will ask for PREPARE: call ledger_next() before feeding ON_COMMIT then, and feed
+ * ON_ROLLBACK instead when it fails.
+ */
+int twopc_needs_ledger(const struct twopc *t);
 
 /*
  * Feed one event. Runs to completion in O(1). An answer from a shard that is done already is

@@ -1,0 +1,72 @@
+/* Names of prepared transactions, written and read back. */
+
+#include "txn/gid.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "base/check.h"
+#include "txn/twopc.h"
+
+static_assert(sizeof("pgbraid_") + 16 + 1 + 16 + 1 + 16 + 1 + 2 <= GID_BYTES_MAX, "always fits");
+
+void gid_make(char out[GID_BYTES_MAX], struct gid gid)
+{
+    check(gid.shard < TXN_SHARDS_MAX);
+    int n = snprintf(out, GID_BYTES_MAX, "pgbraid_%016" PRIx64 "_%" PRIx64 "_%" PRIx64 "_%u",
+                     gid.instance, gid.txn.start, gid.txn.seq, gid.shard);
+    check(n > 0 && n < GID_BYTES_MAX);
+}
+
+/* Take 1 to 16 digits and the separator behind them, if `end` is one. 1 when they were there. */
+static int take_number(struct slice *text, unsigned base, int end, uint64_t *out)
+{
+    uint64_t v = 0;
+    size_t n = 0;
+    for (; n < text->n && n <= 16; n++) {
+        uint8_t c = text->p[n];
+        unsigned digit = 99;
+        if (c >= '0' && c <= '9') {
+            digit = (unsigned)(c - '0');
+        } else if (c >= 'a' && c <= 'f') {
+            digit = (unsigned)(c - 'a') + 10;
+        }
+        if (digit >= base) {
+            break;
+        }
+        v = v * base + digit;
+    }
+    if (n == 0 || n > 16 || (end != 0 && (n == text->n || text->p[n] != end)) ||
+        (end == 0 && n != text->n)) {
+        return 0;
+    }
+    *text = slice_from(*text, n + (end != 0));
+    *out = v;
+    return 1;
+}
+
+int gid_parse(struct slice text, struct gid *out)
+{
+    static const char prefix[] = "pgbraid_";
+    size_t n = sizeof(prefix) - 1;
+    if (text.n <= n || text.n >= GID_BYTES_MAX || memcmp(text.p, prefix, n) != 0) {
+        return 0;
+    }
+    struct slice rest = slice_from(text, n);
+    struct gid gid = {0};
+    uint64_t shard = 0;
+    if (!take_number(&rest, 16, '_', &gid.instance) ||
+        !take_number(&rest, 16, '_', &gid.txn.start) ||
+        !take_number(&rest, 16, '_', &gid.txn.seq) || !take_number(&rest, 10, 0, &shard) ||
+        shard >= TXN_SHARDS_MAX || gid.txn.start == 0 || gid.txn.seq == 0) {
+        return 0;
+    }
+    gid.shard = (unsigned)shard;
+    char again[GID_BYTES_MAX]; /* other spellings (leading zeros) are not ours */
+    gid_make(again, gid);
+    if (!slice_is(text, again)) {
+        return 0;
+    }
+    *out = gid;
+    return 1;
+}
