@@ -15,6 +15,37 @@ static uint64_t be_at(const uint8_t *p, size_t n)
     return v;
 }
 
+static int is_blank(uint8_t c)
+{
+    return c == ' ' || (c >= '\t' && c <= '\r');
+}
+
+/* Digits, perhaps with a minus */
+static int is_whole(struct slice in)
+{
+    size_t i = in.n > 0 && in.p[0] == '-';
+    size_t first = i;
+    while (i < in.n && (unsigned)(in.p[i] - '0') < 10) {
+        i++;
+    }
+    return i == in.n && i > first;
+}
+
+/* The server would convert any number to bigint first; we only know whole ones. */
+static enum err check_type(const struct plan_args *args, size_t param, const char *word,
+                           struct note *note)
+{
+    uint32_t type = args->param_types == NULL ? 0 : args->param_types[param];
+    if (type == 0 || type == OID_UNKNOWN || type == OID_INT2 || type == OID_INT4 ||
+        type == OID_INT8) {
+        return ERR_NONE;
+    }
+    enum err e = note_set(note, ERR_UNSUPPORTED,
+                          "%s over several shards needs a parameter of type bigint", word);
+    note_hint(note, "Write $%zu::bigint.", param + 1);
+    return e;
+}
+
 /* bigint as a client sends it; the planner gave the parameter that type, older clients send
  * smaller integers by size. */
 static enum err read_count(const struct front_value *value, int64_t *out, struct note *note)
@@ -29,13 +60,23 @@ static enum err read_count(const struct front_value *value, int64_t *out, struct
             return note_set(note, ERR_PROTOCOL, "incorrect binary data format in bind parameter");
         }
     }
+    while (in.n > 0 && is_blank(in.p[0])) {
+        in = slice_from(in, 1);
+    }
+    while (in.n > 0 && is_blank(in.p[in.n - 1])) {
+        in.n--;
+    }
+    if (in.n > 1 && in.p[0] == '+' && in.p[1] != '-') {
+        in = slice_from(in, 1);
+    }
     enum err e = value_read_int(OID_INT8, FORMAT_TEXT, in, out, note);
     if (e) {
-        enum err as = e == ERR_NUMERIC_RANGE ? ERR_NUMERIC_RANGE : ERR_BAD_KEY;
-        e = note_set(note, as,
-                     as == ERR_BAD_KEY ? "invalid input syntax for type bigint: \"%.*s\""
-                                       : "value \"%.*s\" is out of range for type bigint",
-                     in.n > 64 ? 64 : (int)in.n, (const char *)in.p);
+        e = is_whole(in)
+                ? note_set(note, ERR_NUMERIC_RANGE,
+                           "value \"%.*s\" is out of range for type bigint",
+                           in.n > 64 ? 64 : (int)in.n, (const char *)in.p)
+                : note_set(note, ERR_BAD_KEY, "invalid input syntax for type bigint: \"%.*s\"",
+                           in.n > 64 ? 64 : (int)in.n, (const char *)in.p);
     }
     return e;
 }
@@ -60,7 +101,10 @@ static enum err resolve(const struct combine_limit *limit, const struct plan_arg
         return ERR_NONE;
     }
     int64_t count = 0;
-    enum err e = read_count(value, &count, note);
+    enum err e = check_type(args, limit->param, word, note);
+    if (!e) {
+        e = read_count(value, &count, note);
+    }
     if (e) {
         return e;
     }

@@ -94,11 +94,12 @@ Test(combine, reads_limit_parameters_in_text_and_binary)
 {
     static const struct front_value three[] = {
         {.bytes = {(const uint8_t *)"3", 1}, .format = 0},
+        {.bytes = {(const uint8_t *)" +3\n", 4}, .format = 0},
         {.bytes = {(const uint8_t *)"\0\0\0\3", 4}, .format = 1},
         {.bytes = {(const uint8_t *)"\0\3", 2}, .format = 1},
         {.bytes = {(const uint8_t *)"\0\0\0\0\0\0\0\3", 8}, .format = 1},
     };
-    for (size_t i = 0; i < 4; i++) {
+    for (size_t i = 0; i < 5; i++) {
         struct t_run *t = NULL;
         cr_assert_eq(open_with(&three[i], 0, &t), ERR_NONE);
         t_expect(t, "0|x\n1|x\n2|x\n");
@@ -123,8 +124,29 @@ Test(combine, refuses_bad_limit_parameters_as_the_server_does)
     cr_assert_str_eq(err_sqlstate(open_with(&binary, 0, NULL)), "2201W");
     struct front_value word = {.bytes = SLICE("ten")};
     cr_assert_str_eq(err_sqlstate(open_with(&word, 0, NULL)), "22P02");
+    struct front_value blank = {.bytes = SLICE(" ")}, signs = {.bytes = SLICE("+-1")};
+    cr_assert_str_eq(err_sqlstate(open_with(&blank, 0, NULL)), "22P02");
+    cr_assert_str_eq(err_sqlstate(open_with(&signs, 0, NULL)), "22P02");
+    struct front_value large = {.bytes = SLICE("9223372036854775808")};
+    cr_assert_str_eq(err_sqlstate(open_with(&large, 0, NULL)), "22003");
     struct front_value odd = {.bytes = {(const uint8_t *)"\1\2\3", 3}, .format = 1};
     cr_assert_str_eq(err_sqlstate(open_with(&odd, 0, NULL)), "08P01");
+}
+
+Test(combine, a_limit_parameter_of_another_type_is_refused)
+{
+    static const uint32_t types[] = {OID_FLOAT8};
+    struct front_value value = {.bytes = {(const uint8_t *)"\0\0\0\0\0\0\0\3", 8}, .format = 1};
+    struct plan_args args = {.params = &value, .param_types = types, .params_count = 1};
+    struct combine_spec spec = concat(2, 2);
+    spec.limit = (struct combine_limit){.kind = COMBINE_LIMIT_PARAM, .param = 0};
+    struct t_run *t = t_open(&spec, 1, two_types, &args, 1000, 1000);
+    cr_assert_eq(t->err, ERR_UNSUPPORTED);
+    t_close(t);
+    args.params_count = 0; /* fewer values than the plan needs */
+    t = t_open(&spec, 1, two_types, &args, 1000, 1000);
+    cr_assert_eq(t->err, ERR_PROTOCOL);
+    t_close(t);
 }
 
 Test(combine, asks_for_binary_where_it_computes_and_for_the_rest_as_the_client_wants)
