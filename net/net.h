@@ -24,6 +24,7 @@
 
 struct loop;
 
+/* SIGPIPE is ignored in the whole process from here on, unless it has a handler. */
 struct loop *loop_new(void);
 void loop_free(struct loop *loop); /* every stream, timer and mailbox on it must be gone */
 void loop_run(struct loop *loop);  /* until loop_stop() */
@@ -100,7 +101,12 @@ enum tls_mode { /* as libpq's sslmode */
 
 struct tls_context; /* certificates and rules; immutable, refcounted, any thread */
 
-/* Paths may be NULL. Errors: ERR_BAD_SETTING with OpenSSL's reason. */
+/*
+ * Paths may be NULL. Errors: ERR_BAD_SETTING with OpenSSL's reason. TLS 1.2 and later.
+ * A server with a CA asks for a client certificate and refuses a bad one; none at all is accepted.
+ * A client verifies in the modes VERIFY_CA and VERIFY_FULL only; without a ca_path by the system's
+ * CA certificates. Keys with a passphrase are refused.
+ */
 enum err tls_server_new(const char *cert_path, const char *key_path, const char *ca_path,
                         struct tls_context **out, struct note *note) MUST_CHECK;
 enum err tls_client_new(enum tls_mode mode, const char *ca_path, const char *cert_path,
@@ -121,6 +127,12 @@ enum stream_event {
     STREAM_CLOSED   /* the peer closed, or an error: stream_error(). Comes once, last. */
 };
 
+/*
+ * STREAM_CLOSED comes behind the data that was received before it, which stays in stream_in().
+ * While reading is paused it comes, too: at once after a reset, and after a clean end when no byte
+ * stands before that end, neither in stream_in() nor in the kernel.
+ */
+
 /* Runs on the loop's thread. The callee may call stream_free() on this stream, any time. */
 typedef void stream_fn(struct stream *s, enum stream_event event, void *arg);
 
@@ -128,8 +140,9 @@ typedef void stream_fn(struct stream *s, enum stream_event event, void *arg);
 struct stream *stream_new(struct loop *loop, int fd, stream_fn *fn, void *arg);
 /* Close now; what is unsent is lost. Never calls back. */
 void stream_free(struct stream *s);
-/* Send what is queued, then close and free; the owner forgets the stream at once. Gives up after
- * `linger_ms`. */
+/* Send what is queued, then our end; swallow what still comes until the peer ends too, so that no
+ * reset takes our last message from it; close and free. The owner forgets the stream at once.
+ * Gives up after `linger_ms`. */
 void stream_finish(struct stream *s, int linger_ms);
 /* Change the receiver of events, as when a backend changes hands on the same loop. */
 void stream_set_owner(struct stream *s, stream_fn *fn, void *arg);
@@ -140,7 +153,8 @@ void stream_set_owner(struct stream *s, stream_fn *fn, void *arg);
 void stream_detach(struct stream *s);
 void stream_attach(struct stream *s, struct loop *loop, stream_fn *fn, void *arg);
 
-/* Bytes received and not yet consumed. The view is valid until the next consume or event. */
+/* Bytes received and not yet consumed. The view is valid until the next consume or event. Reading
+ * stops at 64 KiB that lie here, unless stream_need() asked for more. */
 struct slice stream_in(const struct stream *s);
 void stream_consume(struct stream *s, size_t n);
 /* The owner cannot go on before stream_in() holds `total` bytes: make room for them and call
@@ -214,6 +228,8 @@ struct mailbox;
 typedef void mail_fn(struct mail *mail, void *arg);
 struct mailbox *mailbox_new(struct loop *loop, mail_fn *fn, void *arg);
 void mailbox_send(struct mailbox *box, struct mail *mail); /* any thread; order per sender kept */
-void mailbox_free(struct mailbox *box); /* delivers what is still inside first; loop thread */
+/* Delivers what is still inside first; loop thread, also inside `fn`. No send may begin any more;
+ * one that is just returning is waited for. */
+void mailbox_free(struct mailbox *box);
 
 #endif

@@ -2,7 +2,7 @@
  * What a round trip costs: N connections play ping-pong with 64-byte messages, both ends on one
  * loop, so that time is work and not waiting for another thread.
  *
- *     stream_bench [tcp|unix] [connections] [seconds]
+ *     stream_bench [tcp|unix] [connections] [seconds] [PEM file for TLS]
  *
  * Count system calls with strace -c -f; a round trip is two messages, so two recv and two send.
  */
@@ -41,6 +41,9 @@ static void on_timeout(void *arg)
 static void on_stream(struct stream *s, enum stream_event event, void *arg)
 {
     struct end *end = arg;
+    if (event == STREAM_SECURE) {
+        return;
+    }
     check(event == STREAM_DATA);
     struct slice in = stream_in(s);
     timer_set(&end->timeout, INT64_C(30) * 1000 * 1000);
@@ -71,6 +74,22 @@ static void open_end(struct end *end, int fd, int client)
     end->stream = stream_new(loop, fd, on_stream, end);
 }
 
+/* `pem` holds a certificate and its key. */
+static void secure_ends(const char *pem, long count)
+{
+    struct tls_context *server = NULL;
+    struct tls_context *client = NULL;
+    struct note note = {0};
+    check(tls_server_new(pem, pem, NULL, &server, &note) == ERR_NONE);
+    check(tls_client_new(TLS_REQUIRE, NULL, NULL, NULL, &client, &note) == ERR_NONE);
+    for (long i = 0; i < count; i++) {
+        check(stream_start_tls(ends[i][0].stream, client, 0, NULL, &note) == ERR_NONE);
+        check(stream_start_tls(ends[i][1].stream, server, 1, NULL, &note) == ERR_NONE);
+    }
+    tls_unref(server);
+    tls_unref(client);
+}
+
 static void on_end(void *arg)
 {
     loop_stop(arg);
@@ -92,6 +111,11 @@ int main(int argc, char **argv)
         }
         open_end(&ends[i][0], fds[0], 1);
         open_end(&ends[i][1], fds[1], 0);
+    }
+    if (argc > 4) {
+        secure_ends(argv[4], count);
+    }
+    for (long i = 0; i < count; i++) {
         const char message[MESSAGE_BYTES] = "ping";
         stream_write(ends[i][0].stream, message, sizeof(message));
     }

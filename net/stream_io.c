@@ -359,6 +359,9 @@ static int data_due(const struct stream *s)
 static void read_some(struct stream *s)
 {
     for (int i = 0; i < READS_PER_TURN && (s->readable || s->inside) && !s->paused; i++) {
+        if (s->tls != NULL && !s->secure) {
+            return; /* the owner just started it: what comes now belongs to the handshake */
+        }
         size_t room = in_room(s);
         if (room == 0) {
             break; /* the next event will find it held */

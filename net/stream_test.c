@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <criterion/criterion.h>
@@ -783,6 +784,39 @@ Test(stream, dialling_goes_on_to_the_next_address_and_tells_why_none_answered)
     cr_expect_eq(m.dials_done, 1);
 }
 
+Test(stream, a_unix_socket_with_a_full_backlog_is_tried_until_the_time_is_over)
+{
+    char dir[] = "/tmp/net_test_XXXXXX";
+    cr_assert_neq(mkdtemp(dir), NULL);
+    struct addr addr;
+    size_t count = 0;
+    cr_assert_eq(addr_resolve(dir, 1, &addr, 1, &count, NULL), ERR_NONE);
+    int l = socket(AF_UNIX, SOCK_STREAM, 0);
+    cr_assert_eq(bind(l, (struct sockaddr *)&addr.sa, addr.len), 0);
+    cr_assert_eq(listen(l, 0), 0);
+    int filler = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
+    cr_assert_eq(connect(filler, (struct sockaddr *)&addr.sa, addr.len), 0);
+    struct meeting m = {.stop_at = 1};
+    int64_t began = clock_now_us();
+    (void)dial_new(loop, &addr, 1, 50, on_dialled, &m);
+    loop_run(loop);
+    cr_expect_eq(m.dialled, -1);
+    cr_expect_str_eq(m.why.text, "unix:1: Connection timed out");
+    cr_expect_geq(clock_now_us() - began, 49 * 1000);
+    m = (struct meeting){.stop_at = 1};
+    (void)dial_new(loop, &addr, 1, 5000, on_dialled, &m);
+    run_a_while(20 * 1000);
+    cr_expect_eq(m.dials_done, 0);
+    (void)close(accept(l, NULL, NULL));
+    loop_run(loop);
+    cr_expect_geq(m.dialled, 0);
+    (void)close(m.dialled);
+    (void)close(filler);
+    (void)close(l);
+    (void)unlink(((struct sockaddr_un *)&addr.sa)->sun_path);
+    (void)rmdir(dir);
+}
+
 /* ---- from loop to loop ----------------------------------------------------------------------- */
 
 enum {
@@ -818,15 +852,11 @@ static void on_hop(struct stream *s, enum stream_event event, void *arg)
         loop_stop(homes[1].loop);
         return;
     }
-    uint8_t byte = stream_in(s).p[0];
     stream_consume(s, 1);
     hops++;
-    int fd_done = hops == HOPS;
-    (void)byte;
     traveller.stream = s;
     stream_detach(s);
     mailbox_send(homes[!home_of(arg)].box, &traveller.mail);
-    (void)fd_done;
 }
 
 static int traveller_peer;
