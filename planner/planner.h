@@ -149,6 +149,12 @@ struct plan {
 
     struct plan_where *_where; /* how plan_shards() finds the shards */
     struct plan_batch *_batch;
+
+    /* The proxy's: what a server says of the original statement, kept after the first execution.
+     * In the batch's memory. */
+    struct slice described;          /* body of RowDescription; p == NULL: not asked yet */
+    const uint32_t *described_types; /* of its parameters */
+    size_t described_types_count;
 };
 
 /* The statements of one simple Query or one Parse (then exactly one, or PLAN_EMPTY). */
@@ -156,6 +162,7 @@ struct plan_batch {
     size_t count;
     struct plan **plans;
     uint64_t map_epoch, catalog_version;
+    unsigned shape_ok : 1; /* every plan is right for all texts of the same shape (plan_cache) */
     unsigned verbatim_one : 1; /* every statement is PLAN_ONE for one and the same fixed shard and
                                   none pins: the whole text may be forwarded as it stands */
     int refs;

@@ -400,10 +400,12 @@ static enum err start_kill(struct admin_run *run, struct note *note)
     return ERR_NONE;
 }
 
-/* Start what the statement needs. *later: it goes on in a callback. */
+/* Start what the statement needs. *waits: it goes on in a callback, which may already have come:
+ * `run` is not to be touched then. */
 static enum err start_command(struct admin_run *run, int *waits, struct note *note)
 {
     *waits = 1;
+    run->shutdown |= run->command->fn == do_shutdown;
     if (run->command->wants == SNAPSHOT_KILL) {
         return start_kill(run, note);
     }
@@ -414,7 +416,6 @@ static enum err start_command(struct admin_run *run, int *waits, struct note *no
     } else {
         *waits = 0;
     }
-    run->shutdown |= run->command->fn == do_shutdown;
     return ERR_NONE;
 }
 

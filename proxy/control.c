@@ -330,6 +330,8 @@ static struct control *control_new(const char *conf_path, struct parts **parts)
     c->early = mem_zero(ACCEPTS_WAITING_MAX * sizeof(*c->early));
     list_init(&c->dbs);
     list_init(&c->refreshes);
+    list_init(&c->reload_running);
+    list_init(&c->reload_waiting);
     rng_secure(c->secret, sizeof(c->secret));
     c->loop = loop_new();
     c->mail = mailbox_new(c->loop, take_mail, c);

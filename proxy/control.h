@@ -125,7 +125,7 @@ struct stats_window {
     } now, before;
 };
 
-/* Who asked for a reload on the console: called once, with the outcome. */
+/* For who asked for a reload on the console: called once, with the outcome. */
 typedef void reload_fn(void *arg, enum err e, const struct note *note);
 
 struct control {
@@ -161,9 +161,9 @@ struct control {
     int resolving;
     int64_t resolve_us;
     int reloading;
-    int reload_again; /* asked for while one was under way */
-    reload_fn *reload_done;
-    void *reload_arg;
+    int reload_again;           /* asked for while one was under way */
+    struct list reload_running; /* who waits for the running one */
+    struct list reload_waiting; /* who waits for the one after it */
 
     int stopping; /* 1: draining, 2: at once */
     const char *stop_reason;
@@ -174,8 +174,8 @@ struct control {
 
 /* Publish what is in control.parts and control.dbs to all workers. */
 void control_publish(struct control *c);
-/* Start reading the file again. `done` may be NULL; ERR_AGAIN at once when one is under way for
- * somebody else. */
+/* Read the file again, after the reading under way if there is one. `done` may be NULL, and may be
+ * called at once. */
 void control_reload(struct control *c, reload_fn *done, void *arg);
 void control_look_again(struct control *c); /* hosts that were not found */
 void control_health_restart(struct control *c);

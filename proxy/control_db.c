@@ -480,7 +480,9 @@ static void say_install(struct control_db *db, const struct note *note)
  * have changed. */
 static void reading_failed(struct control *c, struct control_db *db, const struct note *note)
 {
-    say_failed(db, note);
+    if (!c->stopping) {
+        say_failed(db, note);
+    }
     db->retry_us = clock_now_us() + RETRY_US;
     if (!db->ready && strcmp(db->why.text, note->text) != 0) {
         db->why = *note;

@@ -120,6 +120,31 @@ static void put_in_force(struct control *c, struct parts *parts)
     buf_free(&restart);
 }
 
+/* Who asked on the console. */
+struct reload_waiter {
+    struct list node; /* in reload_waiting, then in reload_running */
+    reload_fn *done;
+    void *arg;
+};
+
+/* A waiter's next statement may ask for a reload again: that one is not to be answered here. */
+static void answer_reload(struct list *waiters, enum err e, const struct note *note)
+{
+    struct list mine;
+    struct list *node;
+    list_init(&mine);
+    while ((node = list_pop(waiters)) != NULL) {
+        list_push_back(&mine, node);
+    }
+    while ((node = list_pop(&mine)) != NULL) {
+        struct reload_waiter *w = container_of(node, struct reload_waiter, node);
+        w->done(w->arg, e, note);
+        mem_free(w);
+    }
+}
+
+static void start_reload(struct control *c);
+
 static void reload_done(struct control *c, struct job *base)
 {
     struct reload_job *job = (struct reload_job *)(void *)base;
@@ -138,38 +163,53 @@ static void reload_done(struct control *c, struct job *base)
     if (job->err) {
         log_event(LOG_RELOAD_FAILED, "error=\"%s\" the old configuration stays", job->note.text);
     }
-    reload_fn *done = c->reload_done;
-    c->reload_done = NULL;
-    if (done != NULL) {
-        done(c->reload_arg, job->err, &job->note);
+    answer_reload(&c->reload_running, job->err, &job->note);
+    if (c->stopping) {
+        answer_reload(&c->reload_waiting, job->err, &job->note);
     }
     mem_free(job->path);
     mem_free(job);
     if (c->reload_again && !c->stopping) {
-        c->reload_again = 0;
-        control_reload(c, NULL, NULL);
+        start_reload(c);
     }
 }
 
-void control_reload(struct control *c, reload_fn *done, void *arg)
+static void start_reload(struct control *c)
 {
-    if (c->reloading || c->stopping) {
-        c->reload_again = 1; /* the file may have changed since the running one read it */
-        if (done != NULL) {
-            struct note note;
-            enum err e = note_set(&note, ERR_AGAIN, "another reload is under way; try again");
-            done(arg, e, &note);
-        }
-        return;
-    }
     struct reload_job *job = mem_zero(sizeof(*job));
     job->job.work = read_file;
     job->job.done = reload_done;
     job->path = mem_strdup(c->conf_path);
     c->reloading = 1;
-    c->reload_done = done;
-    c->reload_arg = arg;
+    c->reload_again = 0;
+    struct list *node;
+    while ((node = list_pop(&c->reload_waiting)) != NULL) {
+        list_push_back(&c->reload_running, node);
+    }
     job_start(c, &job->job);
+}
+
+void control_reload(struct control *c, reload_fn *done, void *arg)
+{
+    struct note note;
+    if (c->stopping) {
+        enum err e = note_set(&note, ERR_SHUTDOWN, "pgbraid stops");
+        if (done != NULL) {
+            done(arg, e, &note);
+        }
+        return;
+    }
+    if (done != NULL) {
+        struct reload_waiter *w = mem_zero(sizeof(*w));
+        w->done = done;
+        w->arg = arg;
+        list_push_back(&c->reload_waiting, &w->node);
+    }
+    if (c->reloading) {
+        c->reload_again = 1; /* the file may have changed since the running one read it */
+    } else {
+        start_reload(c);
+    }
 }
 
 /* ---- hosts that were not found ----------------------------------------------------------------

@@ -5,8 +5,8 @@
  */
 
 #include <ctype.h>
-#include <stdio.h>
 #include <jansson.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 

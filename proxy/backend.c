@@ -1,0 +1,299 @@
+/* Life of a server connection and its queue of expectations. The picture is in backend.h. */
+
+#include "proxy/backend.h"
+
+#include <string.h>
+#include <unistd.h>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/hash.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "proxy/pool.h"
+#include "proxy/session.h"
+#include "proxy/worker.h"
+
+const char *backend_state_name(enum backend_state state)
+{
+    static const char *const names[] = {
+        [BACKEND_CONNECTING] = "login",
+        [BACKEND_LOGIN] = "login",
+        [BACKEND_IDLE] = "idle",
+        [BACKEND_HELD] = "active",
+    };
+    return names[state];
+}
+
+/* ---- state: the list of the pool it is on
+ * --------------------------------------------------------- */
+
+void backend_set_state(struct backend *b, enum backend_state state)
+{
+    static const uint8_t next_states[] = {
+        [BACKEND_CONNECTING] = 1 << BACKEND_LOGIN,
+        [BACKEND_LOGIN] = 1 << BACKEND_IDLE | 1 << BACKEND_HELD,
+        [BACKEND_IDLE] = 1 << BACKEND_HELD,
+        [BACKEND_HELD] = 1 << BACKEND_IDLE | 1 << BACKEND_HELD,
+    };
+    check(next_states[b->state] & 1 << state);
+    struct pool *p = b->pool;
+    list_remove(&b->node);
+    pool_count(p, b->state, -1);
+    b->state = state;
+    switch (state) {
+    case BACKEND_CONNECTING:
+    case BACKEND_LOGIN: list_push_back(&p->connecting, &b->node); break;
+    case BACKEND_IDLE: list_push_front(&p->idle, &b->node); break;
+    case BACKEND_HELD: list_push_back(&p->held, &b->node); break;
+    }
+    pool_count(p, state, 1);
+}
+
+/* ---- opening and closing
+ * ---------------------------------------------------------------------------- */
+
+static void on_timeout(void *arg)
+{
+    struct backend *b = arg;
+    struct note note;
+    enum err e = note_set(&note, ERR_SHARD_DOWN, "server %s did not answer within %lld ms",
+                          b->pool->server->name,
+                          (long long)b->pool->worker->world->conf->connect_timeout_ms);
+    pool_backend_failed(b, e, &note);
+}
+
+void backend_timer_init(struct backend *b)
+{
+    timer_init(&b->timer, b->pool->worker->loop, on_timeout, b);
+}
+
+static void on_dialled(int fd, const struct note *note, void *arg)
+{
+    struct backend *b = arg;
+    b->dial = NULL;
+    if (fd < 0) {
+        struct note why;
+        enum err e =
+            note_set(&why, ERR_SHARD_DOWN, "server %s: %s", b->pool->server->name, note->text);
+        pool_backend_failed(b, e, &why);
+        return;
+    }
+    relay_init(b, b->pool->worker->loop, fd);
+    backend_set_state(b, BACKEND_LOGIN);
+    backend_login_start(b);
+}
+
+struct backend *backend_connect(struct pool *pool)
+{
+    struct worker *w = pool->worker;
+    struct backend *b = mem_zero(sizeof(*b));
+    b->pool = pool;
+    b->state = BACKEND_CONNECTING;
+    b->shard = pool->shard;
+    b->id = ((uint64_t)w->index << 40) + ++w->next_backend;
+    b->connect_us = loop_now_us(w->loop);
+    b->connect_wall_us = clock_wall_us();
+    b->tx_status = 'I';
+    b->vars = varset_ref(w->vars.empty);
+    list_init(&b->held);
+    list_init(&b->stmts_lru);
+    list_init(&b->node);
+    list_push_back(&pool->connecting, &b->node);
+    pool_count(pool, BACKEND_CONNECTING, 1);
+    atomic_fetch_add_explicit(&pool->server->connections, 1, memory_order_relaxed);
+    backend_timer_init(b);
+    timer_set(&b->timer, w->world->conf->connect_timeout_ms * 1000);
+    metric_add(&w->metrics, METRIC_server_connects, 1);
+    b->dial = dial_new(w->loop, pool->server->addrs, pool->server->addrs_count,
+                       (int)w->world->conf->connect_timeout_ms, on_dialled, b);
+    return b;
+}
+
+static void count_bytes(const struct backend *b)
+{
+    struct metrics *m = &b->pool->worker->metrics;
+    metric_add(m, METRIC_server_bytes_in, stream_bytes_in(b->stream));
+    metric_add(m, METRIC_server_bytes_out, stream_bytes_out(b->stream));
+}
+
+static void free_stmts(struct backend *b)
+{
+    list_each_safe (node, &b->stmts_lru) {
+        mem_free(container_of(node, struct backend_stmt, lru));
+    }
+    hmap_free(&b->stmts);
+}
+
+void backend_close(struct backend *b, const char *why)
+{
+    struct pool *p = b->pool;
+    if (why != NULL) {
+        log_event(LOG_BACKEND_CLOSED, "database=%s shard=%u server=%s user=%s pid=%u why=\"%s\"",
+                  p->database, p->shard, p->server->name, p->user, b->pid, why);
+    }
+    if (b->dial != NULL) {
+        dial_cancel(b->dial);
+    }
+    if (b->stream != NULL) {
+        count_bytes(b);
+        front_put_terminate(stream_out(b->stream));
+        stream_touch(b->stream);
+        stream_finish(b->stream, 1000);
+    }
+    if (b->scram != NULL) {
+        scram_client_free(b->scram);
+        mem_free(b->scram);
+    }
+    timer_free(&b->timer);
+    list_remove(&b->node);
+    list_remove(&b->held);
+    pool_count(p, b->state, -1);
+    atomic_fetch_sub_explicit(&p->budget->open, 1, memory_order_relaxed);
+    atomic_fetch_sub_explicit(&p->server->connections, 1, memory_order_relaxed);
+    varset_unref(&p->worker->vars, b->vars);
+    free_stmts(b);
+    buf_free(&b->params);
+    mem_free(b->expects);
+    mem_free(b);
+}
+
+void backend_discard_all(struct backend *b)
+{
+    struct worker *w = b->pool->worker;
+    if (b->tx_status != 'I') {
+        backend_query(b, SLICE("ROLLBACK"), TO_NOBODY);
+    }
+    backend_query(b, SLICE("DISCARD ALL"), TO_NOBODY);
+    free_stmts(b);
+    list_init(&b->stmts_lru);
+    b->stmts_count = 0;
+    b->pinned = 0;
+    varset_unref(&w->vars, b->vars);
+    b->vars = varset_ref(w->vars.empty);
+}
+
+/* ---- expectations
+ * -------------------------------------------------------------------------------------- */
+
+static void push(struct backend *b, struct expect e)
+{
+    if (b->expect_count == b->expect_cap) {
+        uint32_t cap = b->expect_cap == 0 ? 16 : b->expect_cap * 2;
+        struct expect *ring = mem_alloc(cap * sizeof(*ring));
+        for (uint32_t i = 0; i < b->expect_count; i++) {
+            ring[i] = b->expects[(b->expect_first + i) & (b->expect_cap - 1)];
+        }
+        mem_free(b->expects);
+        b->expects = ring;
+        b->expect_first = 0;
+        b->expect_cap = cap;
+    }
+    b->expects[(b->expect_first + b->expect_count++) & (b->expect_cap - 1)] = e;
+}
+
+void backend_expect(struct backend *b, enum expect_kind kind, enum expect_action action)
+{
+    push(b, (struct expect){.kind = (uint8_t)kind, .action = (uint8_t)action});
+    b->unsynced = kind != EXPECT_QUERY && kind != EXPECT_SYNC;
+    b->executed = b->unsynced && (b->executed || kind == EXPECT_EXECUTE);
+}
+
+void backend_expect_parse(struct backend *b, enum expect_action action, struct stmt *stmt)
+{
+    backend_expect(b, EXPECT_PARSE, action);
+    b->expects[(b->expect_first + b->expect_count - 1) & (b->expect_cap - 1)].stmt_id = stmt->id;
+}
+
+void backend_expect_fake(struct backend *b, uint8_t type)
+{
+    if (b->expect_count == 0) {
+        back_put_empty(session_out(b->session), type);
+        return;
+    }
+    push(b, (struct expect){.kind = EXPECT_FAKE, .action = TO_CLIENT, .fake = type});
+}
+
+void backend_query(struct backend *b, struct slice sql, enum expect_action action)
+{
+    front_put_query(stream_out(b->stream), sql);
+    stream_touch(b->stream);
+    backend_expect(b, EXPECT_QUERY, action);
+}
+
+void backend_sync_vars(struct backend *b, struct varset *want)
+{
+    if (b->vars == want) {
+        return;
+    }
+    struct worker *w = b->pool->worker;
+    w->scratch.n = 0;
+    varset_print_change(b->vars, want, &w->scratch);
+    if (w->scratch.n != 0) {
+        backend_query(b, buf_slice(&w->scratch), TO_NOBODY);
+    }
+    varset_unref(&w->vars, b->vars);
+    b->vars = varset_ref(want);
+}
+
+/* ---- prepared statements
+ * --------------------------------------------------------------------------------- */
+
+static struct backend_stmt *find_stmt(const struct backend *b, uint64_t id)
+{
+    for (struct hnode *n = hmap_find(&b->stmts, hash_u64(id, 0)); n != NULL; n = hmap_more(n)) {
+        struct backend_stmt *bs = container_of(n, struct backend_stmt, node);
+        if (bs->id == id) {
+            return bs;
+        }
+    }
+    return NULL;
+}
+
+int backend_has_stmt(struct backend *b, uint64_t id)
+{
+    struct backend_stmt *bs = find_stmt(b, id);
+    if (bs == NULL) {
+        return 0;
+    }
+    if (b->stmts_lru.next != &bs->lru) {
+        list_remove(&bs->lru);
+        list_push_front(&b->stmts_lru, &bs->lru);
+    }
+    return 1;
+}
+
+void backend_drop_stmt(struct backend *b, uint64_t id)
+{
+    struct backend_stmt *bs = find_stmt(b, id);
+    if (bs != NULL) {
+        hmap_remove(&b->stmts, &bs->node);
+        list_remove(&bs->lru);
+        b->stmts_count--;
+        mem_free(bs);
+    }
+}
+
+static void close_oldest(struct backend *b)
+{
+    struct backend_stmt *oldest = container_of(b->stmts_lru.prev, struct backend_stmt, lru);
+    char name[32];
+    stmt_name(oldest->id, name);
+    front_put_close(stream_out(b->stream), 'S', name);
+    stream_touch(b->stream);
+    backend_expect(b, EXPECT_CLOSE, TO_NOBODY);
+    backend_drop_stmt(b, oldest->id);
+}
+
+void backend_add_stmt(struct backend *b, uint64_t id)
+{
+    uint32_t most = (uint32_t)b->pool->worker->world->conf->prepared_max;
+    while (b->stmts_count > 0 && b->stmts_count >= most) {
+        close_oldest(b);
+    }
+    struct backend_stmt *bs = mem_zero(sizeof(*bs));
+    bs->id = id;
+    hmap_add(&b->stmts, &bs->node, hash_u64(id, 0));
+    list_push_front(&b->stmts_lru, &bs->lru);
+    b->stmts_count++;
+}

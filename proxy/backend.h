@@ -1,0 +1,167 @@
+#ifndef PROXY_BACKEND_H
+#define PROXY_BACKEND_H
+
+/*
+ * One server connection. Owner: the pool of one worker, on that worker's thread.
+ *
+ *     CONNECTING --socket--> LOGIN --ReadyForQuery--> IDLE <--pool_put/pool_get--> HELD
+ *          |                   |                       |                            |
+ *          +-------------------+-----------+-----------+----------------------------+
+ *                                          v
+ *                                        CLOSED (freed at once)
+ *
+ * What was sent and not yet answered is a queue of expectations. An answer belongs to the first
+ * one, whose action says where it goes: to the client as it is, to nobody (our own BEGIN or SET),
+ * or to the operation the session is running (gather, commit, COPY).
+ *
+ * Source: the queue of outstanding requests is an idea of PgBouncer's src/prepare.c.
+ */
+
+#include <stdint.h>
+
+#include "base/hmap.h"
+#include "base/list.h"
+#include "net/net.h"
+#include "net/scram.h"
+#include "proxy/shared.h"
+#include "proxy/vars.h"
+
+struct pool;
+struct session;
+struct stmt;
+
+#define BACKEND_STATES(STATE)                               \
+    STATE(CONNECTING, "a socket is being opened")           \
+    STATE(LOGIN, "TLS, authentication, then ReadyForQuery") \
+    STATE(IDLE, "in the pool's list, nothing is expected")  \
+    STATE(HELD, "works for one session")
+
+enum backend_state {
+#define STATE(name, help) BACKEND_##name,
+    BACKEND_STATES(STATE)
+#undef STATE
+};
+
+enum expect_kind {
+    EXPECT_QUERY,    /* up to ReadyForQuery */
+    EXPECT_PARSE,    /* ParseComplete */
+    EXPECT_BIND,     /* BindComplete */
+    EXPECT_DESCRIBE, /* RowDescription or NoData; ParameterDescription comes before for a statement
+                      */
+    EXPECT_EXECUTE, /* rows, then CommandComplete, EmptyQueryResponse or PortalSuspended; or COPY */
+    EXPECT_CLOSE,   /* CloseComplete */
+    EXPECT_SYNC,    /* ReadyForQuery */
+    EXPECT_FAKE     /* nothing from the server: `fake` goes to the client when its turn comes */
+};
+
+enum expect_action {
+    TO_CLIENT,          /* as it is */
+    TO_CLIENT_NO_READY, /* as it is, but ReadyForQuery is kept back */
+    TO_CLIENT_IF_ERROR, /* a Parse that the client need not know of, but for its error */
+    TO_NOBODY,          /* our own; an error breaks the backend */
+    TO_OP               /* the session's operation looks at every message */
+};
+
+struct expect {
+    uint8_t kind;
+    uint8_t action;
+    uint8_t fake;     /* type byte of a message without body */
+    uint64_t stmt_id; /* EXPECT_PARSE of a shared statement; else 0 */
+};
+
+enum {
+    EXPECT_MAX = 4096,             /* more in flight than this pauses the client */
+    BACKEND_MESSAGE_MAX = 64 << 20 /* other messages than rows */
+};
+
+/* A shared statement that this backend has prepared. */
+struct backend_stmt {
+    struct hnode node; /* by statement id */
+    struct list lru;   /* most recently used first */
+    uint64_t id;
+};
+
+struct backend {
+    struct list node; /* in the pool's list of its state */
+    struct pool *pool;
+    enum backend_state state;
+    struct stream *stream;
+    struct dial *dial;
+    struct session *session; /* HELD: who works with it */
+    struct list held;        /* in session->held */
+    uint32_t shard;
+    uint64_t id;
+
+    /* what is in flight: a ring */
+    struct expect *expects;
+    uint32_t expect_first, expect_count, expect_cap;
+    unsigned unsynced : 1; /* extended messages were sent since the last Sync */
+    unsigned executed : 1; /* ... and one of them was an Execute: an implicit transaction is open */
+    unsigned skipping : 1; /* an error came: the server ignores everything up to Sync */
+    unsigned began : 1;    /* our BEGIN was sent: a transaction block is open */
+    unsigned wrote : 1;    /* in this transaction, as far as plans tell */
+    unsigned pinned : 1;   /* holds state of its session: never back to the pool */
+    unsigned dirty : 1;    /* must be closed when the session lets go of it */
+    unsigned secured : 1;  /* TLS is on */
+    unsigned paused_by_session : 1; /* the client does not keep up */
+    unsigned paused_by_op : 1;      /* a merge has rows enough of this shard */
+    uint8_t tx_status;              /* of the last ReadyForQuery */
+    uint64_t relay_left;            /* rest of a row that is being passed on in pieces */
+    uint8_t relay_to;               /* its expect_action */
+
+    struct varset *vars; /* settings in force on the server; see proxy/vars.h */
+    struct hmap stmts;
+    struct list stmts_lru;
+    uint32_t stmts_count;
+    uint64_t unnamed; /* id of the statement that is the unnamed one there; 0: none */
+
+    uint32_t pid;
+    uint8_t cancel_key[CANCEL_KEY_BYTES_MAX];
+    size_t cancel_key_bytes;
+    struct scram_client *scram;
+    struct buf params;  /* LOGIN: ParameterStatus messages so far */
+    struct timer timer; /* connect and login timeout */
+    int64_t connect_us, idle_since_us, connect_wall_us, request_wall_us;
+};
+
+/* Begin connecting. The pool is told by pool_backend_ready() or pool_backend_failed(). */
+struct backend *backend_connect(struct pool *pool);
+/* Close and free. The session, if any, is not told: its owner does that. */
+void backend_close(struct backend *b, const char *why);
+
+void backend_timer_init(struct backend *b); /* also after a change of loops */
+
+/* Queue of expectations. */
+void backend_expect(struct backend *b, enum expect_kind kind, enum expect_action action);
+void backend_expect_parse(struct backend *b, enum expect_action action, struct stmt *stmt);
+void backend_expect_fake(struct backend *b, uint8_t type);
+static inline int backend_quiet(const struct backend *b)
+{
+    return b->expect_count == 0 && b->relay_left == 0;
+}
+
+/* Send a simple Query of our own. */
+void backend_query(struct backend *b, struct slice sql, enum expect_action action);
+/* Ask the server to cancel what runs on this backend: a connection of its own, fire and forget. */
+void backend_cancel(struct backend *b);
+/* Settings of the session in front of its next statement, when they differ. */
+void backend_sync_vars(struct backend *b, struct varset *want);
+/* Nothing of a session is left: DISCARD ALL, which takes our prepared statements too. */
+void backend_discard_all(struct backend *b);
+
+/* Prepared statements known to the backend; both keep the LRU order. */
+int backend_has_stmt(struct backend *b, uint64_t id);
+void backend_add_stmt(struct backend *b, uint64_t id);
+void backend_drop_stmt(struct backend *b, uint64_t id);
+const char *backend_state_name(enum backend_state state);
+
+/* backend_login.c: one message during LOGIN. ERR_NONE to go on. */
+void backend_login_start(struct backend *b);
+/* The byte that answers SSLRequest. */
+enum err backend_login_ssl_answer(struct backend *b, uint8_t answer, struct note *note) MUST_CHECK;
+void backend_login_secured(struct backend *b); /* the TLS handshake is done */
+enum err backend_login_message(struct backend *b, uint8_t type, struct slice body,
+                               struct note *note) MUST_CHECK;
+void backend_set_state(struct backend *b, enum backend_state state);
+
+#endif

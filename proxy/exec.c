@@ -1,0 +1,376 @@
+/*
+ * What every way of running a statement needs: backends for its shards, in its transaction, with
+ * its settings; and the table from kinds of plans to those who carry them out.
+ */
+
+#include "proxy/exec.h"
+
+#include <string.h>
+
+#include "base/check.h"
+#include "proxy/op.h"
+
+/* ---- a backend becomes part of the session's transaction
+ * ------------------------------------------------ */
+
+/* Settings that no server of this pool has accepted yet are tried alone first, so that nothing
+ * runs under other settings than it should. */
+struct prove_op {
+    struct op op;
+    struct varset *vars;
+    struct pool *pool;
+    struct buf statuses;
+    struct backend *backend;
+};
+
+static void prove_message(struct op *op, struct backend *b, uint8_t type, struct slice body)
+{
+    struct prove_op *prove = (struct prove_op *)op;
+    (void)b;
+    if (type == 'S') {
+        size_t mark = frame_begin(&prove->statuses, 'S');
+        buf_add_slice(&prove->statuses, body);
+        frame_end(&prove->statuses, mark);
+    }
+}
+
+static void prove_free(struct op *op)
+{
+    struct prove_op *prove = (struct prove_op *)op;
+    varset_unref(&op->session->worker->vars, prove->vars);
+    buf_free(&prove->statuses);
+}
+
+static void prove_then(struct op *op)
+{
+    struct prove_op *prove = (struct prove_op *)op;
+    struct session *s = op->session;
+    struct backend *b = session_backend(s, prove->pool->shard);
+    if (op->errors == 0 && b != NULL) {
+        struct varset_proof *proof = varset_prove(prove->vars, prove->pool);
+        proof->statuses = prove->statuses;
+        prove->statuses = (struct buf){0};
+        varset_unref(&s->worker->vars, b->vars);
+        b->vars = varset_ref(prove->vars);
+        op_end(op);
+        return;
+    }
+    struct back_error err;
+    struct note note;
+    if (b != NULL) {
+        b->dirty = 1; /* some of the settings may be in force */
+    }
+    s->wait_err = ERR_BAD_SETTING;
+    if (back_read_error(buf_slice(&op->error), &err, &note) == ERR_NONE) {
+        (void)note_set(&s->wait_note, ERR_BAD_SETTING, SLICE_FMT, SLICE_ARG(err.message));
+    } else {
+        (void)note_set(&s->wait_note, ERR_BAD_SETTING, "settings of the session were refused");
+    }
+    op_end(op);
+}
+
+static void prove(struct session *s, struct backend *b, struct varset *want)
+{
+    struct worker *w = s->worker;
+    struct prove_op *op = op_begin(s, sizeof(*op), "settings");
+    op->vars = varset_ref(want);
+    op->pool = b->pool;
+    op->op.on_message = prove_message;
+    op->op.free_fn = prove_free;
+    w->scratch.n = 0;
+    varset_print_change(b->vars, want, &w->scratch);
+    if (w->scratch.n == 0) {
+        buf_text(&w->scratch, ";"); /* equal texts in two sets: an empty query proves them */
+    }
+    backend_query(b, buf_slice(&w->scratch), TO_OP);
+    op_round_sent(&op->op, UINT64_C(1) << b->shard, prove_then);
+}
+
+static void add_change(const struct varset *from, const struct varset *to, struct buf *sql)
+{
+    struct buf change = {0};
+    varset_print_change(from, to, &change);
+    if (change.n != 0) {
+        buf_text(sql, "; ");
+        buf_add_slice(sql, buf_slice(&change));
+    }
+    buf_free(&change);
+}
+
+static void add_locals(const struct varset *locals, struct buf *sql)
+{
+    for (size_t i = 0; i < locals->count; i++) {
+        buf_printf(sql, "; SET LOCAL \"%s\" TO %s", locals->vars[i].name, locals->vars[i].value);
+    }
+}
+
+/* BEGIN, and everything that happened in the transaction before this shard joined it. */
+static void send_begin(struct session *s, struct backend *b)
+{
+    struct buf *sql = &s->worker->scratch;
+    const struct session_tx *tx = &s->tx;
+    const struct varset *vars = tx->vars;
+    sql->n = 0;
+    buf_add_slice(sql, buf_slice(&tx->begin));
+    for (size_t i = 0; i < tx->savepoints_count; i++) {
+        add_change(vars, tx->savepoints[i].vars, sql);
+        add_locals(tx->savepoints[i].locals, sql);
+        buf_printf(sql, "; SAVEPOINT \"%s\"", tx->savepoints[i].name);
+        vars = tx->savepoints[i].vars;
+    }
+    add_change(vars, s->vars, sql);
+    add_locals(tx->locals, sql);
+    backend_query(b, buf_slice(sql), TO_NOBODY);
+    b->began = 1;
+}
+
+/* Extended statements already ran here outside a block: the block takes them in. PostgreSQL turns
+ * the implicit transaction of a pipeline into a block when BEGIN comes. */
+static void send_late_begin(struct backend *b)
+{
+    struct buf *out = stream_out(b->stream);
+    front_put_parse(out, "", SLICE("BEGIN"), NULL, 0);
+    front_put_bind_tail(out, "", "", SLICE("\0\0\0\0\0\0"));
+    front_put_execute(out, "", 0);
+    stream_touch(b->stream);
+    backend_expect(b, EXPECT_PARSE, TO_NOBODY);
+    backend_expect(b, EXPECT_BIND, TO_NOBODY);
+    backend_expect(b, EXPECT_EXECUTE, TO_NOBODY);
+    b->began = 1;
+}
+
+/* STEP_WAIT while settings are being proved. */
+static enum step enlist(struct session *s, struct backend *b)
+{
+    if (b->began) {
+        return STEP_DONE;
+    }
+    if (b->executed) {
+        if (s->tx.kind != TX_KIND_NONE) {
+            send_late_begin(b);
+        }
+        return STEP_DONE;
+    }
+    struct varset *base = s->tx.kind == TX_KIND_NONE ? s->vars : s->tx.vars;
+    if (b->vars != base) {
+        if (base->count != 0 && varset_proof(base, b->pool) == NULL) {
+            if (!session_quiet(s)) {
+                return session_wait_quiet(s);
+            }
+            prove(s, b, base);
+            return STEP_WAIT;
+        }
+        backend_sync_vars(b, base);
+    }
+    if (s->tx.kind != TX_KIND_NONE) {
+        send_begin(s, b);
+    }
+    return STEP_DONE;
+}
+
+/* A pipeline without a transaction that writes on one shard reaches a second one: from here on it
+ * is a transaction of ours that ends at Sync. */
+static void join_pipelines(struct session *s, uint64_t bits)
+{
+    if (s->tx.kind != TX_KIND_NONE || !s->in_extended) {
+        return;
+    }
+    int wrote = 0;
+    int other = 0;
+    list_each (node, &s->held) {
+        struct backend *b = container_of(node, struct backend, held);
+        wrote = wrote || (b->executed && b->wrote);
+        other = other || (b->executed && (bits & UINT64_C(1) << b->shard) == 0);
+    }
+    if ((wrote || s->writes_now) && other) {
+        session_tx_begin(s, TX_KIND_IMPLICIT, "BEGIN");
+        list_each (node, &s->held) {
+            struct backend *b = container_of(node, struct backend, held);
+            if (b->executed && !b->began) {
+                send_late_begin(b);
+            }
+        }
+    }
+}
+
+static enum err check_isolation(const struct session *s, uint64_t bits, struct note *note)
+{
+    uint64_t all = s->held_bits | bits;
+    if (s->tx.isolated && (all & (all - 1)) != 0) {
+        enum err e = note_set(note, ERR_UNSUPPORTED,
+                              "a REPEATABLE READ or SERIALIZABLE transaction cannot use a second "
+                              "shard yet");
+        note_hint(note, "Snapshots are not taken at one instant over shards. Use READ COMMITTED, "
+                        "or keep the transaction on one shard.");
+        return e;
+    }
+    return ERR_NONE;
+}
+
+enum step session_engage(struct session *s, uint64_t bits, enum err *e, struct note *note)
+{
+    if (s->wait_err != ERR_NONE) {
+        *e = s->wait_err;
+        *note = s->wait_note;
+        s->wait_err = ERR_NONE;
+        return STEP_CLOSE;
+    }
+    *e = check_isolation(s, bits, note);
+    if (*e) {
+        return STEP_CLOSE;
+    }
+    join_pipelines(s, bits);
+    uint64_t missing = bits & ~s->held_bits;
+    bits_each (shard, missing) {
+        struct pool *p = pool_find(s->worker, s->db, (uint32_t)shard, s->user);
+        *e = pool_get(p, s, note);
+        if (*e == ERR_AGAIN) {
+            bits_each (later, missing & ~((UINT64_C(2) << shard) - 1)) {
+                pool_warm(pool_find(s->worker, s->db, (uint32_t)later, s->user));
+            }
+            *e = ERR_NONE;
+            return STEP_WAIT;
+        }
+        if (*e) {
+            return STEP_CLOSE;
+        }
+    }
+    bits_each (shard, bits) {
+        enum step step = enlist(s, session_backend(s, (uint32_t)shard));
+        if (step != STEP_DONE) {
+            return step;
+        }
+    }
+    return STEP_DONE;
+}
+
+/* ---- may it run, and where
+ * -------------------------------------------------------------------------------- */
+
+static int ends_failed_tx(const struct plan *plan)
+{
+    return plan->kind == PLAN_TX &&
+           (plan->tx == TX_COMMIT || plan->tx == TX_ROLLBACK || plan->tx == TX_ROLLBACK_TO);
+}
+
+enum err session_may_run(struct session *s, const struct plan *plan, struct note *note)
+{
+    if (s->tx.failed && s->tx.kind != TX_KIND_NONE && !ends_failed_tx(plan)) {
+        return note_set(note, ERR_IN_FAILED_TX,
+                        "current transaction is aborted, commands ignored until end of "
+                        "transaction block");
+    }
+    if (!s->db->ready && plan->kind != PLAN_TX && plan->kind != PLAN_EMPTY) {
+        enum err e = note_set(note, ERR_SHARD_DOWN, "database \"%s\" is not ready: %.300s",
+                              s->database, s->db->why.text);
+        note_hint(note, "pgbraid keeps trying to read the catalog of the home shard.");
+        return e;
+    }
+    if (plan->kind == PLAN_REFUSE) {
+        *note = plan->note;
+        return plan->err;
+    }
+    if (plan->not_in_tx && s->sharded && s->tx.kind != TX_KIND_NONE) {
+        return note_set(note, ERR_IN_TX, "%s cannot run inside a transaction block", plan->tag);
+    }
+    if (plan->kind == PLAN_TX && plan->tx == TX_BEGIN &&
+        s->world->conf->pool_mode == CONF_POOL_STATEMENT) {
+        enum err e = note_set(note, ERR_UNSUPPORTED,
+                              "transaction blocks are not allowed in statement pooling");
+        note_hint(note, "Set pool.mode to transaction.");
+        return e;
+    }
+    return ERR_NONE;
+}
+
+/* One of the shards where the answer is the same: one we hold, else the lowest. */
+uint32_t exec_choose(const struct session *s, uint64_t bits, int any)
+{
+    uint64_t held = bits & s->held_bits;
+    return (uint32_t)__builtin_ctzll(any && held != 0 ? held : bits);
+}
+
+void exec_mark(struct session *s, struct backend *b, const struct plan *plan)
+{
+    b->wrote |= !plan->reads_only;
+    if (plan->pins && s->world->conf->pool_mode != CONF_POOL_SESSION) {
+        b->pinned = 1;
+        s->pinned = 1;
+    }
+}
+
+enum step exec_refresh(struct session *s)
+{
+    s->refreshed = 1;
+    s->wait_refresh = 1;
+    control_refresh(s->worker->shared->control, s->database, s->worker->index, s->id);
+    return STEP_WAIT;
+}
+
+/* ---- the table
+ * -----------------------------------------------------------------------------------------------
+ */
+
+static enum step run_many(struct session *s, struct plan *plan, const struct front_bind *bind)
+{
+    struct note note;
+    uint64_t shards = 0;
+    int any = 0;
+    struct plan_args args;
+    exec_args(s, bind, &args);
+    enum err e = plan_shards(plan, s->db->map, &args, &shards, &any, &note);
+    if (e == ERR_AGAIN && plan->otherwise != NULL) {
+        return session_run(s, plan->otherwise, bind);
+    }
+    if (e) {
+        return session_fail(s, e, &note, 0);
+    }
+    if (plan->kind == PLAN_COPY_OUT) {
+        return copy_out_start(s, plan, shards);
+    }
+    if (plan->kind == PLAN_EXPLAIN) {
+        return explain_start(s, plan, shards);
+    }
+    return gather_start(s, plan, bind, shards);
+}
+
+void exec_args(struct session *s, const struct front_bind *bind, struct plan_args *args)
+{
+    *args = (struct plan_args){0};
+    if (bind != NULL && bind->values_count != 0) {
+        struct front_value *values = worker_values(s->worker, bind->values_count);
+        front_bind_values(bind, values);
+        args->params = values;
+        args->params_count = bind->values_count;
+    }
+}
+
+enum step session_run(struct session *s, struct plan *plan, const struct front_bind *bind)
+{
+    struct note note;
+    enum err e = session_may_run(s, plan, &note);
+    if (e == ERR_STALE && !s->refreshed && s->tx.kind == TX_KIND_NONE) {
+        return exec_refresh(s);
+    }
+    if (e) {
+        return session_fail(s, e, &note, 0);
+    }
+    s->writes_now = !plan->reads_only;
+    switch (plan->kind) {
+    case PLAN_EMPTY: back_put_empty(session_out(s), 'I'); return session_complete(s, NULL);
+    case PLAN_TX: return tx_start(s, plan);
+    case PLAN_SET:
+    case PLAN_DEALLOCATE:
+    case PLAN_DISCARD_ALL: return set_start(s, plan);
+    case PLAN_DDL: return ddl_start(s, plan);
+    case PLAN_COPY_IN: return copy_in_start(s, plan);
+    case PLAN_MANY:
+    case PLAN_WRITE:
+    case PLAN_COPY_OUT:
+    case PLAN_EXPLAIN: return run_many(s, plan, bind);
+    case PLAN_ONE:
+    case PLAN_REFUSE: break;
+    }
+    check(!"plans of one shard are relayed");
+    return STEP_DONE;
+}

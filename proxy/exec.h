@@ -1,0 +1,15 @@
+#ifndef PROXY_EXEC_H
+#define PROXY_EXEC_H
+
+/* Shared by session_query.c, session_extended.c and the operations. */
+
+#include "proxy/session.h"
+
+uint32_t exec_choose(const struct session *s, uint64_t bits, int any);
+void exec_mark(struct session *s, struct backend *b, const struct plan *plan);
+/* Ask for a fresh catalog; the statement is run again when it is there. */
+enum step exec_refresh(struct session *s);
+/* Values of a Bind as the planner takes them; in the worker's scratch until the next call. */
+void exec_args(struct session *s, const struct front_bind *bind, struct plan_args *args);
+
+#endif

@@ -1,0 +1,185 @@
+/*
+ * SET, RESET, DISCARD ALL, DEALLOCATE. A setting is tried on a server first, so that a bad value
+ * fails as it does in PostgreSQL; when it is accepted the session remembers it, and every backend
+ * it works with later gets it.
+ */
+
+#include <string.h>
+
+#include "base/check.h"
+#include "base/mem.h"
+#include "proxy/op.h"
+
+struct set_op {
+    struct op op;
+    struct plan *plan;
+    uint32_t teller; /* its ParameterStatus messages go to the client */
+};
+
+/* What the session's settings are after the statement. Gives a reference. */
+static struct varset *vars_after(struct session *s, const struct plan *plan)
+{
+    struct varset_table *t = &s->worker->vars;
+    if (plan->kind == PLAN_DISCARD_ALL || plan->name == NULL) {
+        return varset_ref(s->startup_vars);
+    }
+    const char *value = plan->set_reset ? varset_get(s->startup_vars, plan->name) : plan->set_value;
+    return varset_with(t, s->vars, plan->name, value);
+}
+
+static void take_over(struct session *s, const struct plan *plan)
+{
+    struct worker *w = s->worker;
+    if (plan->set_local && s->tx.kind != TX_KIND_NONE) {
+        struct varset *locals = varset_with(&w->vars, s->tx.locals, plan->name, plan->set_value);
+        varset_unref(&w->vars, s->tx.locals);
+        s->tx.locals = locals;
+        return;
+    }
+    session_set_vars(s, vars_after(s, plan));
+    list_each (node, &s->held) {
+        struct backend *b = container_of(node, struct backend, held);
+        varset_unref(&w->vars, b->vars);
+        b->vars = varset_ref(s->vars);
+    }
+}
+
+static void note_name(struct session *s, const struct plan *plan)
+{
+    if (plan->kind == PLAN_SET && plan->name != NULL && plan->set_plain != NULL &&
+        strcmp(plan->name, "application_name") == 0) {
+        mem_free(s->application_name);
+        s->application_name = mem_strdup(plan->set_plain);
+    }
+}
+
+static void on_message(struct op *op, struct backend *b, uint8_t type, struct slice body)
+{
+    if (b->shard == ((struct set_op *)op)->teller && (type == 'S' || type == 'N')) {
+        struct buf *out = session_out(op->session);
+        size_t mark = frame_begin(out, type);
+        buf_add_slice(out, body);
+        frame_end(out, mark);
+    }
+}
+
+static void set_then(struct op *op)
+{
+    struct session *s = op->session;
+    const struct plan *plan = ((struct set_op *)op)->plan;
+    if (op->errors != 0) {
+        op_fail(op, ERR_INTERNAL, NULL);
+        return;
+    }
+    if (plan->kind == PLAN_DEALLOCATE) {
+        op_end(op);
+        (void)session_complete(s, "DEALLOCATE");
+        return;
+    }
+    take_over(s, plan);
+    note_name(s, plan);
+    const char *tag = plan->tag;
+    op_end(op);
+    (void)session_complete(s, tag);
+}
+
+/* The statement that has the effect on a server: RESET goes back to what the client asked for when
+ * it connected, which the server does not know. */
+static const char *server_sql(struct session *s, const struct plan *plan)
+{
+    const char *start = plan->name == NULL ? NULL : varset_get(s->startup_vars, plan->name);
+    if (plan->set_reset && start != NULL) {
+        return arena_printf(&s->arena, "SET \"%s\" TO %s", plan->name, start);
+    }
+    if (plan->set_reset && plan->name == NULL && s->startup_vars->count != 0) {
+        struct buf change = {0};
+        varset_print_change(s->worker->vars.empty, s->startup_vars, &change);
+        char *sql = arena_printf(&s->arena, "RESET ALL; " SLICE_FMT, SLICE_ARG(buf_slice(&change)));
+        buf_free(&change);
+        return sql;
+    }
+    return arena_strndup(&s->arena, plan->text.p, plan->text.n);
+}
+
+static enum step set_variable(struct session *s, struct plan *plan)
+{
+    enum err e = ERR_NONE;
+    struct note note;
+    uint64_t bits = s->held_bits != 0 ? s->held_bits : 1;
+    enum step step = session_engage(s, bits, &e, &note);
+    if (step != STEP_DONE) {
+        return step == STEP_WAIT ? STEP_WAIT : session_fail(s, e, &note, 0);
+    }
+    struct set_op *op = op_begin(s, sizeof(*op), "set");
+    op->plan = plan;
+    op->op.on_message = on_message;
+    op->teller = (uint32_t)__builtin_ctzll(bits);
+    op_round(&op->op, bits, server_sql(s, plan), set_then);
+    return STEP_DONE;
+}
+
+static void discard_then(struct op *op)
+{
+    struct session *s = op->session;
+    const struct plan *plan = ((struct set_op *)op)->plan;
+    if (op->errors != 0) {
+        op_fail(op, ERR_INTERNAL, NULL);
+        return;
+    }
+    list_each (node, &s->held) {
+        struct backend *b = container_of(node, struct backend, held);
+        backend_discard_all(b);
+    }
+    s->pinned = 0;
+    session_drop_portals(s);
+    session_drop_pstmts(s);
+    session_set_vars(s, vars_after(s, plan));
+    op_end(op);
+    (void)session_complete(s, "DISCARD ALL");
+}
+
+/* Nothing of a session is on any server but what it is pinned to. */
+static enum step discard_all(struct session *s, struct plan *plan)
+{
+    struct note note;
+    if (s->tx.kind != TX_KIND_NONE) {
+        enum err e =
+            note_set(&note, ERR_IN_TX, "DISCARD ALL cannot run inside a transaction block");
+        return session_fail(s, e, &note, 0);
+    }
+    struct set_op *op = op_begin(s, sizeof(*op), "discard all");
+    op->plan = plan;
+    op_round(&op->op, s->held_bits, "DISCARD ALL", discard_then);
+    return STEP_DONE;
+}
+
+static enum step deallocate(struct session *s, struct plan *plan)
+{
+    struct note note;
+    if (plan->name == NULL) {
+        session_drop_pstmts(s);
+        return session_complete(s, "DEALLOCATE ALL");
+    }
+    struct pstmt *p = pstmt_find(s, slice_of(plan->name));
+    if (p != NULL) {
+        pstmt_remove(s, p);
+        return session_complete(s, "DEALLOCATE");
+    }
+    if (s->pinned) { /* it may be one of SQL PREPARE */
+        return set_variable(s, plan);
+    }
+    enum err e =
+        note_set(&note, ERR_NO_STATEMENT, "prepared statement \"%s\" does not exist", plan->name);
+    return session_fail(s, e, &note, 0);
+}
+
+enum step set_start(struct session *s, struct plan *plan)
+{
+    if (!session_quiet(s)) {
+        return session_wait_quiet(s);
+    }
+    if (plan->kind == PLAN_DISCARD_ALL) {
+        return discard_all(s, plan);
+    }
+    return plan->kind == PLAN_DEALLOCATE ? deallocate(s, plan) : set_variable(s, plan);
+}

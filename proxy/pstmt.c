@@ -1,0 +1,199 @@
+/*
+ * Prepared statements: what a client calls S_1 and what servers call pgbraid_1a.
+ *
+ * A statement is shared by content (text and parameter types) between all sessions of a worker, so
+ * a backend parses it once whoever uses it. Ids carry the worker's number: a backend may change
+ * workers, and names must not clash on it.
+ */
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/hash.h"
+#include "base/mem.h"
+#include "proxy/session.h"
+
+void stmt_name(uint64_t id, char out[32])
+{
+    (void)snprintf(out, 32, "pgbraid_%llx", (unsigned long long)id);
+}
+
+static int same(const struct stmt *st, struct slice text, const uint32_t *types, size_t count)
+{
+    return st->text_bytes == text.n && memcmp(st->text, text.p, text.n) == 0 &&
+           st->types_count == count &&
+           (count == 0 || memcmp(st->types, types, count * sizeof(*types)) == 0);
+}
+
+struct stmt *stmt_find(struct worker *w, struct slice text, const uint32_t *types, size_t count)
+{
+    uint64_t h = hash_bytes(text.p, text.n, hash_process_seed());
+    for (struct hnode *n = hmap_find(&w->stmts, h); n != NULL; n = hmap_more(n)) {
+        struct stmt *st = container_of(n, struct stmt, node);
+        if (same(st, text, types, count)) {
+            st->refs++;
+            return st;
+        }
+    }
+    struct stmt *st = mem_zero(sizeof(*st));
+    st->id = ((uint64_t)w->index << 48) + ++w->next_stmt;
+    st->refs = 1;
+    st->text = mem_alloc(text.n + 1);
+    memcpy(st->text, text.p, text.n);
+    st->text[text.n] = '\0';
+    st->text_bytes = text.n;
+    st->types = mem_dup(types, count * sizeof(*types));
+    st->types_count = count;
+    stmt_name(st->id, st->name);
+    hmap_add(&w->stmts, &st->node, h);
+    return st;
+}
+
+void stmt_unref(struct worker *w, struct stmt *st)
+{
+    if (--st->refs == 0) {
+        hmap_remove(&w->stmts, &st->node);
+        mem_free(st->text);
+        mem_free(st->types);
+        mem_free(st);
+    }
+}
+
+static uint64_t hash_name(struct slice name)
+{
+    return hash_bytes(name.p, name.n, hash_process_seed());
+}
+
+struct pstmt *pstmt_find(struct session *s, struct slice name)
+{
+    for (struct hnode *n = hmap_find(&s->pstmts, hash_name(name)); n != NULL; n = hmap_more(n)) {
+        struct pstmt *p = container_of(n, struct pstmt, node);
+        if (slice_is(name, p->name)) {
+            return p;
+        }
+    }
+    return NULL;
+}
+
+struct pstmt *pstmt_add(struct session *s, struct slice name, struct stmt *stmt,
+                        struct plan_batch *batch)
+{
+    struct pstmt *p = mem_zero(sizeof(*p));
+    p->name = mem_alloc(name.n + 1);
+    (void)snprintf(p->name, name.n + 1, SLICE_FMT, SLICE_ARG(name));
+    p->stmt = stmt;
+    p->batch = plan_batch_ref(batch);
+    p->refs = 1;
+    hmap_add(&s->pstmts, &p->node, hash_name(name));
+    return p;
+}
+
+void pstmt_unref(struct session *s, struct pstmt *p)
+{
+    if (--p->refs == 0) {
+        stmt_unref(s->worker, p->stmt);
+        plan_batch_unref(p->batch);
+        mem_free(p->name);
+        mem_free(p);
+    }
+}
+
+void pstmt_remove(struct session *s, struct pstmt *p)
+{
+    hmap_remove(&s->pstmts, &p->node);
+    pstmt_unref(s, p);
+}
+
+void session_drop_pstmts(struct session *s)
+{
+    if (s->pending_parse != NULL) {
+        pstmt_unref(s, s->pending_parse);
+        s->pending_parse = NULL;
+    }
+    struct hnode *n = hmap_each(&s->pstmts, NULL);
+    while (n != NULL) {
+        pstmt_remove(s, container_of(n, struct pstmt, node));
+        n = hmap_each(&s->pstmts, NULL);
+    }
+    hmap_free(&s->pstmts);
+}
+
+/* ---- portals
+ * ------------------------------------------------------------------------------------------- */
+
+struct portal *portal_find(struct session *s, struct slice name)
+{
+    list_each (node, &s->portals) {
+        struct portal *p = container_of(node, struct portal, node);
+        if (p->live && slice_is(name, p->name)) {
+            return p;
+        }
+    }
+    return NULL;
+}
+
+void portal_drop(struct session *s, struct portal *p)
+{
+    list_remove(&p->node);
+    pstmt_unref(s, p->pstmt);
+    buf_free(&p->bind);
+    mem_free(p->name);
+    mem_free(p);
+}
+
+struct portal *portal_add(struct session *s, struct slice name, struct pstmt *pstmt)
+{
+    list_each_safe (node, &s->portals) {
+        struct portal *old = container_of(node, struct portal, node);
+        if (!slice_is(name, old->name)) {
+            continue;
+        }
+        if (old->pstmt == pstmt) { /* of a repeated statement: nothing to allocate */
+            old->bind.n = 0;
+            old->live = 1;
+            return old;
+        }
+        portal_drop(s, old);
+    }
+    struct portal *p = mem_zero(sizeof(*p));
+    p->live = 1;
+    p->name = mem_alloc(name.n + 1);
+    (void)snprintf(p->name, name.n + 1, SLICE_FMT, SLICE_ARG(name));
+    p->pstmt = pstmt;
+    pstmt->refs++;
+    list_push_back(&s->portals, &p->node);
+    return p;
+}
+
+/* The unnamed portal's memory is kept: most clients use it again at once. */
+void session_end_portals(struct session *s)
+{
+    list_each_safe (node, &s->portals) {
+        struct portal *p = container_of(node, struct portal, node);
+        if (p->name[0] == '\0') {
+            p->live = 0;
+        } else {
+            portal_drop(s, p);
+        }
+    }
+}
+
+void session_forget_unnamed(struct session *s)
+{
+    if (s->pending_parse != NULL) {
+        pstmt_unref(s, s->pending_parse);
+        s->pending_parse = NULL;
+        back_put_empty(session_out(s), '1');
+    }
+    if (s->tx.kind == TX_KIND_NONE) {
+        session_end_portals(s);
+    }
+}
+
+void session_drop_portals(struct session *s)
+{
+    list_each_safe (node, &s->portals) {
+        portal_drop(s, container_of(node, struct portal, node));
+    }
+}

@@ -1,0 +1,551 @@
+/*
+ * Bytes from servers: the hot half of the proxy.
+ *
+ * Of each message five bytes are looked at. What belongs to the client is not copied message by
+ * message: consecutive messages form a run, and a run is handed to the client's stream in one
+ * piece. Rows larger than the buffer pass in pieces. Everything else (ReadyForQuery, errors, what
+ * our own statements brought) is taken out of the run by the first expectation in the queue.
+ *
+ * Budget per small answer: no allocation, no clock, one stream_write().
+ */
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/log.h"
+#include "proxy/backend.h"
+#include "proxy/op.h"
+#include "proxy/pool.h"
+#include "proxy/session.h"
+#include "proxy/worker.h"
+
+/* Where scanning stands in the bytes that have come. */
+struct scan {
+    struct slice in;
+    size_t at;  /* next message */
+    size_t run; /* first byte that waits to go to the client */
+};
+
+static struct expect *first(struct backend *b)
+{
+    return b->expect_count == 0 ? NULL : &b->expects[b->expect_first];
+}
+
+static void flush_run(struct backend *b, struct scan *sc)
+{
+    if (sc->at > sc->run && b->session != NULL) {
+        stream_write(b->session->client, sc->in.p + sc->run, sc->at - sc->run);
+    }
+    sc->run = sc->at;
+}
+
+static void pop(struct backend *b, struct scan *sc)
+{
+    check(b->expect_count > 0);
+    b->expect_first = (b->expect_first + 1) & (b->expect_cap - 1);
+    b->expect_count--;
+    struct expect *next = first(b);
+    while (next != NULL && next->kind == EXPECT_FAKE) {
+        if (b->session != NULL && !b->skipping) {
+            flush_run(b, sc);
+            back_put_empty(session_out(b->session), next->fake);
+        }
+        b->expect_first = (b->expect_first + 1) & (b->expect_cap - 1);
+        b->expect_count--;
+        next = first(b);
+    }
+}
+
+/* After an error the server ignores all messages up to Sync: nobody waits for their answers. */
+static void pop_to_sync(struct backend *b, struct scan *sc)
+{
+    b->skipping = 1;
+    while (b->expect_count > 0 && first(b)->kind != EXPECT_SYNC) {
+        struct expect *e = first(b);
+        if (e->kind == EXPECT_PARSE && e->stmt_id != 0) {
+            backend_drop_stmt(b, e->stmt_id);
+            b->unnamed = b->unnamed == e->stmt_id ? 0 : b->unnamed;
+        }
+        pop(b, sc);
+    }
+}
+
+/* The message answers the first expectation entirely. */
+static int answers(uint8_t type, enum expect_kind kind)
+{
+    switch (type) {
+    case '1': return kind == EXPECT_PARSE;
+    case '2': return kind == EXPECT_BIND;
+    case '3': return kind == EXPECT_CLOSE;
+    case 'T':
+    case 'n': return kind == EXPECT_DESCRIBE;
+    case 'C':
+    case 'I':
+    case 's': return kind == EXPECT_EXECUTE;
+    default: return 0;
+    }
+}
+
+static void broken(struct backend *b, enum err e, const char *what)
+{
+    struct note note;
+    (void)note_set(&note, e, "shard %s: %s",
+                   b->session == NULL ? b->pool->server->name
+                                      : b->session->db->map->shard_names[b->shard],
+                   what);
+    relay_lost(b, &note);
+}
+
+/* ---- messages that need thought
+ * ------------------------------------------------------------------- */
+
+/* An error that is not the last word of the connection may pass as it is; FATAL may not, because
+ * the client's own connection lives on. */
+static void forward_error(struct backend *b, struct scan *sc, struct slice body, size_t total)
+{
+    struct session *s = b->session;
+    struct back_error err = {0};
+    struct note note;
+    if (back_read_error(body, &err, &note) == ERR_NONE && slice_is(err.severity_raw, "ERROR")) {
+        sc->at += total; /* stays in the run */
+        flush_run(b, sc);
+    } else {
+        err.severity = SLICE("ERROR");
+        err.severity_raw = SLICE("ERROR");
+        flush_run(b, sc);
+        back_put_error(session_out(s), &err);
+        sc->at += total;
+        sc->run = sc->at;
+    }
+    metric_add(&s->worker->metrics, METRIC_query_errors, 1);
+    session_after_error(s);
+    if (b->unsynced) {
+        s->skip_until_sync = 1;
+        if (slice_is(err.code, "0A000")) {
+            b->dirty = 1; /* "cached plan must not change result type": its statements are old */
+        }
+    }
+}
+
+/* Our own SET or BEGIN failed: what was sent behind it ran under other rules than it should. */
+static void own_statement_failed(struct backend *b, struct slice body)
+{
+    struct back_error err;
+    struct note note;
+    char text[300] = "a statement of pgbraid's own failed";
+    if (back_read_error(body, &err, &note) == ERR_NONE) {
+        (void)snprintf(text, sizeof(text), "settings of the session were refused: " SLICE_FMT,
+                       SLICE_ARG(err.message));
+    }
+    broken(b, ERR_OUTCOME_UNKNOWN, text);
+}
+
+static int on_error(struct backend *b, struct scan *sc, struct slice body, size_t total)
+{
+    struct expect *e = first(b);
+    if (e == NULL) { /* the server says why it is about to close */
+        sc->at += total;
+        sc->run = sc->at;
+        return 1;
+    }
+    int extended = e->kind != EXPECT_QUERY;
+    enum expect_action action = (enum expect_action)e->action;
+    if (action == TO_NOBODY && e->kind != EXPECT_SYNC) {
+        own_statement_failed(b, body);
+        return 0;
+    }
+    if (extended) {
+        pop_to_sync(b, sc);
+    }
+    switch (action) {
+    case TO_CLIENT:
+    case TO_CLIENT_IF_ERROR:
+    case TO_CLIENT_NO_READY: forward_error(b, sc, body, total); break;
+    case TO_OP:
+        sc->at += total;
+        sc->run = sc->at;
+        op_message(b->session->op, b, 'E', body);
+        break;
+    case TO_NOBODY:
+        sc->at += total;
+        sc->run = sc->at;
+        break;
+    }
+    return 1;
+}
+
+/* What a ReadyForQuery means for the transaction of a session that relays. */
+static void follow_status(struct session *s, struct backend *b)
+{
+    if (b->tx_status == 'E' && s->tx.kind != TX_KIND_NONE) {
+        s->tx.failed = 1;
+    } else if (b->tx_status == 'T' && s->tx.kind == TX_KIND_EXPLICIT) {
+        s->tx.failed = 0;
+    } else if (b->tx_status != 'I' && s->tx.kind == TX_KIND_NONE) {
+        /* A statement that we could not parse opened a block: follow the server. */
+        session_tx_begin(s, TX_KIND_EXPLICIT, "BEGIN");
+        b->began = 1;
+        s->tx.failed = b->tx_status == 'E';
+    } else if (b->tx_status == 'I' && b->began && s->tx.kind == TX_KIND_EXPLICIT) {
+        b->began = 0;
+        session_tx_end(s, 1);
+    }
+}
+
+static int on_ready(struct backend *b, struct scan *sc, struct slice body, size_t total)
+{
+    struct expect *e = first(b);
+    struct session *s = b->session;
+    if (e == NULL || (e->kind != EXPECT_QUERY && e->kind != EXPECT_SYNC) || body.n != 1) {
+        broken(b, ERR_SHARD_PROTOCOL, "ReadyForQuery came unexpectedly");
+        return 0;
+    }
+    enum expect_action action = (enum expect_action)e->action;
+    b->tx_status = body.p[0];
+    b->skipping = 0;
+    if (action == TO_CLIENT) {
+        follow_status(s, b);
+        if (session_status(s) == b->tx_status) {
+            sc->at += total;
+            flush_run(b, sc);
+        } else {
+            flush_run(b, sc);
+            back_put_ready(session_out(s), session_status(s));
+            sc->at += total;
+            sc->run = sc->at;
+        }
+    } else {
+        flush_run(b, sc);
+        sc->at += total;
+        sc->run = sc->at;
+    }
+    pop(b, sc);
+    if (action == TO_OP) {
+        op_message(s->op, b, 'Z', body);
+    } else if (action == TO_CLIENT_NO_READY) {
+        follow_status(s, b);
+        session_wake(s);
+    } else if (action == TO_CLIENT) {
+        session_relayed(s);
+    }
+    return 1;
+}
+
+/* A message that neither ends anything nor needs thought, for whoever it is. */
+static void on_other(struct backend *b, struct scan *sc, uint8_t type, struct slice body,
+                     size_t total)
+{
+    struct expect *e = first(b);
+    struct session *s = b->session;
+    int to_client = s != NULL && (e == NULL ? type == 'A' || type == 'N' || type == 'S'
+                                            : e->action <= TO_CLIENT_NO_READY);
+    if (type == 'A' && s != NULL) {
+        to_client = 1; /* notifications belong to the session that listens */
+    }
+    if (to_client) {
+        sc->at += total;
+    } else {
+        flush_run(b, sc);
+        sc->at += total;
+        sc->run = sc->at;
+        if (e != NULL && e->action == TO_OP) {
+            op_message(s->op, b, type, body);
+        }
+    }
+}
+
+static void on_copy_in(struct session *s, struct backend *b)
+{
+    s->copy_in = b;
+    session_wake(s);
+}
+
+/* One whole message. Returns 0 when the backend is gone. */
+static int on_message(struct backend *b, struct scan *sc, uint8_t type, size_t total)
+{
+    struct slice body = frame_body(slice_from(sc->in, sc->at), total);
+    if (type == 'Z') {
+        return on_ready(b, sc, body, total);
+    }
+    if (type == 'E') {
+        return on_error(b, sc, body, total);
+    }
+    struct expect *e = first(b);
+    if (e == NULL && type != 'A' && type != 'N' && type != 'S') {
+        broken(b, ERR_SHARD_PROTOCOL, "a message came that nothing had asked for");
+        return 0;
+    }
+    struct session *s = b->session;
+    int relayed = e != NULL && e->action <= TO_CLIENT_NO_READY;
+    on_other(b, sc, type, body, total);
+    if (relayed && type == 'G') {
+        on_copy_in(s, b);
+    }
+    if (e != NULL && answers(type, (enum expect_kind)e->kind)) {
+        pop(b, sc);
+        if (b->expect_count == 0 && s != NULL && s->want_quiet) {
+            session_wake(s);
+        }
+    }
+    return 1;
+}
+
+/* ---- the loop over what has come
+ * --------------------------------------------------------------------- */
+
+/* A row or COPY chunk whose end has not come yet: pass on what is there. */
+static int pass_part(struct backend *b, struct scan *sc, uint8_t type, size_t total)
+{
+    struct expect *e = first(b);
+    if ((type != 'D' && type != 'd') || e == NULL || e->action > TO_CLIENT_NO_READY ||
+        sc->in.n - sc->at < 64) {
+        return 0;
+    }
+    b->relay_left = total - (sc->in.n - sc->at);
+    b->relay_to = e->action;
+    sc->at = sc->in.n;
+    return 1;
+}
+
+static void pass_rest(struct backend *b, struct scan *sc)
+{
+    size_t n = sc->in.n < b->relay_left ? sc->in.n : (size_t)b->relay_left;
+    sc->at = n;
+    b->relay_left -= n;
+}
+
+/* Read on only when the client keeps up. */
+static int client_full(struct backend *b)
+{
+    struct session *s = b->session;
+    if (b->paused_by_session || b->paused_by_op) {
+        return 1;
+    }
+    if (s == NULL || !stream_full(s->client)) {
+        return 0;
+    }
+    b->paused_by_session = 1;
+    stream_pause(b->stream);
+    return 1;
+}
+
+/* Returns 0 when the backend is gone. */
+static int scan_messages(struct backend *b, struct scan *sc, size_t *need)
+{
+    *need = 1;
+    if (b->relay_left != 0) {
+        pass_rest(b, sc);
+    }
+    while (b->relay_left == 0) {
+        struct slice rest = slice_from(sc->in, sc->at);
+        uint8_t type = 0;
+        size_t total = 0;
+        int peek = frame_peek(rest, &type, &total);
+        if (peek < 0 || (peek > 0 && total > BACKEND_MESSAGE_MAX && type != 'D' && type != 'd')) {
+            broken(b, ERR_SHARD_PROTOCOL, "a message has an impossible length");
+            return 0;
+        }
+        if (peek == 0) {
+            *need = rest.n == 0 ? 1 : FRAME_HEADER_BYTES;
+            break;
+        }
+        if (total > rest.n) {
+            if (!pass_part(b, sc, type, total)) {
+                *need = total;
+            }
+            break;
+        }
+        struct expect *e = first(b);
+        if (type == 'D' && e != NULL && e->action <= TO_CLIENT_NO_READY) {
+            sc->at += total; /* the bulk of all traffic */
+            continue;
+        }
+        if (!on_message(b, sc, type, total)) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
+static void on_data_held(struct backend *b)
+{
+    if (client_full(b)) {
+        return;
+    }
+    struct scan sc = {.in = stream_in(b->stream)};
+    size_t need = 1;
+    struct session *s = b->session;
+    if (!scan_messages(b, &sc, &need)) {
+        return;
+    }
+    if (b->session == s) {
+        flush_run(b, &sc);
+    }
+    stream_consume(b->stream, sc.at);
+    if (need > 1) {
+        stream_need(b->stream, need);
+    }
+    (void)client_full(b);
+}
+
+/* ---- login
+ * -------------------------------------------------------------------------------------------- */
+
+static void login_failed(struct backend *b, enum err e, const struct note *note)
+{
+    pool_backend_failed(b, e, note);
+}
+
+/* Returns 0 when the backend is gone or has left LOGIN. */
+static int login_step(struct backend *b)
+{
+    struct slice in = stream_in(b->stream);
+    struct note note;
+    uint8_t type = 0;
+    size_t total = 0;
+    if (!b->secured) {
+        if (in.n == 0) {
+            return 0;
+        }
+        uint8_t answer = in.p[0];
+        stream_consume(b->stream, 1);
+        enum err e = backend_login_ssl_answer(b, answer, &note);
+        if (e) {
+            login_failed(b, e, &note);
+        }
+        return !e;
+    }
+    int peek = frame_peek(in, &type, &total);
+    if (peek < 0 || (peek > 0 && total > 65536)) {
+        enum err e = note_set(&note, ERR_SHARD_PROTOCOL, "server %s does not speak PostgreSQL",
+                              b->pool->server->name);
+        login_failed(b, e, &note);
+        return 0;
+    }
+    if (peek == 0 || total > in.n) {
+        stream_need(b->stream, peek == 0 ? FRAME_HEADER_BYTES : total);
+        return 0;
+    }
+    /* ReadyForQuery may hand the backend to a session, which writes at once: consume first. */
+    uint8_t copy[64];
+    struct slice body = frame_body(in, total);
+    int last = type == 'Z';
+    if (last && body.n <= sizeof(copy)) {
+        memcpy(copy, body.p, body.n);
+        body.p = copy;
+        stream_consume(b->stream, total);
+    }
+    enum err e = backend_login_message(b, type, body, &note);
+    if (e) {
+        login_failed(b, e, &note);
+        return 0;
+    }
+    if (!last) {
+        stream_consume(b->stream, total);
+    }
+    return !last;
+}
+
+/* ---- events
+ * -------------------------------------------------------------------------------------------- */
+
+void relay_lost(struct backend *b, const struct note *note)
+{
+    if (b->state == BACKEND_LOGIN || b->state == BACKEND_CONNECTING) {
+        login_failed(b, ERR_SHARD_DOWN, note);
+        return;
+    }
+    struct pool *p = b->pool;
+    struct session *s = b->session;
+    log_event(LOG_BACKEND_LOST, "database=%s shard=%u server=%s user=%s pid=%u error=\"%s\"",
+              p->database, p->shard, p->server->name, p->user, b->pid, note->text);
+    metric_add(&p->worker->metrics, METRIC_server_connect_errors, 1);
+    if (s != NULL) {
+        list_remove(&b->held);
+        s->held_bits &= ~(UINT64_C(1) << b->shard);
+        session_backend_lost(s, b, note);
+    }
+    backend_close(b, NULL);
+    pool_tick(p, loop_now_us(p->worker->loop));
+}
+
+static void on_closed(struct backend *b)
+{
+    struct note why;
+    struct note note;
+    if (stream_error(b->stream, &why) == ERR_NONE) {
+        (void)note_set(&note, ERR_SHARD_DOWN, "server %s closed the connection",
+                       b->pool->server->name);
+    } else {
+        (void)note_set(&note, ERR_SHARD_DOWN, "connection to server %s broke: %s",
+                       b->pool->server->name, why.text);
+    }
+    relay_lost(b, &note);
+}
+
+static void on_drained(struct backend *b)
+{
+    struct session *s = b->session;
+    if (s == NULL) {
+        return;
+    }
+    if (s->op != NULL && s->op->on_backend_drained != NULL) {
+        s->op->on_backend_drained(s->op);
+    } else {
+        session_wake(s);
+    }
+}
+
+static void on_event(struct stream *stream, enum stream_event event, void *arg)
+{
+    struct backend *b = arg;
+    (void)stream;
+    switch (event) {
+    case STREAM_DATA:
+        if (b->state == BACKEND_LOGIN) {
+            while (login_step(b)) {
+            }
+        } else {
+            on_data_held(b);
+        }
+        break;
+    case STREAM_DRAINED: on_drained(b); break;
+    case STREAM_SECURE: backend_login_secured(b); break;
+    case STREAM_CLOSED: on_closed(b); break;
+    }
+}
+
+void relay_init(struct backend *b, struct loop *loop, int fd)
+{
+    b->stream = stream_new(loop, fd, on_event, b);
+}
+
+void relay_go_on(struct backend *b)
+{
+    if (b->paused_by_session) {
+        b->paused_by_session = 0;
+        if (!b->paused_by_op) {
+            stream_resume(b->stream);
+        }
+    }
+}
+
+void relay_pause_for_op(struct backend *b, int pause)
+{
+    if (pause == (int)b->paused_by_op) {
+        return;
+    }
+    b->paused_by_op = pause != 0;
+    if (pause && !b->paused_by_session) {
+        stream_pause(b->stream);
+    } else if (!pause && !b->paused_by_session) {
+        stream_resume(b->stream);
+    }
+}
+
+void backend_attached(struct backend *b)
+{
+    stream_attach(b->stream, b->pool->worker->loop, on_event, b);
+    backend_timer_init(b);
+}

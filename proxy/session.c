@@ -1,0 +1,758 @@
+/* Life of a session, its pump, and what every kind of statement needs. The picture is in
+ * session.h. */
+
+#include "proxy/session.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/hash.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "proxy/op.h"
+#include "proxy/tx.h"
+
+enum {
+    MESSAGES_PER_TURN = 64, /* of one client, so that a long pipeline does not starve others */
+    LINGER_MS = 2000
+};
+
+/* ---- small helpers
+ * ---------------------------------------------------------------------------------- */
+
+struct buf *session_out(struct session *s)
+{
+    stream_touch(s->client);
+    return stream_out(s->client);
+}
+
+uint8_t session_status(const struct session *s)
+{
+    if (s->tx.kind != TX_KIND_EXPLICIT) {
+        return 'I';
+    }
+    return s->tx.failed ? 'E' : 'T';
+}
+
+int session_quiet(const struct session *s)
+{
+    list_each (node, &s->held) {
+        if (!backend_quiet(container_of(node, struct backend, held))) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
+enum step session_wait_quiet(struct session *s)
+{
+    s->want_quiet = 1;
+    list_each (node, &s->held) {
+        struct backend *b = container_of(node, struct backend, held);
+        if (!backend_quiet(b) && b->unsynced) {
+            front_put_flush(stream_out(b->stream));
+            stream_touch(b->stream);
+        }
+    }
+    return STEP_WAIT;
+}
+
+struct backend *session_backend(const struct session *s, uint32_t shard)
+{
+    list_each (node, &s->held) {
+        struct backend *b = container_of(node, struct backend, held);
+        if (b->shard == shard) {
+            return b;
+        }
+    }
+    return NULL;
+}
+
+enum err session_enter(struct session *s, struct note *note)
+{
+    struct world *newest = s->worker->world;
+    if (s->world == newest || s->tx.kind != TX_KIND_NONE) {
+        return ERR_NONE;
+    }
+    const struct world_db *db = world_find_db(newest, slice_of(s->database));
+    if (db == NULL) {
+        return note_set(note, ERR_NO_DATABASE, "database \"%s\" is no longer configured",
+                        s->database);
+    }
+    world_unref(s->world);
+    s->world = world_ref(newest);
+    s->db = db;
+    s->sharded = db->map->shards_count > 1;
+    return ERR_NONE;
+}
+
+void session_plan_env(struct session *s, struct plan_env *env)
+{
+    *env = (struct plan_env){
+        .map = s->db->map,
+        .catalog = s->db->catalog,
+        .user = s->user,
+        .search_path = s->sharded ? varset_get(s->vars, "search_path") : NULL,
+        .changed_tables = (const char *const *)s->tx.changed,
+        .changed_tables_count = s->tx.changed_count,
+    };
+    const char *strings = varset_get(s->vars, "standard_conforming_strings");
+    env->standard_strings_off =
+        strings != NULL && strcasecmp(strings, "on") != 0 && strcasecmp(strings, "'on'") != 0;
+}
+
+void session_count(struct session *s, const struct plan *plan, uint64_t shards)
+{
+    struct metrics *m = &s->worker->metrics;
+    metric_add(m, METRIC_queries, 1);
+    metric_add(m, plan->reads_only ? METRIC_queries_reads : METRIC_queries_writes, 1);
+    metric_add(
+        m, (shards & (shards - 1)) == 0 ? METRIC_queries_single_shard : METRIC_queries_multi_shard,
+        1);
+}
+
+static void free_session(struct session *s);
+
+/* ---- the pump
+ * ------------------------------------------------------------------------------------------- */
+
+static enum step on_copy_message(struct session *s, uint8_t type, struct slice message,
+                                 struct slice body)
+{
+    if (s->op != NULL) {
+        return s->op->on_copy == NULL ? STEP_DONE : s->op->on_copy(s->op, type, body);
+    }
+    if (s->copy_in == NULL) {
+        return STEP_DONE; /* the COPY has failed meanwhile; PostgreSQL ignores these, too */
+    }
+    struct backend *b = s->copy_in;
+    if (stream_full(b->stream)) {
+        return STEP_WAIT;
+    }
+    stream_write(b->stream, message.p, message.n);
+    if (type != 'd') {
+        s->copy_in = NULL;
+    }
+    return STEP_DONE;
+}
+
+static enum step bad_message(struct session *s, uint8_t type)
+{
+    struct note note;
+    enum err e = note_set(&note, ERR_PROTOCOL, "invalid frontend message type %u", type);
+    session_fatal(s, e, &note);
+    return STEP_CLOSE;
+}
+
+static enum step on_function_call(struct session *s, struct slice message)
+{
+    struct note note;
+    if (s->sharded) {
+        enum err e = note_set(&note, ERR_UNSUPPORTED,
+                              "the fast-path function call protocol is not supported over "
+                              "several shards");
+        (void)session_fail(s, e, &note, 0);
+        return session_complete(s, NULL);
+    }
+    enum err e = ERR_NONE;
+    enum step step = session_engage(s, 1, &e, &note);
+    if (step != STEP_DONE) {
+        return step == STEP_WAIT ? STEP_WAIT : session_fail(s, e, &note, 0);
+    }
+    struct backend *b = session_backend(s, 0);
+    stream_write(b->stream, message.p, message.n);
+    backend_expect(b, EXPECT_QUERY, TO_CLIENT);
+    b->wrote = 1;
+    return STEP_DONE;
+}
+
+static enum step dispatch(struct session *s, uint8_t type, struct slice message)
+{
+    struct slice body = frame_body(message, message.n);
+    if (type == 'X') {
+        session_close(s, "client said goodbye");
+        return STEP_CLOSE;
+    }
+    if (s->state == SESSION_LOGIN) {
+        return session_login_message(s, type, body);
+    }
+    if (type == 'd' || type == 'c' || type == 'f') {
+        return on_copy_message(s, type, message, body);
+    }
+    if (s->skip_until_sync && type != 'S') {
+        return STEP_DONE;
+    }
+    if (s->copy_in != NULL && (type == 'S' || type == 'H')) {
+        return STEP_DONE; /* as the server does while it copies in */
+    }
+    s->in_extended = type != 'Q';
+    switch (type) {
+    case 'Q': return session_query(s, message, body);
+    case 'P': return session_parse(s, body);
+    case 'B': return session_bind(s, body);
+    case 'D': return session_describe(s, body);
+    case 'E': return session_execute(s, message, body);
+    case 'C': return session_close_message(s, message, body);
+    case 'S': return session_sync(s);
+    case 'H': return session_flush(s);
+    case 'F': return on_function_call(s, message);
+    default: return bad_message(s, type);
+    }
+}
+
+/* Rest of a long CopyData that is passed on in pieces. */
+static enum step pass_copy_rest(struct session *s, struct slice in)
+{
+    struct backend *b = s->copy_in;
+    size_t n = in.n < s->copy_left ? in.n : (size_t)s->copy_left;
+    if (n == 0 || (b != NULL && stream_full(b->stream))) {
+        return STEP_WAIT;
+    }
+    if (b != NULL) {
+        stream_write(b->stream, in.p, n);
+    }
+    s->copy_left -= n;
+    stream_consume(s->client, n);
+    return STEP_DONE;
+}
+
+/* Take one message. STEP_WAIT: nothing to do now. */
+static enum step pump_message(struct session *s)
+{
+    struct slice in = stream_in(s->client);
+    uint8_t type = 0;
+    size_t total = 0;
+    if (s->copy_left != 0) {
+        return pass_copy_rest(s, in);
+    }
+    int peek = frame_peek(in, &type, &total);
+    size_t most = s->state == SESSION_READY ? (size_t)s->worker->world->conf->message_max : 65536;
+    if (peek < 0 || (peek > 0 && total > most)) {
+        struct note note;
+        enum err e = note_set(&note, ERR_PROTOCOL, "invalid message length in message '%c'",
+                              type < ' ' || type > '~' ? '?' : type);
+        note_hint(&note, "Messages may have up to limits.message_bytes (%zu).", most);
+        session_fatal(s, e, &note);
+        return STEP_CLOSE;
+    }
+    if (peek == 0) {
+        stream_need(s->client, in.n == 0 ? 1 : FRAME_HEADER_BYTES);
+        return STEP_WAIT;
+    }
+    if (total > in.n) {
+        if (type == 'd' && s->copy_in != NULL && in.n >= 4096 && s->op == NULL &&
+            !stream_full(s->copy_in->stream)) {
+            stream_write(s->copy_in->stream, in.p, in.n);
+            s->copy_left = total - in.n;
+            stream_consume(s->client, in.n);
+            return STEP_DONE;
+        }
+        stream_need(s->client, total);
+        return STEP_WAIT;
+    }
+    enum step step = dispatch(s, type, slice_bytes(in.p, total));
+    if (step == STEP_DONE) {
+        stream_consume(s->client, total);
+    }
+    return step;
+}
+
+/* An operation takes CopyData only; anything else waits until it has ended. */
+static enum step pump_copy_for_op(struct session *s)
+{
+    struct slice in = stream_in(s->client);
+    if (s->op->on_copy == NULL || in.n == 0 ||
+        (in.p[0] != 'd' && in.p[0] != 'c' && in.p[0] != 'f')) {
+        if (in.n > 0 && in.p[0] == 'X') {
+            return pump_message(s);
+        }
+        return STEP_WAIT;
+    }
+    return pump_message(s);
+}
+
+static enum step pump_once(struct session *s)
+{
+    if (s->state == SESSION_STARTUP) {
+        return session_startup(s);
+    }
+    if (s->op != NULL) {
+        if (s->op->pending == 0 && s->op->then != NULL) {
+            void (*then)(struct op * op) = s->op->then;
+            s->op->then = NULL;
+            then(s->op);
+            return STEP_DONE;
+        }
+        return pump_copy_for_op(s);
+    }
+    if (s->wait_pool != NULL || s->wait_refresh) {
+        return STEP_WAIT;
+    }
+    if (s->login_waits) {
+        return session_login_finish(s);
+    }
+    if (s->want_quiet) {
+        if (!session_quiet(s)) {
+            return STEP_WAIT;
+        }
+        s->want_quiet = 0;
+    }
+    if (s->copy_in == NULL) {
+        if (s->batch != NULL) {
+            return session_batch_step(s);
+        }
+        session_release(s);
+    }
+    return pump_message(s);
+}
+
+void session_pump(struct session *s)
+{
+    if (s->pumping) {
+        return;
+    }
+    s->pumping = 1;
+    enum step step = STEP_DONE;
+    for (int i = 0; step == STEP_DONE; i++) {
+        if (stream_full(s->client)) {
+            break; /* STREAM_DRAINED pumps again */
+        }
+        if (i >= MESSAGES_PER_TURN) {
+            session_wake(s);
+            break;
+        }
+        step = s->closing ? STEP_CLOSE : pump_once(s);
+    }
+    s->pumping = 0;
+    if (s->closing) {
+        free_session(s); /* session_close() left that to us */
+        return;
+    }
+    int waits = stream_in(s->client).n >= 65536 && step == STEP_WAIT;
+    if (waits && !s->client_paused && (s->op != NULL || s->wait_pool != NULL || s->want_quiet)) {
+        s->client_paused = 1;
+        stream_pause(s->client);
+    } else if (!waits && s->client_paused) {
+        s->client_paused = 0;
+        stream_resume(s->client);
+    }
+}
+
+static void on_wake(void *arg)
+{
+    session_pump(arg);
+}
+
+void session_wake(struct session *s)
+{
+    loop_defer(s->worker->loop, &s->wake, on_wake, s);
+}
+
+void session_relayed(struct session *s)
+{
+    session_wake(s);
+}
+
+/* ---- letting backends go
+ * ----------------------------------------------------------------------------------- */
+
+void session_let_go(struct session *s, struct backend *b)
+{
+    s->held_bits &= ~(UINT64_C(1) << b->shard);
+    if (s->copy_in == b) {
+        s->copy_in = NULL;
+    }
+    relay_go_on(b);
+    b->began = 0;
+    b->wrote = 0;
+    if (s->worker->world->conf->pool_mode == CONF_POOL_SESSION && backend_quiet(b)) {
+        backend_discard_all(b);
+    } else if (b->tx_status != 'I' || !backend_quiet(b)) {
+        b->dirty = 1;
+    }
+    pool_put(b);
+}
+
+static int keeps_backends(const struct session *s)
+{
+    return s->tx.kind != TX_KIND_NONE || s->op != NULL || s->batch != NULL ||
+           s->pending_parse != NULL || s->worker->world->conf->pool_mode == CONF_POOL_SESSION;
+}
+
+void session_release(struct session *s)
+{
+    if (list_empty(&s->held) || keeps_backends(s)) {
+        return;
+    }
+    list_each_safe (node, &s->held) {
+        struct backend *b = container_of(node, struct backend, held);
+        if (backend_quiet(b) && !b->unsynced && !b->pinned) {
+            session_let_go(s, b);
+        }
+    }
+}
+
+/* ---- failures
+ * -------------------------------------------------------------------------------------------------
+ */
+
+void session_after_error(struct session *s)
+{
+    if (s->tx.kind != TX_KIND_NONE) {
+        s->tx.failed = 1;
+    }
+    s->batch_failed = s->batch != NULL;
+}
+
+/* What runs already on servers in this pipeline must not be committed by the Sync to come. */
+static void abort_pipelines(struct session *s)
+{
+    list_each (node, &s->held) {
+        struct backend *b = container_of(node, struct backend, held);
+        if (b->executed && !b->began && !b->skipping) {
+            struct buf *out = stream_out(b->stream);
+            front_put_parse(out, "", SLICE("ROLLBACK"), NULL, 0);
+            front_put_bind_tail(out, "", "", SLICE("\0\0\0\0\0\0"));
+            front_put_execute(out, "", 0);
+            stream_touch(b->stream);
+            backend_expect(b, EXPECT_PARSE, TO_NOBODY);
+            backend_expect(b, EXPECT_BIND, TO_NOBODY);
+            backend_expect(b, EXPECT_EXECUTE, TO_NOBODY);
+        }
+    }
+}
+
+static enum step after_failure(struct session *s)
+{
+    metric_add(&s->worker->metrics, METRIC_query_errors, 1);
+    session_after_error(s);
+    arena_reset(&s->arena);
+    if (s->in_extended) {
+        s->skip_until_sync = 1;
+        abort_pipelines(s);
+        return STEP_DONE;
+    }
+    if (s->tx.kind == TX_KIND_IMPLICIT && s->ready_owed) {
+        return tx_abort_batch(s);
+    }
+    session_end_batch(s);
+    return STEP_DONE;
+}
+
+enum step session_fail(struct session *s, enum err e, const struct note *note, int position)
+{
+    struct back_error err = {
+        .severity = SLICE("ERROR"),
+        .severity_raw = SLICE("ERROR"),
+        .code = slice_of(err_sqlstate(e)),
+        .message = slice_of(note->text),
+    };
+    char at[16];
+    if (note->hint[0] != '\0') {
+        err.hint = slice_of(note->hint);
+    }
+    if (position > 0) {
+        (void)snprintf(at, sizeof(at), "%d", position);
+        err.position = slice_of(at);
+    }
+    if (e == ERR_UNSUPPORTED) {
+        metric_add(&s->worker->metrics, METRIC_queries_refused, 1);
+    }
+    back_put_error(session_out(s), &err);
+    return after_failure(s);
+}
+
+enum step session_fail_with(struct session *s, struct slice error_body, const char *shard_name)
+{
+    struct back_error err;
+    struct note note;
+    enum err e = back_read_error(error_body, &err, &note);
+    if (e) {
+        return session_fail(s, e, &note, 0);
+    }
+    err.severity = SLICE("ERROR");
+    err.severity_raw = SLICE("ERROR");
+    char where[256];
+    if (shard_name != NULL && err.where.p == NULL) {
+        (void)snprintf(where, sizeof(where), "shard \"%s\"", shard_name);
+        err.where = slice_of(where);
+    }
+    back_put_error(session_out(s), &err);
+    return after_failure(s);
+}
+
+enum step session_complete(struct session *s, const char *tag)
+{
+    if (tag != NULL) {
+        back_put_complete(session_out(s), tag);
+    }
+    arena_reset(&s->arena);
+    if (s->in_extended) {
+        return STEP_DONE;
+    }
+    if (s->batch != NULL) {
+        return STEP_DONE; /* session_batch_step() finds the end */
+    }
+    if (s->ready_owed) {
+        session_end_batch(s);
+    }
+    return STEP_DONE;
+}
+
+void session_end_batch(struct session *s)
+{
+    if (s->batch != NULL) {
+        plan_batch_unref(s->batch);
+        s->batch = NULL;
+    }
+    if (s->ready_owed) {
+        s->ready_owed = 0;
+        back_put_ready(session_out(s), session_status(s));
+        if (s->request_us != 0) {
+            metric_add(&s->worker->metrics, METRIC_query_time_us,
+                       (uint64_t)(loop_now_us(s->worker->loop) - s->request_us));
+        }
+    }
+    session_release(s);
+}
+
+/* ---- backends come and go
+ * ---------------------------------------------------------------------------------------- */
+
+void session_backend_granted(struct session *s)
+{
+    session_wake(s);
+}
+
+void session_backend_failed(struct session *s, enum err e, const struct note *note)
+{
+    s->wait_err = e;
+    s->wait_note = *note;
+    session_wake(s);
+}
+
+/* A statement was running there: nobody knows whether a write of it happened. */
+static void lost_in_relay(struct session *s, struct backend *b, const struct note *note)
+{
+    int in_doubt = b->wrote && s->tx.kind == TX_KIND_NONE;
+    struct note told;
+    enum err e =
+        note_set(&told, in_doubt ? ERR_OUTCOME_UNKNOWN : ERR_SHARD_DOWN,
+                 "shard %s was lost: %.300s", s->db->map->shard_names[b->shard], note->text);
+    note_hint(&told, in_doubt ? "Ask the database whether the change was made before repeating it."
+                              : "Nothing was changed; the statement may be repeated.");
+    int extended = b->unsynced;
+    s->copy_in = s->copy_in == b ? NULL : s->copy_in;
+    struct back_error err = {.severity = SLICE("ERROR"),
+                             .severity_raw = SLICE("ERROR"),
+                             .code = slice_of(err_sqlstate(e)),
+                             .message = slice_of(told.text),
+                             .hint = slice_of(told.hint)};
+    back_put_error(session_out(s), &err);
+    metric_add(&s->worker->metrics, METRIC_query_errors, 1);
+    session_after_error(s);
+    if (extended) {
+        s->skip_until_sync = 1;
+    } else if (s->batch == NULL) {
+        back_put_ready(session_out(s), session_status(s));
+    } else {
+        session_end_batch(s);
+    }
+}
+
+static int expects_client_answer(const struct backend *b)
+{
+    for (uint32_t i = 0; i < b->expect_count; i++) {
+        if (b->expects[(b->expect_first + i) & (b->expect_cap - 1)].action <= TO_CLIENT_NO_READY) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+void session_backend_lost(struct session *s, struct backend *b, const struct note *note)
+{
+    if (s->op != NULL) {
+        op_backend_lost(s->op, b, note);
+    } else if (b->relay_left != 0) {
+        /* Half a row is with the client: no error can be put behind it. */
+        struct note told = *note;
+        session_fatal(s, ERR_SHARD_DOWN, &told);
+        return;
+    } else if (expects_client_answer(b)) {
+        lost_in_relay(s, b, note);
+    } else if (s->tx.kind != TX_KIND_NONE) {
+        s->tx.failed = 1; /* the next statement tells */
+    }
+    s->tx.lost = s->tx.kind != TX_KIND_NONE;
+    if (b->pinned && s->op == NULL) {
+        struct note told;
+        enum err e = note_set(&told, ERR_SHARD_DOWN,
+                              "the server connection that held this session's state was lost");
+        session_fatal(s, e, &told);
+        return;
+    }
+    session_wake(s);
+}
+
+/* ---- beginning and end
+ * ------------------------------------------------------------------------------------------- */
+
+static void on_event(struct stream *stream, enum stream_event event, void *arg)
+{
+    struct session *s = arg;
+    (void)stream;
+    switch (event) {
+    case STREAM_DATA: session_pump(s); break;
+    case STREAM_DRAINED:
+        list_each (node, &s->held) {
+            relay_go_on(container_of(node, struct backend, held));
+        }
+        if (s->op != NULL && s->op->on_drained != NULL) {
+            s->op->on_drained(s->op);
+        }
+        session_pump(s);
+        break;
+    case STREAM_SECURE: session_secured(s); break;
+    case STREAM_CLOSED: {
+        struct note note;
+        (void)note_set(&note, ERR_NONE, "client closed the connection");
+        (void)stream_error(s->client, &note);
+        session_close(s, note.text);
+        break;
+    }
+    }
+}
+
+static void on_timeout(void *arg)
+{
+    struct session *s = arg;
+    if (s->state == SESSION_READY) {
+        if (s->op != NULL && s->op->no_cancel) {
+            tx_prepare_timeout(s);
+        }
+    } else {
+        struct note note;
+        enum err e = note_set(&note, ERR_AUTH_REFUSED, "login took longer than %lld ms",
+                              (long long)s->worker->world->conf->login_timeout_ms);
+        session_fatal(s, e, &note);
+    }
+}
+
+struct session *session_new(struct worker *w, int fd)
+{
+    struct session *s = mem_zero(sizeof(*s));
+    s->worker = w;
+    s->id = ((uint64_t)w->index << 40) + ++w->next_session;
+    s->pid = (uint32_t)w->index << 23 | (w->next_session & 0x7FFFFF);
+    s->connect_wall_us = clock_wall_us();
+    s->vars = varset_ref(w->vars.empty);
+    list_init(&s->held);
+    list_init(&s->portals);
+    list_init(&s->pool_node);
+    list_push_back(&w->sessions, &s->node);
+    hmap_add(&w->sessions_by_id, &s->by_id, hash_u64(s->id, 0));
+    timer_init(&s->timer, w->loop, on_timeout, s);
+    timer_set(&s->timer, w->world->conf->login_timeout_ms * 1000);
+    s->client = stream_new(w->loop, fd, on_event, s);
+    return s;
+}
+
+void session_fatal(struct session *s, enum err e, const struct note *note)
+{
+    back_put_failure(session_out(s), "FATAL", e, note);
+    char why[256];
+    (void)snprintf(why, sizeof(why), "%.250s", note->text);
+    session_close(s, why);
+}
+
+/* Backends in the middle of something are of no use to others: stop what runs, then close. */
+static void drop_backends(struct session *s)
+{
+    list_each_safe (node, &s->held) {
+        struct backend *b = container_of(node, struct backend, held);
+        if (!backend_quiet(b)) {
+            backend_cancel(b);
+        }
+        if (b->pinned || s->tx.kind != TX_KIND_NONE) {
+            b->dirty = 1;
+        }
+        session_let_go(s, b);
+    }
+}
+
+static void free_parts(struct session *s)
+{
+    struct worker *w = s->worker;
+    session_drop_portals(s);
+    session_drop_pstmts(s);
+    session_tx_end(s, 0);
+    varset_unref(&w->vars, s->vars);
+    if (s->batch != NULL) {
+        plan_batch_unref(s->batch);
+    }
+    varset_unref(&w->vars, s->startup_vars);
+    buf_free(&s->commit.error);
+    if (s->scram != NULL) {
+        scram_server_free(s->scram);
+        mem_free(s->scram);
+    }
+    lex_free(&s->lex);
+    arena_free(&s->arena);
+    buf_free(&s->tx.begin);
+    mem_free(s->tx.savepoints);
+    mem_free(s->tx.changed);
+    mem_free(s->user);
+    mem_free(s->database);
+    mem_free(s->application_name);
+    world_unref(s->world);
+}
+
+static void free_session(struct session *s)
+{
+    struct worker *w = s->worker;
+    free_parts(s);
+    mem_free(s);
+    worker_session_gone(w);
+}
+
+void session_close(struct session *s, const char *why)
+{
+    if (s->closing) {
+        return;
+    }
+    if (s->op != NULL && s->op->no_cancel) {
+        s->close_after_op = 1; /* op_end() calls again */
+        return;
+    }
+    s->closing = 1;
+    struct worker *w = s->worker;
+    if (s->state == SESSION_READY) {
+        log_event(LOG_CLIENT_CLOSED, "client=%llu user=%s database=%s why=\"%s\"",
+                  (unsigned long long)s->id, s->user, s->database, why);
+    } else if (s->state != SESSION_CLOSING) {
+        char peer[ADDR_TEXT_BYTES];
+        log_event(LOG_CLIENT_REFUSED, "client=%s user=%s database=%s why=\"%s\"",
+                  addr_text(stream_peer(s->client), peer), s->user == NULL ? "" : s->user,
+                  s->database == NULL ? "" : s->database, why);
+        metric_add(&w->metrics, METRIC_client_login_failures, 1);
+    }
+    pool_stop_waiting(s);
+    if (s->op != NULL) {
+        op_abandon(s->op);
+    }
+    drop_backends(s);
+    metric_add(&w->metrics, METRIC_client_bytes_in, stream_bytes_in(s->client));
+    metric_add(&w->metrics, METRIC_client_bytes_out, stream_bytes_out(s->client));
+    stream_finish(s->client, LINGER_MS);
+    loop_defer_cancel(&s->wake);
+    timer_free(&s->timer);
+    list_remove(&s->node);
+    hmap_remove(&w->sessions_by_id, &s->by_id);
+    s->state = SESSION_CLOSING;
+    if (!s->pumping) {
+        free_session(s);
+    }
+}

@@ -1,0 +1,305 @@
+#ifndef PROXY_SESSION_H
+#define PROXY_SESSION_H
+
+/*
+ * One client. Owner: its worker; that thread only.
+ *
+ *     STARTUP --startup packet--> LOGIN --ReadyForQuery--> READY --> (closed, freed)
+ *
+ * READY is driven by session_pump(): it takes the next client message (or the next statement of a
+ * simple query with several) and runs its handler. A handler either finishes, or finds that it
+ * must wait (for a backend, for answers in flight, for an operation) and returns STEP_WAIT having
+ * changed nothing; it is run again from its beginning when the wait is over. So there are no
+ * continuations, and every handler reads from top to bottom.
+ *
+ * Three ways in which a statement runs:
+ *     relay       one shard: messages go to the backend, answers come back as they are; several
+ *                 statements may be in flight (pipelining)
+ *     operation   several shards, transaction ends, COPY by key, DDL: s->op holds it, nothing else
+ *                 runs meanwhile
+ *     local       answered by the session itself: BEGIN, SET bookkeeping, refusals
+ */
+
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "base/hmap.h"
+#include "base/list.h"
+#include "net/net.h"
+#include "net/scram.h"
+#include "planner/planner.h"
+#include "proxy/backend.h"
+#include "proxy/pool.h"
+#include "proxy/shared.h"
+#include "proxy/vars.h"
+#include "proxy/worker.h"
+
+struct op; /* proxy/op.h */
+
+enum session_state {
+    SESSION_STARTUP,
+    SESSION_LOGIN,
+    SESSION_READY,
+    SESSION_CLOSING
+};
+
+/* What a handler tells session_pump(). */
+enum step {
+    STEP_DONE, /* go on with the next message */
+    STEP_WAIT, /* run me again when something happened */
+    STEP_CLOSE /* the session is over and may be freed */
+};
+
+/* A prepared statement shared by all sessions of the worker that use the same text and types. */
+struct stmt {
+    struct hnode node; /* by text and types */
+    uint64_t id;       /* unique in the process; its name on servers is "pgbraid_<id>" */
+    int refs;
+    char *text;
+    size_t text_bytes;
+    uint32_t *types;
+    size_t types_count;
+    char name[32];
+};
+
+/* A statement as one client knows it. */
+struct pstmt {
+    struct hnode node; /* by name, in session->pstmts */
+    char *name;        /* "" is the unnamed one */
+    struct stmt *stmt;
+    struct plan_batch *batch;
+    int refs;
+};
+
+struct portal {
+    struct list node;
+    char *name;
+    struct pstmt *pstmt;
+    uint32_t shard;    /* where it lives; PLAN_ONE */
+    unsigned live : 1; /* 0: kept for its memory only */
+    unsigned on_backend : 1;
+    struct plan *plan; /* the statement's, or its `otherwise` */
+    struct buf bind;   /* body of the Bind, for what is not relayed */
+};
+
+enum tx_kind {
+    TX_KIND_NONE,     /* autocommit */
+    TX_KIND_IMPLICIT, /* ours: ends with the statement, the simple query or the Sync */
+    TX_KIND_EXPLICIT  /* the client's BEGIN */
+};
+
+struct savepoint {
+    char *name;
+    struct varset *vars, *locals;
+};
+
+struct session_tx {
+    enum tx_kind kind;
+    unsigned failed : 1;   /* only the end, or ROLLBACK TO, is accepted */
+    unsigned isolated : 1; /* REPEATABLE READ or SERIALIZABLE: one shard only */
+    unsigned lost : 1;     /* a shard of it was lost: only the end is accepted */
+    unsigned changed_schema : 1;
+    struct buf begin;      /* "BEGIN ..." and SET TRANSACTION statements, for each new shard */
+    struct varset *vars;   /* at the begin */
+    struct varset *locals; /* SET LOCAL so far */
+    struct savepoint *savepoints;
+    size_t savepoints_count, savepoints_cap;
+    char **changed; /* sharded tables that DDL changed */
+    size_t changed_count;
+};
+
+/* The end of a transaction, as txn/twopc.h decides it; driven by tx_end.c. */
+struct session_commit {
+    struct twopc machine;
+    struct twopc_actions round; /* what was sent and is being answered */
+    struct txn_id txn;
+    unsigned numbered : 1;
+    struct buf error; /* body of the first ErrorResponse */
+    uint32_t error_shard;
+    void (*after)(struct op *op, int committed);
+};
+
+struct session {
+    struct list node; /* in worker->sessions */
+    struct hnode by_id;
+    struct worker *worker;
+    struct stream *client;
+    enum session_state state;
+    uint64_t id;
+    uint32_t pid; /* what BackendKeyData said: worker and number */
+    uint8_t cancel_key[32];
+    size_t cancel_key_bytes;
+    uint32_t protocol; /* PROTOCOL_3_0 or PROTOCOL_3_2 */
+
+    char *user, *database;
+    char *application_name;
+    const struct conf_user *conf_user; /* in world->conf of the login; only during login */
+    struct scram_server *scram;
+    struct scram_verifier verifier;
+    uint8_t md5_salt[4];
+    uint8_t client_key[SCRAM_KEY_BYTES]; /* proves the client to servers with the same verifier */
+    unsigned has_client_key : 1;
+    unsigned admin : 1;   /* connected to the console */
+    unsigned sharded : 1; /* its database has several shards */
+    unsigned pumping : 1;
+    unsigned closing : 1;        /* session_close() was called */
+    unsigned close_after_op : 1; /* the client is gone, but a commit must be finished first */
+    unsigned skip_until_sync : 1;
+    unsigned want_quiet : 1; /* waits until nothing is in flight */
+    unsigned client_paused : 1;
+    unsigned pinned : 1;
+    unsigned refreshed : 1; /* the catalog was read again for this statement */
+    unsigned wait_refresh : 1;
+    unsigned cancelled : 1;   /* a cancel request came for the running operation */
+    unsigned ready_owed : 1;  /* simple query: ReadyForQuery comes when the batch has ended */
+    unsigned in_extended : 1; /* the running statement came by Execute */
+    unsigned login_waits : 1;
+    unsigned batch_failed : 1; /* a statement of the batch failed: the rest is not run */
+    unsigned writes_now : 1;   /* the statement being started may write */
+
+    struct world *world;       /* pinned while a transaction or a statement runs; else NULL */
+    const struct world_db *db; /* in `world` */
+
+    struct varset *vars;
+    struct varset *startup_vars; /* what RESET goes back to */
+    struct session_tx tx;
+    struct session_commit commit;
+    struct list held;
+    uint64_t held_bits;
+    struct backend *copy_in; /* a relayed COPY FROM STDIN: CopyData goes there */
+    uint64_t copy_left;      /* rest of a CopyData that is passed on in pieces */
+
+    /* waiting for a backend */
+    struct pool *wait_pool;
+    struct list pool_node;
+    int64_t wait_since_us;
+    enum err wait_err; /* why it failed; taken by the next step */
+    struct note wait_note;
+
+    struct hmap pstmts;
+    struct pstmt *pending_parse; /* its ParseComplete is owed: see session_extended.c */
+    struct list portals;
+
+    struct plan_batch *batch; /* a simple query being run statement by statement */
+    size_t batch_next;
+    struct op *op;
+    struct lex lex;
+    struct arena arena;          /* of the running statement */
+    const struct stmt *run_stmt; /* text and types of the statement being run by Execute */
+
+    struct loop_deferred wake;
+    struct timer timer; /* login timeout */
+    int64_t connect_wall_us, request_wall_us, request_us;
+};
+
+/* ---- session.c ----------------------------------------------------------------------------------
+ */
+
+struct session *session_new(struct worker *w, int fd);
+void session_close(struct session *s, const char *why); /* frees s; backends in use are closed */
+void session_pump(struct session *s);
+void session_wake(struct session *s); /* run session_pump() at the end of this turn */
+/* FATAL to the client, then close. */
+void session_fatal(struct session *s, enum err e, const struct note *note);
+
+/* Called by pools. */
+void session_backend_granted(struct session *s);
+void session_backend_failed(struct session *s, enum err e, const struct note *note);
+/* A held backend broke; it is freed by the caller after this. */
+void session_backend_lost(struct session *s, struct backend *b, const struct note *note);
+
+struct buf *session_out(struct session *s);      /* the client's queue, marked for the flush */
+uint8_t session_status(const struct session *s); /* 'I', 'T', 'E' */
+int session_quiet(const struct session *s);      /* nothing in flight on any backend */
+/* Wait until session_quiet(): asks servers to flush when extended messages are outstanding. */
+enum step session_wait_quiet(struct session *s);
+struct backend *session_backend(const struct session *s, uint32_t shard); /* held one, or NULL */
+/* Give back what need not be kept; called whenever a statement or transaction has ended. */
+void session_release(struct session *s);
+void session_let_go(struct session *s, struct backend *b);
+/* Pin the newest world (or keep the transaction's), and the database in it. */
+enum err session_enter(struct session *s, struct note *note) MUST_CHECK;
+void session_plan_env(struct session *s, struct plan_env *env);
+
+/* A statement failed on our side: ErrorResponse, transaction state, skipping. Always STEP_DONE. */
+enum step session_fail(struct session *s, enum err e, const struct note *note, int position);
+/* As session_fail() with a server's own ErrorResponse body. */
+enum step session_fail_with(struct session *s, struct slice error_body, const char *shard_name);
+/* What every error does besides being said. */
+void session_after_error(struct session *s);
+/* The statement is answered (CommandComplete was queued): ReadyForQuery when it is due. */
+enum step session_complete(struct session *s, const char *tag);
+void session_end_batch(struct session *s);
+
+/* ---- session_startup.c, session_auth.c ----------------------------------------------------------
+ */
+
+enum step session_startup(struct session *s); /* STARTUP: bytes have come */
+void session_secured(struct session *s);      /* the TLS handshake is done */
+enum step session_login_message(struct session *s, uint8_t type, struct slice body);
+void session_login_begin(struct session *s); /* ask for the password */
+void session_authenticated(struct session *s);
+enum step session_login_finish(struct session *s); /* parameters, key, ReadyForQuery */
+
+/* ---- session_query.c, session_extended.c, exec*.c
+ * ------------------------------------------------ */
+
+enum step session_query(struct session *s, struct slice message, struct slice body);
+enum step session_batch_step(struct session *s);
+/* A statement of it failed: roll the implicit transaction back, then ReadyForQuery. */
+enum step tx_abort_batch(struct session *s);
+enum step session_parse(struct session *s, struct slice body);
+enum step session_bind(struct session *s, struct slice body);
+enum step session_describe(struct session *s, struct slice body);
+enum step session_execute(struct session *s, struct slice message, struct slice body);
+enum step session_close_message(struct session *s, struct slice message, struct slice body);
+enum step session_sync(struct session *s);
+enum step session_flush(struct session *s);
+void session_drop_portals(struct session *s); /* frees them */
+void session_end_portals(struct session *s);  /* the transaction is over */
+/* A simple query destroys the unnamed statement and portal. */
+void session_forget_unnamed(struct session *s);
+void session_drop_pstmts(struct session *s);
+
+/*
+ * Backends for all shards of `bits`, with the session's settings and in its transaction.
+ * STEP_WAIT: not yet. STEP_CLOSE: it failed, *note says why.
+ */
+enum step session_engage(struct session *s, uint64_t bits, enum err *e, struct note *note);
+/* Whether this plan may run now (failed transaction, isolation over shards...). */
+enum err session_may_run(struct session *s, const struct plan *plan, struct note *note) MUST_CHECK;
+void session_count(struct session *s, const struct plan *plan, uint64_t shards);
+
+/* Run one plan that is not relayed. `bind` is the client's Bind (NULL in the simple protocol). */
+enum step session_run(struct session *s, struct plan *plan, const struct front_bind *bind);
+
+/* ---- vars and transactions
+ * ------------------------------------------------------------------------ */
+
+void session_set_vars(struct session *s, struct varset *v); /* takes the reference */
+void session_tx_begin(struct session *s, enum tx_kind kind, const char *begin);
+void session_tx_end(struct session *s, int committed); /* bookkeeping only */
+
+struct stmt *stmt_find(struct worker *w, struct slice text, const uint32_t *types, size_t count);
+void stmt_name(uint64_t id, char out[32]); /* its name on servers */
+void stmt_unref(struct worker *w, struct stmt *stmt);
+struct pstmt *pstmt_find(struct session *s, struct slice name);
+struct pstmt *pstmt_add(struct session *s, struct slice name, struct stmt *stmt,
+                        struct plan_batch *batch); /* takes the reference to stmt */
+void pstmt_remove(struct session *s, struct pstmt *p);
+void pstmt_unref(struct session *s, struct pstmt *p);
+struct portal *portal_find(struct session *s, struct slice name);
+struct portal *portal_add(struct session *s, struct slice name, struct pstmt *pstmt);
+void portal_drop(struct session *s, struct portal *p);
+
+void backend_attached(struct backend *b); /* relay.c: after a change of loops */
+void relay_init(struct backend *b, struct loop *loop, int fd);
+/* The connection broke, or what came over it makes no sense: tells the session, frees b. */
+void relay_lost(struct backend *b, const struct note *note);
+void relay_go_on(struct backend *b); /* the client has room again */
+void relay_pause_for_op(struct backend *b, int pause);
+/* A relayed statement has ended: ReadyForQuery went to the client. */
+void session_relayed(struct session *s);
+void session_cancel(struct session *s); /* cancel.c */
+
+#endif

@@ -1,0 +1,379 @@
+/*
+ * From the first byte of a client to its first ReadyForQuery: TLS, cancel requests, startup
+ * parameters, then session_auth.c, then the settings the client asked for are proved on a server.
+ */
+
+#include <ctype.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/hash.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/rng.h"
+#include "proxy/op.h"
+#include "proxy/session.h"
+
+static enum step refuse(struct session *s, enum err e, const struct note *note)
+{
+    session_fatal(s, e, note);
+    return STEP_CLOSE;
+}
+
+/* ---- encryption requests
+ * ------------------------------------------------------------------------------ */
+
+static enum step answer_ssl(struct session *s)
+{
+    const struct world *world = s->worker->world;
+    struct note note;
+    if (world->tls_clients == NULL || stream_is_tls(s->client)) {
+        stream_write(s->client, "N", 1);
+        return STEP_DONE;
+    }
+    stream_write(s->client, "S", 1);
+    enum err e = stream_start_tls(s->client, world->tls_clients, 1, NULL, &note);
+    return e ? refuse(s, e, &note) : STEP_WAIT;
+}
+
+void session_secured(struct session *s)
+{
+    session_pump(s);
+}
+
+/* ---- cancel
+ * --------------------------------------------------------------------------------------------- */
+
+static enum step on_cancel(struct session *s, const struct startup *st)
+{
+    struct shared *shared = s->worker->shared;
+    size_t index = st->cancel_pid >> 23;
+    if (index < shared->workers_count && st->cancel_key.n <= CANCEL_KEY_BYTES_MAX) {
+        struct worker_mail *mail = worker_mail_new(WORKER_MAIL_CANCEL);
+        mail->cancel_pid = st->cancel_pid;
+        memcpy(mail->cancel_key, st->cancel_key.p, st->cancel_key.n);
+        mail->cancel_key_bytes = st->cancel_key.n;
+        worker_send(shared->workers[index], mail);
+    }
+    s->state = SESSION_CLOSING; /* not worth a log line */
+    session_close(s, "cancel request");
+    return STEP_CLOSE;
+}
+
+/* ---- startup parameters
+ * ----------------------------------------------------------------------------------- */
+
+static void add_var(struct session *s, const char *name, struct slice value)
+{
+    struct buf sql = {0};
+    buf_u8(&sql, '\'');
+    for (size_t i = 0; i < value.n; i++) {
+        if (value.p[i] == '\'' || value.p[i] == '\\') {
+            buf_u8(&sql, value.p[i]);
+        }
+        buf_u8(&sql, value.p[i]);
+    }
+    buf_text(&sql, "'");
+    buf_u8(&sql, 0);
+    /* A doubled backslash means one in E'' only; without one a plain string does. */
+    char *text = (char *)sql.p;
+    char *quoted = memchr(value.p, '\\', value.n) == NULL ? mem_strdup(text) : NULL;
+    if (quoted == NULL) {
+        quoted = mem_alloc(sql.n + 1);
+        (void)snprintf(quoted, sql.n + 1, "E%s", text);
+    }
+    char lower[64];
+    size_t n = strlen(name) < sizeof(lower) - 1 ? strlen(name) : sizeof(lower) - 1;
+    for (size_t i = 0; i < n; i++) {
+        lower[i] = (char)tolower((unsigned char)name[i]);
+    }
+    lower[n] = '\0';
+    session_set_vars(s, varset_with(&s->worker->vars, s->vars, lower, quoted));
+    mem_free(quoted);
+    buf_free(&sql);
+}
+
+/* "-c name=value --name=value", backslash escapes the next character, as PostgreSQL reads it. */
+static enum err add_options(struct session *s, struct slice text, struct note *note)
+{
+    char word[1024];
+    size_t at = 0;
+    int after_c = 0;
+    while (at < text.n) {
+        while (at < text.n && isspace(text.p[at])) {
+            at++;
+        }
+        size_t n = 0;
+        while (at < text.n && !isspace(text.p[at])) {
+            at += text.p[at] == '\\' && at + 1 < text.n;
+            if (n + 1 >= sizeof(word)) {
+                return note_set(note, ERR_PROTOCOL, "an entry of \"options\" is too long");
+            }
+            word[n++] = (char)text.p[at++];
+        }
+        word[n] = '\0';
+        if (n == 0) {
+            break;
+        }
+        char *item = word;
+        if (!after_c && strcmp(word, "-c") == 0) {
+            after_c = 1;
+            continue;
+        }
+        if (!after_c) {
+            if (strncmp(word, "-c", 2) != 0 && strncmp(word, "--", 2) != 0) {
+                return note_set(note, ERR_UNSUPPORTED,
+                                "startup option \"%.60s\" is not supported; use -c name=value",
+                                word);
+            }
+            item = word + 2;
+        }
+        after_c = 0;
+        char *equal = strchr(item, '=');
+        if (equal == NULL || equal == item) {
+            return note_set(note, ERR_SYNTAX, "startup option \"%.60s\" has no value", item);
+        }
+        *equal = '\0';
+        for (char *p = item; *p != '\0'; p++) {
+            *p = *p == '-' ? '_' : *p;
+        }
+        add_var(s, item, slice_of(equal + 1));
+    }
+    return ERR_NONE;
+}
+
+static int is_pq_option(struct slice name)
+{
+    return name.n >= 5 && memcmp(name.p, "_pq_.", 5) == 0;
+}
+
+static enum err take_params(struct session *s, const struct startup *st, struct note *note)
+{
+    struct slice user = startup_param(st, "user");
+    struct slice database = startup_param(st, "database");
+    if (user.n == 0) {
+        return note_set(note, ERR_AUTH_REFUSED,
+                        "no PostgreSQL user name specified in startup packet");
+    }
+    database = database.n == 0 ? user : database;
+    s->user = mem_alloc(user.n + 1);
+    (void)snprintf(s->user, user.n + 1, SLICE_FMT, SLICE_ARG(user));
+    s->database = mem_alloc(database.n + 1);
+    (void)snprintf(s->database, database.n + 1, SLICE_FMT, SLICE_ARG(database));
+    for (size_t i = 0; i < st->params_count; i++) {
+        const struct startup_param *p = &st->params[i];
+        char name[64];
+        if (slice_is(p->name, "user") || slice_is(p->name, "database") || is_pq_option(p->name)) {
+            continue;
+        }
+        if (slice_is(p->name, "replication")) {
+            if (!slice_is(p->value, "false") && !slice_is(p->value, "off") &&
+                !slice_is(p->value, "0")) {
+                return note_set(note, ERR_UNSUPPORTED,
+                                "replication connections through pgbraid are not supported yet");
+            }
+            continue;
+        }
+        if (slice_is(p->name, "options")) {
+            enum err e = add_options(s, p->value, note);
+            if (e) {
+                return e;
+            }
+            continue;
+        }
+        if (p->name.n >= sizeof(name)) {
+            return note_set(note, ERR_PROTOCOL, "a startup parameter's name is too long");
+        }
+        (void)snprintf(name, sizeof(name), SLICE_FMT, SLICE_ARG(p->name));
+        if (slice_is(p->name, "application_name")) {
+            s->application_name = mem_alloc(p->value.n + 1);
+            (void)snprintf(s->application_name, p->value.n + 1, SLICE_FMT, SLICE_ARG(p->value));
+        }
+        add_var(s, name, p->value);
+    }
+    return ERR_NONE;
+}
+
+/* A newer minor version, or options we do not know: say what we speak, and go on. */
+static void negotiate(struct session *s, const struct startup *st)
+{
+    struct slice unknown[STARTUP_PARAMS_MAX];
+    size_t count = 0;
+    for (size_t i = 0; i < st->params_count; i++) {
+        if (is_pq_option(st->params[i].name)) {
+            unknown[count++] = st->params[i].name;
+        }
+    }
+    s->protocol = st->version > PROTOCOL_3_2 ? PROTOCOL_3_2 : st->version;
+    if (s->protocol != PROTOCOL_3_2) {
+        s->protocol = PROTOCOL_3_0; /* 3.1 never existed */
+    }
+    if (st->version != s->protocol || count > 0) {
+        back_put_negotiate(session_out(s), s->protocol, unknown, count);
+    }
+}
+
+static int is_console(const char *database)
+{
+    return strcmp(database, "pgbraid") == 0 || strcmp(database, "pgbouncer") == 0;
+}
+
+static enum err choose_database(struct session *s, struct note *note)
+{
+    struct worker *w = s->worker;
+    s->admin = is_console(s->database) &&
+               world_find_db(w->world, slice_of(s->database)) == NULL;
+    s->world = world_ref(w->world);
+    if (s->admin) {
+        return ERR_NONE;
+    }
+    s->db = world_find_db(s->world, slice_of(s->database));
+    if (s->db == NULL) {
+        enum err e = note_set(note, ERR_NO_DATABASE, "no such database: \"%s\"", s->database);
+        note_hint(note, "The databases of the configuration file can be asked for.");
+        return e;
+    }
+    s->sharded = s->db->map->shards_count > 1;
+    return ERR_NONE;
+}
+
+static enum err check_limits(struct session *s, struct note *note)
+{
+    struct shared *shared = s->worker->shared;
+    if (atomic_load(&shared->stopping)) {
+        return note_set(note, ERR_SHUTDOWN, "pgbraid is shutting down");
+    }
+    int64_t most = s->worker->world->conf->max_clients;
+    if ((int64_t)atomic_load_explicit(&shared->clients, memory_order_relaxed) > most) {
+        enum err e = note_set(note, ERR_TOO_MANY, "no more connections allowed (pool.max_clients)");
+        note_hint(note, "Raise pool.max_clients (now %lld) or close idle clients.",
+                  (long long)most);
+        return e;
+    }
+    if (s->worker->world->conf->tls_client_mode >= CONF_TLS_REQUIRE && !stream_is_tls(s->client)) {
+        return note_set(note, ERR_AUTH_REFUSED, "TLS is required (tls.client.mode)");
+    }
+    return ERR_NONE;
+}
+
+static enum step on_startup(struct session *s, const struct startup *st)
+{
+    struct note note;
+    negotiate(s, st);
+    enum err e = check_limits(s, &note);
+    e = e ? e : take_params(s, st, &note);
+    e = e ? e : choose_database(s, &note);
+    if (e) {
+        return refuse(s, e, &note);
+    }
+    s->startup_vars = varset_ref(s->vars);
+    s->state = SESSION_LOGIN;
+    session_login_begin(s);
+    return STEP_DONE;
+}
+
+enum step session_startup(struct session *s)
+{
+    struct slice in = stream_in(s->client);
+    struct note note;
+    size_t total = 0;
+    int peek = startup_peek(in, &total);
+    if (peek < 0) {
+        enum err e = note_set(&note, ERR_PROTOCOL, "invalid length of startup packet");
+        return refuse(s, e, &note);
+    }
+    if (peek == 0 || total > in.n) {
+        stream_need(s->client, peek == 0 ? (in.n == 0 ? 1 : STARTUP_HEADER_BYTES) : total);
+        return STEP_WAIT;
+    }
+    struct startup st;
+    enum err e = startup_read(slice_bytes(in.p, total), &st, &note);
+    if (e) {
+        return refuse(s, e, &note);
+    }
+    enum step step = STEP_DONE;
+    switch (st.kind) {
+    case STARTUP_SSL: stream_consume(s->client, total); return answer_ssl(s);
+    case STARTUP_GSSENC:
+        stream_consume(s->client, total);
+        stream_write(s->client, "N", 1);
+        return STEP_DONE;
+    case STARTUP_CANCEL: return on_cancel(s, &st);
+    case STARTUP_MESSAGE: step = on_startup(s, &st); break;
+    }
+    if (!s->closing) {
+        stream_consume(s->client, total);
+    }
+    return step;
+}
+
+/* ---- after authentication
+ * ----------------------------------------------------------------------------------- */
+
+static void greet_admin(struct session *s, struct buf *out)
+{
+    static const char *const params[][2] = {
+        {"server_version", "15.0 (pgbraid " PGBRAID_VERSION ")"},
+        {"client_encoding", "UTF8"},
+        {"server_encoding", "UTF8"},
+        {"DateStyle", "ISO, MDY"},
+        {"standard_conforming_strings", "on"},
+        {"integer_datetimes", "on"},
+    };
+    (void)s;
+    for (size_t i = 0; i < sizeof(params) / sizeof(params[0]); i++) {
+        back_put_parameter_status(out, slice_of(params[i][0]), slice_of(params[i][1]));
+    }
+}
+
+static void send_key_and_ready(struct session *s)
+{
+    struct buf *out = session_out(s);
+    s->cancel_key_bytes = s->protocol == PROTOCOL_3_2 ? 32 : 4;
+    rng_secure(s->cancel_key, s->cancel_key_bytes);
+    back_put_key_data(out, s->pid, slice_bytes(s->cancel_key, s->cancel_key_bytes));
+    back_put_ready(out, 'I');
+    s->state = SESSION_READY;
+    s->login_waits = 0;
+    timer_cancel(&s->timer);
+    metric_add(&s->worker->metrics, METRIC_client_logins, 1);
+    char peer[ADDR_TEXT_BYTES];
+    log_event(LOG_CLIENT_LOGIN, "client=%llu addr=%s user=%s database=%s tls=%s",
+              (unsigned long long)s->id, addr_text(stream_peer(s->client), peer), s->user,
+              s->database, stream_is_tls(s->client) ? stream_tls_version(s->client) : "no");
+}
+
+/* The home shard tells the parameters clients are greeted with, and whether the settings of the
+ * startup packet are good. */
+enum step session_login_finish(struct session *s)
+{
+    struct note note;
+    if (s->admin) {
+        greet_admin(s, session_out(s));
+        send_key_and_ready(s);
+        return STEP_DONE;
+    }
+    struct pool *p = pool_find(s->worker, s->db, 0, s->user);
+    if (p->params.n == 0 ||
+        (s->vars != s->worker->vars.empty && varset_proof(s->vars, p) == NULL)) {
+        enum err e = ERR_NONE;
+        enum step step = session_engage(s, 1, &e, &note);
+        if (step == STEP_WAIT) {
+            return STEP_WAIT;
+        }
+        if (e) {
+            return refuse(s, e, &note);
+        }
+    }
+    struct buf *out = session_out(s);
+    buf_add_slice(out, buf_slice(&p->params));
+    struct varset_proof *proof = varset_proof(s->vars, p);
+    if (proof != NULL) {
+        buf_add_slice(out, buf_slice(&proof->statuses));
+    }
+    send_key_and_ready(s);
+    session_release(s);
+    return STEP_DONE;
+}

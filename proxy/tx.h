@@ -1,0 +1,24 @@
+#ifndef PROXY_TX_H
+#define PROXY_TX_H
+
+/*
+ * Ends of transactions. tx.c answers BEGIN, SAVEPOINT and their like; tx_end.c drives
+ * txn/twopc.h: carries out its actions over the session's backends and the ledger.
+ */
+
+#include "proxy/op.h"
+
+/*
+ * Commit, or roll back, what the session's backends hold; then `after(op, committed)`. A failure
+ * is in op->error. Either way session_tx_end() has been called before `after`.
+ */
+void tx_commit(struct op *op, void (*after)(struct op *op, int committed));
+void tx_rollback(struct op *op, void (*after)(struct op *op, int committed));
+/* Commit unless a statement of it failed. */
+void commit_implicit(struct op *op, void (*after)(struct op *op, int committed));
+/* From the ledger's disk thread, by mail. */
+void tx_durable(struct session *s, enum err e);
+/* A PREPARE took too long. */
+void tx_prepare_timeout(struct session *s);
+
+#endif

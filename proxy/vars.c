@@ -1,0 +1,201 @@
+/* Interned sets of settings. Small sets, so a sorted array and a linear merge are enough. */
+
+#include "proxy/vars.h"
+
+#include <string.h>
+
+#include "base/check.h"
+#include "base/hash.h"
+#include "base/list.h"
+#include "base/mem.h"
+
+void varset_table_init(struct varset_table *t)
+{
+    *t = (struct varset_table){0};
+    t->empty = varset_with(t, NULL, NULL, NULL);
+}
+
+void varset_table_free(struct varset_table *t)
+{
+    varset_unref(t, t->empty);
+    hmap_free(&t->map);
+}
+
+struct varset *varset_ref(struct varset *v)
+{
+    v->refs++;
+    return v;
+}
+
+static void free_set(struct varset *v)
+{
+    for (size_t i = 0; i < v->count; i++) {
+        mem_free((void *)v->vars[i].name);
+        mem_free((void *)v->vars[i].value);
+    }
+    while (v->proofs != NULL) {
+        struct varset_proof *next = v->proofs->next;
+        buf_free(&v->proofs->statuses);
+        mem_free(v->proofs);
+        v->proofs = next;
+    }
+    mem_free(v->vars);
+    mem_free(v);
+}
+
+void varset_unref(struct varset_table *t, struct varset *v)
+{
+    if (v != NULL && --v->refs == 0) {
+        hmap_remove(&t->map, &v->node);
+        free_set(v);
+    }
+}
+
+static uint64_t hash_vars(const struct var *vars, size_t count)
+{
+    uint64_t h = 0;
+    for (size_t i = 0; i < count; i++) {
+        h = hash_bytes(vars[i].name, strlen(vars[i].name), h);
+        h = hash_bytes(vars[i].value, strlen(vars[i].value), h);
+    }
+    return h;
+}
+
+static int same_vars(const struct varset *v, const struct var *vars, size_t count)
+{
+    if (v->count != count) {
+        return 0;
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (strcmp(v->vars[i].name, vars[i].name) != 0 ||
+            strcmp(v->vars[i].value, vars[i].value) != 0) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
+/* The interned set with these variables; the texts are borrowed and copied when it is new. */
+static struct varset *intern(struct varset_table *t, const struct var *vars, size_t count)
+{
+    uint64_t h = hash_vars(vars, count);
+    for (struct hnode *n = hmap_find(&t->map, h); n != NULL; n = hmap_more(n)) {
+        struct varset *v = container_of(n, struct varset, node);
+        if (same_vars(v, vars, count)) {
+            return varset_ref(v);
+        }
+    }
+    struct varset *v = mem_zero(sizeof(*v));
+    v->refs = 1;
+    v->count = count;
+    v->vars = mem_zero(count * sizeof(*v->vars));
+    for (size_t i = 0; i < count; i++) {
+        v->vars[i] = (struct var){mem_strdup(vars[i].name), mem_strdup(vars[i].value)};
+    }
+    hmap_add(&t->map, &v->node, h);
+    return v;
+}
+
+struct varset *varset_with(struct varset_table *t, const struct varset *from, const char *name,
+                           const char *value)
+{
+    size_t count = from == NULL ? 0 : from->count;
+    struct var *vars = mem_zero((count + 1) * sizeof(*vars));
+    size_t n = 0;
+    int placed = name == NULL || value == NULL;
+    for (size_t i = 0; i < count; i++) {
+        int order = name == NULL ? 1 : strcmp(from->vars[i].name, name);
+        if (!placed && order >= 0) {
+            vars[n++] = (struct var){name, value};
+            placed = 1;
+        }
+        if (order != 0) {
+            vars[n++] = from->vars[i];
+        }
+    }
+    if (!placed) {
+        vars[n++] = (struct var){name, value};
+    }
+    struct varset *v = intern(t, vars, n);
+    mem_free(vars);
+    return v;
+}
+
+const char *varset_get(const struct varset *v, const char *name)
+{
+    for (size_t i = 0; i < v->count; i++) {
+        if (strcmp(v->vars[i].name, name) == 0) {
+            return v->vars[i].value;
+        }
+    }
+    return NULL;
+}
+
+/* A setting's name as SQL: each part quoted, because a custom one may hold capitals or a dash. */
+static void print_name(const char *name, struct buf *out)
+{
+    buf_u8(out, '"');
+    for (const char *p = name; *p != '\0'; p++) {
+        if (*p == '.') {
+            buf_text(out, "\".\"");
+        } else if (*p == '"') {
+            buf_text(out, "\"\"");
+        } else {
+            buf_u8(out, (uint8_t)*p);
+        }
+    }
+    buf_u8(out, '"');
+}
+
+static void print_one(const char *verb, const struct var *var, struct buf *out)
+{
+    if (out->n != 0) {
+        buf_text(out, "; ");
+    }
+    buf_text(out, verb);
+    print_name(var->name, out);
+}
+
+/* The role comes last on the way in and first on the way out: the other settings are the login
+ * user's to change. */
+void varset_print_change(const struct varset *from, const struct varset *to, struct buf *out)
+{
+    for (int pass = 0; pass < 2; pass++) {
+        for (size_t i = 0; i < from->count; i++) {
+            int role = strcmp(from->vars[i].name, "role") == 0;
+            if (role == (pass == 0) && varset_get(to, from->vars[i].name) == NULL) {
+                print_one("RESET ", &from->vars[i], out);
+            }
+        }
+    }
+    for (int pass = 0; pass < 2; pass++) {
+        for (size_t i = 0; i < to->count; i++) {
+            const char *old = varset_get(from, to->vars[i].name);
+            int role = strcmp(to->vars[i].name, "role") == 0;
+            if (role == (pass == 1) && (old == NULL || strcmp(old, to->vars[i].value) != 0)) {
+                print_one("SET ", &to->vars[i], out);
+                buf_text(out, " TO ");
+                buf_text(out, to->vars[i].value);
+            }
+        }
+    }
+}
+
+struct varset_proof *varset_proof(struct varset *v, const void *pool)
+{
+    for (struct varset_proof *p = v->proofs; p != NULL; p = p->next) {
+        if (p->pool == pool) {
+            return p;
+        }
+    }
+    return NULL;
+}
+
+struct varset_proof *varset_prove(struct varset *v, const void *pool)
+{
+    struct varset_proof *p = mem_zero(sizeof(*p));
+    p->pool = pool;
+    p->next = v->proofs;
+    v->proofs = p;
+    return p;
+}

@@ -1,0 +1,56 @@
+#ifndef PROXY_VARS_H
+#define PROXY_VARS_H
+
+/*
+ * The settings (SET ...) of a session as an immutable, interned set, so that "has this backend the
+ * settings of that session" is a comparison of two pointers. One table per worker; sets that nobody
+ * refers to are freed.
+ *
+ * A transaction remembers the set at its begin and at each savepoint: PostgreSQL takes settings
+ * back on rollback, and so do we by putting the pointer back.
+ */
+
+#include "base/buf.h"
+#include "base/hmap.h"
+#include "base/slice.h"
+
+struct var {
+    const char *name;  /* lower case */
+    const char *value; /* SQL text behind "SET name TO " */
+};
+
+/* A pool on whose server these settings were accepted, with the ParameterStatus messages that
+ * setting them gave. */
+struct varset_proof {
+    const void *pool;
+    struct buf statuses;
+    struct varset_proof *next;
+};
+
+struct varset {
+    struct hnode node;
+    int refs;
+    size_t count;
+    struct var *vars; /* sorted by name */
+    struct varset_proof *proofs;
+};
+
+struct varset_table {
+    struct hmap map;
+    struct varset *empty;
+};
+
+void varset_table_init(struct varset_table *t);
+void varset_table_free(struct varset_table *t);
+struct varset *varset_ref(struct varset *v);
+void varset_unref(struct varset_table *t, struct varset *v);
+/* `from` with one setting changed (value != NULL) or removed. Gives a new reference. */
+struct varset *varset_with(struct varset_table *t, const struct varset *from, const char *name,
+                           const char *value);
+const char *varset_get(const struct varset *v, const char *name); /* SQL text, or NULL */
+/* SQL that leads from one set to the other: "RESET a; SET b TO c"; nothing when equal. */
+void varset_print_change(const struct varset *from, const struct varset *to, struct buf *out);
+struct varset_proof *varset_proof(struct varset *v, const void *pool); /* NULL: not proved yet */
+struct varset_proof *varset_prove(struct varset *v, const void *pool);
+
+#endif

@@ -1,0 +1,541 @@
+/* A worker thread: mail, the one-second tick, draining, and views for SHOW. */
+
+#include "proxy/worker.h"
+
+#include <string.h>
+#include <unistd.h>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/hash.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "proxy/op.h"
+#include "proxy/session.h"
+#include "proxy/tx.h"
+
+enum {
+    TICK_US = 1000 * 1000
+};
+
+/* ---- mail
+ * ------------------------------------------------------------------------------------------- */
+
+struct worker_mail *worker_mail_new(enum worker_mail_kind kind)
+{
+    struct worker_mail *mail = mem_zero(sizeof(*mail));
+    mail->kind = kind;
+    return mail;
+}
+
+void worker_send(struct worker *w, struct worker_mail *mail)
+{
+    mailbox_send(w->mail, &mail->mail);
+}
+
+struct session *worker_session(struct worker *w, uint64_t id)
+{
+    for (struct hnode *n = hmap_find(&w->sessions_by_id, hash_u64(id, 0)); n != NULL;
+         n = hmap_more(n)) {
+        struct session *s = container_of(n, struct session, by_id);
+        if (s->id == id) {
+            return s;
+        }
+    }
+    return NULL;
+}
+
+static void on_client(struct worker *w, const struct worker_mail *mail)
+{
+    metric_add(&w->metrics, METRIC_client_accepts, 1);
+    atomic_fetch_add_explicit(&w->clients, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&w->shared->clients, 1, memory_order_relaxed);
+    if (w->draining) {
+        (void)close(mail->fd);
+        worker_session_gone(w);
+        return;
+    }
+    (void)session_new(w, mail->fd);
+}
+
+static void on_world(struct worker *w, struct world *world)
+{
+    world_unref(w->world);
+    w->world = world;
+    control_world_acked(w->shared->control, w->index, world->version);
+}
+
+static void on_admin_done(struct session *s, struct worker_mail *mail)
+{
+    if (s == NULL || s->op == NULL) {
+        return;
+    }
+    buf_add_slice(session_out(s), buf_slice(&mail->messages));
+    op_end(s->op);
+    if (mail->close) {
+        session_close(s, "closed by the console");
+        return;
+    }
+    (void)session_complete(s, NULL);
+}
+
+static void on_refreshed(struct session *s)
+{
+    if (s == NULL) {
+        return;
+    }
+    s->wait_refresh = 0;
+    if (s->op != NULL && s->op->refreshed != NULL) {
+        void (*refreshed)(struct op * op) = s->op->refreshed;
+        s->op->refreshed = NULL;
+        refreshed(s->op);
+    }
+    session_wake(s);
+}
+
+static void on_cancel(struct worker *w, const struct worker_mail *mail)
+{
+    list_each (node, &w->sessions) {
+        struct session *s = container_of(node, struct session, node);
+        if (s->pid == mail->cancel_pid && s->state == SESSION_READY) {
+            if (mail->cancel_key_bytes == s->cancel_key_bytes &&
+                secret_equal(mail->cancel_key, s->cancel_key, s->cancel_key_bytes)) {
+                session_cancel(s);
+            }
+            return;
+        }
+    }
+}
+
+static void begin_drain(struct worker *w, int wait_ms)
+{
+    w->draining = 1;
+    w->drain_deadline_us = clock_now_us() + (int64_t)wait_ms * 1000;
+    timer_set(&w->tick, 1);
+}
+
+static void on_mail(struct mail *m, void *arg)
+{
+    struct worker *w = arg;
+    struct worker_mail *mail = (struct worker_mail *)m;
+    switch (mail->kind) {
+    case WORKER_MAIL_CLIENT: on_client(w, mail); break;
+    case WORKER_MAIL_WORLD: on_world(w, mail->world); break;
+    case WORKER_MAIL_DRAIN: begin_drain(w, mail->wait_ms); break;
+    case WORKER_MAIL_VISIT: mail->fn(w, mail->arg); break;
+    case WORKER_MAIL_ADMIN_DONE: on_admin_done(worker_session(w, mail->session_id), mail); break;
+    case WORKER_MAIL_REFRESHED: on_refreshed(worker_session(w, mail->session_id)); break;
+    case WORKER_MAIL_BACKEND: pool_adopt(w, mail->backend); break;
+    case WORKER_MAIL_WANT: pool_wanted(w, mail->budget); break;
+    case WORKER_MAIL_CANCEL: on_cancel(w, mail); break;
+    case WORKER_MAIL_DURABLE: tx_durable(worker_session(w, mail->session_id), mail->err); break;
+    }
+    buf_free(&mail->messages);
+    mem_free(mail);
+}
+
+void worker_give_client(struct worker *w, int fd, const struct addr *peer)
+{
+    struct worker_mail *mail = worker_mail_new(WORKER_MAIL_CLIENT);
+    mail->fd = fd;
+    mail->peer = *peer;
+    worker_send(w, mail);
+}
+
+void worker_set_world(struct worker *w, struct world *world)
+{
+    struct worker_mail *mail = worker_mail_new(WORKER_MAIL_WORLD);
+    mail->world = world_ref(world);
+    worker_send(w, mail);
+}
+
+void worker_drain(struct worker *w, int wait_ms)
+{
+    struct worker_mail *mail = worker_mail_new(WORKER_MAIL_DRAIN);
+    mail->wait_ms = wait_ms;
+    worker_send(w, mail);
+}
+
+void worker_visit(struct worker *w, void (*fn)(struct worker *w, void *arg), void *arg)
+{
+    struct worker_mail *mail = worker_mail_new(WORKER_MAIL_VISIT);
+    mail->fn = fn;
+    mail->arg = arg;
+    worker_send(w, mail);
+}
+
+void worker_admin_done(struct worker *w, uint64_t session_id, struct buf *messages, int close)
+{
+    struct worker_mail *mail = worker_mail_new(WORKER_MAIL_ADMIN_DONE);
+    mail->session_id = session_id;
+    mail->messages = *messages;
+    *messages = (struct buf){0};
+    mail->close = close;
+    worker_send(w, mail);
+}
+
+void worker_refreshed(struct worker *w, uint64_t session_id)
+{
+    struct worker_mail *mail = worker_mail_new(WORKER_MAIL_REFRESHED);
+    mail->session_id = session_id;
+    worker_send(w, mail);
+}
+
+/* ---- draining
+ * ------------------------------------------------------------------------------------------- */
+
+static int may_leave(const struct worker *w, const struct session *s)
+{
+    int late = loop_now_us(w->loop) >= w->drain_deadline_us;
+    int idle = s->tx.kind == TX_KIND_NONE && s->op == NULL && s->batch == NULL &&
+               s->wait_pool == NULL && session_quiet(s) && s->copy_in == NULL;
+    return idle || (late && (s->op == NULL || !s->op->no_cancel));
+}
+
+static void drain_some(struct worker *w)
+{
+    struct note note;
+    enum err e = note_set(&note, ERR_SHUTDOWN, "terminating connection: pgbraid is shutting down");
+    list_each_safe (node, &w->sessions) {
+        struct session *s = container_of(node, struct session, node);
+        if (may_leave(w, s)) {
+            session_fatal(s, e, &note);
+        }
+    }
+    int committing = !list_empty(&w->sessions);
+    if (!committing) {
+        loop_stop(w->loop);
+    }
+}
+
+/* ---- tick
+ * -----------------------------------------------------------------------------------------------
+ */
+
+static void on_tick(void *arg)
+{
+    struct worker *w = arg;
+    int64_t now = loop_now_us(w->loop);
+    for (struct hnode *n = hmap_each(&w->pools, NULL); n != NULL; n = hmap_each(&w->pools, n)) {
+        pool_tick(container_of(n, struct pool, node), now);
+    }
+    if (w->draining) {
+        drain_some(w);
+    }
+    timer_set(&w->tick, w->draining ? TICK_US / 50 : TICK_US);
+}
+
+/* ---- life
+ * ---------------------------------------------------------------------------------------------------
+ */
+
+static void free_keys(struct worker *w)
+{
+    struct hnode *n = hmap_each(&w->verifiers, NULL);
+    while (n != NULL) {
+        struct user_keys *k = container_of(n, struct user_keys, node);
+        hmap_remove(&w->verifiers, n);
+        mem_free(k->user);
+        mem_free(k->secret);
+        mem_free(k);
+        n = hmap_each(&w->verifiers, NULL);
+    }
+    hmap_free(&w->verifiers);
+}
+
+static void *run(void *arg)
+{
+    struct worker *w = arg;
+    loop_run(w->loop);
+    pools_free(w);
+    control_worker_done(w->shared->control, w->index);
+    return NULL;
+}
+
+struct worker *worker_start(struct shared *shared, size_t index, struct world *world)
+{
+    struct worker *w = mem_zero(sizeof(*w));
+    w->shared = shared;
+    w->index = index;
+    w->world = world_ref(world);
+    w->loop = loop_new();
+    w->mail = mailbox_new(w->loop, on_mail, w);
+    w->rng = rng_seeded(hash_process_seed() + index);
+    list_init(&w->sessions);
+    varset_table_init(&w->vars);
+    w->plans = plan_cache_new((size_t)world->conf->plan_cache_bytes);
+    timer_init(&w->tick, w->loop, on_tick, w);
+    timer_set(&w->tick, TICK_US);
+    check(pthread_create(&w->thread, NULL, run, w) == 0);
+    return w;
+}
+
+void worker_join(struct worker *w)
+{
+    (void)pthread_join(w->thread, NULL);
+    timer_free(&w->tick);
+    mailbox_free(w->mail);
+    plan_cache_free(w->plans);
+    free_keys(w);
+    hmap_free(&w->sessions_by_id);
+    hmap_free(&w->stmts);
+    varset_table_free(&w->vars);
+    buf_free(&w->scratch);
+    mem_free(w->values);
+    world_unref(w->world);
+    loop_free(w->loop);
+    mem_free(w);
+}
+
+struct front_value *worker_values(struct worker *w, size_t n)
+{
+    if (n > w->values_cap) {
+        w->values_cap = n < 16 ? 16 : n;
+        w->values = mem_grow(w->values, w->values_cap * sizeof(*w->values));
+    }
+    return w->values;
+}
+
+void worker_session_gone(struct worker *w)
+{
+    atomic_fetch_sub_explicit(&w->clients, 1, memory_order_relaxed);
+    atomic_fetch_sub_explicit(&w->shared->clients, 1, memory_order_relaxed);
+}
+
+size_t worker_index(const struct worker *w)
+{
+    return w->index;
+}
+
+struct metrics *worker_metrics(struct worker *w)
+{
+    return &w->metrics;
+}
+
+uint32_t worker_clients(const struct worker *w)
+{
+    return atomic_load_explicit(&w->clients, memory_order_relaxed);
+}
+
+/* ---- keys of users
+ * ---------------------------------------------------------------------------------------------- */
+
+static struct user_keys *find_keys(struct worker *w, const char *user, const char *secret)
+{
+    uint64_t h = hash_bytes(user, strlen(user), hash_process_seed());
+    for (struct hnode *n = hmap_find(&w->verifiers, h); n != NULL; n = hmap_more(n)) {
+        struct user_keys *k = container_of(n, struct user_keys, node);
+        if (strcmp(k->user, user) == 0 && strcmp(k->secret, secret) == 0) {
+            return k;
+        }
+    }
+    return NULL;
+}
+
+static struct user_keys *add_keys(struct worker *w, const char *user, const char *secret)
+{
+    struct user_keys *k = mem_zero(sizeof(*k));
+    k->user = mem_strdup(user);
+    k->secret = mem_strdup(secret);
+    hmap_add(&w->verifiers, &k->node, hash_bytes(user, strlen(user), hash_process_seed()));
+    return k;
+}
+
+const struct user_keys *worker_user_keys(struct worker *w, const char *user, const char *secret)
+{
+    const struct user_keys *k = find_keys(w, user, secret);
+    return k != NULL && k->has_client_key ? k : NULL;
+}
+
+void worker_learn_keys(struct worker *w, const char *user, const char *secret,
+                       const uint8_t client_key[SCRAM_KEY_BYTES])
+{
+    const struct scram_verifier *v = NULL;
+    struct note note;
+    if (worker_verifier(w, user, secret, &v, &note) != ERR_NONE) {
+        return;
+    }
+    struct user_keys *k = find_keys(w, user, secret);
+    memcpy(k->client_key, client_key, SCRAM_KEY_BYTES);
+    memcpy(k->server_key, v->server_key, SCRAM_KEY_BYTES);
+    k->has_client_key = 1;
+}
+
+enum err worker_verifier(struct worker *w, const char *user, const char *secret,
+                         const struct scram_verifier **out, struct note *note)
+{
+    struct user_keys *k = find_keys(w, user, secret);
+    if (k == NULL) {
+        struct scram_verifier v;
+        uint8_t client_key[SCRAM_KEY_BYTES];
+        if (strncmp(secret, "SCRAM-SHA-256$", 14) == 0) {
+            enum err e = scram_verifier_parse(secret, &v, note);
+            if (e) {
+                return e;
+            }
+        } else if (strncmp(secret, "md5", 3) == 0 && strlen(secret) == 35) {
+            return note_set(note, ERR_AUTH_FAILED, "an md5 secret cannot be used for SCRAM");
+        } else {
+            scram_verifier_make(secret, NULL, 0, SCRAM_ITERATIONS, &v, client_key);
+        }
+        k = add_keys(w, user, secret);
+        k->verifier = v;
+    }
+    *out = &k->verifier;
+    return ERR_NONE;
+}
+
+/* ---- views for SHOW
+ * -----------------------------------------------------------------------------------------------
+ */
+
+static enum client_state_word state_word(const struct session *s)
+{
+    if (s->state != SESSION_READY) {
+        return CLIENT_LOGIN;
+    }
+    if (s->wait_pool != NULL) {
+        return CLIENT_WAITING;
+    }
+    int idle = list_empty(&s->held) && s->op == NULL;
+    return idle ? CLIENT_IDLE : CLIENT_ACTIVE;
+}
+
+void worker_each_client(struct worker *w, void (*fn)(const struct client_view *, void *), void *arg)
+{
+    list_each (node, &w->sessions) {
+        struct session *s = container_of(node, struct session, node);
+        struct client_view v = {
+            .id = s->id,
+            .user = s->user == NULL ? "" : s->user,
+            .database = s->database == NULL ? "" : s->database,
+            .application_name = s->application_name == NULL ? "" : s->application_name,
+            .state = state_word(s),
+            .peer = stream_peer(s->client),
+            .local = stream_local(s->client),
+            .connect_wall_us = s->connect_wall_us,
+            .request_wall_us = s->request_wall_us,
+            .wait_us = s->wait_pool == NULL ? 0 : loop_now_us(w->loop) - s->wait_since_us,
+            .backends = (uint32_t)__builtin_popcountll(s->held_bits),
+            .shards = s->held_bits,
+            .in_transaction = s->tx.kind != TX_KIND_NONE,
+            .pinned = s->pinned,
+            .tls = stream_is_tls(s->client) ? stream_tls_version(s->client) : "",
+            .prepared_statements = (uint32_t)s->pstmts.count,
+            .pid = s->pid,
+        };
+        fn(&v, arg);
+    }
+}
+
+struct each_backend {
+    void (*fn)(const struct backend_view *, void *);
+    void *arg;
+};
+
+static void view_backends(struct pool *p, struct list *list, const struct each_backend *each)
+{
+    list_each (node, list) {
+        struct backend *b = container_of(node, struct backend, node);
+        const struct world_db *db = world_find_db(p->worker->world, slice_of(p->database));
+        struct backend_view v = {
+            .id = b->id,
+            .user = p->user,
+            .database = p->database,
+            .shard = db == NULL || p->shard >= db->map->shards_count
+                         ? ""
+                         : db->map->shard_names[p->shard],
+            .server = p->server->name,
+            .state = backend_state_name(b->state),
+            .peer = b->stream == NULL ? NULL : stream_peer(b->stream),
+            .local = b->stream == NULL ? NULL : stream_local(b->stream),
+            .connect_wall_us = b->connect_wall_us,
+            .request_wall_us = b->request_wall_us,
+            .link = b->session == NULL ? 0 : b->session->id,
+            .pid = b->pid,
+            .tls =
+                b->stream != NULL && stream_is_tls(b->stream) ? stream_tls_version(b->stream) : "",
+            .prepared_statements = b->stmts_count,
+        };
+        each->fn(&v, each->arg);
+    }
+}
+
+void worker_each_backend(struct worker *w, void (*fn)(const struct backend_view *, void *),
+                         void *arg)
+{
+    struct each_backend each = {fn, arg};
+    for (struct hnode *n = hmap_each(&w->pools, NULL); n != NULL; n = hmap_each(&w->pools, n)) {
+        struct pool *p = container_of(n, struct pool, node);
+        view_backends(p, &p->held, &each);
+        view_backends(p, &p->idle, &each);
+        view_backends(p, &p->connecting, &each);
+    }
+}
+
+void worker_each_pool(struct worker *w, void (*fn)(const struct pool_view *, void *), void *arg)
+{
+    for (struct hnode *n = hmap_each(&w->pools, NULL); n != NULL; n = hmap_each(&w->pools, n)) {
+        struct pool *p = container_of(n, struct pool, node);
+        const struct world_db *db = world_find_db(w->world, slice_of(p->database));
+        struct list *first = list_first(&p->waiters);
+        struct pool_view v = {
+            .user = p->user,
+            .database = p->database,
+            .shard = db == NULL || p->shard >= db->map->shards_count
+                         ? ""
+                         : db->map->shard_names[p->shard],
+            .server = p->server->name,
+            .clients_active = p->held_count,
+            .clients_waiting = p->waiters_count,
+            .backends_active = p->held_count,
+            .backends_idle = p->idle_count,
+            .backends_login = p->connecting_count,
+            .max_wait_us = first == NULL
+                               ? 0
+                               : loop_now_us(w->loop) -
+                                     container_of(first, struct session, pool_node)->wait_since_us,
+            .mode = w->world->conf->pool_mode,
+            .size = db != NULL && db->conf->pool_size != 0 ? db->conf->pool_size
+                                                           : (uint32_t)w->world->conf->pool_size,
+        };
+        fn(&v, arg);
+    }
+}
+
+size_t worker_plan_cache_bytes(struct worker *w)
+{
+    return plan_cache_bytes(w->plans);
+}
+
+size_t worker_plan_cache_count(struct worker *w)
+{
+    return plan_cache_count(w->plans);
+}
+
+static size_t kill(struct worker *w, uint64_t id, const char *database)
+{
+    struct note note;
+    enum err e =
+        note_set(&note, ERR_SHUTDOWN, "terminating connection due to administrator command");
+    size_t killed = 0;
+    list_each_safe (node, &w->sessions) {
+        struct session *s = container_of(node, struct session, node);
+        if (database == NULL ? s->id == id
+                             : s->database != NULL && strcmp(s->database, database) == 0) {
+            session_fatal(s, e, &note);
+            killed++;
+        }
+    }
+    return killed;
+}
+
+size_t worker_kill_client(struct worker *w, uint64_t id)
+{
+    return kill(w, id, NULL);
+}
+
+size_t worker_kill_database(struct worker *w, const char *database)
+{
+    return kill(w, 0, database);
+}

@@ -1,0 +1,106 @@
+#ifndef PROXY_WORKER_H
+#define PROXY_WORKER_H
+
+/* One worker thread: its loop, its sessions, its pools, its caches. Everything in here is touched
+ * by that thread only, but `mail` and the metrics. */
+
+#include <pthread.h>
+
+#include "base/hmap.h"
+#include "base/list.h"
+#include "base/rng.h"
+#include "proxy/pool.h"
+#include "proxy/shared.h"
+#include "proxy/vars.h"
+
+struct worker {
+    struct shared *shared;
+    size_t index;
+    pthread_t thread;
+    struct loop *loop;
+    struct mailbox *mail;
+    struct world *world;
+    struct metrics metrics;
+    _Atomic uint32_t clients;
+
+    struct list sessions;
+    struct hmap sessions_by_id;
+    uint32_t next_session;
+    uint64_t next_backend;
+    struct hmap pools;
+    struct varset_table vars;
+    struct plan_cache *plans;
+    struct hmap stmts; /* shared prepared statements by text */
+    uint64_t next_stmt;
+    struct hmap verifiers; /* SCRAM verifiers made from plain passwords; session_auth.c */
+    struct rng rng;
+    struct timer tick;
+    unsigned draining : 1;
+    int64_t drain_deadline_us;
+
+    /* scratch, grown when needed and kept */
+    struct front_value *values;
+    size_t values_cap;
+    struct buf scratch;
+};
+
+/* A mail to a worker. One struct for all kinds: mail is rare. */
+enum worker_mail_kind {
+    WORKER_MAIL_CLIENT,
+    WORKER_MAIL_WORLD,
+    WORKER_MAIL_DRAIN,
+    WORKER_MAIL_VISIT,
+    WORKER_MAIL_ADMIN_DONE,
+    WORKER_MAIL_REFRESHED,
+    WORKER_MAIL_BACKEND, /* a backend changes workers */
+    WORKER_MAIL_WANT,    /* another worker has waiters and no budget: send an idle backend */
+    WORKER_MAIL_CANCEL,
+    WORKER_MAIL_DURABLE /* the ledger has (not) written a decision */
+};
+
+struct worker_mail {
+    struct mail mail;
+    enum worker_mail_kind kind;
+    int fd;
+    struct addr peer;
+    struct world *world;
+    int wait_ms;
+    void (*fn)(struct worker *w, void *arg);
+    void *arg;
+    uint64_t session_id;
+    struct buf messages;
+    int close;
+    struct backend *backend;
+    struct pool_budget *budget;
+    uint32_t cancel_pid;
+    uint8_t cancel_key[CANCEL_KEY_BYTES_MAX];
+    size_t cancel_key_bytes;
+    enum err err;
+};
+
+void worker_send(struct worker *w,
+                 struct worker_mail *mail); /* copies nothing, owns `mail` after */
+struct worker_mail *worker_mail_new(enum worker_mail_kind kind);
+struct session *worker_session(struct worker *w, uint64_t id); /* NULL: gone */
+/* Room for n values of a Bind. */
+struct front_value *worker_values(struct worker *w, size_t n);
+/* SCRAM keys of a user whose secret is a verifier, learnt when a client of that name logged in. */
+struct user_keys {
+    struct hnode node;
+    char *user, *secret; /* the secret in force when the keys were learnt */
+    struct scram_verifier verifier;
+    uint8_t client_key[SCRAM_KEY_BYTES];
+    uint8_t server_key[SCRAM_KEY_BYTES];
+    unsigned has_client_key : 1;
+};
+/* NULL when no client has proved the key yet. */
+const struct user_keys *worker_user_keys(struct worker *w, const char *user, const char *secret);
+void worker_learn_keys(struct worker *w, const char *user, const char *secret,
+                       const uint8_t client_key[SCRAM_KEY_BYTES]);
+/* The verifier of a user, made from a plain password once and kept. ERR when it cannot be. */
+enum err worker_verifier(struct worker *w, const char *user, const char *secret,
+                         const struct scram_verifier **out, struct note *note) MUST_CHECK;
+/* A session has ended. */
+void worker_session_gone(struct worker *w);
+
+#endif
