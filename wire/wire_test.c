@@ -293,7 +293,10 @@ Test(back, login_messages)
     cr_assert_eq(back_read_key_data(only_message(&b, 'K'), &pid, &value, NULL), ERR_NONE);
     cr_assert_eq(pid, 7);
     cr_assert_slice(value, "12345678");
-    cr_assert_eq(back_read_key_data(SLICE("\0\0\0\7123"), &pid, &value, NULL), ERR_SHARD_PROTOCOL);
+    cr_assert_eq(back_read_key_data(SLICE("\0\0\0\7"
+                                          "123"),
+                                    &pid, &value, NULL),
+                 ERR_SHARD_PROTOCOL);
     b.n = 0;
     back_put_negotiate(&b, PROTOCOL_3_0, (const struct slice[]){SLICE("_pq_.x")}, 1);
     cr_assert(slice_eq(only_message(&b, 'v'), SLICE("\0\3\0\0\0\0\0\1_pq_.x\0")));
