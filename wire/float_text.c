@@ -173,11 +173,20 @@ static void times_ten(struct fraction *f)
     big_mul(&f->up, 10);
 }
 
+/* floor(bits * log10(2)). The factor is close enough for |bits| up to 1650. */
+static int log10_floor(int bits)
+{
+    enum {
+        FACTOR = 78913, /* log10(2) * 2^18 */
+        ONE = 1 << 18
+    };
+    return bits >= 0 ? bits * FACTOR / ONE : -((-bits * FACTOR + ONE - 1) / ONE);
+}
+
 /* Scale so that the first digit is in front of the point; returns the power of ten. */
 static int normalise(struct fraction *f, uint64_t mantissa, int exponent)
 {
-    double bits = (double)exponent + 63 - __builtin_clzll(mantissa);
-    int power = (int)floor(bits * 0.30102999566398119521);
+    int power = log10_floor(exponent + 63 - __builtin_clzll(mantissa));
     scale(f, power);
     big_mul(&f->unit, 10); /* compare with the next power of ten */
     if (big_compare_sum(&f->value, &f->up, &f->unit) > 0) {
