@@ -87,30 +87,40 @@ size_t plan_cache_count(const struct plan_cache *c)
 
 /* ---- keys ------------------------------------------------------------------------------------ */
 
+/* What a key begins with; all bytes count, so there is no padding. */
+struct fixed {
+    uint8_t how; /* BY_TEXT, BY_SHAPE: set when it is looked up */
+    uint8_t extended, strings_off, has_catalog;
+    uint32_t params_count;
+    uint64_t epoch, catalog_version;
+};
+
+static_assert(sizeof(struct fixed) == 24, "no padding");
+static_assert(offsetof(struct fixed, how) == 0, "look_up() and keep() set it as the first byte");
+
 /* Length in front, so that no two lists of texts look alike; NULL differs from "". */
 static void put_text(struct buf *out, const char *text)
 {
-    size_t n = text == NULL ? 0 : strlen(text);
-    buf_be32(out, text == NULL ? UINT32_MAX : (uint32_t)n);
-    buf_add(out, text, n);
+    uint32_t n = text == NULL ? UINT32_MAX : (uint32_t)strlen(text);
+    buf_add(out, &n, sizeof(n));
+    buf_add(out, text, text == NULL ? 0 : n);
 }
 
-/* Everything but the first byte, which says how the batch is found. */
 static void make_prefix(struct buf *out, const struct plan_env *env)
 {
+    struct fixed fixed = {.extended = env->extended,
+                          .strings_off = env->standard_strings_off,
+                          .has_catalog = env->catalog != NULL,
+                          .params_count = (uint32_t)env->param_types_count,
+                          .epoch = env->map->epoch,
+                          .catalog_version =
+                              env->catalog == NULL ? 0 : catalog_version(env->catalog)};
     out->n = 0;
-    buf_u8(out, 0);
-    buf_u8(out, (uint8_t)(env->extended | env->standard_strings_off << 1));
-    buf_be64(out, env->map->epoch);
-    buf_be64(out, env->catalog == NULL ? 0 : catalog_version(env->catalog));
-    buf_u8(out, env->catalog != NULL);
+    buf_add(out, &fixed, sizeof(fixed));
     put_text(out, env->map->database);
     put_text(out, env->user);
     put_text(out, env->search_path);
-    buf_be32(out, (uint32_t)env->param_types_count);
-    for (size_t i = 0; i < env->param_types_count; i++) {
-        buf_be32(out, env->param_types[i]);
-    }
+    buf_add(out, env->param_types, env->param_types_count * sizeof(*env->param_types));
 }
 
 static struct plan_batch *find(const struct plan_cache *c, struct slice body, uint64_t hash)
