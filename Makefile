@@ -56,14 +56,24 @@ $(BUILD)/%.o: %.c
 	@echo "  CC $<"
 	$(Q)$(CC) $(CFLAGS) -MMD -c $< -o $@
 
-# Each room: one library, one test program.
+# criterion's runner cannot start under the thread sanitizer; ours can.
+ifneq (,$(findstring thread,$(SAN)))
+$(ROOMS:%=$(BUILD)/%_test): $(BUILD)/regress/unit/plain_runner.o
+else
+LIBS.test := -lcriterion
+endif
+
+# Each room: one library, one test program, a program per fuzzer.
 define room
 $(BUILD)/lib$(1).a: $(call object,$(call sources,$(1)))
 	@rm -f $$@
 	$$(Q)$$(AR) rcs $$@ $$^
 $(BUILD)/$(1)_test: $(call object,$(call tests,$(1))) $(BUILD)/lib$(1).a $(CALLS.$(1):%=$(BUILD)/lib%.a)
 	@echo "  LD $$@"
-	$$(Q)$$(CC) $$(CFLAGS) -o $$@ $$^ $(call room_libs,$(1) $(CALLS.$(1))) -lcriterion
+	$$(Q)$$(CC) $$(CFLAGS) -o $$@ $$^ $(call room_libs,$(1) $(CALLS.$(1))) $(LIBS.test)
+$(BUILD)/$(1)/%_fuzz: $(BUILD)/$(1)/%_fuzz.o $(BUILD)/lib$(1).a $(CALLS.$(1):%=$(BUILD)/lib%.a)
+	@echo "  LD $$@"
+	$$(Q)$$(CC) $$(CFLAGS) -fsanitize=fuzzer -o $$@ $$^ $(call room_libs,$(1) $(CALLS.$(1)))
 endef
 $(foreach r,$(ROOMS),$(eval $(call room,$(r))))
 
@@ -75,10 +85,72 @@ $(BUILD)/braidctl: $(BUILD)/proxy/braidctl.o $(HOUSE)
 	@echo "  LD $@"
 	$(Q)$(CC) $(CFLAGS) -o $@ $^ $(call room_libs,proxy $(CALLS.proxy))
 
+# `make check`, `demo` and `bench` begin on a machine that may have nothing but make: what needs a
+# compiler runs in a make of its own, after the packages are there.
+PYTHON  ?= $(firstword $(wildcard /usr/bin/python3) python3)
+JOBS    ?= $(shell nproc 2>/dev/null || echo 2)
+SECONDS ?= 20
+PREFIX  ?= /usr/local
+ours     = $(wildcard $(ROOMS:%=%/*.c) regress/*/*.c)
+headers  = $(wildcard $(ROOMS:%=%/*.h) regress/*/*.h)
+FUZZERS := $(foreach r,$(ROOMS),$(patsubst %.c,%,$(wildcard $(r)/*_fuzz.c)))
+PAGES   := manual:docs/settings.md sample:conf/pgbraid.yaml errors:docs/errors.md \
+           metrics:docs/metrics.md logs:docs/logs.md
+
 TESTED := $(foreach r,$(ROOMS),$(if $(call tests,$(r)),$(r)))
 test: $(TESTED:%=$(BUILD)/%_test) ## unit tests of every room (SAN=address,undefined and SAN=thread too)
 	@for t in $^; do echo "== $$t"; $$t || exit 1; done
 test-%: $(BUILD)/%_test ## unit tests of one room: make test-planner
 	$<
+build-tests: $(TESTED:%=$(BUILD)/%_test)
+
+deps:
+	@conf/install-deps test
+demo: deps ## three PostgreSQL servers, pgbraid, data and a tour (DEMO=exit: check all of it and stop)
+	@$(MAKE) --no-print-directory -s -j$(JOBS) all
+	@$(PYTHON) regress/demo/demo.py start $(if $(filter exit,$(DEMO)),--exit)
+demo-stop: ## stop what `make demo` left running
+	@$(PYTHON) regress/demo/demo.py stop
+check: deps ## every test there is; ends with a line of counts
+	@$(PYTHON) regress/check.py --jobs $(JOBS)
+check-san: deps ## the regress schedules under address and undefined behaviour sanitizers
+	@$(PYTHON) regress/check.py --jobs $(JOBS) --sanitized
+regress: all ## behaviour from outside only, against real servers
+	@$(PYTHON) regress/run.py --build $(BUILD)
+bench: ## pgbraid beside PgBouncer and a direct connection
+	@conf/install-deps bench
+	@$(MAKE) --no-print-directory -s -j$(JOBS) all
+	@$(PYTHON) bench/run.py
+
+build-fuzzers: $(FUZZERS:%=$(BUILD)/%)
+fuzz: deps ## every fuzzer for SECONDS=20 each
+	@$(MAKE) --no-print-directory -s -j$(JOBS) BUILD=build/fuzz CC=clang SAN=address,undefined,fuzzer-no-link build-fuzzers
+	@for f in $(FUZZERS:%=build/fuzz/%); do echo "== $$f"; mkdir -p $$f.corpus; \
+	    $$f -max_total_time=$(SECONDS) -timeout=10 -print_final_stats=0 -artifact_prefix=$$f. $$f.corpus \
+	        >$$f.log 2>&1 || { tail -n 40 $$f.log; exit 1; }; tail -n 1 $$f.log; done
+
+format: ## rewrite the C files as .clang-format says
+	clang-format -i $(ours) $(headers)
+check-format: ## are they written so
+	@clang-format --dry-run -Werror $(ours) $(headers)
+lint: ## clang-tidy over every room
+	@printf '%s\n' $(filter-out %_test.c,$(filter-out regress/%,$(ours))) | xargs -P $(JOBS) -n 4 sh -c \
+	    'clang-tidy --quiet "$$@" -- -std=c11 -D_GNU_SOURCE -I. -I/usr/include/postgresql -DPGBRAID_VERSION="\"0\"" || exit 255' lint
+tidy: $(BUILD)/braidctl ## code about code: floor plan, sizes, banned calls, generated pages
+	@$(PYTHON) regress/tidy/tidy.py --braidctl $<
+docs: $(BUILD)/braidctl ## write the generated pages anew
+	@for p in $(PAGES); do echo "  DOC $${p#*:}"; $< $${p%%:*} >$(BUILD)/page && cp $(BUILD)/page $${p#*:} || exit 1; done
+
+install: all ## to $(PREFIX), under $(DESTDIR) when given
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/pgbraid $(DESTDIR)$(PREFIX)/lib/systemd/system
+	install -m 755 $(BUILD)/pgbraid $(BUILD)/braidctl $(DESTDIR)$(PREFIX)/bin
+	install -m 644 conf/pgbraid.yaml $(DESTDIR)$(PREFIX)/share/pgbraid/pgbraid.yaml
+	sed 's|@PREFIX@|$(PREFIX)|g' docker/pgbraid.service >$(DESTDIR)$(PREFIX)/lib/systemd/system/pgbraid.service
+clean: ## remove build/ (stop the demo first)
+	@! [ -e build/demo/state.json ] || $(PYTHON) regress/demo/demo.py stop
+	rm -rf build
+help: ## this list
+	@sed -nE 's/^([a-z][a-z-]*|test-%):.*## (.*)/\1|\2/p' Makefile | while IFS='|' read -r t d; do printf '  %-14s %s\n' "$$t" "$$d"; done
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
-.PHONY: all test
+.PHONY: all test build-tests deps demo demo-stop check check-san regress bench build-fuzzers fuzz format \
+        check-format lint tidy docs install clean help
