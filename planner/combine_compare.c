@@ -55,6 +55,10 @@ enum err combine_order_open(struct combine_order *order, const struct combine_co
         order->kind = BY_BYTES;
         return ERR_NONE;
     }
+    if (!binary && type == OID_TIME) { /* HH:MM:SS.ffffff whatever the DateStyle */
+        order->kind = BY_BYTES;
+        return ERR_NONE;
+    }
     if (binary && (type == OID_INT8 || type == OID_TIME || type == OID_TIMESTAMP ||
                    type == OID_TIMESTAMPTZ)) {
         order->kind = BY_INT64;
