@@ -65,6 +65,7 @@ struct control_db {
     int tried;                      /* one has come back, well or not */
     int64_t retry_us;               /* read again then; 0: no need */
     char said[sizeof(struct note)]; /* last failure logged: not said again */
+    int64_t install_us;             /* the schema of declarations is made from then on */
     int install_said;
 
     int recovering;          /* a recovery job is out */

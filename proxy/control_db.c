@@ -23,6 +23,7 @@
 
 enum {
     RETRY_US = 1000000,
+    INSTALL_AGAIN_US = 60000000,
     RECOVER_IDLE_US = 60000000,
     RECOVER_SOON_US = 30000000 /* how long a lost shard is looked at closely */
 };
@@ -226,6 +227,7 @@ static void carry_out(struct db_change *change, const struct conf_database *row,
         db->layout++;
         db->tried = !many;
         db->said[0] = '\0';
+        db->install_us = 0;
         db->retry_us = many ? now_us : 0;
         db->recover_us = many ? now_us : 0;
         (void)note_set(&db->why, ERR_AGAIN, "the catalog of database \"%s\" was not read yet",
@@ -346,6 +348,7 @@ struct catalog_job {
     const struct world_db *wdb;
     uint64_t layout;
     uint64_t version;
+    int install; /* make schema braid first */
     struct catalog_build *build;
     uint64_t digest[2];
     uint64_t rows;
@@ -394,8 +397,8 @@ static void read_catalog(struct job *base)
                                     .query = catalog_query,
                                     .row = take_row,
                                     .arg = job};
-    job->err = catalog_load(&home, catalog_install_sql, &source, &base->control->stop,
-                            &job->install_note, &job->note);
+    job->err = catalog_load(&home, job->install ? catalog_install_sql : NULL, &source,
+                            &base->control->stop, &job->install_note, &job->note);
     job->took_us = clock_now_us() - start_us;
 }
 
@@ -467,8 +470,14 @@ static int apply_catalog(struct control_db *db, struct catalog_job *job)
     return changed;
 }
 
-static void say_install(struct control_db *db, const struct note *note)
+/* Once made, the schema stays; where it is not permitted it is tried again now and then. */
+static void note_install(struct control_db *db, const struct catalog_job *job)
 {
+    const struct note *note = &job->install_note;
+    if (job->install) {
+        int64_t again_us = clock_now_us() + INSTALL_AGAIN_US;
+        db->install_us = note->text[0] == '\0' ? INT64_MAX : again_us;
+    }
     if (note->text[0] != '\0' && !db->install_said) {
         db->install_said = 1;
         log_event(LOG_CATALOG_FAILED, "database=%s schema=braid error=\"%s\" hint=\"%s\"", db->name,
@@ -505,7 +514,7 @@ static void catalog_done(struct control *c, struct job *base)
     } else if (job->err) {
         reading_failed(c, db, &job->note);
     } else {
-        say_install(db, &job->install_note);
+        note_install(db, job);
         if (apply_catalog(db, job)) {
             control_publish(c);
         }
@@ -534,6 +543,7 @@ static void start_reading(struct control *c, struct control_db *db)
     job->wdb = wdb;
     job->layout = db->layout;
     job->version = db->catalog_version + 1;
+    job->install = clock_now_us() >= db->install_us;
     job->digest[0] = 1;
     job->digest[1] = 2;
     db->reading = 1;
@@ -596,6 +606,7 @@ static void look_for_prepared(struct job *base)
     struct recover_place *places = mem_zero(count * sizeof(*places));
     for (size_t i = 0; i < count; i++) {
         target_of_shard(job->world, job->wdb, i, &places[i].target);
+        places[i].conf = job->world->conf;
         places[i].shard = job->wdb->conf->shards[i].name;
     }
     recover_database(base->control->shared->ledger, slice_of(job->wdb->conf->name), places, count,

@@ -162,12 +162,17 @@ static void add_login_hint(const struct pg_target *t, const struct pq_trouble *t
 
 void pg_target_login(struct pg_target *t, const struct conf *conf)
 {
-    t->user = conf_service_user(conf);
+    pg_target_login_as(t, conf, conf_service_user(conf));
+}
+
+void pg_target_login_as(struct pg_target *t, const struct conf *conf, const char *name)
+{
+    t->user = name;
     t->password = NULL;
     t->password_hashed = 0;
     t->tls_mode = conf->tls_server_mode;
     t->tls_ca = conf->tls_server_ca;
-    const struct conf_user *user = conf_find_user(conf, t->user);
+    const struct conf_user *user = conf_find_user(conf, name);
     if (user == NULL || user->secret[0] == '\0') {
         return;
     }

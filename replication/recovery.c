@@ -9,7 +9,8 @@
  *
  * COMMIT PREPARED and ROLLBACK PREPARED belong to the transaction's owner or a superuser. Where the
  * service user is neither, the role of the owner is taken for that one statement, which works when
- * the service user is a member of it. Else the log says what to grant.
+ * the service user is a member of it; else a connection is made as the owner, with the password of
+ * the users file. Else the log says what to grant.
  */
 
 #include <pthread.h>
@@ -53,8 +54,8 @@ static void say_failed(const struct look *l, const char *gid, const char *owner,
               SLICE_ARG(l->all->tag), l->place->shard, gid, owner, note->text, hint);
 }
 
-static enum err as_owner(const struct look *l, const char *sql, const char *owner,
-                         struct pq_trouble *trouble, struct note *note)
+static enum err in_role_of(const struct look *l, const char *sql, const char *owner,
+                           struct pq_trouble *trouble, struct note *note)
 {
     int timeout_ms = l->place->target.timeout_ms;
     char *role = PQescapeIdentifier(l->conn, owner, strlen(owner));
@@ -70,7 +71,7 @@ static enum err as_owner(const struct look *l, const char *sql, const char *owne
         pq_run(l->conn, (const char *)set.p, timeout_ms, l->all->stop, NULL, NULL, &unused);
     buf_free(&set);
     if (e) {
-        return e; /* the first refusal is the one to tell */
+        return e;
     }
     e = pq_run(l->conn, sql, timeout_ms, l->all->stop, NULL, trouble, note);
     if (e == ERR_NONE || e == ERR_SHARD_REFUSED) {
@@ -82,6 +83,43 @@ static enum err as_owner(const struct look *l, const char *sql, const char *owne
     return e;
 }
 
+static enum err as_owner(const struct look *l, const char *sql, const char *owner,
+                         struct pq_trouble *trouble)
+{
+    struct pg_target target = l->place->target;
+    struct note unused;
+    PGconn *conn = NULL;
+    if (l->place->conf == NULL) {
+        return ERR_SHARD_REFUSED;
+    }
+    pg_target_login_as(&target, l->place->conf, owner);
+    enum err e = pq_open(&target, l->all->stop, &conn, NULL, &unused);
+    if (e) {
+        return e;
+    }
+    e = pq_run(conn, sql, target.timeout_ms, l->all->stop, NULL, trouble, &unused);
+    pq_close(conn);
+    return e;
+}
+
+/* Denied: try it in the name of the owner. The first refusal stays the one to tell. */
+static enum err finish_for(const struct look *l, const char *sql, const char *owner,
+                           struct pq_trouble *trouble, const struct note *denied, struct note *note)
+{
+    struct pq_trouble again = *trouble;
+    enum err e = in_role_of(l, sql, owner, &again, note);
+    if (e == ERR_SHARD_REFUSED && strcmp(again.sqlstate, "42501") == 0) {
+        e = as_owner(l, sql, owner, &again);
+        e = e == ERR_SHARD_DOWN ? ERR_SHARD_REFUSED : e; /* this connection is not lost by that */
+    }
+    if (e == ERR_SHARD_REFUSED && strcmp(again.sqlstate, "42704") != 0) {
+        *note = *denied;
+        return e;
+    }
+    *trouble = again;
+    return e;
+}
+
 static enum err finish(const struct look *l, int commit, const char *gid, const char *owner,
                        struct pq_trouble *trouble, struct note *note)
 {
@@ -90,7 +128,8 @@ static enum err finish(const struct look *l, int commit, const char *gid, const 
     enum err e =
         pq_run(l->conn, sql, l->place->target.timeout_ms, l->all->stop, NULL, trouble, note);
     if (e == ERR_SHARD_REFUSED && strcmp(trouble->sqlstate, "42501") == 0) {
-        e = as_owner(l, sql, owner, trouble, note);
+        struct note denied = *note;
+        e = finish_for(l, sql, owner, trouble, &denied, note);
     }
     return e;
 }

@@ -55,6 +55,8 @@ struct pg_target {
 
 /* Fill user, password and TLS from the configuration: the service user of pgbraid. */
 void pg_target_login(struct pg_target *target, const struct conf *conf);
+/* The same for another user, who need not be in the users file (servers may trust him). */
+void pg_target_login_as(struct pg_target *target, const struct conf *conf, const char *user);
 
 /* ---- health ------------------------------------------------------------------------------------
  */
@@ -113,6 +115,7 @@ enum err catalog_load(const struct pg_target *home, const char *install_sql,
 /* One shard of the database: its primary, and its name for log lines. */
 struct recover_place {
     struct pg_target target;
+    const struct conf *conf; /* to log in as the owner of a transaction; NULL: never */
     const char *shard;
 };
 
