@@ -66,6 +66,7 @@ struct ledger {
     struct wal *wal;
     uint64_t instance;
     uint64_t start;
+    uint64_t newest_start; /* of the decisions replayed */
     unsigned compact_segments;
     pthread_mutex_t mutex; /* everything below */
     uint64_t seq;
@@ -174,7 +175,8 @@ static enum err replay_start(struct ledger *l, struct slice body, struct note *n
     }
     uint64_t instance = be64_at(body.p);
     uint64_t start = be64_at(body.p + 8);
-    if ((l->start != 0 && instance != l->instance) || start < l->start || start == UINT64_MAX) {
+    if ((l->start != 0 && instance != l->instance) || start == 0 || start < l->start ||
+        start == UINT64_MAX) {
         return note_set(note, ERR_CORRUPT, "the start records contradict each other");
     }
     l->instance = instance;
@@ -195,6 +197,7 @@ static enum err replay_decide(struct ledger *l, struct slice body, struct note *
     entry->shards = be64_at(body.p + 16);
     memcpy(entry->body, body.p, body.n);
     entry->body_bytes = body.n;
+    l->newest_start = l->newest_start > txn.start ? l->newest_start : txn.start;
     return ERR_NONE;
 }
 
@@ -573,7 +576,14 @@ static enum err open_log(struct ledger *l, const struct ledger_options *options,
                               .replay = replay,
                               .replay_arg = l};
     enum err e = wal_open(&log, &l->wal, note);
-    return e ? e : write_start(l, note);
+    if (e) {
+        return e;
+    }
+    if (l->newest_start > l->start) { /* its numbers would be given out a second time */
+        return note_set(note, ERR_CORRUPT, "%s: decisions of start %llu, but no record of it", dir,
+                        (unsigned long long)l->newest_start);
+    }
+    return write_start(l, note);
 }
 
 enum err ledger_open(const struct ledger_options *options, struct ledger **out, struct note *note)
