@@ -172,6 +172,9 @@ void stream_write(struct stream *s, const void *p, size_t n);
 /* The queue itself, to append messages to; call stream_touch() afterwards. */
 struct buf *stream_out(struct stream *s);
 void stream_touch(struct stream *s);
+/* The same in one call, before appending: the stream is flushed at the end of the turn anyway. On a
+ * stream that is closed already, what is appended is dropped when the stream is freed. */
+struct buf *stream_append(struct stream *s);
 size_t stream_queued(const struct stream *s);
 /* Whether the queue is past the high mark (256 KiB): stop producing until STREAM_DRAINED. */
 int stream_full(struct stream *s);

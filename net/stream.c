@@ -132,8 +132,9 @@ void stream_attach(struct stream *s, struct loop *loop, stream_fn *fn, void *arg
     s->arg = arg;
     s->held = 0;
     loop->guests++;
-    stream_rewatch(s); /* what the kernel holds is announced again */
-    if ((s->inside || s->write_failed)) {
+    stream_rewatch(s);                              /* what the kernel holds is announced again */
+    int handshaking = s->tls != NULL && !s->secure; /* nobody else begins it */
+    if (s->inside || s->write_failed || handshaking) {
         stream_wake(s);
     }
 }

@@ -269,6 +269,9 @@ static int flush_one(struct stream *s)
         return 0;
     }
     stream_send_queue(s);
+    if (stream_queued(s) == 0) {
+        stream_out_release(s); /* stream_append() was called and nothing was appended */
+    }
     stream_rewatch(s);
     if (s->want_drained && stream_queued(s) <= LOW_MARK && !s->closed && !s->write_failed) {
         s->want_drained = 0;
@@ -296,6 +299,14 @@ struct buf *stream_out(struct stream *s)
         s->out = (struct buf){.p = loop_block_get(s->loop, BLOCK_SMALL), .cap = BLOCK_SMALL};
     }
     return &s->out;
+}
+
+struct buf *stream_append(struct stream *s)
+{
+    if (!s->blocked && !s->closed && !s->write_failed && list_empty(&s->dirty_node)) {
+        list_push_back(&s->loop->dirty, &s->dirty_node);
+    }
+    return stream_out(s);
 }
 
 void stream_touch(struct stream *s)
@@ -543,7 +554,7 @@ void stream_resume(struct stream *s)
     if (data_due(s)) {
         s->redeliver = 1;
     }
-    if ((s->redeliver || s->inside || s->write_failed)) {
+    if (s->redeliver || s->inside || s->write_failed) {
         stream_wake(s);
     }
 }

@@ -422,6 +422,18 @@ Test(tls, the_rest_of_a_record_moves_with_its_stream)
     free_ends();
 }
 
+Test(tls, a_stream_that_moves_before_its_handshake_began_still_begins_it)
+{
+    server = (struct end){.wait_secure = 1};
+    client = (struct end){.wait_secure = 1};
+    connect_ends(TLS_REQUIRE, NULL, NULL, NULL, NULL);
+    stream_detach(client.stream);
+    stream_attach(client.stream, loop, on_end, &client);
+    loop_run(loop);
+    cr_expect(stream_is_tls(client.stream));
+    free_ends();
+}
+
 Test(tls, a_paused_end_learns_that_its_peer_said_goodbye)
 {
     server = (struct end){.wait_secure = 1};
