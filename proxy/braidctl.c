@@ -75,7 +75,8 @@ static int print_out(struct buf *out)
 static enum err load(const struct arguments *a, struct conf **out, struct note *note)
 {
     if (a->path == NULL) {
-        return note_set(note, ERR_BAD_SETTING, "-c FILE is missing; see braidctl --help");
+        (void)note_set(note, ERR_BAD_SETTING, "-c FILE is missing; see braidctl --help");
+        return ERR_BAD_SETTING;
     }
     return conf_load(a->path, out, note);
 }
@@ -85,9 +86,12 @@ static enum err choose_database(const struct arguments *a, const struct conf *co
 {
     if (a->database != NULL) {
         *out = conf_find_database(conf, a->database);
-        return *out != NULL ? ERR_NONE
-                            : note_set(note, ERR_NO_DATABASE,
-                                       "database \"%.100s\" is not configured", a->database);
+        if (*out == NULL) {
+            (void)note_set(note, ERR_NO_DATABASE, "database \"%.100s\" is not configured",
+                           a->database);
+            return ERR_NO_DATABASE;
+        }
+        return ERR_NONE;
     }
     for (size_t i = 0; i < conf->databases_count; i++) {
         if (conf->databases[i].shards_count > 1) {
@@ -96,7 +100,8 @@ static enum err choose_database(const struct arguments *a, const struct conf *co
         }
     }
     if (conf->databases_count == 0) {
-        return note_set(note, ERR_NO_DATABASE, "no database is configured");
+        (void)note_set(note, ERR_NO_DATABASE, "no database is configured");
+        return ERR_NO_DATABASE;
     }
     *out = &conf->databases[0];
     return ERR_NONE;
@@ -255,20 +260,22 @@ static enum err route(const struct arguments *a, const struct conf *conf,
         map_decls_of_conf(db, arena, &decls, &count);
     }
     const struct map_decl *decl = e ? NULL : find_decl(decls, count, name);
-    if (!e && decl == NULL) {
-        e = note_set(note, ERR_NO_TABLE,
-                     "table \"%.100s\" is not declared in database \"%.60s\": it is local to shard "
-                     "\"%.60s\"",
-                     name, db->name, db->shards[0].name);
-        note_hint(note, "tables declared in SQL are found with --live");
-    }
-    if (!e && keys_count != decl->keys_count) {
-        e = note_set(note, ERR_BAD_KEY,
-                     "the key of \"%.100s\" has %zu columns, %zu values are given", name,
-                     decl->keys_count, keys_count);
-    }
     if (e) {
         return e;
+    }
+    if (decl == NULL) {
+        (void)note_set(
+            note, ERR_NO_TABLE,
+            "table \"%.100s\" is not declared in database \"%.60s\": it is local to shard "
+            "\"%.60s\"",
+            name, db->name, db->shards[0].name);
+        note_hint(note, "tables declared in SQL are found with --live");
+        return ERR_NO_TABLE;
+    }
+    if (keys_count != decl->keys_count) {
+        return note_set(note, ERR_BAD_KEY,
+                        "the key of \"%.100s\" has %zu columns, %zu values are given", name,
+                        decl->keys_count, keys_count);
     }
     struct map_decl one = *decl;
     uint32_t types[KEY_COLUMNS_MAX] = {0};
@@ -371,7 +378,8 @@ static int run_check(const struct arguments *a)
 static enum err console_address(const struct conf *conf, struct addr *out, struct note *note)
 {
     if (conf->listen_count == 0) {
-        return note_set(note, ERR_BAD_SETTING, "the configuration names no \"listen\" address");
+        (void)note_set(note, ERR_BAD_SETTING, "the configuration names no \"listen\" address");
+        return ERR_BAD_SETTING;
     }
     enum err e = addr_parse(conf->listen[0], out, note);
     struct sockaddr_in *v4 = (struct sockaddr_in *)(void *)&out->sa;

@@ -397,8 +397,8 @@ static void free_servers(struct control *c)
     struct server_state *next;
     for (struct server_state *s = c->servers.first; s != NULL; s = next) {
         next = s->next;
-        mem_free((void *)(uintptr_t)s->name);
-        mem_free((void *)(uintptr_t)s->host);
+        mem_free((void *)s->name);
+        mem_free((void *)s->host);
         mem_free(s);
     }
 }

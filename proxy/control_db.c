@@ -89,14 +89,15 @@ static const struct world_db *world_db_of(const struct control *c, const struct 
 
 /* A map made ready before it is put in force. */
 struct new_map {
+    uint64_t epoch;  /* to be; set before make_map() */
     struct map *map; /* NULL: the old one stays */
     struct buf fingerprint;
 };
 
 /* Build the map of `decls`, unless it is the one in force. */
 static enum err make_map(const struct control_db *db, const struct conf_database *conf,
-                         const struct map_decl *decls, size_t count, uint64_t epoch,
-                         struct new_map *out, struct note *note)
+                         const struct map_decl *decls, size_t count, struct new_map *out,
+                         struct note *note)
 {
     struct buf print = {0};
     map_fingerprint(conf, decls, count, &print);
@@ -106,7 +107,7 @@ static enum err make_map(const struct control_db *db, const struct conf_database
         buf_free(&print);
         return ERR_NONE;
     }
-    enum err e = map_build(conf, decls, count, epoch, &out->map, note);
+    enum err e = map_build(conf, decls, count, out->epoch, &out->map, note);
     if (e) {
         out->map = NULL;
         buf_free(&print);
@@ -125,7 +126,8 @@ static enum err make_catalog_map(const struct control_db *db, struct catalog *ca
     size_t count = 0;
     enum err e = catalog_map_decls(catalog, conf, &arena, &decls, &count, note);
     if (!e) {
-        e = make_map(db, conf, decls, count, db->epoch + 1, out, note);
+        out->epoch = db->epoch + 1;
+        e = make_map(db, conf, decls, count, out, note);
     }
     arena_free(&arena);
     return e;
@@ -194,8 +196,8 @@ static enum err make_first_map(struct db_change *change, const struct conf_datab
         map_decls_of_conf(conf, &arena, &decls, &count);
     }
     uint64_t epoch = change->db->epoch;
-    epoch += conf->shards_count == 1 || epoch > 0;
-    enum err e = make_map(change->db, conf, decls, count, epoch, &change->map, note);
+    change->map.epoch = epoch + (conf->shards_count == 1 || epoch > 0);
+    enum err e = make_map(change->db, conf, decls, count, &change->map, note);
     arena_free(&arena);
     return e;
 }

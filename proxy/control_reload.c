@@ -80,7 +80,8 @@ void control_health_restart(struct control *c)
         return;
     }
     c->health_count = c->parts->conf->servers_count;
-    c->health = mem_zero((c->health_count + 1) * sizeof(*c->health));
+    size_t bytes = (c->health_count + 1) * sizeof(*c->health); /* NOLINT: pointers are meant */
+    c->health = mem_zero(bytes);
     for (size_t i = 0; i < c->health_count; i++) {
         c->health[i] = start_probe(c, i);
     }

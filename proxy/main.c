@@ -55,6 +55,7 @@ static int read_arguments(int argc, char **argv, struct arguments *out)
                                             {"help", no_argument, NULL, 'h'},
                                             {NULL, 0, NULL, 0}};
     int option;
+    /* NOLINTNEXTLINE(concurrency-mt-unsafe): there is one thread yet */
     while ((option = getopt_long(argc, argv, "c:Vh", options, NULL)) >= 0) {
         switch (option) {
         case 'c': out->path = optarg; break;

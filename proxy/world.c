@@ -134,12 +134,12 @@ enum err parts_load(const char *path, struct parts **out, struct note *note)
     return ERR_NONE;
 }
 
-struct parts *parts_look_again(const struct parts *old)
+struct parts *parts_look_again(const struct parts *parts)
 {
     struct parts *p = mem_zero(sizeof(*p));
-    p->conf = conf_ref(old->conf);
-    p->tls_clients = old->tls_clients == NULL ? NULL : tls_ref(old->tls_clients);
-    p->tls_servers = old->tls_servers == NULL ? NULL : tls_ref(old->tls_servers);
+    p->conf = conf_ref(parts->conf);
+    p->tls_clients = parts->tls_clients == NULL ? NULL : tls_ref(parts->tls_clients);
+    p->tls_servers = parts->tls_servers == NULL ? NULL : tls_ref(parts->tls_servers);
     look_up(p, 0);
     return p;
 }

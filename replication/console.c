@@ -53,7 +53,7 @@ enum err console_run(const struct pg_target *target, const char *sql, struct buf
     }
     (void)PQsetNoticeReceiver(conn, print_notice, out);
     PGresult *result = NULL;
-    e = pq_run(conn, sql, target->timeout_ms, NULL, &result, NULL, note);
+    e = pq_run(conn, sql, (struct pq_wait){target->timeout_ms, NULL}, &result, NULL, note);
     if (!e && result != NULL && PQresultStatus(result) == PGRES_TUPLES_OK) {
         print_table(result, out);
     } else if (!e && result != NULL) {

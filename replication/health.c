@@ -101,8 +101,8 @@ static enum err ask(struct health *h, int *reused, struct note *note)
         start_us = clock_now_us();
     }
     if (!e) {
-        e = pq_run(h->conn, "SELECT pg_catalog.pg_is_in_recovery()", t->timeout_ms, &h->stop, NULL,
-                   &trouble, note);
+        e = pq_run(h->conn, "SELECT pg_catalog.pg_is_in_recovery()",
+                   (struct pq_wait){t->timeout_ms, &h->stop}, NULL, &trouble, note);
     }
     if (e) {
         pq_close(h->conn);

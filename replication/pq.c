@@ -100,7 +100,10 @@ static void one_line(const char *message, char *out, size_t size)
         if (strncmp(p, "\nLOCATION:", 10) == 0) {
             break;
         }
-        char ch = (unsigned char)*p < ' ' ? ' ' : *p;
+        char ch = *p;
+        if ((unsigned char)ch < ' ') {
+            ch = ' ';
+        }
         if (ch != ' ' || (n > 0 && out[n - 1] != ' ')) {
             out[n++] = ch;
         }
@@ -160,26 +163,26 @@ static void add_login_hint(const struct pg_target *t, const struct pq_trouble *t
 
 /* ---- target ---------------------------------------------------------------------------------- */
 
-void pg_target_login(struct pg_target *t, const struct conf *conf)
+void pg_target_login(struct pg_target *target, const struct conf *conf)
 {
-    pg_target_login_as(t, conf, conf_service_user(conf));
+    pg_target_login_as(target, conf, conf_service_user(conf));
 }
 
-void pg_target_login_as(struct pg_target *t, const struct conf *conf, const char *name)
+void pg_target_login_as(struct pg_target *target, const struct conf *conf, const char *user)
 {
-    t->user = name;
-    t->password = NULL;
-    t->password_hashed = 0;
-    t->tls_mode = conf->tls_server_mode;
-    t->tls_ca = conf->tls_server_ca;
-    const struct conf_user *user = conf_find_user(conf, name);
-    if (user == NULL || user->secret[0] == '\0') {
+    target->user = user;
+    target->password = NULL;
+    target->password_hashed = 0;
+    target->tls_mode = conf->tls_server_mode;
+    target->tls_ca = conf->tls_server_ca;
+    const struct conf_user *row = conf_find_user(conf, user);
+    if (row == NULL || row->secret[0] == '\0') {
         return;
     }
-    int md5 = strncmp(user->secret, "md5", 3) == 0 && strlen(user->secret) == 35;
-    t->password_hashed = md5 || strncmp(user->secret, "SCRAM-SHA-256$", 14) == 0;
-    if (!t->password_hashed) {
-        t->password = user->secret;
+    int md5 = strncmp(row->secret, "md5", 3) == 0 && strlen(row->secret) == 35;
+    target->password_hashed = md5 || strncmp(row->secret, "SCRAM-SHA-256$", 14) == 0;
+    if (!target->password_hashed) {
+        target->password = row->secret;
     }
 }
 
@@ -329,14 +332,12 @@ void pq_close(PGconn *conn)
 
 /* ---- query ----------------------------------------------------------------------------------- */
 
-static enum err flush(PGconn *conn, int timeout_ms, int64_t deadline_us, struct pg_stop *stop,
-                      struct note *note)
+static enum err flush(PGconn *conn, struct pq_wait wait, int64_t deadline_us, struct note *note)
 {
-    int left;
-    while ((left = PQflush(conn)) > 0) {
-        int waited = wait_for(PQsocket(conn), POLLOUT | POLLIN, deadline_us, stop);
+    while (PQflush(conn) > 0) {
+        int waited = wait_for(PQsocket(conn), POLLOUT | POLLIN, deadline_us, wait.stop);
         if (waited <= 0) {
-            return gave_up(waited, timeout_ms, "sending a statement", note);
+            return gave_up(waited, wait.timeout_ms, "sending a statement", note);
         }
         if (!PQconsumeInput(conn)) {
             break;
@@ -346,13 +347,13 @@ static enum err flush(PGconn *conn, int timeout_ms, int64_t deadline_us, struct 
 }
 
 /* The next result, or *out == NULL behind the last one. */
-static enum err next_result(PGconn *conn, int timeout_ms, int64_t deadline_us, struct pg_stop *stop,
-                            PGresult **out, struct note *note)
+static enum err next_result(PGconn *conn, struct pq_wait wait, int64_t deadline_us, PGresult **out,
+                            struct note *note)
 {
     while (PQisBusy(conn)) {
-        int waited = wait_for(PQsocket(conn), POLLIN, deadline_us, stop);
+        int waited = wait_for(PQsocket(conn), POLLIN, deadline_us, wait.stop);
         if (waited <= 0) {
-            return gave_up(waited, timeout_ms, "waiting for an answer", note);
+            return gave_up(waited, wait.timeout_ms, "waiting for an answer", note);
         }
         if (!PQconsumeInput(conn)) {
             char text[400];
@@ -378,23 +379,23 @@ static enum err failed_result(PGconn *conn, const PGresult *result, struct pq_tr
                     code == NULL ? "" : code);
 }
 
-enum err pq_run(PGconn *conn, const char *sql, int timeout_ms, struct pg_stop *stop, PGresult **out,
+enum err pq_run(PGconn *conn, const char *sql, struct pq_wait wait, PGresult **out,
                 struct pq_trouble *trouble, struct note *note)
 {
     struct pq_trouble unused;
     trouble = trouble == NULL ? &unused : trouble;
     trouble->sqlstate[0] = '\0';
-    int64_t deadline_us = clock_now_us() + (int64_t)timeout_ms * 1000;
+    int64_t deadline_us = clock_now_us() + (int64_t)wait.timeout_ms * 1000;
     if (PQsetnonblocking(conn, 1) != 0 || !PQsendQuery(conn, sql)) {
         char text[400];
         one_line(PQerrorMessage(conn), text, sizeof(text));
         return note_set(note, ERR_SHARD_DOWN, "%s", text);
     }
-    enum err e = flush(conn, timeout_ms, deadline_us, stop, note);
+    enum err e = flush(conn, wait, deadline_us, note);
     PGresult *last = NULL;
     while (e != ERR_SHARD_DOWN && e != ERR_SHUTDOWN) {
         PGresult *result = NULL;
-        enum err waited = next_result(conn, timeout_ms, deadline_us, stop, &result, note);
+        enum err waited = next_result(conn, wait, deadline_us, &result, note);
         if (waited) {
             e = waited;
             break;

@@ -20,10 +20,15 @@ struct pq_trouble {
 enum err pq_open(const struct pg_target *target, struct pg_stop *stop, PGconn **out,
                  struct pq_trouble *trouble, struct note *note) MUST_CHECK;
 void pq_close(PGconn *conn); /* NULL is fine */
+/* How long to wait for the answer to one statement, and who may cut it short (NULL: nobody). */
+struct pq_wait {
+    int timeout_ms;
+    struct pg_stop *stop;
+};
 /* One simple query. *out, when asked for, is the last result, PGRES_TUPLES_OK or COMMAND_OK; the
  * caller clears it. After ERR_SHARD_DOWN or ERR_SHUTDOWN the connection is only good for closing.
  */
-enum err pq_run(PGconn *conn, const char *sql, int timeout_ms, struct pg_stop *stop, PGresult **out,
+enum err pq_run(PGconn *conn, const char *sql, struct pq_wait wait, PGresult **out,
                 struct pq_trouble *trouble, struct note *note) MUST_CHECK;
 /* The value of a cell; NULL: p == NULL. */
 struct slice pq_cell(const PGresult *result, int row, int column);

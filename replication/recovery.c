@@ -67,17 +67,17 @@ static enum err in_role_of(const struct look *l, const char *sql, const char *ow
     buf_u8(&set, 0);
     PQfreemem(role);
     struct note unused;
-    enum err e =
-        pq_run(l->conn, (const char *)set.p, timeout_ms, l->all->stop, NULL, NULL, &unused);
+    enum err e = pq_run(l->conn, (const char *)set.p, (struct pq_wait){timeout_ms, l->all->stop},
+                        NULL, NULL, &unused);
     buf_free(&set);
     if (e) {
         return e;
     }
-    e = pq_run(l->conn, sql, timeout_ms, l->all->stop, NULL, trouble, note);
+    e = pq_run(l->conn, sql, (struct pq_wait){timeout_ms, l->all->stop}, NULL, trouble, note);
     if (e == ERR_NONE || e == ERR_SHARD_REFUSED) {
         /* A role that stays behind only makes the next one ask again; a lost connection shows. */
-        enum err reset =
-            pq_run(l->conn, "RESET ROLE", timeout_ms, l->all->stop, NULL, NULL, &unused);
+        enum err reset = pq_run(l->conn, "RESET ROLE", (struct pq_wait){timeout_ms, l->all->stop},
+                                NULL, NULL, &unused);
         (void)reset;
     }
     return e;
@@ -97,7 +97,8 @@ static enum err as_owner(const struct look *l, const char *sql, const char *owne
     if (e) {
         return e;
     }
-    e = pq_run(conn, sql, target.timeout_ms, l->all->stop, NULL, trouble, &unused);
+    e = pq_run(conn, sql, (struct pq_wait){target.timeout_ms, l->all->stop}, NULL, trouble,
+               &unused);
     pq_close(conn);
     return e;
 }
@@ -125,8 +126,8 @@ static enum err finish(const struct look *l, int commit, const char *gid, const 
 {
     char sql[GID_BYTES_MAX + 64];
     (void)snprintf(sql, sizeof(sql), "%s PREPARED '%s'", commit ? "COMMIT" : "ROLLBACK", gid);
-    enum err e =
-        pq_run(l->conn, sql, l->place->target.timeout_ms, l->all->stop, NULL, trouble, note);
+    enum err e = pq_run(l->conn, sql, (struct pq_wait){l->place->target.timeout_ms, l->all->stop},
+                        NULL, trouble, note);
     if (e == ERR_SHARD_REFUSED && strcmp(trouble->sqlstate, "42501") == 0) {
         struct note denied = *note;
         e = finish_for(l, sql, owner, trouble, &denied, note);
@@ -209,7 +210,8 @@ static void *look_at_shard(void *arg)
     PGresult *list = NULL;
     enum err e = pq_open(target, l->all->stop, &l->conn, NULL, &note);
     if (!e) {
-        e = pq_run(l->conn, RECOVER_QUERY, target->timeout_ms, l->all->stop, &list, NULL, &note);
+        e = pq_run(l->conn, RECOVER_QUERY, (struct pq_wait){target->timeout_ms, l->all->stop},
+                   &list, NULL, &note);
     }
     if (!e) {
         e = handle_list(l, list, &note);
