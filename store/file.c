@@ -5,6 +5,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -41,7 +42,8 @@ static enum err disk_list(struct fs *fs, const char *dir, fs_name_fn *fn, void *
     }
     for (;;) {
         errno = 0;
-        struct dirent *entry = readdir(d); /* safe: nobody else uses this DIR */ // NOLINT
+        /* NOLINTNEXTLINE(concurrency-mt-unsafe): nobody else uses this DIR */
+        struct dirent *entry = readdir(d);
         if (entry == NULL) {
             break;
         }
@@ -87,25 +89,25 @@ static enum err disk_size(struct fs *fs, int fd, uint64_t *out, struct note *not
     return ERR_NONE;
 }
 
-static enum err disk_read(struct fs *fs, int fd, uint64_t at, void *p, size_t n, size_t *got,
-                          struct note *note)
+static enum err disk_read(struct fs *fs, int fd, uint64_t at, void *p, size_t *n, struct note *note)
 {
     (void)fs;
-    *got = 0;
-    while (*got < n) {
-        ssize_t some = pread(fd, (char *)p + *got, n - *got, (off_t)(at + *got));
+    size_t got = 0;
+    while (got < *n) {
+        ssize_t some = pread(fd, (char *)p + got, *n - got, (off_t)(at + got));
         if (some < 0 && errno == EINTR) {
             continue;
         }
         if (some < 0) {
-            return note_set(note, ERR_IO, "read failed at offset %llu: %m",
-                            (unsigned long long)(at + *got));
+            return note_set(note, ERR_IO, "read failed at offset %" PRIu64 ": %m",
+                            (uint64_t)(at + got));
         }
         if (some == 0) {
             break;
         }
-        *got += (size_t)some;
+        got += (size_t)some;
     }
+    *n = got;
     return ERR_NONE;
 }
 
@@ -119,8 +121,8 @@ static enum err disk_write(struct fs *fs, int fd, uint64_t at, const void *p, si
             continue;
         }
         if (some <= 0) {
-            return note_set(note, ERR_IO, "write failed at offset %llu: %m",
-                            (unsigned long long)(at + done));
+            return note_set(note, ERR_IO, "write failed at offset %" PRIu64 ": %m",
+                            (uint64_t)(at + done));
         }
         done += (size_t)some;
     }

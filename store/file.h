@@ -33,9 +33,8 @@ struct fs {
     enum err (*open)(struct fs *fs, const char *path, enum fs_how how, int *fd, struct note *note);
     void (*close)(struct fs *fs, int fd);
     enum err (*size)(struct fs *fs, int fd, uint64_t *out, struct note *note);
-    /* Up to n bytes; *got < n only at the end of the file. */
-    enum err (*read)(struct fs *fs, int fd, uint64_t at, void *p, size_t n, size_t *got,
-                     struct note *note);
+    /* Up to *n bytes; *n is less afterwards only at the end of the file. */
+    enum err (*read)(struct fs *fs, int fd, uint64_t at, void *p, size_t *n, struct note *note);
     enum err (*write)(struct fs *fs, int fd, uint64_t at, const void *p, size_t n,
                       struct note *note);                       /* all n bytes or an error */
     enum err (*sync)(struct fs *fs, int fd, struct note *note); /* fdatasync: bytes and size */

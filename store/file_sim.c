@@ -276,8 +276,7 @@ static enum err sim_size(struct fs *fs, int fd, uint64_t *out, struct note *note
     return ERR_NONE;
 }
 
-static enum err sim_read(struct fs *fs, int fd, uint64_t at, void *p, size_t n, size_t *got,
-                         struct note *note)
+static enum err sim_read(struct fs *fs, int fd, uint64_t at, void *p, size_t *n, struct note *note)
 {
     struct sim_disk *d = disk_of(fs);
     if (d->off) {
@@ -285,9 +284,9 @@ static enum err sim_read(struct fs *fs, int fd, uint64_t at, void *p, size_t n, 
     }
     struct inode *inode = inode_of(d, fd);
     size_t left = at < inode->cache_n ? inode->cache_n - at : 0;
-    *got = n < left ? n : left;
-    if (*got > 0) {
-        memcpy(p, inode->cache + at, *got);
+    *n = *n < left ? *n : left;
+    if (*n > 0) {
+        memcpy(p, inode->cache + at, *n);
     }
     return ERR_NONE;
 }

@@ -414,24 +414,24 @@ static enum err start(struct wal *w, const struct wal_options *options, struct n
     return ERR_NONE;
 }
 
-enum err wal_open(const struct wal_options *given, struct wal **out, struct note *note)
+enum err wal_open(const struct wal_options *options, struct wal **out, struct note *note)
 {
-    struct wal_options options = *given;
-    if (options.segment_bytes == 0) {
-        options.segment_bytes = WAL_SEGMENT_BYTES;
+    struct wal_options filled = *options;
+    if (filled.segment_bytes == 0) {
+        filled.segment_bytes = WAL_SEGMENT_BYTES;
     }
-    check(options.replay != NULL);
-    enum err e = check_options(&options, note);
+    check(filled.replay != NULL);
+    enum err e = check_options(&filled, note);
     if (e) {
         return note_wrap(note, e, "opening the log");
     }
     struct wal *w = mem_zero(sizeof(*w));
-    wal_files_init(&w->files, options.fs, options.dir);
+    wal_files_init(&w->files, filled.fs, filled.dir);
     list_init(&w->queue);
     init_locks(w);
-    w->is_manual = options.manual;
+    w->is_manual = filled.manual;
     w->sync_us_p50 = -1;
-    e = start(w, &options, note);
+    e = start(w, &filled, note);
     if (e) {
         release(w);
         return note_wrap(note, e, "opening the log");

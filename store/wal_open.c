@@ -93,12 +93,12 @@ static enum err read_header(struct wal_files *f, int fd, const char *path, uint6
                             struct note *note)
 {
     uint8_t header[WAL_SEGMENT_HEADER];
-    size_t got = 0;
+    size_t got = sizeof(header);
     uint64_t size = 0;
     struct wal_segment s;
     enum err e = f->fs->size(f->fs, fd, &size, note);
     if (e == ERR_NONE) {
-        e = f->fs->read(f->fs, fd, 0, header, sizeof(header), &got, note);
+        e = f->fs->read(f->fs, fd, 0, header, &got, note);
     }
     if (e) {
         return note_wrap(note, e, path);
@@ -146,17 +146,18 @@ static enum err replay_open(struct wal *w, const struct wal_options *options, co
 {
     struct wal_files *f = &w->files;
     uint8_t *bytes = mem_alloc(f->segment.bytes);
-    size_t got = 0;
+    size_t got = f->segment.bytes;
     struct wal_end end = {0};
-    enum err e = f->fs->read(f->fs, f->fd, 0, bytes, f->segment.bytes, &got, note);
+    enum err e = f->fs->read(f->fs, f->fd, 0, bytes, &got, note);
     if (e == ERR_NONE && got < f->segment.bytes) {
         e = note_set(note, ERR_CORRUPT, "cut off at offset %zu", got);
     }
     if (e) {
         e = note_wrap(note, e, path);
     } else {
-        e = wal_scan(slice_bytes(bytes, got), &f->segment, is_last, path, options->replay,
-                     options->replay_arg, &end, note);
+        struct wal_source source = {
+            .bytes = {bytes, got}, .segment = f->segment, .name = path, .is_last = is_last};
+        e = wal_scan(&source, options->replay, options->replay_arg, &end, note);
     }
     if (e == ERR_NONE && !is_last && !end.ended) {
         e = note_set(note, ERR_CORRUPT, "%s: ends early at offset %u", path, end.at);

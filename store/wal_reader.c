@@ -142,19 +142,18 @@ static enum found look(struct slice bytes, const struct wal_segment *segment, ui
  * The chain of records breaks at out->at. Look at everything behind: a whole record that was
  * written when this place was durable already proves damage; anything else is the torn last batch.
  */
-static enum err judge_tail(struct slice bytes, const struct wal_segment *segment, const char *name,
-                           struct wal_end *out, struct note *note)
+static enum err judge_tail(const struct wal_source *source, struct wal_end *out, struct note *note)
 {
-    uint64_t broken = wal_lsn(segment, out->at);
+    uint64_t broken = wal_lsn(&source->segment, out->at);
     out->dirty = out->at;
-    for (uint32_t at = out->at; at < bytes.n; at += 8) {
+    for (uint32_t at = out->at; at < source->bytes.n; at += 8) {
         struct place place;
-        enum found found = look(bytes, segment, at, &place);
+        enum found found = look(source->bytes, &source->segment, at, &place);
         if (found == FOUND_RECORD && place.record.lsn - place.back > broken) {
             return note_set(note, ERR_CORRUPT,
                             "%s: bad checksum at offset %u, before records that were written "
                             "later (at offset %u): the file is damaged",
-                            name, out->at, at);
+                            source->name, out->at, at);
         }
         if (found != FOUND_NOTHING && place.next > out->dirty) {
             out->dirty = place.next;
@@ -169,14 +168,14 @@ static uint32_t durable_at(uint32_t at, uint32_t back)
     return back > at - WAL_SEGMENT_HEADER ? WAL_SEGMENT_HEADER : at - back;
 }
 
-enum err wal_scan(struct slice bytes, const struct wal_segment *segment, int is_last,
-                  const char *name, wal_record_fn *fn, void *arg, struct wal_end *out,
-                  struct note *note)
+enum err wal_scan(const struct wal_source *source, wal_record_fn *fn, void *arg,
+                  struct wal_end *out, struct note *note)
 {
-    check(bytes.n == segment->bytes);
+    struct slice bytes = source->bytes;
+    check(bytes.n == source->segment.bytes);
     *out = (struct wal_end){.at = WAL_SEGMENT_HEADER, .durable = WAL_SEGMENT_HEADER};
     struct place place;
-    while (out->at < bytes.n && look(bytes, segment, out->at, &place) == FOUND_RECORD) {
+    while (out->at < bytes.n && look(bytes, &source->segment, out->at, &place) == FOUND_RECORD) {
         out->durable = durable_at(out->at, place.back);
         if (place.record.type == WAL_TYPE_END) {
             out->ended = 1;
@@ -190,9 +189,9 @@ enum err wal_scan(struct slice bytes, const struct wal_segment *segment, int is_
         out->count++;
         out->at = place.next;
     }
-    if (!is_last) {
+    if (!source->is_last) {
         return note_set(note, ERR_CORRUPT, "%s: bad checksum at offset %u: the file is damaged",
-                        name, out->at);
+                        source->name, out->at);
     }
-    return judge_tail(bytes, segment, name, out, note);
+    return judge_tail(source, out, note);
 }

@@ -69,14 +69,19 @@ enum err wal_header_read(struct slice bytes, const char *name, struct wal_segmen
 void wal_record_make(struct buf *out, uint64_t lsn, uint64_t durable, uint16_t type,
                      struct slice body);
 
+/* A whole segment to be read. */
+struct wal_source {
+    struct slice bytes; /* the file, segment.bytes long */
+    struct wal_segment segment;
+    const char *name; /* for the note */
+    int is_last;      /* no later segment exists: a torn tail is allowed */
+};
+
 /*
- * Walk one whole segment and give each record to fn.
- *   bytes    the whole file, segment->bytes long
- *   is_last  no later segment exists: a torn tail is allowed
+ * Walk the segment and give each record to fn.
  * Errors: ERR_CORRUPT (note: name, offset, what), or what fn returned; *out is then undefined.
  */
-enum err wal_scan(struct slice bytes, const struct wal_segment *segment, int is_last,
-                  const char *name, wal_record_fn *fn, void *arg, struct wal_end *out,
-                  struct note *note) MUST_CHECK;
+enum err wal_scan(const struct wal_source *source, wal_record_fn *fn, void *arg,
+                  struct wal_end *out, struct note *note) MUST_CHECK;
 
 #endif

@@ -79,7 +79,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     s.next = wal_lsn(&segment, WAL_SEGMENT_HEADER);
     struct wal_end end;
     int is_last = (data[0] & 4) != 0;
-    enum err e = wal_scan(s.bytes, &segment, is_last, "f", take, &s, &end, &note);
+    struct wal_source source = {
+        .bytes = s.bytes, .segment = segment, .name = "f", .is_last = is_last};
+    enum err e = wal_scan(&source, take, &s, &end, &note);
     if (e == ERR_NONE) {
         check(is_last || end.ended);
         check(wal_lsn(&segment, end.at) == s.next);

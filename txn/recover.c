@@ -48,15 +48,15 @@ void recover_begin(struct recover_pass *pass, struct ledger *ledger, struct slic
     mem_free(ids);
 }
 
-enum recover_verdict recover_seen(struct recover_pass *pass, struct slice text, struct gid *out)
+enum recover_verdict recover_seen(struct recover_pass *pass, struct slice gid, struct gid *out)
 {
-    struct gid gid;
+    struct gid parsed;
     pass->seen_count++;
-    if (!gid_parse(text, &gid)) {
+    if (!gid_parse(gid, &parsed)) {
         return RECOVER_LEAVE;
     }
-    enum ledger_answer answer = ledger_find(pass->ledger, gid.instance, gid.txn);
-    struct recover_orphan *orphan = answer == LEDGER_FOREIGN ? NULL : find(pass, gid.txn);
+    enum ledger_answer answer = ledger_find(pass->ledger, parsed.instance, parsed.txn);
+    struct recover_orphan *orphan = answer == LEDGER_FOREIGN ? NULL : find(pass, parsed.txn);
     if (orphan != NULL) {
         orphan->open++;
     }
@@ -64,7 +64,7 @@ enum recover_verdict recover_seen(struct recover_pass *pass, struct slice text, 
         return RECOVER_LEAVE;
     }
     if (out != NULL) {
-        *out = gid;
+        *out = parsed;
     }
     pass->commit_count += answer == LEDGER_COMMITTED;
     pass->rollback_count += answer == LEDGER_UNKNOWN;
