@@ -198,8 +198,8 @@ void op_refresh(struct op *op, void (*refreshed)(struct op *op))
 static void answer(struct op *op)
 {
     struct session *s = op->session;
-    char tag[sizeof(op->tag)];
-    (void)snprintf(tag, sizeof(tag), "%s", op->tag);
+    char tag[sizeof(op->answer)];
+    (void)snprintf(tag, sizeof(tag), "%s", op->answer);
     op_end(op);
     (void)session_complete(s, tag);
 }
@@ -220,7 +220,7 @@ static void after_commit(struct op *op, int committed)
 void op_complete(struct op *op, const char *tag)
 {
     struct session *s = op->session;
-    (void)snprintf(op->tag, sizeof(op->tag), "%s", tag);
+    (void)snprintf(op->answer, sizeof(op->answer), "%s", tag);
     int last = s->batch == NULL || s->batch_next == s->batch->count;
     if (s->tx.kind == TX_KIND_IMPLICIT && !s->in_extended && last) {
         commit_implicit(op, after_commit); /* the tag tells of what is committed */

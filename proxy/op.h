@@ -25,7 +25,8 @@ struct op {
     uint32_t error_shard;
     unsigned refresh_after : 1; /* the schema changes when this is committed */
     unsigned no_cancel : 1;     /* a commit is under way */
-    char tag[64];               /* of the last CommandComplete */
+    char tag[64];               /* of the round's last CommandComplete */
+    char answer[64];            /* the statement's own tag, while it is being committed */
     uint64_t rows;              /* added up over the round */
     /* Every message of a round; NULL when none is of interest. */
     void (*on_message)(struct op *op, struct backend *b, uint8_t type, struct slice body);

@@ -108,11 +108,25 @@ static void publish_wait(struct pool *p)
     atomic_store_explicit(&p->budget->first_wait_us[p->worker->index], since, memory_order_relaxed);
 }
 
+/*
+ * Who holds a connection on one shard and waits for one on another must not wait for the limit: two
+ * such sessions could each hold what the other needs. So it is served first, and may go past
+ * pool.size; see pool_limit_for().
+ */
+static int holds_others(const struct session *s)
+{
+    return s->held_bits != 0;
+}
+
 static void begin_waiting(struct pool *p, struct session *s)
 {
     s->wait_pool = p;
     s->wait_since_us = loop_now_us(p->worker->loop);
-    list_push_back(&p->waiters, &s->pool_node);
+    if (holds_others(s)) {
+        list_push_front(&p->waiters, &s->pool_node);
+    } else {
+        list_push_back(&p->waiters, &s->pool_node);
+    }
     p->waiters_count++;
     publish_wait(p);
 }
@@ -140,10 +154,18 @@ static void hold(struct backend *b, struct session *s)
     s->held_bits |= UINT64_C(1) << b->shard;
 }
 
-/* Take one unit of the budget for a new connection. */
-static int budget_take(struct pool *p)
+/* pool.size; for sessions that hold others, as many as can hold one on any shard. */
+static uint32_t pool_limit_for(const struct pool *p, int holder)
 {
+    const struct world_db *db = world_find_db(p->worker->world, slice_of(p->database));
     uint32_t limit = pool_limit(p);
+    return holder && db != NULL ? limit * (uint32_t)db->map->shards_count : limit;
+}
+
+/* Take one unit of the budget for a new connection. */
+static int budget_take(struct pool *p, int holder)
+{
+    uint32_t limit = pool_limit_for(p, holder);
     uint32_t open = atomic_load_explicit(&p->budget->open, memory_order_relaxed);
     while (open < limit) {
         if (atomic_compare_exchange_weak_explicit(&p->budget->open, &open, open + 1,
@@ -174,7 +196,9 @@ static void connect_more(struct pool *p)
     if (loop_now_us(p->worker->loop) < p->retry_after_us) {
         return; /* pool_tick() tries again */
     }
-    if (budget_take(p)) {
+    struct list *first = list_first(&p->waiters);
+    int holder = first != NULL && holds_others(container_of(first, struct session, pool_node));
+    if (budget_take(p, holder)) {
         (void)backend_connect(p);
     } else {
         ask_others(p);

@@ -226,8 +226,8 @@ static int on_ready(struct backend *b, struct scan *sc, struct slice body, size_
     } else if (action == TO_CLIENT_NO_READY) {
         follow_status(s, b);
         session_wake(s);
-    } else if (action == TO_CLIENT) {
-        session_relayed(s);
+    } else if (action == TO_CLIENT || (s != NULL && s->want_quiet)) {
+        session_wake(s);
     }
     return 1;
 }

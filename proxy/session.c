@@ -24,8 +24,7 @@ enum {
 
 struct buf *session_out(struct session *s)
 {
-    stream_touch(s->client);
-    return stream_out(s->client);
+    return stream_append(s->client);
 }
 
 uint8_t session_status(const struct session *s)
@@ -253,6 +252,7 @@ static enum step pump_message(struct session *s)
         return STEP_WAIT;
     }
     enum step step = dispatch(s, type, slice_bytes(in.p, total));
+    s->midway = step == STEP_WAIT;
     if (step == STEP_DONE) {
         stream_consume(s->client, total);
     }
@@ -303,7 +303,9 @@ static enum step pump_once(struct session *s)
         if (s->batch != NULL) {
             return session_batch_step(s);
         }
-        session_release(s);
+        if (!s->midway) {
+            session_release(s);
+        }
     }
     return pump_message(s);
 }
@@ -348,11 +350,6 @@ static void on_wake(void *arg)
 void session_wake(struct session *s)
 {
     loop_defer(s->worker->loop, &s->wake, on_wake, s);
-}
-
-void session_relayed(struct session *s)
-{
-    session_wake(s);
 }
 
 /* ---- letting backends go

@@ -155,6 +155,7 @@ struct session {
     unsigned in_extended : 1; /* the running statement came by Execute */
     unsigned login_waits : 1;
     unsigned batch_failed : 1; /* a statement of the batch failed: the rest is not run */
+    unsigned midway : 1;       /* a handler waits and will be run again: it keeps its backends */
     unsigned writes_now : 1;   /* the statement being started may write */
 
     struct world *world;       /* pinned while a transaction or a statement runs; else NULL */
@@ -298,8 +299,6 @@ void relay_init(struct backend *b, struct loop *loop, int fd);
 void relay_lost(struct backend *b, const struct note *note);
 void relay_go_on(struct backend *b); /* the client has room again */
 void relay_pause_for_op(struct backend *b, int pause);
-/* A relayed statement has ended: ReadyForQuery went to the client. */
-void session_relayed(struct session *s);
 void session_cancel(struct session *s); /* cancel.c */
 
 #endif

@@ -48,7 +48,7 @@ void session_login_begin(struct session *s)
         rng_secure(s->md5_salt, sizeof(s->md5_salt));
         back_put_auth(out, AUTH_MD5, slice_bytes(s->md5_salt, sizeof(s->md5_salt)));
         break;
-    case CONF_AUTH_SCRAM: back_put_auth(out, AUTH_SASL, SLICE("SCRAM-SHA-256\0")); break;
+    case CONF_AUTH_SCRAM: back_put_auth(out, AUTH_SASL, SLICE("SCRAM-SHA-256\0\0")); break;
     }
 }
 

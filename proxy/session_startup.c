@@ -223,8 +223,7 @@ static int is_console(const char *database)
 static enum err choose_database(struct session *s, struct note *note)
 {
     struct worker *w = s->worker;
-    s->admin = is_console(s->database) &&
-               world_find_db(w->world, slice_of(s->database)) == NULL;
+    s->admin = is_console(s->database) && world_find_db(w->world, slice_of(s->database)) == NULL;
     s->world = world_ref(w->world);
     if (s->admin) {
         return ERR_NONE;
