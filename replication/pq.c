@@ -139,9 +139,7 @@ int pq_alive(const struct pq_trouble *trouble)
 static void add_login_hint(const struct pg_target *t, const struct pq_trouble *trouble,
                            struct note *note)
 {
-    int refused = strncmp(trouble->sqlstate, "28", 2) == 0 ||
-                  (trouble->sqlstate[0] == '\0' && strstr(note->text, "password") != NULL);
-    if (!refused) {
+    if (strncmp(trouble->sqlstate, "28", 2) != 0) {
         return;
     }
     if (t->password_hashed) {
@@ -272,6 +270,10 @@ static enum err refuse_connection(PGconn *conn, const struct pg_target *t,
     char text[400];
     one_line(PQerrorMessage(conn), text, sizeof(text));
     pq_find_sqlstate(PQerrorMessage(conn), trouble->sqlstate);
+    if (PQconnectionNeedsPassword(
+            conn)) { /* libpq itself gave up: the server was about to refuse */
+        memcpy(trouble->sqlstate, "28P01", 6);
+    }
     enum err e = trouble->sqlstate[0] == '\0' ? ERR_SHARD_DOWN : ERR_SHARD_REFUSED;
     e = note_set(note, e, "%s", text);
     if (note != NULL) {

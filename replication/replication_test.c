@@ -15,6 +15,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <criterion/criterion.h>
@@ -95,6 +96,37 @@ Test(replication, a_closed_port_is_told_at_once)
     struct note note;
     cr_assert_eq(pq_open(&t, NULL, &conn, NULL, &note), ERR_SHARD_DOWN);
     cr_assert_not_null(strstr(note.text, "refused"), "%s", note.text);
+}
+
+/* A child that asks the first caller for a password, as a server does. */
+static pid_t ask_for_password(const struct deaf *d)
+{
+    pid_t pid = fork();
+    if (pid == 0) {
+        char startup[1024];
+        int fd = accept(d->fd, NULL, NULL);
+        ssize_t got = recv(fd, startup, sizeof(startup), 0);
+        ssize_t sent = send(fd, "R\0\0\0\10\0\0\0\3", 9, MSG_NOSIGNAL);
+        got = recv(fd, startup, sizeof(startup), 0); /* until the caller has gone */
+        _exit(got < 0 || sent < 0);
+    }
+    return pid;
+}
+
+Test(replication, a_server_that_wants_a_password_we_do_not_have_is_alive_and_the_hint_says_why)
+{
+    struct deaf d = deaf_open();
+    pid_t pid = ask_for_password(&d);
+    struct pg_target t = target_of(&d, 5000);
+    t.password_hashed = 1;
+    PGconn *conn = NULL;
+    struct note note;
+    struct pq_trouble trouble;
+    cr_assert_eq(pq_open(&t, NULL, &conn, &trouble, &note), ERR_SHARD_REFUSED, "%s", note.text);
+    cr_assert(pq_alive(&trouble));
+    cr_assert_not_null(strstr(note.hint, "plain password"), "%s", note.hint);
+    cr_assert_eq(waitpid(pid, NULL, 0), pid);
+    (void)close(d.fd);
 }
 
 /* ---- health -----------------------------------------------------------------------------------
