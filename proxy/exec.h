@@ -12,4 +12,7 @@ enum step exec_refresh(struct session *s);
 /* Values of a Bind as the planner takes them; in the worker's scratch until the next call. */
 void exec_args(struct session *s, const struct front_bind *bind, struct plan_args *args);
 
+/* Over several shards keys are hashed as they come: the client must speak the servers' encoding. */
+enum err exec_check_encoding(const char *value, struct note *note) MUST_CHECK;
+
 #endif

@@ -8,6 +8,7 @@
 
 #include "base/check.h"
 #include "base/mem.h"
+#include "proxy/exec.h"
 #include "proxy/op.h"
 
 struct set_op {
@@ -101,10 +102,31 @@ static const char *server_sql(struct session *s, const struct plan *plan)
     return arena_strndup(&s->arena, plan->text.p, plan->text.n);
 }
 
+enum err exec_check_encoding(const char *value, struct note *note)
+{
+    static const char *const good[] = {"utf8", "utf-8", "unicode", "sql_ascii", "default"};
+    for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
+        if (strcasecmp(value, good[i]) == 0) {
+            return ERR_NONE;
+        }
+    }
+    enum err e = note_set(note, ERR_UNSUPPORTED,
+                          "client_encoding \"%.60s\" is not supported over several shards", value);
+    note_hint(note, "Sharding keys are hashed as the client sends them: use UTF8.");
+    return e;
+}
+
 static enum step set_variable(struct session *s, struct plan *plan)
 {
     enum err e = ERR_NONE;
     struct note note;
+    if (s->sharded && plan->kind == PLAN_SET && plan->name != NULL && plan->set_plain != NULL &&
+        strcmp(plan->name, "client_encoding") == 0) {
+        e = exec_check_encoding(plan->set_plain, &note);
+        if (e) {
+            return session_fail(s, e, &note, 0);
+        }
+    }
     uint64_t bits = s->held_bits != 0 ? s->held_bits : 1;
     enum step step = session_engage(s, bits, &e, &note);
     if (step != STEP_DONE) {

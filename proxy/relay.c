@@ -226,7 +226,7 @@ static int on_ready(struct backend *b, struct scan *sc, struct slice body, size_
     } else if (action == TO_CLIENT_NO_READY) {
         follow_status(s, b);
         session_wake(s);
-    } else if (action == TO_CLIENT || (s != NULL && s->want_quiet)) {
+    } else if (action == TO_CLIENT) {
         session_wake(s);
     }
     return 1;
@@ -284,9 +284,6 @@ static int on_message(struct backend *b, struct scan *sc, uint8_t type, size_t t
     }
     if (e != NULL && answers(type, (enum expect_kind)e->kind)) {
         pop(b, sc);
-        if (b->expect_count == 0 && s != NULL && s->want_quiet) {
-            session_wake(s);
-        }
     }
     return 1;
 }
@@ -379,12 +376,13 @@ static void on_data_held(struct backend *b)
     if (!scan_messages(b, &sc, &need)) {
         return;
     }
-    if (b->session == s) {
-        flush_run(b, &sc);
-    }
+    flush_run(b, &sc);
     stream_consume(b->stream, sc.at);
     if (need > 1) {
         stream_need(b->stream, need);
+    }
+    if (s != NULL && s->want_quiet && backend_quiet(b)) {
+        session_wake(s);
     }
     (void)client_full(b);
 }

@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/rng.h"
+#include "proxy/exec.h"
 #include "proxy/op.h"
 #include "proxy/session.h"
 
@@ -344,6 +345,34 @@ static void send_key_and_ready(struct session *s)
               s->database, stream_is_tls(s->client) ? stream_tls_version(s->client) : "no");
 }
 
+static enum err check_encoding(struct session *s, const struct pool *p, struct note *note)
+{
+    struct slice rest = buf_slice(&p->params);
+    uint8_t type = 0;
+    size_t total = 0;
+    while (s->sharded && frame_peek(rest, &type, &total) == 1 && total <= rest.n) {
+        struct slice name;
+        struct slice value;
+        if (back_read_parameter_status(frame_body(rest, total), &name, &value, note) == ERR_NONE &&
+            slice_is(name, "server_encoding") && !slice_is(value, "UTF8") &&
+            !slice_is(value, "SQL_ASCII")) {
+            return note_set(
+                note, ERR_UNSUPPORTED,
+                "a database over several shards needs server encoding UTF8, not " SLICE_FMT,
+                SLICE_ARG(value));
+        }
+        rest = slice_from(rest, total);
+    }
+    const char *asked = varset_get(s->vars, "client_encoding");
+    if (!s->sharded || asked == NULL) {
+        return ERR_NONE;
+    }
+    char plain[64];
+    (void)snprintf(plain, sizeof(plain), "%.*s", (int)strcspn(asked + (asked[0] == '\''), "'"),
+                   asked + (asked[0] == '\''));
+    return exec_check_encoding(plain, note);
+}
+
 /* The home shard tells the parameters clients are greeted with, and whether the settings of the
  * startup packet are good. */
 enum step session_login_finish(struct session *s)
@@ -365,6 +394,10 @@ enum step session_login_finish(struct session *s)
         if (e) {
             return refuse(s, e, &note);
         }
+    }
+    enum err bad = check_encoding(s, p, &note);
+    if (bad) {
+        return refuse(s, bad, &note);
     }
     struct buf *out = session_out(s);
     buf_add_slice(out, buf_slice(&p->params));

@@ -199,40 +199,10 @@ static void finish(struct op *op, const struct twopc_actions *a)
     c->after(op, a->reply_ok);
 }
 
-static enum err number(struct session *s, struct note *note)
-{
-    if (s->commit.numbered) {
-        return ERR_NONE;
-    }
-    enum err e = ledger_next(s->worker->shared->ledger, &s->commit.txn, note);
-    s->commit.numbered = !e;
-    return e;
-}
-
-/* The ledger cannot be written: nothing may be prepared. */
-static void refuse_prepare(struct op *op, enum err e, const struct note *note)
-{
-    struct session *s = op->session;
-    op_set_error(op, 0, e, note);
-    keep_first_error(op);
-    struct twopc_event event = {.kind = TWOPC_ON_ROLLBACK};
-    struct twopc_actions actions = twopc_step(&s->commit.machine, event);
-    actions.rollback |= actions.rollback_prepared; /* PREPARE was never sent */
-    actions.rollback_prepared = 0;
-    actions.ledger_abandon = 0;
-    carry_out(op, actions);
-}
-
 static void carry_out(struct op *op, struct twopc_actions actions)
 {
     struct session *s = op->session;
-    struct note note;
     if (actions.prepare != 0) {
-        enum err e = number(s, &note);
-        if (e) {
-            refuse_prepare(op, e, &note);
-            return;
-        }
         timer_set(&s->timer, s->worker->world->conf->prepare_timeout_ms * 1000);
     }
     tell_ledger(s, &actions);
@@ -270,6 +240,16 @@ static void end_tx(struct op *op, enum twopc_event_kind kind,
             twopc_wrote(&c->machine, b->shard);
         } else if (b->began) {
             twopc_read(&c->machine, b->shard);
+        }
+    }
+    if (kind == TWOPC_ON_COMMIT && twopc_needs_ledger(&c->machine)) {
+        struct note note;
+        enum err e = ledger_next(s->worker->shared->ledger, &c->txn, &note);
+        c->numbered = !e;
+        if (e) { /* it cannot be written: nothing may be prepared */
+            op_set_error(op, 0, e, &note);
+            keep_first_error(op);
+            kind = TWOPC_ON_ROLLBACK;
         }
     }
     carry_out(op, twopc_step(&c->machine, (struct twopc_event){.kind = kind}));
