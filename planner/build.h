@@ -1,0 +1,371 @@
+#ifndef PLANNER_BUILD_H
+#define PLANNER_BUILD_H
+
+/*
+ * What the files that make plans share. Private to the room.
+ *
+ *     plan.c      plan_make(): text -> statements -> a handler each (statement table)
+ *     survey.c    one walk over a statement: parameters, functions, what else matters
+ *     scope.c     levels (query blocks), relations in them, names -> columns
+ *     facts.c     what WHERE and ON say: column = column, column = value
+ *     keys.c      values of key columns derived from the facts
+ *     route.c     one shard, or not; shards.c: plan_shards()
+ *     spread*.c   shard by shard, then combine
+ *     write.c     INSERT UPDATE DELETE
+ *     ddl*.c      schema; utility*.c: the rest
+ *
+ * Everything here lives in the scratch arena of one plan_make(); what a plan keeps is copied to the
+ * batch.
+ */
+
+#include "planner/catalog.h"
+#include "planner/combine_spec.h"
+#include "planner/copy_plan.h"
+#include "planner/planner.h"
+#include "planner/tree.h"
+
+enum {
+    RELS_MAX = 64,     /* relations in one statement, counted with every mention */
+    VALUES_MAX = 4096, /* of one IN list */
+    PATH_MAX_SCHEMAS = 32
+};
+
+/* ---- values and where a plan goes (kept in plans) ---------------------------------------------
+ */
+
+enum value_kind {
+    VALUE_NULL,
+    VALUE_TEXT,       /* a literal: its text in the plan, and its place in the shape */
+    VALUE_PARAM,      /* $param */
+    VALUE_ARRAY_PARAM /* = ANY($param): its elements */
+};
+
+struct value {
+    enum value_kind kind;
+    uint8_t negative;  /* a literal behind a minus sign that the lexer does not count to it */
+    uint16_t param;    /* from 0 */
+    int16_t literal;   /* index into lex, -1: none */
+    uint32_t type;     /* of the bytes; OID_UNKNOWN: read as the column's */
+    int32_t location;  /* in the text; while planning */
+    struct slice text; /* VALUE_TEXT; 0-terminated */
+};
+
+struct value_list {
+    size_t count;
+    const struct value *items;
+};
+
+/* One mention of a sharded table and what binds its key. */
+struct binding {
+    const struct map_table *table;
+    struct value_list keys[KEY_COLUMNS_MAX]; /* all of count 0: not bound */
+    int32_t chars_max[KEY_COLUMNS_MAX];      /* written rows: varchar(n), else 0 */
+    const struct value *low, *high;          /* range tables without equality; inclusive */
+    const char *relation;                    /* for EXPLAIN */
+    uint8_t written; /* a row to be inserted: NULL and no shard are errors, not "no rows" */
+};
+
+struct plan_where {
+    uint64_t fixed; /* shards without regard to the bindings; 0: the bindings say it */
+    uint8_t any;    /* one of `fixed` is enough */
+    uint8_t one;    /* PLAN_ONE by bindings: all must agree on one shard */
+    size_t bindings_count;
+    const struct binding *bindings;
+    const char *why; /* for EXPLAIN when nothing is bound */
+};
+
+/* ---- survey -----------------------------------------------------------------------------------
+ */
+
+struct survey {
+    uint32_t params_max;    /* highest $n */
+    uint16_t *param_uses;   /* per parameter, params_max entries */
+    unsigned immutable : 1; /* nothing but immutable functions and casts */
+    unsigned clock : 1;     /* now() and its like */
+    unsigned home : 1;      /* sequences, server functions: only the home shard may answer */
+    unsigned pins : 1;
+    unsigned reads_only : 1; /* no function that may write */
+    unsigned aggregates : 1; /* a call of an aggregate somewhere */
+    unsigned regcast : 1;    /* ::regclass and its like: differs between servers */
+    unsigned system_columns : 1;
+    unsigned collate : 1;       /* COLLATE of anything but "C", "POSIX" */
+    unsigned locking : 1;       /* FOR UPDATE and its like */
+    unsigned changing_ctes : 1; /* WITH x AS (INSERT ...) */
+    unsigned unknown_functions : 1;
+    unsigned current_of : 1;
+    unsigned session_change : 1; /* set_config */
+    const char
+        *bad_function; /* runs SQL that we cannot see, or written in a language, not immutable */
+    const char *home_function; /* for messages */
+    const char *unknown_function;
+};
+
+struct build;
+void survey_node(struct build *b, const tnode *n, struct survey *out);
+void survey_message(struct build *b, const ProtobufCMessage *m, struct survey *out);
+enum function_class {
+    FUNCTION_IMMUTABLE,
+    FUNCTION_STABLE,
+    FUNCTION_VOLATILE,
+    FUNCTION_AGGREGATE,
+    FUNCTION_WINDOW,
+    FUNCTION_UNKNOWN
+};
+enum function_class function_class_of(const struct build *b, const PgQuery__FuncCall *f);
+
+/* ---- scope ------------------------------------------------------------------------------------
+ */
+
+enum rel_kind {
+    REL_SHARDED,
+    REL_REFERENCE,
+    REL_LOCAL,  /* on the home shard: in no map, catalogs, views over those, unknown names */
+    REL_QUERY,  /* a sub-select or CTE in FROM: `query` */
+    REL_VALUES, /* VALUES, functions, anything that reads no table by itself */
+    REL_SELF    /* a recursive CTE inside itself */
+};
+
+struct level;
+
+struct rel {
+    uint8_t id; /* bit in masks; unique in the statement */
+    enum rel_kind kind;
+    struct level *level;
+    const char *alias, *schema, *name;
+    const struct map_table *table;     /* REL_SHARDED, REL_REFERENCE */
+    const struct catalog_table *known; /* NULL: not in the catalog */
+    struct level *query;               /* REL_QUERY */
+    uint8_t shared;                    /* CTE used more than once: nothing is pushed into it */
+    uint8_t nullable;                  /* on the nullable side of an outer join of its level */
+    uint8_t lateral;
+    uint8_t target;       /* INSERT, UPDATE, DELETE of it */
+    const char **columns; /* names as the level sees them */
+    size_t columns_count;
+    uint8_t columns_known;
+    tnode *node; /* REL_VALUES: the function or VALUES */
+};
+
+struct term {
+    struct rel *rel;  /* a relation with columns of its own; NULL: not resolved */
+    uint16_t column;  /* index into rel->columns */
+    uint8_t via;      /* id of the relation of the level that it was found through */
+    uint8_t pushable; /* a filter on it may be moved to where the column comes from */
+    uint8_t outer;    /* belongs to a level outside */
+};
+
+struct item {        /* of FROM */
+    struct rel *rel; /* or a join: */
+    PgQuery__JoinExpr *join;
+    struct item *left, *right;
+    uint64_t mask; /* ids of the relations inside */
+};
+
+struct output {
+    const char *name; /* "" when it has none that could be referred to */
+    tnode *expr;      /* NULL: from a star */
+    struct term term; /* plain column */
+};
+
+struct cte {
+    const char *name;
+    struct level *level;
+    PgQuery__CommonTableExpr *node;
+    unsigned uses;
+    uint8_t open; /* being built: a mention is a recursion */
+    uint8_t recursive;
+    struct cte *next;
+};
+
+enum level_kind {
+    LEVEL_TOP,
+    LEVEL_FROM,
+    LEVEL_CTE,
+    LEVEL_SUBLINK,
+    LEVEL_ARM /* of UNION and its like */
+};
+
+struct level {
+    enum level_kind kind;
+    struct level *parent;
+    uint64_t parent_visible;     /* relations of the parent that names here may mean */
+    struct rel *as_rel;          /* LEVEL_FROM, and LEVEL_CTE used once: its place in the parent */
+    PgQuery__SelectStmt *select; /* NULL for others */
+    tnode *statement;
+    PgQuery__SubLink *sublink;
+    uint8_t positive; /* this sub-link is a conjunct of WHERE or of an inner join's ON */
+    struct rel *rels[RELS_MAX];
+    size_t rels_count;
+    uint64_t mask;
+    struct item **from;
+    size_t from_count;
+    struct cte *ctes;
+    struct output *outputs;
+    size_t outputs_count;
+    uint8_t outputs_known;
+    uint8_t odd; /* names cannot be resolved here for sure */
+    uint8_t grouped, aggregates, windows, limited, distinct, distinct_on, set_operation, written;
+    struct level *next; /* of the statement, parents before children */
+};
+
+enum fact_kind {
+    FACT_EQUAL,  /* a = b */
+    FACT_VALUES, /* a = value, or one of several */
+    FACT_LOW,    /* a >= or > value */
+    FACT_HIGH
+};
+
+struct fact {
+    enum fact_kind kind;
+    struct level *level;
+    struct term a, b;
+    struct value_list values;
+    uint64_t mask;               /* relations of the level whose rows it may filter */
+    const PgQuery__JoinExpr *on; /* NULL: WHERE */
+    struct fact *next;
+};
+
+struct scope { /* one statement */
+    struct build *build;
+    struct level *top;
+    struct level *levels, **levels_end;
+    struct fact *facts;
+    struct rel *rels[RELS_MAX];
+    size_t rels_count;
+    size_t sharded_count, reference_count, local_count;
+    uint64_t sharded_writes; /* relation ids written */
+    enum err err;            /* ERR_UNSUPPORTED: the note says why; nothing may be done with it */
+    struct note note;
+    struct derived *derived;
+};
+
+/* Levels of a SELECT, INSERT, UPDATE, DELETE or MERGE. Never NULL; see scope.err. */
+struct scope *scope_build(struct build *b, tnode *stmt);
+/* Column of a name at a level. 0: not resolved (unknown, ambiguous, or of an unknown relation). */
+int scope_resolve(const struct level *l, const PgQuery__ColumnRef *c, uint64_t visible,
+                  struct term *out);
+/* Whether a filter on output `column` of a query may be moved inside it. */
+int scope_pushable(const struct level *q, size_t column);
+int scope_resolve_node(const struct level *l, const tnode *n, struct term *out);
+const struct catalog_column *scope_column(const struct term *t); /* NULL: of no known table */
+uint32_t scope_type(const struct term *t);
+/* Name a select item gets when it has none of its own, as PostgreSQL's FigureColname. */
+const char *scope_figure_name(const tnode *n);
+
+/* Whether a relation's rows may be filtered by the fact at this end of it. */
+int fact_filters(const struct fact *f, const struct term *t);
+void facts_collect(struct scope *s);
+/* A literal or parameter as a value for a column; 0: it is none that can be used. */
+int value_of(struct build *b, const tnode *n, uint32_t column_type, struct value *out);
+/* After all values of the statement were read: whether the type assumed for a parameter is the one
+ * that the server will infer. */
+int value_is_certain(const struct build *b, const struct value *v);
+
+/* Values of a column that every row that counts has; NULL: none known. */
+void keys_derive(struct scope *s);
+const struct value_list *keys_values(const struct scope *s, const struct rel *r, uint16_t column);
+/* Outer column that the column of a sub-select's relation equals, or NULL. */
+const struct term *keys_outer(const struct scope *s, const struct rel *r, uint16_t column);
+/* A copy for the plan. */
+struct value_list keys_keep(struct build *b, const struct value_list *v);
+/* Index of the i-th key column in rel->columns, or -1. */
+int keys_column(const struct rel *r, size_t i);
+/* Bindings of every sharded relation; *bound: all of them have one. In the batch's arena. */
+void keys_bind(struct scope *s, struct binding **out, size_t *count, int *bound);
+
+/* ---- build ------------------------------------------------------------------------------------
+ */
+
+struct build {
+    const struct plan_env *env;
+    struct plan_batch *batch;
+    struct arena *out;
+    struct arena scratch;
+    struct slice sql; /* the whole text, 0-terminated */
+    struct lex lex;
+    int several; /* shards */
+    const char *path[PATH_MAX_SCHEMAS];
+    size_t path_count;
+    struct survey survey;  /* of the statement at hand */
+    uint32_t *param_types; /* what undeclared parameters were compared with, params_max entries */
+    uint16_t *param_seen;  /* how often; ambiguous ones never reach their number of uses */
+    const char *suffix;    /* DDL: "SHARD BY ..." behind CREATE TABLE, or NULL */
+    struct map_decl *suffix_decl;
+};
+
+/* Set `p` to a refusal and return ERR_NONE: refusals are plans. */
+void refuse(struct plan *p, const char *hint, const char *fmt, ...) PRINTF_LIKE(3, 4);
+void refuse_note(struct plan *p, enum err e, const struct note *note);
+struct plan *plan_new(struct build *b, struct slice text);
+/* `p` goes as it stands to one fixed shard, or to any one of a set. */
+void plan_home(struct build *b, struct plan *p);
+void plan_any(struct build *b, struct plan *p);
+void plan_set_fixed(struct build *b, struct plan *p, uint64_t shards);
+
+/* Relations. NULL table and known: nothing of that name. Resolves by search_path. */
+struct relation {
+    const char *schema, *name;
+    const struct map_table *table;
+    const struct catalog_table *known;
+};
+void relation_find(struct build *b, const char *schema, const char *name, struct relation *out);
+void relation_of(struct build *b, const PgQuery__RangeVar *v, struct relation *out);
+/* Why a relation that is in no map may still hold sharded rows: partitions, children, views. NULL:
+ * it does not. */
+const char *relation_hides_sharded(struct build *b, const struct relation *r);
+/* Refuses when the relation was changed in this transaction. */
+int relation_changed(struct build *b, const struct relation *r);
+
+/* Handlers of the statement table. */
+void plan_select(struct build *b, tnode *stmt, struct plan *p);
+void plan_insert(struct build *b, tnode *stmt, struct plan *p);
+void plan_update(struct build *b, tnode *stmt, struct plan *p);
+void plan_delete(struct build *b, tnode *stmt, struct plan *p);
+void plan_merge(struct build *b, tnode *stmt, struct plan *p);
+void plan_transaction(struct build *b, tnode *stmt, struct plan *p);
+void plan_set(struct build *b, tnode *stmt, struct plan *p);
+void plan_show(struct build *b, tnode *stmt, struct plan *p);
+void plan_discard(struct build *b, tnode *stmt, struct plan *p);
+void plan_deallocate(struct build *b, tnode *stmt, struct plan *p);
+void plan_declare(struct build *b, tnode *stmt, struct plan *p);
+void plan_explain_statement(struct build *b, tnode *stmt, struct plan *p);
+void plan_copy(struct build *b, tnode *stmt, struct plan *p);
+void plan_lock(struct build *b, tnode *stmt, struct plan *p);
+void plan_vacuum(struct build *b, tnode *stmt, struct plan *p);
+void plan_truncate(struct build *b, tnode *stmt, struct plan *p);
+void plan_create_table(struct build *b, tnode *stmt, struct plan *p);
+void plan_create_as(struct build *b, tnode *stmt, struct plan *p);
+void plan_create_view(struct build *b, tnode *stmt, struct plan *p);
+void plan_create_index(struct build *b, tnode *stmt, struct plan *p);
+void plan_alter_table(struct build *b, tnode *stmt, struct plan *p);
+void plan_rename(struct build *b, tnode *stmt, struct plan *p);
+void plan_drop(struct build *b, tnode *stmt, struct plan *p);
+void plan_grant(struct build *b, tnode *stmt, struct plan *p);
+void plan_comment(struct build *b, tnode *stmt, struct plan *p);
+void plan_everywhere(struct build *b, tnode *stmt, struct plan *p);
+void plan_on_home(struct build *b, tnode *stmt, struct plan *p);
+/* One statement through the table. */
+void plan_statement(struct build *b, tnode *stmt, struct plan *p);
+
+/* Rungs. `spread` returns 0 and leaves the reason in the note when it cannot. */
+int spread_select(struct build *b, struct scope *s, tnode *stmt, struct plan *p, struct note *note);
+/* Whether rows can be changed or read shard by shard: joins, sub-selects, functions. */
+struct ties;
+int spread_safe(struct scope *s, struct ties **ties, struct note *note);
+/* A sharded relation of the top level whose whole key is among these expressions, so that rows
+ * that agree in them are on one shard; NULL: none. */
+const struct rel *spread_keyed(struct ties *ties, const struct level *l, tnode *const *exprs,
+                               size_t count);
+/* Shards that hold rows of the sharded relations, as bindings for plan_shards(). */
+void spread_where(struct scope *s, struct plan *p);
+/* WITH queries that write what they must not. 1: refused. */
+int refuse_inner_writes(struct scope *s, struct plan *p);
+void route(struct build *b, struct scope *s, struct plan *p);
+int route_needs_otherwise(struct plan *p);
+
+/* DDL helpers (ddl.c) */
+void ddl_step(struct build *b, struct plan *p, uint64_t shards, const char *sql);
+/* CREATE TABLE with a SHARD BY or REFERENCE suffix: cut it off. 0: there is none. */
+enum err ddl_split_suffix(struct build *b, struct slice text, struct slice *rest,
+                          struct map_decl **decl, struct note *note) MUST_CHECK;
+
+#endif

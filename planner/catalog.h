@@ -1,0 +1,136 @@
+#ifndef PLANNER_CATALOG_H
+#define PLANNER_CATALOG_H
+
+/*
+ * What the planner asks of the catalog. Private to the room. Immutable once built, any thread.
+ */
+
+#include <stdint.h>
+
+#include "planner/planner.h"
+
+enum oid {
+    OID_BOOL = 16,
+    OID_INT8 = 20,
+    OID_INT2 = 21,
+    OID_INT4 = 23,
+    OID_TEXT = 25,
+    OID_FLOAT4 = 700,
+    OID_FLOAT8 = 701,
+    OID_UNKNOWN = 705,
+    OID_BPCHAR = 1042,
+    OID_VARCHAR = 1043,
+    OID_DATE = 1082,
+    OID_TIMESTAMP = 1114,
+    OID_TIMESTAMPTZ = 1184,
+    OID_NUMERIC = 1700,
+    OID_UUID = 2950
+};
+
+enum column_default {
+    DEFAULT_NONE,
+    DEFAULT_CONSTANT,
+    DEFAULT_EXPRESSION, /* or generated */
+    DEFAULT_SEQUENCE    /* nextval or identity */
+};
+
+struct catalog_column {
+    const char *name;
+    uint32_t type;
+    int32_t typmod;
+    int16_t number;        /* attnum */
+    uint8_t bytewise;      /* not collatable, or compares as memcmp does */
+    uint8_t deterministic; /* equal means equal bytes */
+    uint8_t not_null;
+    uint8_t generated; /* GENERATED ALWAYS AS (...) STORED */
+    enum column_default default_kind;
+};
+
+struct catalog_unique {
+    const int16_t *columns; /* attnums; 0: an expression */
+    uint16_t columns_count;
+    uint8_t primary;
+    const char *name; /* of the index */
+};
+
+struct catalog_foreign {
+    const struct catalog_table *target; /* NULL: not seen */
+    const char *name;
+    uint64_t target_oid;
+};
+
+struct catalog_table {
+    uint64_t oid;
+    const char *schema, *name;
+    char kind; /* relkind: r p v m f S i */
+    uint8_t row_security, has_triggers, has_rules;
+    struct catalog_column *columns;
+    size_t columns_count;
+    struct catalog_unique *uniques;
+    size_t uniques_count;
+    struct catalog_foreign *foreigns;
+    size_t foreigns_count;
+    /* Views and materialized views: every relation underneath, through views of views. */
+    const struct catalog_table **under;
+    size_t under_count;
+    const struct catalog_table **parents; /* inheritance and partitioning, direct */
+    size_t parents_count;
+    const struct catalog_table **children;
+    size_t children_count;
+    const struct catalog_table *index_of; /* kind i */
+    struct hnode node, oid_node;
+    unsigned mark; /* while building */
+};
+
+struct catalog_function {
+    const char *schema, *name;
+    char volatility;   /* i s v */
+    char kind;         /* f p a w */
+    uint8_t native;    /* LANGUAGE c or internal */
+    struct hnode node; /* by name */
+};
+
+struct catalog_path { /* a search_path setting */
+    const char *role; /* "" : of the database or the server */
+    uint8_t rank;     /* 3 role in database, 2 role, 1 database, 0 server */
+    const char *value;
+};
+
+struct catalog {
+    uint64_t version;
+    struct arena memory;
+    struct hmap tables; /* by schema and name */
+    struct hmap by_oid;
+    size_t tables_count;
+    struct hmap functions;
+    struct catalog_path *paths;
+    size_t paths_count;
+    struct map_decl *decls; /* declared in SQL */
+    struct catalog_decl_shards {
+        const char **names; /* one per split: shards are named, numbers may change */
+    } * decl_shards;
+    size_t decls_count;
+    uint8_t default_bytewise; /* of the database's collation */
+    uint8_t odd_operators;    /* "=" of builtin types was redefined by somebody */
+    int refs;
+};
+
+const struct catalog_table *catalog_find(const struct catalog *c, const char *schema,
+                                         const char *name);
+const struct catalog_table *catalog_find_oid(const struct catalog *c, uint64_t oid);
+const struct catalog_column *catalog_column(const struct catalog_table *t, const char *name);
+/* The search_path of this user when the session set none. */
+const char *catalog_search_path(const struct catalog *c, const char *user);
+/* First function of this name, any schema; go on with catalog_function_more(). */
+const struct catalog_function *catalog_function(const struct catalog *c, const char *name);
+const struct catalog_function *catalog_function_more(const struct catalog_function *f);
+
+/* ---- declarations kept in SQL (catalog_sql.c) -------------------------------------------------
+ */
+
+/* One declaration as the text that braid.declare_table() stores, and back. */
+void decl_print(const struct map_decl *decl, const char *const *shard_names, struct buf *out);
+enum err decl_read(struct slice text, struct arena *arena, struct map_decl *out,
+                   const char ***shard_names, struct note *note) MUST_CHECK;
+
+#endif

@@ -1,0 +1,52 @@
+#ifndef PLANNER_DDL_INNER_H
+#define PLANNER_DDL_INNER_H
+
+/* Shared by the ddl_*.c files. */
+
+#include "planner/build.h"
+
+/* How a table that is created or altered is spread. */
+struct ddl_table {
+    const char *schema, *name;
+    enum map_kind kind;
+    size_t keys_count;
+    const char *const *keys;
+    uint32_t key_types[KEY_COLUMNS_MAX]; /* 0: not known */
+    uint32_t group;                      /* UINT32_MAX: not known yet */
+    const struct map_table *colocate;    /* COLOCATE WITH */
+};
+
+void ddl_table_of(const struct map_table *t, struct ddl_table *out);
+int ddl_is_key(const struct ddl_table *t, const char *column);
+/* What may not stand in a sharded or reference table. 0: refused. */
+int ddl_check_column(struct build *b, const struct ddl_table *t, const PgQuery__ColumnDef *c,
+                     struct plan *p);
+int ddl_check_constraint(struct build *b, const struct ddl_table *t, const PgQuery__Constraint *c,
+                         const char *column, struct plan *p);
+/* A table that is only on the home shard must not refer to sharded ones. 0: refused. */
+int ddl_check_local_constraint(struct build *b, const PgQuery__Constraint *c, struct plan *p);
+uint32_t ddl_type_oid(const PgQuery__TypeName *t);
+
+/* One object of a statement that names several. */
+struct ddl_object {
+    tnode *node;
+    struct relation relation;
+    uint64_t shards;
+};
+
+/* Resolve; 0: refused. */
+int ddl_object(struct build *b, const char *schema, const char *name, tnode *node,
+               struct ddl_object *out, struct plan *p);
+/* A step for each group of objects that are on the same shards. `list` and `count` are the
+ * statement's own list, which is cut to each group in turn. */
+void ddl_steps(struct build *b, tnode *stmt, tnode ***list, size_t *count,
+               const struct ddl_object *objects, struct plan *p);
+void ddl_changes(struct build *b, struct plan *p, const struct relation *r);
+/* SELECT braid.declare_table(...), braid.forget_table(...) on the home shard. */
+void ddl_declare(struct build *b, struct plan *p, const struct map_decl *d);
+void ddl_forget(struct build *b, struct plan *p, const char *schema, const char *name);
+/* What SQL declared of this table; NULL: nothing. */
+const struct map_decl *ddl_declared(struct build *b, const struct relation *r,
+                                    const char *const **shard_names);
+
+#endif

@@ -1,0 +1,456 @@
+/*
+ * CREATE TABLE, CREATE TABLE AS, SELECT INTO, CREATE VIEW, ALTER TABLE.
+ */
+
+#include <string.h>
+
+#include "planner/ddl_inner.h"
+
+static void home_step(struct build *b, struct plan *p)
+{
+    ddl_step(b, p, 1, (const char *)p->text.p);
+}
+
+static int is_temporary(const PgQuery__RangeVar *v)
+{
+    return v->relpersistence[0] == 't' || strcmp(v->schemaname, "pg_temp") == 0;
+}
+
+/* A temporary table would hide a sharded one from the servers but not from us. 0: refused. */
+static int check_temporary(struct build *b, const PgQuery__RangeVar *v, struct plan *p)
+{
+    for (size_t i = 0; i < b->env->map->tables_count; i++) {
+        if (strcmp(b->env->map->tables[i].name, v->relname) == 0) {
+            refuse(p, "Choose another name.", "\"%s\" is the name of a sharded table", v->relname);
+            return 0;
+        }
+    }
+    return 1;
+}
+
+/* ---- CREATE TABLE -----------------------------------------------------------------------------
+ */
+
+static int check_shape(const PgQuery__CreateStmt *c, const struct ddl_table *t, struct plan *p)
+{
+    if (c->n_inh_relations > 0 || c->partbound != NULL || c->partspec != NULL ||
+        c->of_typename != NULL) {
+        refuse(p, "Create a plain table.",
+               "\"%s\": INHERITS, PARTITION and OF cannot be used with tables on several shards",
+               t->name);
+        return 0;
+    }
+    for (size_t i = 0; i < t->keys_count; i++) {
+        size_t k = 0;
+        while (k < c->n_table_elts &&
+               !(IS(c->table_elts[k], COLUMN_DEF) &&
+                 strcmp(c->table_elts[k]->column_def->colname, t->keys[i]) == 0)) {
+            k++;
+        }
+        if (k == c->n_table_elts) {
+            refuse(p, "", "table \"%s\" has no column \"%s\" to shard by", t->name, t->keys[i]);
+            p->err = ERR_NO_COLUMN;
+            return 0;
+        }
+    }
+    return 1;
+}
+
+static int check_elements(struct build *b, const PgQuery__CreateStmt *c, const struct ddl_table *t,
+                          struct plan *p)
+{
+    for (size_t i = 0; i < c->n_table_elts; i++) {
+        const tnode *n = c->table_elts[i];
+        if (IS(n, COLUMN_DEF)) {
+            if (!ddl_check_column(b, t, n->column_def, p)) {
+                return 0;
+            }
+        } else if (IS(n, CONSTRAINT)) {
+            if (!ddl_check_constraint(b, t, n->constraint, NULL, p)) {
+                return 0;
+            }
+        } else {
+            refuse(p, "Write the columns out.",
+                   "\"%s\": LIKE cannot be used with tables on several shards", t->name);
+            return 0;
+        }
+    }
+    return 1;
+}
+
+static void fill_key_types(const PgQuery__CreateStmt *c, struct ddl_table *t)
+{
+    for (size_t i = 0; i < t->keys_count; i++) {
+        for (size_t k = 0; k < c->n_table_elts; k++) {
+            if (IS(c->table_elts[k], COLUMN_DEF) &&
+                strcmp(c->table_elts[k]->column_def->colname, t->keys[i]) == 0) {
+                t->key_types[i] = ddl_type_oid(c->table_elts[k]->column_def->type_name);
+            }
+        }
+    }
+}
+
+/* Bounds must be values of the key's type and ascend, list values must differ. Checked before they
+ * are kept: a declaration that cannot be read would stop the map from being built. */
+static int check_splits(const struct map_decl *d, uint32_t type, struct plan *p)
+{
+    const char *before = NULL;
+    struct note note;
+    int order;
+    for (size_t i = 0; i < d->splits_count; i++) {
+        const struct map_decl_split *s = &d->splits[i];
+        for (size_t k = 0; k < s->values_count; k++) {
+            struct key_value v = {.bytes = slice_of(s->values[k])};
+            if (key_compare(type, &v, &v, &order, &note)) {
+                refuse(p, "Write it as the key's type.", "'%s' is no value of the sharding key",
+                       s->values[k]);
+                return 0;
+            }
+            for (size_t j = 0; j <= i; j++) {
+                for (size_t l = 0; l < (j == i ? k : d->splits[j].values_count); l++) {
+                    struct key_value other = {.bytes = slice_of(d->splits[j].values[l])};
+                    if (key_compare(type, &v, &other, &order, &note) == ERR_NONE && order == 0) {
+                        refuse(p, "List each value once.", "value '%s' is listed twice",
+                               s->values[k]);
+                        return 0;
+                    }
+                }
+            }
+        }
+        if (s->below == NULL) {
+            continue;
+        }
+        struct key_value low = {.bytes = slice_of(before)}, high = {.bytes = slice_of(s->below)};
+        if (key_compare(type, before == NULL ? &high : &low, &high, &order, &note) ||
+            (before != NULL && order >= 0)) {
+            refuse(p, "Write bounds of the key's type in ascending order.",
+                   "BELOW (%s) does not follow the bound before it", s->below);
+            return 0;
+        }
+        before = s->below;
+    }
+    return 1;
+}
+
+static int check_suffix(struct build *b, const PgQuery__CreateStmt *c, struct ddl_table *t,
+                        struct plan *p)
+{
+    const struct map_decl *d = b->suffix_decl;
+    *t = (struct ddl_table){.schema = d->schema,
+                            .name = d->name,
+                            .kind = d->kind,
+                            .keys_count = d->keys_count,
+                            .keys = d->keys,
+                            .group = UINT32_MAX};
+    fill_key_types(c, t);
+    if (d->colocate == NULL) {
+        return 1;
+    }
+    const char *dot = strchr(d->colocate, '.');
+    struct relation with;
+    relation_find(b, arena_strndup(&b->scratch, d->colocate, (size_t)(dot - d->colocate)), dot + 1,
+                  &with);
+    int same = with.table != NULL && with.table->kind == MAP_HASH &&
+               with.table->keys_count == d->keys_count;
+    for (size_t i = 0; same && i < d->keys_count; i++) {
+        same = with.table->key_types[i] == t->key_types[i];
+    }
+    if (!same) {
+        refuse(p, "Name a table sharded by hash with keys of the same types.",
+               "\"%s\" cannot be colocated with \"%s\"", d->name, d->colocate);
+        return 0;
+    }
+    t->colocate = with.table;
+    return 1;
+}
+
+static void create_sharded(struct build *b, const PgQuery__CreateStmt *c, const struct relation *r,
+                           struct plan *p)
+{
+    struct ddl_table t;
+    uint64_t shards = map_all(b->env->map);
+    if (b->suffix_decl != NULL) {
+        b->suffix_decl->schema = r->schema;
+        b->suffix_decl->name = r->name;
+        if (r->table != NULL) {
+            refuse(p, "Leave out SHARD BY, or take it out of the configuration.",
+                   "table \"%s\" is declared already", r->name);
+            return;
+        }
+        if (!check_suffix(b, c, &t, p)) {
+            return;
+        }
+    } else {
+        ddl_table_of(r->table, &t);
+        fill_key_types(c, &t);
+        shards = map_table_shards(b->env->map, r->table);
+    }
+    if (!check_shape(c, &t, p) || !check_elements(b, c, &t, p)) {
+        return;
+    }
+    if (b->suffix_decl != NULL && t.kind != MAP_HASH && t.kind != MAP_REFERENCE &&
+        !check_splits(b->suffix_decl, t.key_types[0], p)) {
+        return;
+    }
+    p->changes_table = arena_printf(b->out, "%s.%s", r->schema, r->name);
+    p->touches_sharded = 1;
+    ddl_step(b, p, shards, (const char *)p->text.p);
+    if (b->suffix_decl != NULL) {
+        ddl_declare(b, p, b->suffix_decl);
+    }
+}
+
+/* Where CREATE makes it: the schema named, else the first of the path that is known to exist. */
+static void relation_created(struct build *b, const PgQuery__RangeVar *v, struct relation *out)
+{
+    if (v->schemaname[0] != 0) {
+        relation_of(b, v, out);
+        return;
+    }
+    relation_of(b, v, out); /* reads the path */
+    const char *schema = NULL;
+    for (size_t i = 0; i < b->path_count && schema == NULL; i++) {
+        int users = b->env->user != NULL && strcmp(b->path[i], b->env->user) == 0;
+        if (strcmp(b->path[i], "pg_catalog") != 0 && !users) {
+            schema = b->path[i];
+        }
+    }
+    relation_find(b, schema == NULL ? "public" : schema, v->relname, out);
+}
+
+static int local_is_safe(struct build *b, const PgQuery__CreateStmt *c, struct plan *p)
+{
+    for (size_t i = 0; i < c->n_inh_relations; i++) {
+        struct relation parent;
+        relation_of(b, c->inh_relations[i]->range_var, &parent);
+        if (parent.table != NULL || relation_hides_sharded(b, &parent) != NULL) {
+            refuse(p, "Create a plain table.",
+                   "a partition or child of sharded table \"%s\" cannot be created", parent.name);
+            return 0;
+        }
+    }
+    for (size_t i = 0; i < c->n_table_elts; i++) {
+        const tnode *n = c->table_elts[i];
+        if (IS(n, CONSTRAINT) && !ddl_check_local_constraint(b, n->constraint, p)) {
+            return 0;
+        }
+        for (size_t k = 0; IS(n, COLUMN_DEF) && k < n->column_def->n_constraints; k++) {
+            if (IS(n->column_def->constraints[k], CONSTRAINT) &&
+                !ddl_check_local_constraint(b, n->column_def->constraints[k]->constraint, p)) {
+                return 0;
+            }
+        }
+    }
+    return 1;
+}
+
+void plan_create_table(struct build *b, tnode *stmt, struct plan *p)
+{
+    const PgQuery__CreateStmt *c = stmt->create_stmt;
+    struct relation r;
+    relation_created(b, c->relation, &r);
+    if (is_temporary(c->relation)) {
+        if (b->suffix_decl != NULL) {
+            refuse(p, "Leave out SHARD BY.", "temporary tables cannot be sharded");
+        } else if (check_temporary(b, c->relation, p)) {
+            plan_home(b, p);
+            p->pins = 1;
+        }
+    } else if (b->suffix_decl != NULL || r.table != NULL) {
+        create_sharded(b, c, &r, p);
+    } else if (local_is_safe(b, c, p)) {
+        home_step(b, p);
+    }
+}
+
+/* ---- tables and views from queries ------------------------------------------------------------
+ */
+
+/* The query reads nothing sharded and the name is free. 0: refused. */
+static int check_query(struct build *b, tnode *query, const PgQuery__RangeVar *name, struct plan *p)
+{
+    struct relation r;
+    relation_created(b, name, &r);
+    if (is_temporary(name)) {
+        if (!check_temporary(b, name, p)) {
+            return 0;
+        }
+    } else if (r.table != NULL) {
+        refuse(p, "Create the table, then fill it.",
+               "sharded table \"%s\" cannot be created from a query", r.name);
+        return 0;
+    }
+    struct plan *inner = plan_new(b, p->text);
+    struct scope *s = scope_build(b, query);
+    if (s->err == ERR_NONE && refuse_inner_writes(s, inner)) {
+        refuse_note(p, inner->err, &inner->note);
+        return 0;
+    }
+    route(b, s, inner);
+    if (inner->kind == PLAN_REFUSE) {
+        refuse_note(p, inner->err, &inner->note);
+        return 0;
+    }
+    if (s->sharded_count > 0) {
+        refuse(p, "Create the table, then read and insert the rows.",
+               "tables and views cannot be made from sharded tables");
+        return 0;
+    }
+    return 1;
+}
+
+void plan_create_as(struct build *b, tnode *stmt, struct plan *p)
+{
+    PgQuery__IntoClause *into = NULL;
+    tnode *query = stmt;
+    if (IS(stmt, CREATE_TABLE_AS_STMT)) {
+        into = stmt->create_table_as_stmt->into;
+        query = stmt->create_table_as_stmt->query;
+    } else {
+        for (PgQuery__SelectStmt *q = stmt->select_stmt; q != NULL && into == NULL; q = q->larg) {
+            into = q->into_clause;
+        }
+    }
+    if (!IS(query, SELECT_STMT) || into == NULL || into->rel == NULL) {
+        refuse(p, "Use CREATE TABLE AS SELECT.",
+               "this form of CREATE TABLE AS cannot be used in a database of several shards");
+        return;
+    }
+    if (check_query(b, query, into->rel, p)) {
+        plan_home(b, p);
+        p->pins = is_temporary(into->rel) ? 1 : 0;
+    }
+}
+
+void plan_create_view(struct build *b, tnode *stmt, struct plan *p)
+{
+    const PgQuery__ViewStmt *v = stmt->view_stmt;
+    if (check_query(b, v->query, v->view, p)) {
+        if (is_temporary(v->view)) {
+            plan_home(b, p);
+            p->pins = 1;
+        } else {
+            home_step(b, p);
+        }
+    }
+}
+
+/* ---- ALTER TABLE ------------------------------------------------------------------------------
+ */
+
+/* Subcommands that need no look at other shards and change no key. */
+static int is_harmless(PgQuery__AlterTableType type)
+{
+#define AT(name) PG_QUERY__ALTER_TABLE_TYPE__AT_##name
+    static const PgQuery__AlterTableType types[] = {
+        AT(DropNotNull),        AT(SetNotNull),         AT(SetStatistics),
+        AT(SetOptions),         AT(ResetOptions),       AT(SetStorage),
+        AT(SetCompression),     AT(ValidateConstraint), AT(DropConstraint),
+        AT(ChangeOwner),        AT(ClusterOn),          AT(DropCluster),
+        AT(SetLogged),          AT(SetUnLogged),        AT(SetRelOptions),
+        AT(ResetRelOptions),    AT(ReplicaIdentity),    AT(EnableRowSecurity),
+        AT(DisableRowSecurity), AT(ForceRowSecurity),   AT(NoForceRowSecurity),
+        AT(DropExpression)};
+    for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
+        if (types[i] == type) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+static int check_key_change(const struct ddl_table *t, const PgQuery__AlterTableCmd *c,
+                            struct plan *p)
+{
+    if (ddl_is_key(t, c->name)) {
+        refuse(p, "Make a new table and copy the rows.",
+               "column \"%s\" is the sharding key of \"%s\" and cannot be changed", c->name,
+               t->name);
+        return 0;
+    }
+    return 1;
+}
+
+static int check_command(struct build *b, const struct ddl_table *t,
+                         const PgQuery__AlterTableCmd *c, struct plan *p)
+{
+    if (is_harmless(c->subtype)) {
+        return 1;
+    }
+    switch ((int)c->subtype) {
+    case AT(AddColumn):
+        return IS(c->def, COLUMN_DEF) && ddl_check_column(b, t, c->def->column_def, p);
+    case AT(AddConstraint):
+        return IS(c->def, CONSTRAINT) && ddl_check_constraint(b, t, c->def->constraint, NULL, p);
+    case AT(DropColumn):
+    case AT(AlterColumnType): return check_key_change(t, c, p);
+    case AT(ColumnDefault): {
+        PgQuery__Constraint probe = PG_QUERY__CONSTRAINT__INIT;
+        probe.contype = PG_QUERY__CONSTR_TYPE__CONSTR_DEFAULT;
+        probe.raw_expr = c->def;
+        return ddl_check_constraint(b, t, &probe, c->name, p);
+    }
+    default: break;
+    }
+    refuse(p, "Run it on every server.",
+           "this form of ALTER TABLE cannot be run on \"%s\", which is on several shards", t->name);
+    return 0;
+}
+
+static int local_command_is_safe(struct build *b, const PgQuery__AlterTableCmd *c, struct plan *p)
+{
+    const PgQuery__RangeVar *other = NULL;
+    if (c->subtype == AT(AddConstraint) && IS(c->def, CONSTRAINT)) {
+        return ddl_check_local_constraint(b, c->def->constraint, p);
+    }
+    if (IS(c->def, COLUMN_DEF)) {
+        for (size_t i = 0; i < c->def->column_def->n_constraints; i++) {
+            if (IS(c->def->column_def->constraints[i], CONSTRAINT) &&
+                !ddl_check_local_constraint(b, c->def->column_def->constraints[i]->constraint, p)) {
+                return 0;
+            }
+        }
+    }
+    if (IS(c->def, PARTITION_CMD)) {
+        other = c->def->partition_cmd->name;
+    } else if (IS(c->def, RANGE_VAR)) {
+        other = c->def->range_var;
+    }
+    struct relation r = {0};
+    if (other != NULL) {
+        relation_of(b, other, &r);
+    }
+    if (r.table != NULL || relation_hides_sharded(b, &r) != NULL) {
+        refuse(p, "Keep them apart.",
+               "a table on the home shard cannot be parent or child of sharded table \"%s\"",
+               r.name);
+        return 0;
+    }
+    return 1;
+}
+
+void plan_alter_table(struct build *b, tnode *stmt, struct plan *p)
+{
+    const PgQuery__AlterTableStmt *a = stmt->alter_table_stmt;
+    struct ddl_object o;
+    if (!ddl_object(b, a->relation->schemaname, a->relation->relname, stmt, &o, p)) {
+        return;
+    }
+    struct ddl_table t;
+    if (o.relation.table != NULL) {
+        ddl_table_of(o.relation.table, &t);
+    }
+    for (size_t i = 0; i < a->n_cmds; i++) {
+        const PgQuery__AlterTableCmd *c =
+            IS(a->cmds[i], ALTER_TABLE_CMD) ? a->cmds[i]->alter_table_cmd : NULL;
+        if (c == NULL || !(o.relation.table != NULL ? check_command(b, &t, c, p)
+                                                    : local_command_is_safe(b, c, p))) {
+            if (p->kind != PLAN_REFUSE) {
+                refuse(p, "Run it on every server.", "this form of ALTER TABLE is not known");
+            }
+            return;
+        }
+    }
+    ddl_changes(b, p, &o.relation);
+    ddl_step(b, p, o.shards, (const char *)p->text.p);
+}

@@ -1,0 +1,126 @@
+/*
+ * Tree -> text, and the few kinds of nodes that the planner adds to a tree.
+ */
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "planner/tree.h"
+
+enum err tree_deparse(tnode *stmt, struct arena *arena, const char **out, struct note *note)
+{
+    PgQuery__RawStmt raw = PG_QUERY__RAW_STMT__INIT;
+    raw.stmt = stmt;
+    PgQuery__RawStmt *raws[1] = {&raw};
+    PgQuery__ParseResult result = PG_QUERY__PARSE_RESULT__INIT;
+    result.version = PG_VERSION_NUM;
+    result.n_stmts = 1;
+    result.stmts = raws;
+    size_t size = pg_query__parse_result__get_packed_size(&result);
+    PgQueryProtobuf packed = {.len = size, .data = mem_alloc(size + 1)};
+    pg_query__parse_result__pack(&result, (uint8_t *)packed.data);
+    PgQueryDeparseResult text = pg_query_deparse_protobuf(packed);
+    mem_free(packed.data);
+    enum err e = ERR_NONE;
+    if (text.error != NULL) {
+        e = note_set(note, ERR_INTERNAL, "deparsing: %s", text.error->message);
+    } else {
+        *out = arena_strdup(arena, text.query);
+    }
+    pg_query_free_deparse_result(text);
+    return e;
+}
+
+tnode *tree_new(struct arena *arena, PgQuery__Node__NodeCase kind, void *message)
+{
+    tnode *n = arena_alloc(arena, sizeof(*n));
+    pg_query__node__init(n);
+    n->node_case = kind;
+    n->alias = message; /* every arm is a pointer to a message */
+    return n;
+}
+
+static tnode *new_string(struct arena *arena, const char *text)
+{
+    PgQuery__String *s = arena_alloc(arena, sizeof(*s));
+    pg_query__string__init(s);
+    s->sval = arena_strdup(arena, text);
+    return tree_new(arena, NODE(STRING), s);
+}
+
+static tnode **new_list(struct arena *arena, tnode *a, tnode *b)
+{
+    tnode **list = arena_alloc(arena, 2 * sizeof(tnode *));
+    list[0] = a;
+    list[1] = b;
+    return list;
+}
+
+tnode *tree_int(struct arena *arena, int64_t v)
+{
+    PgQuery__AConst *c = arena_alloc(arena, sizeof(*c));
+    pg_query__a__const__init(c);
+    if (v >= INT32_MIN && v <= INT32_MAX) {
+        c->val_case = PG_QUERY__A__CONST__VAL_IVAL;
+        c->ival = arena_alloc(arena, sizeof(*c->ival));
+        pg_query__integer__init(c->ival);
+        c->ival->ival = (int32_t)v;
+    } else {
+        c->val_case = PG_QUERY__A__CONST__VAL_FVAL;
+        c->fval = arena_alloc(arena, sizeof(*c->fval));
+        pg_query__float__init(c->fval);
+        c->fval->fval = arena_printf(arena, "%lld", (long long)v);
+    }
+    return tree_new(arena, NODE(A_CONST), c);
+}
+
+tnode *tree_target(struct arena *arena, tnode *value, const char *name)
+{
+    PgQuery__ResTarget *t = arena_alloc(arena, sizeof(*t));
+    pg_query__res_target__init(t);
+    t->val = value;
+    if (name != NULL) {
+        t->name = arena_strdup(arena, name);
+    }
+    return tree_new(arena, NODE(RES_TARGET), t);
+}
+
+tnode *tree_call(struct arena *arena, const char *name, tnode *arg)
+{
+    PgQuery__FuncCall *f = arena_alloc(arena, sizeof(*f));
+    pg_query__func_call__init(f);
+    f->funcname = new_list(arena, new_string(arena, "pg_catalog"), new_string(arena, name));
+    f->n_funcname = 2;
+    f->args = new_list(arena, arg, NULL);
+    f->n_args = 1;
+    f->funcformat = PG_QUERY__COERCION_FORM__COERCE_EXPLICIT_CALL;
+    return tree_new(arena, NODE(FUNC_CALL), f);
+}
+
+tnode *tree_cast(struct arena *arena, tnode *arg, const char *type)
+{
+    PgQuery__TypeName *t = arena_alloc(arena, sizeof(*t));
+    pg_query__type_name__init(t);
+    t->names = new_list(arena, new_string(arena, "pg_catalog"), new_string(arena, type));
+    t->n_names = 2;
+    t->typemod = -1;
+    PgQuery__TypeCast *c = arena_alloc(arena, sizeof(*c));
+    pg_query__type_cast__init(c);
+    c->arg = arg;
+    c->type_name = t;
+    return tree_new(arena, NODE(TYPE_CAST), c);
+}
+
+tnode *tree_plus(struct arena *arena, tnode *a, tnode *b)
+{
+    PgQuery__AExpr *e = arena_alloc(arena, sizeof(*e));
+    pg_query__a__expr__init(e);
+    e->kind = PG_QUERY__A__EXPR__KIND__AEXPR_OP;
+    e->name = new_list(arena, new_string(arena, "+"), NULL);
+    e->n_name = 1;
+    e->lexpr = a;
+    e->rexpr = b;
+    return tree_new(arena, NODE(A_EXPR), e);
+}

@@ -1,0 +1,274 @@
+/*
+ * EXPLAIN: the statement inside is planned as if it came alone; what PostgreSQL says of it follows
+ * our own lines, which this file prints.
+ */
+
+#include <ctype.h>
+#include <string.h>
+#include <strings.h>
+
+#include "base/check.h"
+#include "planner/build.h"
+
+/* ---- EXPLAIN as a statement -------------------------------------------------------------------
+ */
+
+static size_t skip_space(struct slice s, size_t at)
+{
+    while (at < s.n) {
+        if (isspace(s.p[at])) {
+            at++;
+        } else if (at + 1 < s.n && s.p[at] == '-' && s.p[at + 1] == '-') {
+            const uint8_t *end = memchr(s.p + at, '\n', s.n - at);
+            at = end == NULL ? s.n : (size_t)(end - s.p);
+        } else if (at + 1 < s.n && s.p[at] == '/' && s.p[at + 1] == '*') {
+            const uint8_t *end = memmem(s.p + at + 2, s.n - at - 2, "*/", 2);
+            at = end == NULL ? s.n : (size_t)(end - s.p) + 2;
+        } else {
+            break;
+        }
+    }
+    return at;
+}
+
+static size_t word_at(struct slice s, size_t at, const char *word)
+{
+    size_t n = strlen(word);
+    if (at + n > s.n || strncasecmp((const char *)s.p + at, word, n) != 0 ||
+        (at + n < s.n && (isalnum(s.p[at + n]) || s.p[at + n] == '_'))) {
+        return 0;
+    }
+    return n;
+}
+
+/* "EXPLAIN (ANALYZE) SELECT 1" -> where SELECT begins; the options in brackets. */
+static size_t inner_begin(struct build *b, struct slice text, struct plan *p)
+{
+    size_t at = skip_space(text, 0);
+    at = skip_space(text, at + word_at(text, at, "explain"));
+    p->explain_options = "";
+    size_t after = skip_space(text, at + 1);
+    if (at < text.n && text.p[at] == '(' && word_at(text, after, "select") == 0 &&
+        word_at(text, after, "with") == 0 && word_at(text, after, "values") == 0 &&
+        word_at(text, after, "table") == 0 && text.p[after] != '(') {
+        const uint8_t *end = memchr(text.p + at, ')', text.n - at);
+        size_t n = end == NULL ? text.n - at : (size_t)(end - text.p) + 1 - at;
+        p->explain_options = arena_strndup(b->out, text.p + at, n);
+        return skip_space(text, at + n);
+    }
+    int analyze = 0, verbose = 0;
+    size_t n = word_at(text, at, "analyze");
+    n = n > 0 ? n : word_at(text, at, "analyse");
+    if (n > 0) {
+        analyze = 1;
+        at = skip_space(text, at + n);
+    }
+    n = word_at(text, at, "verbose");
+    if (n > 0) {
+        verbose = 1;
+        at = skip_space(text, at + n);
+    }
+    p->explain_options = analyze && verbose ? "(ANALYZE, VERBOSE)"
+                         : analyze          ? "(ANALYZE)"
+                         : verbose          ? "(VERBOSE)"
+                                            : "";
+    return at;
+}
+
+void plan_explain_statement(struct build *b, tnode *stmt, struct plan *p)
+{
+    PgQuery__ExplainStmt *e = stmt->explain_stmt;
+    size_t at = inner_begin(b, p->text, p);
+    if (at >= p->text.n) {
+        refuse(p, "Write EXPLAIN (options) statement.", "this EXPLAIN cannot be read");
+        return;
+    }
+    struct plan *inner = plan_new(b, slice_from(p->text, at));
+    inner->any_params = p->any_params;
+    plan_statement(b, e->query, inner);
+    if (inner->kind == PLAN_REFUSE) {
+        refuse_note(p, inner->err, &inner->note);
+        return;
+    }
+    if (inner->kind != PLAN_ONE && inner->kind != PLAN_MANY && inner->kind != PLAN_WRITE) {
+        refuse(p, "Explain the SELECT inside.",
+               "EXPLAIN of this statement cannot be run in a database of several shards");
+        return;
+    }
+    const char *format = tree_option_text(tree_option(e->options, e->n_options, "format"), b->out);
+    p->kind = PLAN_EXPLAIN;
+    p->rung = inner->rung;
+    p->explained = inner;
+    p->explain_text = format == NULL || strcasecmp(format, "text") == 0;
+    p->touches_sharded = inner->touches_sharded;
+    p->returns_rows = 1;
+}
+
+/* ---- what we print ----------------------------------------------------------------------------
+ */
+
+static const char *shard_name(const struct map *map, uint64_t i)
+{
+    return i < map->shards_count ? map->shard_names[i] : "?";
+}
+
+static void print_value(const struct plan *p, const struct value *v, const struct plan_args *args,
+                        struct key_value *kv, struct buf *out)
+{
+    *kv = (struct key_value){.type_oid = v->type};
+    if (v->kind == VALUE_PARAM && args != NULL && v->param < args->params_count) {
+        kv->bytes = args->params[v->param].bytes;
+        kv->format = args->params[v->param].format;
+    } else if (v->kind == VALUE_TEXT) {
+        kv->bytes = v->text;
+    }
+    (void)p;
+    if (v->kind == VALUE_NULL) {
+        buf_text(out, "NULL");
+    } else if (kv->bytes.p != NULL && kv->format == 0) {
+        buf_add_slice(out, kv->bytes);
+    } else {
+        buf_printf(out, "$%u", v->param + 1u);
+    }
+}
+
+static void print_binding(const struct plan *p, const struct map *map, const struct binding *bind,
+                          const struct plan_args *args, struct buf *out)
+{
+    struct key_value values[KEY_COLUMNS_MAX];
+    int whole = bind->keys[0].items != NULL;
+    for (size_t i = 0; i < bind->table->keys_count && whole; i++) {
+        buf_printf(out, "%s%s.%s = ", i > 0 ? ", " : "", bind->relation, bind->table->keys[i]);
+        whole = bind->keys[i].count == 1 && bind->keys[i].items[0].kind != VALUE_ARRAY_PARAM;
+        if (whole) {
+            print_value(p, &bind->keys[i].items[0], args, &values[i], out);
+            whole = values[i].bytes.p != NULL;
+        } else {
+            buf_printf(out, "one of %zu", bind->keys[i].count);
+        }
+    }
+    if (whole) {
+        buf_text(out, ", ");
+        size_t before = out->n;
+        map_describe_key(map, bind->table, values, out);
+        if (out->n == before) {
+            out->n -= 2;
+        }
+    } else if (bind->keys[0].items == NULL) {
+        buf_printf(out, "%s.%s in a range", bind->relation, bind->table->keys[0]);
+    }
+}
+
+static void print_shards(const struct map *map, uint64_t shards, struct buf *out)
+{
+    size_t count = 0;
+    bits_each (i, shards) {
+        buf_printf(out, "%s%s", count > 0 ? ", " : "", shard_name(map, i));
+        count++;
+    }
+    buf_printf(out, " (%zu of %zu)", count, map->shards_count);
+}
+
+static void print_limit(const char *word, const struct combine_limit *l, struct buf *out)
+{
+    if (l->kind == COMBINE_LIMIT_CONST) {
+        buf_printf(out, "%s: %llu\n", word, (unsigned long long)l->value);
+    } else if (l->kind == COMBINE_LIMIT_PARAM) {
+        buf_printf(out, "%s: $%u\n", word, l->param + 1u);
+    }
+}
+
+static void print_sorts(const struct combine_spec *c, struct buf *out)
+{
+    buf_text(out, " (key:");
+    for (size_t i = 0; i < c->sorts_count; i++) {
+        buf_printf(out, "%s column %u%s", i > 0 ? "," : "", c->sorts[i].output + 1u,
+                   c->sorts[i].desc ? " DESC" : "");
+        if (c->sorts[i].nulls_first != c->sorts[i].desc) {
+            buf_text(out, c->sorts[i].nulls_first ? " NULLS FIRST" : " NULLS LAST");
+        }
+    }
+    buf_u8(out, ')');
+}
+
+static int print_combine(const struct combine_spec *c, struct buf *out)
+{
+    static const char *const kinds[] = {"",    "count", "sum",      "min",
+                                        "max", "avg",   "bool_and", "bool_or"};
+    int level = 0;
+    print_limit("Limit", &c->limit, out);
+    print_limit("Offset", &c->offset, out);
+    if (c->mode == COMBINE_AGGREGATE) {
+        if (c->sorts_count > 0) {
+            buf_text(out, "Sort");
+            print_sorts(c, out);
+            buf_text(out, "\n");
+            level++;
+        }
+        buf_printf(out, "%*sAggregate (groups: %u", 2 * level, "", (unsigned)c->groups_count);
+        for (size_t i = 0; i < c->outputs_count; i++) {
+            if (c->outputs[i].kind != COMBINE_AS_IS) {
+                buf_printf(out, ", %s", kinds[c->outputs[i].kind]);
+            }
+        }
+        buf_text(out, ")\n");
+    } else if (c->sorts_count > 0) {
+        buf_text(out, c->mode == COMBINE_DISTINCT ? "Merge Unique" : "Merge Sort");
+        print_sorts(c, out);
+        buf_text(out, "\n");
+    } else {
+        buf_text(out, "Append\n");
+    }
+    return level + 1;
+}
+
+static void explain_one(const struct plan *plan, const struct map *map,
+                        const struct plan_args *args, uint64_t shards, struct buf *out)
+{
+    const struct plan_where *w = plan->_where;
+    uint64_t shard = shards == 0 ? 0 : (uint64_t)__builtin_ctzll(shards);
+    buf_printf(out, "Route to %s", shard_name(map, shard));
+    if (w != NULL && w->bindings_count > 0) {
+        buf_text(out, " (");
+        print_binding(plan, map, &w->bindings[0], args, out);
+        buf_text(out, ")");
+    } else {
+        buf_text(out, w != NULL && w->any ? " (the same on every shard)"
+                                          : " (home of tables that are not sharded)");
+    }
+    buf_text(out, "\n");
+}
+
+void plan_explain(const struct plan *plan, const struct map *map, const struct plan_args *args,
+                  uint64_t shards, struct buf *out)
+{
+    if (plan->kind == PLAN_EXPLAIN) {
+        plan_explain(plan->explained, map, args, shards, out);
+        return;
+    }
+    if (plan->kind == PLAN_ONE) {
+        explain_one(plan, map, args, shards, out);
+        return;
+    }
+    int level = 0;
+    if (plan->kind == PLAN_REFUSE) {
+        buf_printf(out, "Refused: %s\n", plan->note.text);
+        return;
+    }
+    if (plan->kind == PLAN_WRITE) {
+        buf_text(out, plan->same_counts ? "Write on every shard\n" : "Write shard by shard\n");
+        level = 1;
+    } else if (plan->combine != NULL) {
+        level = print_combine(plan->combine, out);
+    }
+    buf_printf(out, "%*sShards: ", 2 * level, "");
+    print_shards(map, shards, out);
+    buf_text(out, "\n");
+    if (plan->shard_sql != NULL) {
+        buf_printf(out, "%*sSQL: ", 2 * level, "");
+        for (const char *c = plan->shard_sql; *c != 0; c++) {
+            buf_u8(out, *c == '\n' || *c == '\r' ? ' ' : (uint8_t)*c);
+        }
+        buf_text(out, "\n");
+    }
+}

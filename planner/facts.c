@@ -1,0 +1,509 @@
+/*
+ * What WHERE and ON say about columns, as far as it holds for every row that counts.
+ *
+ * A fact has a mask: the relations whose rows it filters. WHERE filters everything at its level,
+ * the ON of an inner join everything inside the join, the ON of a LEFT JOIN only its right side, of
+ * a FULL JOIN nothing. Filtering means: rows of the relation that break the fact may be taken away
+ * beforehand and the answer stays the same. (WHERE over the nullable side of an outer join
+ * included:
+ * "=" is strict, so the rows that null-extension would add instead do not pass it either.)
+ *
+ * Only conjuncts count, and only "column = column" and "column = literal or parameter" with types
+ * whose equality is that of the column's type.
+ */
+
+#include <string.h>
+
+#include "planner/build.h"
+
+/* ---- values -----------------------------------------------------------------------------------
+ */
+
+static uint32_t type_of_name(const PgQuery__TypeName *t, int array)
+{
+    static const struct {
+        const char *name;
+        uint32_t oid;
+    } types[] = {
+        {"int2", OID_INT2}, {"int4", OID_INT4},           {"int8", OID_INT8},
+        {"text", OID_TEXT}, {"varchar", OID_VARCHAR},     {"uuid", OID_UUID},
+        {"date", OID_DATE}, {"timestamp", OID_TIMESTAMP}, {"timestamptz", OID_TIMESTAMPTZ}};
+    if (t == NULL || t->n_typmods > 0 || t->setof || t->pct_type ||
+        (t->n_array_bounds > 0) != array) {
+        return 0;
+    }
+    const char *schema;
+    const char *name = tree_name(t->names, t->n_names, &schema);
+    if (schema != NULL && strcmp(schema, "pg_catalog") != 0) {
+        return 0;
+    }
+    for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
+        if (strcmp(types[i].name, name) == 0) {
+            return types[i].oid;
+        }
+    }
+    return 0;
+}
+
+static int is_int(uint32_t type)
+{
+    return type == OID_INT2 || type == OID_INT4 || type == OID_INT8;
+}
+
+/* int8 when all digits fit, as PostgreSQL types integers that are too long for int4. */
+static uint32_t type_of_float(const char *digits)
+{
+    size_t n = strspn(digits + (digits[0] == '-'), "0123456789");
+    const char *p = digits + (digits[0] == '-');
+    if (p[n] != 0 || n == 0) {
+        return OID_NUMERIC;
+    }
+    while (*p == '0' && n > 1) {
+        p++;
+        n--;
+    }
+    if (n > 19 || (n == 19 && strcmp(p, "9223372036854775807") > 0)) {
+        return OID_NUMERIC;
+    }
+    return OID_INT8;
+}
+
+/* The literal at or, behind a minus sign, after a place in the text. */
+static int16_t literal_at(const struct build *b, int32_t location, int negative)
+{
+    for (size_t i = 0; b->lex.usable && i < b->lex.literals_count; i++) {
+        uint32_t at = b->lex.literals[i].offset;
+        if (location >= 0 && (at == (uint32_t)location || (negative && at > (uint32_t)location))) {
+            return (int16_t)i;
+        }
+    }
+    return -1;
+}
+
+static int value_of_const(struct build *b, const PgQuery__AConst *c, struct value *out)
+{
+    const char *text = NULL;
+    if (c->isnull) {
+        out->kind = VALUE_NULL;
+        return 1;
+    }
+    if (c->val_case == PG_QUERY__A__CONST__VAL_IVAL) {
+        text = arena_printf(&b->scratch, "%d", c->ival->ival);
+        out->type = OID_INT4;
+    } else if (c->val_case == PG_QUERY__A__CONST__VAL_FVAL) {
+        text = c->fval->fval;
+        out->type = type_of_float(text);
+    } else if (c->val_case == PG_QUERY__A__CONST__VAL_SVAL) {
+        text = c->sval->sval;
+        out->type = OID_UNKNOWN;
+    } else {
+        return 0;
+    }
+    out->kind = VALUE_TEXT;
+    out->text = slice_of(text);
+    out->negative = out->type != OID_UNKNOWN && text[0] == '-';
+    out->location = c->location;
+    out->literal = literal_at(b, c->location, out->negative);
+    return 1;
+}
+
+/* Remember that parameter `n` stands where the server takes it for this type. */
+static void param_typed(struct build *b, uint32_t n, uint32_t type)
+{
+    if (n >= b->survey.params_max) {
+        return;
+    }
+    uint32_t before = b->param_types[n];
+    if (before == 0 || key_types_agree(before, type)) {
+        b->param_types[n] = before == 0 ? type : before;
+        b->param_seen[n]++;
+    }
+}
+
+static uint32_t declared_type(const struct build *b, uint32_t n)
+{
+    uint32_t type = n < b->env->param_types_count ? b->env->param_types[n] : 0;
+    return type == OID_UNKNOWN ? 0 : type;
+}
+
+static int value_of_param(struct build *b, const PgQuery__ParamRef *p, uint32_t cast,
+                          uint32_t column_type, struct value *out)
+{
+    if (p->number <= 0 || p->number > 65535) {
+        return 0;
+    }
+    out->kind = VALUE_PARAM;
+    out->param = (uint16_t)(p->number - 1);
+    uint32_t declared = declared_type(b, out->param);
+    if (declared != 0) {
+        out->type = declared;
+        return cast == 0 || cast == declared;
+    }
+    out->type = cast != 0 ? cast : column_type;
+    param_typed(b, out->param, out->type);
+    return 1;
+}
+
+int value_of(struct build *b, const tnode *n, uint32_t column_type, struct value *out)
+{
+    *out = (struct value){.literal = -1, .location = -1};
+    uint32_t cast = 0;
+    if (IS(n, TYPE_CAST)) {
+        cast = type_of_name(n->type_cast->type_name, 0);
+        if (cast == 0) {
+            return 0;
+        }
+        n = n->type_cast->arg;
+    }
+    if (IS(n, PARAM_REF)) {
+        return value_of_param(b, n->param_ref, cast, column_type, out) &&
+               key_types_agree(column_type, out->type);
+    }
+    if (!IS(n, A_CONST) || !value_of_const(b, n->a_const, out)) {
+        return 0;
+    }
+    if (out->kind == VALUE_NULL) {
+        return cast == 0 || key_types_agree(column_type, cast);
+    }
+    if (cast != 0) {
+        if (out->type != OID_UNKNOWN && !(is_int(out->type) && is_int(cast))) {
+            return 0; /* 5::text, 5.5::int change the value on the way */
+        }
+        out->type = cast;
+    }
+    return out->type == OID_UNKNOWN || key_types_agree(column_type, out->type);
+}
+
+int value_is_certain(const struct build *b, const struct value *v)
+{
+    if ((v->kind != VALUE_PARAM && v->kind != VALUE_ARRAY_PARAM) ||
+        declared_type(b, v->param) != 0) {
+        return 1;
+    }
+    return v->param < b->survey.params_max &&
+           b->param_seen[v->param] == b->survey.param_uses[v->param];
+}
+
+/* ---- facts ------------------------------------------------------------------------------------
+ */
+
+struct place { /* where a condition stands */
+    struct scope *scope;
+    struct level *level;
+    uint64_t mask;    /* what it filters */
+    uint64_t visible; /* what its names may mean */
+    const PgQuery__JoinExpr *on;
+};
+
+int fact_filters(const struct fact *f, const struct term *t)
+{
+    return !t->outer && t->pushable && (f->mask >> t->via & 1) != 0;
+}
+
+static struct fact *fact_add(const struct place *at, enum fact_kind kind, const struct term *a)
+{
+    struct fact *f = arena_zero(&at->scope->build->scratch, sizeof(*f));
+    f->kind = kind;
+    f->level = at->level;
+    f->mask = at->mask;
+    f->on = at->on;
+    f->a = *a;
+    f->next = at->scope->facts;
+    at->scope->facts = f;
+    return f;
+}
+
+/* A column whose equality is that of its type and bytes. */
+static int resolve(const struct place *at, const tnode *n, struct term *out)
+{
+    if (!IS(n, COLUMN_REF) || !scope_resolve(at->level, n->column_ref, at->visible, out)) {
+        return 0;
+    }
+    const struct catalog_column *c = scope_column(out);
+    return c != NULL && c->deterministic;
+}
+
+static void add_equal(const struct place *at, const struct term *a, const struct term *b)
+{
+    if (key_types_agree(scope_type(a), scope_type(b))) {
+        fact_add(at, FACT_EQUAL, a)->b = *b;
+    }
+}
+
+static void add_values(const struct place *at, const struct term *a, const struct value *values,
+                       size_t count)
+{
+    struct value *copy = arena_alloc(&at->scope->build->scratch, (count + 1) * sizeof(*copy));
+    memcpy(copy, values, count * sizeof(*copy));
+    fact_add(at, FACT_VALUES, a)->values = (struct value_list){count, copy};
+}
+
+static void see_equality(const struct place *at, const tnode *l, const tnode *r)
+{
+    struct term a, b;
+    struct value v;
+    if (IS(l, ROW_EXPR) && IS(r, ROW_EXPR) && l->row_expr->n_args == r->row_expr->n_args) {
+        for (size_t i = 0; i < l->row_expr->n_args; i++) {
+            see_equality(at, l->row_expr->args[i], r->row_expr->args[i]);
+        }
+        return;
+    }
+    int left = resolve(at, l, &a), right = resolve(at, r, &b);
+    if (left && right) {
+        add_equal(at, &a, &b);
+    } else if (left && value_of(at->scope->build, r, scope_type(&a), &v)) {
+        add_values(at, &a, &v, 1);
+    } else if (right && value_of(at->scope->build, l, scope_type(&b), &v)) {
+        add_values(at, &b, &v, 1);
+    }
+}
+
+/* IN (...) and = ANY (ARRAY[...]): every element must be a value; NULLs match nothing. */
+static void see_list(const struct place *at, const tnode *column, tnode *const *items, size_t count)
+{
+    struct term a;
+    if (!resolve(at, column, &a) || count > VALUES_MAX) {
+        return;
+    }
+    struct value *values =
+        arena_alloc(&at->scope->build->scratch, (count + 1) * sizeof(struct value));
+    for (size_t i = 0; i < count; i++) {
+        if (!value_of(at->scope->build, items[i], scope_type(&a), &values[i])) {
+            return;
+        }
+    }
+    add_values(at, &a, values, count);
+}
+
+static uint32_t element_type(uint32_t array)
+{
+    static const uint32_t types[][2] = {{1005, OID_INT2}, {1007, OID_INT4},    {1016, OID_INT8},
+                                        {1009, OID_TEXT}, {1015, OID_VARCHAR}, {2951, OID_UUID}};
+    for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
+        if (types[i][0] == array) {
+            return types[i][1];
+        }
+    }
+    return 0;
+}
+
+static void see_any(const struct place *at, const tnode *column, const tnode *array)
+{
+    struct build *b = at->scope->build;
+    struct term a;
+    uint32_t cast = 0;
+    if (IS(array, A_ARRAY_EXPR)) {
+        see_list(at, column, array->a_array_expr->elements, array->a_array_expr->n_elements);
+        return;
+    }
+    if (IS(array, TYPE_CAST)) {
+        cast = type_of_name(array->type_cast->type_name, 1);
+        array = array->type_cast->arg;
+        if (cast == 0) {
+            return;
+        }
+        if (IS(array, A_ARRAY_EXPR)) {
+            see_list(at, column, array->a_array_expr->elements, array->a_array_expr->n_elements);
+            return;
+        }
+    }
+    if (!IS(array, PARAM_REF) || array->param_ref->number <= 0 ||
+        array->param_ref->number > 65535 || !resolve(at, column, &a)) {
+        return;
+    }
+    struct value v = {.kind = VALUE_ARRAY_PARAM, .literal = -1};
+    v.param = (uint16_t)(array->param_ref->number - 1);
+    uint32_t declared = declared_type(b, v.param);
+    if (declared != 0) {
+        v.type = element_type(declared);
+        if (v.type == 0 || (cast != 0 && cast != v.type)) {
+            return;
+        }
+    } else {
+        v.type = cast != 0 ? cast : scope_type(&a);
+        if (v.param < b->survey.params_max && b->survey.param_uses[v.param] == 1) {
+            b->param_seen[v.param]++; /* an array cannot share its parameter with scalars */
+        }
+    }
+    if (key_types_agree(scope_type(&a), v.type)) {
+        add_values(at, &a, &v, 1);
+    }
+}
+
+static void see_bound(const struct place *at, const tnode *l, const tnode *r, int low)
+{
+    struct term a;
+    struct value v;
+    if (resolve(at, l, &a) && value_of(at->scope->build, r, scope_type(&a), &v)) {
+        struct value *copy = arena_alloc(&at->scope->build->scratch, sizeof(*copy));
+        *copy = v;
+        fact_add(at, low ? FACT_LOW : FACT_HIGH, &a)->values = (struct value_list){1, copy};
+    }
+}
+
+static void see_expression(const struct place *at, const PgQuery__AExpr *e)
+{
+    const char *name = tree_operator(e);
+    if (e->kind == PG_QUERY__A__EXPR__KIND__AEXPR_OP && e->lexpr != NULL && e->rexpr != NULL) {
+        if (strcmp(name, "=") == 0) {
+            see_equality(at, e->lexpr, e->rexpr);
+        } else if (strcmp(name, "<") == 0 || strcmp(name, "<=") == 0) {
+            see_bound(at, e->lexpr, e->rexpr, 0);
+            see_bound(at, e->rexpr, e->lexpr, 1);
+        } else if (strcmp(name, ">") == 0 || strcmp(name, ">=") == 0) {
+            see_bound(at, e->lexpr, e->rexpr, 1);
+            see_bound(at, e->rexpr, e->lexpr, 0);
+        }
+    } else if (e->kind == PG_QUERY__A__EXPR__KIND__AEXPR_IN && strcmp(name, "=") == 0 &&
+               IS(e->rexpr, LIST)) {
+        see_list(at, e->lexpr, e->rexpr->list->items, e->rexpr->list->n_items);
+    } else if (e->kind == PG_QUERY__A__EXPR__KIND__AEXPR_OP_ANY && strcmp(name, "=") == 0) {
+        see_any(at, e->lexpr, e->rexpr);
+    } else if (e->kind == PG_QUERY__A__EXPR__KIND__AEXPR_BETWEEN && IS(e->rexpr, LIST) &&
+               e->rexpr->list->n_items == 2) {
+        see_bound(at, e->lexpr, e->rexpr->list->items[0], 1);
+        see_bound(at, e->lexpr, e->rexpr->list->items[1], 0);
+    }
+}
+
+static void see_condition(const struct place *at, const tnode *n)
+{
+    if (IS(n, BOOL_EXPR) && n->bool_expr->boolop == PG_QUERY__BOOL_EXPR_TYPE__AND_EXPR) {
+        for (size_t i = 0; i < n->bool_expr->n_args; i++) {
+            see_condition(at, n->bool_expr->args[i]);
+        }
+    } else if (IS(n, A_EXPR)) {
+        see_expression(at, n->a_expr);
+    }
+}
+
+/* ---- joins ------------------------------------------------------------------------------------
+ */
+
+/* The column called `name` of one side of a join, that is of the first relation that has one. */
+static int side_column(const struct place *at, const struct item *side, const char *name,
+                       struct term *out)
+{
+    PgQuery__String word = PG_QUERY__STRING__INIT;
+    union {
+        const char *in;
+        char *out;
+    } u = {.in = name};
+    word.sval = u.out;
+    tnode string = PG_QUERY__NODE__INIT;
+    string.node_case = NODE(STRING);
+    string.string = &word;
+    tnode *fields[1] = {&string};
+    PgQuery__ColumnRef ref = PG_QUERY__COLUMN_REF__INIT;
+    ref.fields = fields;
+    ref.n_fields = 1;
+    if (!scope_resolve(at->level, &ref, side->mask, out) || out->outer) {
+        return 0;
+    }
+    const struct catalog_column *c = scope_column(out);
+    return c != NULL && c->deterministic;
+}
+
+static void see_natural(const struct place *at, const struct item *i)
+{
+    for (size_t r = 0; r < at->level->rels_count; r++) {
+        const struct rel *rel = at->level->rels[r];
+        if ((i->left->mask >> rel->id & 1) == 0) {
+            continue;
+        }
+        for (size_t c = 0; c < rel->columns_count; c++) {
+            struct term a, b;
+            if (side_column(at, i->left, rel->columns[c], &a) &&
+                side_column(at, i->right, rel->columns[c], &b)) {
+                add_equal(at, &a, &b);
+            }
+        }
+    }
+}
+
+static void see_join(struct scope *s, struct level *l, const struct item *i)
+{
+    const PgQuery__JoinExpr *j = i->join;
+    if (j == NULL) {
+        return;
+    }
+    see_join(s, l, i->left);
+    see_join(s, l, i->right);
+    uint64_t mask = j->jointype == PG_QUERY__JOIN_TYPE__JOIN_INNER   ? i->mask
+                    : j->jointype == PG_QUERY__JOIN_TYPE__JOIN_LEFT  ? i->right->mask
+                    : j->jointype == PG_QUERY__JOIN_TYPE__JOIN_RIGHT ? i->left->mask
+                                                                     : 0;
+    struct place at = {s, l, mask, i->mask, j};
+    see_condition(&at, j->quals);
+    for (size_t k = 0; k < j->n_using_clause; k++) {
+        struct term a, b;
+        const char *name = tree_string(j->using_clause[k]);
+        if (name != NULL && side_column(&at, i->left, name, &a) &&
+            side_column(&at, i->right, name, &b)) {
+            add_equal(&at, &a, &b);
+        }
+    }
+    if (j->is_natural) {
+        see_natural(&at, i);
+    }
+}
+
+/* x IN (SELECT y ...) as a conjunct: inside, y = x filters; outside, x is one of the ys. */
+static void see_in_sublink(struct scope *s, struct level *q)
+{
+    const PgQuery__SubLink *k = q->sublink;
+    if (!q->positive || k->sub_link_type != PG_QUERY__SUB_LINK_TYPE__ANY_SUBLINK ||
+        (k->n_oper_name > 0 && strcmp(tree_name(k->oper_name, k->n_oper_name, NULL), "=") != 0) ||
+        !q->outputs_known) {
+        return;
+    }
+    tnode *const *tests = &k->testexpr;
+    size_t count = 1;
+    if (IS(k->testexpr, ROW_EXPR)) {
+        tests = k->testexpr->row_expr->args;
+        count = k->testexpr->row_expr->n_args;
+    }
+    struct place inside = {s, q, q->mask, 0, NULL};
+    struct place outside = {s, q->parent, q->parent_visible, q->parent_visible, NULL};
+    for (size_t i = 0; i < count && count == q->outputs_count; i++) {
+        struct term x, y = q->outputs[i].term;
+        const struct catalog_column *c = scope_column(&y);
+        if (y.rel == NULL || c == NULL || !c->deterministic || !resolve(&outside, tests[i], &x)) {
+            continue;
+        }
+        struct term x_outer = x, y_outer = y;
+        x_outer.outer = y_outer.outer = 1;
+        add_equal(&outside, &x, &y_outer);
+        if (scope_pushable(q, i)) {
+            add_equal(&inside, &y, &x_outer);
+        }
+    }
+}
+
+void facts_collect(struct scope *s)
+{
+    struct build *b = s->build;
+    b->param_types = arena_zero(&b->scratch, (b->survey.params_max + 1) * sizeof(uint32_t));
+    b->param_seen = arena_zero(&b->scratch, (b->survey.params_max + 1) * sizeof(uint16_t));
+    if (b->env->catalog == NULL || b->env->catalog->odd_operators) {
+        return; /* "=" may mean something else here */
+    }
+    for (struct level *l = s->levels; l != NULL; l = l->next) {
+        if (l->odd) {
+            continue;
+        }
+        for (size_t i = 0; i < l->from_count; i++) {
+            see_join(s, l, l->from[i]);
+        }
+        const tnode *where =
+            l->select != NULL               ? l->select->where_clause
+            : IS(l->statement, UPDATE_STMT) ? l->statement->update_stmt->where_clause
+            : IS(l->statement, DELETE_STMT) ? l->statement->delete_stmt->where_clause
+                                            : NULL;
+        struct place at = {s, l, l->mask, l->mask, NULL};
+        see_condition(&at, where);
+        if (l->kind == LEVEL_SUBLINK && !l->parent->odd) {
+            see_in_sublink(s, l);
+        }
+    }
+}

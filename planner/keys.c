@@ -1,0 +1,199 @@
+/*
+ * Facts -> values of key columns. From "column = values" facts, values travel along equalities to
+ * whatever the equality filters: in `u LEFT JOIN o ON o.user_id = u.id WHERE u.id = 5` the value
+ * goes from u to o, since the ON filters o; it would not go the other way.
+ *
+ * In sub-selects a column may equal a column of a level outside; that is kept too (keys_outer).
+ */
+
+#include <string.h>
+
+#include "planner/build.h"
+
+struct derived {
+    const struct rel *rel;
+    uint16_t column;
+    const struct value_list *values;
+    const struct term *outer;
+    struct derived *next;
+};
+
+static struct derived *find(const struct scope *s, const struct rel *r, uint16_t column)
+{
+    for (struct derived *d = s->derived; d != NULL; d = d->next) {
+        if (d->rel == r && d->column == column) {
+            return d;
+        }
+    }
+    return NULL;
+}
+
+static struct derived *find_or_add(struct scope *s, const struct term *t)
+{
+    struct derived *d = find(s, t->rel, t->column);
+    if (d == NULL) {
+        d = arena_zero(&s->build->scratch, sizeof(*d));
+        d->rel = t->rel;
+        d->column = t->column;
+        d->next = s->derived;
+        s->derived = d;
+    }
+    return d;
+}
+
+static int values_certain(const struct build *b, const struct value_list *v)
+{
+    for (size_t i = 0; i < v->count; i++) {
+        if (!value_is_certain(b, &v->items[i])) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
+/* What is known of `from` becomes known of `to`, when the fact filters it. */
+static int spread_value(struct scope *s, const struct fact *f, const struct term *to,
+                        const struct term *from)
+{
+    if (!fact_filters(f, to)) {
+        return 0;
+    }
+    int changed = 0;
+    const struct derived *source = find(s, from->rel, from->column);
+    struct derived *d = find_or_add(s, to);
+    if (d->values == NULL && source != NULL && source->values != NULL) {
+        d->values = source->values;
+        changed = 1;
+    }
+    if (d->outer == NULL && from->outer) {
+        d->outer = from;
+        changed = 1;
+    } else if (d->outer == NULL && source != NULL && source->outer != NULL && !from->outer) {
+        d->outer = source->outer;
+        changed = 1;
+    }
+    return changed;
+}
+
+void keys_derive(struct scope *s)
+{
+    for (struct fact *f = s->facts; f != NULL; f = f->next) {
+        if (f->kind == FACT_VALUES && fact_filters(f, &f->a) &&
+            values_certain(s->build, &f->values)) {
+            struct derived *d = find_or_add(s, &f->a);
+            /* Of several facts the one with the fewest values says most. */
+            if (d->values == NULL || d->values->count > f->values.count) {
+                d->values = &f->values;
+            }
+        }
+    }
+    int changed = 1;
+    while (changed) {
+        changed = 0;
+        for (struct fact *f = s->facts; f != NULL; f = f->next) {
+            if (f->kind == FACT_EQUAL) {
+                changed |= spread_value(s, f, &f->a, &f->b);
+                changed |= spread_value(s, f, &f->b, &f->a);
+            }
+        }
+    }
+}
+
+const struct value_list *keys_values(const struct scope *s, const struct rel *r, uint16_t column)
+{
+    const struct derived *d = find(s, r, column);
+    return d == NULL ? NULL : d->values;
+}
+
+const struct term *keys_outer(const struct scope *s, const struct rel *r, uint16_t column)
+{
+    const struct derived *d = find(s, r, column);
+    return d == NULL ? NULL : d->outer;
+}
+
+int keys_column(const struct rel *r, size_t i)
+{
+    if (r->table == NULL || r->known == NULL || i >= r->table->keys_count) {
+        return -1;
+    }
+    for (size_t c = 0; c < r->known->columns_count; c++) {
+        if (strcmp(r->known->columns[c].name, r->table->keys[i]) == 0) {
+            return (int)c;
+        }
+    }
+    return -1;
+}
+
+struct value_list keys_keep(struct build *b, const struct value_list *v)
+{
+    struct value *items = arena_alloc(b->out, (v->count + 1) * sizeof(*items));
+    for (size_t i = 0; i < v->count; i++) {
+        items[i] = v->items[i];
+        items[i].text = arena_copy(b->out, v->items[i].text);
+        if (items[i].kind == VALUE_TEXT && items[i].literal < 0) {
+            b->batch->shape_ok = 0;
+        }
+        if (items[i].kind == VALUE_NULL && v->count > 1) {
+            items[i].kind = VALUE_NULL; /* matches nothing: plan_shards() steps over it */
+        }
+    }
+    return (struct value_list){v->count, items};
+}
+
+/* Bounds of a range table; the first of each side, which is as right as any. */
+static void bind_range(struct scope *s, const struct rel *r, struct binding *out)
+{
+    int column = keys_column(r, 0);
+    for (const struct fact *f = s->facts; f != NULL; f = f->next) {
+        if ((f->kind != FACT_LOW && f->kind != FACT_HIGH) || f->a.rel != r ||
+            f->a.column != column || !fact_filters(f, &f->a) ||
+            !values_certain(s->build, &f->values)) {
+            continue;
+        }
+        struct value_list kept = keys_keep(s->build, &f->values);
+        if (f->kind == FACT_LOW) {
+            out->low = kept.items;
+        } else {
+            out->high = kept.items;
+        }
+    }
+}
+
+static int bind_rel(struct scope *s, const struct rel *r, struct binding *out)
+{
+    struct build *b = s->build;
+    *out = (struct binding){.table = r->table};
+    out->relation = arena_strdup(b->out, r->alias);
+    const struct value_list *lists[KEY_COLUMNS_MAX];
+    size_t bound = 0;
+    for (size_t i = 0; i < r->table->keys_count; i++) {
+        int column = keys_column(r, i);
+        lists[i] = column < 0 ? NULL : keys_values(s, r, (uint16_t)column);
+        bound += lists[i] != NULL;
+    }
+    if (bound == r->table->keys_count) {
+        for (size_t i = 0; i < bound; i++) {
+            out->keys[i] = keys_keep(b, lists[i]);
+        }
+        return 1;
+    }
+    if (r->table->kind == MAP_RANGE && r->table->keys_count == 1) {
+        bind_range(s, r, out);
+    }
+    return out->low != NULL || out->high != NULL;
+}
+
+void keys_bind(struct scope *s, struct binding **out, size_t *count, int *bound)
+{
+    *out = arena_zero(s->build->out, (s->sharded_count + 1) * sizeof(struct binding));
+    *count = 0;
+    *bound = 1;
+    for (size_t i = 0; i < s->rels_count; i++) {
+        const struct rel *r = s->rels[i];
+        if (r->kind != REL_SHARDED || (r->target && IS(r->level->statement, INSERT_STMT))) {
+            continue; /* write.c binds the rows of INSERT */
+        }
+        *bound &= bind_rel(s, r, &(*out)[*count]);
+        (*count)++;
+    }
+}

@@ -1,0 +1,165 @@
+#ifndef PLANNER_PLAN_TESTING_H
+#define PLANNER_PLAN_TESTING_H
+
+/*
+ * A database of three shards for tests and the fuzzer, made by hand:
+ *     users HASH (id), orders HASH (user_id), order_items HASH (user_id): colocated
+ *     tenants HASH (name text); docs HASH (a int, b text)
+ *     events RANGE (day date): before 2020 shard0, before 2021 shard1, then shard2
+ *     stores LIST (region text): eu -> shard0, us -> shard1, no default
+ *     products, countries REFERENCE
+ *     settings, odd."Users" local; user_names a view over users, setting_names over settings
+ *     orders_2020 a partition of orders
+ */
+
+#include <string.h>
+
+#include "base/check.h"
+#include "base/mem.h"
+#include "planner/build.h"
+
+struct test_db {
+    struct conf_database conf;
+    struct conf_shard shards[3];
+    struct map *map;
+    struct catalog *catalog;
+};
+
+static void test_row(struct catalog_build *b, size_t query, const char *text)
+{
+    struct slice values[16];
+    size_t n = 0;
+    for (;;) {
+        const char *end = strchr(text, '|');
+        size_t len = end == NULL ? strlen(text) : (size_t)(end - text);
+        values[n++] = len == 0 ? (struct slice){0} : slice_bytes(text, len);
+        if (end == NULL) {
+            break;
+        }
+        text = end + 1;
+    }
+    check(catalog_build_row(b, query, values, n, NULL) == ERR_NONE);
+}
+
+static struct catalog *test_catalog(const char *default_bytewise)
+{
+    static const char *const relations[] = {
+        "1|pg_catalog|pg_class|r|0|0|0|",       "100|public|users|r|0|0|0|",
+        "101|public|orders|p|0|0|0|",           "102|public|order_items|r|0|0|0|",
+        "103|public|products|r|0|0|0|",         "104|public|countries|r|0|1|0|",
+        "105|public|events|r|0|0|0|",           "106|public|stores|r|0|0|0|",
+        "107|public|settings|r|0|0|0|",         "108|odd|Users|r|0|0|0|",
+        "109|public|tenants|r|0|0|0|",          "110|public|docs|r|0|0|0|",
+        "111|public|user_names|v|0|0|1|",       "112|public|setting_names|v|0|0|1|",
+        "113|public|orders_2020|r|0|0|0|",      "114|public|users_pkey|i|0|0|0|100",
+        "115|public|settings_pkey|i|0|0|0|107", "116|public|folk|r|0|0|0|"};
+    /* oid, name, number, type, typmod, bytewise, deterministic, not null, generated, default */
+    static const char *const columns[] = {
+        "100|id|1|20|-1|1|1|1|0|n",       "100|name|2|25|-1|2|1|0|0|n",
+        "100|email|3|1043|-1|2|1|0|0|n",  "100|country|4|25|-1|1|1|0|0|n",
+        "101|id|1|20|-1|1|1|1|0|n",       "101|user_id|2|20|-1|1|1|1|0|n",
+        "101|amount|3|1700|-1|1|1|0|0|n", "101|product_id|4|23|-1|1|1|0|0|n",
+        "101|at|5|1184|-1|1|1|0|0|e",     "102|order_id|1|20|-1|1|1|1|0|n",
+        "102|user_id|2|20|-1|1|1|1|0|n",  "102|qty|3|23|-1|1|1|0|0|c",
+        "102|weight|4|700|-1|1|1|0|0|n",  "103|id|1|23|-1|1|1|1|0|n",
+        "103|title|2|25|-1|2|1|0|0|n",    "103|price|3|1700|-1|1|1|0|0|c",
+        "104|code|1|25|-1|1|1|1|0|n",     "104|added|2|1184|-1|1|1|0|0|e",
+        "105|day|1|1082|-1|1|1|1|0|n",    "105|what|2|25|-1|2|1|0|0|n",
+        "106|region|1|25|-1|1|1|1|0|n",   "106|size|2|23|-1|1|1|0|0|n",
+        "107|k|1|25|-1|2|1|1|0|n",        "107|v|2|25|-1|2|1|0|0|n",
+        "108|Id|1|23|-1|1|1|1|0|n",       "109|name|1|1043|14|2|1|1|0|n",
+        "109|plan|2|25|-1|2|1|0|0|n",     "110|a|1|23|-1|1|1|1|0|n",
+        "110|b|2|25|-1|1|1|1|0|n",        "110|body|3|25|-1|2|1|0|0|n",
+        "111|id|1|20|-1|1|1|0|0|n",       "111|name|2|25|-1|2|1|0|0|n",
+        "112|k|1|25|-1|2|1|0|0|n",        "116|id|1|20|-1|1|1|1|0|n",
+        "116|nick|2|25|-1|0|0|0|0|n"};
+    static const char *const functions[] = {"public|risky|v|f|0", "public|pure|i|f|0",
+                                            "public|native|v|f|1", "public|my_agg|i|a|0"};
+    struct catalog_build *b = catalog_build_new();
+    test_row(b, 0, default_bytewise);
+    for (size_t i = 0; i < sizeof(relations) / sizeof(relations[0]); i++) {
+        test_row(b, 1, relations[i]);
+    }
+    for (size_t i = 0; i < sizeof(columns) / sizeof(columns[0]); i++) {
+        test_row(b, 2, columns[i]);
+    }
+    test_row(b, 3, "111|100");
+    test_row(b, 3, "112|107");
+    test_row(b, 4, "113|101");
+    test_row(b, 5, "100|1|1|users_pkey|1|1");
+    for (size_t i = 0; i < sizeof(functions) / sizeof(functions[0]); i++) {
+        test_row(b, 7, functions[i]);
+    }
+    test_row(b, 8, "0");
+    test_row(b, 9, "|0|\"$user\", public");
+    test_row(b, 9, "odd|2|odd, public");
+    struct map_decl decl = {.schema = "public", .name = "folk", .kind = MAP_HASH, .keys_count = 1};
+    const char *keys[1] = {"id"};
+    struct buf text = {0};
+    struct slice value;
+    decl.keys = keys;
+    decl_print(&decl, NULL, &text);
+    value = buf_slice(&text);
+    check(catalog_build_row(b, 10, &value, 1, NULL) == ERR_NONE);
+    buf_free(&text);
+    return catalog_build_finish(b, 7);
+}
+
+static struct map *test_map(struct test_db *db)
+{
+    static const char *const id[] = {"id"}, *const user_id[] = {"user_id"},
+                             *const name[] = {"name"}, *const ab[] = {"a", "b"},
+                             *const day[] = {"day"}, *const region[] = {"region"};
+    static const uint32_t int8[] = {OID_INT8}, varchar[] = {OID_VARCHAR}, text[] = {OID_TEXT},
+                          date[] = {OID_DATE}, int_text[] = {OID_INT4, OID_TEXT};
+    static const char *const eu[] = {"eu"}, *const us[] = {"us"};
+    static const struct map_decl_split days[] = {
+        {.below = "2020-01-01", .shard = 0}, {.below = "2021-01-01", .shard = 1}, {.shard = 2}};
+    static const struct map_decl_split regions[] = {{.values = eu, .values_count = 1, .shard = 0},
+                                                    {.values = us, .values_count = 1, .shard = 1}};
+    static const struct map_decl decls[] = {
+        {"public", "users", MAP_HASH, id, int8, 1, NULL, NULL, 0, 0},
+        {"public", "orders", MAP_HASH, user_id, int8, 1, NULL, NULL, 0, 0},
+        {"public", "order_items", MAP_HASH, user_id, int8, 1, NULL, NULL, 0, 0},
+        {"public", "tenants", MAP_HASH, name, varchar, 1, NULL, NULL, 0, 0},
+        {"public", "docs", MAP_HASH, ab, int_text, 2, NULL, NULL, 0, 0},
+        {"public", "events", MAP_RANGE, day, date, 1, NULL, days, 3, 0},
+        {"public", "stores", MAP_LIST, region, text, 1, NULL, regions, 2, 0},
+        {"public", "products", MAP_REFERENCE, NULL, NULL, 0, NULL, NULL, 0, 0},
+        {"public", "countries", MAP_REFERENCE, NULL, NULL, 0, NULL, NULL, 0, 0},
+        {"public", "unborn", MAP_HASH, id, int8, 1, NULL, NULL, 0, 0},
+        {"public", "folk", MAP_HASH, id, int8, 1, NULL, NULL, 0, 1}};
+    struct note note;
+    struct map *map = NULL;
+    enum err e = map_build(&db->conf, decls, sizeof(decls) / sizeof(decls[0]), 3, &map, &note);
+    check(e == ERR_NONE);
+    return map;
+}
+
+static void test_db_open(struct test_db *db, size_t shards)
+{
+    static const char *const names[] = {"shard0", "shard1", "shard2"};
+    memset(db, 0, sizeof(*db));
+    for (size_t i = 0; i < 3; i++) {
+        db->shards[i] = (struct conf_shard){.name = names[i], .weight = 1};
+    }
+    db->conf.name = db->conf.dbname = "shop";
+    db->conf.shards = db->shards;
+    db->conf.shards_count = shards;
+    if (shards > 1) {
+        db->catalog = test_catalog("1");
+        db->map = test_map(db);
+    } else {
+        struct note note;
+        enum err e = map_build(&db->conf, NULL, 0, 3, &db->map, &note);
+        check(e == ERR_NONE);
+    }
+}
+
+static void test_db_close(struct test_db *db)
+{
+    map_unref(db->map);
+    catalog_unref(db->catalog);
+}
+
+#endif

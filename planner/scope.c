@@ -1,0 +1,885 @@
+/*
+ * A statement as levels (query blocks) with relations, and names -> columns by PostgreSQL's rules
+ * of visibility: a level's own relations first, then those of the levels around it that it may see.
+ *
+ * What cannot be resolved for sure is left unresolved; nothing is then concluded from it. A column
+ * of a sub-select or CTE that is a plain column inside resolves to that column, with a word whether
+ * a filter on it may be moved inside (pushable).
+ */
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#include "base/check.h"
+#include "planner/build.h"
+
+static void build_select(struct scope *s, struct level *l, PgQuery__SelectStmt *select);
+static void build_query(struct scope *s, struct level *l, tnode *query);
+
+static void scope_fail(struct scope *s, const char *hint, const char *fmt, ...) PRINTF_LIKE(3, 4);
+
+static void scope_fail(struct scope *s, const char *hint, const char *fmt, ...)
+{
+    if (s->err) {
+        return;
+    }
+    char text[sizeof(s->note.text)];
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(text, sizeof(text), fmt, args);
+    va_end(args);
+    s->err = note_set(&s->note, ERR_UNSUPPORTED, "%s", text);
+    note_hint(&s->note, "%s", hint);
+}
+
+static struct level *level_new(struct scope *s, enum level_kind kind, struct level *parent,
+                               uint64_t visible)
+{
+    struct level *l = arena_zero(&s->build->scratch, sizeof(*l));
+    l->kind = kind;
+    l->parent = parent;
+    l->parent_visible = visible;
+    *s->levels_end = l;
+    s->levels_end = &l->next;
+    return l;
+}
+
+static struct rel *rel_new(struct scope *s, struct level *l, enum rel_kind kind, const char *alias)
+{
+    struct rel *r = arena_zero(&s->build->scratch, sizeof(*r));
+    r->kind = kind;
+    r->alias = alias;
+    r->level = l;
+    if (s->rels_count == RELS_MAX) {
+        scope_fail(s, "Split it into smaller statements.",
+                   "a statement with more than %d relations cannot be planned over several shards",
+                   RELS_MAX);
+        r->id = RELS_MAX - 1;
+        return r;
+    }
+    r->id = (uint8_t)s->rels_count;
+    s->rels[s->rels_count++] = r;
+    l->rels[l->rels_count++] = r;
+    l->mask |= UINT64_C(1) << r->id;
+    return r;
+}
+
+/* ---- relations --------------------------------------------------------------------------------
+ */
+
+/* The names an alias gives replace the first ones. */
+static void rename_columns(struct scope *s, struct rel *r, tnode *const *names, size_t count)
+{
+    if (count == 0) {
+        return;
+    }
+
+    size_t n = r->columns_count > count ? r->columns_count : count;
+    const char **columns = arena_zero(&s->build->scratch, n * sizeof(char *));
+    for (size_t i = 0; i < n; i++) {
+        const char *name = i < count ? tree_string(names[i]) : r->columns[i];
+        columns[i] = name == NULL ? "" : name;
+    }
+    r->columns = columns;
+    r->columns_count = n;
+}
+
+static void take_alias(struct scope *s, struct rel *r, const PgQuery__Alias *alias)
+{
+    if (alias != NULL) {
+        r->alias = alias->aliasname;
+        rename_columns(s, r, alias->colnames, alias->n_colnames);
+    }
+}
+
+static void columns_of_table(struct scope *s, struct rel *r)
+{
+    if (r->known == NULL) {
+        return;
+    }
+    r->columns = arena_zero(&s->build->scratch, (r->known->columns_count + 1) * sizeof(char *));
+    for (size_t i = 0; i < r->known->columns_count; i++) {
+        r->columns[i] = r->known->columns[i].name;
+    }
+    r->columns_count = r->known->columns_count;
+    r->columns_known = r->columns_count > 0;
+}
+
+static void columns_of_query(struct scope *s, struct rel *r)
+{
+    const struct level *q = r->query;
+    r->columns_known = q->outputs_known;
+    r->columns = arena_zero(&s->build->scratch, (q->outputs_count + 1) * sizeof(char *));
+    r->columns_count = q->outputs_count;
+    for (size_t i = 0; i < q->outputs_count; i++) {
+        r->columns[i] = q->outputs[i].name;
+    }
+}
+
+static void count_rel(struct scope *s, struct rel *r, const struct relation *found)
+{
+    const char *hides = relation_hides_sharded(s->build, found);
+    if (hides != NULL) {
+        scope_fail(s, "Name the sharded tables themselves.", "\"%s\" cannot be used: %s",
+                   found->name, hides);
+    }
+    if (relation_changed(s->build, found)) {
+        scope_fail(s, "Commit first.",
+                   "table \"%s\" was changed in this transaction and cannot be used before COMMIT",
+                   found->name);
+    }
+    s->sharded_count += r->kind == REL_SHARDED;
+    s->reference_count += r->kind == REL_REFERENCE;
+    s->local_count += r->kind == REL_LOCAL;
+}
+
+static struct rel *add_table(struct scope *s, struct level *l, const PgQuery__RangeVar *v)
+{
+    struct relation found;
+    relation_of(s->build, v, &found);
+    enum rel_kind kind = found.table == NULL                  ? REL_LOCAL
+                         : found.table->kind == MAP_REFERENCE ? REL_REFERENCE
+                                                              : REL_SHARDED;
+    struct rel *r = rel_new(s, l, kind, v->relname);
+    r->schema = found.schema;
+    r->name = v->relname;
+    r->table = found.table;
+    r->known = found.known;
+    columns_of_table(s, r);
+    take_alias(s, r, v->alias);
+    count_rel(s, r, &found);
+    return r;
+}
+
+static struct cte *find_cte(struct level *l, const char *name)
+{
+    for (; l != NULL; l = l->parent) {
+        for (struct cte *c = l->ctes; c != NULL; c = c->next) {
+            if (strcmp(c->name, name) == 0) {
+                return c;
+            }
+        }
+    }
+    return NULL;
+}
+
+static struct rel *add_range_var(struct scope *s, struct level *l, const PgQuery__RangeVar *v)
+{
+    struct cte *c = v->schemaname[0] == 0 ? find_cte(l, v->relname) : NULL;
+    if (c == NULL) {
+        return add_table(s, l, v);
+    }
+    if (c->open || c->level == NULL) {
+        struct rel *r = rel_new(s, l, REL_SELF, v->relname);
+        take_alias(s, r, v->alias);
+        return r;
+    }
+    struct rel *r = rel_new(s, l, REL_QUERY, v->relname);
+    r->query = c->level;
+    c->uses++;
+    r->shared = c->uses > 1 || c->recursive;
+    if (c->uses == 1) {
+        c->level->as_rel = r;
+    } else if (c->level->as_rel != NULL) {
+        c->level->as_rel->shared = 1; /* the first mention shares it too */
+        c->level->as_rel = NULL;
+    }
+    columns_of_query(s, r);
+    rename_columns(s, r, c->node->aliascolnames, c->node->n_aliascolnames);
+
+    take_alias(s, r, v->alias);
+    return r;
+}
+
+static struct rel *add_subselect(struct scope *s, struct level *l, PgQuery__RangeSubselect *sub)
+{
+    struct level *q = level_new(s, LEVEL_FROM, l, sub->lateral ? l->mask : 0);
+    build_query(s, q, sub->subquery);
+    struct rel *r = rel_new(s, l, REL_QUERY, "");
+    r->query = q;
+    r->lateral = (uint8_t)sub->lateral;
+    q->as_rel = r;
+    columns_of_query(s, r);
+    take_alias(s, r, sub->alias);
+    return r;
+}
+
+/* ---- FROM -------------------------------------------------------------------------------------
+ */
+
+static void find_sublinks(struct scope *s, struct level *l, const tnode *n, uint64_t visible);
+
+static struct item *item_of(struct scope *s, struct rel *r)
+{
+    struct item *i = arena_zero(&s->build->scratch, sizeof(*i));
+    i->rel = r;
+    i->mask = UINT64_C(1) << r->id;
+    return i;
+}
+
+static void mark_nullable(struct scope *s, uint64_t mask)
+{
+    bits_each (i, mask) {
+        if (i < s->rels_count) {
+            s->rels[i]->nullable = 1;
+        }
+    }
+}
+
+static struct item *build_from(struct scope *s, struct level *l, tnode *n);
+
+static struct item *build_join(struct scope *s, struct level *l, PgQuery__JoinExpr *j)
+{
+    struct item *i = arena_zero(&s->build->scratch, sizeof(*i));
+    i->join = j;
+    i->left = build_from(s, l, j->larg);
+    i->right = build_from(s, l, j->rarg);
+    i->mask = i->left->mask | i->right->mask;
+    if (j->jointype == PG_QUERY__JOIN_TYPE__JOIN_LEFT ||
+        j->jointype == PG_QUERY__JOIN_TYPE__JOIN_FULL) {
+        mark_nullable(s, i->right->mask);
+    }
+    if (j->jointype == PG_QUERY__JOIN_TYPE__JOIN_RIGHT ||
+        j->jointype == PG_QUERY__JOIN_TYPE__JOIN_FULL) {
+        mark_nullable(s, i->left->mask);
+    }
+    if (j->alias != NULL || j->join_using_alias != NULL) {
+        l->odd = 1; /* the alias hides the names inside */
+    }
+    return i;
+}
+
+static struct item *build_from(struct scope *s, struct level *l, tnode *n)
+{
+    if (IS(n, RANGE_VAR)) {
+        return item_of(s, add_range_var(s, l, n->range_var));
+    }
+    if (IS(n, JOIN_EXPR)) {
+        return build_join(s, l, n->join_expr);
+    }
+    if (IS(n, RANGE_SUBSELECT)) {
+        return item_of(s, add_subselect(s, l, n->range_subselect));
+    }
+    if (IS(n, RANGE_TABLE_SAMPLE)) {
+        return build_from(s, l, n->range_table_sample->relation);
+    }
+    uint64_t before = l->mask;
+    find_sublinks(s, l, n, before);
+    struct rel *r = rel_new(s, l, REL_VALUES, "");
+    r->node = n;
+    if (IS(n, RANGE_FUNCTION)) {
+        take_alias(s, r, n->range_function->alias);
+    } else if (IS(n, RANGE_TABLE_FUNC)) {
+        take_alias(s, r, n->range_table_func->alias);
+    } else {
+        scope_fail(s, "Write it as a join or sub-select.",
+                   "this kind of FROM item is not known to pgbraid");
+    }
+    return item_of(s, r);
+}
+
+/* ---- sub-links --------------------------------------------------------------------------------
+ */
+
+struct sublink_walk {
+    struct scope *scope;
+    struct level *level;
+    uint64_t visible;
+};
+
+static struct level *add_sublink(struct scope *s, struct level *l, PgQuery__SubLink *k,
+                                 uint64_t visible, int positive)
+{
+    find_sublinks(s, l, k->testexpr, visible);
+    struct level *q = level_new(s, LEVEL_SUBLINK, l, visible);
+    q->sublink = k;
+    q->positive = (uint8_t)positive;
+    build_query(s, q, k->subselect);
+    return q;
+}
+
+static int see_sublink(const ProtobufCMessage *m, void *arg)
+{
+    struct sublink_walk *w = arg;
+    if (MESSAGE_IS(m, sub_link)) {
+        union {
+            const ProtobufCMessage *m;
+            PgQuery__SubLink *k;
+        } u = {.m = m};
+        add_sublink(w->scope, w->level, u.k, w->visible, 0);
+        return 0;
+    }
+    if (MESSAGE_IS(m, select_stmt)) { /* selects stand in sub-links, FROM and WITH only */
+        scope_fail(w->scope, "Write it as a sub-select.", "a query stands in an unknown place");
+        return 0;
+    }
+    return 1;
+}
+
+static void find_sublinks(struct scope *s, struct level *l, const tnode *n, uint64_t visible)
+{
+    struct sublink_walk w = {s, l, visible};
+    tree_walk_node(n, see_sublink, &w);
+}
+
+static void find_sublinks_in(struct scope *s, struct level *l, tnode *const *nodes, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        find_sublinks(s, l, nodes[i], l->mask);
+    }
+}
+
+/* A condition: sub-links that are conjuncts of it are `positive` (NULL and false are the same). */
+static void find_in_condition(struct scope *s, struct level *l, tnode *n, uint64_t visible)
+{
+    if (IS(n, BOOL_EXPR) && n->bool_expr->boolop == PG_QUERY__BOOL_EXPR_TYPE__AND_EXPR) {
+        for (size_t i = 0; i < n->bool_expr->n_args; i++) {
+            find_in_condition(s, l, n->bool_expr->args[i], visible);
+        }
+    } else if (IS(n, SUB_LINK)) {
+        add_sublink(s, l, n->sub_link, visible, 1);
+    } else {
+        find_sublinks(s, l, n, visible);
+    }
+}
+
+static void find_in_joins(struct scope *s, struct level *l, struct item *i)
+{
+    if (i->join == NULL) {
+        return;
+    }
+    find_in_joins(s, l, i->left);
+    find_in_joins(s, l, i->right);
+    if (i->join->jointype == PG_QUERY__JOIN_TYPE__JOIN_INNER) {
+        find_in_condition(s, l, i->join->quals, i->mask);
+    } else {
+        find_sublinks(s, l, i->join->quals, i->mask);
+    }
+}
+
+/* ---- levels -----------------------------------------------------------------------------------
+ */
+
+static void build_ctes(struct scope *s, struct level *l, PgQuery__WithClause *with)
+{
+    struct cte **end = &l->ctes;
+    if (with == NULL) {
+        return;
+    }
+    struct cte *all[RELS_MAX];
+    size_t count = 0;
+    for (size_t i = 0; i < with->n_ctes && count < RELS_MAX; i++) {
+        struct cte *c = arena_zero(&s->build->scratch, sizeof(*c));
+        c->node = with->ctes[i]->common_table_expr;
+        c->name = c->node->ctename;
+        c->recursive = (uint8_t)with->recursive;
+        all[count++] = c;
+        if (with->recursive) { /* all of them see each other */
+            *end = c;
+            end = &c->next;
+        }
+    }
+    if (with->n_ctes > RELS_MAX) {
+        scope_fail(s, "Split it into smaller statements.", "too many WITH queries");
+        return;
+    }
+    for (size_t i = 0; i < count; i++) {
+        struct cte *c = all[i];
+        struct level *q = level_new(s, LEVEL_CTE, l, 0);
+        c->open = 1;
+        build_query(s, q, c->node->ctequery);
+        c->open = 0;
+        c->level = q;
+        if (!with->recursive) { /* later ones see it, earlier ones and itself do not */
+            *end = c;
+            end = &c->next;
+        }
+    }
+}
+
+struct call_walk {
+    const struct build *build;
+    struct level *level;
+};
+
+static int see_call(const ProtobufCMessage *m, void *arg)
+{
+    struct call_walk *w = arg;
+    if (MESSAGE_IS(m, sub_link)) {
+        return 0;
+    }
+    if (MESSAGE_IS(m, func_call)) {
+        const PgQuery__FuncCall *f = (const PgQuery__FuncCall *)m;
+        enum function_class class = function_class_of(w->build, f);
+        if (f->over != NULL) {
+            w->level->windows = 1;
+        } else if (class == FUNCTION_AGGREGATE || class == FUNCTION_UNKNOWN || f->agg_star ||
+                   f->agg_distinct || f->agg_within_group || f->agg_filter != NULL ||
+                   f->n_agg_order > 0) {
+            w->level->aggregates = 1;
+        }
+    }
+    if (MESSAGE_IS(m, grouping_func)) {
+        w->level->grouped = 1;
+    }
+    return 1;
+}
+
+static void note_calls(struct scope *s, struct level *l, const PgQuery__SelectStmt *q)
+{
+    struct call_walk w = {s->build, l};
+    tree_walk_nodes(q->target_list, q->n_target_list, see_call, &w);
+    tree_walk_nodes(q->sort_clause, q->n_sort_clause, see_call, &w);
+    tree_walk_node(q->having_clause, see_call, &w);
+    l->grouped |= q->n_group_clause > 0 || q->having_clause != NULL;
+    l->windows |= q->n_window_clause > 0;
+    l->limited = q->limit_count != NULL || q->limit_offset != NULL;
+    l->distinct = q->n_distinct_clause > 0;
+    l->distinct_on = q->n_distinct_clause > 0 && q->distinct_clause[0] != NULL &&
+                     q->distinct_clause[0]->node_case != PG_QUERY__NODE__NODE__NOT_SET;
+}
+
+static struct output *output_add(struct scope *s, struct level *l, const char *name, tnode *expr)
+{
+    if ((l->outputs_count & (l->outputs_count - 1)) == 0) {
+        size_t cap = l->outputs_count == 0 ? 1 : 2 * l->outputs_count;
+        struct output *more = arena_zero(&s->build->scratch, cap * sizeof(*more));
+        if (l->outputs_count > 0) {
+            memcpy(more, l->outputs, l->outputs_count * sizeof(*more));
+        }
+        l->outputs = more;
+    }
+    struct output *o = &l->outputs[l->outputs_count++];
+    o->name = name;
+    o->expr = expr;
+    return o;
+}
+
+static int term_of_rel(struct rel *r, size_t column, struct term *out);
+
+static void expand_rel(struct scope *s, struct level *l, struct rel *r)
+{
+    if (!r->columns_known) {
+        l->outputs_known = 0;
+        return;
+    }
+    for (size_t i = 0; i < r->columns_count; i++) {
+        struct output *o = output_add(s, l, r->columns[i], NULL);
+        term_of_rel(r, i, &o->term);
+    }
+}
+
+static int has_merged_columns(const struct item *i)
+{
+    return i->join != NULL && (i->join->n_using_clause > 0 || i->join->is_natural ||
+                               has_merged_columns(i->left) || has_merged_columns(i->right));
+}
+
+/* "*" or "t.*"; USING puts merged columns first, which is not worth following. */
+static void expand_star(struct scope *s, struct level *l, const PgQuery__ColumnRef *c)
+{
+    const char *alias = c->n_fields >= 2 ? tree_string(c->fields[c->n_fields - 2]) : NULL;
+    for (size_t i = 0; alias == NULL && i < l->from_count; i++) {
+        if (has_merged_columns(l->from[i])) {
+            l->outputs_known = 0;
+        }
+    }
+    size_t matched = 0;
+    for (size_t i = 0; i < l->rels_count; i++) {
+        if (alias == NULL || strcmp(alias, l->rels[i]->alias) == 0) {
+            expand_rel(s, l, l->rels[i]);
+            matched++;
+        }
+    }
+    if (l->odd || (alias != NULL && matched != 1) || c->n_fields > 2) {
+        l->outputs_known = 0;
+    }
+}
+
+static void build_outputs(struct scope *s, struct level *l, tnode *const *targets, size_t count)
+{
+    l->outputs_known = 1;
+    for (size_t i = 0; i < count; i++) {
+        if (!IS(targets[i], RES_TARGET)) {
+            l->outputs_known = 0;
+            continue;
+        }
+        PgQuery__ResTarget *t = targets[i]->res_target;
+        if (IS(t->val, COLUMN_REF) && t->val->column_ref->n_fields > 0 &&
+            IS(t->val->column_ref->fields[t->val->column_ref->n_fields - 1], A_STAR)) {
+            expand_star(s, l, t->val->column_ref);
+            continue;
+        }
+        if (IS(t->val, A_INDIRECTION) && t->val->a_indirection->n_indirection > 0 &&
+            IS(t->val->a_indirection->indirection[t->val->a_indirection->n_indirection - 1],
+               A_STAR)) {
+            l->outputs_known = 0; /* (composite).* */
+        }
+        struct output *o =
+            output_add(s, l, t->name[0] != 0 ? t->name : scope_figure_name(t->val), t->val);
+        if (!scope_resolve_node(l, t->val, &o->term)) {
+            o->term.rel = NULL;
+        }
+    }
+}
+
+static void build_values(struct scope *s, struct level *l, const PgQuery__SelectStmt *q)
+{
+    for (size_t i = 0; i < q->n_values_lists; i++) {
+        find_sublinks(s, l, q->values_lists[i], l->mask);
+    }
+    size_t count = IS(q->values_lists[0], LIST) ? q->values_lists[0]->list->n_items : 0;
+    l->outputs_known = 1;
+    for (size_t i = 0; i < count; i++) {
+        output_add(s, l, arena_printf(&s->build->scratch, "column%zu", i + 1), NULL);
+    }
+}
+
+static void build_arms(struct scope *s, struct level *l, PgQuery__SelectStmt *q)
+{
+    PgQuery__SelectStmt *arms[2] = {q->larg, q->rarg};
+    struct level *first = NULL;
+    for (size_t i = 0; i < 2; i++) {
+        /* An arm sees what the whole sees, and the CTEs of the whole. */
+        struct level *arm = level_new(s, LEVEL_ARM, l, 0);
+        build_select(s, arm, arms[i]);
+        first = first == NULL ? arm : first;
+    }
+    l->set_operation = 1;
+    l->outputs_known = first->outputs_known;
+    for (size_t i = 0; i < first->outputs_count; i++) {
+        output_add(s, l, first->outputs[i].name, NULL);
+    }
+}
+
+static void build_from_list(struct scope *s, struct level *l, tnode *const *from, size_t count)
+{
+    l->from = arena_zero(&s->build->scratch, (count + 1) * sizeof(*l->from));
+    for (size_t i = 0; i < count; i++) {
+        l->from[l->from_count++] = build_from(s, l, from[i]);
+    }
+}
+
+static void build_select(struct scope *s, struct level *l, PgQuery__SelectStmt *q)
+{
+    l->select = q;
+    build_ctes(s, l, q->with_clause);
+    note_calls(s, l, q);
+    find_sublinks(s, l, q->limit_count, 0);
+    find_sublinks(s, l, q->limit_offset, 0);
+    if (q->op != PG_QUERY__SET_OPERATION__SETOP_NONE &&
+        q->op != PG_QUERY__SET_OPERATION__SET_OPERATION_UNDEFINED) {
+        build_arms(s, l, q);
+        find_sublinks_in(s, l, q->sort_clause, q->n_sort_clause);
+        return;
+    }
+    if (q->n_values_lists > 0) {
+        build_values(s, l, q);
+        return;
+    }
+    build_from_list(s, l, q->from_clause, q->n_from_clause);
+    for (size_t i = 0; i < l->from_count; i++) {
+        find_in_joins(s, l, l->from[i]);
+    }
+    find_in_condition(s, l, q->where_clause, l->mask);
+    find_sublinks_in(s, l, q->target_list, q->n_target_list);
+    find_sublinks_in(s, l, q->group_clause, q->n_group_clause);
+    find_sublinks_in(s, l, q->distinct_clause, q->n_distinct_clause);
+    find_sublinks_in(s, l, q->sort_clause, q->n_sort_clause);
+    find_sublinks_in(s, l, q->window_clause, q->n_window_clause);
+    find_sublinks(s, l, q->having_clause, l->mask);
+    build_outputs(s, l, q->target_list, q->n_target_list);
+}
+
+/* ---- statements that write --------------------------------------------------------------------
+ */
+
+static struct rel *add_target(struct scope *s, struct level *l, const PgQuery__RangeVar *v)
+{
+    struct rel *r = add_table(s, l, v);
+    r->target = 1;
+    l->written = 1;
+    s->sharded_writes |= UINT64_C(1) << r->id;
+    return r;
+}
+
+static void build_insert(struct scope *s, struct level *l, PgQuery__InsertStmt *q)
+{
+    build_ctes(s, l, q->with_clause);
+    if (q->select_stmt != NULL) {
+        struct level *source = level_new(s, LEVEL_FROM, l, 0);
+        build_query(s, source, q->select_stmt);
+    }
+    add_target(s, l, q->relation);
+    if (q->on_conflict_clause != NULL) {
+        find_sublinks(s, l, q->on_conflict_clause->where_clause, l->mask);
+        find_sublinks_in(s, l, q->on_conflict_clause->target_list,
+                         q->on_conflict_clause->n_target_list);
+    }
+    find_sublinks_in(s, l, q->returning_list, q->n_returning_list);
+}
+
+static void build_update(struct scope *s, struct level *l, PgQuery__UpdateStmt *q)
+{
+    build_ctes(s, l, q->with_clause);
+    add_target(s, l, q->relation);
+    build_from_list(s, l, q->from_clause, q->n_from_clause);
+    for (size_t i = 0; i < l->from_count; i++) {
+        find_in_joins(s, l, l->from[i]);
+    }
+    find_in_condition(s, l, q->where_clause, l->mask);
+    find_sublinks_in(s, l, q->target_list, q->n_target_list);
+    find_sublinks_in(s, l, q->returning_list, q->n_returning_list);
+}
+
+static void build_delete(struct scope *s, struct level *l, PgQuery__DeleteStmt *q)
+{
+    build_ctes(s, l, q->with_clause);
+    add_target(s, l, q->relation);
+    build_from_list(s, l, q->using_clause, q->n_using_clause);
+    for (size_t i = 0; i < l->from_count; i++) {
+        find_in_joins(s, l, l->from[i]);
+    }
+    find_in_condition(s, l, q->where_clause, l->mask);
+    find_sublinks_in(s, l, q->returning_list, q->n_returning_list);
+}
+
+static void build_merge(struct scope *s, struct level *l, PgQuery__MergeStmt *q)
+{
+    build_ctes(s, l, q->with_clause);
+    add_target(s, l, q->relation);
+    tnode *from[1] = {q->source_relation};
+    build_from_list(s, l, from, 1);
+    find_sublinks(s, l, q->join_condition, l->mask);
+    for (size_t i = 0; i < q->n_merge_when_clauses; i++) {
+        find_sublinks(s, l, q->merge_when_clauses[i], l->mask);
+    }
+}
+
+static void build_query(struct scope *s, struct level *l, tnode *query)
+{
+    l->statement = query;
+    if (IS(query, SELECT_STMT)) {
+        build_select(s, l, query->select_stmt);
+    } else if (IS(query, INSERT_STMT)) {
+        build_insert(s, l, query->insert_stmt);
+    } else if (IS(query, UPDATE_STMT)) {
+        build_update(s, l, query->update_stmt);
+    } else if (IS(query, DELETE_STMT)) {
+        build_delete(s, l, query->delete_stmt);
+    } else if (IS(query, MERGE_STMT)) {
+        build_merge(s, l, query->merge_stmt);
+    } else {
+        scope_fail(s, "Write it as a SELECT.", "this kind of sub-query is not known to pgbraid");
+    }
+}
+
+struct scope *scope_build(struct build *b, tnode *stmt)
+{
+    struct scope *s = arena_zero(&b->scratch, sizeof(*s));
+    s->build = b;
+    s->levels_end = &s->levels;
+    s->top = level_new(s, LEVEL_TOP, NULL, 0);
+    build_query(s, s->top, stmt);
+    facts_collect(s);
+    keys_derive(s);
+    return s;
+}
+
+/* ---- names ------------------------------------------------------------------------------------
+ */
+
+/* Whether a filter on output `column` may be moved inside the query: then no row that the query
+ * would have shown otherwise is lost and none appears. */
+int scope_pushable(const struct level *q, size_t column)
+{
+    if (q->limited || q->set_operation || q->distinct_on || q->written || q->windows ||
+        q->select == NULL || q->select->n_locking_clause > 0 || q->odd) {
+        return 0;
+    }
+    if (!q->grouped) {
+        return !q->aggregates;
+    }
+    for (size_t i = 0; i < q->select->n_group_clause; i++) {
+        struct term t;
+        const struct term *o = &q->outputs[column].term;
+        if (scope_resolve_node(q, q->select->group_clause[i], &t) && t.rel == o->rel &&
+            t.column == o->column) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* The column inside that column `column` of `r` stands for. */
+static int term_of_rel(struct rel *r, size_t column, struct term *out)
+{
+    *out = (struct term){.rel = r, .column = (uint16_t)column, .via = r->id, .pushable = 1};
+    if (r->kind != REL_QUERY) {
+        return 1;
+    }
+    const struct level *q = r->query;
+    if (!q->outputs_known || column >= q->outputs_count || q->outputs[column].term.rel == NULL) {
+        out->pushable = 0;
+        return 1; /* a column of the sub-select's own */
+    }
+    const struct term *inner = &q->outputs[column].term;
+    out->rel = inner->rel;
+    out->column = inner->column;
+    out->pushable = inner->pushable && !inner->outer && !r->shared && scope_pushable(q, column);
+    return 1;
+}
+
+static int column_index(const struct rel *r, const char *name)
+{
+    int found = -1;
+    for (size_t i = 0; i < r->columns_count; i++) {
+        if (r->columns[i][0] != 0 && strcmp(r->columns[i], name) == 0) {
+            if (found >= 0) {
+                return -2; /* ambiguous */
+            }
+            found = (int)i;
+        }
+    }
+    return found;
+}
+
+/* Whether every join in sight that merges `name` keeps the left one's value. */
+static int merges_left(const struct item *i, uint64_t visible, const char *name, int *merges)
+{
+    if (i->join == NULL) {
+        return 1;
+    }
+    int here = i->join->is_natural;
+    for (size_t k = 0; k < i->join->n_using_clause; k++) {
+        const char *column = tree_string(i->join->using_clause[k]);
+        here |= column != NULL && strcmp(column, name) == 0;
+    }
+    here = here && (i->mask & ~visible) == 0;
+    *merges |= here;
+    int keeps = i->join->jointype == PG_QUERY__JOIN_TYPE__JOIN_INNER ||
+                i->join->jointype == PG_QUERY__JOIN_TYPE__JOIN_LEFT;
+    return (!here || keeps) && merges_left(i->left, visible, name, merges) &&
+           merges_left(i->right, visible, name, merges);
+}
+
+enum found {
+    FOUND_NOT,    /* look outside */
+    FOUND_UNSURE, /* it may be here, so looking outside would be wrong */
+    FOUND_HERE
+};
+
+static enum found find_bare(const struct level *l, uint64_t visible, const char *name,
+                            struct term *out)
+{
+    struct rel *match = NULL;
+    int column = -1, matches = 0, unknown = 0;
+    for (size_t i = 0; i < l->rels_count; i++) {
+        struct rel *r = l->rels[i];
+        if ((visible >> r->id & 1) == 0) {
+            continue;
+        }
+        int c = column_index(r, name);
+        if (c == -2) {
+            return FOUND_UNSURE;
+        }
+        if (c >= 0) {
+            matches++;
+            if (match == NULL) {
+                match = r;
+                column = c;
+            }
+        } else if (!r->columns_known) {
+            unknown = 1;
+        }
+    }
+    if (matches == 0) {
+        return unknown ? FOUND_UNSURE : FOUND_NOT;
+    }
+    int merges = 0;
+    for (size_t i = 0; i < l->from_count; i++) {
+        if (!merges_left(l->from[i], visible, name, &merges)) {
+            return FOUND_UNSURE;
+        }
+    }
+    if (matches > 1 && !merges) {
+        return FOUND_UNSURE;
+    }
+    return term_of_rel(match, (size_t)column, out) ? FOUND_HERE : FOUND_UNSURE;
+}
+
+static enum found find_qualified(const struct level *l, uint64_t visible, const char *schema,
+                                 const char *alias, const char *name, struct term *out)
+{
+    struct rel *match = NULL;
+    for (size_t i = 0; i < l->rels_count; i++) {
+        struct rel *r = l->rels[i];
+        if ((visible >> r->id & 1) == 0 || strcmp(r->alias, alias) != 0) {
+            continue;
+        }
+        if (schema != NULL &&
+            (r->schema == NULL || strcmp(r->schema, schema) != 0 || strcmp(r->name, alias) != 0)) {
+            continue;
+        }
+        if (match != NULL) {
+            return FOUND_UNSURE;
+        }
+        match = r;
+    }
+    if (match == NULL) {
+        return FOUND_NOT;
+    }
+    int c = column_index(match, name);
+    return c >= 0 && term_of_rel(match, (size_t)c, out) ? FOUND_HERE : FOUND_UNSURE;
+}
+
+int scope_resolve(const struct level *l, const PgQuery__ColumnRef *c, uint64_t visible,
+                  struct term *out)
+{
+    const char *words[3] = {NULL, NULL, NULL};
+    if (c->n_fields == 0 || c->n_fields > 3) {
+        return 0;
+    }
+    for (size_t i = 0; i < c->n_fields; i++) {
+        words[i] = tree_string(c->fields[i]);
+        if (words[i] == NULL) {
+            return 0;
+        }
+    }
+    for (const struct level *at = l; at != NULL; visible = at->parent_visible, at = at->parent) {
+        if (at->odd) {
+            return 0;
+        }
+        enum found found = c->n_fields == 1 ? find_bare(at, visible, words[0], out)
+                           : c->n_fields == 2
+                               ? find_qualified(at, visible, NULL, words[0], words[1], out)
+                               : find_qualified(at, visible, words[0], words[1], words[2], out);
+        if (found != FOUND_NOT) {
+            out->outer = at != l;
+            return found == FOUND_HERE;
+        }
+    }
+    return 0;
+}
+
+int scope_resolve_node(const struct level *l, const tnode *n, struct term *out)
+{
+    return IS(n, COLUMN_REF) && scope_resolve(l, n->column_ref, l->mask, out);
+}
+
+const struct catalog_column *scope_column(const struct term *t)
+{
+    const struct rel *r = t->rel;
+    if (r == NULL || r->known == NULL || t->column >= r->known->columns_count) {
+        return NULL;
+    }
+    return &r->known->columns[t->column];
+}
+
+uint32_t scope_type(const struct term *t)
+{
+    const struct catalog_column *c = scope_column(t);
+    return c == NULL ? 0 : c->type;
+}

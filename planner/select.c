@@ -1,0 +1,51 @@
+/*
+ * SELECT: pass, route, or over several shards. SELECT INTO and CREATE TABLE AS make tables and are
+ * in ddl.c.
+ */
+
+#include <string.h>
+
+#include "planner/build.h"
+
+static int top_has_into(const PgQuery__SelectStmt *q)
+{
+    for (; q != NULL; q = q->larg) {
+        if (q->into_clause != NULL) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* Rows go to the rung that can give them, or the reason is kept. */
+static void spread_or_refuse(struct build *b, struct scope *s, tnode *stmt, struct plan *p)
+{
+    struct note note;
+    if (!spread_select(b, s, stmt, p, &note)) {
+        refuse_note(p, ERR_UNSUPPORTED, &note);
+    }
+}
+
+void plan_select(struct build *b, tnode *stmt, struct plan *p)
+{
+    if (top_has_into(stmt->select_stmt)) {
+        p->returns_rows = 0;
+        plan_create_as(b, stmt, p);
+        return;
+    }
+    struct scope *s = scope_build(b, stmt);
+    p->reads_only = b->survey.reads_only;
+    if (s->err == ERR_NONE && refuse_inner_writes(s, p)) {
+        return;
+    }
+    route(b, s, p);
+    if (p->kind == PLAN_MANY) {
+        spread_or_refuse(b, s, stmt, p);
+    } else if (p->kind == PLAN_ONE && route_needs_otherwise(p)) {
+        p->otherwise = plan_new(b, p->text);
+        p->otherwise->tag = p->tag;
+        p->otherwise->reads_only = p->reads_only;
+        p->otherwise->any_params = p->any_params;
+        spread_or_refuse(b, s, stmt, p->otherwise);
+    }
+}

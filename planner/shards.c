@@ -1,0 +1,370 @@
+/*
+ * plan_shards(): the values of one execution -> shards. On the path of every statement: no
+ * allocation but for literals with doubled quotes, no lock, no text but in failures.
+ */
+
+#include <string.h>
+#include <strings.h>
+
+#include "base/check.h"
+#include "planner/build.h"
+
+enum {
+    COMBINATIONS_MAX = 4096, /* of values of composite keys; past it every shard is asked */
+    SIGNED_BYTES = 72
+};
+
+struct run {
+    const struct plan *plan;
+    const struct map *map;
+    const struct plan_args *args;
+    struct note *note;
+};
+
+struct resolved { /* one key column's value */
+    struct key_value value;
+    char with_sign[SIGNED_BYTES];
+    struct buf unquoted;
+};
+
+static uint64_t lowest(uint64_t set)
+{
+    return set & (~set + 1);
+}
+
+/* ---- one value --------------------------------------------------------------------------------
+ */
+
+static enum err resolve_literal(const struct run *r, const struct value *v, struct resolved *out)
+{
+    struct slice text = v->text;
+    const struct lex *lex = r->args == NULL ? NULL : r->args->lex;
+    if (lex != NULL && lex->usable && v->literal >= 0 && r->plan->_batch->shape_ok &&
+        (size_t)v->literal < lex->literals_count) {
+        text = lex_value(lex, (size_t)v->literal, &out->unquoted);
+        if (v->negative) {
+            if (text.n + 1 > SIGNED_BYTES) {
+                return note_set(r->note, ERR_BAD_KEY, "the sharding key value is too long");
+            }
+            out->with_sign[0] = '-';
+            memcpy(out->with_sign + 1, text.p, text.n);
+            text = slice_bytes(out->with_sign, text.n + 1);
+        }
+    }
+    out->value = (struct key_value){.bytes = text, .type_oid = v->type, .format = 0};
+    return ERR_NONE;
+}
+
+static enum err resolve_value(const struct run *r, const struct value *v, uint32_t column_type,
+                              struct resolved *out)
+{
+    if (v->kind == VALUE_NULL) {
+        out->value = (struct key_value){.type_oid = v->type};
+        return ERR_NONE;
+    }
+    if (v->kind == VALUE_TEXT) {
+        return resolve_literal(r, v, out);
+    }
+    if (r->args == NULL || v->param >= r->args->params_count) {
+        return note_set(r->note, ERR_PROTOCOL, "parameter $%u has no value", v->param + 1u);
+    }
+    const struct front_value *p = &r->args->params[v->param];
+    uint32_t type = r->args->param_types == NULL ? 0 : r->args->param_types[v->param];
+    type = type == 0 || type == OID_UNKNOWN ? v->type : type;
+    if (!key_types_agree(column_type, type)) {
+        return note_set(r->note, ERR_UNSUPPORTED,
+                        "parameter $%u is compared with a sharding key of another type",
+                        v->param + 1u);
+    }
+    out->value = (struct key_value){
+        .bytes = p->is_null ? (struct slice){0} : p->bytes, .type_oid = type, .format = p->format};
+    if (!p->is_null && p->bytes.p == NULL) {
+        out->value.bytes = SLICE("");
+    }
+    return ERR_NONE;
+}
+
+/* varchar(n) cuts blanks behind n characters when a row is written; the hash is of what is kept. */
+static void cut_blanks(struct slice *s, int32_t chars_max)
+{
+    size_t at = 0;
+    for (int32_t chars = 0; at < s->n; at++) {
+        if ((s->p[at] & 0xC0) != 0x80 && ++chars > chars_max) {
+            break;
+        }
+    }
+    for (size_t i = at; i < s->n; i++) {
+        if (s->p[i] != ' ') {
+            return; /* too long: the server says so */
+        }
+    }
+    s->n = at;
+}
+
+/* ---- one binding ------------------------------------------------------------------------------
+ */
+
+static enum err route_key(const struct run *r, const struct binding *b, struct resolved *keys,
+                          uint64_t *set)
+{
+    struct key_value values[KEY_COLUMNS_MAX];
+    for (size_t i = 0; i < b->table->keys_count; i++) {
+        values[i] = keys[i].value;
+        if (b->written && b->chars_max[i] > 0 && values[i].bytes.p != NULL) {
+            cut_blanks(&values[i].bytes, b->chars_max[i]);
+        }
+        if (values[i].bytes.p == NULL && !b->written) {
+            return ERR_NONE; /* "= NULL" is never true */
+        }
+    }
+    uint32_t shard = 0;
+    enum err e = map_route(r->map, b->table, values, &shard, r->note);
+    if (e == ERR_NONE) {
+        *set |= UINT64_C(1) << shard;
+    } else if (e == ERR_NO_SHARD && !b->written) {
+        e = ERR_NONE;
+    }
+    return e;
+}
+
+static enum err route_array_binary(const struct run *r, const struct binding *b, struct slice bytes,
+                                   uint32_t element, uint64_t *set);
+
+/* Elements of a one-dimensional array in text; returns 0 when it holds what is not worth reading
+ * here (escapes, more dimensions). */
+static int next_element(struct slice *rest, struct slice *out, int *null)
+{
+    *null = 0;
+    while (rest->n > 0 && (rest->p[0] == ',' || rest->p[0] == ' ')) {
+        *rest = slice_from(*rest, 1);
+    }
+    if (rest->n == 0) {
+        out->p = NULL;
+        return 1;
+    }
+    size_t n = 0;
+    if (rest->p[0] == '"') {
+        for (n = 1; n < rest->n && rest->p[n] != '"'; n++) {
+            if (rest->p[n] == '\\') {
+                return 0;
+            }
+        }
+        if (n >= rest->n) {
+            return 0;
+        }
+        *out = slice_bytes(rest->p + 1, n - 1);
+        *rest = slice_from(*rest, n + 1);
+        return rest->n == 0 || rest->p[0] == ',';
+    }
+    while (n < rest->n && rest->p[n] != ',') {
+        if (strchr("{}\"\\ ", rest->p[n]) != NULL) {
+            return 0;
+        }
+        n++;
+    }
+    *out = slice_bytes(rest->p, n);
+    *null = n == 4 && strncasecmp((const char *)rest->p, "null", 4) == 0;
+    *rest = slice_from(*rest, n);
+    return n > 0;
+}
+
+static enum err route_array_text(const struct run *r, const struct binding *b, struct slice text,
+                                 uint32_t element, uint64_t *set)
+{
+    if (text.n < 2 || text.p[0] != '{' || text.p[text.n - 1] != '}') {
+        *set |= map_table_shards(r->map, b->table);
+        return ERR_NONE;
+    }
+    struct slice rest = slice_bytes(text.p + 1, text.n - 2);
+    while (rest.n > 0) {
+        struct resolved key = {0};
+        int null;
+        if (!next_element(&rest, &key.value.bytes, &null)) {
+            *set |= map_table_shards(r->map, b->table);
+            return ERR_NONE;
+        }
+        if (key.value.bytes.p == NULL || null) {
+            continue;
+        }
+        key.value.type_oid = element;
+        enum err e = route_key(r, b, &key, set);
+        if (e) {
+            return e;
+        }
+    }
+    return ERR_NONE;
+}
+
+/* dimensions, flags, element type, length, lower bound, then each element with its length. */
+static enum err route_array_binary(const struct run *r, const struct binding *b, struct slice bytes,
+                                   uint32_t element, uint64_t *set)
+{
+    if (bytes.n == 12 && be32_at(bytes.p) == 0) {
+        return ERR_NONE; /* empty */
+    }
+    if (bytes.n < 20 || be32_at(bytes.p) != 1 ||
+        !key_types_agree(b->table->key_types[0], be32_at(bytes.p + 8))) {
+        *set |= map_table_shards(r->map, b->table);
+        return ERR_NONE;
+    }
+    element = be32_at(bytes.p + 8);
+    uint32_t count = be32_at(bytes.p + 12);
+    struct slice rest = slice_from(bytes, 20);
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t length = rest.n < 4 ? 0 : be32_at(rest.p);
+        if (rest.n < 4 || (length != UINT32_MAX && length > rest.n - 4)) {
+            return note_set(r->note, ERR_BAD_KEY, "an array parameter is cut short");
+        }
+        rest = slice_from(rest, 4);
+        if (length == UINT32_MAX) {
+            continue;
+        }
+        struct resolved key = {
+            .value = {.bytes = slice_bytes(rest.p, length), .type_oid = element, .format = 1}};
+        rest = slice_from(rest, length);
+        enum err e = route_key(r, b, &key, set);
+        if (e) {
+            return e;
+        }
+    }
+    return ERR_NONE;
+}
+
+static enum err route_array(const struct run *r, const struct binding *b, const struct value *v,
+                            uint64_t *set)
+{
+    if (r->args == NULL || v->param >= r->args->params_count) {
+        return note_set(r->note, ERR_PROTOCOL, "parameter $%u has no value", v->param + 1u);
+    }
+    const struct front_value *p = &r->args->params[v->param];
+    if (p->is_null) {
+        return ERR_NONE;
+    }
+    return p->format == 0 ? route_array_text(r, b, p->bytes, v->type, set)
+                          : route_array_binary(r, b, p->bytes, v->type, set);
+}
+
+static size_t combinations(const struct binding *b)
+{
+    size_t n = 1;
+    for (size_t i = 0; i < b->table->keys_count; i++) {
+        n *= b->keys[i].count;
+        if (n > COMBINATIONS_MAX) {
+            return n;
+        }
+        if (b->table->keys_count > 1 && b->keys[i].count == 1 &&
+            b->keys[i].items[0].kind == VALUE_ARRAY_PARAM) {
+            return COMBINATIONS_MAX + 1;
+        }
+    }
+    return n;
+}
+
+static enum err route_combination(const struct run *r, const struct binding *b, size_t which,
+                                  uint64_t *set)
+{
+    struct resolved keys[KEY_COLUMNS_MAX];
+    enum err e = ERR_NONE;
+    size_t n = b->table->keys_count;
+    for (size_t i = 0; i < n; i++) {
+        keys[i].unquoted = (struct buf){0};
+    }
+    for (size_t i = 0; i < n && e == ERR_NONE; i++) {
+        const struct value *v = &b->keys[i].items[which % b->keys[i].count];
+        which /= b->keys[i].count;
+        e = resolve_value(r, v, b->table->key_types[i], &keys[i]);
+    }
+    if (e == ERR_NONE) {
+        e = route_key(r, b, keys, set);
+    }
+    for (size_t i = 0; i < n; i++) {
+        if (keys[i].unquoted.p != NULL) {
+            buf_free(&keys[i].unquoted);
+        }
+    }
+    return e;
+}
+
+static enum err route_bounds(const struct run *r, const struct binding *b, uint64_t *set)
+{
+    struct resolved low = {0}, high = {0};
+    enum err e = ERR_NONE;
+    int nothing = 0;
+    if (b->low != NULL) {
+        e = resolve_value(r, b->low, b->table->key_types[0], &low);
+        nothing |= low.value.bytes.p == NULL;
+    }
+    if (e == ERR_NONE && b->high != NULL) {
+        e = resolve_value(r, b->high, b->table->key_types[0], &high);
+        nothing |= high.value.bytes.p == NULL;
+    }
+    if (e == ERR_NONE && !nothing) { /* "< NULL" is never true */
+        e = map_route_range(r->map, b->table, b->low == NULL ? NULL : &low.value,
+                            b->high == NULL ? NULL : &high.value, set, r->note);
+    }
+    buf_free(&low.unquoted);
+    buf_free(&high.unquoted);
+    return e;
+}
+
+static enum err route_binding(const struct run *r, const struct binding *b, uint64_t *set)
+{
+    *set = 0;
+    if (b->keys[0].items == NULL) {
+        if (b->low != NULL || b->high != NULL) {
+            return route_bounds(r, b, set);
+        }
+        *set = map_table_shards(r->map, b->table);
+        return ERR_NONE;
+    }
+    if (b->table->keys_count == 1 && b->keys[0].count == 1 &&
+        b->keys[0].items[0].kind == VALUE_ARRAY_PARAM) {
+        return route_array(r, b, &b->keys[0].items[0], set);
+    }
+    size_t n = combinations(b);
+    if (n > COMBINATIONS_MAX) {
+        *set = map_table_shards(r->map, b->table);
+        return ERR_NONE;
+    }
+    for (size_t i = 0; i < n; i++) {
+        enum err e = route_combination(r, b, i, set);
+        if (e) {
+            return e;
+        }
+    }
+    return ERR_NONE;
+}
+
+enum err plan_shards(const struct plan *plan, const struct map *map, const struct plan_args *args,
+                     uint64_t *out, int *any, struct note *note)
+{
+    if (plan->kind == PLAN_EXPLAIN) {
+        return plan_shards(plan->explained, map, args, out, any, note);
+    }
+    const struct plan_where *w = plan->_where;
+    *any = 0;
+    if (w == NULL || w->fixed != 0) {
+        *out = w == NULL ? 1 : w->fixed;
+        *any = w != NULL && w->any;
+        return ERR_NONE;
+    }
+    struct run run = {plan, map, args, note};
+    uint64_t all = 0;
+    for (size_t i = 0; i < w->bindings_count; i++) {
+        uint64_t set;
+        enum err e = route_binding(&run, &w->bindings[i], &set);
+        if (e) {
+            return e;
+        }
+        all |= set;
+    }
+    if (all == 0) { /* no row can match: one shard says so as well as another */
+        all = w->bindings_count == 0 ? 1 : lowest(map_table_shards(map, w->bindings[0].table));
+    }
+    if (w->one && all != lowest(all)) {
+        check(plan->otherwise != NULL);
+        return note_set(note, ERR_AGAIN, "the keys lie on several shards");
+    }
+    *out = all;
+    return ERR_NONE;
+}

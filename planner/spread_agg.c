@@ -1,0 +1,350 @@
+/*
+ * Aggregates over several shards: each shard gives partial groups, which are put together by their
+ * group columns.
+ *
+ *     SELECT region, avg(amount) FROM t GROUP BY region ORDER BY 2 DESC LIMIT 3
+ *     shards:  SELECT region, sum(amount), count(amount) FROM t GROUP BY region
+ *     outputs: region as is, avg of (sum, count)
+ *
+ * Each select item is a group expression or one aggregate alone; group expressions that are not
+ * selected become hidden columns, ORDER BY may name aggregates that are not selected. LIMIT, OFFSET
+ * and ORDER BY are done after the groups are whole.
+ */
+
+#include <string.h>
+
+#include "planner/spread_inner.h"
+
+struct agg_row {
+    const char *name;
+    enum combine_kind kind;
+};
+
+static const struct agg_row aggregates[] = {
+    {"count", COMBINE_COUNT},    {"sum", COMBINE_SUM},        {"min", COMBINE_MIN},
+    {"max", COMBINE_MAX},        {"avg", COMBINE_AVG},        {"bool_and", COMBINE_BOOL_AND},
+    {"every", COMBINE_BOOL_AND}, {"bool_or", COMBINE_BOOL_OR}};
+
+static int add_target(struct spread *s, tnode *value)
+{
+    if (s->targets_count == SPREAD_COLUMNS_MAX) {
+        spread_fail(s, "Select fewer columns.", "too many columns over several shards");
+        return -1;
+    }
+    s->targets[s->targets_count] = tree_target(&s->build->scratch, value, NULL);
+    return (int)s->targets_count++;
+}
+
+/* ---- aggregates -------------------------------------------------------------------------------
+ */
+
+static const struct agg_row *agg_of(struct spread *s, const tnode *n)
+{
+    if (!IS(n, FUNC_CALL) || n->func_call->over != NULL ||
+        function_class_of(s->build, n->func_call) != FUNCTION_AGGREGATE) {
+        return NULL;
+    }
+    const char *name = tree_name(n->func_call->funcname, n->func_call->n_funcname, NULL);
+    for (size_t i = 0; i < sizeof(aggregates) / sizeof(aggregates[0]); i++) {
+        if (strcmp(aggregates[i].name, name) == 0) {
+            return &aggregates[i];
+        }
+    }
+    return NULL;
+}
+
+/* DISTINCT inside an aggregate: no matter for min and max; right for count when equal values are on
+ * one shard, that is for the sharding key. */
+static int distinct_is_safe(struct spread *s, const PgQuery__FuncCall *f, enum combine_kind kind)
+{
+    if (!f->agg_distinct || kind == COMBINE_MIN || kind == COMBINE_MAX ||
+        kind == COMBINE_BOOL_AND || kind == COMBINE_BOOL_OR) {
+        return 1;
+    }
+    if (kind == COMBINE_COUNT && f->n_args == 1 &&
+        spread_keyed(s->ties, s->level, f->args, f->n_args) != NULL) {
+        return 1;
+    }
+    return spread_fail(s, "Group by the sharding key, or count distinct sharding keys.",
+                       "DISTINCT in an aggregate cannot run over several shards");
+}
+
+static tnode *call_like(struct spread *s, const PgQuery__FuncCall *f, const char *name, tnode *arg)
+{
+    tnode *call = tree_call(&s->build->scratch, name, arg);
+    call->func_call->agg_filter = f->agg_filter;
+    return call;
+}
+
+/* float4 is averaged in float8; elsewhere the sum's own type is exact. */
+static tnode *avg_argument(struct spread *s, tnode *arg)
+{
+    struct term t;
+    if (scope_resolve_node(s->level, arg, &t) && scope_type(&t) == OID_FLOAT4) {
+        return tree_cast(&s->build->scratch, arg, "float8");
+    }
+    return arg;
+}
+
+static int add_aggregate(struct spread *s, tnode *n, struct combine_output *out)
+{
+    const struct agg_row *row = agg_of(s, n);
+    PgQuery__FuncCall *f = n->func_call;
+    if (row == NULL || f->n_agg_order > 0 || f->agg_within_group || f->func_variadic ||
+        (!f->agg_star && f->n_args != 1)) {
+        return spread_fail(s, "Group by the sharding key; then every aggregate works.",
+                           "only count, sum, avg, min, max, bool_and and bool_or can run over "
+                           "several shards");
+    }
+    if (!distinct_is_safe(s, f, row->kind)) {
+        return 0;
+    }
+    out->kind = row->kind;
+    int column, count = 0;
+    if (row->kind == COMBINE_AVG) {
+        tnode *arg = avg_argument(s, f->args[0]);
+        column = add_target(s, call_like(s, f, "sum", arg));
+        count = add_target(s, call_like(s, f, "count", f->args[0]));
+    } else {
+        column = add_target(s, n);
+    }
+    out->column = (uint16_t)column;
+    out->count_column = (uint16_t)count;
+    out->bytewise = (uint8_t)(f->n_args == 1 && spread_bytewise(s, f->args[0]));
+    return column >= 0 && count >= 0;
+}
+
+/* ---- groups -----------------------------------------------------------------------------------
+ */
+
+struct group {
+    tnode *expr;
+    int column; /* of the shards' rows, -1: not selected yet */
+};
+
+struct groups {
+    struct group items[SPREAD_COLUMNS_MAX];
+    size_t count;
+};
+
+static tnode *target_value(struct spread *s, size_t i)
+{
+    return IS(s->q->target_list[i], RES_TARGET) ? s->q->target_list[i]->res_target->val : NULL;
+}
+
+/* GROUP BY item -> expression: a number is a select item, a name is a column of FROM before it is a
+ * select item's name. NULL: failed. */
+static tnode *group_expr(struct spread *s, tnode *n)
+{
+    if (IS(n, A_CONST)) {
+        int32_t k =
+            n->a_const->val_case == PG_QUERY__A__CONST__VAL_IVAL ? n->a_const->ival->ival : 0;
+        if (k >= 1 && (size_t)k <= s->q->n_target_list) {
+            return target_value(s, (size_t)k - 1);
+        }
+        spread_fail(s, "Name the columns.", "GROUP BY position is not in the select list");
+        return NULL;
+    }
+    const char *name = tree_bare_column(n);
+    struct term t;
+    if (name == NULL || scope_resolve_node(s->level, n, &t)) {
+        return n;
+    }
+    for (size_t i = 0; i < s->level->rels_count; i++) {
+        if (!s->level->rels[i]->columns_known) {
+            spread_fail(s, "Write it as table.column.",
+                        "GROUP BY is not clear over several shards");
+            return NULL;
+        }
+    }
+    for (size_t i = 0; i < s->q->n_target_list; i++) {
+        if (IS(s->q->target_list[i], RES_TARGET) &&
+            strcmp(s->q->target_list[i]->res_target->name, name) == 0) {
+            return target_value(s, i);
+        }
+    }
+    spread_fail(s, "Write it as table.column.", "GROUP BY is not clear over several shards");
+    return NULL;
+}
+
+static int read_groups(struct spread *s, struct groups *g)
+{
+    for (size_t i = 0; i < s->q->n_group_clause; i++) {
+        tnode *expr = group_expr(s, s->q->group_clause[i]);
+        if (expr == NULL || IS(expr, A_CONST) || g->count == SPREAD_COLUMNS_MAX) {
+            return spread_fail(s, "Group by fewer columns.", "this GROUP BY over several shards");
+        }
+        g->items[g->count++] = (struct group){expr, -1};
+    }
+    return 1;
+}
+
+static int group_column(struct spread *s, struct groups *g, const tnode *expr)
+{
+    for (size_t i = 0; i < g->count; i++) {
+        if (spread_same(s, g->items[i].expr, expr)) {
+            if (g->items[i].column < 0) {
+                g->items[i].column = add_target(s, g->items[i].expr);
+            }
+            return g->items[i].column;
+        }
+    }
+    return -1;
+}
+
+/* One value of the answer: a group expression or an aggregate. */
+static int add_output(struct spread *s, struct groups *g, tnode *expr)
+{
+    if (s->outputs_count == SPREAD_COLUMNS_MAX) {
+        return spread_fail(s, "Select fewer columns.", "too many columns over several shards");
+    }
+    struct combine_output *out = &s->outputs[s->outputs_count];
+    *out = (struct combine_output){.kind = COMBINE_AS_IS};
+    if (agg_of(s, expr) != NULL) {
+        if (!add_aggregate(s, expr, out)) {
+            return 0;
+        }
+    } else {
+        int column = group_column(s, g, expr);
+        if (column < 0) {
+            return spread_fail(s, "Select the group columns and each aggregate by itself.",
+                               "expressions over aggregates cannot run over several shards");
+        }
+        out->column = (uint16_t)column;
+        out->bytewise = (uint8_t)spread_bytewise(s, expr);
+    }
+    s->outputs_count++;
+    return 1;
+}
+
+static int add_sort(struct spread *s, struct groups *g, const PgQuery__SortBy *by)
+{
+    struct combine_sort *sort = &s->sorts[s->sorts_count++];
+    int at = spread_sort_output(s, by->node);
+    if (at == -2) {
+        return 0;
+    }
+    for (size_t i = 0; at < 0 && i < s->q->n_target_list; i++) {
+        at = spread_same(s, target_value(s, i), by->node) ? (int)i : -1;
+    }
+    if (at < 0) {
+        at = (int)s->outputs_count;
+        if (!add_output(s, g, by->node)) {
+            return 0;
+        }
+    }
+    sort->output = (uint16_t)at;
+    sort->bytewise = s->outputs[at].bytewise;
+    return spread_sort_flags(s, by, sort);
+}
+
+static int check_clauses(struct spread *s)
+{
+    const PgQuery__SelectStmt *q = s->q;
+    if (q->having_clause != NULL) {
+        return spread_fail(s, "Group by the sharding key.",
+                           "HAVING over several shards must be grouped by the sharding key");
+    }
+    if (q->n_distinct_clause > 0) {
+        return spread_fail(s, "Leave out DISTINCT.",
+                           "DISTINCT over groups cannot run over several shards");
+    }
+    if (q->limit_option == PG_QUERY__LIMIT_OPTION__LIMIT_OPTION_WITH_TIES) {
+        return spread_fail(s, "Use LIMIT.", "WITH TIES cannot run over several shards");
+    }
+    if (s->build->survey.clock && q->n_group_clause > 0) {
+        return spread_fail(s, "Pass the time as a parameter.",
+                           "grouping with now() and its like cannot run over several shards");
+    }
+    return q->n_group_clause == 0 || spread_no_odd_collations(s);
+}
+
+static int constant_limit(struct spread *s, const tnode *n, struct combine_limit *out)
+{
+    struct value v;
+    if (n == NULL) {
+        return 1;
+    }
+    if (IS(n, PARAM_REF) && n->param_ref->number > 0 && n->param_ref->number <= 65535) {
+        out->kind = COMBINE_LIMIT_PARAM;
+        out->param = (uint16_t)(n->param_ref->number - 1);
+        return 1;
+    }
+    if (!IS(n, A_CONST) || !value_of(s->build, n, OID_INT8, &v)) {
+        return spread_fail(s, "Use a constant or a parameter.",
+                           "LIMIT and OFFSET over several shards cannot be expressions");
+    }
+    if (v.kind == VALUE_NULL) {
+        return 1;
+    }
+    if (v.negative || v.type == OID_UNKNOWN || v.text.n > 18) {
+        return spread_fail(s, "Use a number that is not negative.",
+                           "LIMIT and OFFSET must not be negative");
+    }
+    out->kind = COMBINE_LIMIT_CONST;
+    for (size_t i = 0; i < v.text.n; i++) {
+        out->value = out->value * 10 + (uint64_t)(v.text.p[i] - '0');
+    }
+    return 1;
+}
+
+static int take_sorts(struct spread *s, struct groups *g)
+{
+    for (size_t i = 0; i < s->q->n_sort_clause; i++) {
+        if (!IS(s->q->sort_clause[i], SORT_BY) || s->sorts_count == SPREAD_COLUMNS_MAX ||
+            !add_sort(s, g, s->q->sort_clause[i]->sort_by)) {
+            return spread_fail(s, "Sort by select items.", "this ORDER BY over several shards");
+        }
+    }
+    return 1;
+}
+
+static void set_query(struct spread *s, const struct groups *g)
+{
+    PgQuery__SelectStmt *q = s->q;
+    struct arena *a = &s->build->scratch;
+    q->target_list = arena_alloc(a, (s->targets_count + 1) * sizeof(tnode *));
+    memcpy(q->target_list, s->targets, s->targets_count * sizeof(tnode *));
+    q->n_target_list = s->targets_count;
+    q->group_clause = arena_alloc(a, (g->count + 1) * sizeof(tnode *));
+    for (size_t i = 0; i < g->count; i++) {
+        q->group_clause[i] = g->items[i].expr;
+    }
+    q->n_group_clause = g->count;
+    q->n_sort_clause = 0;
+    q->limit_count = q->limit_offset = NULL;
+    q->limit_option = PG_QUERY__LIMIT_OPTION__LIMIT_OPTION_DEFAULT;
+    s->changed = 1;
+}
+
+int spread_groups(struct spread *s)
+{
+    struct groups *g = arena_zero(&s->build->scratch, sizeof(*g));
+    if (!check_clauses(s) || !read_groups(s, g)) {
+        return 0;
+    }
+    for (size_t i = 0; i < s->q->n_target_list; i++) {
+        tnode *expr = target_value(s, i);
+        if (expr == NULL || !add_output(s, g, expr)) {
+            return spread_fail(s, "Name the columns.", "this select list over several shards");
+        }
+    }
+    s->spec->visible = (uint16_t)s->outputs_count;
+    if (!take_sorts(s, g) || !constant_limit(s, s->q->limit_count, &s->spec->limit) ||
+        !constant_limit(s, s->q->limit_offset, &s->spec->offset)) {
+        return 0;
+    }
+    for (size_t i = 0; i < g->count; i++) {
+        int column = group_column(s, g, g->items[i].expr);
+        if (column < 0) {
+            return 0;
+        }
+        s->groups[s->groups_count++] = (uint16_t)column;
+    }
+    s->spec->mode = COMBINE_AGGREGATE;
+    s->spec->one_row = s->groups_count == 0;
+    s->spec->columns_count = (uint16_t)s->targets_count;
+    set_query(s, g);
+    return s->targets_count > 0 ||
+           spread_fail(s, "Select something.", "an empty select list over several shards");
+}

@@ -1,0 +1,47 @@
+#ifndef PLANNER_SPREAD_INNER_H
+#define PLANNER_SPREAD_INNER_H
+
+/* Shared by spread_select.c (rows) and spread_agg.c (groups). */
+
+#include "planner/build.h"
+
+enum {
+    SPREAD_COLUMNS_MAX = 400 /* visible and hidden ones of a SELECT over several shards */
+};
+
+struct spread {
+    struct build *build;
+    struct scope *scope;
+    struct ties *ties;
+    struct level *level;
+    PgQuery__SelectStmt *q; /* changed in place into what the shards get */
+    struct plan *plan;
+    struct note *note;
+    struct combine_spec *spec;
+    struct combine_output outputs[SPREAD_COLUMNS_MAX];
+    size_t outputs_count;
+    struct combine_sort sorts[SPREAD_COLUMNS_MAX];
+    size_t sorts_count;
+    uint16_t groups[SPREAD_COLUMNS_MAX];
+    size_t groups_count;
+    tnode *targets[SPREAD_COLUMNS_MAX]; /* what the shards select, when it differs */
+    size_t targets_count;
+    uint8_t changed; /* q is no longer what the client wrote */
+    uint8_t all_bytewise;
+};
+
+/* Leave the reason; returns 0. */
+int spread_fail(struct spread *s, const char *hint, const char *why);
+/* Whether text in this expression surely compares as memcmp does. */
+int spread_bytewise(struct spread *s, const tnode *expr);
+int spread_bytewise_output(struct spread *s, const struct output *o);
+/* Same expression, or the same column. */
+int spread_same(struct spread *s, const tnode *a, const tnode *b);
+int spread_no_odd_collations(struct spread *s);
+int spread_sort_flags(struct spread *s, const PgQuery__SortBy *by, struct combine_sort *out);
+/* The select item that an ORDER BY item names by number or name: its index, -1: neither, -2: failed
+ */
+int spread_sort_output(struct spread *s, const tnode *n);
+int spread_groups(struct spread *s); /* fills spec for COMBINE_AGGREGATE */
+
+#endif

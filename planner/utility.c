@@ -1,0 +1,330 @@
+/*
+ * Transactions, settings and the other statements that read and write no rows.
+ */
+
+#include <ctype.h>
+#include <string.h>
+#include <strings.h>
+
+#include "planner/build.h"
+
+/* ---- transactions -----------------------------------------------------------------------------
+ */
+
+static int asks_isolation(tnode *const *options, size_t count)
+{
+    struct arena scratch = {0};
+    const char *level =
+        tree_option_text(tree_option(options, count, "transaction_isolation"), &scratch);
+    int isolated = level != NULL && (strcasecmp(level, "repeatable read") == 0 ||
+                                     strcasecmp(level, "serializable") == 0);
+    arena_free(&scratch);
+    return isolated;
+}
+
+void plan_transaction(struct build *b, tnode *stmt, struct plan *p)
+{
+    static const struct {
+        PgQuery__TransactionStmtKind kind;
+        enum plan_tx tx;
+        const char *tag;
+    } kinds[] = {
+        {PG_QUERY__TRANSACTION_STMT_KIND__TRANS_STMT_BEGIN, TX_BEGIN, "BEGIN"},
+        {PG_QUERY__TRANSACTION_STMT_KIND__TRANS_STMT_START, TX_BEGIN, "START TRANSACTION"},
+        {PG_QUERY__TRANSACTION_STMT_KIND__TRANS_STMT_COMMIT, TX_COMMIT, "COMMIT"},
+        {PG_QUERY__TRANSACTION_STMT_KIND__TRANS_STMT_ROLLBACK, TX_ROLLBACK, "ROLLBACK"},
+        {PG_QUERY__TRANSACTION_STMT_KIND__TRANS_STMT_SAVEPOINT, TX_SAVEPOINT, "SAVEPOINT"},
+        {PG_QUERY__TRANSACTION_STMT_KIND__TRANS_STMT_RELEASE, TX_RELEASE, "RELEASE"},
+        {PG_QUERY__TRANSACTION_STMT_KIND__TRANS_STMT_ROLLBACK_TO, TX_ROLLBACK_TO, "ROLLBACK"}};
+    const PgQuery__TransactionStmt *t = stmt->transaction_stmt;
+    for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+        if (kinds[i].kind == t->kind) {
+            p->kind = PLAN_TX;
+            p->tx = kinds[i].tx;
+            p->tag = kinds[i].tag;
+            p->name = t->savepoint_name[0] == 0 ? NULL : arena_strdup(b->out, t->savepoint_name);
+            p->tx_isolated = asks_isolation(t->options, t->n_options) ? 1 : 0;
+            p->tx_chain = t->chain ? 1 : 0;
+            return;
+        }
+    }
+    p->tag = "PREPARE TRANSACTION";
+    if (b->several) {
+        refuse(p, "Use COMMIT: pgbraid commits on all shards or none.",
+               "prepared transactions cannot be used in a database of several shards");
+    } else {
+        plan_any(b, p);
+    }
+}
+
+/* ---- SET --------------------------------------------------------------------------------------
+ */
+
+static void put_quoted(struct buf *out, const char *text)
+{
+    int escape = strchr(text, '\\') != NULL;
+    buf_text(out, escape ? "E'" : "'");
+    for (; *text != 0; text++) {
+        if (*text == '\'' || *text == '\\') {
+            buf_u8(out, (uint8_t)*text);
+        }
+        buf_u8(out, (uint8_t)*text);
+    }
+    buf_u8(out, '\'');
+}
+
+/* One value, quoted for SQL and as SHOW prints it. 0: not a plain value. */
+static int put_setting(const tnode *n, struct buf *sql, struct buf *plain)
+{
+    if (!IS(n, A_CONST)) {
+        return 0;
+    }
+    const PgQuery__AConst *c = n->a_const;
+    if (c->val_case == PG_QUERY__A__CONST__VAL_SVAL) {
+        put_quoted(sql, c->sval->sval);
+        buf_text(plain, c->sval->sval);
+    } else if (c->val_case == PG_QUERY__A__CONST__VAL_IVAL) {
+        buf_printf(sql, "%d", c->ival->ival);
+        buf_printf(plain, "%d", c->ival->ival);
+    } else if (c->val_case == PG_QUERY__A__CONST__VAL_FVAL) {
+        buf_text(sql, c->fval->fval);
+        buf_text(plain, c->fval->fval);
+    } else if (c->val_case == PG_QUERY__A__CONST__VAL_BOOLVAL) {
+        buf_text(sql, c->boolval->boolval ? "true" : "false");
+        buf_text(plain, c->boolval->boolval ? "true" : "false");
+    } else {
+        return 0;
+    }
+    return 1;
+}
+
+static int set_values(struct build *b, tnode *const *args, size_t count, struct plan *p)
+{
+    struct buf sql = {0}, plain = {0};
+    int ok = count > 0;
+    for (size_t i = 0; i < count && ok; i++) {
+        buf_text(&sql, i > 0 ? ", " : "");
+        buf_text(&plain, i > 0 ? ", " : "");
+        ok = put_setting(args[i], &sql, &plain);
+    }
+    if (ok) {
+        p->set_value = arena_strndup(b->out, sql.p, sql.n);
+        p->set_plain = arena_strndup(b->out, plain.n == 0 ? (const uint8_t *)"" : plain.p, plain.n);
+    }
+    buf_free(&sql);
+    buf_free(&plain);
+    return ok;
+}
+
+static const char *lower(struct build *b, const char *name)
+{
+    char *copy = arena_strdup(b->out, name);
+    for (char *c = copy; *c != 0; c++) {
+        *c = (char)tolower((unsigned char)*c);
+    }
+    return copy;
+}
+
+/* What we cannot carry from backend to backend. */
+static void set_elsewhere(struct build *b, struct plan *p, const char *what)
+{
+    if (b->several) {
+        refuse(p, "Use the plain form, SET name TO value.",
+               "%s cannot be used in a database of several shards", what);
+    } else {
+        plan_any(b, p);
+        p->pins = 1;
+    }
+}
+
+/* SET SESSION CHARACTERISTICS AS TRANSACTION ...: the default_ setting of one property. */
+static void set_characteristics(struct build *b, const PgQuery__VariableSetStmt *v, struct plan *p)
+{
+    const PgQuery__DefElem *d =
+        v->n_args == 1 && IS(v->args[0], DEF_ELEM) ? v->args[0]->def_elem : NULL;
+    if (d == NULL || d->arg == NULL) {
+        set_elsewhere(b, p, "SET SESSION CHARACTERISTICS with several properties");
+        return;
+    }
+    p->kind = PLAN_SET;
+    p->name = arena_printf(b->out, "default_%s", d->defname);
+    if (IS(d->arg, A_CONST) && d->arg->a_const->val_case == PG_QUERY__A__CONST__VAL_IVAL) {
+        p->set_plain = d->arg->a_const->ival->ival != 0 ? "on" : "off";
+        p->set_value = p->set_plain;
+    } else if (!set_values(b, &d->arg, 1, p)) {
+        set_elsewhere(b, p, "this form of SET SESSION CHARACTERISTICS");
+    }
+}
+
+static void set_multi(struct build *b, const PgQuery__VariableSetStmt *v, struct plan *p)
+{
+    if (strcmp(v->name, "TRANSACTION") == 0) {
+        p->kind = PLAN_TX;
+        p->tx = TX_SET;
+        p->tx_isolated = asks_isolation(v->args, v->n_args) ? 1 : 0;
+    } else if (strcmp(v->name, "SESSION CHARACTERISTICS") == 0) {
+        set_characteristics(b, v, p);
+    } else if (b->several) {
+        refuse(p, "Use REPEATABLE READ on each shard alone.",
+               "SET TRANSACTION SNAPSHOT cannot be used in a database of several shards");
+    } else {
+        p->kind = PLAN_TX;
+        p->tx = TX_SET;
+    }
+}
+
+void plan_set(struct build *b, tnode *stmt, struct plan *p)
+{
+    const PgQuery__VariableSetStmt *v = stmt->variable_set_stmt;
+    if (v->kind == PG_QUERY__VARIABLE_SET_KIND__VAR_SET_MULTI) {
+        set_multi(b, v, p);
+        return;
+    }
+    p->kind = PLAN_SET;
+    p->set_local = v->is_local ? 1 : 0;
+    p->name = lower(b, v->name);
+    if (v->kind == PG_QUERY__VARIABLE_SET_KIND__VAR_RESET_ALL) {
+        p->name = NULL;
+        p->set_reset = 1;
+        p->tag = "RESET";
+    } else if (v->kind == PG_QUERY__VARIABLE_SET_KIND__VAR_RESET) {
+        p->set_reset = 1;
+        p->tag = "RESET";
+    } else if (v->kind == PG_QUERY__VARIABLE_SET_KIND__VAR_SET_DEFAULT) {
+        p->set_reset = 1;
+    } else if (v->kind != PG_QUERY__VARIABLE_SET_KIND__VAR_SET_VALUE ||
+               !set_values(b, v->args, v->n_args, p)) {
+        set_elsewhere(b, p, "this form of SET");
+    }
+    if (p->kind == PLAN_SET && (strcmp(v->name, "transaction_isolation") == 0 ||
+                                strcmp(v->name, "transaction_read_only") == 0 ||
+                                strcmp(v->name, "transaction_deferrable") == 0)) {
+        p->kind = PLAN_TX; /* as SET TRANSACTION: of this transaction only */
+        p->tx = TX_SET;
+        p->tx_isolated = strcmp(v->name, "transaction_isolation") == 0;
+    }
+}
+
+/* ---- small ones -------------------------------------------------------------------------------
+ */
+
+void plan_show(struct build *b, tnode *stmt, struct plan *p)
+{
+    (void)stmt;
+    plan_any(b, p);
+    p->reads_only = 1;
+}
+
+void plan_discard(struct build *b, tnode *stmt, struct plan *p)
+{
+    if (stmt->discard_stmt->target == PG_QUERY__DISCARD_MODE__DISCARD_ALL) {
+        p->kind = PLAN_DISCARD_ALL;
+        p->tag = "DISCARD ALL";
+    } else {
+        plan_home(b, p);
+    }
+}
+
+void plan_deallocate(struct build *b, tnode *stmt, struct plan *p)
+{
+    const char *name = stmt->deallocate_stmt->name;
+    p->kind = PLAN_DEALLOCATE;
+    p->name = name[0] == 0 ? NULL : arena_strdup(b->out, name);
+    p->tag = name[0] == 0 ? "DEALLOCATE ALL" : "DEALLOCATE";
+}
+
+void plan_on_home(struct build *b, tnode *stmt, struct plan *p)
+{
+    (void)stmt;
+    plan_home(b, p);
+}
+
+/* Cursors live on the home shard: FETCH cannot know where another one was opened. */
+void plan_declare(struct build *b, tnode *stmt, struct plan *p)
+{
+    enum {
+        CURSOR_HOLD = 0x20
+    };
+    struct plan *inner = plan_new(b, p->text);
+    plan_select(b, stmt->declare_cursor_stmt->query, inner);
+    if (inner->kind == PLAN_REFUSE) {
+        refuse_note(p, inner->err, &inner->note);
+    } else if (inner->kind == PLAN_ONE && inner->_where->fixed != 0) {
+        plan_home(b, p);
+        p->pins = (stmt->declare_cursor_stmt->options & CURSOR_HOLD) != 0;
+    } else {
+        refuse(p, "Fetch in portions through the driver (Execute with a row limit), or use LIMIT.",
+               "DECLARE CURSOR cannot be used on sharded tables");
+    }
+}
+
+/* ---- LOCK, VACUUM, ANALYZE --------------------------------------------------------------------
+ */
+
+/* Shards that hold a relation; the home shard for those in no map. */
+static uint64_t shards_of(struct build *b, const PgQuery__RangeVar *v, struct plan *p)
+{
+    struct relation r;
+    relation_of(b, v, &r);
+    const char *hides = relation_hides_sharded(b, &r);
+    if (hides != NULL) {
+        refuse(p, "Name the sharded tables themselves.", "\"%s\" cannot be used: %s", r.name,
+               hides);
+    }
+    p->touches_sharded |= r.table != NULL;
+    return r.table == NULL ? 1 : map_table_shards(b->env->map, r.table);
+}
+
+void plan_lock(struct build *b, tnode *stmt, struct plan *p)
+{
+    const PgQuery__LockStmt *l = stmt->lock_stmt;
+    uint64_t shards = 0;
+    for (size_t i = 0; i < l->n_relations; i++) {
+        uint64_t set =
+            IS(l->relations[i], RANGE_VAR) ? shards_of(b, l->relations[i]->range_var, p) : 1;
+        if (p->kind == PLAN_REFUSE) {
+            return;
+        }
+        if (shards != 0 && shards != set) {
+            refuse(p, "Lock them in statements of their own.",
+                   "LOCK TABLE of tables that are on different shards");
+            return;
+        }
+        shards = set;
+    }
+    if (p->touches_sharded) {
+        ddl_step(b, p, shards, (const char *)p->text.p);
+    } else {
+        plan_home(b, p);
+    }
+}
+
+void plan_vacuum(struct build *b, tnode *stmt, struct plan *p)
+{
+    PgQuery__VacuumStmt *v = stmt->vacuum_stmt;
+    p->tag = v->is_vacuumcmd ? "VACUUM" : "ANALYZE";
+    p->not_in_tx = v->is_vacuumcmd ? 1 : 0;
+    if (v->n_rels == 0) {
+        ddl_step(b, p, map_all(b->env->map), (const char *)p->text.p);
+        return;
+    }
+    size_t count = v->n_rels;
+    tnode **all = v->rels;
+    for (size_t i = 0; i < count; i++) {
+        uint64_t shards = IS(all[i], VACUUM_RELATION) && all[i]->vacuum_relation->relation != NULL
+                              ? shards_of(b, all[i]->vacuum_relation->relation, p)
+                              : 1;
+        if (p->kind == PLAN_REFUSE) {
+            return;
+        }
+        const char *sql = (const char *)p->text.p;
+        struct note note;
+        v->rels = &all[i];
+        v->n_rels = 1;
+        if (count > 1 && tree_deparse(stmt, b->out, &sql, &note)) {
+            refuse_note(p, ERR_INTERNAL, &note);
+            return;
+        }
+        ddl_step(b, p, shards, sql);
+    }
+}

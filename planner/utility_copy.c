@@ -1,0 +1,271 @@
+/*
+ * COPY. TO STDOUT over several shards is one stream after the other; FROM STDIN is split by the key
+ * of each row (copy_split*.c). Options are those of PostgreSQL 15; an unknown one is refused, since
+ * it may change how rows look.
+ */
+
+#include <string.h>
+#include <strings.h>
+
+#include "planner/build.h"
+
+static const char *unknown_option(const PgQuery__CopyStmt *c)
+{
+    static const char *const known[] = {"format",         "freeze",     "delimiter", "null",
+                                        "header",         "quote",      "escape",    "force_quote",
+                                        "force_not_null", "force_null", "encoding",  NULL};
+    for (size_t i = 0; i < c->n_options; i++) {
+        const char *name = IS(c->options[i], DEF_ELEM) ? c->options[i]->def_elem->defname : "?";
+        size_t k = 0;
+        while (known[k] != NULL && strcasecmp(known[k], name) != 0) {
+            k++;
+        }
+        if (known[k] == NULL) {
+            return name;
+        }
+    }
+    return NULL;
+}
+
+static const char *option_text(struct build *b, const PgQuery__CopyStmt *c, const char *name)
+{
+    return tree_option_text(tree_option(c->options, c->n_options, name), b->out);
+}
+
+/* ---- TO ---------------------------------------------------------------------------------------
+ */
+
+static void copy_out_to(struct build *b, const PgQuery__CopyStmt *c, struct plan *p)
+{
+    const char *format = option_text(b, c, "format");
+    if (tree_option(c->options, c->n_options, "header") != NULL ||
+        (format != NULL && strcasecmp(format, "binary") == 0)) {
+        refuse(p, "Copy as text or CSV without a header.",
+               "COPY TO with a header or in binary cannot run over several shards");
+        return;
+    }
+    p->kind = PLAN_COPY_OUT;
+    p->rung = "spread";
+    p->touches_sharded = 1;
+    p->shard_sql = (const char *)p->text.p;
+}
+
+static void copy_query_out(struct build *b, const PgQuery__CopyStmt *c, struct plan *p)
+{
+    struct plan *inner = plan_new(b, p->text);
+    plan_statement(b, c->query, inner);
+    if (inner->kind == PLAN_REFUSE) {
+        refuse_note(p, inner->err, &inner->note);
+        return;
+    }
+    const struct combine_spec *spec = inner->combine;
+    int plain = spec != NULL && spec->mode == COMBINE_CONCAT &&
+                spec->limit.kind == COMBINE_LIMIT_NONE && spec->offset.kind == COMBINE_LIMIT_NONE;
+    if (inner->kind == PLAN_ONE) {
+        p->kind = PLAN_ONE;
+        p->rung = inner->rung;
+        p->touches_sharded = inner->touches_sharded;
+        if (inner->otherwise != NULL) {
+            p->otherwise = plan_new(b, p->text);
+            refuse(p->otherwise, "Copy the rows of one sharding key at a time.",
+                   "this COPY would read from several shards");
+        }
+    } else if (inner->kind == PLAN_MANY && plain &&
+               inner->shard_sql == (const char *)inner->text.p) {
+        copy_out_to(b, c, p);
+    } else {
+        refuse(p, "Copy the table, or a SELECT without ORDER BY, LIMIT and aggregates.",
+               "this query cannot be copied from several shards");
+    }
+    p->_where = inner->_where;
+}
+
+/* ---- FROM -------------------------------------------------------------------------------------
+ */
+
+static int column_field(const PgQuery__CopyStmt *c, const struct catalog_table *t, const char *name)
+{
+    if (c->n_attlist == 0) {
+        int at = 0;
+        for (size_t i = 0; i < t->columns_count; i++) {
+            if (strcmp(t->columns[i].name, name) == 0) {
+                return t->columns[i].generated ? -1 : at;
+            }
+            at += !t->columns[i].generated; /* they are in no row */
+        }
+    }
+    for (size_t i = 0; i < c->n_attlist; i++) {
+        const char *column = tree_string(c->attlist[i]);
+        if (column != NULL && strcmp(column, name) == 0) {
+            return (int)i;
+        }
+    }
+    return -1;
+}
+
+static int in_option_list(const PgQuery__CopyStmt *c, const char *option, const char *column)
+{
+    const PgQuery__DefElem *d = tree_option(c->options, c->n_options, option);
+    if (d == NULL || !IS(d->arg, LIST)) {
+        return d != NULL; /* FORCE_NULL * */
+    }
+    for (size_t i = 0; i < d->arg->list->n_items; i++) {
+        const char *name = tree_string(d->arg->list->items[i]);
+        if (name != NULL && strcmp(name, column) == 0) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+static uint16_t fields_of(const PgQuery__CopyStmt *c, const struct catalog_table *t)
+{
+    size_t n = c->n_attlist;
+    for (size_t i = 0; c->n_attlist == 0 && i < t->columns_count; i++) {
+        n += !t->columns[i].generated;
+    }
+    return (uint16_t)n;
+}
+
+static int fill_keys(const PgQuery__CopyStmt *c, const struct relation *r, struct copy_plan *out,
+                     struct plan *p)
+{
+    const struct map_table *t = r->table;
+    out->keys_count = t->keys_count;
+    for (size_t i = 0; i < t->keys_count; i++) {
+        const struct catalog_column *col = catalog_column(r->known, t->keys[i]);
+        int field = column_field(c, r->known, t->keys[i]);
+        if (field < 0 || col == NULL) {
+            refuse(p, "List it among the columns.",
+                   "COPY into \"%s\" must give its sharding key \"%s\"", r->name, t->keys[i]);
+            return 0;
+        }
+        if (col->typmod >= 0) {
+            refuse(p, "Use INSERT, or make the column text.",
+                   "COPY into \"%s\": the length limit of sharding key \"%s\" may change values",
+                   r->name, t->keys[i]);
+            return 0;
+        }
+        out->keys[i] = (uint16_t)field;
+        out->key_types[i] = col->type;
+        out->force_null |= (uint8_t)(in_option_list(c, "force_null", t->keys[i]) << i);
+        out->force_not_null |= (uint8_t)(in_option_list(c, "force_not_null", t->keys[i]) << i);
+    }
+    return 1;
+}
+
+/* A reference table's rows are the same everywhere only if left-out columns are constants. */
+static int defaults_constant(const PgQuery__CopyStmt *c, const struct relation *r)
+{
+    for (size_t i = 0; i < r->known->columns_count; i++) {
+        const struct catalog_column *col = &r->known->columns[i];
+        if (!col->generated && column_field(c, r->known, col->name) < 0 &&
+            (col->default_kind == DEFAULT_EXPRESSION || col->default_kind == DEFAULT_SEQUENCE)) {
+            return 0;
+        }
+    }
+    return !r->known->has_triggers;
+}
+
+static int fill_format(struct build *b, const PgQuery__CopyStmt *c, struct copy_plan *out,
+                       struct plan_copy *copy, struct plan *p)
+{
+    const char *format = option_text(b, c, "format");
+    copy->format = format == NULL || strcasecmp(format, "text") == 0 ? 't'
+                   : strcasecmp(format, "csv") == 0                  ? 'c'
+                   : strcasecmp(format, "binary") == 0               ? 'b'
+                                                                     : 0;
+    const char *delimiter = option_text(b, c, "delimiter");
+    const char *quote = option_text(b, c, "quote"), *escape = option_text(b, c, "escape");
+    const char *null_text = option_text(b, c, "null"), *header = option_text(b, c, "header");
+    const PgQuery__DefElem *header_option = tree_option(c->options, c->n_options, "header");
+    const char *encoding = option_text(b, c, "encoding");
+    int one_byte = (delimiter == NULL || strlen(delimiter) == 1) &&
+                   (quote == NULL || strlen(quote) == 1) && (escape == NULL || strlen(escape) == 1);
+    if (copy->format == 0 || !one_byte) {
+        refuse(p, "Use FORMAT text, csv or binary and one-byte delimiters.",
+               "these COPY options are not known");
+        return 0;
+    }
+    if (encoding != NULL && strcasecmp(encoding, "utf8") != 0 &&
+        strcasecmp(encoding, "utf-8") != 0) {
+        refuse(p, "Send the data in UTF-8.", "COPY with ENCODING into a sharded table");
+        return 0;
+    }
+    out->delimiter = delimiter != NULL ? delimiter[0] : copy->format == 'c' ? ',' : '\t';
+    out->quote = quote != NULL ? quote[0] : '"';
+    out->escape = escape != NULL ? escape[0] : out->quote;
+    out->null_text = null_text != NULL ? null_text : copy->format == 'c' ? "" : "\\N";
+    out->header = header_option != NULL && (tree_option_on(header_option) ||
+                                            (header != NULL && strcasecmp(header, "match") == 0));
+    return 1;
+}
+
+static void copy_in(struct build *b, const PgQuery__CopyStmt *c, const struct relation *r,
+                    struct plan *p)
+{
+    if (r->known == NULL) {
+        refuse(p, "", "relation \"%s\" does not exist", r->name);
+        p->err = ERR_NO_TABLE;
+        return;
+    }
+    if (c->where_clause != NULL) {
+        refuse(p, "Filter the rows before they are sent.",
+               "COPY ... WHERE cannot be used with sharded tables");
+        return;
+    }
+    struct copy_plan *inner = arena_zero(b->out, sizeof(*inner));
+    struct plan_copy *copy = arena_zero(b->out, sizeof(*copy));
+    if (!fill_keys(c, r, inner, p) || !fill_format(b, c, inner, copy, p)) {
+        return;
+    }
+    if (r->table->kind == MAP_REFERENCE && !defaults_constant(c, r)) {
+        refuse(p, "List every column whose default is not a constant.",
+               "COPY into reference table \"%s\" must do the same on every shard", r->name);
+        return;
+    }
+    inner->fields_count = fields_of(c, r->known);
+    copy->table = r->table; /* of the map that the batch was planned for */
+    copy->shard_sql = (const char *)p->text.p;
+    copy->_private = inner;
+    p->kind = PLAN_COPY_IN;
+    p->rung = "route";
+    p->copy = copy;
+    p->touches_sharded = 1;
+    p->same_counts = r->table->kind == MAP_REFERENCE;
+    plan_set_fixed(b, p, map_table_shards(b->env->map, r->table));
+}
+
+void plan_copy(struct build *b, tnode *stmt, struct plan *p)
+{
+    PgQuery__CopyStmt *c = stmt->copy_stmt;
+    if (c->is_program || c->filename[0] != 0) {
+        refuse(p, "Use COPY ... STDIN or STDOUT.",
+               "COPY with files of the server cannot be used in a database of several shards");
+        return;
+    }
+    if (c->relation == NULL) {
+        copy_query_out(b, c, p);
+        return;
+    }
+    struct relation r;
+    relation_of(b, c->relation, &r);
+    const char *hides = relation_hides_sharded(b, &r);
+    if (hides != NULL) {
+        refuse(p, "Name the sharded tables themselves.", "\"%s\" cannot be copied: %s", r.name,
+               hides);
+    } else if (relation_changed(b, &r)) {
+        refuse(p, "Commit first.",
+               "table \"%s\" was changed in this transaction and cannot be used before COMMIT",
+               r.name);
+    } else if (r.table == NULL || (r.table->kind == MAP_REFERENCE && !c->is_from)) {
+        plan_home(b, p);
+    } else if (unknown_option(c) != NULL) {
+        refuse(p, "Leave it out.", "COPY option \"%s\" is not known", unknown_option(c));
+    } else if (c->is_from) {
+        copy_in(b, c, &r, p);
+    } else {
+        copy_out_to(b, c, p);
+        plan_set_fixed(b, p, map_table_shards(b->env->map, r.table));
+    }
+}
