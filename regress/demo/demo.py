@@ -8,6 +8,7 @@ DEMO_SHARD_PORT (first of three), DEMO_PORT and DEMO_HTTP_PORT choose other port
 """
 
 import argparse
+import io
 import json
 import os
 import secrets
@@ -23,10 +24,11 @@ sys.path[:0] = [os.path.dirname(HERE), HERE]
 import pg  # noqa: E402
 from braid import ROOT, Braid, build_dir  # noqa: E402
 from report import Failed  # noqa: E402
-from shop import SCHEMA, Reader, Shop  # noqa: E402
+from shop import SCHEMA, Shop  # noqa: E402
 from tour import Tour  # noqa: E402
 
 FOLDER = os.path.join(ROOT, "build", "demo")
+COPY_ROWS = 20_000
 STATE = os.path.join(FOLDER, "state.json")
 
 CONFIG = """\
@@ -156,12 +158,12 @@ class Demo:
                 shop.rows_count[table] = len(lines)
                 begin = time.monotonic()
 
-                def progress(done, table=table, count=len(lines), begin=begin):
-                    self.progress(table, count, time.monotonic() - begin, done)
-
-                cursor.copy_expert(f"COPY {table} FROM STDIN", Reader(lines, progress), 65536)
-                if cursor.rowcount != len(lines):
-                    raise Failed(f"COPY {table}: {cursor.rowcount} rows of {len(lines)}")
+                for at in range(0, len(lines), COPY_ROWS):
+                    part = lines[at:at + COPY_ROWS]
+                    cursor.copy_expert(f"COPY {table} FROM STDIN", io.StringIO("".join(part)))
+                    if cursor.rowcount != len(part):
+                        raise Failed(f"COPY {table}: {cursor.rowcount} rows of {len(part)}")
+                    self.progress(table, len(lines), time.monotonic() - begin, at + len(part))
                 if self.is_terminal:
                     print()
         connection.close()

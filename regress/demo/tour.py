@@ -7,14 +7,13 @@ import subprocess
 
 from report import Failed, expect, expect_that
 
-BUSY_USER = 4242
-
 
 class Tour:
     def __init__(self, demo, shop):
         self.demo = demo
         self.shop = shop
         self.checks = 0
+        self.user = shop.busy_user()
 
     # ---- showing ---------------------------------------------------------------------------------
 
@@ -75,13 +74,13 @@ class Tour:
                f"FROM orders o\n"
                f"JOIN order_items i ON i.user_id = o.user_id AND i.order_id = o.id\n"
                f"JOIN products p ON p.id = i.product_id\n"
-               f"WHERE o.user_id = {BUSY_USER} ORDER BY o.id, i.line")
+               f"WHERE o.user_id = {self.user} ORDER BY o.id, i.line")
         self.psql(sql)
         after = self.demo.stats()["queries"]
-        self.check("rows of the routed join", self.shop.items_of.get(BUSY_USER, 0), len(self.ask(sql)))
+        self.check("rows of the routed join", self.shop.items_of[self.user], len(self.ask(sql)))
         self.check("it went to one shard", before["multi_shard"], after["multi_shard"])
-        self.check("one user", [(self.shop.balances[BUSY_USER - 1],)],
-                   self.ask(f"SELECT balance FROM users WHERE id = {BUSY_USER}"))
+        self.check("one user", [(self.shop.balances[self.user - 1],)],
+                   self.ask(f"SELECT balance FROM users WHERE id = {self.user}"))
 
     def show_scatter(self):
         self.title("An aggregate over everything runs on all shards at once")
@@ -99,7 +98,7 @@ class Tour:
 
     def show_plans(self):
         self.title("EXPLAIN says where a statement goes")
-        routed = self.psql(f"EXPLAIN SELECT * FROM users WHERE id = {BUSY_USER}")
+        routed = self.psql(f"EXPLAIN SELECT * FROM users WHERE id = {self.user}")
         named = set(re.findall(r"\bshard\d\b", routed))
         expect_that(f"EXPLAIN names the one shard: {routed}", len(named) == 1)
         print()

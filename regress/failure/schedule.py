@@ -1,0 +1,42 @@
+#!/usr/bin/python3
+"""The failure schedule: what clients, servers and files can do wrong, one function each.
+
+    schedule.py [--build DIR] [--only WORD] [--verbose] [--keep]
+"""
+
+import argparse
+import os
+import sys
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path[:0] = [os.path.dirname(HERE), HERE]
+
+import bad_bytes  # noqa: E402
+import clients  # noqa: E402
+import life  # noqa: E402
+import logins  # noqa: E402
+import pg  # noqa: E402
+import servers  # noqa: E402
+from report import Report  # noqa: E402
+from place import Place  # noqa: E402
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--build")
+    parser.add_argument("--only")
+    parser.add_argument("--verbose", action="store_true")
+    parser.add_argument("--keep", action="store_true")
+    args = parser.parse_args()
+    pg.stop_on_signals()
+    report = Report(args.verbose, args.only)
+    with pg.Fleet(keep=args.keep) as fleet:
+        place = Place(fleet, args.build)
+        for schedule in (logins, bad_bytes, clients, servers, life):
+            schedule.run(place, report)
+    return report.finish()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
