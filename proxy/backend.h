@@ -119,7 +119,7 @@ struct backend {
     uint8_t cancel_key[CANCEL_KEY_BYTES_MAX];
     size_t cancel_key_bytes;
     struct scram_client *scram;
-    struct buf params;  /* LOGIN: ParameterStatus messages so far */
+    struct buf params;  /* ParameterStatus messages of its login */
     struct timer timer; /* connect and login timeout */
     int64_t connect_us, idle_since_us, connect_wall_us, request_wall_us;
 };

@@ -215,9 +215,8 @@ static void on_ready(struct backend *b)
 {
     timer_cancel(&b->timer);
     /* The newest connection tells what clients of this pool are greeted with. */
-    buf_free(&b->pool->params);
-    b->pool->params = b->params;
-    b->params = (struct buf){0};
+    b->pool->params.n = 0;
+    buf_add_slice(&b->pool->params, buf_slice(&b->params));
     if (b->scram != NULL) {
         scram_client_free(b->scram);
         mem_free(b->scram);

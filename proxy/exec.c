@@ -62,6 +62,7 @@ static void prove_then(struct op *op)
     }
     s->wait_err = ERR_BAD_SETTING;
     if (back_read_error(buf_slice(&op->error), &err, &note) == ERR_NONE) {
+        s->wait_err = slice_is(err.code, "42704") ? ERR_NO_SETTING : ERR_BAD_SETTING;
         (void)note_set(&s->wait_note, ERR_BAD_SETTING, SLICE_FMT, SLICE_ARG(err.message));
     } else {
         (void)note_set(&s->wait_note, ERR_BAD_SETTING, "settings of the session were refused");
@@ -255,6 +256,11 @@ static int ends_failed_tx(const struct plan *plan)
 
 enum err session_may_run(struct session *s, const struct plan *plan, struct note *note)
 {
+    if (s->tx.untold && plan->kind != PLAN_TX) { /* COMMIT tells by itself */
+        s->tx.untold = 0;
+        return note_set(note, ERR_SHARD_DOWN, "shard %s of this transaction was lost",
+                        s->db->map->shard_names[s->tx.lost_shard]);
+    }
     if (s->tx.failed && s->tx.kind != TX_KIND_NONE && !ends_failed_tx(plan)) {
         return note_set(note, ERR_IN_FAILED_TX,
                         "current transaction is aborted, commands ignored until end of "

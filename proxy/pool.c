@@ -308,6 +308,9 @@ void pool_adopt(struct worker *w, struct backend *b)
     pool_count(p, BACKEND_HELD, 1);
     backend_attached(b);
     b->vars = varset_ref(w->vars.empty);
+    if (p->params.n == 0) { /* nobody logged in to the server on this worker yet */
+        buf_add_slice(&p->params, buf_slice(&b->params));
+    }
     if (b->pinned) {
         b->pinned = 0;
         backend_query(b, SLICE("RESET ALL"), TO_NOBODY);

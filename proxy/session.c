@@ -581,7 +581,9 @@ void session_backend_lost(struct session *s, struct backend *b, const struct not
     } else if (expects_client_answer(b)) {
         lost_in_relay(s, b, note);
     } else if (s->tx.kind != TX_KIND_NONE) {
-        s->tx.failed = 1; /* the next statement tells */
+        s->tx.failed = 1;
+        s->tx.untold = 1;
+        s->tx.lost_shard = b->shard;
     }
     s->tx.lost = s->tx.kind != TX_KIND_NONE;
     if (b->pinned && s->op == NULL) {

@@ -98,7 +98,9 @@ struct session_tx {
     unsigned failed : 1;   /* only the end, or ROLLBACK TO, is accepted */
     unsigned isolated : 1; /* REPEATABLE READ or SERIALIZABLE: one shard only */
     unsigned lost : 1;     /* a shard of it was lost: only the end is accepted */
+    unsigned untold : 1;   /* it failed while the client asked for nothing: the next answer tells */
     unsigned changed_schema : 1;
+    uint32_t lost_shard;   /* while `untold` */
     struct buf begin;      /* "BEGIN ..." and SET TRANSACTION statements, for each new shard */
     struct varset *vars;   /* at the begin */
     struct varset *locals; /* SET LOCAL so far */

@@ -32,6 +32,7 @@ void session_tx_begin(struct session *s, enum tx_kind kind, const char *begin)
     check(tx->kind == TX_KIND_NONE);
     tx->kind = kind;
     tx->failed = 0;
+    tx->untold = 0;
     tx->lost = 0;
     tx->changed_schema = 0;
     tx->isolated = asks_isolation(s) != 0;
@@ -81,6 +82,7 @@ void session_tx_end(struct session *s, int committed)
     }
     tx->kind = TX_KIND_NONE;
     tx->failed = 0;
+    tx->untold = 0;
     tx->isolated = 0;
     session_end_portals(s);
 }
@@ -156,7 +158,7 @@ static void after_end(struct op *op, int committed)
 static enum step start_end(struct session *s, struct plan *plan, int commit)
 {
     struct end_op *end = op_begin(s, sizeof(*end), commit ? "commit" : "rollback");
-    commit = commit && !s->tx.failed;
+    commit = commit && (!s->tx.failed || s->tx.untold);
     end->op.free_fn = end_free;
     end->tag = commit ? "COMMIT" : "ROLLBACK";
     end->chain = plan->tx_chain;

@@ -234,6 +234,7 @@ static void end_tx(struct op *op, enum twopc_event_kind kind,
     c->after = after;
     op->no_cancel = 1;
     op->on_message = NULL;
+    op->on_failed = NULL;
     list_each (node, &s->held) {
         struct backend *b = container_of(node, struct backend, held);
         if (b->began && b->wrote) {
@@ -241,6 +242,13 @@ static void end_tx(struct op *op, enum twopc_event_kind kind,
         } else if (b->began) {
             twopc_read(&c->machine, b->shard);
         }
+    }
+    if (kind == TWOPC_ON_COMMIT && s->tx.untold) {
+        struct note note;
+        enum err e = note_set(&note, ERR_SHARD_DOWN, "the shard was lost before the commit");
+        op_set_error(op, s->tx.lost_shard, e, &note);
+        keep_first_error(op);
+        kind = TWOPC_ON_ROLLBACK;
     }
     if (kind == TWOPC_ON_COMMIT && twopc_needs_ledger(&c->machine)) {
         struct note note;
@@ -267,7 +275,7 @@ void tx_rollback(struct op *op, void (*after)(struct op *op, int committed))
 
 void commit_implicit(struct op *op, void (*after)(struct op *op, int committed))
 {
-    if (op->session->tx.failed) {
+    if (op->session->tx.failed && !op->session->tx.untold) {
         tx_rollback(op, after);
     } else {
         tx_commit(op, after);
