@@ -173,6 +173,16 @@ void backend_discard_all(struct backend *b)
     b->vars = varset_ref(w->vars.empty);
 }
 
+void backend_drop_detached(struct backend *b, struct loop *loop)
+{
+    stream_attach(b->stream, loop, NULL, NULL);
+    stream_free(b->stream);
+    free_stmts(b);
+    buf_free(&b->params);
+    mem_free(b->expects);
+    mem_free(b);
+}
+
 /* ---- expectations
  * -------------------------------------------------------------------------------------- */
 

@@ -131,6 +131,9 @@ void backend_close(struct backend *b, const char *why);
 
 void backend_timer_init(struct backend *b); /* also after a change of loops */
 
+/* Free one that was detached from its pool and whose worker takes no more; tells nobody. */
+void backend_drop_detached(struct backend *b, struct loop *loop);
+
 /* Queue of expectations. */
 void backend_expect(struct backend *b, enum expect_kind kind, enum expect_action action);
 void backend_expect_parse(struct backend *b, enum expect_action action, struct stmt *stmt);

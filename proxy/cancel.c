@@ -19,19 +19,40 @@ enum {
 
 /* A connection that carries one packet. Frees itself. */
 struct cancel_call {
+    struct list node; /* in worker->cancels */
+    struct dial *dial;
     struct loop *loop;
     struct stream *stream;
     struct buf packet;
 };
+
+static void end_call(struct cancel_call *call)
+{
+    if (call->dial != NULL) {
+        dial_cancel(call->dial);
+    }
+    if (call->stream != NULL) {
+        stream_free(call->stream);
+    }
+    list_remove(&call->node);
+    buf_free(&call->packet);
+    mem_free(call);
+}
+
+void cancels_free(struct worker *w)
+{
+    struct list *first;
+    while ((first = list_first(&w->cancels)) != NULL) {
+        end_call(container_of(first, struct cancel_call, node));
+    }
+}
 
 static void on_event(struct stream *stream, enum stream_event event, void *arg)
 {
     struct cancel_call *call = arg;
     (void)stream;
     if (event == STREAM_CLOSED) { /* the server closes when it has taken the packet */
-        stream_free(call->stream);
-        buf_free(&call->packet);
-        mem_free(call);
+        end_call(call);
     }
 }
 
@@ -39,9 +60,9 @@ static void on_dialled(int fd, const struct note *note, void *arg)
 {
     struct cancel_call *call = arg;
     (void)note; /* the statement goes on; nothing else can be done about it */
+    call->dial = NULL;
     if (fd < 0) {
-        buf_free(&call->packet);
-        mem_free(call);
+        end_call(call);
         return;
     }
     call->stream = stream_new(call->loop, fd, on_event, call);
@@ -58,7 +79,10 @@ void backend_cancel(struct backend *b)
     struct cancel_call *call = mem_zero(sizeof(*call));
     call->loop = loop;
     front_put_cancel(&call->packet, b->pid, slice_bytes(b->cancel_key, b->cancel_key_bytes));
-    (void)dial_new(loop, server->addrs, server->addrs_count, CANCEL_TIMEOUT_MS, on_dialled, call);
+    list_push_back(&b->pool->worker->cancels, &call->node);
+    b->dirty = 1; /* the request may come late: it must not meet another session's statement */
+    call->dial =
+        dial_new(loop, server->addrs, server->addrs_count, CANCEL_TIMEOUT_MS, on_dialled, call);
 }
 
 void session_cancel(struct session *s)

@@ -143,7 +143,7 @@ static void cancel_others(struct gather *g)
         struct backend *b = session_backend(s, (uint32_t)shard);
         if (b != NULL) {
             relay_pause_for_op(b, 0);
-            if ((g->op.errors & UINT64_C(1) << shard) == 0 && s->tx.kind == TX_KIND_NONE) {
+            if ((g->op.errors & UINT64_C(1) << shard) == 0) {
                 backend_cancel(b);
             }
         }
@@ -237,10 +237,6 @@ static void gather_message(struct op *op, struct backend *b, uint8_t type, struc
         break;
     case 'D': on_row(g, b, body); break;
     case 'C': on_shard_end(g, b); break;
-    case 'E':
-        g->done = 1;
-        cancel_others(g);
-        break;
     default: break;
     }
 }
@@ -248,6 +244,13 @@ static void gather_message(struct op *op, struct backend *b, uint8_t type, struc
 /* ---- the end
  * ----------------------------------------------------------------------------------------------------
  */
+
+static void gather_failed(struct op *op)
+{
+    struct gather *g = (struct gather *)op;
+    g->done = 1;
+    cancel_others(g);
+}
 
 static uint64_t count_rows(struct gather *g)
 {
@@ -413,6 +416,7 @@ static void start_rows(struct op *op)
         put_description(s, g->plan, bind);
     }
     op->on_message = gather_message;
+    op->on_failed = gather_failed;
     bits_each (shard, g->shards & s->held_bits) {
         send_execute(g, session_backend(s, (uint32_t)shard), bind, formats, count);
     }

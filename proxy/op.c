@@ -94,6 +94,9 @@ void op_round(struct op *op, uint64_t bits, const char *sql, void (*then)(struct
 static void keep_error(struct op *op, uint32_t shard, struct slice body)
 {
     op->errors |= UINT64_C(1) << shard;
+    if (op->on_failed != NULL) {
+        op->on_failed(op);
+    }
     if (op->error.n == 0) {
         op->error_shard = shard;
         buf_add_slice(&op->error, body);

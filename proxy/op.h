@@ -30,6 +30,7 @@ struct op {
     uint64_t rows;              /* added up over the round */
     /* Every message of a round; NULL when none is of interest. */
     void (*on_message)(struct op *op, struct backend *b, uint8_t type, struct slice body);
+    void (*on_failed)(struct op *op);  /* a shard failed or was lost; may be NULL */
     void (*then)(struct op *op);       /* the round is over */
     void (*abandon_fn)(struct op *op); /* the session goes away before the end; may be NULL */
     void (*free_fn)(struct op *op);    /* what the operation owns besides itself; may be NULL */

@@ -301,7 +301,10 @@ static struct pool *pool_of_budget(struct worker *w, const struct backend *b)
 void pool_adopt(struct worker *w, struct backend *b)
 {
     struct pool *p = pool_of_budget(w, b);
-    check(p != NULL);
+    if (p == NULL) { /* this worker has ended meanwhile */
+        backend_drop_detached(b, w->loop);
+        return;
+    }
     b->pool = p;
     b->state = BACKEND_HELD; /* on no list: pool_put() moves it on */
     list_push_back(&p->held, &b->node);

@@ -15,7 +15,8 @@
 #include "proxy/tx.h"
 
 enum {
-    TICK_US = 1000 * 1000
+    TICK_US = 1000 * 1000,
+    CANCEL_GRACE_US = 500 * 1000
 };
 
 /* ---- mail
@@ -202,8 +203,8 @@ static void drain_some(struct worker *w)
             session_fatal(s, e, &note);
         }
     }
-    int committing = !list_empty(&w->sessions);
-    if (!committing) {
+    int late = loop_now_us(w->loop) > w->drain_deadline_us + CANCEL_GRACE_US;
+    if (list_empty(&w->sessions) && (list_empty(&w->cancels) || late)) {
         loop_stop(w->loop);
     }
 }
@@ -247,6 +248,7 @@ static void *run(void *arg)
 {
     struct worker *w = arg;
     loop_run(w->loop);
+    cancels_free(w);
     pools_free(w);
     control_worker_done(w->shared->control, w->index);
     return NULL;
@@ -262,6 +264,7 @@ struct worker *worker_start(struct shared *shared, size_t index, struct world *w
     w->mail = mailbox_new(w->loop, on_mail, w);
     w->rng = rng_seeded(hash_process_seed() + index);
     list_init(&w->sessions);
+    list_init(&w->cancels);
     varset_table_init(&w->vars);
     w->plans = plan_cache_new((size_t)world->conf->plan_cache_bytes);
     timer_init(&w->tick, w->loop, on_tick, w);

@@ -35,6 +35,7 @@ struct worker {
     struct hmap verifiers; /* SCRAM verifiers made from plain passwords; session_auth.c */
     struct rng rng;
     struct timer tick;
+    struct list cancels; /* cancel requests on their way; cancel.c */
     unsigned draining : 1;
     int64_t drain_deadline_us;
 
@@ -100,6 +101,7 @@ void worker_learn_keys(struct worker *w, const char *user, const char *secret,
 /* The verifier of a user, made from a plain password once and kept. ERR when it cannot be. */
 enum err worker_verifier(struct worker *w, const char *user, const char *secret,
                          const struct scram_verifier **out, struct note *note) MUST_CHECK;
+void cancels_free(struct worker *w);
 /* A session has ended. */
 void worker_session_gone(struct worker *w);
 
