@@ -29,6 +29,7 @@ enum query {
     Q_OPERATORS,
     Q_PATHS,
     Q_DECLARED,
+    Q_PLACEMENT,
     Q_COUNT
 };
 
@@ -124,6 +125,10 @@ static const struct {
                     "d.classoid = 'pg_catalog.pg_type'::pg_catalog.regclass AND d.objsubid = 0 "
                     "WHERE n.nspname = 'braid' AND t.typname LIKE 'table\\_%' ORDER BY t.oid",
                     1},
+    [Q_PLACEMENT] = {"SELECT pg_catalog.obj_description(n.oid, 'pg_namespace') "
+                     "FROM pg_catalog.pg_namespace n WHERE n.nspname = 'braid' AND "
+                     "pg_catalog.obj_description(n.oid, 'pg_namespace') LIKE 'pgbraid shards:%'",
+                     1},
 };
 
 const size_t catalog_queries_count = Q_COUNT;
@@ -429,6 +434,9 @@ enum err catalog_build_row(struct catalog_build *b, size_t query, const struct s
     case Q_OPERATORS: b->catalog->odd_operators = number_of(values[0]) > 0; break;
     case Q_PATHS: add_path(b, values); break;
     case Q_DECLARED: return add_declared(b, values, note);
+    case Q_PLACEMENT:
+        b->catalog->placement = arena_strndup(&b->catalog->memory, values[0].p, values[0].n);
+        break;
     case Q_COUNT: break;
     }
     return ERR_NONE;

@@ -110,6 +110,7 @@ struct catalog {
         const char **names; /* one per split: shards are named, numbers may change */
     } * decl_shards;
     size_t decls_count;
+    const char *placement;    /* comment of schema braid: the shards rows were placed on, or NULL */
     uint8_t default_bytewise; /* of the database's collation */
     uint8_t odd_operators;    /* "=" of builtin types was redefined by somebody */
     int refs;

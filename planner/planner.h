@@ -61,6 +61,13 @@ enum err catalog_map_decls(const struct catalog *c, const struct conf_database *
  * through SECURITY DEFINER functions that check that the caller owns the table.
  */
 extern const char *const catalog_install_sql;
+/* The same for one database, which also writes down the shards that rows are placed on; with its
+ * 0 byte. */
+void catalog_install_print(const struct conf_database *db, struct buf *out);
+/* ERR_BAD_SETTING when rows were placed with other shards than `db` names: nothing may be routed
+ * then. */
+enum err catalog_check_placement(const struct catalog *c, const struct conf_database *db,
+                                 struct note *note) MUST_CHECK;
 
 /* ---- plan
  * ---------------------------------------------------------------------------------------- */

@@ -124,7 +124,8 @@ static enum err make_catalog_map(const struct control_db *db, struct catalog *ca
     struct arena arena = {0};
     struct map_decl *decls = NULL;
     size_t count = 0;
-    enum err e = catalog_map_decls(catalog, conf, &arena, &decls, &count, note);
+    enum err e = catalog_check_placement(catalog, conf, note);
+    e = e ? e : catalog_map_decls(catalog, conf, &arena, &decls, &count, note);
     if (!e) {
         out->epoch = db->epoch + 1;
         e = make_map(db, conf, decls, count, out, note);
@@ -399,8 +400,11 @@ static void read_catalog(struct job *base)
                                     .query = catalog_query,
                                     .row = take_row,
                                     .arg = job};
-    job->err = catalog_load(&home, job->install ? catalog_install_sql : NULL, &source,
+    struct buf install = {0};
+    catalog_install_print(job->wdb->conf, &install);
+    job->err = catalog_load(&home, job->install ? (const char *)install.p : NULL, &source,
                             &base->control->stop, &job->install_note, &job->note);
+    buf_free(&install);
     job->took_us = clock_now_us() - start_us;
 }
 
