@@ -422,7 +422,7 @@ static void say_failed(struct control_db *db, const struct note *note)
 /* The tables on the servers do not fit the map any more: serving on could answer wrongly. */
 static int become_unready(struct control_db *db, const struct note *note)
 {
-    int was_ready = db->ready;
+    int news = db->ready || strcmp(db->why.text, note->text) != 0;
     db->why = *note;
     db->ready = 0;
     db->retry_us = clock_now_us() + RETRY_US;
@@ -432,7 +432,7 @@ static int become_unready(struct control_db *db, const struct note *note)
                   note->hint[0] != '\0' ? " hint=\"" : "", note->hint,
                   note->hint[0] != '\0' ? "\"" : "");
     }
-    return was_ready;
+    return news;
 }
 
 /* Put what was read in force. Returns 1 when a new world must be published. */
