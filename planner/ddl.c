@@ -63,6 +63,13 @@ int ddl_object(struct build *b, const char *schema, const char *name, tnode *nod
     out->node = node;
     const struct relation *r = &out->relation;
     struct relation owner = *r;
+    if (relation_changed(b, r)) {
+        refuse(
+            p, "Commit first.",
+            "table \"%s\" was changed in this transaction and cannot be changed again before COMMIT",
+            r->name);
+        return 0;
+    }
     if (r->known != NULL && r->known->index_of != NULL) {
         owner.known = r->known->index_of;
         owner.table = map_find(b->env->map, owner.known->schema, owner.known->name);

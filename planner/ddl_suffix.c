@@ -178,6 +178,9 @@ static const char *unquote(struct tokens *t, const struct token *k)
 {
     char *out = arena_alloc(&t->build->scratch, k->to - k->from + 1);
     size_t n = 0;
+    if (memchr(t->text.p + k->from, 0x1F, k->to - k->from) != NULL) {
+        fail(t, "control characters cannot be used"); /* one of them separates fields */
+    }
     uint8_t quote = t->text.p[k->from];
     for (size_t i = k->from + 1; i + 1 < k->to; i++) {
         out[n++] = (char)t->text.p[i];

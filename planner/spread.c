@@ -444,6 +444,68 @@ static enum item_class same_level(struct ties *t, struct level *q)
     return CLASS_SAME;
 }
 
+struct agg_walk {
+    const struct build *build;
+    const struct level *level;
+    int mine, columns; /* of the arguments of one call */
+    int bad;
+};
+
+static int see_agg_column(const ProtobufCMessage *m, void *arg)
+{
+    struct agg_walk *w = arg;
+    struct term term;
+    if (MESSAGE_IS(m, column_ref)) {
+        w->columns = 1;
+        w->mine |= scope_resolve(w->level, (const PgQuery__ColumnRef *)m, w->level->mask, &term) &&
+                   !term.outer;
+    }
+    return 1;
+}
+
+static int see_aggregate(const ProtobufCMessage *m, void *arg)
+{
+    struct agg_walk *w = arg;
+    if (MESSAGE_IS(m, sub_link)) {
+        return 0; /* a level of its own */
+    }
+    if (MESSAGE_IS(m, func_call)) {
+        const PgQuery__FuncCall *f = (const PgQuery__FuncCall *)m;
+        if (f->over == NULL && function_class_of(w->build, f) == FUNCTION_AGGREGATE) {
+            w->mine = w->columns = 0;
+            tree_walk_nodes(f->args, f->n_args, see_agg_column, w);
+            tree_walk_node(f->agg_filter, see_agg_column, w);
+            w->bad |= w->columns && !w->mine;
+        }
+    }
+    return 1;
+}
+
+/* An aggregate in a sub-select over nothing but columns from outside aggregates the outer query. */
+static int aggregates_outside(struct ties *t, const struct level *k)
+{
+    struct agg_walk w = {t->scope->build, k, 0, 0, 0};
+    if (k->select != NULL) {
+        tree_walk_nodes(k->select->target_list, k->select->n_target_list, see_aggregate, &w);
+        tree_walk_nodes(k->select->sort_clause, k->select->n_sort_clause, see_aggregate, &w);
+        tree_walk_node(k->select->having_clause, see_aggregate, &w);
+        tree_walk_node(k->select->where_clause, see_aggregate, &w);
+    }
+    return w.bad;
+}
+
+static int any_aggregates_outside(struct ties *t)
+{
+    for (const struct level *k = t->scope->levels; k != NULL; k = k->next) {
+        if (k != t->scope->top && aggregates_outside(t, k)) {
+            unsafe(t, "Write the aggregate in the query it belongs to.",
+                   "an aggregate in a sub-select over columns of the outer query");
+            return 1;
+        }
+    }
+    return 0;
+}
+
 static int sublinks_safe(struct ties *t, const struct level *q)
 {
     for (struct level *k = t->scope->levels; k != NULL; k = k->next) {
@@ -576,7 +638,8 @@ int spread_safe(struct scope *s, struct ties **out, struct note *note)
         unsafe(t, "Split it into smaller statements.", "too many comparisons");
         return 0;
     }
-    if (!functions_spread(t) || !ctes_used_once(t) || !sublinks_safe(t, s->top)) {
+    if (!functions_spread(t) || any_aggregates_outside(t) || !ctes_used_once(t) ||
+        !sublinks_safe(t, s->top)) {
         return 0;
     }
     enum item_class c = s->top->set_operation ? CLASS_NONE : from_class(t, s->top);

@@ -312,7 +312,8 @@ static void set_query(struct spread *s, const struct groups *g)
     }
     q->n_group_clause = g->count;
     q->n_sort_clause = 0;
-    q->limit_count = q->limit_offset = NULL;
+    spread_keep_params(s, q->limit_count, q->limit_offset);
+    q->limit_count = NULL;
     q->limit_option = PG_QUERY__LIMIT_OPTION__LIMIT_OPTION_DEFAULT;
     s->changed = 1;
 }

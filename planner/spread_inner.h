@@ -42,6 +42,8 @@ int spread_sort_flags(struct spread *s, const PgQuery__SortBy *by, struct combin
 /* The select item that an ORDER BY item names by number or name: its index, -1: neither, -2: failed
  */
 int spread_sort_output(struct spread *s, const tnode *n);
+/* OFFSET 0 that mentions the parameters of LIMIT and OFFSET taken away from the shards. */
+void spread_keep_params(struct spread *s, tnode *limit, tnode *offset);
 int spread_groups(struct spread *s); /* fills spec for COMBINE_AGGREGATE */
 
 #endif

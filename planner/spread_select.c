@@ -247,6 +247,31 @@ static int read_limit(struct spread *s, const tnode *n, struct combine_limit *ou
     return 1;
 }
 
+/* "$1 - $1" for a parameter that would else be gone from the statement: the server must still know
+ * of every parameter that the client sends. */
+static tnode *zero_of(struct arena *a, tnode *param)
+{
+    PgQuery__AExpr *e = arena_alloc(a, sizeof(*e));
+    tnode *minus = tree_plus(a, tree_cast(a, param, "int8"), tree_cast(a, param, "int8"));
+    *e = *minus->a_expr;
+    e->name[0]->string->sval = arena_strdup(a, "-");
+    return tree_new(a, NODE(A_EXPR), e);
+}
+
+void spread_keep_params(struct spread *s, tnode *limit, tnode *offset)
+{
+    struct arena *a = &s->build->scratch;
+    tnode *zero = NULL;
+    if (s->spec->limit.kind == COMBINE_LIMIT_PARAM && limit != NULL) {
+        zero = zero_of(a, limit);
+    }
+    if (s->spec->offset.kind == COMBINE_LIMIT_PARAM && offset != NULL) {
+        tnode *z = zero_of(a, offset);
+        zero = zero == NULL ? z : tree_plus(a, zero, z);
+    }
+    s->q->limit_offset = zero;
+}
+
 static int take_limit(struct spread *s)
 {
     PgQuery__SelectStmt *q = s->q;
@@ -267,8 +292,11 @@ static int take_limit(struct spread *s)
                s->spec->offset.kind != COMBINE_LIMIT_NONE) {
         q->limit_count = tree_plus(a, tree_cast(a, q->limit_count, "int8"),
                                    tree_cast(a, q->limit_offset, "int8"));
+        q->limit_offset = NULL;
+        s->changed = 1;
+        return 1;
     }
-    q->limit_offset = NULL;
+    spread_keep_params(s, NULL, s->spec->limit.kind == COMBINE_LIMIT_NONE ? q->limit_offset : NULL);
     s->changed = 1;
     return 1;
 }

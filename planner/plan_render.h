@@ -1,0 +1,149 @@
+#ifndef PLANNER_PLAN_RENDER_H
+#define PLANNER_PLAN_RENDER_H
+
+/* A plan as one line for the cases of plan_cases.def. For tests only. */
+
+#include "planner/plan_testing.h"
+
+static void render_shards(const struct plan *p, const struct test_db *db,
+                          const struct plan_args *args, struct buf *out)
+{
+    struct note note;
+    uint64_t shards = 0;
+    int any = 0;
+    enum err e = plan_shards(p, db->map, args, &shards, &any, &note);
+    if (e) {
+        buf_printf(out, " !%s", err_name(e));
+        return;
+    }
+    buf_text(out, any ? " any" : " ");
+    int first = 1;
+    bits_each (i, any ? 0 : shards) {
+        buf_printf(out, "%s%u", first ? "" : ",", (unsigned)i);
+        first = 0;
+    }
+}
+
+static void render_combine(const struct combine_spec *c, struct buf *out)
+{
+    static const char *const modes[] = {"concat", "merge", "unique", "group"};
+    static const char *const kinds[] = {"", "count", "sum", "min", "max", "avg", "and", "or"};
+    buf_printf(out, " %s", modes[c->mode]);
+    if (c->mode == COMBINE_AGGREGATE) {
+        buf_printf(out, "(");
+        for (size_t i = 0; i < c->outputs_count; i++) {
+            buf_printf(out, "%s%s%u",
+                       i == 0            ? ""
+                       : i == c->visible ? " | "
+                                         : " ",
+                       kinds[c->outputs[i].kind], c->outputs[i].column);
+        }
+        buf_printf(out, " by");
+        for (size_t i = 0; i < c->groups_count; i++) {
+            buf_printf(out, " %u", c->groups[i]);
+        }
+        buf_text(out, ")");
+    } else if (c->outputs_count > c->visible) {
+        buf_printf(out, "+%d", c->outputs_count - c->visible);
+    }
+    for (size_t i = 0; i < c->sorts_count; i++) {
+        buf_printf(out, " %u%s%s%s", c->sorts[i].output, c->sorts[i].desc ? "-" : "+",
+                   c->sorts[i].nulls_first ? "nf" : "nl", c->sorts[i].bytewise ? "b" : "");
+    }
+    const struct combine_limit *limits[2] = {&c->limit, &c->offset};
+    for (size_t i = 0; i < 2; i++) {
+        if (limits[i]->kind == COMBINE_LIMIT_CONST) {
+            buf_printf(out, " %s%u", i == 0 ? "limit " : "offset ", (unsigned)limits[i]->value);
+        } else if (limits[i]->kind == COMBINE_LIMIT_PARAM) {
+            buf_printf(out, " %s$%u", i == 0 ? "limit " : "offset ", limits[i]->param + 1u);
+        }
+    }
+}
+
+static void render_plan(const struct plan *p, const struct test_db *db,
+                        const struct plan_args *args, struct buf *out)
+{
+    static const char *const kinds[] = {"empty",    "one",        "many",    "write", "tx",
+                                        "set",      "deallocate", "discard", "ddl",   "copy-in",
+                                        "copy-out", "explain",    "refuse"};
+    buf_text(out, kinds[p->kind]);
+    if (p->kind == PLAN_REFUSE) {
+        buf_printf(out, ": %s", p->note.text);
+        return;
+    }
+    if (p->kind == PLAN_EXPLAIN) {
+        buf_printf(out, "%s ", p->explain_options);
+        render_plan(p->explained, db, args, out);
+        return;
+    }
+    if (p->kind == PLAN_SET) {
+        buf_printf(out, "%s%s %s", p->set_local ? " local" : "", p->set_reset ? " reset" : "",
+                   p->name == NULL ? "ALL" : p->name);
+        buf_printf(out, " = %s", p->set_value == NULL ? "-" : p->set_value);
+    } else if (p->kind == PLAN_TX) {
+        static const char *const txs[] = {"begin",   "commit",      "rollback", "savepoint",
+                                          "release", "rollback-to", "set"};
+        buf_printf(out, " %s%s%s%s%s", txs[p->tx], p->tx_isolated ? " isolated" : "",
+                   p->tx_chain ? " chain" : "", p->name == NULL ? "" : " ",
+                   p->name == NULL ? "" : p->name);
+    } else if (p->kind == PLAN_DDL) {
+        for (size_t i = 0; i < p->steps_count; i++) {
+            buf_printf(out, "%s", i == 0 ? "" : ";");
+            int first = 1;
+            bits_each (k, p->steps[i].shards) {
+                buf_printf(out, "%s%u", first ? " " : ",", (unsigned)k);
+                first = 0;
+            }
+            if (strcmp(p->steps[i].sql, (const char *)p->text.p) != 0) {
+                buf_printf(out, " {%s}", p->steps[i].sql);
+            }
+        }
+    } else if (p->_where != NULL) {
+        render_shards(p, db, args, out);
+    }
+    buf_printf(out, "%s%s%s", p->pins ? " pins" : "", p->not_in_tx ? " not-in-tx" : "",
+               p->same_counts ? " same" : "");
+    if (p->kind == PLAN_MANY) {
+        render_combine(p->combine, out);
+        if (strcmp(p->shard_sql, (const char *)p->text.p) != 0) {
+            buf_printf(out, " {%s}", p->shard_sql);
+        }
+    }
+    if (p->otherwise != NULL) {
+        buf_text(out, " else ");
+        if (p->otherwise->kind == PLAN_REFUSE) {
+            buf_text(out, "refuse");
+        } else {
+            render_plan(p->otherwise, db, args, out);
+        }
+    }
+}
+
+/* Every plan of the text, " & " between them; failures as "error NAME". */
+static void render_text(const struct test_db *db, const char *sql, struct buf *out)
+{
+    static const struct front_value values[3] = {
+        {SLICE("5"), 0, 0}, {SLICE("6"), 0, 0}, {SLICE("7"), 0, 0}};
+    int extended = strstr(sql, "$1") != NULL;
+    struct plan_env env = {
+        .map = db->map, .catalog = db->catalog, .user = "joe", .extended = (unsigned)extended & 1};
+    struct plan_batch *batch = NULL;
+    struct note note;
+    struct lex lex = {0};
+    int position = 0;
+    lex_shape(&lex, slice_of(sql));
+    struct plan_args args = {.params = values, .params_count = 3, .lex = extended ? NULL : &lex};
+    enum err e = plan_make(&env, slice_of(sql), &batch, &position, &note);
+    if (e) {
+        buf_printf(out, "error %s", err_name(e));
+    }
+    for (size_t i = 0; e == ERR_NONE && i < batch->count; i++) {
+        buf_text(out, i > 0 ? " & " : "");
+        render_plan(batch->plans[i], db, &args, out);
+    }
+    buf_u8(out, 0);
+    plan_batch_unref(batch);
+    lex_free(&lex);
+}
+
+#endif

@@ -1,0 +1,345 @@
+/*
+ * Goal: every statement is answered as one PostgreSQL would answer it, or refused. Method: a table
+ * of statements, most of them traps, and the plan each must get; what the table cannot say has a
+ * test of its own.
+ */
+
+#include <pthread.h>
+
+#include <criterion/criterion.h>
+
+#include "planner/plan_render.h"
+
+struct plan_case {
+    const char *sql, *plan;
+};
+
+static const struct plan_case cases[] = {
+#define CASE(sql, plan) {sql, plan},
+#include "planner/plan_cases.def"
+};
+static const struct plan_case cases_one[] = {
+#define CASE(sql, plan) {sql, plan},
+#include "planner/plan_cases_one.def"
+};
+
+static void run_cases(const struct plan_case *list, size_t count, size_t shards)
+{
+    struct test_db db;
+    test_db_open(&db, shards);
+    for (size_t i = 0; i < count; i++) {
+        struct buf out = {0};
+        render_text(&db, list[i].sql, &out);
+        cr_expect_str_eq((const char *)out.p, list[i].plan, "%s\n  is:        %s\n  should be: %s",
+                         list[i].sql, (const char *)out.p, list[i].plan);
+        buf_free(&out);
+    }
+    test_db_close(&db);
+}
+
+Test(plan, statements_over_three_shards_get_the_plan_of_the_table)
+{
+    run_cases(cases, sizeof(cases) / sizeof(cases[0]), 3);
+}
+
+Test(plan, one_shard_takes_everything_as_it_stands)
+{
+    run_cases(cases_one, sizeof(cases_one) / sizeof(cases_one[0]), 1);
+}
+
+/* ---- what the table cannot say ----------------------------------------------------------------
+ */
+
+static struct plan_batch *make(const struct plan_env *env, const char *sql)
+{
+    struct plan_batch *b = NULL;
+    struct note note;
+    int position;
+    enum err e = plan_make(env, slice_of(sql), &b, &position, &note);
+    cr_assert_eq(e, ERR_NONE, "%s: %s", sql, note.text);
+    return b;
+}
+
+static struct plan_env env_of(const struct test_db *db)
+{
+    return (struct plan_env){.map = db->map, .catalog = db->catalog, .user = "joe"};
+}
+
+/* Kind of the first plan of `sql`. */
+static enum plan_kind kind_of(const struct plan_env *env, const char *sql)
+{
+    struct plan_batch *b = make(env, sql);
+    enum plan_kind kind = b->plans[0]->kind;
+    plan_batch_unref(b);
+    return kind;
+}
+
+Test(plan, search_path_decides_which_table_is_meant)
+{
+    struct test_db db;
+    test_db_open(&db, 3);
+    struct plan_env env = env_of(&db);
+    cr_assert_eq(kind_of(&env, "SELECT * FROM users"), PLAN_MANY);
+    env.search_path = "odd"; /* no such table there: the home shard says so */
+    cr_assert_eq(kind_of(&env, "SELECT * FROM users"), PLAN_ONE);
+    cr_assert_eq(kind_of(&env, "SELECT * FROM public.users"), PLAN_MANY);
+    env.search_path = "odd, PUBLIC";
+    cr_assert_eq(kind_of(&env, "SELECT * FROM users"), PLAN_MANY);
+    env.search_path = "\"PUBLIC\"";
+    cr_assert_eq(kind_of(&env, "SELECT * FROM users"), PLAN_ONE);
+    env.search_path = "\"$user\" , \"public\"";
+    cr_assert_eq(kind_of(&env, "SELECT * FROM users"), PLAN_MANY);
+    env.search_path = "$user";
+    env.user = "public";
+    cr_assert_eq(kind_of(&env, "SELECT * FROM users"), PLAN_MANY);
+    env.search_path = NULL;
+    env.user = "odd"; /* has a setting of its own: odd, public */
+    cr_assert_eq(kind_of(&env, "SELECT * FROM users"), PLAN_MANY);
+    test_db_close(&db);
+}
+
+Test(plan, a_table_changed_in_this_transaction_is_refused_until_commit)
+{
+    struct test_db db;
+    test_db_open(&db, 3);
+    const char *changed[1] = {"public.users"};
+    struct plan_env env = env_of(&db);
+    env.changed_tables = changed;
+    env.changed_tables_count = 1;
+    cr_assert_eq(kind_of(&env, "SELECT * FROM users WHERE id = 5"), PLAN_REFUSE);
+    cr_assert_eq(kind_of(&env, "CREATE INDEX ON users (name)"), PLAN_REFUSE);
+    cr_assert_eq(kind_of(&env, "COPY users FROM STDIN"), PLAN_REFUSE);
+    cr_assert_eq(kind_of(&env, "SELECT * FROM orders WHERE user_id = 5"), PLAN_ONE);
+    test_db_close(&db);
+}
+
+Test(plan, declared_parameter_types_must_agree_with_the_key)
+{
+    struct test_db db;
+    test_db_open(&db, 3);
+    uint32_t types[1] = {OID_INT4};
+    struct plan_env env = env_of(&db);
+    env.extended = 1;
+    env.param_types = types;
+    env.param_types_count = 1;
+    const char *sql = "SELECT * FROM users WHERE id = $1";
+    cr_assert_eq(kind_of(&env, sql), PLAN_ONE);
+    types[0] = OID_NUMERIC;
+    cr_assert_eq(kind_of(&env, sql), PLAN_MANY);
+    types[0] = OID_FLOAT8;
+    cr_assert_eq(kind_of(&env, sql), PLAN_MANY);
+    types[0] = OID_UNKNOWN;
+    cr_assert_eq(kind_of(&env, sql), PLAN_ONE);
+    types[0] = OID_INT8;
+    cr_assert_eq(kind_of(&env, "SELECT * FROM users WHERE id = $1 AND name = $1::text"), PLAN_ONE);
+    cr_assert_eq(kind_of(&env, "SELECT * FROM users WHERE id = $1::int"), PLAN_MANY);
+    test_db_close(&db);
+}
+
+static uint64_t shards_of_array(const struct test_db *db, const struct plan *p, struct slice bytes,
+                                int16_t format)
+{
+    struct front_value value = {.bytes = bytes, .format = format};
+    struct plan_args args = {.params = &value, .params_count = 1};
+    struct note note;
+    uint64_t shards = 0;
+    int any;
+    cr_assert_eq(plan_shards(p, db->map, &args, &shards, &any, &note), ERR_NONE);
+    return shards;
+}
+
+Test(plan, array_parameters_are_read_in_text_and_binary)
+{
+    struct test_db db;
+    test_db_open(&db, 3);
+    struct plan_env env = env_of(&db);
+    env.extended = 1;
+    struct plan_batch *b = make(&env, "SELECT * FROM users WHERE id = ANY($1)");
+    const struct plan *many = b->plans[0]->otherwise;
+    cr_assert_eq(many->kind, PLAN_MANY);
+    cr_assert_eq(shards_of_array(&db, many, SLICE("{5}"), 0), 1u << 2);
+    cr_assert_eq(shards_of_array(&db, many, SLICE("{5, NULL,\"1\"}"), 0), 1u << 2 | 1u << 1);
+    cr_assert_eq(shards_of_array(&db, many, SLICE("[1:1]={5}"), 0), 7u); /* not read: all */
+    cr_assert_eq(shards_of_array(&db, many, SLICE("{{5}}"), 0), 7u);
+    cr_assert_eq(shards_of_array(&db, many,
+                                 SLICE("\0\0\0\1\0\0\0\0\0\0\0\x14\0\0\0\1\0\0\0\1"
+                                       "\0\0\0\10\0\0\0\0\0\0\0\5"),
+                                 1),
+                 1u << 2);
+    plan_batch_unref(b);
+    test_db_close(&db);
+}
+
+Test(plan, a_shape_serves_other_literals)
+{
+    struct test_db db;
+    test_db_open(&db, 3);
+    struct plan_env env = env_of(&db);
+    struct plan_batch *b = make(&env, "SELECT * FROM users WHERE id = 5 AND name = 'a'");
+    cr_assert(b->shape_ok);
+    const char *texts[] = {"SELECT * FROM users WHERE id = 1 AND name = 'b'",
+                           "SELECT * FROM users WHERE id = 5 AND name = 'c'"};
+    uint64_t expected[] = {1u << 1, 1u << 2};
+    for (size_t i = 0; i < 2; i++) {
+        struct lex lex = {0};
+        struct note note;
+        uint64_t shards;
+        int any;
+        lex_shape(&lex, slice_of(texts[i]));
+        struct plan_args args = {.lex = &lex};
+        cr_assert_eq(plan_shards(b->plans[0], db.map, &args, &shards, &any, &note), ERR_NONE);
+        cr_assert_eq(shards, expected[i]);
+        lex_free(&lex);
+    }
+    plan_batch_unref(b);
+    /* A plan over several shards holds its literals: no shape. */
+    b = make(&env, "SELECT * FROM users WHERE name = 'a'");
+    cr_assert(!b->shape_ok);
+    plan_batch_unref(b);
+    b = make(&env, "SELECT * FROM users WHERE id IN (1, 5)");
+    cr_assert(!b->shape_ok);
+    plan_batch_unref(b);
+    test_db_close(&db);
+}
+
+Test(plan, a_text_of_several_statements_for_one_shard_goes_as_a_whole)
+{
+    struct test_db db;
+    test_db_open(&db, 3);
+    struct plan_env env = env_of(&db);
+    struct plan_batch *b = make(&env, "SELECT 1; SELECT * FROM settings");
+    cr_assert_eq(b->count, 2);
+    cr_assert(b->verbatim_one);
+    plan_batch_unref(b);
+    b = make(&env, "SELECT 1; SELECT * FROM users WHERE id = 5");
+    cr_assert(!b->verbatim_one);
+    plan_batch_unref(b);
+    b = make(&env, "SELECT 1; LISTEN x");
+    cr_assert(!b->verbatim_one);
+    plan_batch_unref(b);
+    test_db_close(&db);
+}
+
+Test(plan, explain_names_key_shard_and_shard_sql)
+{
+    struct test_db db;
+    test_db_open(&db, 3);
+    struct plan_env env = env_of(&db);
+    struct buf out = {0};
+    struct plan_batch *b = make(&env, "EXPLAIN SELECT * FROM users u WHERE u.id = 5");
+    plan_explain(b->plans[0], db.map, NULL, 1u << 2, &out);
+    buf_u8(&out, 0);
+    cr_assert(strncmp((const char *)out.p, "Route to shard2 (u.id = 5, ", 27) == 0, "%s", out.p);
+    plan_batch_unref(b);
+    out.n = 0;
+    b = make(&env, "SELECT country, avg(id) FROM users GROUP BY 1 ORDER BY 2 DESC LIMIT 3");
+    plan_explain(b->plans[0], db.map, NULL, 7, &out);
+    buf_u8(&out, 0);
+    cr_assert_str_eq((const char *)out.p,
+                     "Limit: 3\n"
+                     "Sort (key: column 2 DESC)\n"
+                     "  Aggregate (groups: 1, avg)\n"
+                     "    Shards: shard0, shard1, shard2 (3 of 3)\n"
+                     "    SQL: SELECT country, pg_catalog.sum(id), pg_catalog.count(id) FROM users "
+                     "GROUP BY country\n");
+    plan_batch_unref(b);
+    buf_free(&out);
+    test_db_close(&db);
+}
+
+Test(plan, syntax_errors_are_postgresqls_own_with_position)
+{
+    struct test_db db;
+    test_db_open(&db, 3);
+    struct plan_env env = env_of(&db);
+    struct plan_batch *b;
+    struct note note;
+    int position;
+    enum err e = plan_make(&env, SLICE("SELECT FROM WHERE"), &b, &position, &note);
+    cr_assert_eq(e, ERR_SYNTAX);
+    cr_assert_eq(position, 13);
+    cr_assert_str_eq(note.text, "syntax error at or near \"WHERE\"");
+    env.extended = 1;
+    cr_assert_eq(plan_make(&env, SLICE("SELECT 1; SELECT 2"), &b, &position, &note), ERR_SYNTAX);
+    test_db_close(&db);
+}
+
+Test(plan, backslashes_without_standard_strings_are_refused)
+{
+    struct test_db db;
+    test_db_open(&db, 3);
+    struct plan_env env = env_of(&db);
+    env.standard_strings_off = 1;
+    cr_assert_eq(kind_of(&env, "SELECT * FROM users WHERE name = 'a\\' AND id = 5"), PLAN_REFUSE);
+    cr_assert_eq(kind_of(&env, "SELECT * FROM users WHERE id = 5"), PLAN_ONE);
+    test_db_close(&db);
+}
+
+Test(plan, an_operator_of_somebodys_own_takes_keys_away)
+{
+    struct test_db db;
+    test_db_open(&db, 3);
+    struct plan_env env = env_of(&db);
+    db.catalog->odd_operators = 1;
+    cr_assert_eq(kind_of(&env, "SELECT * FROM users WHERE id = 5"), PLAN_MANY);
+    test_db_close(&db);
+}
+
+/* ---- depth ------------------------------------------------------------------------------------
+ */
+
+static void deep(const struct plan_env *env, const char *head, const char *open, const char *middle,
+                 const char *close, size_t times)
+{
+    struct buf sql = {0};
+    struct plan_batch *b = NULL;
+    struct note note;
+    int position;
+    buf_text(&sql, head);
+    for (size_t i = 0; i < times; i++) {
+        buf_text(&sql, open);
+    }
+    buf_text(&sql, middle);
+    for (size_t i = 0; i < times; i++) {
+        buf_text(&sql, close);
+    }
+    enum err e = plan_make(env, buf_slice(&sql), &b, &position, &note);
+    check(e == ERR_TOO_DEEP || times < DEPTH_MAX);
+    check(e == ERR_TOO_DEEP || e == ERR_NONE);
+    plan_batch_unref(e ? NULL : b);
+    buf_free(&sql);
+}
+
+static void *deep_run(void *env)
+{
+    static const size_t times[] = {200000, DEPTH_MAX, 200};
+    for (size_t i = 0; i < sizeof(times) / sizeof(times[0]); i++) {
+        size_t n = times[i];
+        deep(env, "SELECT ", "(", "1", ")", n);
+        deep(env, "SELECT ", "1+", "1", "", n);
+        deep(env, "SELECT * FROM users WHERE ", "NOT ", "true", "", n);
+        deep(env, "SELECT ", "- ", "id FROM users", "", n);
+        deep(env, "SELECT ", "CASE WHEN true THEN ", "1", " END", n);
+        deep(env, "SELECT ", "(SELECT ", "1", ")", n);
+        deep(env, "SELECT a", "", "", "::int", n);
+        deep(env, "", "SELECT 1 UNION ", "SELECT 1", "", n);
+        deep(env, "SELECT a FROM settings", " CROSS JOIN settings", "", "", n);
+        deep(env, "SELECT ", "ARRAY[", "1", "]", n);
+    }
+    return NULL;
+}
+
+Test(plan, deep_nesting_is_an_error_within_a_threads_stack)
+{
+    struct test_db db;
+    test_db_open(&db, 3);
+    struct plan_env env = env_of(&db);
+    pthread_attr_t attributes;
+    pthread_t thread;
+    pthread_attr_init(&attributes);
+    pthread_attr_setstacksize(&attributes, 8 << 20);
+    cr_assert_eq(pthread_create(&thread, &attributes, deep_run, &env), 0);
+    pthread_join(thread, NULL);
+    pthread_attr_destroy(&attributes);
+    test_db_close(&db);
+}
