@@ -25,8 +25,7 @@ const char *backend_state_name(enum backend_state state)
     return names[state];
 }
 
-/* ---- state: the list of the pool it is on
- * --------------------------------------------------------- */
+/* ---- state: the list of the pool it is on ---------------------------------------------------- */
 
 void backend_set_state(struct backend *b, enum backend_state state)
 {
@@ -50,8 +49,7 @@ void backend_set_state(struct backend *b, enum backend_state state)
     pool_count(p, state, 1);
 }
 
-/* ---- opening and closing
- * ---------------------------------------------------------------------------- */
+/* ---- opening and closing --------------------------------------------------------------------- */
 
 static void on_timeout(void *arg)
 {
@@ -183,8 +181,7 @@ void backend_drop_detached(struct backend *b, struct loop *loop)
     mem_free(b);
 }
 
-/* ---- expectations
- * -------------------------------------------------------------------------------------- */
+/* ---- expectations ---------------------------------------------------------------------------- */
 
 static void push(struct backend *b, struct expect e)
 {
@@ -246,8 +243,7 @@ void backend_sync_vars(struct backend *b, struct varset *want)
     b->vars = varset_ref(want);
 }
 
-/* ---- prepared statements
- * --------------------------------------------------------------------------------- */
+/* ---- prepared statements --------------------------------------------------------------------- */
 
 static struct backend_stmt *find_stmt(const struct backend *b, uint64_t id)
 {

@@ -66,8 +66,7 @@ void backend_login_secured(struct backend *b)
     send_startup(b);
 }
 
-/* ---- password
- * ------------------------------------------------------------------------------------- */
+/* ---- password -------------------------------------------------------------------------------- */
 
 static const char *secret_of(const struct backend *b)
 {
@@ -186,8 +185,7 @@ static enum err on_auth(struct backend *b, struct slice body, struct note *note)
     }
 }
 
-/* ---- the rest of the startup
- * -------------------------------------------------------------------------- */
+/* ---- the rest of the startup ----------------------------------------------------------------- */
 
 static enum err on_key_data(struct backend *b, struct slice body, struct note *note)
 {

@@ -10,8 +10,7 @@
 #include "base/check.h"
 #include "proxy/op.h"
 
-/* ---- a backend becomes part of the session's transaction
- * ------------------------------------------------ */
+/* ---- a backend becomes part of the session's transaction ------------------------------------- */
 
 /* Settings that no server of this pool has accepted yet are tried alone first, so that nothing
  * runs under other settings than it should. */
@@ -245,8 +244,7 @@ enum step session_engage(struct session *s, uint64_t bits, enum err *e, struct n
     return STEP_DONE;
 }
 
-/* ---- may it run, and where
- * -------------------------------------------------------------------------------- */
+/* ---- may it run, and where ------------------------------------------------------------------- */
 
 static int ends_failed_tx(const struct plan *plan)
 {
@@ -313,9 +311,7 @@ enum step exec_refresh(struct session *s)
     return STEP_WAIT;
 }
 
-/* ---- the table
- * -----------------------------------------------------------------------------------------------
- */
+/* ---- the table ------------------------------------------------------------------------------- */
 
 static enum step run_many(struct session *s, struct plan *plan, const struct front_bind *bind)
 {

@@ -27,8 +27,7 @@ static void copy_free_op(struct op *op)
     copy_free(((struct copy_op *)op)->run);
 }
 
-/* ---- in
- * -------------------------------------------------------------------------------------------- */
+/* ---- in -------------------------------------------------------------------------------------- */
 
 static void stop_copy(struct copy_op *c, const char *reason)
 {
@@ -208,8 +207,7 @@ enum step copy_in_start(struct session *s, struct plan *plan)
     return STEP_DONE;
 }
 
-/* ---- out
- * ---------------------------------------------------------------------------------------------- */
+/* ---- out ------------------------------------------------------------------------------------- */
 
 static void out_message(struct op *op, struct backend *b, uint8_t type, struct slice body)
 {

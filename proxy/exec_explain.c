@@ -161,8 +161,7 @@ enum step explain_start(struct session *s, struct plan *plan, uint64_t shards)
     return STEP_DONE;
 }
 
-/* ---- the console
- * ---------------------------------------------------------------------------------------- */
+/* ---- the console ----------------------------------------------------------------------------- */
 
 static void never(struct op *op)
 {

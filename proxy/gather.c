@@ -58,8 +58,7 @@ static void gather_free(struct op *op)
     buf_free(&g->bind_body);
 }
 
-/* ---- round 1: describe
- * --------------------------------------------------------------------------------- */
+/* ---- round 1: describe ----------------------------------------------------------------------- */
 
 static void describe_message(struct op *op, struct backend *b, uint8_t type, struct slice body)
 {
@@ -114,18 +113,14 @@ static void put_description(struct session *s, const struct plan *plan,
     struct back_column *columns = arena_alloc(&s->arena, count * sizeof(*columns));
     for (size_t i = 0; i < count && back_next_column(&walk, &column) == 1; i++) {
         uint16_t formats = bind == NULL ? 0 : bind->results_count;
-        column.format =
-            formats == 0 ? 0 : (int16_t)be16_at(bind->results + (formats == 1 ? 0 : 2 * i));
-        if (formats > 1 && i >= formats) {
-            column.format = 0;
-        }
+        size_t at = formats == 1 ? 0 : i;
+        column.format = at < formats && be16_at(bind->results + 2 * at) == 1;
         columns[i] = column;
     }
     back_put_columns(out, columns, count);
 }
 
-/* ---- round 2: rows
- * ----------------------------------------------------------------------------------------- */
+/* ---- round 2: rows --------------------------------------------------------------------------- */
 
 static size_t index_of(const struct gather *g, uint32_t shard)
 {
@@ -241,9 +236,7 @@ static void gather_message(struct op *op, struct backend *b, uint8_t type, struc
     }
 }
 
-/* ---- the end
- * ----------------------------------------------------------------------------------------------------
- */
+/* ---- the end --------------------------------------------------------------------------------- */
 
 static void gather_failed(struct op *op)
 {
@@ -324,9 +317,7 @@ static void gather_drained(struct op *op)
     session_wake(op->session);
 }
 
-/* ---- the beginning
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- the beginning --------------------------------------------------------------------------- */
 
 static const uint32_t *types_of(const struct gather *g, size_t *count)
 {
@@ -465,8 +456,7 @@ enum step gather_start(struct session *s, struct plan *plan, const struct front_
     return STEP_DONE;
 }
 
-/* ---- Describe by the client
- * ------------------------------------------------------------------------------------------ */
+/* ---- Describe by the client ------------------------------------------------------------------ */
 
 static void put_parameters(struct session *s, const struct plan *plan)
 {

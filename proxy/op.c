@@ -88,8 +88,7 @@ void op_round(struct op *op, uint64_t bits, const char *sql, void (*then)(struct
     op_round_sent(op, bits, then);
 }
 
-/* ---- what comes back
- * ------------------------------------------------------------------------------- */
+/* ---- what comes back ------------------------------------------------------------------------- */
 
 static void keep_error(struct op *op, uint32_t shard, struct slice body)
 {
@@ -195,8 +194,7 @@ void op_refresh(struct op *op, void (*refreshed)(struct op *op))
     control_refresh(s->worker->shared->control, s->database, s->worker->index, s->id);
 }
 
-/* ---- the statement is done
- * ---------------------------------------------------------------------------- */
+/* ---- the statement is done ------------------------------------------------------------------- */
 
 static void answer(struct op *op)
 {

@@ -64,8 +64,7 @@ void op_set_error(struct op *op, uint32_t shard, enum err e, const struct note *
 void op_message(struct op *op, struct backend *b, uint8_t type, struct slice body);
 void op_backend_lost(struct op *op, struct backend *b, const struct note *note);
 
-/* ---- the operations, one file each
- * ---------------------------------------------------------------- */
+/* ---- the operations, one file each ----------------------------------------------------------- */
 
 enum step gather_start(struct session *s, struct plan *plan, const struct front_bind *bind,
                        uint64_t shards);

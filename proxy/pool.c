@@ -257,8 +257,7 @@ static struct worker *worker_to_serve(struct pool *p)
     return to;
 }
 
-/* ---- changing workers
- * ------------------------------------------------------------------------------ */
+/* ---- changing workers ------------------------------------------------------------------------ */
 
 static int may_travel(const struct backend *b)
 {
@@ -338,8 +337,7 @@ void pool_wanted(struct worker *w, struct pool_budget *budget)
     }
 }
 
-/* ---- back to the pool
- * ------------------------------------------------------------------------------- */
+/* ---- back to the pool ------------------------------------------------------------------------ */
 
 static int too_old(const struct backend *b)
 {
@@ -415,8 +413,7 @@ void pool_backend_failed(struct backend *b, enum err e, const struct note *note)
     fail_waiters(p, e, note);
 }
 
-/* ---- once a second
- * ----------------------------------------------------------------------------------- */
+/* ---- once a second --------------------------------------------------------------------------- */
 
 void pool_close_idle(struct pool *p, const char *why)
 {

@@ -119,8 +119,7 @@ void session_drop_pstmts(struct session *s)
     hmap_free(&s->pstmts);
 }
 
-/* ---- portals
- * ------------------------------------------------------------------------------------------- */
+/* ---- portals --------------------------------------------------------------------------------- */
 
 struct portal *portal_find(struct session *s, struct slice name)
 {

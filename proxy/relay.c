@@ -97,8 +97,7 @@ static void broken(struct backend *b, enum err e, const char *what)
     relay_lost(b, &note);
 }
 
-/* ---- messages that need thought
- * ------------------------------------------------------------------- */
+/* ---- messages that need thought -------------------------------------------------------------- */
 
 /* An error that is not the last word of the connection may pass as it is; FATAL may not, because
  * the client's own connection lives on. */
@@ -222,6 +221,7 @@ static int on_ready(struct backend *b, struct scan *sc, struct slice body, size_
     }
     pop(b, sc);
     if (action == TO_OP) {
+        check(s != NULL);
         op_message(s->op, b, 'Z', body);
     } else if (action == TO_CLIENT_NO_READY) {
         follow_status(s, b);
@@ -288,8 +288,7 @@ static int on_message(struct backend *b, struct scan *sc, uint8_t type, size_t t
     return 1;
 }
 
-/* ---- the loop over what has come
- * --------------------------------------------------------------------- */
+/* ---- the loop over what has come ------------------------------------------------------------- */
 
 /* A row or COPY chunk whose end has not come yet: pass on what is there. */
 static int pass_part(struct backend *b, struct scan *sc, uint8_t type, size_t total)
@@ -387,8 +386,7 @@ static void on_data_held(struct backend *b)
     (void)client_full(b);
 }
 
-/* ---- login
- * -------------------------------------------------------------------------------------------- */
+/* ---- login ----------------------------------------------------------------------------------- */
 
 static void login_failed(struct backend *b, enum err e, const struct note *note)
 {
@@ -445,8 +443,7 @@ static int login_step(struct backend *b)
     return !last;
 }
 
-/* ---- events
- * -------------------------------------------------------------------------------------------- */
+/* ---- events ---------------------------------------------------------------------------------- */
 
 void relay_lost(struct backend *b, const struct note *note)
 {

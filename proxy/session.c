@@ -19,8 +19,7 @@ enum {
     LINGER_MS = 2000
 };
 
-/* ---- small helpers
- * ---------------------------------------------------------------------------------- */
+/* ---- small helpers --------------------------------------------------------------------------- */
 
 struct buf *session_out(struct session *s)
 {
@@ -114,8 +113,7 @@ void session_count(struct session *s, const struct plan *plan, uint64_t shards)
 
 static void free_session(struct session *s);
 
-/* ---- the pump
- * ------------------------------------------------------------------------------------------- */
+/* ---- the pump -------------------------------------------------------------------------------- */
 
 static enum step on_copy_message(struct session *s, uint8_t type, struct slice message,
                                  struct slice body)
@@ -352,8 +350,7 @@ void session_wake(struct session *s)
     loop_defer(s->worker->loop, &s->wake, on_wake, s);
 }
 
-/* ---- letting backends go
- * ----------------------------------------------------------------------------------- */
+/* ---- letting backends go --------------------------------------------------------------------- */
 
 void session_let_go(struct session *s, struct backend *b)
 {
@@ -391,9 +388,7 @@ void session_release(struct session *s)
     }
 }
 
-/* ---- failures
- * -------------------------------------------------------------------------------------------------
- */
+/* ---- failures -------------------------------------------------------------------------------- */
 
 void session_after_error(struct session *s)
 {
@@ -515,8 +510,7 @@ void session_end_batch(struct session *s)
     session_release(s);
 }
 
-/* ---- backends come and go
- * ---------------------------------------------------------------------------------------- */
+/* ---- backends come and go -------------------------------------------------------------------- */
 
 void session_backend_granted(struct session *s)
 {
@@ -596,8 +590,7 @@ void session_backend_lost(struct session *s, struct backend *b, const struct not
     session_wake(s);
 }
 
-/* ---- beginning and end
- * ------------------------------------------------------------------------------------------- */
+/* ---- beginning and end ----------------------------------------------------------------------- */
 
 static void on_event(struct stream *stream, enum stream_event event, void *arg)
 {

@@ -276,8 +276,7 @@ void session_count(struct session *s, const struct plan *plan, uint64_t shards);
 /* Run one plan that is not relayed. `bind` is the client's Bind (NULL in the simple protocol). */
 enum step session_run(struct session *s, struct plan *plan, const struct front_bind *bind);
 
-/* ---- vars and transactions
- * ------------------------------------------------------------------------ */
+/* ---- vars and transactions ------------------------------------------------------------------- */
 
 void session_set_vars(struct session *s, struct varset *v); /* takes the reference */
 void session_tx_begin(struct session *s, enum tx_kind kind, const char *begin);

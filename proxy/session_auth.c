@@ -59,8 +59,7 @@ void session_authenticated(struct session *s)
     session_wake(s);
 }
 
-/* ---- plain and md5
- * ------------------------------------------------------------------------------------ */
+/* ---- plain and md5 --------------------------------------------------------------------------- */
 
 static int plain_matches(struct session *s, struct slice given, const char *secret)
 {
@@ -117,8 +116,7 @@ static enum step on_password(struct session *s, struct slice body, int md5)
     return STEP_DONE;
 }
 
-/* ---- SCRAM
- * ---------------------------------------------------------------------------------------------- */
+/* ---- SCRAM ----------------------------------------------------------------------------------- */
 
 static enum step fail_scram(struct session *s, enum err e, const struct note *note)
 {

@@ -17,8 +17,7 @@
 #include "proxy/exec.h"
 #include "proxy/op.h"
 
-/* ---- helpers
- * ------------------------------------------------------------------------------------------- */
+/* ---- helpers --------------------------------------------------------------------------------- */
 
 /* The one backend with messages in flight, or NULL. */
 static struct backend *busy_backend(const struct session *s)
@@ -68,6 +67,7 @@ static enum step relay_to(struct session *s, uint32_t shard, struct backend **ou
     }
     if (step == STEP_DONE) {
         *out = session_backend(s, shard);
+        check(*out != NULL);
         if (stream_full((*out)->stream)) {
             return STEP_WAIT; /* the backend's STREAM_DRAINED wakes us */
         }
@@ -87,11 +87,10 @@ static const char *server_name(const struct pstmt *p)
 }
 
 /* Make the backend know the statement. `owed`: the client waits for ParseComplete. */
-static void ensure_parsed(struct session *s, struct backend *b, struct pstmt *p, int owed)
+static void ensure_parsed(struct backend *b, struct pstmt *p, int owed)
 {
     int unnamed = p->name[0] == '\0';
     int known = unnamed ? b->unnamed == p->stmt->id && !owed : backend_has_stmt(b, p->stmt->id);
-    (void)s;
     if (!known) {
         if (!unnamed) {
             backend_add_stmt(b, p->stmt->id);
@@ -112,7 +111,7 @@ static void resolve_on(struct session *s, struct backend *b)
 {
     struct pstmt *p = s->pending_parse;
     s->pending_parse = NULL;
-    ensure_parsed(s, b, p, 1);
+    ensure_parsed(b, p, 1);
     pstmt_unref(s, p);
 }
 
@@ -147,16 +146,24 @@ static enum step resolve_pending(struct session *s)
     return step;
 }
 
-static enum err plan_text(struct session *s, struct slice text, const uint32_t *types, size_t count,
+/* What is planned: text and types of a Parse, now or again later. */
+struct parse_text {
+    struct slice text;
+    const uint32_t *types;
+    size_t types_count;
+};
+
+static enum err plan_text(struct session *s, const struct parse_text *parse,
                           struct plan_batch **batch, int *position, struct note *note)
 {
     struct plan_env env;
     int hit = 0;
     session_plan_env(s, &env);
     env.extended = 1;
-    env.param_types = types;
-    env.param_types_count = count;
-    enum err e = plan_cache_get(s->worker->plans, &env, text, NULL, batch, &hit, position, note);
+    env.param_types = parse->types;
+    env.param_types_count = parse->types_count;
+    enum err e =
+        plan_cache_get(s->worker->plans, &env, parse->text, NULL, batch, &hit, position, note);
     metric_add(&s->worker->metrics, hit ? METRIC_plan_hits : METRIC_plan_misses, 1);
     return e;
 }
@@ -170,8 +177,10 @@ static enum err fresh_plan(struct session *s, struct pstmt *p, struct note *note
     }
     struct plan_batch *batch = NULL;
     int position = 0;
-    enum err e = plan_text(s, slice_bytes(p->stmt->text, p->stmt->text_bytes), p->stmt->types,
-                           p->stmt->types_count, &batch, &position, note);
+    const struct parse_text parse = {.text = slice_bytes(p->stmt->text, p->stmt->text_bytes),
+                                     .types = p->stmt->types,
+                                     .types_count = p->stmt->types_count};
+    enum err e = plan_text(s, &parse, &batch, &position, note);
     if (!e) {
         plan_batch_unref(p->batch);
         p->batch = plan_batch_ref(batch);
@@ -179,9 +188,7 @@ static enum err fresh_plan(struct session *s, struct pstmt *p, struct note *note
     return e;
 }
 
-/* ---- Parse
- * ---------------------------------------------------------------------------------------------------
- */
+/* ---- Parse ----------------------------------------------------------------------------------- */
 
 static enum step add_statement(struct session *s, const struct front_parse *msg,
                                const uint32_t *types, struct plan_batch *batch)
@@ -231,7 +238,8 @@ enum step session_parse(struct session *s, struct slice body)
     if (session_quiet(s)) {
         e = session_enter(s, &note);
     }
-    e = e ? e : plan_text(s, msg.text, types, msg.types_count, &batch, &position, &note);
+    const struct parse_text parse = {msg.text, types, msg.types_count};
+    e = e ? e : plan_text(s, &parse, &batch, &position, &note);
     struct plan *plan = e ? NULL : batch->plans[0];
     e = e ? e : session_may_run(s, plan, &note);
     if (e == ERR_STALE && !s->refreshed && s->tx.kind == TX_KIND_NONE) {
@@ -245,9 +253,7 @@ enum step session_parse(struct session *s, struct slice body)
     return step;
 }
 
-/* ---- Bind
- * ------------------------------------------------------------------------------------------------------
- */
+/* ---- Bind ------------------------------------------------------------------------------------ */
 
 static enum step bind_local(struct session *s, const struct front_bind *msg, struct pstmt *p,
                             struct plan *plan, struct slice body)
@@ -281,7 +287,7 @@ static enum step bind_relay(struct session *s, const struct front_bind *msg, str
     if (s->pending_parse == p) {
         resolve_on(s, b);
     } else {
-        ensure_parsed(s, b, p, 0);
+        ensure_parsed(b, p, 0);
     }
     struct portal *portal = portal_add(s, msg->portal, p);
     portal->on_backend = 1;
@@ -341,9 +347,7 @@ enum step session_bind(struct session *s, struct slice body)
     return bind_relay(s, &msg, p, exec_choose(s, bits, any));
 }
 
-/* ---- Describe
- * ---------------------------------------------------------------------------------------------------
- */
+/* ---- Describe -------------------------------------------------------------------------------- */
 
 /* Statements of ours: no parameters; rows only for EXPLAIN. */
 static enum step describe_local(struct session *s, const struct plan *plan, uint8_t kind)
@@ -400,7 +404,7 @@ static enum step describe_statement(struct session *s, struct pstmt *p)
     if (s->pending_parse == p) {
         resolve_on(s, b);
     } else {
-        ensure_parsed(s, b, p, 0);
+        ensure_parsed(b, p, 0);
     }
     front_put_describe(stream_out(b->stream), 'S', server_name(p));
     stream_touch(b->stream);
@@ -455,9 +459,7 @@ enum step session_describe(struct session *s, struct slice body)
     return describe_portal(s, portal);
 }
 
-/* ---- Execute
- * ----------------------------------------------------------------------------------------------------
- */
+/* ---- Execute --------------------------------------------------------------------------------- */
 
 static enum step execute_local(struct session *s, struct portal *portal, uint32_t rows_max)
 {
@@ -509,8 +511,7 @@ enum step session_execute(struct session *s, struct slice message, struct slice 
     return STEP_DONE;
 }
 
-/* ---- Close, Flush, Sync
- * -------------------------------------------------------------------------------------------- */
+/* ---- Close, Flush, Sync ---------------------------------------------------------------------- */
 
 enum step session_close_message(struct session *s, struct slice message, struct slice body)
 {

@@ -126,8 +126,7 @@ enum step session_query(struct session *s, struct slice message, struct slice bo
     return s->admin ? admin_start(s, q.text) : run_text(s, q.text, message);
 }
 
-/* ---- several statements, or one that is not relayed
- * --------------------------------------------------------- */
+/* ---- several statements, or one that is not relayed ------------------------------------------ */
 
 static void batch_committed(struct op *op, int committed)
 {

@@ -23,8 +23,7 @@ static enum step refuse(struct session *s, enum err e, const struct note *note)
     return STEP_CLOSE;
 }
 
-/* ---- encryption requests
- * ------------------------------------------------------------------------------ */
+/* ---- encryption requests --------------------------------------------------------------------- */
 
 static enum step answer_ssl(struct session *s)
 {
@@ -44,8 +43,7 @@ void session_secured(struct session *s)
     session_pump(s);
 }
 
-/* ---- cancel
- * --------------------------------------------------------------------------------------------- */
+/* ---- cancel ---------------------------------------------------------------------------------- */
 
 static enum step on_cancel(struct session *s, const struct startup *st)
 {
@@ -63,8 +61,7 @@ static enum step on_cancel(struct session *s, const struct startup *st)
     return STEP_CLOSE;
 }
 
-/* ---- startup parameters
- * ----------------------------------------------------------------------------------- */
+/* ---- startup parameters ---------------------------------------------------------------------- */
 
 static void add_var(struct session *s, const char *name, struct slice value)
 {
@@ -99,7 +96,7 @@ static void add_var(struct session *s, const char *name, struct slice value)
 /* "-c name=value --name=value", backslash escapes the next character, as PostgreSQL reads it. */
 static enum err add_options(struct session *s, struct slice text, struct note *note)
 {
-    char word[1024];
+    char word[1024] = "";
     size_t at = 0;
     int after_c = 0;
     while (at < text.n) {
@@ -138,7 +135,9 @@ static enum err add_options(struct session *s, struct slice text, struct note *n
         }
         *equal = '\0';
         for (char *p = item; *p != '\0'; p++) {
-            *p = *p == '-' ? '_' : *p;
+            if (*p == '-') {
+                *p = '_';
+            }
         }
         add_var(s, item, slice_of(equal + 1));
     }
@@ -309,8 +308,7 @@ enum step session_startup(struct session *s)
     return step;
 }
 
-/* ---- after authentication
- * ----------------------------------------------------------------------------------- */
+/* ---- after authentication -------------------------------------------------------------------- */
 
 static void greet_admin(struct session *s, struct buf *out)
 {

@@ -159,8 +159,7 @@ size_t worker_plan_cache_count(struct worker *w);
 size_t worker_kill_client(struct worker *w, uint64_t id);
 size_t worker_kill_database(struct worker *w, const char *database);
 
-/* ---- offered by control.c, called on workers' threads
- * -------------------------------------------- */
+/* ---- offered by control.c, called on workers' threads ---------------------------------------- */
 
 void control_world_acked(struct control *c, size_t worker, uint64_t version);
 void control_worker_done(struct control *c, size_t worker);

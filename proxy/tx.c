@@ -10,8 +10,7 @@
 #include "base/check.h"
 #include "base/mem.h"
 
-/* ---- bookkeeping
- * --------------------------------------------------------------------------------------- */
+/* ---- bookkeeping ----------------------------------------------------------------------------- */
 
 void session_set_vars(struct session *s, struct varset *v)
 {
@@ -106,8 +105,7 @@ static void warn(struct session *s, const char *code, const char *text)
     back_put_notice(session_out(s), &notice);
 }
 
-/* ---- the end
- * -------------------------------------------------------------------------------------------- */
+/* ---- the end --------------------------------------------------------------------------------- */
 
 /* What the client's COMMIT or ROLLBACK needs after the machine has finished. */
 struct end_op {
@@ -199,8 +197,7 @@ enum step tx_abort_batch(struct session *s)
     return STEP_DONE;
 }
 
-/* ---- Sync over several backends
- * ---------------------------------------------------------------------------- */
+/* ---- Sync over several backends -------------------------------------------------------------- */
 
 static void after_sync_commit(struct op *op, int committed)
 {
@@ -241,9 +238,7 @@ enum step sync_start(struct session *s, uint64_t shards)
     return STEP_DONE;
 }
 
-/* ---- savepoints
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- savepoints ------------------------------------------------------------------------------ */
 
 /* Index of the newest savepoint of that name, or -1. */
 static int find_savepoint(const struct session *s, const char *name)
@@ -337,8 +332,7 @@ static enum step savepoint_plan(struct session *s, struct plan *plan)
     return STEP_DONE;
 }
 
-/* ---- BEGIN, SET TRANSACTION
- * -------------------------------------------------------------------------------------- */
+/* ---- BEGIN, SET TRANSACTION ------------------------------------------------------------------ */
 
 static enum step begin_plan(struct session *s, struct plan *plan)
 {

@@ -37,8 +37,7 @@ static void merge(struct twopc_actions *all, const struct twopc_actions *more)
     all->ledger_hand_over |= more->ledger_hand_over;
 }
 
-/* ---- answers -> events
- * ------------------------------------------------------------------------------- */
+/* ---- answers -> events ----------------------------------------------------------------------- */
 
 static enum twopc_event_kind event_of(const struct op *op, const struct twopc_actions *round,
                                       uint64_t bit)
@@ -83,8 +82,7 @@ static void round_over(struct op *op)
     carry_out(op, next);
 }
 
-/* ---- actions -> messages
- * -------------------------------------------------------------------------------- */
+/* ---- actions -> messages --------------------------------------------------------------------- */
 
 static void send_all(struct op *op, uint64_t bits, const char *verb, int with_gid)
 {
@@ -138,9 +136,7 @@ void tx_prepare_timeout(struct session *s)
     }
 }
 
-/* ---- the end
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- the end --------------------------------------------------------------------------------- */
 
 static void count_end(struct session *s, int committed)
 {

@@ -19,8 +19,7 @@ enum {
     CANCEL_GRACE_US = 500 * 1000
 };
 
-/* ---- mail
- * ------------------------------------------------------------------------------------------- */
+/* ---- mail ------------------------------------------------------------------------------------ */
 
 struct worker_mail *worker_mail_new(enum worker_mail_kind kind)
 {
@@ -182,8 +181,7 @@ void worker_refreshed(struct worker *w, uint64_t session_id)
     worker_send(w, mail);
 }
 
-/* ---- draining
- * ------------------------------------------------------------------------------------------- */
+/* ---- draining -------------------------------------------------------------------------------- */
 
 static int may_leave(const struct worker *w, const struct session *s)
 {
@@ -209,9 +207,7 @@ static void drain_some(struct worker *w)
     }
 }
 
-/* ---- tick
- * -----------------------------------------------------------------------------------------------
- */
+/* ---- tick ------------------------------------------------------------------------------------ */
 
 static void on_tick(void *arg)
 {
@@ -226,9 +222,7 @@ static void on_tick(void *arg)
     timer_set(&w->tick, w->draining ? TICK_US / 50 : TICK_US);
 }
 
-/* ---- life
- * ---------------------------------------------------------------------------------------------------
- */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 static void free_keys(struct worker *w)
 {
@@ -320,8 +314,7 @@ uint32_t worker_clients(const struct worker *w)
     return atomic_load_explicit(&w->clients, memory_order_relaxed);
 }
 
-/* ---- keys of users
- * ---------------------------------------------------------------------------------------------- */
+/* ---- keys of users --------------------------------------------------------------------------- */
 
 static struct user_keys *find_keys(struct worker *w, const char *user, const char *secret)
 {
@@ -359,6 +352,7 @@ void worker_learn_keys(struct worker *w, const char *user, const char *secret,
         return;
     }
     struct user_keys *k = find_keys(w, user, secret);
+    check(k != NULL && v != NULL);
     memcpy(k->client_key, client_key, SCRAM_KEY_BYTES);
     memcpy(k->server_key, v->server_key, SCRAM_KEY_BYTES);
     k->has_client_key = 1;
@@ -388,9 +382,7 @@ enum err worker_verifier(struct worker *w, const char *user, const char *secret,
     return ERR_NONE;
 }
 
-/* ---- views for SHOW
- * -----------------------------------------------------------------------------------------------
- */
+/* ---- views for SHOW -------------------------------------------------------------------------- */
 
 static enum client_state_word state_word(const struct session *s)
 {
