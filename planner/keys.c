@@ -51,6 +51,23 @@ static int values_certain(const struct build *b, const struct value_list *v)
     return 1;
 }
 
+/* Whether `outer` is a relation of a level around the one of `inner`: what x IN (SELECT y ...) says
+ * of x must not make y, which is inside, look like something outside. */
+static int is_outside(const struct rel *outer, const struct rel *inner)
+{
+    while (outer != NULL) {
+        for (const struct level *l = inner->level->parent; l != NULL; l = l->parent) {
+            if (l == outer->level) {
+                return outer->level != inner->level;
+            }
+        }
+        outer = outer->level->kind == LEVEL_FROM || outer->level->kind == LEVEL_CTE
+                    ? outer->level->as_rel
+                    : NULL;
+    }
+    return 0;
+}
+
 /* What is known of `from` becomes known of `to`, when the fact filters it. */
 static int spread_value(struct scope *s, const struct fact *f, const struct term *to,
                         const struct term *from)
@@ -65,10 +82,11 @@ static int spread_value(struct scope *s, const struct fact *f, const struct term
         d->values = source->values;
         changed = 1;
     }
-    if (d->outer == NULL && from->outer) {
+    if (d->outer == NULL && from->outer && is_outside(from->rel, to->rel)) {
         d->outer = from;
         changed = 1;
-    } else if (d->outer == NULL && source != NULL && source->outer != NULL && !from->outer) {
+    } else if (d->outer == NULL && source != NULL && source->outer != NULL && !from->outer &&
+               is_outside(source->outer->rel, to->rel)) {
         d->outer = source->outer;
         changed = 1;
     }
