@@ -362,6 +362,13 @@ int refuse_inner_writes(struct scope *s, struct plan *p);
 void route(struct build *b, struct scope *s, struct plan *p);
 int route_needs_otherwise(struct plan *p);
 
+/* split.c: INSERT of rows for several shards. 0: it cannot be split. */
+int split_insert(struct build *b, tnode *stmt, struct plan *p);
+/* shards.c: the shards of one binding of a plan. */
+enum err shards_of_binding(const struct plan *plan, const struct map *map,
+                           const struct plan_args *args, size_t index, uint64_t *set,
+                           struct note *note) MUST_CHECK;
+
 /* DDL helpers (ddl.c) */
 void ddl_step(struct build *b, struct plan *p, uint64_t shards, const char *sql);
 /* CREATE TABLE with a SHARD BY or REFERENCE suffix: cut it off. 0: there is none. */

@@ -286,6 +286,9 @@ static void plan_raw(struct build *b, const PgQuery__RawStmt *raw, struct slice 
     } else {
         plan_one_shard(b, raw->stmt, p);
     }
+    if (p->otherwise != NULL && p->otherwise->tag == NULL) {
+        p->otherwise->tag = p->tag;
+    }
     b->suffix_decl = NULL;
 }
 

@@ -69,8 +69,7 @@ void catalog_install_print(const struct conf_database *db, struct buf *out);
 enum err catalog_check_placement(const struct catalog *c, const struct conf_database *db,
                                  struct note *note) MUST_CHECK;
 
-/* ---- plan
- * ---------------------------------------------------------------------------------------- */
+/* ---- plan ------------------------------------------------------------------------------------ */
 
 enum plan_kind {
     PLAN_EMPTY,      /* an empty statement: EmptyQueryResponse */
@@ -109,6 +108,13 @@ struct plan_ddl_step {
     const char *sql; /* one statement */
 };
 
+/* An INSERT of several rows, in pieces: each shard gets head, its rows with commas, tail. */
+struct plan_split {
+    struct slice head, tail;
+    const struct slice *rows;
+    size_t rows_count;
+};
+
 struct plan {
     enum plan_kind kind;
     struct slice text;         /* the statement as the client wrote it; 0-terminated */
@@ -125,6 +131,9 @@ struct plan {
     /* PLAN_MANY, PLAN_WRITE, PLAN_COPY_OUT: parameters keep their numbers */
     const char *shard_sql;
     const struct combine_spec *combine; /* PLAN_MANY, PLAN_WRITE with RETURNING */
+    /* PLAN_WRITE of an INSERT whose rows go to different shards: shard_sql is then NULL, see
+     * plan_split_sql(); rows of RETURNING come back in the order of the statement's rows */
+    const struct plan_split *split;
     /* PLAN_ONE whose keys may lie on different shards: what to do then (PLAN_MANY or PLAN_REFUSE)
      */
     struct plan *otherwise;
@@ -225,6 +234,13 @@ struct plan_args {
 enum err plan_shards(const struct plan *plan, const struct map *map, const struct plan_args *args,
                      uint64_t *out, int *any, struct note *note) MUST_CHECK;
 
+/* The shard of each row of plan->split (rows_count entries), and the statement of one shard. */
+enum err plan_split_rows(const struct plan *plan, const struct map *map,
+                         const struct plan_args *args, uint8_t *shards,
+                         struct note *note) MUST_CHECK;
+void plan_split_sql(const struct plan *plan, const uint8_t *shards, uint32_t shard,
+                    struct buf *out);
+
 /*
  * EXPLAIN lines of ours: where the statement goes and why, with key, bucket and shard names for
  * this execution, one line per '\n', two spaces a level. `shards` as plan_shards() gave them.
@@ -232,8 +248,7 @@ enum err plan_shards(const struct plan *plan, const struct map *map, const struc
 void plan_explain(const struct plan *plan, const struct map *map, const struct plan_args *args,
                   uint64_t shards, struct buf *out);
 
-/* ---- lex: the shape of a statement without parsing it
- * --------------------------------------------- */
+/* ---- lex: the shape of a statement without parsing it ---------------------------------------- */
 
 enum {
     LEX_LITERALS_MAX = 64
@@ -271,8 +286,7 @@ void lex_free(struct lex *lex);
 /* The value of a literal for key_value: quotes removed; `scratch` used when '' must be undone. */
 struct slice lex_value(const struct lex *lex, size_t index, struct buf *scratch);
 
-/* ---- plan cache: one per worker
- * -------------------------------------------------------------------- */
+/* ---- plan cache: one per worker -------------------------------------------------------------- */
 
 struct plan_cache;
 struct plan_cache *plan_cache_new(size_t bytes_max);
@@ -296,8 +310,7 @@ void plan_cache_clear(struct plan_cache *c); /* batches in use live on by their 
 size_t plan_cache_bytes(const struct plan_cache *c);
 size_t plan_cache_count(const struct plan_cache *c);
 
-/* ---- combine: rows of several shards -> one answer
- * -------------------------------------------------- */
+/* ---- combine: rows of several shards -> one answer ------------------------------------------- */
 
 /*
  * One execution of a PLAN_MANY (or RETURNING). The caller sends plan->shard_sql to every shard with
@@ -345,8 +358,7 @@ enum err combine_finish(struct combine *c, size_t bytes_max, struct buf *out, in
                         struct note *note) MUST_CHECK;
 uint64_t combine_rows(const struct combine *c); /* rows emitted, for the command tag */
 
-/* ---- COPY FROM STDIN split by key
- * --------------------------------------------------------------------- */
+/* ---- COPY FROM STDIN split by key ------------------------------------------------------------ */
 
 struct plan_copy {
     const struct map_table *table;

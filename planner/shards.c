@@ -368,3 +368,14 @@ enum err plan_shards(const struct plan *plan, const struct map *map, const struc
     *out = all;
     return ERR_NONE;
 }
+
+enum err shards_of_binding(const struct plan *plan, const struct map *map,
+                           const struct plan_args *args, size_t index, uint64_t *set,
+                           struct note *note)
+{
+    struct run run = {plan, map, args, note};
+    check(index < plan->_where->bindings_count);
+    enum err e = route_binding(&run, &plan->_where->bindings[index], set);
+    check(e || *set == lowest(*set)); /* a written row has one place */
+    return e;
+}

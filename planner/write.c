@@ -363,6 +363,20 @@ static void insert_sharded(struct build *b, struct scope *s, tnode *stmt, struct
     p->_where->any = 0;
     if (rows + before > 1) {
         p->otherwise = plan_new(b, p->text);
+        p->otherwise->_where = p->_where;
+        if (before == 0 && split_insert(b, stmt, p->otherwise)) {
+            struct plan_where *each = arena_zero(b->out, sizeof(*each));
+            *each = *p->_where;
+            each->one = 0;
+            p->otherwise->_where = each;
+            p->otherwise->tag = p->tag;
+            p->otherwise->rung = "split";
+            p->otherwise->returns_rows = p->returns_rows;
+            p->otherwise->any_params = p->any_params;
+            p->otherwise->touches_sharded = 1;
+            return;
+        }
+        p->otherwise->_where = NULL;
         refuse(p->otherwise, "Insert the rows of each sharding key in a statement of their own.",
                "the rows of this INSERT belong to different shards");
     }

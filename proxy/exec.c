@@ -324,6 +324,11 @@ static enum step run_many(struct session *s, struct plan *plan, const struct fro
     if (e == ERR_AGAIN && plan->otherwise != NULL) {
         return session_run(s, plan->otherwise, bind);
     }
+    if (e == ERR_AGAIN) {
+        e = note_set(&note, ERR_UNSUPPORTED,
+                     "EXPLAIN of rows that go to several shards is not "
+                     "supported");
+    }
     if (e) {
         return session_fail(s, e, &note, 0);
     }
@@ -344,6 +349,9 @@ void exec_args(struct session *s, const struct front_bind *bind, struct plan_arg
         front_bind_values(bind, values);
         args->params = values;
         args->params_count = bind->values_count;
+        if (s->run_stmt != NULL && s->run_stmt->types_count >= bind->values_count) {
+            args->param_types = s->run_stmt->types;
+        }
     }
 }
 

@@ -32,8 +32,9 @@ struct gather {
     struct combine *combine; /* NULL: no rows are given to the client */
     struct buf bind_body;    /* extended: the client's Bind */
     uint64_t paused;
-    uint64_t same_rows; /* reference tables: rows of one shard */
-    unsigned done : 1;  /* LIMIT reached: further rows are of no interest */
+    uint8_t *row_shards;         /* INSERT of several rows: shard of each; in the arena */
+    struct buf rows[SHARDS_MAX]; /* ... and what RETURNING gave on each shard, in order */
+    unsigned done : 1;           /* LIMIT reached: further rows are of no interest */
     unsigned cancelled : 1;
     unsigned described_only : 1;
     uint8_t describe_kind;
@@ -56,6 +57,9 @@ static void gather_free(struct op *op)
     struct gather *g = (struct gather *)op;
     combine_free(g->combine);
     buf_free(&g->bind_body);
+    for (size_t i = 0; i < SHARDS_MAX; i++) {
+        buf_free(&g->rows[i]);
+    }
 }
 
 /* ---- round 1: describe ----------------------------------------------------------------------- */
@@ -180,12 +184,50 @@ static void follow(struct gather *g, struct backend *b, enum combine_next next)
     wake_paused(g);
 }
 
+/* Rows of RETURNING wait until all are there: they go out in the order of the statement's rows. */
+static void keep_row(struct gather *g, struct backend *b, struct slice body)
+{
+    struct buf *rows = &g->rows[b->shard];
+    struct note note;
+    size_t most = (size_t)g->op.session->world->conf->gather_memory / SHARDS_MAX;
+    if (rows->n + body.n > most) {
+        enum err e =
+            note_set(&note, ERR_NOMEM, "RETURNING gave more than %zu bytes on one shard", most);
+        note_hint(&note, "Insert fewer rows at once, or raise limits.gather_memory_bytes.");
+        combine_failed(g, e, &note);
+        return;
+    }
+    size_t mark = frame_begin(rows, 'D');
+    buf_add_slice(rows, body);
+    frame_end(rows, mark);
+}
+
+static void put_kept_rows(struct gather *g)
+{
+    size_t at[SHARDS_MAX] = {0};
+    struct buf *out = session_out(g->op.session);
+    for (size_t i = 0; i < g->plan->split->rows_count; i++) {
+        uint8_t shard = g->row_shards[i];
+        struct slice rest = slice_from(buf_slice(&g->rows[shard]), at[shard]);
+        uint8_t type = 0;
+        size_t total = 0;
+        if (frame_peek(rest, &type, &total) == 1) { /* a trigger may have left the row out */
+            buf_add(out, rest.p, total);
+            at[shard] += total;
+        }
+    }
+}
+
 static void on_row(struct gather *g, struct backend *b, struct slice body)
 {
     enum combine_next next = COMBINE_MORE;
     struct note note;
     size_t index = index_of(g, b->shard);
     metric_add(&g->op.session->worker->metrics, METRIC_rows_gathered, 1);
+    if (g->plan->split != NULL && !g->done) {
+        keep_row(g, b, body);
+        return;
+    }
     if (g->done || g->combine == NULL || (g->plan->same_counts && index != 0)) {
         return;
     }
@@ -202,9 +244,6 @@ static void on_shard_end(struct gather *g, struct backend *b)
     enum combine_next next = COMBINE_MORE;
     struct note note;
     size_t index = index_of(g, b->shard);
-    if (index == 0) {
-        g->same_rows = g->op.rows;
-    }
     if (g->done || g->combine == NULL || (g->plan->same_counts && index != 0)) {
         return;
     }
@@ -282,6 +321,9 @@ static void finish_rows(struct op *op)
     struct gather *g = (struct gather *)op;
     struct note note;
     int more = g->combine != NULL;
+    if (g->row_shards != NULL) {
+        put_kept_rows(g);
+    }
     while (more) {
         if (stream_full(op->session->client)) {
             op->then = finish_rows; /* when the client has taken what is queued */
@@ -336,7 +378,14 @@ static void send_execute(struct gather *g, struct backend *b, const struct front
     struct buf *out = stream_out(b->stream);
     size_t types_count = 0;
     const uint32_t *types = types_of(g, &types_count);
-    front_put_parse(out, "", slice_of(g->plan->shard_sql), types, types_count);
+    if (g->row_shards != NULL) {
+        struct buf sql = {0};
+        plan_split_sql(g->plan, g->row_shards, b->shard, &sql);
+        front_put_parse(out, "", buf_slice(&sql), types, types_count);
+        buf_free(&sql);
+    } else {
+        front_put_parse(out, "", slice_of(g->plan->shard_sql), types, types_count);
+    }
     front_put_bind(out, "", "", bind == NULL ? &nothing : bind, formats, formats_count);
     backend_expect(b, EXPECT_PARSE, TO_OP);
     backend_expect(b, EXPECT_BIND, TO_OP);
@@ -360,14 +409,20 @@ static enum err open_combine(struct gather *g, const struct front_bind *bind, in
     size_t client_count = bind == NULL ? 0 : bind->results_count;
     struct plan_args args;
     *count = 0;
+    client = arena_alloc(&g->op.session->arena, (client_count + 1) * sizeof(*client));
+    for (size_t i = 0; i < client_count; i++) {
+        client[i] = be16_at(bind->results + 2 * i) == 1;
+    }
+    exec_args(g->op.session, bind, &args);
+    if (g->plan->split != NULL) {
+        memcpy(formats, client, client_count * sizeof(*client));
+        *count = client_count;
+        g->row_shards = arena_alloc(&g->op.session->arena, g->plan->split->rows_count);
+        return plan_split_rows(g->plan, g->op.session->db->map, &args, g->row_shards, note);
+    }
     if (g->plan->combine == NULL) {
         return ERR_NONE;
     }
-    client = arena_alloc(&g->op.session->arena, (client_count + 1) * sizeof(*client));
-    for (size_t i = 0; i < client_count; i++) {
-        client[i] = (int16_t)be16_at(bind->results + 2 * i);
-    }
-    exec_args(g->op.session, bind, &args);
     size_t types_count = 0;
     args.param_types = types_of(g, &types_count);
     if (types_count < args.params_count) {

@@ -332,11 +332,8 @@ enum step session_bind(struct session *s, struct slice body)
     struct plan_args args;
     uint64_t bits = 0;
     int any = 0;
+    s->run_stmt = p->stmt;
     exec_args(s, &msg, &args);
-    args.param_types = p->stmt->types;
-    if (p->stmt->types_count < args.params_count) {
-        args.param_types = NULL;
-    }
     e = plan_shards(plan, s->db->map, &args, &bits, &any, &note);
     if (e == ERR_AGAIN && plan->otherwise != NULL) {
         return bind_local(s, &msg, p, plan->otherwise, body);
