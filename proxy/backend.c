@@ -202,6 +202,7 @@ static void push(struct backend *b, struct expect e)
 void backend_expect(struct backend *b, enum expect_kind kind, enum expect_action action)
 {
     push(b, (struct expect){.kind = (uint8_t)kind, .action = (uint8_t)action});
+    b->unnamed = kind == EXPECT_QUERY ? 0 : b->unnamed; /* a simple query takes it away */
     b->unsynced = kind != EXPECT_QUERY && kind != EXPECT_SYNC;
     b->executed = b->unsynced && (b->executed || kind == EXPECT_EXECUTE);
 }
@@ -226,6 +227,19 @@ void backend_query(struct backend *b, struct slice sql, enum expect_action actio
     front_put_query(stream_out(b->stream), sql);
     stream_touch(b->stream);
     backend_expect(b, EXPECT_QUERY, action);
+}
+
+void backend_execute(struct backend *b, struct slice sql)
+{
+    struct buf *out = stream_out(b->stream);
+    front_put_parse(out, "", sql, NULL, 0);
+    front_put_bind_tail(out, "", "", SLICE("\0\0\0\0\0\0"));
+    front_put_execute(out, "", 0);
+    stream_touch(b->stream);
+    b->unnamed = 0;
+    backend_expect(b, EXPECT_PARSE, TO_NOBODY);
+    backend_expect(b, EXPECT_BIND, TO_NOBODY);
+    backend_expect(b, EXPECT_EXECUTE, TO_NOBODY);
 }
 
 void backend_sync_vars(struct backend *b, struct varset *want)

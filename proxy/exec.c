@@ -128,14 +128,7 @@ static void send_begin(struct session *s, struct backend *b)
  * the implicit transaction of a pipeline into a block when BEGIN comes. */
 static void send_late_begin(struct backend *b)
 {
-    struct buf *out = stream_out(b->stream);
-    front_put_parse(out, "", SLICE("BEGIN"), NULL, 0);
-    front_put_bind_tail(out, "", "", SLICE("\0\0\0\0\0\0"));
-    front_put_execute(out, "", 0);
-    stream_touch(b->stream);
-    backend_expect(b, EXPECT_PARSE, TO_NOBODY);
-    backend_expect(b, EXPECT_BIND, TO_NOBODY);
-    backend_expect(b, EXPECT_EXECUTE, TO_NOBODY);
+    backend_execute(b, SLICE("BEGIN"));
     b->began = 1;
 }
 
@@ -255,7 +248,6 @@ static int ends_failed_tx(const struct plan *plan)
 enum err session_may_run(struct session *s, const struct plan *plan, struct note *note)
 {
     if (s->tx.untold && plan->kind != PLAN_TX) { /* COMMIT tells by itself */
-        s->tx.untold = 0;
         return note_set(note, ERR_SHARD_DOWN, "shard %s of this transaction was lost",
                         s->db->map->shard_names[s->tx.lost_shard]);
     }

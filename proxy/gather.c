@@ -95,6 +95,7 @@ static void send_describe(struct gather *g, struct backend *b)
     front_put_describe(out, 'S', "");
     front_put_sync(out);
     stream_touch(b->stream);
+    b->unnamed = 0;
     backend_expect(b, EXPECT_PARSE, TO_OP);
     backend_expect(b, EXPECT_DESCRIBE, TO_OP);
     backend_expect(b, EXPECT_SYNC, TO_OP);
@@ -387,6 +388,7 @@ static void send_execute(struct gather *g, struct backend *b, const struct front
         front_put_parse(out, "", slice_of(g->plan->shard_sql), types, types_count);
     }
     front_put_bind(out, "", "", bind == NULL ? &nothing : bind, formats, formats_count);
+    b->unnamed = 0;
     backend_expect(b, EXPECT_PARSE, TO_OP);
     backend_expect(b, EXPECT_BIND, TO_OP);
     if (g->combine != NULL) {

@@ -40,10 +40,7 @@ void op_end(struct op *op)
         relay_go_on(b);
     }
     op_free(op);
-    session_wake(s);
-    if (s->close_after_op) {
-        session_close(s, "client closed the connection");
-    }
+    session_wake(s); /* which also closes a session whose client went away meanwhile */
 }
 
 void op_abandon(struct op *op)
@@ -154,6 +151,8 @@ void op_backend_lost(struct op *op, struct backend *b, const struct note *note)
     if (s->tx.kind != TX_KIND_NONE) {
         s->tx.failed = 1;
         s->tx.lost = 1;
+        s->tx.untold |= (op->pending & bit) == 0;
+        s->tx.lost_shard = b->shard;
     }
     if ((op->pending & bit) != 0) {
         struct note told;

@@ -67,6 +67,9 @@ static void pop_to_sync(struct backend *b, struct scan *sc)
             backend_drop_stmt(b, e->stmt_id);
             b->unnamed = b->unnamed == e->stmt_id ? 0 : b->unnamed;
         }
+        if (e->kind == EXPECT_CLOSE && e->action == TO_NOBODY) {
+            b->dirty = 1; /* the server skips the Close: it keeps a statement we forgot */
+        }
         pop(b, sc);
     }
 }
@@ -101,7 +104,8 @@ static void broken(struct backend *b, enum err e, const char *what)
 
 /* An error that is not the last word of the connection may pass as it is; FATAL may not, because
  * the client's own connection lives on. */
-static void forward_error(struct backend *b, struct scan *sc, struct slice body, size_t total)
+static void forward_error(struct backend *b, struct scan *sc, struct slice body, size_t total,
+                          int extended)
 {
     struct session *s = b->session;
     struct back_error err = {0};
@@ -119,11 +123,11 @@ static void forward_error(struct backend *b, struct scan *sc, struct slice body,
     }
     metric_add(&s->worker->metrics, METRIC_query_errors, 1);
     session_after_error(s);
-    if (b->unsynced) {
-        s->skip_until_sync = 1;
-        if (slice_is(err.code, "0A000")) {
-            b->dirty = 1; /* "cached plan must not change result type": its statements are old */
-        }
+    if (extended && b->expect_count == 0) {
+        s->skip_until_sync = 1; /* the Sync of these messages is still to come */
+    }
+    if (extended && slice_is(err.code, "0A000")) {
+        b->dirty = 1; /* "cached plan must not change result type": its statements are old */
     }
 }
 
@@ -140,9 +144,17 @@ static void own_statement_failed(struct backend *b, struct slice body)
     broken(b, ERR_OUTCOME_UNKNOWN, text);
 }
 
+static void copy_is_over(struct backend *b)
+{
+    if (b->session != NULL && b->session->copy_in == b) {
+        b->session->copy_in = NULL;
+    }
+}
+
 static int on_error(struct backend *b, struct scan *sc, struct slice body, size_t total)
 {
     struct expect *e = first(b);
+    copy_is_over(b);
     if (e == NULL) { /* the server says why it is about to close */
         sc->at += total;
         sc->run = sc->at;
@@ -160,7 +172,7 @@ static int on_error(struct backend *b, struct scan *sc, struct slice body, size_
     switch (action) {
     case TO_CLIENT:
     case TO_CLIENT_IF_ERROR:
-    case TO_CLIENT_NO_READY: forward_error(b, sc, body, total); break;
+    case TO_CLIENT_NO_READY: forward_error(b, sc, body, total, extended); break;
     case TO_OP:
         sc->at += total;
         sc->run = sc->at;
@@ -179,7 +191,7 @@ static void follow_status(struct session *s, struct backend *b)
 {
     if (b->tx_status == 'E' && s->tx.kind != TX_KIND_NONE) {
         s->tx.failed = 1;
-    } else if (b->tx_status == 'T' && s->tx.kind == TX_KIND_EXPLICIT) {
+    } else if (b->tx_status == 'T' && s->tx.kind == TX_KIND_EXPLICIT && !s->tx.lost) {
         s->tx.failed = 0;
     } else if (b->tx_status != 'I' && s->tx.kind == TX_KIND_NONE) {
         /* A statement that we could not parse opened a block: follow the server. */
@@ -201,6 +213,7 @@ static int on_ready(struct backend *b, struct scan *sc, struct slice body, size_
         return 0;
     }
     enum expect_action action = (enum expect_action)e->action;
+    copy_is_over(b);
     b->tx_status = body.p[0];
     b->skipping = 0;
     if (action == TO_CLIENT) {
@@ -255,8 +268,26 @@ static void on_other(struct backend *b, struct scan *sc, uint8_t type, struct sl
     }
 }
 
+/* By the extended protocol: a server that copies in ignores Sync, so those that were sent already
+ * are not answered; the client sends another one behind CopyDone. */
+static void forget_syncs(struct backend *b)
+{
+    while (b->expect_count > 1) {
+        uint32_t last = (b->expect_first + b->expect_count - 1) & (b->expect_cap - 1);
+        if (b->expects[last].kind != EXPECT_SYNC) {
+            return;
+        }
+        b->expect_count--;
+        b->unsynced = 1;
+        b->executed = 1;
+    }
+}
+
 static void on_copy_in(struct session *s, struct backend *b)
 {
+    if (first(b)->kind == EXPECT_EXECUTE) {
+        forget_syncs(b);
+    }
     s->copy_in = b;
     session_wake(s);
 }

@@ -146,14 +146,18 @@ static enum step bad_message(struct session *s, uint8_t type)
 static enum step on_function_call(struct session *s, struct slice message)
 {
     struct note note;
-    if (s->sharded) {
-        enum err e = note_set(&note, ERR_UNSUPPORTED,
-                              "the fast-path function call protocol is not supported over "
-                              "several shards");
-        (void)session_fail(s, e, &note, 0);
-        return session_complete(s, NULL);
-    }
     enum err e = ERR_NONE;
+    if (!session_quiet(s)) {
+        return session_wait_quiet(s);
+    }
+    s->in_extended = 0;
+    s->ready_owed = 1;
+    if (s->sharded || s->admin) {
+        e = note_set(&note, ERR_UNSUPPORTED,
+                     "the fast-path function call protocol is not supported here");
+        note_hint(&note, "Call the function with SELECT.");
+        return session_fail(s, e, &note, 0);
+    }
     enum step step = session_engage(s, 1, &e, &note);
     if (step != STEP_DONE) {
         return step == STEP_WAIT ? STEP_WAIT : session_fail(s, e, &note, 0);
@@ -162,6 +166,7 @@ static enum step on_function_call(struct session *s, struct slice message)
     stream_write(b->stream, message.p, message.n);
     backend_expect(b, EXPECT_QUERY, TO_CLIENT);
     b->wrote = 1;
+    s->ready_owed = 0;
     return STEP_DONE;
 }
 
@@ -221,6 +226,7 @@ static enum step pump_message(struct session *s)
     struct slice in = stream_in(s->client);
     uint8_t type = 0;
     size_t total = 0;
+    s->needs_bytes = 0;
     if (s->copy_left != 0) {
         return pass_copy_rest(s, in);
     }
@@ -247,6 +253,7 @@ static enum step pump_message(struct session *s)
             return STEP_DONE;
         }
         stream_need(s->client, total);
+        s->needs_bytes = 1;
         return STEP_WAIT;
     }
     enum step step = dispatch(s, type, slice_bytes(in.p, total));
@@ -315,7 +322,11 @@ void session_pump(struct session *s)
     }
     s->pumping = 1;
     enum step step = STEP_DONE;
-    for (int i = 0; step == STEP_DONE; i++) {
+    for (int i = 0; step == STEP_DONE && !s->closing; i++) {
+        if (s->close_after_op && s->op == NULL) {
+            session_close(s, "client closed the connection");
+            break;
+        }
         if (stream_full(s->client)) {
             break; /* STREAM_DRAINED pumps again */
         }
@@ -323,14 +334,14 @@ void session_pump(struct session *s)
             session_wake(s);
             break;
         }
-        step = s->closing ? STEP_CLOSE : pump_once(s);
+        step = pump_once(s);
     }
     s->pumping = 0;
     if (s->closing) {
         free_session(s); /* session_close() left that to us */
         return;
     }
-    int waits = stream_in(s->client).n >= 65536 && step == STEP_WAIT;
+    int waits = stream_in(s->client).n >= 65536 && step == STEP_WAIT && !s->needs_bytes;
     if (waits && !s->client_paused && (s->op != NULL || s->wait_pool != NULL || s->want_quiet)) {
         s->client_paused = 1;
         stream_pause(s->client);
@@ -394,6 +405,7 @@ void session_after_error(struct session *s)
 {
     if (s->tx.kind != TX_KIND_NONE) {
         s->tx.failed = 1;
+        s->tx.untold = 0;
     }
     s->batch_failed = s->batch != NULL;
 }
@@ -404,14 +416,7 @@ static void abort_pipelines(struct session *s)
     list_each (node, &s->held) {
         struct backend *b = container_of(node, struct backend, held);
         if (b->executed && !b->began && !b->skipping) {
-            struct buf *out = stream_out(b->stream);
-            front_put_parse(out, "", SLICE("ROLLBACK"), NULL, 0);
-            front_put_bind_tail(out, "", "", SLICE("\0\0\0\0\0\0"));
-            front_put_execute(out, "", 0);
-            stream_touch(b->stream);
-            backend_expect(b, EXPECT_PARSE, TO_NOBODY);
-            backend_expect(b, EXPECT_BIND, TO_NOBODY);
-            backend_expect(b, EXPECT_EXECUTE, TO_NOBODY);
+            backend_execute(b, SLICE("ROLLBACK"));
         }
     }
 }

@@ -157,6 +157,7 @@ struct session {
     unsigned in_extended : 1; /* the running statement came by Execute */
     unsigned login_waits : 1;
     unsigned batch_failed : 1; /* a statement of the batch failed: the rest is not run */
+    unsigned needs_bytes : 1;  /* the next message has not come whole */
     unsigned midway : 1;       /* a handler waits and will be run again: it keeps its backends */
     unsigned writes_now : 1;   /* the statement being started may write */
 

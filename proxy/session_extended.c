@@ -49,6 +49,11 @@ static enum step fail(struct session *s, enum err e, const struct note *note, in
     if (!session_quiet(s)) {
         return session_wait_quiet(s);
     }
+    if (s->pending_parse != NULL) { /* it comes before the error, and no server need know it */
+        pstmt_unref(s, s->pending_parse);
+        s->pending_parse = NULL;
+        back_put_empty(session_out(s), '1');
+    }
     return session_fail(s, e, note, position);
 }
 
@@ -563,11 +568,12 @@ enum step session_flush(struct session *s)
 
 enum step session_sync(struct session *s)
 {
-    if (!s->skip_until_sync) {
-        enum step step = resolve_pending(s);
-        if (step == STEP_WAIT) {
-            return STEP_WAIT;
-        }
+    if (s->skip_until_sync && s->pending_parse != NULL) {
+        pstmt_unref(s, s->pending_parse); /* the server would have skipped it */
+        s->pending_parse = NULL;
+    }
+    if (resolve_pending(s) == STEP_WAIT) {
+        return STEP_WAIT;
     }
     uint64_t unsynced = 0;
     struct backend *last = NULL;

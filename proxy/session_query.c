@@ -128,27 +128,14 @@ enum step session_query(struct session *s, struct slice message, struct slice bo
 
 /* ---- several statements, or one that is not relayed ------------------------------------------ */
 
-static void batch_committed(struct op *op, int committed)
-{
-    struct session *s = op->session;
-    if (!committed) {
-        struct note note;
-        (void)note_set(&note, ERR_INTERNAL, "the transaction could not be committed");
-        op_fail(op, ERR_INTERNAL, &note);
-        return;
-    }
-    op_end(op);
-    session_end_batch(s);
-}
-
 static enum step finish_batch(struct session *s)
 {
     if (s->tx.kind == TX_KIND_IMPLICIT) {
-        if (s->tx.failed) {
+        if (s->batch_failed) {
             return tx_abort_batch(s);
         }
         struct op *op = op_begin(s, sizeof(*op), "commit");
-        commit_implicit(op, batch_committed);
+        commit_implicit(op, tx_after_batch);
         return STEP_DONE;
     }
     session_end_batch(s);

@@ -156,7 +156,7 @@ static void after_end(struct op *op, int committed)
 static enum step start_end(struct session *s, struct plan *plan, int commit)
 {
     struct end_op *end = op_begin(s, sizeof(*end), commit ? "commit" : "rollback");
-    commit = commit && (!s->tx.failed || s->tx.untold);
+    commit = commit && (!s->tx.failed || s->tx.untold); /* it tells of a lost shard */
     end->op.free_fn = end_free;
     end->tag = commit ? "COMMIT" : "ROLLBACK";
     end->chain = plan->tx_chain;
@@ -199,15 +199,42 @@ enum step tx_abort_batch(struct session *s)
 
 /* ---- Sync over several backends -------------------------------------------------------------- */
 
-static void after_sync_commit(struct op *op, int committed)
+static void answer_sync(struct op *op)
 {
     struct session *s = op->session;
+    op_end(op);
+    session_end_batch(s);
+}
+
+/* ReadyForQuery; when the schema has changed, after every worker knows. */
+static void end_sync(struct op *op, int committed)
+{
+    if (committed && op->session->tx.changed_schema) {
+        op->session->tx.changed_schema = 0;
+        op_refresh(op, answer_sync);
+    } else {
+        answer_sync(op);
+    }
+}
+
+void tx_after_batch(struct op *op, int committed)
+{
+    if (!committed) {
+        struct note note;
+        enum err e = note_set(&note, ERR_INTERNAL, "a shard rolled the transaction back");
+        op_fail(op, e, &note);
+        return;
+    }
+    end_sync(op, 1);
+}
+
+static void after_sync_commit(struct op *op, int committed)
+{
     if (!committed && op->error.n != 0) {
         op_fail(op, ERR_INTERNAL, NULL);
         return;
     }
-    op_end(op);
-    session_end_batch(s);
+    end_sync(op, committed);
 }
 
 static void after_syncs(struct op *op)
@@ -218,8 +245,7 @@ static void after_syncs(struct op *op)
     } else if (s->tx.kind == TX_KIND_IMPLICIT) {
         commit_implicit(op, after_sync_commit);
     } else {
-        op_end(op);
-        session_end_batch(s);
+        answer_sync(op);
     }
 }
 
@@ -273,7 +299,7 @@ static void back_to_savepoint(struct session *s, size_t index)
     session_set_vars(s, varset_ref(sp->vars));
     varset_unref(&s->worker->vars, s->tx.locals);
     s->tx.locals = varset_ref(sp->locals);
-    s->tx.failed = 0;
+    s->tx.failed = s->tx.lost;
     drop_savepoints(s, index + 1);
     list_each (node, &s->held) {
         struct backend *b = container_of(node, struct backend, held);

@@ -16,6 +16,8 @@ void tx_commit(struct op *op, void (*after)(struct op *op, int committed));
 void tx_rollback(struct op *op, void (*after)(struct op *op, int committed));
 /* Commit unless a statement of it failed. */
 void commit_implicit(struct op *op, void (*after)(struct op *op, int committed));
+/* `after` of the commit that ends a simple query of several statements. */
+void tx_after_batch(struct op *op, int committed);
 /* From the ledger's disk thread, by mail. */
 void tx_durable(struct session *s, enum err e);
 /* A PREPARE took too long. */

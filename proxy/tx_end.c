@@ -239,7 +239,7 @@ static void end_tx(struct op *op, enum twopc_event_kind kind,
             twopc_read(&c->machine, b->shard);
         }
     }
-    if (kind == TWOPC_ON_COMMIT && s->tx.untold) {
+    if (kind == TWOPC_ON_COMMIT && (s->tx.untold || s->tx.lost)) {
         struct note note;
         enum err e = note_set(&note, ERR_SHARD_DOWN, "the shard was lost before the commit");
         op_set_error(op, s->tx.lost_shard, e, &note);
