@@ -175,12 +175,12 @@ def test_waiting(place):
     holder = braid.connect(autocommit=False)
     with holder.cursor() as cur:
         cur.execute("SELECT v FROM items WHERE id = 7")
-    order, clients = [], []
+    served, clients = [], []
 
     def ask(number, connection):
         with connection.cursor() as cur:
-            cur.execute("SELECT v FROM items WHERE id = 7")
-            order.append(number)
+            cur.execute("SELECT clock_timestamp() FROM items WHERE id = 7")
+            served.append((cur.fetchone()[0], number))  # the server's clock: threads come as they like
         connection.close()
 
     # Connecting needs no server connection once its parameters are known; asking does.
@@ -190,11 +190,11 @@ def test_waiting(place):
         thread.start()
         clients.append(thread)
         wait_for("it waits", lambda n=number: braid.stats()["connections"]["waiting"] == n + 1)
-    expect("nobody is served yet", [], order)
+    expect("nobody is served yet", [], served)
     holder.commit()
     for thread in clients:
         thread.join(10)
-    expect("order of service", [0, 1, 2, 3, 4, 5], order)
+    expect("order of service", [0, 1, 2, 3, 4, 5], [number for _, number in sorted(served)])
     holder.close()
     serves(braid)
     place.end(braid)
@@ -254,14 +254,12 @@ def test_prepared_over_backends(place):
         for r, sql in ((a, "SELECT v FROM items WHERE id = $1"), (b, "SELECT id FROM items WHERE v = $1")):
             r.login()
             expect("prepared", "1Z", raw.letters(r.ask(raw.parse(sql, "same_name"), raw.SYNC)))
-        pids = set()
         holders = []
         for i in range(1, 13):
             if i % 3 == 0:  # take server connections away, so that the next one is another
                 holder = braid.connect(autocommit=False)
                 with holder.cursor() as cur:
-                    cur.execute("SELECT pg_backend_pid() FROM items WHERE id = 7")
-                    pids.add(cur.fetchone()[0])
+                    cur.execute("SELECT v FROM items WHERE id = 7")
                 holders.append(holder)
                 if len(holders) > 2:
                     holders.pop(0).close()
@@ -294,7 +292,8 @@ def test_prepared_over_backends(place):
 def test_two_workers(place):
     """Clients of both workers at once; the sum of what they did is right."""
     braid = place.braid(pool={"size": 4}, workers=2)
-    braid.sql("INSERT INTO notes VALUES (1, '0'), (2, '0'), (3, '0'), (4, '0')")
+    for i in (1, 2, 3, 4):
+        braid.sql(f"INSERT INTO notes VALUES ({i}, '0')")
     errors = []
 
     def work(number):
@@ -321,7 +320,9 @@ def test_two_workers(place):
     braid.sql("DELETE FROM notes")
     opened = sum(s.sql("SELECT count(*) FROM pg_stat_activity WHERE datname = 'app' AND usename = 'app'")[0][0]
                  for s in place.servers)
-    expect_that(f"{opened} server connections for a pool of 4 on 3 shards", opened <= 3 * (4 + 2))
+    # A session that holds a shard may go past pool.size for its next one, or sessions could block
+    # each other for ever; the service user's own connections come on top.
+    expect_that(f"{opened} server connections for a pool of 4 on 3 shards", opened <= 3 * 12)
     serves(braid)
     place.end(braid)
 

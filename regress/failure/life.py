@@ -9,6 +9,7 @@ import time
 import psycopg2
 
 from braid import build_dir
+from pg import free_ports
 from report import Failed, expect, expect_that
 from place import expect_error, serves, wait_for
 
@@ -58,8 +59,8 @@ BROKEN = [
     ("hash: [id]", "hash: []", 19, "hash"),
     ("{ shard: shard1 } ] }", "{ shard: shard7 } ] }", 22, "shard7"),
     ("{ shard: shard1 } ] }", '{ below: "2025-01-01", shard: shard1 } ] }', 22, "2025-01-01"),
-    ("    dbname: app", "    dbname: app\n    dbname: other", 16, "dbname"),
-    ("servers:", "servers: [", 10, ""),
+    ("    dbname: app", "    dbname: app\n    dbname: other", 17, "dbname"),
+    ("servers:", "servers: [", 12, "line 10"),
 ]
 
 
@@ -96,17 +97,19 @@ def test_contract(place):
 def test_start_errors(place):
     """An address in use, a data folder in use: exit 2 and one clear line."""
     braid = place.braid()
-    text = open(braid.path, encoding="utf-8").read()
-    for old, new, word in ((f":{braid.port}", f":{braid.port}", str(braid.port)),
-                           (f":{braid.port}", ":0", "data")):
-        path = os.path.join(braid.folder, "second.yaml")
+    with open(braid.path, encoding="utf-8") as f:
+        text = f.read()
+    one, two = free_ports(2)
+    address = text.replace("./data", "./other").replace(f":{braid.http_port}", f":{one}")
+    folder = text.replace(f":{braid.port}", f":{one}").replace(f":{braid.http_port}", f":{two}")
+    for name, changed, word in (("address", address, str(braid.port)), ("folder", folder, "LOCK")):
+        path = os.path.join(braid.folder, f"{name}.yaml")
         with open(path, "w", encoding="utf-8") as f:
-            f.write(text.replace(old, new).replace(f":{braid.http_port}", ":0")
-                    if new != old else text)
+            f.write(changed)
         done = subprocess.run([braid.binary, "-c", path], stdout=subprocess.PIPE, text=True,
                               stderr=subprocess.STDOUT, timeout=20, check=False)
-        expect(f"exit status: {done.stdout}", 2, done.returncode)
-        expect_that(f"{word} in {done.stdout!r}", word in done.stdout)
+        expect(f"{name}: exit status: {done.stdout}", 2, done.returncode)
+        expect_that(f"{name}: {word} in {done.stdout!r}", word in done.stdout)
     serves(braid)
     place.end(braid)
 

@@ -135,8 +135,8 @@ def test_terminated_in_transaction(place):
     connection = braid.connect(autocommit=False)
     with connection.cursor() as cur:
         cur.execute(f"UPDATE items SET v = 'cut' WHERE id = {row}")
-        cur.execute(f"SELECT pg_backend_pid() FROM items WHERE id = {row}")
-        place.servers[1].sql("SELECT pg_terminate_backend(%s)", params=(cur.fetchone()[0],))
+        place.servers[1].sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                             "WHERE state = 'idle in transaction'")
         time.sleep(0.2)
         lost_code("the next statement", lambda: cur.execute(f"SELECT v FROM items WHERE id = {row}"))
     if not connection.closed:
