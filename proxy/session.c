@@ -86,13 +86,27 @@ enum err session_enter(struct session *s, struct note *note)
     return ERR_NONE;
 }
 
+/* The search_path in force, as the planner reads it; NULL: the default of user and database. */
+static const char *search_path(struct session *s)
+{
+    const char *local = s->tx.kind == TX_KIND_NONE ? NULL : varset_get(s->tx.locals, "search_path");
+    const char *sql = local != NULL ? local : varset_get(s->vars, "search_path");
+    if (sql == NULL) {
+        return NULL;
+    }
+    s->search_path.n = 0;
+    var_list_to_setting(sql, &s->search_path);
+    buf_u8(&s->search_path, 0);
+    return (const char *)s->search_path.p;
+}
+
 void session_plan_env(struct session *s, struct plan_env *env)
 {
     *env = (struct plan_env){
         .map = s->db->map,
         .catalog = s->db->catalog,
         .user = s->user,
-        .search_path = s->sharded ? varset_get(s->vars, "search_path") : NULL,
+        .search_path = s->sharded ? search_path(s) : NULL,
         .changed_tables = (const char *const *)s->tx.changed,
         .changed_tables_count = s->tx.changed_count,
     };
@@ -698,6 +712,7 @@ static void free_parts(struct session *s)
     }
     lex_free(&s->lex);
     arena_free(&s->arena);
+    buf_free(&s->search_path);
     buf_free(&s->tx.begin);
     mem_free(s->tx.savepoints);
     mem_free(s->tx.changed);

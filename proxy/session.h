@@ -188,6 +188,7 @@ struct session {
     size_t batch_next;
     struct op *op;
     struct lex lex;
+    struct buf search_path;      /* of the last session_plan_env() */
     struct arena arena;          /* of the running statement */
     const struct stmt *run_stmt; /* text and types of the statement being run by Execute */
 

@@ -66,30 +66,19 @@ static enum step on_cancel(struct session *s, const struct startup *st)
 static void add_var(struct session *s, const char *name, struct slice value)
 {
     struct buf sql = {0};
-    buf_u8(&sql, '\'');
-    for (size_t i = 0; i < value.n; i++) {
-        if (value.p[i] == '\'' || value.p[i] == '\\') {
-            buf_u8(&sql, value.p[i]);
-        }
-        buf_u8(&sql, value.p[i]);
-    }
-    buf_text(&sql, "'");
-    buf_u8(&sql, 0);
-    /* A doubled backslash means one in E'' only; without one a plain string does. */
-    char *text = (char *)sql.p;
-    char *quoted = memchr(value.p, '\\', value.n) == NULL ? mem_strdup(text) : NULL;
-    if (quoted == NULL) {
-        quoted = mem_alloc(sql.n + 1);
-        (void)snprintf(quoted, sql.n + 1, "E%s", text);
-    }
     char lower[64];
     size_t n = strlen(name) < sizeof(lower) - 1 ? strlen(name) : sizeof(lower) - 1;
     for (size_t i = 0; i < n; i++) {
         lower[i] = (char)tolower((unsigned char)name[i]);
     }
     lower[n] = '\0';
-    session_set_vars(s, varset_with(&s->worker->vars, s->vars, lower, quoted));
-    mem_free(quoted);
+    if (var_is_list(lower)) {
+        var_list_from_setting(value, &sql);
+    } else {
+        var_put_literal(value, &sql);
+    }
+    buf_u8(&sql, 0);
+    session_set_vars(s, varset_with(&s->worker->vars, s->vars, lower, (const char *)sql.p));
     buf_free(&sql);
 }
 

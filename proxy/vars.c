@@ -199,3 +199,99 @@ struct varset_proof *varset_prove(struct varset *v, const void *pool)
     v->proofs = p;
     return p;
 }
+
+/* ---- lists of names ---------------------------------------------------------------------------
+ */
+
+int var_is_list(const char *name)
+{
+    static const char *const lists[] = {"search_path", "temp_tablespaces",
+                                        "local_preload_libraries", "session_preload_libraries"};
+    for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++) {
+        if (strcmp(name, lists[i]) == 0) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+void var_list_to_setting(const char *sql, struct buf *out)
+{
+    const char *comma = "";
+    for (const char *p = sql; *p != '\0';) {
+        int escapes = *p == 'E';
+        if (*p == ' ' || *p == ',') {
+            p++;
+            continue;
+        }
+        buf_text(out, comma);
+        buf_u8(out, '"');
+        for (p += escapes + (p[escapes] == '\''); *p != '\0'; p++) {
+            if (*p == '\'' && p[1] != '\'') {
+                break;
+            }
+            p += *p == '\'' || (escapes && *p == '\\' && p[1] != '\0');
+            if (*p == '"') {
+                buf_u8(out, '"');
+            }
+            buf_u8(out, (uint8_t)*p);
+        }
+        buf_u8(out, '"');
+        comma = ", ";
+        p += *p == '\'';
+    }
+}
+
+/* One name of the setting, unquoted ones in lower case; *at moves behind its comma. */
+static void next_name(struct slice setting, size_t *at, struct buf *name)
+{
+    size_t i = *at;
+    while (i < setting.n && setting.p[i] == ' ') {
+        i++;
+    }
+    int quoted = i < setting.n && setting.p[i] == '"';
+    for (i += (size_t)quoted; i < setting.n; i++) {
+        uint8_t c = setting.p[i];
+        if (quoted && c == '"' && (i + 1 == setting.n || setting.p[i + 1] != '"')) {
+            i++;
+            break;
+        }
+        if (!quoted && (c == ',' || c == ' ')) {
+            break;
+        }
+        i += quoted && c == '"';
+        buf_u8(name, !quoted && c >= 'A' && c <= 'Z' ? (uint8_t)(c + 32) : c);
+    }
+    while (i < setting.n && setting.p[i] != ',') {
+        i++;
+    }
+    *at = i + 1;
+}
+
+void var_list_from_setting(struct slice setting, struct buf *sql)
+{
+    struct buf name = {0};
+    for (size_t at = 0; at < setting.n;) {
+        name.n = 0;
+        next_name(setting, &at, &name);
+        buf_text(sql, sql->n == 0 ? "" : ", ");
+        var_put_literal(buf_slice(&name), sql);
+    }
+    if (sql->n == 0) {
+        buf_text(sql, "''");
+    }
+    buf_free(&name);
+}
+
+void var_put_literal(struct slice text, struct buf *sql)
+{
+    int escapes = text.n != 0 && memchr(text.p, '\\', text.n) != NULL;
+    buf_text(sql, escapes ? "E'" : "'");
+    for (size_t i = 0; i < text.n; i++) {
+        if (text.p[i] == '\'' || text.p[i] == '\\') {
+            buf_u8(sql, text.p[i]);
+        }
+        buf_u8(sql, text.p[i]);
+    }
+    buf_u8(sql, '\'');
+}

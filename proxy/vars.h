@@ -50,6 +50,12 @@ struct varset *varset_with(struct varset_table *t, const struct varset *from, co
 const char *varset_get(const struct varset *v, const char *name); /* SQL text, or NULL */
 /* SQL that leads from one set to the other: "RESET a; SET b TO c"; nothing when equal. */
 void varset_print_change(const struct varset *from, const struct varset *to, struct buf *out);
+void var_put_literal(struct slice text, struct buf *sql); /* 'text', E'te\\xt' */
+/* Lists of names (search_path): literals as in SET, 'a', 'B' <-> the setting's own text, "a", "B",
+ * where PostgreSQL quotes each name by itself. */
+int var_is_list(const char *name);
+void var_list_to_setting(const char *sql, struct buf *out);
+void var_list_from_setting(struct slice setting, struct buf *sql);
 struct varset_proof *varset_proof(struct varset *v, const void *pool); /* NULL: not proved yet */
 struct varset_proof *varset_prove(struct varset *v, const void *pool);
 
