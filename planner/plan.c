@@ -286,7 +286,7 @@ static void plan_raw(struct build *b, const PgQuery__RawStmt *raw, struct slice 
     } else {
         plan_one_shard(b, raw->stmt, p);
     }
-    if (p->otherwise != NULL && p->otherwise->tag == NULL) {
+    if (p->otherwise != NULL && p->otherwise->tag[0] == 0) {
         p->otherwise->tag = p->tag;
     }
     b->suffix_decl = NULL;
