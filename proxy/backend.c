@@ -222,6 +222,13 @@ void backend_expect_fake(struct backend *b, uint8_t type)
     push(b, (struct expect){.kind = EXPECT_FAKE, .action = TO_CLIENT, .fake = type});
 }
 
+void backend_expect_names(struct backend *b, uint32_t pstmt)
+{
+    if (b->expect_count != 0) { /* else the client has its answer already */
+        b->expects[(b->expect_first + b->expect_count - 1) & (b->expect_cap - 1)].pstmt = pstmt;
+    }
+}
+
 void backend_query(struct backend *b, struct slice sql, enum expect_action action)
 {
     front_put_query(stream_out(b->stream), sql);

@@ -66,6 +66,7 @@ struct expect {
     uint8_t kind;
     uint8_t action;
     uint8_t fake;     /* type byte of a message without body */
+    uint32_t pstmt;   /* serial of the client's statement whose ParseComplete this is; or 0 */
     uint64_t stmt_id; /* EXPECT_PARSE of a shared statement; else 0 */
 };
 
@@ -103,6 +104,7 @@ struct backend {
     unsigned pinned : 1;   /* holds state of its session: never back to the pool */
     unsigned dirty : 1;    /* must be closed when the session lets go of it */
     unsigned secured : 1;  /* TLS is on */
+    unsigned told_fatal : 1;        /* the server said why it closes, and the client heard it */
     unsigned paused_by_session : 1; /* the client does not keep up */
     unsigned paused_by_op : 1;      /* a merge has rows enough of this shard */
     uint8_t tx_status;              /* of the last ReadyForQuery */
@@ -138,6 +140,8 @@ void backend_drop_detached(struct backend *b, struct loop *loop);
 void backend_expect(struct backend *b, enum expect_kind kind, enum expect_action action);
 void backend_expect_parse(struct backend *b, enum expect_action action, struct stmt *stmt);
 void backend_expect_fake(struct backend *b, uint8_t type);
+/* What was expected last tells the client that its statement exists. */
+void backend_expect_names(struct backend *b, uint32_t pstmt);
 static inline int backend_quiet(const struct backend *b)
 {
     return b->expect_count == 0 && b->relay_left == 0;

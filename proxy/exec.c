@@ -9,6 +9,7 @@
 
 #include "base/check.h"
 #include "proxy/op.h"
+#include "proxy/tx.h"
 
 /* ---- a backend becomes part of the session's transaction ------------------------------------- */
 
@@ -91,7 +92,7 @@ static void add_change(const struct varset *from, const struct varset *to, struc
     struct buf change = {0};
     varset_print_change(from, to, &change);
     if (change.n != 0) {
-        buf_text(sql, "; ");
+        buf_text(sql, AFTER_CLIENT_TEXT);
         buf_add_slice(sql, buf_slice(&change));
     }
     buf_free(&change);
@@ -100,7 +101,8 @@ static void add_change(const struct varset *from, const struct varset *to, struc
 static void add_locals(const struct varset *locals, struct buf *sql)
 {
     for (size_t i = 0; i < locals->count; i++) {
-        buf_printf(sql, "; SET LOCAL \"%s\" TO %s", locals->vars[i].name, locals->vars[i].value);
+        buf_printf(sql, AFTER_CLIENT_TEXT "SET LOCAL \"%s\" TO %s", locals->vars[i].name,
+                   locals->vars[i].value);
     }
 }
 
@@ -115,7 +117,7 @@ static void send_begin(struct session *s, struct backend *b)
     for (size_t i = 0; i < tx->savepoints_count; i++) {
         add_change(vars, tx->savepoints[i].vars, sql);
         add_locals(tx->savepoints[i].locals, sql);
-        buf_printf(sql, "; SAVEPOINT \"%s\"", tx->savepoints[i].name);
+        buf_printf(sql, AFTER_CLIENT_TEXT "SAVEPOINT \"%s\"", tx->savepoints[i].name);
         vars = tx->savepoints[i].vars;
     }
     add_change(vars, s->vars, sql);
@@ -155,7 +157,7 @@ static enum step enlist(struct session *s, struct backend *b)
         }
         backend_sync_vars(b, base);
     }
-    if (s->tx.kind != TX_KIND_NONE) {
+    if (s->tx.kind != TX_KIND_NONE && !(s->describing && s->tx.isolated)) {
         send_begin(s, b);
     }
     return STEP_DONE;
@@ -188,8 +190,8 @@ static void join_pipelines(struct session *s, uint64_t bits)
 
 static enum err check_isolation(const struct session *s, uint64_t bits, struct note *note)
 {
-    uint64_t all = s->held_bits | bits;
-    if (s->tx.isolated && (all & (all - 1)) != 0) {
+    uint64_t all = tx_began(s) | bits;
+    if (s->tx.isolated && !s->describing && (all & (all - 1)) != 0) {
         enum err e = note_set(note, ERR_UNSUPPORTED,
                               "a REPEATABLE READ or SERIALIZABLE transaction cannot use a second "
                               "shard yet");

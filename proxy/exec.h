@@ -5,6 +5,9 @@
 
 #include "proxy/session.h"
 
+/* Between a client's statement, which may end with a comment, and one of ours. */
+#define AFTER_CLIENT_TEXT "\n; "
+
 uint32_t exec_choose(const struct session *s, uint64_t bits, int any);
 void exec_mark(struct session *s, struct backend *b, const struct plan *plan);
 /* Ask for a fresh catalog; the statement is run again when it is there. */

@@ -4,6 +4,7 @@
  * it works with later gets it.
  */
 
+#include <ctype.h>
 #include <string.h>
 
 #include "base/check.h"
@@ -21,21 +22,36 @@ struct set_op {
 static struct varset *vars_after(struct session *s, const struct plan *plan)
 {
     struct varset_table *t = &s->worker->vars;
-    if (plan->kind == PLAN_DISCARD_ALL || plan->name == NULL) {
+    if (plan->kind == PLAN_DISCARD_ALL) {
         return varset_ref(s->startup_vars);
+    }
+    if (plan->name == NULL) { /* RESET ALL leaves the role alone */
+        const char *role = varset_get(s->vars, "role");
+        return varset_with(t, s->startup_vars, "role", role);
     }
     const char *value = plan->set_reset ? varset_get(s->startup_vars, plan->name) : plan->set_value;
     return varset_with(t, s->vars, plan->name, value);
 }
 
+static void take_local(struct session *s, const struct plan *plan, const char *value)
+{
+    struct varset_table *t = &s->worker->vars;
+    struct varset *locals = varset_with(t, s->tx.locals, plan->name, value);
+    varset_unref(t, s->tx.locals);
+    s->tx.locals = locals;
+}
+
 static void take_over(struct session *s, const struct plan *plan)
 {
     struct worker *w = s->worker;
-    if (plan->set_local && s->tx.kind != TX_KIND_NONE) {
-        struct varset *locals = varset_with(&w->vars, s->tx.locals, plan->name, plan->set_value);
-        varset_unref(&w->vars, s->tx.locals);
-        s->tx.locals = locals;
+    if (plan->set_local) {
+        if (s->tx.kind != TX_KIND_NONE) { /* else PostgreSQL has warned, and nothing is set */
+            take_local(s, plan, plan->set_reset ? NULL : plan->set_value);
+        }
         return;
+    }
+    if (s->tx.kind != TX_KIND_NONE && plan->name != NULL) {
+        take_local(s, plan, NULL); /* the plain SET is the later one */
     }
     session_set_vars(s, vars_after(s, plan));
     list_each (node, &s->held) {
@@ -102,11 +118,20 @@ static const char *server_sql(struct session *s, const struct plan *plan)
     return arena_strndup(&s->arena, plan->text.p, plan->text.n);
 }
 
+/* As PostgreSQL reads the name: only its letters and digits count. */
 enum err exec_check_encoding(const char *value, struct note *note)
 {
-    static const char *const good[] = {"utf8", "utf-8", "unicode", "sql_ascii", "default"};
+    static const char *const good[] = {"utf8", "unicode", "sqlascii", "default"};
+    char clean[32];
+    size_t n = 0;
+    for (const char *c = value; *c != '\0' && n < sizeof(clean) - 1; c++) {
+        if (isalnum((unsigned char)*c)) {
+            clean[n++] = *c;
+        }
+    }
+    clean[n] = '\0';
     for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
-        if (strcasecmp(value, good[i]) == 0) {
+        if (strcasecmp(clean, good[i]) == 0) {
             return ERR_NONE;
         }
     }

@@ -315,7 +315,7 @@ void pool_adopt(struct worker *w, struct backend *b)
     }
     if (b->pinned) {
         b->pinned = 0;
-        backend_query(b, SLICE("RESET ALL"), TO_NOBODY);
+        backend_query(b, SLICE("RESET ROLE; RESET ALL"), TO_NOBODY);
     }
     pool_put(b);
 }

@@ -19,19 +19,21 @@ void stmt_name(uint64_t id, char out[32])
     (void)snprintf(out, 32, "pgbraid_%llx", (unsigned long long)id);
 }
 
-static int same(const struct stmt *st, struct slice text, const uint32_t *types, size_t count)
+static int same(const struct stmt *st, uint64_t version, struct slice text, const uint32_t *types,
+                size_t count)
 {
-    return st->text_bytes == text.n && memcmp(st->text, text.p, text.n) == 0 &&
-           st->types_count == count &&
+    return st->version == version && st->text_bytes == text.n &&
+           memcmp(st->text, text.p, text.n) == 0 && st->types_count == count &&
            (count == 0 || memcmp(st->types, types, count * sizeof(*types)) == 0);
 }
 
-struct stmt *stmt_find(struct worker *w, struct slice text, const uint32_t *types, size_t count)
+struct stmt *stmt_find(struct worker *w, uint64_t version, struct slice text, const uint32_t *types,
+                       size_t count)
 {
     uint64_t h = hash_bytes(text.p, text.n, hash_process_seed());
     for (struct hnode *n = hmap_find(&w->stmts, h); n != NULL; n = hmap_more(n)) {
         struct stmt *st = container_of(n, struct stmt, node);
-        if (same(st, text, types, count)) {
+        if (same(st, version, text, types, count)) {
             st->refs++;
             return st;
         }
@@ -39,6 +41,7 @@ struct stmt *stmt_find(struct worker *w, struct slice text, const uint32_t *type
     struct stmt *st = mem_zero(sizeof(*st));
     st->id = ((uint64_t)w->index << 48) + ++w->next_stmt;
     st->refs = 1;
+    st->version = version;
     st->text = mem_alloc(text.n + 1);
     memcpy(st->text, text.p, text.n);
     st->text[text.n] = '\0';
@@ -85,6 +88,7 @@ struct pstmt *pstmt_add(struct session *s, struct slice name, struct stmt *stmt,
     p->stmt = stmt;
     p->batch = plan_batch_ref(batch);
     p->refs = 1;
+    p->serial = ++s->pstmts_made == 0 ? ++s->pstmts_made : s->pstmts_made;
     hmap_add(&s->pstmts, &p->node, hash_name(name));
     return p;
 }
@@ -103,6 +107,17 @@ void pstmt_remove(struct session *s, struct pstmt *p)
 {
     hmap_remove(&s->pstmts, &p->node);
     pstmt_unref(s, p);
+}
+
+void pstmt_forget(struct session *s, uint32_t serial)
+{
+    for (struct hnode *n = hmap_each(&s->pstmts, NULL); n != NULL; n = hmap_each(&s->pstmts, n)) {
+        struct pstmt *p = container_of(n, struct pstmt, node);
+        if (p->serial == serial) {
+            pstmt_remove(s, p);
+            return;
+        }
+    }
 }
 
 void session_drop_pstmts(struct session *s)

@@ -67,6 +67,9 @@ static void pop_to_sync(struct backend *b, struct scan *sc)
             backend_drop_stmt(b, e->stmt_id);
             b->unnamed = b->unnamed == e->stmt_id ? 0 : b->unnamed;
         }
+        if (e->pstmt != 0 && b->session != NULL) {
+            pstmt_forget(b->session, e->pstmt);
+        }
         if (e->kind == EXPECT_CLOSE && e->action == TO_NOBODY) {
             b->dirty = 1; /* the server skips the Close: it keeps a statement we forgot */
         }
@@ -116,6 +119,7 @@ static void forward_error(struct backend *b, struct scan *sc, struct slice body,
     } else {
         err.severity = SLICE("ERROR");
         err.severity_raw = SLICE("ERROR");
+        b->told_fatal = 1;
         flush_run(b, sc);
         back_put_error(session_out(s), &err);
         sc->at += total;
@@ -187,12 +191,13 @@ static int on_error(struct backend *b, struct scan *sc, struct slice body, size_
 }
 
 /* What a ReadyForQuery means for the transaction of a session that relays. */
-static void follow_status(struct session *s, struct backend *b)
+static void follow_status(struct session *s, struct backend *b, uint8_t before)
 {
     if (b->tx_status == 'E' && s->tx.kind != TX_KIND_NONE) {
         s->tx.failed = 1;
-    } else if (b->tx_status == 'T' && s->tx.kind == TX_KIND_EXPLICIT && !s->tx.lost) {
-        s->tx.failed = 0;
+    } else if (b->tx_status == 'T' && before == 'E' && s->tx.kind == TX_KIND_EXPLICIT &&
+               !s->tx.lost) {
+        s->tx.failed = 0; /* not when the failure was ours: the server knows nothing of it */
     } else if (b->tx_status != 'I' && s->tx.kind == TX_KIND_NONE) {
         /* A statement that we could not parse opened a block: follow the server. */
         session_tx_begin(s, TX_KIND_EXPLICIT, "BEGIN");
@@ -214,10 +219,11 @@ static int on_ready(struct backend *b, struct scan *sc, struct slice body, size_
     }
     enum expect_action action = (enum expect_action)e->action;
     copy_is_over(b);
+    uint8_t before = b->tx_status;
     b->tx_status = body.p[0];
     b->skipping = 0;
     if (action == TO_CLIENT) {
-        follow_status(s, b);
+        follow_status(s, b, before);
         if (session_status(s) == b->tx_status) {
             sc->at += total;
             flush_run(b, sc);
@@ -237,7 +243,7 @@ static int on_ready(struct backend *b, struct scan *sc, struct slice body, size_
         check(s != NULL);
         op_message(s->op, b, 'Z', body);
     } else if (action == TO_CLIENT_NO_READY) {
-        follow_status(s, b);
+        follow_status(s, b, before);
         session_wake(s);
     } else if (action == TO_CLIENT) {
         session_wake(s);

@@ -341,8 +341,8 @@ void session_pump(struct session *s)
             session_close(s, "client closed the connection");
             break;
         }
-        if (stream_full(s->client)) {
-            break; /* STREAM_DRAINED pumps again */
+        if (stream_full(s->client) && (s->op == NULL || !s->op->no_cancel)) {
+            break; /* STREAM_DRAINED pumps again; a commit waits for no client */
         }
         if (i >= MESSAGES_PER_TURN) {
             session_wake(s);
@@ -543,39 +543,73 @@ void session_backend_failed(struct session *s, enum err e, const struct note *no
     session_wake(s);
 }
 
+static const struct expect *expected(const struct backend *b, uint32_t i)
+{
+    return &b->expects[(b->expect_first + i) & (b->expect_cap - 1)];
+}
+
+/* The end of a query or of a pipeline's segment, for the client. */
+static int ends_for_client(const struct expect *e)
+{
+    return (e->kind == EXPECT_QUERY || e->kind == EXPECT_SYNC) && e->action <= TO_CLIENT_NO_READY;
+}
+
+/* Every query and every segment whose end has not come gets the error and its ReadyForQuery. */
+static void answer_lost(struct session *s, struct backend *b, const struct back_error *err)
+{
+    int told = b->skipping;
+    for (uint32_t i = 0; i < b->expect_count; i++) {
+        const struct expect *e = expected(b, i);
+        if (e->pstmt != 0) {
+            pstmt_forget(s, e->pstmt);
+        }
+        if (!ends_for_client(e)) {
+            continue;
+        }
+        if (!told) {
+            back_put_error(session_out(s), err);
+        }
+        if (e->action == TO_CLIENT) {
+            back_put_ready(session_out(s), session_status(s));
+        }
+        told = 0;
+    }
+    if (b->unsynced) {
+        if (!told) {
+            back_put_error(session_out(s), err);
+        }
+        s->skip_until_sync = 1;
+    }
+}
+
 /* A statement was running there: nobody knows whether a write of it happened. */
 static void lost_in_relay(struct session *s, struct backend *b, const struct note *note)
 {
-    int in_doubt = b->wrote && s->tx.kind == TX_KIND_NONE;
+    int in_doubt = 0;
+    for (uint32_t i = 0; i < b->expect_count; i++) {
+        in_doubt |= b->wrote && s->tx.kind == TX_KIND_NONE && ends_for_client(expected(b, i));
+    }
     struct note told;
     enum err e =
         note_set(&told, in_doubt ? ERR_OUTCOME_UNKNOWN : ERR_SHARD_DOWN,
                  "shard %s was lost: %.300s", s->db->map->shard_names[b->shard], note->text);
     note_hint(&told, in_doubt ? "Ask the database whether the change was made before repeating it."
                               : "Nothing was changed; the statement may be repeated.");
-    int extended = b->unsynced;
     s->copy_in = s->copy_in == b ? NULL : s->copy_in;
     struct back_error err = {.severity = SLICE("ERROR"),
                              .severity_raw = SLICE("ERROR"),
                              .code = slice_of(err_sqlstate(e)),
                              .message = slice_of(told.text),
                              .hint = slice_of(told.hint)};
-    back_put_error(session_out(s), &err);
     metric_add(&s->worker->metrics, METRIC_query_errors, 1);
-    session_after_error(s);
-    if (extended) {
-        s->skip_until_sync = 1;
-    } else if (s->batch == NULL) {
-        back_put_ready(session_out(s), session_status(s));
-    } else {
-        session_end_batch(s);
-    }
+    session_after_error(s); /* a batch is ended by session_batch_step() */
+    answer_lost(s, b, &err);
 }
 
 static int expects_client_answer(const struct backend *b)
 {
     for (uint32_t i = 0; i < b->expect_count; i++) {
-        if (b->expects[(b->expect_first + i) & (b->expect_cap - 1)].action <= TO_CLIENT_NO_READY) {
+        if (expected(b, i)->action <= TO_CLIENT_NO_READY) {
             return 1;
         }
     }
@@ -584,6 +618,7 @@ static int expects_client_answer(const struct backend *b)
 
 void session_backend_lost(struct session *s, struct backend *b, const struct note *note)
 {
+    s->copy_in = s->copy_in == b ? NULL : s->copy_in;
     if (s->op != NULL) {
         op_backend_lost(s->op, b, note);
     } else if (b->relay_left != 0) {
@@ -591,8 +626,8 @@ void session_backend_lost(struct session *s, struct backend *b, const struct not
         struct note told = *note;
         session_fatal(s, ERR_SHARD_DOWN, &told);
         return;
-    } else if (expects_client_answer(b)) {
-        lost_in_relay(s, b, note);
+    } else if (expects_client_answer(b) || (b->executed && s->tx.kind == TX_KIND_NONE)) {
+        lost_in_relay(s, b, note); /* executed and not synced: answered, but never committed */
     } else if (s->tx.kind != TX_KIND_NONE) {
         s->tx.failed = 1;
         s->tx.untold = 1;

@@ -54,6 +54,7 @@ enum step {
 struct stmt {
     struct hnode node; /* by text and types */
     uint64_t id;       /* unique in the process; its name on servers is "pgbraid_<id>" */
+    uint64_t version;  /* of the catalog: after DDL a new Parse must not meet an old plan */
     int refs;
     char *text;
     size_t text_bytes;
@@ -66,6 +67,7 @@ struct stmt {
 struct pstmt {
     struct hnode node; /* by name, in session->pstmts */
     char *name;        /* "" is the unnamed one */
+    uint32_t serial;   /* unique in the session, never 0 */
     struct stmt *stmt;
     struct plan_batch *batch;
     int refs;
@@ -157,6 +159,7 @@ struct session {
     unsigned in_extended : 1; /* the running statement came by Execute */
     unsigned login_waits : 1;
     unsigned batch_failed : 1; /* a statement of the batch failed: the rest is not run */
+    unsigned describing : 1;   /* Parse or Describe: in an isolated transaction no part of it */
     unsigned needs_bytes : 1;  /* the next message has not come whole */
     unsigned midway : 1;       /* a handler waits and will be run again: it keeps its backends */
     unsigned writes_now : 1;   /* the statement being started may write */
@@ -181,6 +184,7 @@ struct session {
     struct note wait_note;
 
     struct hmap pstmts;
+    uint32_t pstmts_made;
     struct pstmt *pending_parse; /* its ParseComplete is owed: see session_extended.c */
     struct list portals;
 
@@ -284,13 +288,16 @@ void session_set_vars(struct session *s, struct varset *v); /* takes the referen
 void session_tx_begin(struct session *s, enum tx_kind kind, const char *begin);
 void session_tx_end(struct session *s, int committed); /* bookkeeping only */
 
-struct stmt *stmt_find(struct worker *w, struct slice text, const uint32_t *types, size_t count);
+struct stmt *stmt_find(struct worker *w, uint64_t version, struct slice text, const uint32_t *types,
+                       size_t count);
 void stmt_name(uint64_t id, char out[32]); /* its name on servers */
 void stmt_unref(struct worker *w, struct stmt *stmt);
 struct pstmt *pstmt_find(struct session *s, struct slice name);
 struct pstmt *pstmt_add(struct session *s, struct slice name, struct stmt *stmt,
                         struct plan_batch *batch); /* takes the reference to stmt */
 void pstmt_remove(struct session *s, struct pstmt *p);
+/* Its Parse failed or was skipped: the name is free again. */
+void pstmt_forget(struct session *s, uint32_t serial);
 void pstmt_unref(struct session *s, struct pstmt *p);
 struct portal *portal_find(struct session *s, struct slice name);
 struct portal *portal_add(struct session *s, struct slice name, struct pstmt *pstmt);

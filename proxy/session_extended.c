@@ -110,6 +110,9 @@ static void ensure_parsed(struct backend *b, struct pstmt *p, int owed)
     } else if (owed) {
         backend_expect_fake(b, '1');
     }
+    if (owed) {
+        backend_expect_names(b, p->serial);
+    }
 }
 
 static void resolve_on(struct session *s, struct backend *b)
@@ -133,6 +136,15 @@ static uint32_t any_shard_for(const struct session *s, const struct plan *plan)
     return 0;
 }
 
+/* The Parse whose ParseComplete is owed has failed or is skipped. */
+static void drop_pending(struct session *s)
+{
+    struct pstmt *p = s->pending_parse;
+    s->pending_parse = NULL;
+    pstmt_forget(s, p->serial);
+    pstmt_unref(s, p);
+}
+
 /* The owed ParseComplete, when the next message is no Bind of it. */
 static enum step resolve_pending(struct session *s)
 {
@@ -141,12 +153,13 @@ static enum step resolve_pending(struct session *s)
     }
     struct backend *b = NULL;
     s->writes_now = 0;
+    s->describing = 1;
     enum step step = relay_to(s, any_shard_for(s, s->pending_parse->batch->plans[0]), &b);
+    s->describing = 0;
     if (step == STEP_DONE) {
         resolve_on(s, b);
-    } else if (step == STEP_CLOSE) {
-        pstmt_unref(s, s->pending_parse);
-        s->pending_parse = NULL;
+    } else if (step == STEP_CLOSE && s->pending_parse != NULL) {
+        drop_pending(s);
     }
     return step;
 }
@@ -202,14 +215,20 @@ static enum step add_statement(struct session *s, const struct front_parse *msg,
     if (old != NULL) {
         pstmt_remove(s, old);
     }
-    struct stmt *stmt = stmt_find(s->worker, msg->text, types, msg->types_count);
+    struct stmt *stmt =
+        stmt_find(s->worker, batch->catalog_version, msg->text, types, msg->types_count);
     struct pstmt *p = pstmt_add(s, msg->name, stmt, batch);
     if (batch->plans[0]->kind == PLAN_ONE) {
         p->refs++;
         s->pending_parse = p;
         return STEP_DONE;
     }
-    return answer_local(s, '1');
+    struct backend *busy = busy_backend(s);
+    (void)answer_local(s, '1');
+    if (busy != NULL) {
+        backend_expect_names(busy, p->serial);
+    }
+    return STEP_DONE;
 }
 
 enum step session_parse(struct session *s, struct slice body)
@@ -399,7 +418,9 @@ static enum step describe_statement(struct session *s, struct pstmt *p)
         }
     }
     s->writes_now = 0;
+    s->describing = 1;
     enum step step = relay_to(s, any_shard_for(s, plan), &b);
+    s->describing = 0;
     if (step != STEP_DONE) {
         return relayed(step);
     }
@@ -569,8 +590,7 @@ enum step session_flush(struct session *s)
 enum step session_sync(struct session *s)
 {
     if (s->skip_until_sync && s->pending_parse != NULL) {
-        pstmt_unref(s, s->pending_parse); /* the server would have skipped it */
-        s->pending_parse = NULL;
+        drop_pending(s); /* the server would have skipped it */
     }
     if (resolve_pending(s) == STEP_WAIT) {
         return STEP_WAIT;

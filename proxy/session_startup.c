@@ -354,10 +354,7 @@ static enum err check_encoding(struct session *s, const struct pool *p, struct n
     if (!s->sharded || asked == NULL) {
         return ERR_NONE;
     }
-    char plain[64];
-    (void)snprintf(plain, sizeof(plain), "%.*s", (int)strcspn(asked + (asked[0] == '\''), "'"),
-                   asked + (asked[0] == '\''));
-    return exec_check_encoding(plain, note);
+    return exec_check_encoding(asked, note);
 }
 
 /* The home shard tells the parameters clients are greeted with, and whether the settings of the

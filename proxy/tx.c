@@ -9,6 +9,7 @@
 
 #include "base/check.h"
 #include "base/mem.h"
+#include "proxy/exec.h"
 
 /* ---- bookkeeping ----------------------------------------------------------------------------- */
 
@@ -86,7 +87,7 @@ void session_tx_end(struct session *s, int committed)
     session_end_portals(s);
 }
 
-static uint64_t began_bits(const struct session *s)
+uint64_t tx_began(const struct session *s)
 {
     uint64_t bits = 0;
     list_each (node, &s->held) {
@@ -354,7 +355,7 @@ static enum step savepoint_plan(struct session *s, struct plan *plan)
                              : plan->tx == TX_RELEASE ? "RELEASE SAVEPOINT"
                                                       : "ROLLBACK TO SAVEPOINT",
                              plan->name);
-    op_round(&op->op, began_bits(s), sql, savepoint_then);
+    op_round(&op->op, tx_began(s), sql, savepoint_then);
     return STEP_DONE;
 }
 
@@ -395,11 +396,11 @@ static enum step set_transaction(struct session *s, struct plan *plan)
         return session_complete(s, "SET");
     }
     s->tx.isolated |= plan->tx_isolated;
-    buf_text(&s->tx.begin, "; ");
+    buf_text(&s->tx.begin, AFTER_CLIENT_TEXT);
     buf_add_slice(&s->tx.begin, plan->text);
     char *sql = arena_strndup(&s->arena, plan->text.p, plan->text.n);
     struct op *op = op_begin(s, sizeof(*op), "set transaction");
-    op_round(op, began_bits(s), sql, set_then);
+    op_round(op, tx_began(s), sql, set_then);
     return STEP_DONE;
 }
 

@@ -18,6 +18,8 @@ void tx_rollback(struct op *op, void (*after)(struct op *op, int committed));
 void commit_implicit(struct op *op, void (*after)(struct op *op, int committed));
 /* `after` of the commit that ends a simple query of several statements. */
 void tx_after_batch(struct op *op, int committed);
+/* Shards on which the transaction has begun. */
+uint64_t tx_began(const struct session *s);
 /* From the ledger's disk thread, by mail. */
 void tx_durable(struct session *s, enum err e);
 /* A PREPARE took too long. */
