@@ -99,7 +99,7 @@ PAGES   := manual:docs/settings.md sample:conf/pgbraid.yaml errors:docs/errors.m
 
 TESTED := $(foreach r,$(ROOMS),$(if $(call tests,$(r)),$(r)))
 test: $(TESTED:%=$(BUILD)/%_test) ## unit tests of every room (SAN=address,undefined and SAN=thread too)
-	@for t in $^; do echo "== $$t"; $$t || exit 1; done
+	@status=0; for t in $^; do echo "== $$t"; $$t || status=1; done; exit $$status
 test-%: $(BUILD)/%_test ## unit tests of one room: make test-planner
 	$<
 build-tests: $(TESTED:%=$(BUILD)/%_test)

@@ -35,7 +35,8 @@ static const struct criterion_test *running;
 static const struct criterion_suite *running_suite;
 static int failed_asserts;
 
-/* ---- what the macros of a test call ------------------------------------------------------------ */
+/* ---- what the macros of a test call ------------------------------------------------------------
+ */
 
 int cr_asprintf(char **out, const char *fmt, ...)
 {
@@ -113,7 +114,8 @@ void criterion_internal_test_teardown(void)
     run_fini();
 }
 
-/* ---- running ----------------------------------------------------------------------------------- */
+/* ---- running -----------------------------------------------------------------------------------
+ */
 
 static const struct criterion_suite *suite_of(const struct criterion_test *test)
 {

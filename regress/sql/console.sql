@@ -1,0 +1,9 @@
+-- database: pgbraid
+SHOW TABLES;
+SHOW BUCKETS app users;
+SHOW STATE;
+SHOW TRANSACTIONS;
+SHOW NOTHING;
+PAUSE;
+SELECT 1;
+KILL nothing;

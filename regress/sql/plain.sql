@@ -1,0 +1,38 @@
+-- database: plain
+-- A database of one shard is passed through: whatever PostgreSQL can do.
+CREATE TABLE t (id serial PRIMARY KEY, v text);
+INSERT INTO t (v) VALUES ('a'), ('b'), ('c') RETURNING *;
+SELECT count(DISTINCT v), string_agg(v, ',' ORDER BY id) FROM t;
+SELECT id, rank() OVER (ORDER BY v DESC) FROM t ORDER BY id;
+WITH RECURSIVE r AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM r WHERE n < 3) SELECT * FROM r;
+SELECT a.id FROM t a JOIN t b ON a.v < b.v ORDER BY 1;
+BEGIN;
+UPDATE t SET v = 'z' WHERE id = 1;
+SAVEPOINT s;
+SELECT 1 / 0;
+ROLLBACK TO s;
+COMMIT;
+SELECT * FROM t ORDER BY id;
+BEGIN ISOLATION LEVEL SERIALIZABLE;
+DECLARE c CURSOR FOR SELECT * FROM t ORDER BY id;
+FETCH 2 FROM c;
+COMMIT;
+PREPARE p AS SELECT $1::int + 1;
+EXECUTE p(1);
+DEALLOCATE p;
+COPY t TO STDOUT;
+COPY t (v) FROM STDIN;
+x
+y
+\.
+SELECT count(*) FROM t;
+CREATE TEMP TABLE tmp AS SELECT 1 AS a;
+SELECT * FROM tmp;
+DO $$ BEGIN RAISE NOTICE 'a notice'; END $$;
+CREATE FUNCTION f(int) RETURNS int LANGUAGE sql AS 'SELECT $1 * 2';
+SELECT f(21);
+EXPLAIN (COSTS OFF) SELECT * FROM t WHERE id = 1;
+SELECT 1; SELECT 2; SELECT 1 / 0; SELECT 3;
+DROP TABLE t;
+DROP FUNCTION f(int);
+SELECT * FROM t;

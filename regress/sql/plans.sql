@@ -1,0 +1,25 @@
+-- Which way a statement goes, as EXPLAIN tells it.
+CREATE TABLE users (id bigint PRIMARY KEY, name text, age int);
+CREATE TABLE orders (id bigint, user_id bigint, amount numeric(10,2), PRIMARY KEY (user_id, id));
+CREATE TABLE countries (code text PRIMARY KEY, name text);
+CREATE TABLE events (day date, kind text) SHARD BY RANGE (day) (BELOW ('2026-01-01') ON shard0, BELOW ('2027-01-01') ON shard1, ON shard2);
+CREATE TABLE regions (code text, n int) SHARD BY LIST (code) (VALUES ('a', 'b') ON shard1, DEFAULT ON shard2);
+CREATE TABLE here (id int);
+EXPLAIN (COSTS OFF) SELECT * FROM users WHERE id = 7;
+EXPLAIN (COSTS OFF) SELECT * FROM users WHERE id IN (1, 2);
+EXPLAIN (COSTS OFF) SELECT * FROM users;
+EXPLAIN (COSTS OFF) SELECT * FROM users ORDER BY name DESC, id LIMIT 3 OFFSET 1;
+EXPLAIN (COSTS OFF) SELECT age, count(*), avg(age) FROM users GROUP BY age ORDER BY 2 DESC, 1 LIMIT 5;
+EXPLAIN (COSTS OFF) SELECT u.name, o.amount FROM users u JOIN orders o ON o.user_id = u.id WHERE u.id = 5;
+EXPLAIN (COSTS OFF) SELECT count(*) FROM users u JOIN orders o ON o.user_id = u.id;
+EXPLAIN (COSTS OFF) SELECT * FROM countries;
+EXPLAIN (COSTS OFF) SELECT * FROM events WHERE day = '2026-06-01';
+EXPLAIN (COSTS OFF) SELECT * FROM events WHERE day >= '2026-06-01';
+EXPLAIN (COSTS OFF) SELECT * FROM regions WHERE code = 'a';
+EXPLAIN (COSTS OFF) SELECT * FROM here;
+EXPLAIN (COSTS OFF) UPDATE users SET age = 1 WHERE id = 7;
+EXPLAIN (COSTS OFF) UPDATE users SET age = 1;
+EXPLAIN (COSTS OFF) INSERT INTO users VALUES (7, 'x', 1);
+EXPLAIN (COSTS OFF) DELETE FROM orders WHERE user_id = 7 AND id = 1;
+EXPLAIN SELECT * FROM users a JOIN users b ON a.age = b.age;
+EXPLAIN SELECT nothing FROM users;
