@@ -139,10 +139,7 @@ void backend_close(struct backend *b, const char *why)
         stream_touch(b->stream);
         stream_finish(b->stream, 1000);
     }
-    if (b->scram != NULL) {
-        scram_client_free(b->scram);
-        mem_free(b->scram);
-    }
+    backend_forget_password(b);
     timer_free(&b->timer);
     list_remove(&b->node);
     list_remove(&b->held);

@@ -121,6 +121,7 @@ struct backend {
     uint8_t cancel_key[CANCEL_KEY_BYTES_MAX];
     size_t cancel_key_bytes;
     struct scram_client *scram;
+    char *password; /* LOGIN: a copy, wiped afterwards */
     struct buf params;  /* ParameterStatus messages of its login */
     struct timer timer; /* connect and login timeout */
     int64_t connect_us, idle_since_us, connect_wall_us, request_wall_us;
@@ -168,6 +169,7 @@ const char *backend_state_name(enum backend_state state);
 void backend_login_start(struct backend *b);
 /* The byte that answers SSLRequest. */
 enum err backend_login_ssl_answer(struct backend *b, uint8_t answer, struct note *note) MUST_CHECK;
+void backend_forget_password(struct backend *b);
 void backend_login_secured(struct backend *b); /* the TLS handshake is done */
 enum err backend_login_message(struct backend *b, uint8_t type, struct slice body,
                                struct note *note) MUST_CHECK;

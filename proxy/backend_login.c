@@ -108,7 +108,8 @@ static enum err send_sasl_first(struct backend *b, const struct back_auth *auth,
     } else if (secret[0] == '\0' || strncmp(secret, "md5", 3) == 0) {
         return no_password(b, "SCRAM", note);
     } else {
-        b->scram->password = secret;
+        b->password = mem_strdup(secret); /* a reload may free the configuration meanwhile */
+        b->scram->password = b->password;
     }
     struct buf first = {0};
     scram_client_first(b->scram, &first);
@@ -209,17 +210,27 @@ static void on_parameter(struct backend *b, struct slice body)
     frame_end(&b->params, mark);
 }
 
+void backend_forget_password(struct backend *b)
+{
+    if (b->scram != NULL) {
+        scram_client_free(b->scram);
+        mem_free(b->scram);
+        b->scram = NULL;
+    }
+    if (b->password != NULL) {
+        explicit_bzero(b->password, strlen(b->password));
+        mem_free(b->password);
+        b->password = NULL;
+    }
+}
+
 static void on_ready(struct backend *b)
 {
     timer_cancel(&b->timer);
     /* The newest connection tells what clients of this pool are greeted with. */
     b->pool->params.n = 0;
     buf_add_slice(&b->pool->params, buf_slice(&b->params));
-    if (b->scram != NULL) {
-        scram_client_free(b->scram);
-        mem_free(b->scram);
-        b->scram = NULL;
-    }
+    backend_forget_password(b);
     log_event(LOG_BACKEND_OPEN, "database=%s shard=%u server=%s user=%s pid=%u tls=%s",
               b->pool->database, b->pool->shard, b->pool->server->name, b->pool->user, b->pid,
               stream_is_tls(b->stream) ? stream_tls_version(b->stream) : "no");

@@ -318,19 +318,11 @@ static enum step run_many(struct session *s, struct plan *plan, const struct fro
     if (e == ERR_AGAIN && plan->otherwise != NULL) {
         return session_run(s, plan->otherwise, bind);
     }
-    if (e == ERR_AGAIN) {
-        e = note_set(&note, ERR_UNSUPPORTED,
-                     "EXPLAIN of rows that go to several shards is not "
-                     "supported");
-    }
     if (e) {
         return session_fail(s, e, &note, 0);
     }
     if (plan->kind == PLAN_COPY_OUT) {
         return copy_out_start(s, plan, shards);
-    }
-    if (plan->kind == PLAN_EXPLAIN) {
-        return explain_start(s, plan, shards);
     }
     return gather_start(s, plan, bind, shards);
 }
@@ -370,8 +362,8 @@ enum step session_run(struct session *s, struct plan *plan, const struct front_b
     case PLAN_COPY_IN: return copy_in_start(s, plan);
     case PLAN_MANY:
     case PLAN_WRITE:
-    case PLAN_COPY_OUT:
-    case PLAN_EXPLAIN: return run_many(s, plan, bind);
+    case PLAN_COPY_OUT: return run_many(s, plan, bind);
+    case PLAN_EXPLAIN: return explain_start(s, plan);
     case PLAN_ONE:
     case PLAN_REFUSE: break;
     }

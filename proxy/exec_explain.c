@@ -13,6 +13,7 @@
 struct explain_op {
     struct op op;
     struct plan *plan;
+    struct plan *inner; /* plan->explained, or its `otherwise` */
     uint64_t shards;
     struct buf ours;             /* lines, each with '\n' */
     struct buf rows[SHARDS_MAX]; /* of each shard, as ours */
@@ -111,32 +112,53 @@ static void explain_then(struct op *op)
 }
 
 /* What a shard is asked to explain. */
-static char *shard_statement(struct session *s, const struct plan *plan)
+static char *shard_statement(struct session *s, const struct explain_op *x)
 {
-    const struct plan *inner = plan->explained;
-    if (inner->kind == PLAN_ONE) {
-        return arena_strndup(&s->arena, plan->text.p, plan->text.n);
+    if (x->inner->kind == PLAN_ONE) {
+        return arena_strndup(&s->arena, x->plan->text.p, x->plan->text.n);
     }
-    return arena_printf(&s->arena, "EXPLAIN %s %s", plan->explain_options, inner->shard_sql);
+    return arena_printf(&s->arena, "EXPLAIN %s %s", x->plan->explain_options, x->inner->shard_sql);
 }
 
-enum step explain_start(struct session *s, struct plan *plan, uint64_t shards)
+/* The plan that would run, and its shards. */
+static enum err find_inner(struct session *s, struct plan *plan, struct plan **inner,
+                           uint64_t *shards, struct note *note)
 {
-    enum err e = ERR_NONE;
+    struct plan_args args = {0};
+    int any = 0;
+    *inner = plan->explained;
+    enum err e = session_may_run(s, *inner, note);
+    if (!e && (*inner)->any_params) {
+        e = note_set(note, ERR_UNSUPPORTED,
+                     "EXPLAIN of a statement with parameters is not supported over several shards");
+        note_hint(note, "Write the values into the statement.");
+    }
+    e = e ? e : plan_shards(*inner, s->db->map, &args, shards, &any, note);
+    if (e == ERR_AGAIN && (*inner)->otherwise != NULL) {
+        *inner = (*inner)->otherwise;
+        e = session_may_run(s, *inner, note);
+        e = e ? e : plan_shards(*inner, s->db->map, &args, shards, &any, note);
+    }
+    if (!e && (*inner)->kind != PLAN_ONE && (*inner)->shard_sql == NULL) {
+        e = note_set(note, ERR_UNSUPPORTED, "EXPLAIN of this statement is not supported");
+        note_hint(note, "Explain it for the rows of one sharding key.");
+    }
+    if (!e && (*inner)->kind == PLAN_ONE) {
+        *shards = UINT64_C(1) << exec_choose(s, *shards, any);
+    }
+    return e;
+}
+
+enum step explain_start(struct session *s, struct plan *plan)
+{
     struct note note;
-    struct plan *inner = plan->explained;
+    struct plan *inner = NULL;
+    uint64_t shards = 0;
     struct plan_args args = {0};
     if (!session_quiet(s)) {
         return session_wait_quiet(s);
     }
-    e = session_may_run(s, inner, &note);
-    if (!e && inner->kind != PLAN_ONE && inner->shard_sql == NULL) {
-        e = note_set(&note, ERR_UNSUPPORTED, "EXPLAIN of this statement is not supported");
-    } else if (!e && inner->any_params) {
-        e = note_set(&note, ERR_UNSUPPORTED,
-                     "EXPLAIN of a statement with parameters is not supported over several shards");
-        note_hint(&note, "Write the values into the statement.");
-    }
+    enum err e = find_inner(s, plan, &inner, &shards, &note);
     if (e) {
         return session_fail(s, e, &note, 0);
     }
@@ -151,13 +173,14 @@ enum step explain_start(struct session *s, struct plan *plan, uint64_t shards)
     x->op.free_fn = explain_free;
     x->op.on_message = on_message;
     x->plan = plan;
+    x->inner = inner;
     x->shards = shards;
     plan_explain(inner, s->db->map, &args, shards, &x->ours);
     session_count(s, plan, shards);
     bits_each (shard, shards) {
         exec_mark(s, session_backend(s, (uint32_t)shard), inner);
     }
-    op_round(&x->op, shards, shard_statement(s, plan), explain_then);
+    op_round(&x->op, shards, shard_statement(s, x), explain_then);
     return STEP_DONE;
 }
 

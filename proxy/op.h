@@ -73,7 +73,7 @@ enum step gather_describe(struct session *s, struct pstmt *pstmt, uint8_t kind,
 enum step copy_in_start(struct session *s, struct plan *plan);
 enum step copy_out_start(struct session *s, struct plan *plan, uint64_t shards);
 enum step ddl_start(struct session *s, struct plan *plan);
-enum step explain_start(struct session *s, struct plan *plan, uint64_t shards);
+enum step explain_start(struct session *s, struct plan *plan);
 enum step tx_start(struct session *s, struct plan *plan);
 enum step set_start(struct session *s, struct plan *plan);
 enum step sync_start(struct session *s, uint64_t shards);

@@ -677,7 +677,7 @@ static void on_timeout(void *arg)
     struct session *s = arg;
     if (s->state == SESSION_READY) {
         if (s->op != NULL && s->op->no_cancel) {
-            tx_prepare_timeout(s);
+            tx_timeout(s);
         }
     } else {
         struct note note;

@@ -22,7 +22,7 @@ void tx_after_batch(struct op *op, int committed);
 uint64_t tx_began(const struct session *s);
 /* From the ledger's disk thread, by mail. */
 void tx_durable(struct session *s, enum err e);
-/* A PREPARE took too long. */
-void tx_prepare_timeout(struct session *s);
+/* A round of the end took too long: the shards that did not answer count as lost. */
+void tx_timeout(struct session *s);
 
 #endif

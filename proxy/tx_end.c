@@ -124,15 +124,18 @@ void tx_durable(struct session *s, enum err e)
     carry_out(op, twopc_step(&s->commit.machine, event));
 }
 
-void tx_prepare_timeout(struct session *s)
+void tx_timeout(struct session *s)
 {
     struct note note;
-    (void)note_set(&note, ERR_SHARD_DOWN, "PREPARE TRANSACTION took longer than %lld ms",
+    (void)note_set(&note, ERR_SHARD_DOWN, "the end of a transaction took longer than %lld ms",
                    (long long)s->worker->world->conf->prepare_timeout_ms);
+    note_hint(&note, "See txn.prepare_timeout_ms.");
     bits_each (shard, s->op->pending) {
         struct backend *b = session_backend(s, (uint32_t)shard);
-        backend_cancel(b);
-        relay_lost(b, &note);
+        if (b != NULL) {
+            backend_cancel(b);
+            relay_lost(b, &note);
+        }
     }
 }
 
@@ -188,7 +191,10 @@ static void finish(struct op *op, const struct twopc_actions *a)
     op->no_cancel = 0;
     list_each (node, &s->held) {
         struct backend *b = container_of(node, struct backend, held);
-        b->dirty |= b->tx_status != 'I';
+        /* PREPARE makes SET permanent on its connection; ROLLBACK PREPARED does not undo that. */
+        int kept_set = !a->reply_ok && (c->machine.prepared & UINT64_C(1) << b->shard) != 0 &&
+                       s->vars != s->tx.vars;
+        b->dirty |= kept_set || b->tx_status != 'I';
     }
     count_end(s, a->reply_ok);
     session_tx_end(s, a->reply_ok);
@@ -198,9 +204,6 @@ static void finish(struct op *op, const struct twopc_actions *a)
 static void carry_out(struct op *op, struct twopc_actions actions)
 {
     struct session *s = op->session;
-    if (actions.prepare != 0) {
-        timer_set(&s->timer, s->worker->world->conf->prepare_timeout_ms * 1000);
-    }
     tell_ledger(s, &actions);
     send_all(op, actions.commit_plain, "COMMIT", 0);
     send_all(op, actions.prepare, "PREPARE TRANSACTION", 1);
@@ -209,6 +212,9 @@ static void carry_out(struct op *op, struct twopc_actions actions)
     send_all(op, actions.rollback_prepared, "ROLLBACK PREPARED", 1);
     s->commit.round = actions;
     if (round_bits(&actions) != 0) {
+        /* A server that stopped answering must not keep the session for ever: before the decision
+         * the transaction is rolled back, after it recovery goes on. */
+        timer_set(&s->timer, s->worker->world->conf->prepare_timeout_ms * 1000);
         op_round_sent(op, round_bits(&actions), round_over);
     } else if (actions.log_commit) {
         log_decision(op);
