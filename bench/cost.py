@@ -38,15 +38,15 @@ def stat_ticks(pid):
 
 def family_seconds(pid):
     """CPU time of a PostgreSQL server: its processes, and those that have ended."""
-    ticks = 0
     with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as f:
         children = [int(word) for word in f.read().split()]
-    for one in children:
+    total = sum(stat_ticks(pid)[2:]) / TICK + cpu_seconds(pid)
+    for child in children:
         try:
-            ticks += sum(stat_ticks(one))
+            total += cpu_seconds(child)
         except OSError:
             pass  # it ended just now
-    return (ticks + sum(stat_ticks(pid))) / TICK
+    return total
 
 
 def machine_seconds():

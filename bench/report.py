@@ -145,7 +145,7 @@ class Results:
         if not self.memory:
             return ""
         rows = [[name, before, after, f"{each:.1f}"] for name, before, after, each in self.memory]
-        return "Resident memory with 1000 idle clients that have all asked once, at the same time:\n\n" + table(
+        return "Resident memory with 1000 idle clients that have all asked once, together:\n\n" + table(
             ["proxy", "kB before", "kB with them", "kB per client"], rows)
 
     def _tpcb(self):

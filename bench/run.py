@@ -16,6 +16,7 @@ import argparse
 import datetime
 import os
 import resource
+import signal
 import socket
 import statistics
 import struct
@@ -24,7 +25,7 @@ import time
 
 import cost
 import report
-from targets import (BIN, POOL, SCRAM_USER, SHARDS, Failure, Stage, Target, leave_on_signals,
+from targets import (BIN, POOL, SCRAM_USER, SHARDS, Failure, Stage, leave_on_signals,
                      psycopg2, run_pgbench)
 
 PARTS = ("simple", "extended", "prepared", "rows", "connect", "tpcb", "scatter", "memory", "calls")
@@ -229,7 +230,7 @@ def read_to_ready(sock):
 
 
 def idle_memory(target):
-    """Resident kB of the proxy before and with a thousand clients that have all asked once, at the same time."""
+    """Resident kB of the proxy before and with a thousand clients that have all asked once, together."""
     startup = f"user\0{target.user}\0database\0{target.dbname}\0\0".encode()
     startup = struct.pack("!II", len(startup) + 8, 3 << 16) + startup
     text = b"SELECT abalance FROM pgbench_accounts WHERE aid = 1\0"
@@ -259,7 +260,8 @@ def idle_memory(target):
 
 
 def run_parts(bench, parts):
-    results = report.Results(SHARDS, POOL, bench.o.seconds, bench.o.rounds, bench.stage.workers, SCALE)
+    o = bench.o
+    results = report.Results(SHARDS, POOL, o.seconds, o.rounds, bench.stage.workers, SCALE)
     for mode in ("simple", "extended", "prepared"):
         if mode in parts:
             results.lines += bench.select(mode)
@@ -328,6 +330,7 @@ def main():
     except KeyboardInterrupt:
         sys.exit("\nbench: stopped")
     finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not leave servers behind
         stage.close()
     say(f"done in {time.monotonic() - begin:.0f} s")
     results.day = datetime.date.today().isoformat()
