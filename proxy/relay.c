@@ -245,8 +245,8 @@ static int on_ready(struct backend *b, struct scan *sc, struct slice body, size_
     } else if (action == TO_CLIENT_NO_READY) {
         follow_status(s, b, before);
         session_wake(s);
-    } else if (action == TO_CLIENT) {
-        session_wake(s);
+    } else if (action == TO_CLIENT || (s != NULL && s->batch != NULL)) {
+        session_wake(s); /* a batch also waits for what we sent ourselves: BEGIN, SET, RESET */
     }
     return 1;
 }
