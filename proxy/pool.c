@@ -13,6 +13,7 @@
 #include "proxy/worker.h"
 
 enum {
+    UNFAIR_US = 5 * 1000,
     RETRY_FIRST_US = 100 * 1000,
     RETRY_MAX_US = 5 * 1000 * 1000
 };
@@ -239,13 +240,17 @@ static void grant(struct pool *p, struct backend *b)
     session_backend_granted(s);
 }
 
-/* The worker whose first waiter came first, when it is another one and came before ours. */
+/*
+ * Another worker that a released backend should go to: the one whose first waiter came first, if
+ * nobody waits here or theirs has waited so much longer that the journey is worth it. A journey
+ * costs two wake-ups and four system calls, so order between workers is kept within UNFAIR_US.
+ */
 static struct worker *worker_to_serve(struct pool *p)
 {
     struct shared *shared = p->worker->shared;
     int64_t ours =
         atomic_load_explicit(&p->budget->first_wait_us[p->worker->index], memory_order_relaxed);
-    int64_t best = ours == 0 ? INT64_MAX : ours;
+    int64_t best = ours == 0 ? INT64_MAX : ours - UNFAIR_US;
     struct worker *to = NULL;
     for (size_t i = 0; i < shared->workers_count; i++) {
         int64_t theirs = atomic_load_explicit(&p->budget->first_wait_us[i], memory_order_relaxed);

@@ -2,6 +2,7 @@
 
 #include "proxy/worker.h"
 
+#include <sched.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -238,9 +239,20 @@ static void free_keys(struct worker *w)
     hmap_free(&w->verifiers);
 }
 
+/* A batch thread that is woken does not push aside the task that woke it: a server finishes its
+ * answer first, and we read all of it at once. Measured: a 112 kB result costs 66 us instead of
+ * 183.
+ */
+static void prefer_batches(void)
+{
+    const struct sched_param param = {0};
+    (void)sched_setscheduler(0, SCHED_BATCH, &param); /* the normal policy will do, too */
+}
+
 static void *run(void *arg)
 {
     struct worker *w = arg;
+    prefer_batches();
     loop_run(w->loop);
     cancels_free(w);
     pools_free(w);
