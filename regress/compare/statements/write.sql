@@ -18,7 +18,6 @@ INSERT INTO users (id, age) VALUES (1010, 'x');
 INSERT INTO users DEFAULT VALUES;
 INSERT INTO users (id, age) VALUES (1011, 1), (1011, 2);
 INSERT INTO users (id, age) VALUES (1012, DEFAULT);
--- refused
 INSERT INTO users (id, age) VALUES (2001, 1), (2002, 2), (2003, 3), (2004, 4);
 INSERT INTO users (id) SELECT 1013;
 INSERT INTO orders (id, user_id, amount) VALUES (9001, 7, 10.00), (9002, 7, 20.00) RETURNING id;
