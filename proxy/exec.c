@@ -163,8 +163,8 @@ static enum step enlist(struct session *s, struct backend *b)
     return STEP_DONE;
 }
 
-/* A pipeline without a transaction that writes on one shard reaches a second one: from here on it
- * is a transaction of ours that ends at Sync. */
+/* A pipeline without a transaction that writes on one shard reaches a second one, or an operation,
+ * which ends by a Sync of its own: from here on it is a transaction of ours that ends at Sync. */
 static void join_pipelines(struct session *s, uint64_t bits)
 {
     if (s->tx.kind != TX_KIND_NONE || !s->in_extended) {
@@ -175,7 +175,8 @@ static void join_pipelines(struct session *s, uint64_t bits)
     list_each (node, &s->held) {
         struct backend *b = container_of(node, struct backend, held);
         wrote = wrote || (b->executed && b->wrote);
-        other = other || (b->executed && (bits & UINT64_C(1) << b->shard) == 0);
+        int here = s->relays_now && (bits & UINT64_C(1) << b->shard) != 0;
+        other = other || (b->executed && !here);
     }
     if ((wrote || s->writes_now) && other) {
         session_tx_begin(s, TX_KIND_IMPLICIT, "BEGIN");

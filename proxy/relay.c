@@ -50,6 +50,8 @@ static void pop(struct backend *b, struct scan *sc)
         if (b->session != NULL && !b->skipping) {
             flush_run(b, sc);
             back_put_empty(session_out(b->session), next->fake);
+        } else if (b->session != NULL && next->pstmt != 0) {
+            pstmt_forget(b->session, next->pstmt); /* the client never hears of it */
         }
         b->expect_first = (b->expect_first + 1) & (b->expect_cap - 1);
         b->expect_count--;

@@ -163,6 +163,7 @@ struct session {
     unsigned needs_bytes : 1;  /* the next message has not come whole */
     unsigned midway : 1;       /* a handler waits and will be run again: it keeps its backends */
     unsigned writes_now : 1;   /* the statement being started may write */
+    unsigned relays_now : 1;   /* ... and sends no Sync of its own */
 
     struct world *world;       /* pinned while a transaction or a statement runs; else NULL */
     const struct world_db *db; /* in `world` */

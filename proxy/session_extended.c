@@ -66,7 +66,9 @@ static enum step relay_to(struct session *s, uint32_t shard, struct backend **ou
     if (busy != NULL && (busy->shard != shard || busy->expect_count >= EXPECT_MAX)) {
         return session_wait_quiet(s);
     }
+    s->relays_now = 1;
     enum step step = session_engage(s, UINT64_C(1) << shard, &e, &note);
+    s->relays_now = 0;
     if (step == STEP_CLOSE) {
         return fail(s, e, &note, 0) == STEP_WAIT ? STEP_WAIT : STEP_CLOSE;
     }
