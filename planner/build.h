@@ -363,13 +363,19 @@ void route(struct build *b, struct scope *s, struct plan *p);
 int route_needs_otherwise(struct plan *p);
 
 /* split.c: INSERT of rows for several shards. 0: it cannot be split. */
-int split_insert(struct build *b, tnode *stmt, struct plan *p);
+int split_insert(struct build *b, tnode *stmt, const struct catalog_table *known, struct plan *p);
 /* shards.c: the shards of one binding of a plan. */
 enum err shards_of_binding(const struct plan *plan, const struct map *map,
                            const struct plan_args *args, size_t index, uint64_t *set,
                            struct note *note) MUST_CHECK;
 
 /* DDL helpers (ddl.c) */
+/*
+ * Where a relation is: a table of the map on every shard, also on those that hold no rows of it (of
+ * a range or list table), for the home shard's catalog speaks for all; any other on the home shard.
+ * Rows are only where map_table_shards() says.
+ */
+uint64_t ddl_shards(const struct build *b, const struct relation *r);
 void ddl_step(struct build *b, struct plan *p, uint64_t shards, const char *sql);
 /* CREATE TABLE with a SHARD BY or REFERENCE suffix: cut it off. 0: there is none. */
 enum err ddl_split_suffix(struct build *b, struct slice text, struct slice *rest,

@@ -166,6 +166,15 @@ static enum err broken_columns(struct note *note)
     return note_set(note, ERR_SHARD_PROTOCOL, "RowDescription does not hold its columns");
 }
 
+/* Types that users make (enums, rows of tables) have another number on every shard. */
+static int is_same_type(uint32_t a, uint32_t b)
+{
+    enum {
+        FIRST_USER_OID = 16384
+    };
+    return a == b || (a >= FIRST_USER_OID && b >= FIRST_USER_OID);
+}
+
 /* Types of the first shard; the others must agree. */
 static enum err read_types(struct combine *c, struct slice body, struct note *note)
 {
@@ -181,10 +190,13 @@ static enum err read_types(struct combine *c, struct slice body, struct note *no
     size_t i = 0;
     int got = 0;
     while ((got = back_next_column(&walk, &column)) == 1) {
-        if (c->described && c->columns[i].type_oid != column.type_oid) {
+        if (c->described && !is_same_type(c->columns[i].type_oid, column.type_oid)) {
             return stale(note);
         }
-        c->columns[i++].type_oid = column.type_oid;
+        if (!c->described) {
+            c->columns[i].type_oid = column.type_oid;
+        }
+        i++;
     }
     return got < 0 || i != c->spec->columns_count ? broken_columns(note) : ERR_NONE;
 }

@@ -46,7 +46,7 @@ struct combine {
     struct combine_groups *groups;
 };
 
-/* ---- combine.c ---- */
+/* ---- combine.c ------------------------------------------------------------------------------- */
 
 /* Values of a row into c->values; *visible_end is where the first spec->visible values end. */
 enum err combine_split_row(struct combine *c, struct slice body, size_t *visible_end,
@@ -56,19 +56,19 @@ enum err combine_split_row(struct combine *c, struct slice body, size_t *visible
 void combine_put_raw(struct combine *c, struct slice values, struct buf *out);
 enum err combine_no_memory(const struct combine *c, struct note *note);
 
-/* ---- combine_limit.c ---- */
+/* ---- combine_limit.c ------------------------------------------------------------------------- */
 
 enum err combine_limit_open(struct combine *c, const struct plan_args *args,
                             struct note *note) MUST_CHECK;
 /* Whether the next row of the answer is given; counts it. Sets c->done behind the last one. */
 int combine_limit_take(struct combine *c);
 
-/* ---- combine_concat.c ---- */
+/* ---- combine_concat.c ------------------------------------------------------------------------ */
 
 enum err combine_concat_row(struct combine *c, struct slice body, struct buf *out,
                             struct note *note) MUST_CHECK;
 
-/* ---- combine_compare.c ---- */
+/* ---- combine_compare.c ----------------------------------------------------------------------- */
 
 /* How two values of one column compare. */
 struct combine_order {
@@ -84,7 +84,7 @@ enum err combine_order_open(struct combine_order *order, const struct combine_co
 enum err combine_order_compare(const struct combine_order *order, struct slice a, struct slice b,
                                int *out, struct note *note) MUST_CHECK;
 
-/* ---- combine_group.c ---- */
+/* ---- combine_group.c ------------------------------------------------------------------------- */
 
 enum err combine_group_check(const struct combine_column *column, struct note *note) MUST_CHECK;
 /* Append the value (p == NULL: NULL) so that two values append the same bytes exactly when they
@@ -93,7 +93,7 @@ enum err combine_group_put(const struct combine_column *column, struct slice val
                            struct numeric *scratch, struct arena *arena, struct buf *out,
                            struct note *note) MUST_CHECK;
 
-/* ---- combine_sort.c ---- */
+/* ---- combine_sort.c -------------------------------------------------------------------------- */
 
 enum err combine_merge_columns(struct combine *c, struct note *note) MUST_CHECK;
 enum err combine_merge_row(struct combine *c, size_t shard, struct slice body, struct buf *out,
@@ -103,7 +103,7 @@ enum err combine_merge_end(struct combine *c, size_t shard, struct buf *out,
 int combine_merge_wants(const struct combine *c, size_t shard);
 void combine_merge_free(struct combine *c);
 
-/* ---- combine_state.c: partial states of one output ---- */
+/* ---- combine_state.c: partial states of one output ------------------------------------------- */
 
 enum combine_number {
     COMBINE_NOT_A_NUMBER,
@@ -156,7 +156,7 @@ enum err combine_state_compare(const struct combine_agg *agg, const struct combi
 enum err combine_state_put(const struct combine_agg *agg, const struct combine_state *state,
                            struct buf *out, struct note *note) MUST_CHECK;
 
-/* ---- combine_agg.c ---- */
+/* ---- combine_agg.c --------------------------------------------------------------------------- */
 
 enum err combine_groups_columns(struct combine *c, struct note *note) MUST_CHECK;
 enum err combine_groups_row(struct combine *c, struct slice body, struct buf *out,

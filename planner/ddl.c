@@ -30,6 +30,11 @@ void ddl_step(struct build *b, struct plan *p, uint64_t shards, const char *sql)
     plan_set_fixed(b, p, before | shards);
 }
 
+uint64_t ddl_shards(const struct build *b, const struct relation *r)
+{
+    return r->table == NULL ? 1 : map_all(b->env->map);
+}
+
 static void home_step(struct build *b, struct plan *p)
 {
     ddl_step(b, p, 1, (const char *)p->text.p);
@@ -81,7 +86,7 @@ int ddl_object(struct build *b, const char *schema, const char *name, tnode *nod
                hides);
         return 0;
     }
-    out->shards = owner.table == NULL ? 1 : map_table_shards(b->env->map, owner.table);
+    out->shards = ddl_shards(b, &owner);
     return 1;
 }
 

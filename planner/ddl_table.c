@@ -164,26 +164,54 @@ static int check_suffix(struct build *b, const PgQuery__CreateStmt *c, struct dd
     return 1;
 }
 
+/* 1: there is one of that name already, and the plan says what becomes of that. */
+static int exists_already(struct build *b, const PgQuery__CreateStmt *c, const struct relation *r,
+                          struct plan *p)
+{
+    if (relation_changed(b, r)) {
+        refuse(
+            p, "Commit first.",
+            "table \"%s\" was changed in this transaction and cannot be changed again before COMMIT",
+            r->name);
+        return 1;
+    }
+    if (r->table == NULL && (r->known == NULL || !c->if_not_exists)) {
+        return 0; /* should there be one on the home shard, that server says so */
+    }
+    if (r->known == NULL && b->suffix_decl == NULL) {
+        return 0;
+    }
+    if (r->table == NULL) {
+        refuse(p, "Leave out SHARD BY, or choose another name.",
+               "table \"%s\" exists already and is not sharded", r->name);
+    } else if (r->known == NULL) {
+        refuse(p, "Leave out SHARD BY, or take the table out of the configuration.",
+               "how table \"%s\" is sharded is said in the configuration", r->name);
+    } else if (c->if_not_exists) { /* the servers say that it is skipped */
+        ddl_step(b, p, ddl_shards(b, r), (const char *)p->text.p);
+    } else {
+        refuse(p, "", "relation \"%s\" already exists", r->name);
+        p->err = ERR_DUP_TABLE;
+    }
+    return 1;
+}
+
 static void create_sharded(struct build *b, const PgQuery__CreateStmt *c, const struct relation *r,
                            struct plan *p)
 {
     struct ddl_table t;
-    uint64_t shards = map_all(b->env->map);
+    if (exists_already(b, c, r, p)) {
+        return;
+    }
     if (b->suffix_decl != NULL) {
         b->suffix_decl->schema = r->schema;
         b->suffix_decl->name = r->name;
-        if (r->table != NULL) {
-            refuse(p, "Leave out SHARD BY, or take it out of the configuration.",
-                   "table \"%s\" is declared already", r->name);
-            return;
-        }
         if (!check_suffix(b, c, &t, p)) {
             return;
         }
     } else {
         ddl_table_of(r->table, &t);
         fill_key_types(c, &t);
-        shards = map_table_shards(b->env->map, r->table);
     }
     if (!check_shape(c, &t, p) || !check_elements(b, c, &t, p)) {
         return;
@@ -194,7 +222,7 @@ static void create_sharded(struct build *b, const PgQuery__CreateStmt *c, const 
     }
     p->changes_table = arena_printf(b->out, "%s.%s", r->schema, r->name);
     p->touches_sharded = 1;
-    ddl_step(b, p, shards, (const char *)p->text.p);
+    ddl_step(b, p, map_all(b->env->map), (const char *)p->text.p);
     if (b->suffix_decl != NULL) {
         ddl_declare(b, p, b->suffix_decl);
     }

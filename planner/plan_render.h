@@ -60,6 +60,24 @@ static void render_combine(const struct combine_spec *c, struct buf *out)
     }
 }
 
+/* The statement of each shard, or how it fails. */
+static void render_split(const struct plan *p, const struct test_db *db,
+                         const struct plan_args *args, struct buf *out)
+{
+    uint8_t *shards = mem_zero(p->split->rows_count);
+    struct note note;
+    if (plan_split_rows(p, db->map, args, shards, &note) == ERR_NONE) {
+        for (uint32_t i = 0; i < 3; i++) {
+            if (memchr(shards, (int)i, p->split->rows_count) != NULL) {
+                buf_printf(out, " %u {", i);
+                plan_split_sql(p, shards, i, out);
+                buf_text(out, "}");
+            }
+        }
+    }
+    mem_free(shards);
+}
+
 static void render_plan(const struct plan *p, const struct test_db *db,
                         const struct plan_args *args, struct buf *out)
 {
@@ -108,6 +126,9 @@ static void render_plan(const struct plan *p, const struct test_db *db,
         if (strcmp(p->shard_sql, (const char *)p->text.p) != 0) {
             buf_printf(out, " {%s}", p->shard_sql);
         }
+    }
+    if (p->split != NULL) {
+        render_split(p, db, args, out);
     }
     if (p->otherwise != NULL) {
         buf_text(out, " else ");

@@ -149,13 +149,23 @@ const char *relation_hides_sharded(struct build *b, const struct relation *r)
     return NULL;
 }
 
+static int is_named(const struct relation *r, const char *changed)
+{
+    size_t n = strlen(r->schema);
+    return strncmp(changed, r->schema, n) == 0 && changed[n] == '.' &&
+           strcmp(changed + n + 1, r->name) == 0;
+}
+
 int relation_changed(struct build *b, const struct relation *r)
 {
     for (size_t i = 0; i < b->env->changed_tables_count; i++) {
-        const char *dot = strchr(b->env->changed_tables[i], '.');
-        if (dot != NULL && strlen(r->schema) == (size_t)(dot - b->env->changed_tables[i]) &&
-            strncmp(r->schema, b->env->changed_tables[i], strlen(r->schema)) == 0 &&
-            strcmp(r->name, dot + 1) == 0) {
+        if (is_named(r, b->env->changed_tables[i])) {
+            return 1;
+        }
+    }
+    for (size_t i = 0; i < b->batch->count; i++) { /* earlier statements of the same text */
+        const char *changed = b->batch->plans[i]->changes_table;
+        if (changed != NULL && is_named(r, changed)) {
             return 1;
         }
     }

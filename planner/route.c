@@ -73,6 +73,13 @@ static size_t drop_duplicates(struct binding *list, size_t count)
     return kept;
 }
 
+/* Types that are read here exactly as the servers read them: dates have many more forms there. */
+static int reads_all_forms(uint32_t type)
+{
+    return type == OID_INT2 || type == OID_INT4 || type == OID_INT8 || type == OID_TEXT ||
+           type == OID_VARCHAR || type == OID_UUID;
+}
+
 /* One binding with one value per column can only lead to one shard. */
 static int certainly_one(const struct binding *list, size_t count)
 {
@@ -80,7 +87,8 @@ static int certainly_one(const struct binding *list, size_t count)
         return 0;
     }
     for (size_t i = 0; i < list[0].table->keys_count; i++) {
-        if (list[0].keys[i].count != 1 || list[0].keys[i].items[0].kind == VALUE_ARRAY_PARAM) {
+        if (list[0].keys[i].count != 1 || list[0].keys[i].items[0].kind == VALUE_ARRAY_PARAM ||
+            !reads_all_forms(list[0].table->key_types[i])) {
             return 0;
         }
     }

@@ -22,8 +22,21 @@ static void spread_or_refuse(struct build *b, struct scope *s, tnode *stmt, stru
 {
     struct note note;
     if (!spread_select(b, s, stmt, p, &note)) {
-        refuse_note(p, ERR_UNSUPPORTED, &note);
+        refuse_note(p, p->err != ERR_NONE ? p->err : ERR_UNSUPPORTED, &note);
     }
+}
+
+/* A view of the home shard may call what writes. */
+static int reads_views(const struct scope *s)
+{
+    for (size_t i = 0; i < s->rels_count; i++) {
+        const struct catalog_table *t = s->rels[i]->known;
+        if (t != NULL && t->kind == 'v' && strcmp(t->schema, "pg_catalog") != 0 &&
+            strcmp(t->schema, "information_schema") != 0) {
+            return 1;
+        }
+    }
+    return 0;
 }
 
 void plan_select(struct build *b, tnode *stmt, struct plan *p)
@@ -34,7 +47,7 @@ void plan_select(struct build *b, tnode *stmt, struct plan *p)
         return;
     }
     struct scope *s = scope_build(b, stmt);
-    p->reads_only = b->survey.reads_only;
+    p->reads_only = b->survey.reads_only && !reads_views(s);
     if (s->err == ERR_NONE && refuse_inner_writes(s, p)) {
         return;
     }

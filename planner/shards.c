@@ -307,7 +307,7 @@ static enum err route_bounds(const struct run *r, const struct binding *b, uint6
     return e;
 }
 
-static enum err route_binding(const struct run *r, const struct binding *b, uint64_t *set)
+static enum err read_binding(const struct run *r, const struct binding *b, uint64_t *set)
 {
     *set = 0;
     if (b->keys[0].items == NULL) {
@@ -332,6 +332,31 @@ static enum err route_binding(const struct run *r, const struct binding *b, uint
             return e;
         }
     }
+    return ERR_NONE;
+}
+
+/*
+ * A key that cannot be read here may still be one for the servers ('01.04.2026', 'today'), and if
+ * not, the words of the failure are theirs: then every shard is asked, by the plan for that. Rows
+ * to be written must have a place, and a plan for one shard only has keys that are read here
+ * exactly as on the servers (see certainly_one() in route.c): for those the failure stands.
+ */
+static int is_unreadable(enum err e)
+{
+    return e == ERR_BAD_KEY || e == ERR_BAD_DATETIME || e == ERR_NUMERIC_RANGE ||
+           e == ERR_UNSUPPORTED;
+}
+
+static enum err route_binding(const struct run *r, const struct binding *b, uint64_t *set)
+{
+    enum err e = read_binding(r, b, set);
+    if (!is_unreadable(e) || b->written) {
+        return e;
+    }
+    if (r->plan->_where->one) {
+        return r->plan->otherwise == NULL ? e : ERR_AGAIN;
+    }
+    *set = map_table_shards(r->map, b->table);
     return ERR_NONE;
 }
 

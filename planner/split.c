@@ -65,20 +65,37 @@ static int cut_row(struct build *b, const char *text, const struct plan_split *s
     return 1;
 }
 
-/* PostgreSQL gives no row of RETURNING for a row that DO NOTHING left out: which answer belongs to
- * which row is then not known. */
-static int order_is_lost(const PgQuery__InsertStmt *q)
+/* PostgreSQL gives no row of RETURNING for a row that DO NOTHING, the WHERE of DO UPDATE or a
+ * trigger left out: which answer belongs to which row is then not known. */
+static int order_is_lost(const PgQuery__InsertStmt *q, const struct catalog_table *t)
 {
-    return q->n_returning_list > 0 && q->on_conflict_clause != NULL &&
-           q->on_conflict_clause->action == PG_QUERY__ON_CONFLICT_ACTION__ONCONFLICT_NOTHING;
+    const PgQuery__OnConflictClause *c = q->on_conflict_clause;
+    return q->n_returning_list > 0 &&
+           (t->has_triggers || t->has_rules ||
+            (c != NULL && (c->action == PG_QUERY__ON_CONFLICT_ACTION__ONCONFLICT_NOTHING ||
+                           (c->where_clause != NULL &&
+                            c->where_clause->node_case != PG_QUERY__NODE__NODE__NOT_SET))));
 }
 
-int split_insert(struct build *b, tnode *stmt, struct plan *p)
+/* A shard would not see that the rows of the others have more values or fewer. */
+static int rows_are_even(const PgQuery__SelectStmt *source)
+{
+    for (size_t i = 0; i < source->n_values_lists; i++) {
+        if (!IS(source->values_lists[i], LIST) ||
+            source->values_lists[i]->list->n_items != source->values_lists[0]->list->n_items) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
+int split_insert(struct build *b, tnode *stmt, const struct catalog_table *known, struct plan *p)
 {
     PgQuery__InsertStmt *q = stmt->insert_stmt;
     PgQuery__SelectStmt *source = q->select_stmt->select_stmt;
     if (source->n_values_lists < 2 || q->with_clause != NULL || source->n_sort_clause > 0 ||
-        source->limit_count != NULL || source->limit_offset != NULL || order_is_lost(q)) {
+        source->limit_count != NULL || source->limit_offset != NULL || order_is_lost(q, known) ||
+        !rows_are_even(source)) {
         return 0;
     }
     tnode *item = mark(&b->scratch);

@@ -38,13 +38,19 @@ static int add_target(struct spread *s, tnode *value)
 /* ---- aggregates -------------------------------------------------------------------------------
  */
 
-static const struct agg_row *agg_of(struct spread *s, const tnode *n)
+static int is_aggregate(struct spread *s, const tnode *n)
 {
-    if (!IS(n, FUNC_CALL) || n->func_call->over != NULL ||
-        function_class_of(s->build, n->func_call) != FUNCTION_AGGREGATE) {
+    return IS(n, FUNC_CALL) && n->func_call->over == NULL &&
+           function_class_of(s->build, n->func_call) == FUNCTION_AGGREGATE;
+}
+
+static const struct agg_row *agg_of(const tnode *n)
+{
+    const char *schema;
+    const char *name = tree_name(n->func_call->funcname, n->func_call->n_funcname, &schema);
+    if (schema != NULL && strcmp(schema, "pg_catalog") != 0) {
         return NULL;
     }
-    const char *name = tree_name(n->func_call->funcname, n->func_call->n_funcname, NULL);
     for (size_t i = 0; i < sizeof(aggregates) / sizeof(aggregates[0]); i++) {
         if (strcmp(aggregates[i].name, name) == 0) {
             return &aggregates[i];
@@ -88,7 +94,7 @@ static tnode *avg_argument(struct spread *s, tnode *arg)
 
 static int add_aggregate(struct spread *s, tnode *n, struct combine_output *out)
 {
-    const struct agg_row *row = agg_of(s, n);
+    const struct agg_row *row = agg_of(n);
     PgQuery__FuncCall *f = n->func_call;
     if (row == NULL || f->n_agg_order > 0 || f->agg_within_group || f->func_variadic ||
         (!f->agg_star && f->n_args != 1)) {
@@ -200,7 +206,7 @@ static int add_output(struct spread *s, struct groups *g, tnode *expr)
     }
     struct combine_output *out = &s->outputs[s->outputs_count];
     *out = (struct combine_output){.kind = COMBINE_AS_IS};
-    if (agg_of(s, expr) != NULL) {
+    if (is_aggregate(s, expr)) {
         if (!add_aggregate(s, expr, out)) {
             return 0;
         }
@@ -259,35 +265,6 @@ static int check_clauses(struct spread *s)
     return q->n_group_clause == 0 || spread_no_odd_collations(s);
 }
 
-static int constant_limit(struct spread *s, const tnode *n, struct combine_limit *out)
-{
-    struct value v;
-    if (n == NULL) {
-        return 1;
-    }
-    if (IS(n, PARAM_REF) && n->param_ref->number > 0 && n->param_ref->number <= 65535) {
-        out->kind = COMBINE_LIMIT_PARAM;
-        out->param = (uint16_t)(n->param_ref->number - 1);
-        return 1;
-    }
-    if (!IS(n, A_CONST) || !value_of(s->build, n, OID_INT8, &v)) {
-        return spread_fail(s, "Use a constant or a parameter.",
-                           "LIMIT and OFFSET over several shards cannot be expressions");
-    }
-    if (v.kind == VALUE_NULL) {
-        return 1;
-    }
-    if (v.negative || v.type == OID_UNKNOWN || v.text.n > 18) {
-        return spread_fail(s, "Use a number that is not negative.",
-                           "LIMIT and OFFSET must not be negative");
-    }
-    out->kind = COMBINE_LIMIT_CONST;
-    for (size_t i = 0; i < v.text.n; i++) {
-        out->value = out->value * 10 + (uint64_t)(v.text.p[i] - '0');
-    }
-    return 1;
-}
-
 static int take_sorts(struct spread *s, struct groups *g)
 {
     for (size_t i = 0; i < s->q->n_sort_clause; i++) {
@@ -331,8 +308,8 @@ int spread_groups(struct spread *s)
         }
     }
     s->spec->visible = (uint16_t)s->outputs_count;
-    if (!take_sorts(s, g) || !constant_limit(s, s->q->limit_count, &s->spec->limit) ||
-        !constant_limit(s, s->q->limit_offset, &s->spec->offset)) {
+    if (!take_sorts(s, g) || !spread_limit(s, s->q->limit_offset, &s->spec->offset) ||
+        !spread_limit(s, s->q->limit_count, &s->spec->limit)) {
         return 0;
     }
     for (size_t i = 0; i < g->count; i++) {

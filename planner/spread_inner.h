@@ -44,6 +44,8 @@ int spread_sort_flags(struct spread *s, const PgQuery__SortBy *by, struct combin
 int spread_sort_output(struct spread *s, const tnode *n);
 /* OFFSET 0 that mentions the parameters of LIMIT and OFFSET taken away from the shards. */
 void spread_keep_params(struct spread *s, tnode *limit, tnode *offset);
+/* LIMIT or OFFSET as the combiner needs it, of the spec's `limit` or `offset`. */
+int spread_limit(struct spread *s, const tnode *n, struct combine_limit *out);
 int spread_groups(struct spread *s); /* fills spec for COMBINE_AGGREGATE */
 
 #endif

@@ -210,12 +210,20 @@ static int take_sorts(struct spread *s)
 /* ---- LIMIT ------------------------------------------------------------------------------------
  */
 
-static int read_limit(struct spread *s, const tnode *n, struct combine_limit *out)
+static int negative_limit(struct spread *s, const struct combine_limit *out)
+{
+    int offset = out == &s->spec->offset;
+    spread_fail(s, "", offset ? "OFFSET must not be negative" : "LIMIT must not be negative");
+    s->plan->err = offset ? ERR_BAD_OFFSET : ERR_BAD_LIMIT;
+    return 0;
+}
+
+int spread_limit(struct spread *s, const tnode *n, struct combine_limit *out)
 {
     if (n == NULL) {
         return 1;
     }
-    if (IS(n, TYPE_CAST)) {
+    if (IS(n, TYPE_CAST) && IS(n->type_cast->arg, PARAM_REF)) {
         n = n->type_cast->arg;
     }
     if (IS(n, PARAM_REF) && n->param_ref->number > 0 && n->param_ref->number <= 65535) {
@@ -230,17 +238,19 @@ static int read_limit(struct spread *s, const tnode *n, struct combine_limit *ou
     if (n->a_const->isnull) {
         return 1; /* LIMIT ALL */
     }
-    long long v = -1;
+    long long v = 0;
     if (n->a_const->val_case == PG_QUERY__A__CONST__VAL_IVAL) {
         v = n->a_const->ival->ival;
     } else if (n->a_const->val_case == PG_QUERY__A__CONST__VAL_FVAL &&
                strspn(n->a_const->fval->fval, "0123456789") == strlen(n->a_const->fval->fval) &&
                strlen(n->a_const->fval->fval) < 19) {
         v = strtoll(n->a_const->fval->fval, NULL, 10);
+    } else {
+        return spread_fail(s, "Use an integer or a parameter.",
+                           "LIMIT and OFFSET over several shards must be integers");
     }
     if (v < 0) {
-        return spread_fail(s, "Use a number that is not negative.",
-                           "LIMIT and OFFSET must not be negative");
+        return negative_limit(s, out);
     }
     out->kind = COMBINE_LIMIT_CONST;
     out->value = (uint64_t)v;
@@ -278,8 +288,8 @@ static int take_limit(struct spread *s)
     if (q->limit_option == PG_QUERY__LIMIT_OPTION__LIMIT_OPTION_WITH_TIES) {
         return spread_fail(s, "Use LIMIT.", "WITH TIES cannot run over several shards");
     }
-    if (!read_limit(s, q->limit_count, &s->spec->limit) ||
-        !read_limit(s, q->limit_offset, &s->spec->offset)) {
+    if (!spread_limit(s, q->limit_offset, &s->spec->offset) ||
+        !spread_limit(s, q->limit_count, &s->spec->limit)) {
         return 0;
     }
     if (q->limit_offset == NULL) {

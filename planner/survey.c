@@ -314,6 +314,8 @@ static int see(const ProtobufCMessage *m, void *arg)
     } else if (MESSAGE_IS(m, collate_clause)) {
         see_collate((const PgQuery__CollateClause *)m, out);
     } else if (MESSAGE_IS(m, locking_clause)) {
+        /* A lock must be held until the whole transaction is over, also on a shard that writes
+         * nothing: as a writer it is prepared, and a prepared transaction keeps its locks. */
         out->locking = 1;
         out->reads_only = 0;
     } else if (MESSAGE_IS(m, current_of_expr)) {

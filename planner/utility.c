@@ -253,7 +253,7 @@ void plan_declare(struct build *b, tnode *stmt, struct plan *p)
         plan_home(b, p);
         p->pins = (stmt->declare_cursor_stmt->options & CURSOR_HOLD) != 0;
     } else {
-        refuse(p, "Fetch in portions through the driver (Execute with a row limit), or use LIMIT.",
+        refuse(p, "Use COPY ... TO STDOUT, or LIMIT and a range of keys for each portion.",
                "DECLARE CURSOR cannot be used on sharded tables");
     }
 }
@@ -272,7 +272,7 @@ static uint64_t shards_of(struct build *b, const PgQuery__RangeVar *v, struct pl
                hides);
     }
     p->touches_sharded |= r.table != NULL;
-    return r.table == NULL ? 1 : map_table_shards(b->env->map, r.table);
+    return ddl_shards(b, &r);
 }
 
 void plan_lock(struct build *b, tnode *stmt, struct plan *p)

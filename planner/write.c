@@ -364,7 +364,7 @@ static void insert_sharded(struct build *b, struct scope *s, tnode *stmt, struct
     if (rows + before > 1) {
         p->otherwise = plan_new(b, p->text);
         p->otherwise->_where = p->_where;
-        if (before == 0 && split_insert(b, stmt, p->otherwise)) {
+        if (before == 0 && split_insert(b, stmt, r->known, p->otherwise)) {
             struct plan_where *each = arena_zero(b->out, sizeof(*each));
             *each = *p->_where;
             each->one = 0;

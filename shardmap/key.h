@@ -71,7 +71,7 @@ enum err key_read(uint32_t column_type, const struct key_value *value, struct ke
 uint64_t key_hash_datum(const struct key_datum *d);
 int key_compare_datum(const struct key_datum *a, const struct key_datum *b); /* -1, 0, 1 */
 
-/* Readers of text: ERR_NONE or ERR_BAD_KEY with the words PostgreSQL would use. */
+/* Readers of text: ERR_NONE, or a failure with the words PostgreSQL would use. */
 enum err key_text_int(uint32_t type, struct slice text, int64_t *out, struct note *note) MUST_CHECK;
 enum err key_text_uuid(struct slice text, uint8_t out[16], struct note *note) MUST_CHECK;
 enum err key_text_time(uint32_t type, struct slice text, int64_t *out,

@@ -37,7 +37,7 @@ enum err key_bad_syntax(uint32_t type, struct slice text, struct note *note)
 static enum err out_of_range(struct slice text, struct note *note)
 {
     char quoted[KEY_QUOTE_BYTES];
-    return note_set(note, ERR_BAD_KEY, "value \"%s\" is out of range for type bigint",
+    return note_set(note, ERR_NUMERIC_RANGE, "value \"%s\" is out of range for type bigint",
                     key_quote(text, quoted));
 }
 

@@ -236,9 +236,45 @@ static int read_special(struct cursor c, uint32_t type, int64_t *out)
     return c.p == c.end;
 }
 
+static int has_word(struct slice text, const char *word)
+{
+    for (size_t i = 0; i < text.n; i++) {
+        struct cursor c = {text.p + i, text.p + text.n};
+        if (take_word(&c, word)) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* Whether some server may read it for a date: all it knows without a digit are a few words. */
+static int may_be_a_date(struct slice text)
+{
+    static const char *const words[] = {"today", "tomorrow", "yesterday", "now",
+                                        "epoch", "infinity", "allballs"};
+    for (size_t i = 0; i < text.n; i++) {
+        if (key_is_digit(text.p[i])) {
+            return 1;
+        }
+    }
+    for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+        if (has_word(text, words[i])) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
 static enum err refuse(uint32_t type, struct slice text, struct note *note)
 {
-    enum err e = key_bad_syntax(type, text, note);
+    char quoted[KEY_QUOTE_BYTES];
+    if (!may_be_a_date(text)) {
+        return note_set(note, ERR_BAD_DATETIME, "invalid input syntax for type %s: \"%s\"",
+                        key_type_name(type), key_quote(text, quoted));
+    }
+    enum err e =
+        note_set(note, ERR_UNSUPPORTED, "\"%s\" is not a sharding key of type %s in ISO form",
+                 key_quote(text, quoted), key_type_name(type));
     if (type == KEY_DATE) {
         note_hint(note, "Write a sharding key of this type in ISO form, as '2026-01-31'.");
     } else if (type == KEY_TIMESTAMP) {

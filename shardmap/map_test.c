@@ -246,8 +246,8 @@ Test(map, a_range_of_keys_goes_to_the_shards_it_touches)
     cr_assert_eq(between(map, "2027-01-01", "2026-01-01"), 2); /* encloses nothing: somewhere */
     struct key_value bad = text("soon");
     uint64_t set;
-    cr_assert_eq(map_route_range(map, &map->tables[0], &bad, NULL, &set, NULL), ERR_BAD_KEY);
-    cr_assert_eq(map_route_range(map, &map->tables[0], NULL, &bad, &set, NULL), ERR_BAD_KEY);
+    cr_assert_eq(map_route_range(map, &map->tables[0], &bad, NULL, &set, NULL), ERR_BAD_DATETIME);
+    cr_assert_eq(map_route_range(map, &map->tables[0], NULL, &bad, &set, NULL), ERR_BAD_DATETIME);
     map_unref(map);
 }
 

@@ -51,7 +51,8 @@ int key_type_orderable(uint32_t column_type);
 int key_types_agree(uint32_t column_type, uint32_t value_type);
 /*
  * hash<type>extended(value, 0x7A5B22367996DCFD) of PostgreSQL.
- * Errors: ERR_BAD_KEY (the text is no value of the type, or binary of a wrong size); ERR_NULL_KEY.
+ * Errors: ERR_BAD_KEY (the text is no value of the type, or binary of a wrong size);
+ * ERR_NUMERIC_RANGE (no int8); ERR_NULL_KEY.
  * A text int out of the column type's range is still a number of int8 and hashes as such.
  * Source: PostgreSQL src/backend/access/hash/hashfunc.c, src/common/hashfn.c, and
  * src/backend/partitioning/partbounds.c for the combination of several columns.
@@ -66,7 +67,7 @@ enum err key_bucket(const uint32_t *column_types, const struct key_value *values
  * Total order of orderable types, for range and list keys. Text is compared bytewise, which is
  * the server's order for the collation "C" only.
  * Errors: as key_hash(). A timestamptz literal without a zone, or a date or timestamp that is not
- * in ISO form ('today'), is ERR_BAD_KEY with a hint.
+ * in ISO form ('today'), is ERR_UNSUPPORTED with a hint; what no server reads, ERR_BAD_DATETIME.
  */
 enum err key_compare(uint32_t column_type, const struct key_value *a, const struct key_value *b,
                      int *out, struct note *note) MUST_CHECK;
