@@ -7,6 +7,7 @@ as root: then everything of it runs as the user postgres. Nothing listens beyond
 import atexit
 import glob
 import os
+import random
 import shutil
 import signal
 import socket
@@ -47,17 +48,17 @@ def run_quiet(words, what):
 
 
 def free_ports(count):
-    """Ports nobody listens on at this moment."""
-    held = []
-    try:
-        for _ in range(count):
-            s = socket.socket()
-            s.bind(("127.0.0.1", 0))
-            held.append(s)
-        return [s.getsockname()[1] for s in held]
-    finally:
-        for s in held:
-            s.close()
+    """
+    Ports nobody listens on at this moment. Not from the kernel's own range (32768 on): between our
+    question and the server's start, somebody's outgoing connection could take one of those.
+    """
+    rng = random.SystemRandom()
+    found = []
+    while len(found) < count:
+        port = rng.randrange(12_000, 32_000)
+        if port not in found and port_is_free(port):
+            found.append(port)
+    return found
 
 
 def port_is_free(port):
@@ -65,6 +66,7 @@ def port_is_free(port):
         s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             s.bind(("127.0.0.1", port))
+            s.listen(1)
         except OSError:
             return False
         return True

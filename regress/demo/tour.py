@@ -20,19 +20,22 @@ class Tour:
     def title(self, text):
         print(f"\n\x1b[1m{text}\x1b[0m" if self.demo.is_terminal else f"\n== {text}")
 
-    def psql(self, sql, dbname="app", shown=True):
-        """What psql prints for the statements, each after a prompt."""
-        words = ["psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-P", "footer=off", self.demo.dsn(dbname)]
-        statements = sql if isinstance(sql, list) else [sql]
+    def psql(self, sql, dbname="app"):
+        """Run a statement in psql; show it after a prompt, and what psql prints."""
+        return self.psql_all([sql], dbname)
+
+    def psql_all(self, statements, dbname="app"):
+        """The same for several in one session, each of which prints one line or they are one."""
+        quiet = ["-q"] if len(statements) == 1 else []
+        words = ["psql", "-X", *quiet, "-v", "ON_ERROR_STOP=1", "-P", "footer=off", self.demo.dsn(dbname)]
         done = subprocess.run(words + [w for s in statements for w in ("-c", s)], stdout=subprocess.PIPE,
                               stderr=subprocess.STDOUT, text=True, check=False,
                               env={**os.environ, "PGPASSWORD": self.demo.password, "PAGER": ""})
-        if shown:
-            for s in statements:
-                print(f"{dbname}=> " + s.replace("\n", f"\n{' ' * len(dbname)}   ") + ";")
-            print(done.stdout.rstrip("\n"))
         if done.returncode != 0:
             raise Failed(f"psql ended with {done.returncode}:\n{done.stdout}")
+        parts = [done.stdout.rstrip("\n")] if len(statements) == 1 else done.stdout.splitlines()
+        for statement, answer in zip(statements, parts):
+            print(f"{dbname}=> " + statement.replace("\n", f"\n{' ' * len(dbname)}   ") + f";\n{answer}")
         return done.stdout
 
     def ask(self, sql):
@@ -119,8 +122,8 @@ class Tour:
         self.title(f"A transfer between user {one} on shard0 and user {two} on shard1: two-phase commit")
         before = self.demo.stats()["transactions"]
         print(f"before: {before['two_phase']} transactions committed by two-phase commit")
-        self.psql(["BEGIN", f"UPDATE users SET balance = balance - 250 WHERE id = {one}",
-                   f"UPDATE users SET balance = balance + 250 WHERE id = {two}", "COMMIT"])
+        self.psql_all(["BEGIN", f"UPDATE users SET balance = balance - 250 WHERE id = {one}",
+                       f"UPDATE users SET balance = balance + 250 WHERE id = {two}", "COMMIT"])
         after = self.demo.stats()["transactions"]
         print(f"after:  {after['two_phase']}, in doubt: {after['in_doubt']}")
         self.check("two-phase commits", before["two_phase"] + 1, after["two_phase"])
