@@ -306,7 +306,20 @@ static void close_oldest(struct backend *b)
     front_put_close(stream_out(b->stream), 'S', name);
     stream_touch(b->stream);
     backend_expect(b, EXPECT_CLOSE, TO_NOBODY);
+    b->expects[(b->expect_first + b->expect_count - 1) & (b->expect_cap - 1)].stmt_id = oldest->id;
     backend_drop_stmt(b, oldest->id);
+}
+
+void backend_keep_stmt(struct backend *b, uint64_t id)
+{
+    if (find_stmt(b, id) != NULL) {
+        return;
+    }
+    struct backend_stmt *bs = mem_zero(sizeof(*bs));
+    bs->id = id;
+    hmap_add(&b->stmts, &bs->node, hash_u64(id, 0));
+    list_push_front(&b->stmts_lru, &bs->lru);
+    b->stmts_count++;
 }
 
 void backend_add_stmt(struct backend *b, uint64_t id)
@@ -315,9 +328,5 @@ void backend_add_stmt(struct backend *b, uint64_t id)
     while (b->stmts_count > 0 && b->stmts_count >= most) {
         close_oldest(b);
     }
-    struct backend_stmt *bs = mem_zero(sizeof(*bs));
-    bs->id = id;
-    hmap_add(&b->stmts, &bs->node, hash_u64(id, 0));
-    list_push_front(&b->stmts_lru, &bs->lru);
-    b->stmts_count++;
+    backend_keep_stmt(b, id);
 }

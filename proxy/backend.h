@@ -67,7 +67,7 @@ struct expect {
     uint8_t action;
     uint8_t fake;     /* type byte of a message without body */
     uint32_t pstmt;   /* serial of the client's statement whose ParseComplete this is; or 0 */
-    uint64_t stmt_id; /* EXPECT_PARSE of a shared statement; else 0 */
+    uint64_t stmt_id; /* Parse or our own Close of a shared statement; else 0 */
 };
 
 enum {
@@ -121,7 +121,7 @@ struct backend {
     uint8_t cancel_key[CANCEL_KEY_BYTES_MAX];
     size_t cancel_key_bytes;
     struct scram_client *scram;
-    char *password; /* LOGIN: a copy, wiped afterwards */
+    char *password;     /* LOGIN: a copy, wiped afterwards */
     struct buf params;  /* ParameterStatus messages of its login */
     struct timer timer; /* connect and login timeout */
     int64_t connect_us, idle_since_us, connect_wall_us, request_wall_us;
@@ -163,6 +163,7 @@ void backend_discard_all(struct backend *b);
 int backend_has_stmt(struct backend *b, uint64_t id);
 void backend_add_stmt(struct backend *b, uint64_t id);
 void backend_drop_stmt(struct backend *b, uint64_t id);
+void backend_keep_stmt(struct backend *b, uint64_t id); /* its Close was skipped */
 const char *backend_state_name(enum backend_state state);
 
 /* backend_login.c: one message during LOGIN. ERR_NONE to go on. */

@@ -50,8 +50,6 @@ static void pop(struct backend *b, struct scan *sc)
         if (b->session != NULL && !b->skipping) {
             flush_run(b, sc);
             back_put_empty(session_out(b->session), next->fake);
-        } else if (b->session != NULL && next->pstmt != 0) {
-            pstmt_forget(b->session, next->pstmt); /* the client never hears of it */
         }
         b->expect_first = (b->expect_first + 1) & (b->expect_cap - 1);
         b->expect_count--;
@@ -59,22 +57,35 @@ static void pop(struct backend *b, struct scan *sc)
     }
 }
 
+/* The message failed or is skipped: neither server nor client know what it would have made. */
+static void undo(struct backend *b, const struct expect *e)
+{
+    if (e->kind == EXPECT_PARSE && e->stmt_id != 0) {
+        backend_drop_stmt(b, e->stmt_id);
+        b->unnamed = b->unnamed == e->stmt_id ? 0 : b->unnamed;
+    }
+    if (e->kind == EXPECT_CLOSE && e->stmt_id != 0) {
+        backend_keep_stmt(b, e->stmt_id);
+    }
+    if (e->pstmt != 0 && b->session != NULL) {
+        pstmt_forget(b->session, e->pstmt);
+    }
+}
+
 /* After an error the server ignores all messages up to Sync: nobody waits for their answers. */
 static void pop_to_sync(struct backend *b, struct scan *sc)
 {
+    uint32_t mask = b->expect_cap - 1;
+    uint32_t n = 0;
     b->skipping = 1;
+    while (n < b->expect_count && b->expects[(b->expect_first + n) & mask].kind != EXPECT_SYNC) {
+        n++;
+    }
+    while (n > 0) { /* the last one first */
+        n--;
+        undo(b, &b->expects[(b->expect_first + n) & mask]);
+    }
     while (b->expect_count > 0 && first(b)->kind != EXPECT_SYNC) {
-        struct expect *e = first(b);
-        if (e->kind == EXPECT_PARSE && e->stmt_id != 0) {
-            backend_drop_stmt(b, e->stmt_id);
-            b->unnamed = b->unnamed == e->stmt_id ? 0 : b->unnamed;
-        }
-        if (e->pstmt != 0 && b->session != NULL) {
-            pstmt_forget(b->session, e->pstmt);
-        }
-        if (e->kind == EXPECT_CLOSE && e->action == TO_NOBODY) {
-            b->dirty = 1; /* the server skips the Close: it keeps a statement we forgot */
-        }
         pop(b, sc);
     }
 }
