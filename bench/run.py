@@ -323,8 +323,9 @@ def main():
     begin = time.monotonic()
     try:
         stage.start()
+        machine = report.machine(BIN, stage)  # now: the commit may be another one at the end
         results = run_parts(Bench(options, stage), options.only or PARTS)
-        results.machine = report.machine(BIN, stage)
+        results.machine = machine
     except Failure as e:
         sys.exit(f"\nbench: {e}")
     except KeyboardInterrupt:
