@@ -149,9 +149,9 @@ void op_backend_lost(struct op *op, struct backend *b, const struct note *note)
     uint64_t bit = UINT64_C(1) << b->shard;
     struct session *s = op->session;
     if (s->tx.kind != TX_KIND_NONE) {
+        s->tx.untold |= (op->pending & bit) == 0 && !s->tx.failed;
         s->tx.failed = 1;
         s->tx.lost = 1;
-        s->tx.untold |= (op->pending & bit) == 0;
         s->tx.lost_shard = b->shard;
     }
     if ((op->pending & bit) != 0) {

@@ -575,7 +575,7 @@ static void answer_lost(struct session *s, struct backend *b, const struct back_
         told = 0;
     }
     if (b->unsynced) {
-        if (!told) {
+        if (!told && !s->skip_until_sync) {
             back_put_error(session_out(s), err);
         }
         s->skip_until_sync = 1;
@@ -626,11 +626,11 @@ void session_backend_lost(struct session *s, struct backend *b, const struct not
         struct note told = *note;
         session_fatal(s, ERR_SHARD_DOWN, &told);
         return;
-    } else if (expects_client_answer(b) || (b->executed && s->tx.kind == TX_KIND_NONE)) {
-        lost_in_relay(s, b, note); /* executed and not synced: answered, but never committed */
+    } else if (expects_client_answer(b) || b->unsynced) {
+        lost_in_relay(s, b, note); /* unsynced: answered perhaps, but never committed */
     } else if (s->tx.kind != TX_KIND_NONE) {
+        s->tx.untold |= !s->tx.failed; /* else the client knows that it failed */
         s->tx.failed = 1;
-        s->tx.untold = 1;
         s->tx.lost_shard = b->shard;
     }
     s->tx.lost = s->tx.kind != TX_KIND_NONE;
