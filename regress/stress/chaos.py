@@ -81,6 +81,9 @@ def psycopg3_client(place, rng, number):
                 if bad:
                     raise Wrong("psycopg3: no error from the pipeline")
             except psycopg.Error as e:
+                place.errors[f"psycopg3 {e.sqlstate}"] += 1
+                if "exit pipeline" in str(e) and not place.args.calm:
+                    return  # a backend was killed: psycopg gives the connection up
                 if e.sqlstate not in CHAOS | {"22012"}:
                     raise Wrong(f"psycopg3: {e.sqlstate} {e}") from None
 
