@@ -96,6 +96,7 @@ struct backend *backend_connect(struct pool *pool)
     b->vars = varset_ref(w->vars.empty);
     list_init(&b->held);
     list_init(&b->stmts_lru);
+    list_init(&b->cancels);
     list_init(&b->node);
     list_push_back(&pool->connecting, &b->node);
     pool_count(pool, BACKEND_CONNECTING, 1);
@@ -141,6 +142,9 @@ void backend_close(struct backend *b, const char *why)
     }
     backend_forget_password(b);
     timer_free(&b->timer);
+    while (!list_empty(&b->cancels)) { /* they go on without it */
+        list_remove(list_first(&b->cancels));
+    }
     list_remove(&b->node);
     list_remove(&b->held);
     pool_count(p, b->state, -1);

@@ -103,7 +103,8 @@ struct backend {
     unsigned wrote : 1;    /* in this transaction, as far as plans tell */
     unsigned pinned : 1;   /* holds state of its session: never back to the pool */
     unsigned dirty : 1;    /* must be closed when the session lets go of it */
-    unsigned secured : 1;  /* TLS is on */
+    unsigned scram_verified : 1;    /* the server has proved that it knows the password */
+    unsigned secured : 1;           /* TLS is on */
     unsigned told_fatal : 1;        /* the server said why it closes, and the client heard it */
     unsigned paused_by_session : 1; /* the client does not keep up */
     unsigned paused_by_op : 1;      /* a merge has rows enough of this shard */
@@ -117,6 +118,9 @@ struct backend {
     uint32_t stmts_count;
     uint64_t unnamed; /* id of the statement that is the unnamed one there; 0: none */
 
+    /* Cancel requests on their way: until the server has closed their connections one may still
+     * arrive, and must not meet another session's statement. */
+    struct list cancels;
     uint32_t pid;
     uint8_t cancel_key[CANCEL_KEY_BYTES_MAX];
     size_t cancel_key_bytes;

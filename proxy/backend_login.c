@@ -171,14 +171,24 @@ static enum err on_auth(struct backend *b, struct slice body, struct note *note)
         return e;
     }
     switch (auth.kind) {
-    case AUTH_OK: return ERR_NONE;
+    case AUTH_OK:
+        if (b->scram != NULL && !b->scram_verified) {
+            return note_set(note, ERR_SHARD_PROTOCOL,
+                            "server %s did not prove that it knows the password",
+                            b->pool->server->name);
+        }
+        return ERR_NONE;
     case AUTH_CLEARTEXT: return send_clear(b, note);
     case AUTH_MD5: return send_md5(b, &auth, note);
     case AUTH_SASL: return send_sasl_first(b, &auth, note);
     case AUTH_SASL_CONTINUE: return send_sasl_final(b, auth.data, note);
     case AUTH_SASL_FINAL:
-        return b->scram == NULL ? note_set(note, ERR_SHARD_PROTOCOL, "login ends unbegun")
-                                : scram_client_verify(b->scram, auth.data, note);
+        if (b->scram == NULL) {
+            return note_set(note, ERR_SHARD_PROTOCOL, "login ends unbegun");
+        }
+        e = scram_client_verify(b->scram, auth.data, note);
+        b->scram_verified = e == ERR_NONE;
+        return e;
     default:
         return note_set(note, ERR_SHARD_REFUSED,
                         "server %s asks for authentication method %u, which pgbraid cannot do",

@@ -19,7 +19,8 @@ enum {
 
 /* A connection that carries one packet. Frees itself. */
 struct cancel_call {
-    struct list node; /* in worker->cancels */
+    struct list node;       /* in worker->cancels */
+    struct list of_backend; /* in backend->cancels */
     struct dial *dial;
     struct loop *loop;
     struct stream *stream;
@@ -35,6 +36,7 @@ static void end_call(struct cancel_call *call)
         stream_free(call->stream);
     }
     list_remove(&call->node);
+    list_remove(&call->of_backend);
     buf_free(&call->packet);
     mem_free(call);
 }
@@ -80,7 +82,7 @@ void backend_cancel(struct backend *b)
     call->loop = loop;
     front_put_cancel(&call->packet, b->pid, slice_bytes(b->cancel_key, b->cancel_key_bytes));
     list_push_back(&b->pool->worker->cancels, &call->node);
-    b->dirty = 1; /* the request may come late: it must not meet another session's statement */
+    list_push_back(&b->cancels, &call->of_backend);
     call->dial =
         dial_new(loop, server->addrs, server->addrs_count, CANCEL_TIMEOUT_MS, on_dialled, call);
 }

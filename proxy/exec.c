@@ -41,6 +41,15 @@ static void prove_free(struct op *op)
     buf_free(&prove->statuses);
 }
 
+static enum err why_not_proved(struct slice code)
+{
+    int connection = code.n == 5 && (memcmp(code.p, "08", 2) == 0 || memcmp(code.p, "57P", 3) == 0);
+    return slice_is(code, "42704")   ? ERR_NO_SETTING
+           : slice_is(code, "57014") ? ERR_CANCELED
+           : connection              ? ERR_SHARD_DOWN
+                                     : ERR_BAD_SETTING;
+}
+
 static void prove_then(struct op *op)
 {
     struct prove_op *prove = (struct prove_op *)op;
@@ -62,7 +71,7 @@ static void prove_then(struct op *op)
     }
     s->wait_err = ERR_BAD_SETTING;
     if (back_read_error(buf_slice(&op->error), &err, &note) == ERR_NONE) {
-        s->wait_err = slice_is(err.code, "42704") ? ERR_NO_SETTING : ERR_BAD_SETTING;
+        s->wait_err = why_not_proved(err.code);
         (void)note_set(&s->wait_note, ERR_BAD_SETTING, SLICE_FMT, SLICE_ARG(err.message));
     } else {
         (void)note_set(&s->wait_note, ERR_BAD_SETTING, "settings of the session were refused");
@@ -101,8 +110,9 @@ static void add_change(const struct varset *from, const struct varset *to, struc
 static void add_locals(const struct varset *locals, struct buf *sql)
 {
     for (size_t i = 0; i < locals->count; i++) {
-        buf_printf(sql, AFTER_CLIENT_TEXT "SET LOCAL \"%s\" TO %s", locals->vars[i].name,
-                   locals->vars[i].value);
+        buf_text(sql, AFTER_CLIENT_TEXT "SET LOCAL ");
+        var_put_setting_name(locals->vars[i].name, sql);
+        buf_printf(sql, " TO %s", locals->vars[i].value);
     }
 }
 
@@ -117,7 +127,8 @@ static void send_begin(struct session *s, struct backend *b)
     for (size_t i = 0; i < tx->savepoints_count; i++) {
         add_change(vars, tx->savepoints[i].vars, sql);
         add_locals(tx->savepoints[i].locals, sql);
-        buf_printf(sql, AFTER_CLIENT_TEXT "SAVEPOINT \"%s\"", tx->savepoints[i].name);
+        buf_text(sql, AFTER_CLIENT_TEXT "SAVEPOINT ");
+        var_put_name(tx->savepoints[i].name, sql);
         vars = tx->savepoints[i].vars;
     }
     add_change(vars, s->vars, sql);
@@ -262,7 +273,10 @@ enum err session_may_run(struct session *s, const struct plan *plan, struct note
     if (!s->db->ready && plan->kind != PLAN_TX && plan->kind != PLAN_EMPTY) {
         enum err e = note_set(note, ERR_SHARD_DOWN, "database \"%s\" is not ready: %.300s",
                               s->database, s->db->why.text);
-        note_hint(note, "pgbraid keeps trying to read the catalog of the home shard.");
+        note_hint(note, "%s",
+                  s->db->why.hint[0] != '\0'
+                      ? s->db->why.hint
+                      : "pgbraid keeps trying to read the catalog of the home shard.");
         return e;
     }
     if (plan->kind == PLAN_REFUSE) {

@@ -106,7 +106,12 @@ static const char *server_sql(struct session *s, const struct plan *plan)
 {
     const char *start = plan->name == NULL ? NULL : varset_get(s->startup_vars, plan->name);
     if (plan->set_reset && start != NULL) {
-        return arena_printf(&s->arena, "SET \"%s\" TO %s", plan->name, start);
+        struct buf sql = {0};
+        buf_text(&sql, "SET ");
+        var_put_setting_name(plan->name, &sql);
+        char *text = arena_printf(&s->arena, SLICE_FMT " TO %s", SLICE_ARG(buf_slice(&sql)), start);
+        buf_free(&sql);
+        return text;
     }
     if (plan->set_reset && plan->name == NULL && s->startup_vars->count != 0) {
         struct buf change = {0};

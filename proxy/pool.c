@@ -22,18 +22,19 @@ enum {
 static struct pool_budget *budgets;
 static pthread_mutex_t budgets_lock = PTHREAD_MUTEX_INITIALIZER;
 
-static struct pool_budget *budget_of(const struct server_state *server, const char *dbname,
-                                     const char *user)
+static struct pool_budget *budget_of(const struct server_state *server, const char *database,
+                                     const char *dbname, const char *user)
 {
     (void)pthread_mutex_lock(&budgets_lock);
     struct pool_budget *b = budgets;
-    while (b != NULL &&
-           (b->server != server || strcmp(b->dbname, dbname) != 0 || strcmp(b->user, user) != 0)) {
+    while (b != NULL && (b->server != server || strcmp(b->database, database) != 0 ||
+                         strcmp(b->dbname, dbname) != 0 || strcmp(b->user, user) != 0)) {
         b = b->next;
     }
     if (b == NULL) {
         b = mem_zero(sizeof(*b));
         b->server = server;
+        b->database = mem_strdup(database);
         b->dbname = mem_strdup(dbname);
         b->user = mem_strdup(user);
         b->next = budgets;
@@ -68,7 +69,7 @@ struct pool *pool_find(struct worker *w, const struct world_db *db, uint32_t sha
     p->database = mem_strdup(db->conf->name);
     p->dbname = mem_strdup(db->conf->dbname);
     p->user = mem_strdup(user);
-    p->budget = budget_of(p->server, p->dbname, user);
+    p->budget = budget_of(p->server, p->database, p->dbname, user);
     list_init(&p->connecting);
     list_init(&p->idle);
     list_init(&p->held);
@@ -330,6 +331,10 @@ void pool_wanted(struct worker *w, struct pool_budget *budget)
     for (struct hnode *n = hmap_each(&w->pools, NULL); n != NULL; n = hmap_each(&w->pools, n)) {
         struct pool *p = container_of(n, struct pool, node);
         struct list *last = p->idle.prev;
+        if (p->budget == budget && p->waiters_count > p->connecting_count) {
+            connect_more(p); /* somebody has closed a connection */
+            return;
+        }
         if (p->budget != budget || last == &p->idle) {
             continue;
         }
@@ -350,17 +355,28 @@ static int too_old(const struct backend *b)
     return life != 0 && loop_now_us(b->pool->worker->loop) - b->connect_us > life;
 }
 
+void pool_budget_freed(struct pool *p)
+{
+    struct worker *other = worker_to_serve(p);
+    if (p->waiters_count > p->connecting_count) {
+        connect_more(p);
+    } else if (other != NULL) {
+        struct worker_mail *mail = worker_mail_new(WORKER_MAIL_WANT);
+        mail->budget = p->budget;
+        worker_send(other, mail);
+    }
+}
+
 void pool_put(struct backend *b)
 {
     struct pool *p = b->pool;
     b->session = NULL;
     list_remove(&b->held);
-    if (b->dirty || b->pinned || b->unsynced || b->relay_left != 0 || too_old(b) ||
+    if (b->dirty || b->pinned || !list_empty(&b->cancels) || b->unsynced || b->relay_left != 0 ||
+        too_old(b) ||
         atomic_load_explicit(&p->budget->open, memory_order_relaxed) > pool_limit(p)) {
         backend_close(b, b->dirty || b->pinned ? "its session left it in use" : "lifetime");
-        if (p->waiters_count > p->connecting_count) {
-            connect_more(p);
-        }
+        pool_budget_freed(p);
         return;
     }
     struct worker *other = worker_to_serve(p);
@@ -446,7 +462,7 @@ static void fail_late_waiters(struct pool *p, int64_t now_us)
     list_each_safe (node, &p->waiters) {
         struct session *s = container_of(node, struct session, pool_node);
         if (limit == 0 || now_us - s->wait_since_us < limit) {
-            break; /* the oldest comes first */
+            continue; /* holders stand in front of older ones */
         }
         struct note note;
         enum err e = note_set(&note, ERR_WAIT_TIMEOUT,

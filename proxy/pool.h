@@ -20,10 +20,11 @@
 
 struct worker;
 
-/* Shared by all workers; made once per (server, dbname, user) and never freed. */
+/* Shared by all workers; made once per (server, database, dbname, user) and never freed. */
 struct pool_budget {
     struct pool_budget *next;
     const struct server_state *server;
+    char *database;
     char *dbname;
     char *user;
     _Atomic uint32_t open;                      /* backends open or opening, all workers */
@@ -67,6 +68,8 @@ enum err pool_get(struct pool *p, struct session *s, struct note *note) MUST_CHE
 void pool_stop_waiting(struct session *s); /* fine when it does not wait */
 /* The session lets go. Goes to the next waiter, another worker, the idle list, or is closed. */
 void pool_put(struct backend *b);
+/* A connection was closed: whoever waits, here or on another worker, may open one. */
+void pool_budget_freed(struct pool *p);
 /* Begin connecting if that could help the next pool_get(): used for several shards at once. */
 void pool_warm(struct pool *p);
 

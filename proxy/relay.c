@@ -512,7 +512,7 @@ void relay_lost(struct backend *b, const struct note *note)
         session_backend_lost(s, b, note);
     }
     backend_close(b, NULL);
-    pool_tick(p, loop_now_us(p->worker->loop));
+    pool_budget_freed(p);
 }
 
 static void on_closed(struct backend *b)

@@ -32,7 +32,7 @@ static enum conf_auth_method method_of(const struct session *s)
     enum conf_auth_method method = s->world->conf->auth_method;
     const char *secret = secret_of(s);
     /* As PostgreSQL does: with method md5, a stored SCRAM verifier means SCRAM. */
-    if (method == CONF_AUTH_MD5 && secret != NULL && strncmp(secret, "SCRAM-SHA-256$", 14) == 0) {
+    if (method == CONF_AUTH_MD5 && (secret == NULL || strncmp(secret, "SCRAM-SHA-256$", 14) == 0)) {
         return CONF_AUTH_SCRAM;
     }
     return method;
@@ -78,7 +78,7 @@ static int plain_matches(struct session *s, struct slice given, const char *secr
             if (ok) {
                 worker_learn_keys(s->worker, s->user, secret, s->client_key);
             }
-        } else {
+        } else if (text.n < 4 || memcmp(text.p, "md5", 3) != 0) { /* never the hash itself */
             char a[36];
             char b[36];
             md5_response(s->user, (const char *)text.p, s->md5_salt, a);

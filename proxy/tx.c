@@ -350,12 +350,14 @@ static enum step savepoint_plan(struct session *s, struct plan *plan)
     }
     struct savepoint_op *op = op_begin(s, sizeof(*op), "savepoint");
     op->plan = plan;
-    char *sql = arena_printf(&s->arena, "%s \"%s\"",
-                             plan->tx == TX_SAVEPOINT ? "SAVEPOINT"
-                             : plan->tx == TX_RELEASE ? "RELEASE SAVEPOINT"
-                                                      : "ROLLBACK TO SAVEPOINT",
-                             plan->name);
-    op_round(&op->op, tx_began(s), sql, savepoint_then);
+    struct buf *sql = &s->worker->scratch;
+    sql->n = 0;
+    buf_text(sql, plan->tx == TX_SAVEPOINT ? "SAVEPOINT "
+                  : plan->tx == TX_RELEASE ? "RELEASE SAVEPOINT "
+                                           : "ROLLBACK TO SAVEPOINT ");
+    var_put_name(plan->name, sql);
+    buf_u8(sql, 0);
+    op_round(&op->op, tx_began(s), (const char *)sql->p, savepoint_then);
     return STEP_DONE;
 }
 

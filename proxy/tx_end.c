@@ -214,7 +214,9 @@ static void carry_out(struct op *op, struct twopc_actions actions)
     if (round_bits(&actions) != 0) {
         /* A server that stopped answering must not keep the session for ever: before the decision
          * the transaction is rolled back, after it recovery goes on. */
-        timer_set(&s->timer, s->worker->world->conf->prepare_timeout_ms * 1000);
+        if (actions.commit_plain != round_bits(&actions) || s->close_after_op) {
+            timer_set(&s->timer, s->worker->world->conf->prepare_timeout_ms * 1000);
+        } /* a plain COMMIT may take its time (deferred checks, a synchronous standby) */
         op_round_sent(op, round_bits(&actions), round_over);
     } else if (actions.log_commit) {
         log_decision(op);

@@ -132,7 +132,7 @@ const char *varset_get(const struct varset *v, const char *name)
 }
 
 /* A setting's name as SQL: each part quoted, because a custom one may hold capitals or a dash. */
-static void print_name(const char *name, struct buf *out)
+void var_put_setting_name(const char *name, struct buf *out)
 {
     buf_u8(out, '"');
     for (const char *p = name; *p != '\0'; p++) {
@@ -153,7 +153,7 @@ static void print_one(const char *verb, const struct var *var, struct buf *out)
         buf_text(out, "; ");
     }
     buf_text(out, verb);
-    print_name(var->name, out);
+    var_put_setting_name(var->name, out);
 }
 
 /* The role comes last on the way in and first on the way out: the other settings are the login
@@ -198,6 +198,18 @@ struct varset_proof *varset_prove(struct varset *v, const void *pool)
     p->next = v->proofs;
     v->proofs = p;
     return p;
+}
+
+void var_put_name(const char *name, struct buf *sql)
+{
+    buf_u8(sql, '"');
+    for (; *name != '\0'; name++) {
+        if (*name == '"') {
+            buf_u8(sql, '"');
+        }
+        buf_u8(sql, (uint8_t)*name);
+    }
+    buf_u8(sql, '"');
 }
 
 /* ---- lists of names ---------------------------------------------------------------------------

@@ -50,7 +50,9 @@ struct varset *varset_with(struct varset_table *t, const struct varset *from, co
 const char *varset_get(const struct varset *v, const char *name); /* SQL text, or NULL */
 /* SQL that leads from one set to the other: "RESET a; SET b TO c"; nothing when equal. */
 void varset_print_change(const struct varset *from, const struct varset *to, struct buf *out);
-void var_put_literal(struct slice text, struct buf *sql); /* 'text', E'te\\xt' */
+void var_put_setting_name(const char *name, struct buf *sql); /* "custom"."setting" */
+void var_put_name(const char *name, struct buf *sql);         /* "na""me" */
+void var_put_literal(struct slice text, struct buf *sql);     /* 'text', E'te\\xt' */
 /* Lists of names (search_path): literals as in SET, 'a', 'B' <-> the setting's own text, "a", "B",
  * where PostgreSQL quotes each name by itself. */
 int var_is_list(const char *name);
