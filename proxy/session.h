@@ -54,6 +54,7 @@ enum step {
 struct stmt {
     struct hnode node; /* by text and types */
     uint64_t id;       /* unique in the process; its name on servers is "pgbraid_<id>" */
+    unsigned proved : 1; /* a server has accepted it under this version */
     uint64_t version;  /* of the catalog: after DDL a new Parse must not meet an old plan */
     int refs;
     char *text;

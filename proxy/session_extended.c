@@ -98,6 +98,9 @@ static void ensure_parsed(struct backend *b, struct pstmt *p, int owed)
 {
     int unnamed = p->name[0] == '\0';
     int known = unnamed ? b->unnamed == p->stmt->id && !owed : backend_has_stmt(b, p->stmt->id);
+    if (known && !unnamed && backend_quiet(b)) {
+        p->stmt->proved = 1;
+    }
     if (!known) {
         if (!unnamed) {
             backend_add_stmt(b, p->stmt->id);
@@ -152,6 +155,12 @@ static enum step resolve_pending(struct session *s)
 {
     if (s->pending_parse == NULL) {
         return STEP_DONE;
+    }
+    if (s->sharded && s->pending_parse->stmt->proved) {
+        /* Under this version of the catalog a server has said yes: no need to take one for it. */
+        pstmt_unref(s, s->pending_parse);
+        s->pending_parse = NULL;
+        return answer_local(s, '1');
     }
     struct backend *b = NULL;
     s->writes_now = 0;
