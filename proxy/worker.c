@@ -282,8 +282,8 @@ struct worker *worker_start(struct shared *shared, size_t index, struct world *w
 void worker_join(struct worker *w)
 {
     (void)pthread_join(w->thread, NULL);
+    mailbox_free(w->mail); /* what is still in it is handled: a second drain sets the tick */
     timer_free(&w->tick);
-    mailbox_free(w->mail);
     plan_cache_free(w->plans);
     free_keys(w);
     hmap_free(&w->sessions_by_id);
