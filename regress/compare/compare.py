@@ -106,6 +106,11 @@ def read_as_text():
             psycopg2.extensions.new_type((oid,), "TEXT", lambda value, cursor: value))
 
 
+def columns_of(cursor):
+    """Names and types; types of the user's own have another number on every server."""
+    return [(c.name, c.type_code if c.type_code < 16384 else "own") for c in cursor.description]
+
+
 def plain_row(row):
     return tuple(repr(v) for v in row)
 
@@ -136,7 +141,7 @@ class SimpleSide:
                 return Answer(e.pgcode or "none", message=str(e))
             columns = rows_got = None
             if cursor.description is not None:
-                columns = [(c.name, c.type_code) for c in cursor.description]
+                columns = columns_of(cursor)
                 rows_got = [plain_row(r) for r in cursor.fetchall()]
             return Answer(None, cursor.statusmessage, columns, rows_got)
 
@@ -157,7 +162,7 @@ class ExtendedSide:
                 cursor.execute(sql, None, prepare=self.prepared)
                 columns = rows_got = None
                 if cursor.description is not None:
-                    columns = [(c.name, c.type_code) for c in cursor.description]
+                    columns = columns_of(cursor)
                     rows_got = [plain_row(r) for r in cursor.fetchall()]
                 return Answer(None, cursor.statusmessage, columns, rows_got)
             except psycopg.Error as e:

@@ -7,6 +7,7 @@ must stand in them.
 
 import random
 import struct
+import time
 
 import raw
 
@@ -108,15 +109,21 @@ class Own:
         return list(self.known)
 
     def check(self, client, key):
-        rows, _, errors = client.run(f"SELECT n, '{client.mark()}' FROM own WHERE id = {key}")
-        if errors:
-            if errors[0]["C"] in CHAOS:
+        """What is committed is there; on a shard that was lost while committing a little later."""
+        until = time.monotonic() + (0 if client.place.args.calm else 5)
+        while True:
+            rows, _, errors = client.run(f"SELECT n, '{client.mark()}' FROM own WHERE id = {key}")
+            if errors:
+                if errors[0]["C"] in CHAOS:
+                    return
+                raise Wrong(f"reading own row: {errors}")
+            n = int(rows[0][0])
+            if n in self.known[key]:
+                self.known[key] = {n}
                 return
-            raise Wrong(f"reading own row: {errors}")
-        n = int(rows[0][0])
-        if n not in self.known[key]:
-            raise Wrong(f"own row {key} holds {n}, must be one of {sorted(self.known[key])}")
-        self.known[key] = {n}
+            if time.monotonic() > until:
+                raise Wrong(f"own row {key} holds {n}, must be one of {sorted(self.known[key])}")
+            time.sleep(0.1)
 
     def add(self, key, by=1, sure=True):
         after = {n + by for n in self.known[key]}

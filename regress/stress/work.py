@@ -301,11 +301,14 @@ def pipeline(c):
         data = data[n:]
         if data and c.rng.random() < 0.5:
             time.sleep(c.rng.random() * 0.004)
+    tolerated = set(CHAOS)
     for statements, _ in segments:
-        read_segment(c, statements)
+        if read_segment(c, statements, tolerated):
+            tolerated.add("26000")  # what it should have prepared is not there
 
 
-def read_segment(c, statements):
+def read_segment(c, statements, tolerated):
+    """True when the harness's own doing made it fail."""
     messages = c.until("Z")
     if messages[-1][1] != b"I":
         raise Wrong(f"pipeline outside a transaction: status {messages[-1][1]}")
@@ -323,7 +326,7 @@ def read_segment(c, statements):
             c.place.note_error(error, what)
             at += 1
             if s.fails is None or error["C"] not in s.fails or s.text not in error["M"]:
-                if error["C"] not in CHAOS:
+                if error["C"] not in tolerated:
                     raise Wrong(f"{what}: unexpected {error}")
             break
         if kind == "Z":
@@ -357,6 +360,7 @@ def read_segment(c, statements):
     for own in changed:
         if error is None or error["C"] in UNKNOWN_OUTCOME:
             c.own.add(own, sure=error is None)
+    return error is not None and error["C"] in tolerated
 
 
 def pipeline_in_tx(c):

@@ -1,7 +1,5 @@
 CREATE TABLE h1 (id int PRIMARY KEY, v text) SHARD BY HASH (id);
--- refused
 CREATE TABLE h1 (id int PRIMARY KEY, v text) SHARD BY HASH (id);
--- refused
 CREATE TABLE IF NOT EXISTS h1 (id int PRIMARY KEY, v text) SHARD BY HASH (id);
 INSERT INTO h1 VALUES (1, 'a');
 INSERT INTO h1 VALUES (2, 'b');

@@ -127,9 +127,7 @@ SELECT no_function(1);
 SELECT id FROM users GROUP BY age;
 SELECT sum(name) FROM users;
 SELECT id FROM users ORDER BY nothing;
--- refused
 SELECT id FROM users LIMIT -1;
--- refused
 SELECT id FROM users OFFSET -1;
 -- refused
 SELECT id FROM users LIMIT 'x';
