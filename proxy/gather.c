@@ -34,7 +34,10 @@ struct gather {
     uint64_t paused;
     uint8_t *row_shards;         /* INSERT of several rows: shard of each; in the arena */
     struct buf rows[SHARDS_MAX]; /* ... and what RETURNING gave on each shard, in order */
-    unsigned done : 1;           /* LIMIT reached: further rows are of no interest */
+    struct portal *portal; /* Execute with a row limit: at most rows_max, then PortalSuspended */
+    uint32_t rows_max;
+    uint32_t rows_given;
+    unsigned done : 1; /* LIMIT reached: further rows are of no interest */
     unsigned cancelled : 1;
     unsigned described_only : 1;
     uint8_t describe_kind;
@@ -185,6 +188,24 @@ static void follow(struct gather *g, struct backend *b, enum combine_next next)
     wake_paused(g);
 }
 
+/* Rows behind `from` in the client's queue: no more than the client asked for. */
+static void keep_limit(struct gather *g, struct buf *out, size_t from)
+{
+    uint8_t type = 0;
+    size_t total = 0;
+    size_t at = from;
+    while (g->rows_max != 0 && at < out->n) {
+        check(frame_peek(slice_from(buf_slice(out), at), &type, &total) == 1);
+        if (g->rows_given == g->rows_max) {
+            out->n = at;
+            return;
+        }
+        g->rows_given++;
+        at += total;
+    }
+    g->done = g->done || (g->rows_max != 0 && g->rows_given == g->rows_max);
+}
+
 /* Rows of RETURNING wait until all are there: they go out in the order of the statement's rows. */
 static void keep_row(struct gather *g, struct backend *b, struct slice body)
 {
@@ -207,6 +228,7 @@ static void put_kept_rows(struct gather *g)
 {
     size_t at[SHARDS_MAX] = {0};
     struct buf *out = session_out(g->op.session);
+    size_t from = out->n;
     for (size_t i = 0; i < g->plan->split->rows_count; i++) {
         uint8_t shard = g->row_shards[i];
         struct slice rest = slice_from(buf_slice(&g->rows[shard]), at[shard]);
@@ -217,6 +239,7 @@ static void put_kept_rows(struct gather *g)
             at[shard] += total;
         }
     }
+    keep_limit(g, out, from);
 }
 
 static void on_row(struct gather *g, struct backend *b, struct slice body)
@@ -232,11 +255,14 @@ static void on_row(struct gather *g, struct backend *b, struct slice body)
     if (g->done || g->combine == NULL || (g->plan->same_counts && index != 0)) {
         return;
     }
-    enum err e = combine_row(g->combine, index, body, session_out(g->op.session), &next, &note);
+    struct buf *out = session_out(g->op.session);
+    size_t from = out->n;
+    enum err e = combine_row(g->combine, index, body, out, &next, &note);
     if (e) {
         combine_failed(g, e, &note);
         return;
     }
+    keep_limit(g, out, from);
     follow(g, b, next);
 }
 
@@ -248,11 +274,14 @@ static void on_shard_end(struct gather *g, struct backend *b)
     if (g->done || g->combine == NULL || (g->plan->same_counts && index != 0)) {
         return;
     }
-    enum err e = combine_shard_end(g->combine, index, session_out(g->op.session), &next, &note);
+    struct buf *out = session_out(g->op.session);
+    size_t from = out->n;
+    enum err e = combine_shard_end(g->combine, index, out, &next, &note);
     if (e) {
         combine_failed(g, e, &note);
         return;
     }
+    keep_limit(g, out, from);
     follow(g, b, next);
 }
 
@@ -294,8 +323,21 @@ static uint64_t count_rows(struct gather *g)
     return combine_rows(g->combine);
 }
 
+static int limit_reached(const struct gather *g)
+{
+    return g->rows_max != 0 && g->rows_given == g->rows_max;
+}
+
 static void say_tag(struct gather *g)
 {
+    if (limit_reached(g)) {
+        struct session *s = g->op.session;
+        g->portal->suspended = 1;
+        back_put_empty(session_out(s), 's');
+        op_end(&g->op);
+        (void)session_complete(s, NULL);
+        return;
+    }
     char tag[64];
     const char *oid = strcmp(g->plan->tag, "INSERT") == 0 ? " 0" : "";
     (void)snprintf(tag, sizeof(tag), "%s%s %llu", g->plan->tag, oid,
@@ -321,7 +363,7 @@ static void finish_rows(struct op *op)
 {
     struct gather *g = (struct gather *)op;
     struct note note;
-    int more = g->combine != NULL;
+    int more = g->combine != NULL && !limit_reached(g);
     if (g->row_shards != NULL) {
         put_kept_rows(g);
     }
@@ -330,12 +372,15 @@ static void finish_rows(struct op *op)
             op->then = finish_rows; /* when the client has taken what is queued */
             return;
         }
-        enum err e =
-            combine_finish(g->combine, FINISH_CHUNK, session_out(op->session), &more, &note);
+        struct buf *out = session_out(op->session);
+        size_t from = out->n;
+        enum err e = combine_finish(g->combine, FINISH_CHUNK, out, &more, &note);
         if (e) {
             op_fail(op, e, &note);
             return;
         }
+        keep_limit(g, out, from);
+        more = more && !limit_reached(g);
     }
     say_tag(g);
 }
@@ -500,6 +545,8 @@ enum step gather_start(struct session *s, struct plan *plan, const struct front_
     g->plan = plan;
     g->stmt = s->run_stmt;
     g->shards = shards;
+    g->portal = s->run_portal;
+    g->rows_max = plan->returns_rows ? s->run_rows_max : 0;
     keep_bind(g, bind);
     session_count(s, plan, shards);
     if (needs_description(s, g)) {

@@ -166,6 +166,7 @@ struct portal *portal_add(struct session *s, struct slice name, struct pstmt *ps
         if (old->pstmt == pstmt) { /* of a repeated statement: nothing to allocate */
             old->bind.n = 0;
             old->live = 1;
+            old->suspended = 0;
             return old;
         }
         portal_drop(s, old);

@@ -186,6 +186,7 @@ static int on_error(struct backend *b, struct scan *sc, struct slice body, size_
     if (extended) {
         pop_to_sync(b, sc);
     }
+    b->skipping = 1; /* a FATAL error is the last message, and then the client knows already */
     switch (action) {
     case TO_CLIENT:
     case TO_CLIENT_IF_ERROR:

@@ -626,7 +626,7 @@ void session_backend_lost(struct session *s, struct backend *b, const struct not
         struct note told = *note;
         session_fatal(s, ERR_SHARD_DOWN, &told);
         return;
-    } else if (expects_client_answer(b) || b->unsynced) {
+    } else if (expects_client_answer(b) || (b->unsynced && session_quiet(s))) {
         lost_in_relay(s, b, note); /* unsynced: answered perhaps, but never committed */
     } else if (s->tx.kind != TX_KIND_NONE) {
         s->tx.untold |= !s->tx.failed; /* else the client knows that it failed */

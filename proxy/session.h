@@ -52,10 +52,10 @@ enum step {
 
 /* A prepared statement shared by all sessions of the worker that use the same text and types. */
 struct stmt {
-    struct hnode node; /* by text and types */
-    uint64_t id;       /* unique in the process; its name on servers is "pgbraid_<id>" */
+    struct hnode node;   /* by text and types */
+    uint64_t id;         /* unique in the process; its name on servers is "pgbraid_<id>" */
     unsigned proved : 1; /* a server has accepted it under this version */
-    uint64_t version;  /* of the catalog: after DDL a new Parse must not meet an old plan */
+    uint64_t version;    /* of the catalog: after DDL a new Parse must not meet an old plan */
     int refs;
     char *text;
     size_t text_bytes;
@@ -81,8 +81,9 @@ struct portal {
     uint32_t shard;    /* where it lives; PLAN_ONE */
     unsigned live : 1; /* 0: kept for its memory only */
     unsigned on_backend : 1;
-    struct plan *plan; /* the statement's, or its `otherwise` */
-    struct buf bind;   /* body of the Bind, for what is not relayed */
+    unsigned suspended : 1; /* a statement over several shards gave as many rows as were asked */
+    struct plan *plan;      /* the statement's, or its `otherwise` */
+    struct buf bind;        /* body of the Bind, for what is not relayed */
 };
 
 enum tx_kind {
@@ -194,8 +195,10 @@ struct session {
     size_t batch_next;
     struct op *op;
     struct lex lex;
-    struct buf search_path;      /* of the last session_plan_env() */
-    struct arena arena;          /* of the running statement */
+    struct buf search_path;    /* of the last session_plan_env() */
+    struct arena arena;        /* of the running statement */
+    struct portal *run_portal; /* Execute: the portal, and how many rows of it; 0: all */
+    uint32_t run_rows_max;
     const struct stmt *run_stmt; /* text and types of the statement being run by Execute */
 
     struct loop_deferred wake;

@@ -502,15 +502,17 @@ static enum step execute_local(struct session *s, struct portal *portal, uint32_
     if (!session_quiet(s)) {
         return session_wait_quiet(s);
     }
-    if (rows_max != 0 && portal->plan->returns_rows && portal->plan->kind != PLAN_EXPLAIN) {
-        enum err e = note_set(&note, ERR_UNSUPPORTED,
-                              "fetching a portal in pieces is not supported over several shards");
-        note_hint(&note, "Execute without a row limit (no fetch size).");
-        return session_fail(s, e, &note, 0);
+    if (portal->suspended) {
+        enum err refused = note_set(&note, ERR_UNSUPPORTED,
+                                    "going on with a portal is not supported over several shards");
+        note_hint(&note, "Execute without a row limit (no fetch size), or use LIMIT.");
+        return session_fail(s, refused, &note, 0);
     }
     enum err e = front_read_bind(buf_slice(&portal->bind), &bind, &note);
     check(e == ERR_NONE); /* it was read once before */
     s->run_stmt = portal->pstmt->stmt;
+    s->run_portal = portal;
+    s->run_rows_max = rows_max;
     return session_run(s, portal->plan, &bind);
 }
 

@@ -176,6 +176,8 @@ enum step session_batch_step(struct session *s)
     }
     struct plan *plan = s->batch->plans[s->batch_next];
     s->run_stmt = NULL;
+    s->run_portal = NULL;
+    s->run_rows_max = 0;
     int begins = plan->kind == PLAN_TX && plan->tx == TX_BEGIN;
     if (s->batch->count > 1 && s->tx.kind == TX_KIND_NONE && !begins) {
         session_tx_begin(s, TX_KIND_IMPLICIT, "BEGIN");
