@@ -223,6 +223,17 @@ static void follow_status(struct session *s, struct backend *b, uint8_t before)
     }
 }
 
+/* A relayed statement outside a block was a transaction of its own. */
+static void count_statement(struct session *s)
+{
+    if (s->tx.kind == TX_KIND_NONE) {
+        struct metrics *m = &s->worker->metrics;
+        metric_add(m, METRIC_transactions, 1);
+        metric_add(m, s->error_said ? METRIC_tx_aborted : METRIC_tx_one_phase, 1);
+    }
+    s->error_said = 0;
+}
+
 static int on_ready(struct backend *b, struct scan *sc, struct slice body, size_t total)
 {
     struct expect *e = first(b);
@@ -237,6 +248,7 @@ static int on_ready(struct backend *b, struct scan *sc, struct slice body, size_
     b->tx_status = body.p[0];
     b->skipping = 0;
     if (action == TO_CLIENT) {
+        count_statement(s);
         follow_status(s, b, before);
         if (session_status(s) == b->tx_status) {
             sc->at += total;

@@ -417,6 +417,7 @@ void session_release(struct session *s)
 
 void session_after_error(struct session *s)
 {
+    s->error_said = 1;
     if (s->tx.kind != TX_KIND_NONE) {
         s->tx.failed = 1;
         s->tx.untold = 0;
@@ -485,10 +486,11 @@ enum step session_fail_with(struct session *s, struct slice error_body, const ch
     }
     err.severity = SLICE("ERROR");
     err.severity_raw = SLICE("ERROR");
-    char where[256];
-    if (shard_name != NULL && err.where.p == NULL) {
-        (void)snprintf(where, sizeof(where), "shard \"%s\"", shard_name);
-        err.where = slice_of(where);
+    if (shard_name != NULL) {
+        int has = err.where.p != NULL;
+        err.where = slice_of(
+            arena_printf(&s->arena, SLICE_FMT "%sshard \"%s\"", has ? (int)err.where.n : 0,
+                         has ? (const char *)err.where.p : "", has ? "\n" : "", shard_name));
     }
     back_put_error(session_out(s), &err);
     return after_failure(s);

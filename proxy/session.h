@@ -160,6 +160,7 @@ struct session {
     unsigned ready_owed : 1;  /* simple query: ReadyForQuery comes when the batch has ended */
     unsigned in_extended : 1; /* the running statement came by Execute */
     unsigned login_waits : 1;
+    unsigned error_said : 1;   /* since the last ReadyForQuery of a relayed statement */
     unsigned batch_failed : 1; /* a statement of the batch failed: the rest is not run */
     unsigned describing : 1;   /* Parse or Describe: in an isolated transaction no part of it */
     unsigned needs_bytes : 1;  /* the next message has not come whole */
