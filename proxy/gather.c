@@ -122,7 +122,7 @@ static void put_description(struct session *s, const struct plan *plan,
     for (size_t i = 0; i < count && back_next_column(&walk, &column) == 1; i++) {
         uint16_t formats = bind == NULL ? 0 : bind->results_count;
         size_t at = formats == 1 ? 0 : i;
-        column.format = at < formats && be16_at(bind->results + 2 * at) == 1;
+        column.format = (int16_t)(at < formats && be16_at(bind->results + 2 * at) == 1);
         columns[i] = column;
     }
     back_put_columns(out, columns, count);
@@ -458,7 +458,7 @@ static enum err open_combine(struct gather *g, const struct front_bind *bind, in
     *count = 0;
     client = arena_alloc(&g->op.session->arena, (client_count + 1) * sizeof(*client));
     for (size_t i = 0; i < client_count; i++) {
-        client[i] = be16_at(bind->results + 2 * i) == 1;
+        client[i] = (int16_t)(be16_at(bind->results + 2 * i) == 1);
     }
     exec_args(g->op.session, bind, &args);
     if (g->plan->split != NULL) {

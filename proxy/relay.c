@@ -294,7 +294,7 @@ static void on_other(struct backend *b, struct scan *sc, uint8_t type, struct sl
         flush_run(b, sc);
         sc->at += total;
         sc->run = sc->at;
-        if (e != NULL && e->action == TO_OP) {
+        if (e != NULL && e->action == TO_OP && s != NULL) {
             op_message(s->op, b, type, body);
         }
     }

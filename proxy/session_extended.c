@@ -96,6 +96,7 @@ static const char *server_name(const struct pstmt *p)
 /* Make the backend know the statement. `owed`: the client waits for ParseComplete. */
 static void ensure_parsed(struct backend *b, struct pstmt *p, int owed)
 {
+    check(b != NULL);
     int unnamed = p->name[0] == '\0';
     int known = unnamed ? b->unnamed == p->stmt->id && !owed : backend_has_stmt(b, p->stmt->id);
     if (known && !unnamed && backend_quiet(b)) {

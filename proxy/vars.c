@@ -132,19 +132,19 @@ const char *varset_get(const struct varset *v, const char *name)
 }
 
 /* A setting's name as SQL: each part quoted, because a custom one may hold capitals or a dash. */
-void var_put_setting_name(const char *name, struct buf *out)
+void var_put_setting_name(const char *name, struct buf *sql)
 {
-    buf_u8(out, '"');
+    buf_u8(sql, '"');
     for (const char *p = name; *p != '\0'; p++) {
         if (*p == '.') {
-            buf_text(out, "\".\"");
+            buf_text(sql, "\".\"");
         } else if (*p == '"') {
-            buf_text(out, "\"\"");
+            buf_text(sql, "\"\"");
         } else {
-            buf_u8(out, (uint8_t)*p);
+            buf_u8(sql, (uint8_t)*p);
         }
     }
-    buf_u8(out, '"');
+    buf_u8(sql, '"');
 }
 
 static void print_one(const char *verb, const struct var *var, struct buf *out)
@@ -154,6 +154,12 @@ static void print_one(const char *verb, const struct var *var, struct buf *out)
     }
     buf_text(out, verb);
     var_put_setting_name(var->name, out);
+}
+
+static int differ(const char *a, const char *b)
+{
+    check(a != NULL && b != NULL);
+    return strcmp(a, b) != 0;
 }
 
 /* The role comes last on the way in and first on the way out: the other settings are the login
@@ -172,7 +178,7 @@ void varset_print_change(const struct varset *from, const struct varset *to, str
         for (size_t i = 0; i < to->count; i++) {
             const char *old = varset_get(from, to->vars[i].name);
             int role = strcmp(to->vars[i].name, "role") == 0;
-            if (role == (pass == 1) && (old == NULL || strcmp(old, to->vars[i].value) != 0)) {
+            if (role == (pass == 1) && (old == NULL || differ(old, to->vars[i].value))) {
                 print_one("SET ", &to->vars[i], out);
                 buf_text(out, " TO ");
                 buf_text(out, to->vars[i].value);
