@@ -25,6 +25,7 @@ struct op {
     uint32_t error_shard;
     unsigned refresh_after : 1; /* the schema changes when this is committed */
     unsigned no_cancel : 1;     /* a commit is under way */
+    unsigned told : 1;          /* the client has its error already: the end is silent */
     char tag[64];               /* of the round's last CommandComplete */
     char answer[64];            /* the statement's own tag, while it is being committed */
     uint64_t rows;              /* added up over the round */

@@ -172,7 +172,7 @@ static int on_error(struct backend *b, struct scan *sc, struct slice body, size_
 {
     struct expect *e = first(b);
     copy_is_over(b);
-    if (e == NULL) { /* the server says why it is about to close */
+    if (e == NULL || b->skipping) { /* the server says why it is about to close */
         sc->at += total;
         sc->run = sc->at;
         return 1;

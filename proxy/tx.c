@@ -231,7 +231,7 @@ void tx_after_batch(struct op *op, int committed)
 
 static void after_sync_commit(struct op *op, int committed)
 {
-    if (!committed && op->error.n != 0) {
+    if (!committed && op->error.n != 0 && !op->told) {
         op_fail(op, ERR_INTERNAL, NULL);
         return;
     }
@@ -241,8 +241,10 @@ static void after_sync_commit(struct op *op, int committed)
 static void after_syncs(struct op *op)
 {
     struct session *s = op->session;
-    if (op->errors != 0) {
+    if (op->errors != 0 && !op->told) {
         op_fail(op, ERR_INTERNAL, NULL);
+    } else if (s->tx.kind == TX_KIND_IMPLICIT && op->told) {
+        tx_rollback(op, after_sync_commit);
     } else if (s->tx.kind == TX_KIND_IMPLICIT) {
         commit_implicit(op, after_sync_commit);
     } else {
@@ -255,6 +257,7 @@ enum step sync_start(struct session *s, uint64_t shards)
     s->in_extended = 0;
     s->ready_owed = 1;
     struct op *op = op_begin(s, sizeof(*op), "sync");
+    op->told = s->skip_until_sync;
     bits_each (shard, shards) {
         struct backend *b = session_backend(s, (uint32_t)shard);
         front_put_sync(stream_out(b->stream));
