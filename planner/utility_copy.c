@@ -195,7 +195,9 @@ static int fill_format(struct build *b, const PgQuery__CopyStmt *c, struct copy_
     out->delimiter = delimiter != NULL ? delimiter[0] : copy->format == 'c' ? ',' : '\t';
     out->quote = quote != NULL ? quote[0] : '"';
     out->escape = escape != NULL ? escape[0] : out->quote;
-    out->null_text = null_text != NULL ? null_text : copy->format == 'c' ? "" : "\\N";
+    out->null_text = null_text != NULL     ? arena_strdup(b->out, null_text)
+                     : copy->format == 'c' ? ""
+                                           : "\\N";
     out->header = header_option != NULL && (tree_option_on(header_option) ||
                                             (header != NULL && strcasecmp(header, "match") == 0));
     return 1;
