@@ -73,8 +73,8 @@ static void prove_then(struct op *op)
     if (back_read_error(buf_slice(&op->error), &err, &note) == ERR_NONE) {
         s->wait_err = why_not_proved(err.code);
         (void)note_set(&s->wait_note, ERR_BAD_SETTING, SLICE_FMT, SLICE_ARG(err.message));
-    } else {
-        (void)note_set(&s->wait_note, ERR_BAD_SETTING, "settings of the session were refused");
+    } else { /* accepted, and lost before we looked */
+        s->wait_err = note_set(&s->wait_note, ERR_SHARD_DOWN, "the shard's connection was lost");
     }
     op_end(op);
 }
