@@ -210,6 +210,18 @@ static int take_sorts(struct spread *s)
 /* ---- LIMIT ------------------------------------------------------------------------------------
  */
 
+/* $1::bigint, 5::int. */
+static int is_integer_cast(const PgQuery__TypeCast *c)
+{
+    const char *name =
+        c->type_name == NULL ? "" : tree_name(c->type_name->names, c->type_name->n_names, NULL);
+    int integer =
+        strcmp(name, "int2") == 0 || strcmp(name, "int4") == 0 || strcmp(name, "int8") == 0;
+    return integer &&
+           (IS(c->arg, PARAM_REF) || (IS(c->arg, A_CONST) && !c->arg->a_const->isnull &&
+                                      c->arg->a_const->val_case == PG_QUERY__A__CONST__VAL_IVAL));
+}
+
 static int negative_limit(struct spread *s, const struct combine_limit *out)
 {
     int offset = out == &s->spec->offset;
@@ -223,7 +235,7 @@ int spread_limit(struct spread *s, const tnode *n, struct combine_limit *out)
     if (n == NULL) {
         return 1;
     }
-    if (IS(n, TYPE_CAST) && IS(n->type_cast->arg, PARAM_REF)) {
+    if (IS(n, TYPE_CAST) && is_integer_cast(n->type_cast)) {
         n = n->type_cast->arg;
     }
     if (IS(n, PARAM_REF) && n->param_ref->number > 0 && n->param_ref->number <= 65535) {

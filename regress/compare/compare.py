@@ -9,6 +9,9 @@ Statements end with ';' at the end of a line. Comments before one say what is sp
     -- unordered    ORDER BY is there but does not order the whole result
     -- rows differ  only column names, types and the number of rows are compared (random values)
     -- only plain   is for the mode simple (several statements at once, COPY)
+    -- in order     rows are compared in order, though there is no ORDER BY
+    -- params ...   Python values for the %s of the statement: written into it in the mode simple,
+                    sent in binary or (prepared) in text in the others
 A statement that pgbraid refuses is not run on the other side (in a transaction, a failing one is).
 
     compare.py [--build DIR] [--mode simple|binary|prepared] [--only FILE] [--verbose] [--refused]
@@ -21,6 +24,9 @@ import os
 import re
 import sys
 from collections import Counter
+from datetime import date, datetime
+from decimal import Decimal
+from uuid import UUID
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [os.path.dirname(HERE), HERE]
@@ -36,11 +42,20 @@ from world import SCHEMA, TABLES, for_plain, rows  # noqa: E402
 MODES = ("simple", "binary", "prepared")
 
 
+VALUES = {"Decimal": Decimal, "UUID": UUID, "date": date, "datetime": datetime}
+
+
+def values_of(text):
+    """The values of a line of ours, not of anybody else."""
+    return list(eval(f"({text},)", VALUES))  # pylint: disable=eval-used
+
+
 class Statement:
     def __init__(self, sql, data, words, line):
         self.sql, self.data, self.words, self.line = sql, data, words, line
         upper = sql.upper()
-        self.ordered = "ORDER BY" in upper and "unordered" not in words
+        self.ordered = ("ORDER BY" in upper and "unordered" not in words) or "in order" in words
+        self.params = next((values_of(w[7:]) for w in words if w.startswith("params ")), None)
         self.values = "rows differ" not in words
 
     def has(self, word):
@@ -125,7 +140,7 @@ class SimpleSide:
     def close(self):
         self.connection.close()
 
-    def run(self, sql, data=None):
+    def run(self, sql, data=None, params=None):
         with self.connection.cursor() as cursor:
             try:
                 if data is not None:
@@ -136,7 +151,7 @@ class SimpleSide:
                     cursor.copy_expert(sql, out)
                     return Answer(tag=f"COPY {cursor.rowcount}",
                                   rows=[(line,) for line in out.getvalue().splitlines()])
-                cursor.execute(sql)
+                cursor.execute(sql, params)
             except psycopg2.Error as e:
                 return Answer(e.pgcode or "none", message=str(e))
             columns = rows_got = None
@@ -156,10 +171,12 @@ class ExtendedSide:
     def close(self):
         self.connection.close()
 
-    def execute(self, sql):
+    def execute(self, sql, params):
+        if params is not None:
+            sql = re.sub(r"(?<!%)%s", "%t" if self.prepared else "%b", sql)
         with self.connection.cursor(binary=True) as cursor:
             try:
-                cursor.execute(sql, None, prepare=self.prepared)
+                cursor.execute(sql, params, prepare=self.prepared)
                 columns = rows_got = None
                 if cursor.description is not None:
                     columns = columns_of(cursor)
@@ -168,11 +185,11 @@ class ExtendedSide:
             except psycopg.Error as e:
                 return Answer(e.sqlstate or f"none: {type(e).__name__}", message=str(e))
 
-    def run(self, sql, data=None):
+    def run(self, sql, data=None, params=None):
         del data
-        answer = self.execute(sql)
+        answer = self.execute(sql, params)
         if self.prepared and answer.code is None and sql.lstrip()[:6].upper() == "SELECT" and answer.rows is not None:
-            again = self.execute(sql)
+            again = self.execute(sql, params)
             if again.code is not None:
                 return again
         return answer
@@ -222,7 +239,7 @@ class Compare:
 
     def run_statement(self, st, ours, theirs, mode):
         """What is wrong, or None."""
-        mine = ours.run(st.sql, st.data)
+        mine = ours.run(st.sql, st.data, st.params)
         if mine.code == "0A000":
             self.counts["refused"] += 1
             self.refused.append((st, mine.message))
@@ -233,7 +250,7 @@ class Compare:
             return f"refused: {mine.message}"
         if st.has("refused"):
             self.news.append(st)
-        real = theirs.run(for_plain(st.sql), st.data)
+        real = theirs.run(for_plain(st.sql), st.data, st.params)
         self.counts["same"] += 1
         if real.code == "0A000" and "cached plan must not change" in real.message:
             return None  # a server's statement that outlived its table; ours are made anew
