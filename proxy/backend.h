@@ -105,12 +105,10 @@ struct backend {
     unsigned dirty : 1;    /* must be closed when the session lets go of it */
     unsigned scram_verified : 1;    /* the server has proved that it knows the password */
     unsigned secured : 1;           /* TLS is on */
-    unsigned told_fatal : 1;        /* the server said why it closes, and the client heard it */
     unsigned paused_by_session : 1; /* the client does not keep up */
     unsigned paused_by_op : 1;      /* a merge has rows enough of this shard */
     uint8_t tx_status;              /* of the last ReadyForQuery */
     uint64_t relay_left;            /* rest of a row that is being passed on in pieces */
-    uint8_t relay_to;               /* its expect_action */
 
     struct varset *vars; /* settings in force on the server; see proxy/vars.h */
     struct hmap stmts;
@@ -128,7 +126,7 @@ struct backend {
     char *password;     /* LOGIN: a copy, wiped afterwards */
     struct buf params;  /* ParameterStatus messages of its login */
     struct timer timer; /* connect and login timeout */
-    int64_t connect_us, idle_since_us, connect_wall_us, request_wall_us;
+    int64_t connect_us, idle_since_us, held_us, connect_wall_us;
 };
 
 /* Begin connecting. The pool is told by pool_backend_ready() or pool_backend_failed(). */

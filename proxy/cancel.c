@@ -100,7 +100,6 @@ void session_cancel(struct session *s)
     if (s->op != NULL && s->op->no_cancel) {
         return; /* a commit has begun; PostgreSQL does not stop one either */
     }
-    s->cancelled = s->op != NULL;
     list_each (node, &s->held) {
         struct backend *b = container_of(node, struct backend, held);
         if (!backend_quiet(b)) {

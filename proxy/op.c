@@ -33,7 +33,6 @@ void op_end(struct op *op)
     struct session *s = op->session;
     check(s->op == op);
     s->op = NULL;
-    s->cancelled = 0;
     list_each (node, &s->held) {
         struct backend *b = container_of(node, struct backend, held);
         relay_pause_for_op(b, 0);
@@ -45,9 +44,6 @@ void op_end(struct op *op)
 
 void op_abandon(struct op *op)
 {
-    if (op->abandon_fn != NULL) {
-        op->abandon_fn(op);
-    }
     op->session->op = NULL;
     op_free(op);
 }

@@ -31,10 +31,9 @@ struct op {
     uint64_t rows;              /* added up over the round */
     /* Every message of a round; NULL when none is of interest. */
     void (*on_message)(struct op *op, struct backend *b, uint8_t type, struct slice body);
-    void (*on_failed)(struct op *op);  /* a shard failed or was lost; may be NULL */
-    void (*then)(struct op *op);       /* the round is over */
-    void (*abandon_fn)(struct op *op); /* the session goes away before the end; may be NULL */
-    void (*free_fn)(struct op *op);    /* what the operation owns besides itself; may be NULL */
+    void (*on_failed)(struct op *op); /* a shard failed or was lost; may be NULL */
+    void (*then)(struct op *op);      /* the round is over */
+    void (*free_fn)(struct op *op);   /* what the operation owns besides itself; may be NULL */
     /* CopyData, CopyDone, CopyFail of the client while the operation runs; NULL: ignored. */
     enum step (*on_copy)(struct op *op, uint8_t type, struct slice body);
     void (*refreshed)(struct op *op);  /* the catalog asked for by op_refresh() is in force */
@@ -46,7 +45,7 @@ struct op {
 void *op_begin(struct session *s, size_t size, const char *name);
 /* It is over: frees it and lets the session go on. */
 void op_end(struct op *op);
-/* The session is going away: whatever must outlive it (a decided commit) goes to recovery. */
+/* The session is going away. Ends of transactions are not abandoned: op->no_cancel. */
 void op_abandon(struct op *op);
 /* Start a round: `sql` as a simple query on each shard of `bits`, all of which are held. */
 void op_round(struct op *op, uint64_t bits, const char *sql, void (*then)(struct op *op));

@@ -151,7 +151,7 @@ static void hold(struct backend *b, struct session *s)
 {
     backend_set_state(b, BACKEND_HELD);
     b->session = s;
-    b->request_wall_us = 0;
+    b->held_us = loop_now_us(b->pool->worker->loop);
     list_push_back(&s->held, &b->held);
     s->held_bits |= UINT64_C(1) << b->shard;
 }

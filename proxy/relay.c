@@ -132,7 +132,6 @@ static void forward_error(struct backend *b, struct scan *sc, struct slice body,
     } else {
         err.severity = SLICE("ERROR");
         err.severity_raw = SLICE("ERROR");
-        b->told_fatal = 1;
         flush_run(b, sc);
         back_put_error(session_out(s), &err);
         sc->at += total;
@@ -226,8 +225,9 @@ static void follow_status(struct session *s, struct backend *b, uint8_t before)
 /* A relayed statement outside a block was a transaction of its own. */
 static void count_statement(struct session *s)
 {
+    struct metrics *m = &s->worker->metrics;
+    metric_add(m, METRIC_query_time_us, (uint64_t)(loop_now_us(s->worker->loop) - s->request_us));
     if (s->tx.kind == TX_KIND_NONE) {
-        struct metrics *m = &s->worker->metrics;
         metric_add(m, METRIC_transactions, 1);
         metric_add(m, s->error_said ? METRIC_tx_aborted : METRIC_tx_one_phase, 1);
     }
@@ -362,7 +362,6 @@ static int pass_part(struct backend *b, struct scan *sc, uint8_t type, size_t to
         return 0;
     }
     b->relay_left = total - (sc->in.n - sc->at);
-    b->relay_to = e->action;
     sc->at = sc->in.n;
     return 1;
 }

@@ -139,12 +139,9 @@ struct session {
 
     char *user, *database;
     char *application_name;
-    const struct conf_user *conf_user; /* in world->conf of the login; only during login */
     struct scram_server *scram;
     struct scram_verifier verifier;
     uint8_t md5_salt[4];
-    uint8_t client_key[SCRAM_KEY_BYTES]; /* proves the client to servers with the same verifier */
-    unsigned has_client_key : 1;
     unsigned admin : 1;   /* connected to the console */
     unsigned sharded : 1; /* its database has several shards */
     unsigned pumping : 1;
@@ -156,7 +153,6 @@ struct session {
     unsigned pinned : 1;
     unsigned refreshed : 1; /* the catalog was read again for this statement */
     unsigned wait_refresh : 1;
-    unsigned cancelled : 1;   /* a cancel request came for the running operation */
     unsigned ready_owed : 1;  /* simple query: ReadyForQuery comes when the batch has ended */
     unsigned in_extended : 1; /* the running statement came by Execute */
     unsigned login_waits : 1;
@@ -203,8 +199,8 @@ struct session {
     const struct stmt *run_stmt; /* text and types of the statement being run by Execute */
 
     struct loop_deferred wake;
-    struct timer timer; /* login timeout */
-    int64_t connect_wall_us, request_wall_us, request_us;
+    struct timer timer;                  /* login timeout */
+    int64_t connect_wall_us, request_us; /* request_us: monotonic; 0: no request yet */
 };
 
 /* ---- session.c ----------------------------------------------------------------------------------

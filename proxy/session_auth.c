@@ -69,14 +69,15 @@ static int plain_matches(struct session *s, struct slice given, const char *secr
         buf_u8(&text, 0);
         struct scram_verifier stored;
         struct scram_verifier made;
+        uint8_t client_key[SCRAM_KEY_BYTES];
         struct note note;
         int ok = 0;
         if (scram_verifier_parse(secret, &stored, &note) == ERR_NONE) {
             scram_verifier_make((const char *)text.p, stored.salt, stored.salt_bytes,
-                                stored.iterations, &made, s->client_key);
+                                stored.iterations, &made, client_key);
             ok = secret_equal(made.stored_key, stored.stored_key, SCRAM_KEY_BYTES);
             if (ok) {
-                worker_learn_keys(s->worker, s->user, secret, s->client_key);
+                worker_learn_keys(s->worker, s->user, secret, client_key);
             }
         } else if (text.n < 4 || memcmp(text.p, "md5", 3) != 0) { /* never the hash itself */
             char a[36];

@@ -396,6 +396,12 @@ enum err worker_verifier(struct worker *w, const char *user, const char *secret,
 
 /* ---- views for SHOW -------------------------------------------------------------------------- */
 
+/* A monotonic time of this loop as people read it; 0 stays 0. */
+static int64_t wall_of(const struct worker *w, int64_t us)
+{
+    return us == 0 ? 0 : clock_wall_us() - (loop_now_us(w->loop) - us);
+}
+
 static enum client_state_word state_word(const struct session *s)
 {
     if (s->state != SESSION_READY) {
@@ -421,7 +427,7 @@ void worker_each_client(struct worker *w, void (*fn)(const struct client_view *,
             .peer = stream_peer(s->client),
             .local = stream_local(s->client),
             .connect_wall_us = s->connect_wall_us,
-            .request_wall_us = s->request_wall_us,
+            .request_wall_us = wall_of(w, s->request_us),
             .wait_us = s->wait_pool == NULL ? 0 : loop_now_us(w->loop) - s->wait_since_us,
             .backends = (uint32_t)__builtin_popcountll(s->held_bits),
             .shards = s->held_bits,
@@ -457,7 +463,7 @@ static void view_backends(struct pool *p, struct list *list, const struct each_b
             .peer = b->stream == NULL ? NULL : stream_peer(b->stream),
             .local = b->stream == NULL ? NULL : stream_local(b->stream),
             .connect_wall_us = b->connect_wall_us,
-            .request_wall_us = b->request_wall_us,
+            .request_wall_us = wall_of(p->worker, b->held_us),
             .link = b->session == NULL ? 0 : b->session->id,
             .pid = b->pid,
             .tls =
