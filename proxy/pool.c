@@ -214,6 +214,12 @@ void pool_warm(struct pool *p)
     }
 }
 
+/* The server has no more connections to give, but some are open: they will come free. */
+static int only_full(const struct pool *p, enum err e)
+{
+    return e == ERR_TOO_MANY && atomic_load_explicit(&p->budget->open, memory_order_relaxed) > 0;
+}
+
 enum err pool_get(struct pool *p, struct session *s, struct note *note)
 {
     struct list *first = list_first(&p->idle);
@@ -221,7 +227,8 @@ enum err pool_get(struct pool *p, struct session *s, struct note *note)
         hold(container_of(first, struct backend, node), s);
         return ERR_NONE;
     }
-    if (p->failures > 0 && p->held_count + p->connecting_count == 0 &&
+    if (p->failures > 0 && !only_full(p, p->last_error) &&
+        p->held_count + p->connecting_count == 0 &&
         loop_now_us(p->worker->loop) < p->retry_after_us) {
         *note = p->last_failure; /* it failed a moment ago: say so instead of waiting */
         return p->last_error;
@@ -408,7 +415,7 @@ void pool_backend_ready(struct backend *b)
 /* Nobody can be served while the server refuses: waiters that no open backend will serve fail. */
 static void fail_waiters(struct pool *p, enum err e, const struct note *note)
 {
-    while (p->waiters_count > p->held_count + p->connecting_count) {
+    while (!only_full(p, e) && p->waiters_count > p->held_count + p->connecting_count) {
         struct session *s = container_of(list_first(&p->waiters), struct session, pool_node);
         pool_stop_waiting(s);
         session_backend_failed(s, e, note);
