@@ -7,6 +7,8 @@
  * USE_ISO_DATES.
  */
 
+#include <stdio.h>
+
 #include "base/check.h"
 #include "planner/combine_inner.h"
 
@@ -23,12 +25,41 @@ static int is_text(uint32_t type)
     return type == OID_TEXT || type == OID_VARCHAR || type == OID_BPCHAR;
 }
 
+const char *combine_type_name(uint32_t type, char out[COMBINE_TYPE_NAME_BYTES])
+{
+    static const struct {
+        uint32_t type;
+        const char *name;
+    } names[] = {{16, "boolean"},      {17, "bytea"},
+                 {114, "json"},        {600, "point"},
+                 {700, "real"},        {701, "double precision"},
+                 {718, "circle"},      {790, "money"},
+                 {650, "cidr"},        {869, "inet"},
+                 {1186, "interval"},   {1266, "time with time zone"},
+                 {1560, "bit"},        {1562, "bit varying"},
+                 {2249, "record"},     {2950, "uuid"},
+                 {3802, "jsonb"},      {3904, "int4range"},
+                 {3614, "tsvector"},   {1000, "boolean[]"},
+                 {1005, "smallint[]"}, {1007, "integer[]"},
+                 {1009, "text[]"},     {1015, "character varying[]"},
+                 {1016, "bigint[]"},   {1022, "double precision[]"},
+                 {1231, "numeric[]"},  {2951, "uuid[]"}};
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        if (names[i].type == type) {
+            return names[i].name;
+        }
+    }
+    (void)snprintf(out, COMBINE_TYPE_NAME_BYTES, "number %u", type);
+    return out;
+}
+
 static enum err refuse(const struct combine_column *column, const char *what, struct note *note)
 {
-    enum err e =
-        note_set(note, ERR_UNSUPPORTED,
-                 "%s over several shards cannot compare values of type %u in %s format", what,
-                 column->type_oid, column->format == FORMAT_TEXT ? "text" : "binary");
+    char name[COMBINE_TYPE_NAME_BYTES];
+    enum err e = note_set(note, ERR_UNSUPPORTED,
+                          "%s over several shards cannot compare values of type %s in %s format",
+                          what, combine_type_name(column->type_oid, name),
+                          column->format == FORMAT_TEXT ? "text" : "binary");
     note_hint(note,
               "Name the sharding key in the statement, or cast to a type with a known order.");
     return e;

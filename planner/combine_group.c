@@ -72,11 +72,12 @@ enum err combine_group_check(const struct combine_column *column, struct note *n
         (binary && (is_float(type) || type == OID_INTERVAL))) {
         return ERR_NONE;
     }
+    char name[COMBINE_TYPE_NAME_BYTES];
     enum err e =
         note_set(note, ERR_UNSUPPORTED,
-                 "GROUP BY and DISTINCT over several shards cannot compare values of type %u in %s "
+                 "GROUP BY and DISTINCT over several shards cannot compare values of type %s in %s "
                  "format",
-                 type, binary ? "binary" : "text");
+                 combine_type_name(type, name), binary ? "binary" : "text");
     note_hint(note, "Group by the sharding key too, or cast the column to text or numeric.");
     return e;
 }

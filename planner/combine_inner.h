@@ -70,6 +70,12 @@ enum err combine_concat_row(struct combine *c, struct slice body, struct buf *ou
 
 /* ---- combine_compare.c ----------------------------------------------------------------------- */
 
+/* "jsonb", "text[]"; for types that are not known here, "number 12345". */
+enum {
+    COMBINE_TYPE_NAME_BYTES = 32
+};
+const char *combine_type_name(uint32_t type, char out[COMBINE_TYPE_NAME_BYTES]);
+
 /* How two values of one column compare. */
 struct combine_order {
     uint32_t type_oid;

@@ -30,8 +30,10 @@ static enum combine_number number_of(uint32_t type)
 
 static enum err refuse(const char *what, uint32_t type, struct note *note)
 {
-    enum err e = note_set(note, ERR_UNSUPPORTED,
-                          "%s over several shards does not know values of type %u", what, type);
+    char name[COMBINE_TYPE_NAME_BYTES];
+    enum err e =
+        note_set(note, ERR_UNSUPPORTED, "%s over several shards does not know values of type %s",
+                 what, combine_type_name(type, name));
     note_hint(note, "Cast the argument to numeric, or name the sharding key in the statement.");
     return e;
 }

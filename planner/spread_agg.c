@@ -15,6 +15,11 @@
 
 #include "planner/spread_inner.h"
 
+struct agg_search {
+    const struct build *build;
+    int found;
+};
+
 struct agg_row {
     const char *name;
     enum combine_kind kind;
@@ -71,7 +76,7 @@ static int distinct_is_safe(struct spread *s, const PgQuery__FuncCall *f, enum c
         spread_keyed(s->ties, s->level, f->args, f->n_args) != NULL) {
         return 1;
     }
-    return spread_fail(s, "Group by the sharding key, or count distinct sharding keys.",
+    return spread_fail(s, "Use SELECT DISTINCT and count its rows, or group by the sharding key.",
                        "DISTINCT in an aggregate cannot run over several shards");
 }
 
@@ -198,6 +203,28 @@ static int group_column(struct spread *s, struct groups *g, const tnode *expr)
     return -1;
 }
 
+static int see_any_aggregate(const ProtobufCMessage *m, void *arg)
+{
+    struct agg_search *a = arg;
+    if (MESSAGE_IS(m, func_call) &&
+        function_class_of(a->build, (const PgQuery__FuncCall *)m) == FUNCTION_AGGREGATE) {
+        a->found = 1;
+    }
+    return 1;
+}
+
+static int refuse_item(struct spread *s, const tnode *expr)
+{
+    struct agg_search search = {s->build, 0};
+    tree_walk_node(expr, see_any_aggregate, &search);
+    return search.found
+               ? spread_fail(s, "Select the group columns and each aggregate by itself.",
+                             "expressions over aggregates cannot run over several shards")
+               : spread_fail(s, "Add it to GROUP BY, or leave it out.",
+                             "beside aggregates over several shards only what is in GROUP BY can "
+                             "be selected or sorted by");
+}
+
 /* One value of the answer: a group expression or an aggregate. */
 static int add_output(struct spread *s, struct groups *g, tnode *expr)
 {
@@ -213,8 +240,7 @@ static int add_output(struct spread *s, struct groups *g, tnode *expr)
     } else {
         int column = group_column(s, g, expr);
         if (column < 0) {
-            return spread_fail(s, "Select the group columns and each aggregate by itself.",
-                               "expressions over aggregates cannot run over several shards");
+            return refuse_item(s, expr);
         }
         out->column = (uint16_t)column;
         out->bytewise = (uint8_t)spread_bytewise(s, expr);
@@ -248,7 +274,7 @@ static int check_clauses(struct spread *s)
 {
     const PgQuery__SelectStmt *q = s->q;
     if (q->having_clause != NULL) {
-        return spread_fail(s, "Group by the sharding key.",
+        return spread_fail(s, "Select the aggregate and leave out groups in the client.",
                            "HAVING over several shards must be grouped by the sharding key");
     }
     if (q->n_distinct_clause > 0) {
