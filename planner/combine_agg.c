@@ -63,6 +63,7 @@ static int only_distinct(const struct combine_spec *spec)
 enum err combine_groups_columns(struct combine *c, struct note *note)
 {
     const struct combine_spec *spec = c->spec;
+    combine_groups_free(c); /* the columns of another shard were refused */
     struct combine_groups *g = mem_zero(sizeof(*g));
     c->groups = g;
     g->aggs = mem_zero((spec->outputs_count + 1u) * sizeof(*g->aggs));

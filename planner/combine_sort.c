@@ -246,6 +246,7 @@ static enum err drain(struct combine *c, struct buf *out, struct note *note)
 enum err combine_merge_columns(struct combine *c, struct note *note)
 {
     const struct combine_spec *spec = c->spec;
+    combine_merge_free(c); /* the columns of another shard were refused */
     struct combine_merge *m = mem_zero(sizeof(*m));
     c->merge = m;
     m->orders = mem_zero((spec->sorts_count + 1u) * sizeof(*m->orders));
