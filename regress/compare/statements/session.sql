@@ -2,7 +2,6 @@ SHOW DateStyle;
 SET DateStyle = 'German';
 SELECT joined FROM users WHERE id = 7;
 SELECT id, joined FROM users ORDER BY id;
--- refused
 SELECT count(*) FROM events WHERE day < '01.04.2026';
 RESET DateStyle;
 SELECT joined FROM users WHERE id = 7;
