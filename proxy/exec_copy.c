@@ -100,6 +100,9 @@ static enum step on_copy(struct op *op, uint8_t type, struct slice body)
 {
     struct copy_op *c = (struct copy_op *)op;
     struct note note;
+    if (type != 'd') {
+        op->on_copy = NULL; /* what comes next waits for the end */
+    }
     if (c->ended) {
         return STEP_DONE; /* it has failed; the rest of the client's data is dropped */
     }

@@ -321,6 +321,7 @@ static void on_copy_in(struct session *s, struct backend *b)
         forget_syncs(b);
     }
     s->copy_in = b;
+    s->want_quiet = 0;
     session_wake(s);
 }
 

@@ -136,6 +136,9 @@ static enum step on_copy_message(struct session *s, uint8_t type, struct slice m
         return s->op->on_copy == NULL ? STEP_DONE : s->op->on_copy(s->op, type, body);
     }
     if (s->copy_in == NULL) {
+        if (!session_quiet(s)) {
+            return session_wait_quiet(s); /* sent ahead of the server's CopyInResponse */
+        }
         return STEP_DONE; /* the COPY has failed meanwhile; PostgreSQL ignores these, too */
     }
     struct backend *b = s->copy_in;
@@ -184,6 +187,16 @@ static enum step on_function_call(struct session *s, struct slice message)
     return STEP_DONE;
 }
 
+/* What is neither CopyData nor its end, while a COPY FROM STDIN waits for that. */
+static enum step other_than_copy(struct session *s, uint8_t type)
+{
+    struct note note;
+    enum err e = note_set(&note, ERR_PROTOCOL,
+                          "unexpected message type 0x%02X during COPY from stdin", type);
+    session_fatal(s, e, &note);
+    return STEP_CLOSE;
+}
+
 static enum step dispatch(struct session *s, uint8_t type, struct slice message)
 {
     struct slice body = frame_body(message, message.n);
@@ -197,11 +210,11 @@ static enum step dispatch(struct session *s, uint8_t type, struct slice message)
     if (type == 'd' || type == 'c' || type == 'f') {
         return on_copy_message(s, type, message, body);
     }
+    if (s->copy_in != NULL || s->op != NULL) { /* as the server while it copies in */
+        return type == 'S' || type == 'H' ? STEP_DONE : other_than_copy(s, type);
+    }
     if (s->skip_until_sync && type != 'S') {
         return STEP_DONE;
-    }
-    if (s->copy_in != NULL && (type == 'S' || type == 'H')) {
-        return STEP_DONE; /* as the server does while it copies in */
     }
     s->in_extended = type != 'Q';
     switch (type) {
@@ -282,12 +295,9 @@ static enum step pump_message(struct session *s)
 static enum step pump_copy_for_op(struct session *s)
 {
     struct slice in = stream_in(s->client);
-    if (s->op->on_copy == NULL || in.n == 0 ||
-        (in.p[0] != 'd' && in.p[0] != 'c' && in.p[0] != 'f')) {
-        if (in.n > 0 && in.p[0] == 'X') {
-            return pump_message(s);
-        }
-        return STEP_WAIT;
+    uint8_t type = in.n == 0 ? 0 : in.p[0];
+    if (s->op->on_copy == NULL || type == 0) {
+        return type == 'X' ? pump_message(s) : STEP_WAIT;
     }
     return pump_message(s);
 }
