@@ -162,6 +162,9 @@ struct value_list keys_keep(struct build *b, const struct value_list *v)
 static void bind_range(struct scope *s, const struct rel *r, struct binding *out)
 {
     int column = keys_column(r, 0);
+    if (column < 0 || !r->known->columns[column].bytewise) {
+        return; /* "<" of the servers is not the order of the map */
+    }
     for (const struct fact *f = s->facts; f != NULL; f = f->next) {
         if ((f->kind != FACT_LOW && f->kind != FACT_HIGH) || f->a.rel != r ||
             f->a.column != column || !fact_filters(f, &f->a) ||

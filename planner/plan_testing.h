@@ -7,6 +7,8 @@
  *     tenants HASH (name text); docs HASH (a int, b text)
  *     events RANGE (day date): before 2020 shard0, before 2021 shard1, then shard2
  *     stores LIST (region text): eu -> shard0, us -> shard1, no default
+ *     shelves, drawers RANGE (label text): below 'm' shard0, then shard2; shelves in a language's
+ *     order
  *     products, countries REFERENCE
  *     settings, odd."Users" local; user_names a view over users, setting_names over settings
  *     orders_2020 a partition of orders
@@ -52,7 +54,8 @@ static struct catalog *test_catalog(const char *default_bytewise)
         "109|public|tenants|r|0|0|0|",          "110|public|docs|r|0|0|0|",
         "111|public|user_names|v|0|0|1|",       "112|public|setting_names|v|0|0|1|",
         "113|public|orders_2020|r|0|0|0|",      "114|public|users_pkey|i|0|0|0|100",
-        "115|public|settings_pkey|i|0|0|0|107", "116|public|folk|r|0|0|0|"};
+        "115|public|settings_pkey|i|0|0|0|107", "116|public|folk|r|0|0|0|",
+        "117|public|shelves|r|0|0|0|",          "118|public|drawers|r|0|0|0|"};
     /* oid, name, number, type, typmod, bytewise, deterministic, not null, generated, default */
     static const char *const columns[] = {
         "100|id|1|20|-1|1|1|1|0|n",       "100|name|2|25|-1|2|1|0|0|n",
@@ -72,7 +75,8 @@ static struct catalog *test_catalog(const char *default_bytewise)
         "110|b|2|25|-1|1|1|1|0|n",        "110|body|3|25|-1|2|1|0|0|n",
         "111|id|1|20|-1|1|1|0|0|n",       "111|name|2|25|-1|2|1|0|0|n",
         "112|k|1|25|-1|2|1|0|0|n",        "116|id|1|20|-1|1|1|1|0|n",
-        "116|nick|2|25|-1|0|0|0|0|n"};
+        "116|nick|2|25|-1|0|0|0|0|n",     "117|label|1|25|-1|0|1|1|0|n",
+        "118|label|1|25|-1|1|1|1|0|n"};
     static const char *const functions[] = {"public|risky|v|f|0", "public|pure|i|f|0",
                                             "public|native|v|f|1", "public|my_agg|i|a|0"};
     struct catalog_build *b = catalog_build_new();
@@ -109,9 +113,11 @@ static struct map *test_map(struct test_db *db)
 {
     static const char *const id[] = {"id"}, *const user_id[] = {"user_id"},
                              *const name[] = {"name"}, *const ab[] = {"a", "b"},
-                             *const day[] = {"day"}, *const region[] = {"region"};
+                             *const day[] = {"day"}, *const label[] = {"label"},
+                             *const region[] = {"region"};
     static const uint32_t int8[] = {OID_INT8}, varchar[] = {OID_VARCHAR}, text[] = {OID_TEXT},
                           date[] = {OID_DATE}, int_text[] = {OID_INT4, OID_TEXT};
+    static const struct map_decl_split letters[] = {{.below = "m", .shard = 0}, {.shard = 2}};
     static const char *const eu[] = {"eu"}, *const us[] = {"us"};
     static const struct map_decl_split days[] = {
         {.below = "2020-01-01", .shard = 0}, {.below = "2021-01-01", .shard = 1}, {.shard = 2}};
@@ -128,6 +134,8 @@ static struct map *test_map(struct test_db *db)
         {"public", "products", MAP_REFERENCE, NULL, NULL, 0, NULL, NULL, 0, 0},
         {"public", "countries", MAP_REFERENCE, NULL, NULL, 0, NULL, NULL, 0, 0},
         {"public", "unborn", MAP_HASH, id, int8, 1, NULL, NULL, 0, 0},
+        {"public", "shelves", MAP_RANGE, label, text, 1, NULL, letters, 2, 0},
+        {"public", "drawers", MAP_RANGE, label, text, 1, NULL, letters, 2, 0},
         {"public", "folk", MAP_HASH, id, int8, 1, NULL, NULL, 0, 1}};
     struct note note;
     struct map *map = NULL;
