@@ -198,6 +198,8 @@ static void push(struct backend *b, struct expect e)
         b->expect_cap = cap;
     }
     b->expects[(b->expect_first + b->expect_count++) & (b->expect_cap - 1)] = e;
+    b->expects_made++;
+    b->synced_by = e.kind == EXPECT_SYNC ? b->expects_made : b->synced_by;
 }
 
 void backend_expect(struct backend *b, enum expect_kind kind, enum expect_action action)
@@ -333,4 +335,5 @@ void backend_add_stmt(struct backend *b, uint64_t id)
         close_oldest(b);
     }
     backend_keep_stmt(b, id);
+    b->changed_by = b->expects_made + 1; /* its Parse comes next */
 }

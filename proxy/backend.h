@@ -96,6 +96,10 @@ struct backend {
     /* what is in flight: a ring */
     struct expect *expects;
     uint32_t expect_first, expect_count, expect_cap;
+    uint64_t expects_made; /* ever; an expectation's number is in flight when it is greater than
+                              expects_made - expect_count */
+    uint64_t changed_by;   /* number of the last Parse or Close of a named statement */
+    uint64_t synced_by;    /* ... of the last Sync */
     unsigned unsynced : 1; /* extended messages were sent since the last Sync */
     unsigned executed : 1; /* ... and one of them was an Execute: an implicit transaction is open */
     unsigned skipping : 1; /* an error came: the server ignores everything up to Sync */
@@ -160,6 +164,13 @@ void backend_cancel(struct backend *b);
 void backend_sync_vars(struct backend *b, struct varset *want);
 /* Nothing of a session is left: DISCARD ALL, which takes our prepared statements too. */
 void backend_discard_all(struct backend *b);
+
+/* Whether a segment of a pipeline that has ended, but was not answered yet, changes the prepared
+ * statements: should it fail, the next one would rely on the wrong ones. */
+static inline int backend_changing(const struct backend *b)
+{
+    return b->changed_by > b->expects_made - b->expect_count && b->synced_by > b->changed_by;
+}
 
 /* Prepared statements known to the backend; both keep the LRU order. */
 int backend_has_stmt(struct backend *b, uint64_t id);

@@ -310,6 +310,7 @@ static void forget_syncs(struct backend *b)
             return;
         }
         b->expect_count--;
+        b->expects_made--;
         b->unsynced = 1;
         b->executed = 1;
     }

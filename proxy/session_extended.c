@@ -63,7 +63,8 @@ static enum step relay_to(struct session *s, uint32_t shard, struct backend **ou
     enum err e = ERR_NONE;
     struct note note;
     struct backend *busy = busy_backend(s);
-    if (busy != NULL && (busy->shard != shard || busy->expect_count >= EXPECT_MAX)) {
+    if (busy != NULL &&
+        (busy->shard != shard || busy->expect_count >= EXPECT_MAX || backend_changing(busy))) {
         return session_wait_quiet(s);
     }
     s->relays_now = 1;
