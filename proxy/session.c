@@ -396,9 +396,11 @@ void session_let_go(struct session *s, struct backend *b)
     relay_go_on(b);
     b->began = 0;
     b->wrote = 0;
-    if (s->worker->world->conf->pool_mode == CONF_POOL_SESSION && backend_quiet(b)) {
+    if (!backend_quiet(b) || b->unsynced) {
+        b->dirty = 1; /* it may ignore everything up to a Sync that never comes */
+    } else if (s->worker->world->conf->pool_mode == CONF_POOL_SESSION) {
         backend_discard_all(b);
-    } else if (b->tx_status != 'I' || !backend_quiet(b)) {
+    } else if (b->tx_status != 'I') {
         b->dirty = 1;
     }
     pool_put(b);
