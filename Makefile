@@ -135,7 +135,7 @@ check-format: ## are they written so
 	@clang-format --dry-run -Werror $(ours) $(headers)
 lint: ## clang-tidy over every room
 	@printf '%s\n' $(filter-out %_test.c,$(filter-out regress/%,$(ours))) | xargs -P $(JOBS) -n 4 sh -c \
-	    'clang-tidy --quiet "$$@" -- -std=c11 -D_GNU_SOURCE -I. -I/usr/include/postgresql -DPGBRAID_VERSION="\"0\"" || exit 255' lint
+	    'clang-tidy --quiet "$$@" -- -std=c11 -D_GNU_SOURCE -I. -I/usr/include/postgresql -DPGBRAID_VERSION="\"0\"" 2>/dev/null || exit 1' lint
 tidy: $(BUILD)/braidctl ## code about code: floor plan, sizes, banned calls, generated pages
 	@$(PYTHON) regress/tidy/tidy.py --braidctl $<
 docs: $(BUILD)/braidctl ## write the generated pages anew

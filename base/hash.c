@@ -26,16 +26,16 @@ static uint64_t load(const uint8_t *p, size_t n)
     return v;
 }
 
-uint64_t hash_bytes(const void *bytes, size_t n, uint64_t seed)
+uint64_t hash_bytes(const void *p, size_t n, uint64_t seed)
 {
-    const uint8_t *p = bytes;
+    const uint8_t *at = p;
     uint64_t h = seed ^ fold(n ^ K0, K1);
     size_t left = n;
-    for (; left > 8; left -= 8, p += 8) {
-        h = fold(h ^ load(p, 8), K0);
+    for (; left > 8; left -= 8, at += 8) {
+        h = fold(h ^ load(at, 8), K0);
     }
     if (left > 0) {
-        h = fold(h ^ load(p, left), K1);
+        h = fold(h ^ load(at, left), K1);
     }
     return fold(h ^ K1, K0);
 }
