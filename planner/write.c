@@ -127,6 +127,54 @@ static int levels_differ(const struct scope *s)
     return 0;
 }
 
+struct agg_order {
+    const struct build *build;
+    int adds;   /* sum() or avg(): exact but for floats */
+    int floats; /* a cast to one */
+    int bad;
+};
+
+static int see_ordered_aggregate(const ProtobufCMessage *m, void *arg)
+{
+    static const char *const free_of_order[] = {"count",    "min",     "max",
+                                                "bool_and", "bool_or", "every"};
+    struct agg_order *a = arg;
+    if (MESSAGE_IS(m, type_name)) {
+        const PgQuery__TypeName *t = (const PgQuery__TypeName *)m;
+        a->floats |= strncmp(tree_name(t->names, t->n_names, NULL), "float", 5) == 0;
+    }
+    const PgQuery__FuncCall *f = MESSAGE_IS(m, func_call) ? (const PgQuery__FuncCall *)m : NULL;
+    if (f == NULL || function_class_of(a->build, f) != FUNCTION_AGGREGATE) {
+        return 1;
+    }
+    const char *name = tree_name(f->funcname, f->n_funcname, NULL);
+    if (strcmp(name, "sum") == 0 || strcmp(name, "avg") == 0) {
+        a->adds = 1;
+        return 1;
+    }
+    for (size_t i = 0; i < sizeof(free_of_order) / sizeof(free_of_order[0]); i++) {
+        if (strcmp(name, free_of_order[i]) == 0) {
+            return 1;
+        }
+    }
+    a->bad = 1;
+    return 1;
+}
+
+/* Whether an aggregate may come out otherwise when it sees the same rows in another order. */
+static int aggregates_follow_order(struct build *b, const struct scope *s, const tnode *stmt)
+{
+    struct agg_order a = {.build = b};
+    tree_walk_node(stmt, see_ordered_aggregate, &a);
+    for (size_t i = 0; a.adds && i < s->rels_count; i++) {
+        const struct catalog_table *t = s->rels[i]->known;
+        for (size_t k = 0; t != NULL && k < t->columns_count; k++) {
+            a.floats |= t->columns[k].type == OID_FLOAT4 || t->columns[k].type == OID_FLOAT8;
+        }
+    }
+    return a.bad || (a.adds && a.floats);
+}
+
 static const char *same_everywhere(struct build *b, struct scope *s, tnode *stmt,
                                    const struct rel *r)
 {
@@ -139,6 +187,9 @@ static const char *same_everywhere(struct build *b, struct scope *s, tnode *stmt
     }
     if (v->system_columns || v->current_of || v->regcast || v->changing_ctes) {
         return "it uses what differs between shards";
+    }
+    if (v->aggregates && aggregates_follow_order(b, s, stmt)) {
+        return "an aggregate may see the rows in another order on every shard";
     }
     if (levels_differ(s)) {
         return "LIMIT, DISTINCT ON and window functions may pick other rows on every shard";

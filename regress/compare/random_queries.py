@@ -4,14 +4,14 @@
 Every statement must give the same rows, the same SQLSTATE, or 0A000. Rows are sorted by all their
 columns, so LIMIT is the same on both sides; writes are rolled back.
 
-    random_queries.py [--build DIR] [--seed N] [--count N] [--verbose]
+    random_queries.py [--build DIR] [--seed N] [--count N] [--mode simple|binary|prepared] [--verbose]
 """
 
 import argparse
 import random
 import sys
 
-from compare import Compare, SimpleSide, Statement, pg, read_as_text
+from compare import MODES, Compare, Statement, pg, read_as_text
 from report import Report
 
 # table -> columns: name, kind (k: the sharding key as number, n: number, t: text, d: date)
@@ -42,6 +42,10 @@ class Source:
     def __init__(self, alias, columns, text):
         self.alias, self.columns, self.text = alias, columns, text
 
+    def names(self):
+        """How its columns are written, and of what kind they are."""
+        return [(f"{self.alias}.{name}" if self.alias else name, kind) for name, kind in self.columns]
+
 
 class Maker:
     def __init__(self, seed):
@@ -67,15 +71,14 @@ class Maker:
         return self.query_source(depth) if depth > 0 and self.r.random() < 0.25 else self.table()
 
     def column(self, sources, kind=None):
-        all_columns = [(f"{s.alias}.{name}", k) for s in sources for name, k in s.columns]
+        all_columns = [c for s in sources for c in s.names()]
         like = [c for c in all_columns if kind is None or c[1] == kind or (kind in "kn" and c[1] in "kn")]
         exact = [c for c in like if c[1] == kind]
         return self.r.choice(exact if exact and self.r.random() < 0.8 else like or all_columns)
 
     def on(self, left, right):
         r = self.r
-        pairs = [(f"{a.alias}.{x}", f"{b.alias}.{y}", k) for a in left for x, k in a.columns
-                 for b in right for y, k2 in b.columns if k == k2]
+        pairs = [(x, y, k) for a in left for x, k in a.names() for b in right for y, k2 in b.names() if k == k2]
         keys = [p for p in pairs if p[2] == "k"]
         chosen = r.choice(keys if keys and r.random() < 0.8 else pairs or [("true", "true", "b")])
         out = f"{chosen[0]} = {chosen[1]}"
@@ -91,9 +94,29 @@ class Maker:
         at = self.r.randrange(1, count)
         left_text, left = self.tree(depth, at)
         right_text, right = self.tree(depth, count - at)
+        if count == 2 and self.r.random() < 0.08:
+            return self.lateral(left_text, left)
         if len(right) > 1:
             right_text = f"({right_text})"
+        if len(left) == len(right) == 1 and self.r.random() < 0.25:
+            common = [c for c in left[0].columns if c in right[0].columns]
+            if common:
+                merged = Source("", [self.r.choice(common)], "")
+                join = f"{left_text} {self.r.choice(JOINS)} {right_text} USING ({merged.columns[0][0]})"
+                return join, left + right + [merged]
         return f"{left_text} {self.r.choice(JOINS)} {right_text} ON {self.on(left, right)}", left + right
+
+    def lateral(self, left_text, left):
+        """One row of another table for each row on the left."""
+        inner = self.table()
+        keys = [n for n, k in inner.names() if k == "k"], [n for s in left for n, k in s.names() if k == "k"]
+        where = f"{keys[0][0]} = {keys[1][0]}" if all(keys) else self.on(left, [inner])
+        names = [n for n, _ in inner.names()]
+        alias = self.alias()
+        query = f"SELECT {', '.join(names)} FROM {inner.text} WHERE {where} ORDER BY {', '.join(names)} LIMIT 1"
+        text = f"{left_text} {self.r.choice(('CROSS JOIN', 'LEFT JOIN'))} LATERAL ({query}) {alias}"
+        text += " ON true" if "LEFT JOIN LATERAL" in text else ""
+        return text, left + [Source(alias, inner.columns, "")]
 
     def condition(self, sources, depth, outer):
         r = self.r
@@ -117,7 +140,7 @@ class Maker:
         return self.sublink(name, kind, sources, depth)
 
     def equal(self, name, kind, other, sources):
-        same = [c for c in ((f"{s.alias}.{n}", k) for s in sources for n, k in s.columns) if c[1] == kind]
+        same = [c for c in (c for s in sources for c in s.names()) if c[1] == kind]
         return f"{name} = {self.r.choice(same)[0] if same else name}" if other else "true"
 
     def sublink(self, name, kind, sources, depth):
@@ -125,7 +148,7 @@ class Maker:
         inner = self.source(depth - 1)
         where = []
         inner_keys = [n for n, k in inner.columns if k == "k"]
-        outer_keys = [f"{s.alias}.{n}" for s in sources for n, k in s.columns if k == "k"]
+        outer_keys = [n for s in sources for n, k in s.names() if k == "k"]
         if inner_keys and outer_keys and r.random() < 0.8:
             where.append(f"{inner.alias}.{inner_keys[0]} = {r.choice(outer_keys)}")
         if r.random() < 0.5:
@@ -156,13 +179,13 @@ class Maker:
                 tail += " HAVING count(*) > 1"
         elif shape < 0.3:
             number, _ = self.column(sources, "n")
-            if number.split(".")[1] not in ("name", "status", "code", "kind", "b", "joined", "day"):
+            if number.split(".")[-1] not in ("name", "status", "code", "kind", "b", "joined", "day"):
                 items = ["count(*) AS c0", f"sum({number}::bigint) AS c1", f"max({number}) AS c2", f"avg({number}) AS c3"]
                 outputs = [("c0", "n"), ("c1", "n"), ("c2", "n"), ("c3", "n")]
         elif shape < 0.4:
             items[0] = "DISTINCT " + items[0]
         elif shape < 0.47 and not plain:
-            key = next((f"{s.alias}.{n}" for s in sources for n, k in s.columns if k == "k"), chosen[0][0])
+            key = next((n for s in sources for n, k in s.names() if k == "k"), chosen[0][0])
             items.append(f"row_number() OVER (PARTITION BY {key} ORDER BY {', '.join(c for c, _ in chosen)}) AS n")
             outputs.append(("n", "n"))
         query = f"SELECT {', '.join(items)} FROM {text}{tail}"
@@ -213,7 +236,7 @@ def run(compare, sides, maker, report):
     else:
         compare.counts["same"] += 1
         compare.counts[mine.code or ("rows" if mine.rows else "no rows")] += 1
-        wrong = mine.differs(theirs.run(sql), Statement(sql, None, [], 0))
+        wrong = mine.differs(theirs.run(sql), Statement(sql, None, ["unordered"] if write else [], 0))
         if wrong is None:
             report.passes(sql)
         else:
@@ -228,6 +251,7 @@ def main():
     parser.add_argument("--build")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--count", type=int, default=2000)
+    parser.add_argument("--mode", choices=MODES, default="simple")
     parser.add_argument("--verbose", action="store_true")
     args = parser.parse_args()
     pg.stop_on_signals()
@@ -236,7 +260,7 @@ def main():
     with pg.Fleet() as fleet:
         compare = Compare(fleet, args, report)
         compare.fill()
-        sides = SimpleSide(compare.braid.port), SimpleSide(compare.plain.port)
+        sides = compare.side(args.mode, compare.braid.port), compare.side(args.mode, compare.plain.port)
         for side in sides:
             side.run("SET statement_timeout = '5s'")
         for i in range(args.count):
