@@ -210,10 +210,13 @@ void backend_expect(struct backend *b, enum expect_kind kind, enum expect_action
     b->executed = b->unsynced && (b->executed || kind == EXPECT_EXECUTE);
 }
 
-void backend_expect_parse(struct backend *b, enum expect_action action, struct stmt *stmt)
+void backend_expect_parse(struct backend *b, enum expect_action action, struct stmt *stmt,
+                          int unnamed)
 {
     backend_expect(b, EXPECT_PARSE, action);
-    b->expects[(b->expect_first + b->expect_count - 1) & (b->expect_cap - 1)].stmt_id = stmt->id;
+    struct expect *e = &b->expects[(b->expect_first + b->expect_count - 1) & (b->expect_cap - 1)];
+    e->stmt_id = stmt->id;
+    e->unnamed = unnamed != 0;
 }
 
 void backend_expect_fake(struct backend *b, uint8_t type)

@@ -66,6 +66,7 @@ struct expect {
     uint8_t kind;
     uint8_t action;
     uint8_t fake;     /* type byte of a message without body */
+    uint8_t unnamed;  /* EXPECT_PARSE of the unnamed statement */
     uint32_t pstmt;   /* serial of the client's statement whose ParseComplete this is; or 0 */
     uint64_t stmt_id; /* Parse or our own Close of a shared statement; else 0 */
 };
@@ -145,7 +146,8 @@ void backend_drop_detached(struct backend *b, struct loop *loop);
 
 /* Queue of expectations. */
 void backend_expect(struct backend *b, enum expect_kind kind, enum expect_action action);
-void backend_expect_parse(struct backend *b, enum expect_action action, struct stmt *stmt);
+void backend_expect_parse(struct backend *b, enum expect_action action, struct stmt *stmt,
+                          int unnamed);
 void backend_expect_fake(struct backend *b, uint8_t type);
 /* What was expected last tells the client that its statement exists. */
 void backend_expect_names(struct backend *b, uint32_t pstmt);

@@ -60,9 +60,10 @@ static void pop(struct backend *b, struct scan *sc)
 /* The message failed or is skipped: neither server nor client know what it would have made. */
 static void undo(struct backend *b, const struct expect *e)
 {
-    if (e->kind == EXPECT_PARSE && e->stmt_id != 0) {
+    if (e->kind == EXPECT_PARSE && e->unnamed) {
+        b->unnamed = 0;
+    } else if (e->kind == EXPECT_PARSE && e->stmt_id != 0) {
         backend_drop_stmt(b, e->stmt_id);
-        b->unnamed = b->unnamed == e->stmt_id ? 0 : b->unnamed;
     }
     if (e->kind == EXPECT_CLOSE && e->stmt_id != 0) {
         backend_keep_stmt(b, e->stmt_id);

@@ -113,7 +113,7 @@ static void ensure_parsed(struct backend *b, struct pstmt *p, int owed)
                         slice_bytes(p->stmt->text, p->stmt->text_bytes), p->stmt->types,
                         p->stmt->types_count);
         stream_touch(b->stream);
-        backend_expect_parse(b, owed ? TO_CLIENT : TO_CLIENT_IF_ERROR, p->stmt);
+        backend_expect_parse(b, owed ? TO_CLIENT : TO_CLIENT_IF_ERROR, p->stmt, unnamed);
     } else if (owed) {
         backend_expect_fake(b, '1');
     }
