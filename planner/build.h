@@ -377,8 +377,9 @@ enum err shards_of_binding(const struct plan *plan, const struct map *map,
  */
 uint64_t ddl_shards(const struct build *b, const struct relation *r);
 void ddl_step(struct build *b, struct plan *p, uint64_t shards, const char *sql);
-/* CREATE TABLE with a SHARD BY or REFERENCE suffix: cut it off. 0: there is none. */
+/* CREATE TABLE with a SHARD BY or REFERENCE suffix: cut it off. *position, 0 before, is set when it
+ * fails. */
 enum err ddl_split_suffix(struct build *b, struct slice text, struct slice *rest,
-                          struct map_decl **decl, struct note *note) MUST_CHECK;
+                          struct map_decl **decl, int *position, struct note *note) MUST_CHECK;
 
 #endif

@@ -40,6 +40,7 @@ struct tokens {
     size_t at; /* while parsing */
     struct note *note;
     enum err err;
+    size_t err_at; /* the byte where it went wrong */
 };
 
 /* ---- tokens -----------------------------------------------------------------------------------
@@ -152,6 +153,7 @@ static int fail(struct tokens *t, const char *wanted)
 {
     const struct token *k = &t->items[t->at];
     if (t->err == ERR_NONE) {
+        t->err_at = k->from;
         t->err = note_set(t->note, ERR_SYNTAX, "syntax error at or near \"%.*s\" in SHARD BY: %s",
                           (int)(k->to - k->from > 60 ? 60 : k->to - k->from),
                           (const char *)t->text.p + k->from, wanted);
@@ -380,7 +382,7 @@ static size_t find_suffix(const struct tokens *t)
 }
 
 enum err ddl_split_suffix(struct build *b, struct slice text, struct slice *rest,
-                          struct map_decl **decl, struct note *note)
+                          struct map_decl **decl, int *position, struct note *note)
 {
     struct tokens t = {.build = b, .text = text, .note = note};
     *rest = text;
@@ -397,5 +399,8 @@ enum err ddl_split_suffix(struct build *b, struct slice text, struct slice *rest
         }
     }
     mem_free(t.items);
+    for (size_t i = 0; t.err != ERR_NONE && i <= t.err_at && i < text.n; i++) {
+        *position += i == 0 || (text.p[i] & 0xC0) != 0x80; /* counted in characters, from 1 */
+    }
     return t.err;
 }

@@ -349,8 +349,10 @@ static enum err plan_with_suffixes(struct build *b, int *position, struct note *
         struct note inner;
         PgQuery__ParseResult *parsed = NULL;
         int at = 0;
-        e = ddl_split_suffix(b, text, &rest, &b->suffix_decl, note);
-        if (e == ERR_NONE) {
+        e = ddl_split_suffix(b, text, &rest, &b->suffix_decl, &at, note);
+        if (e) {
+            *position = at + split.stmts[i]->stmt_location;
+        } else {
             e = tree_parse(rest, &b->scratch, &parsed, &at, &inner);
             if (e) {
                 *note = inner;

@@ -247,6 +247,23 @@ Test(plan, explain_names_key_shard_and_shard_sql)
     test_db_close(&db);
 }
 
+Test(plan, syntax_errors_of_a_suffix_point_to_where_they_are)
+{
+    struct test_db db;
+    test_db_open(&db, 3);
+    struct plan_env env = {.map = db.map, .catalog = db.catalog, .user = "joe"};
+    struct plan_batch *b = NULL;
+    struct note note;
+    int position;
+    struct slice sql = SLICE("CREATE TABLE \"ż\" (id int) SHARD BY HATCH (id)");
+    cr_assert_eq(plan_make(&env, sql, &b, &position, &note), ERR_SYNTAX);
+    cr_assert_eq(position, 36);
+    sql = SLICE("SELECT 1; CREATE TABLE x (id int) SHARD BY HASH (id) ON shard0");
+    cr_assert_eq(plan_make(&env, sql, &b, &position, &note), ERR_SYNTAX);
+    cr_assert_eq(position, 54);
+    test_db_close(&db);
+}
+
 Test(plan, syntax_errors_are_postgresqls_own_with_position)
 {
     struct test_db db;

@@ -165,7 +165,9 @@ static void set_multi(struct build *b, const PgQuery__VariableSetStmt *v, struct
     } else if (strcmp(v->name, "SESSION CHARACTERISTICS") == 0) {
         set_characteristics(b, v, p);
     } else if (b->several) {
-        refuse(p, "Use REPEATABLE READ on each shard alone.",
+        refuse(p,
+               "Read what must fit together in one transaction, with BEGIN ISOLATION LEVEL "
+               "REPEATABLE READ.",
                "SET TRANSACTION SNAPSHOT cannot be used in a database of several shards");
     } else {
         p->kind = PLAN_TX;
