@@ -572,8 +572,16 @@ static int ends_for_client(const struct expect *e)
 static void answer_lost(struct session *s, struct backend *b, const struct back_error *err)
 {
     int told = b->skipping;
+    uint32_t tail = b->expect_count; /* behind the last end */
+    while (tail > 0 && !ends_for_client(expected(b, tail - 1))) {
+        tail--;
+    }
     for (uint32_t i = 0; i < b->expect_count; i++) {
         const struct expect *e = expected(b, i);
+        if (e->kind == EXPECT_FAKE && i >= tail && !b->unsynced) {
+            back_put_empty(session_out(s), e->fake); /* nothing of its segment was sent there */
+            continue;
+        }
         if (e->pstmt != 0) {
             pstmt_forget(s, e->pstmt);
         }
