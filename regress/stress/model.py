@@ -5,7 +5,6 @@ back, in a row or in the text of an error; each client writes rows of its own on
 must stand in them.
 """
 
-import random
 import struct
 import time
 
@@ -49,7 +48,13 @@ class Client(raw.Raw):
         self.token = f"c{number}x{rng.randrange(1 << 30)}"
         self.settings = {"application_name": self.token}
         self.prepared = {}
-        self.login(application_name=self.token)
+        self.send(raw.startup(application_name=self.token))
+        got = self.until("ZE")
+        if got[-1][0] == "E":
+            error = raw.fields_of(got[-1][1])
+            if error["C"] in CHAOS and not place.args.calm:
+                raise raw.Closed()  # its first server connection was killed
+            raise Wrong(f"login: {error}")
 
     def mark(self):
         self.serial += 1
@@ -70,8 +75,8 @@ class Client(raw.Raw):
         return raw.rows_of(messages), tags, errors
 
     def must(self, sql, rows=None, tag=None, chaos=True):
-        """The statement succeeds with these rows and this tag, or with an error of the harness's own
-        making; then None is returned and the caller thinks again."""
+        """None when the statement succeeds with these rows and this tag; the SQLSTATE when it fails
+        by the harness's own making."""
         got, tags, errors = self.run(sql)
         if errors:
             if len(errors) == 1 and (errors[0]["C"] in CHAOS and chaos):
@@ -133,7 +138,3 @@ class Own:
 def pick(rng, weighted):
     names = list(weighted)
     return rng.choices(names, [weighted[n] for n in names])[0]
-
-
-__all__ = ["Client", "Statement", "Wrong", "Own", "CHAOS", "UNKNOWN_OUTCOME", "INT8", "TEXT", "int8",
-           "pick", "random"]

@@ -2,7 +2,8 @@
 """Many clients of all kinds at once, with everything around them failing; every answer is checked.
 
     stress.py [--build DIR] [--seconds N] [--seed N] [--clients N] [--workers N] [--shards N]
-              [--pool N] [--calm] [--only WORD] [--ports N,N,...] [--keep]
+              [--pool N] [--mode transaction|session] [--prepared N] [--ddl N] [--calm]
+              [--only WORD] [--ports N,N,...] [--keep] [--verbose]
 
 --calm kills no backends and reloads nothing. The seed decides what each client does, not how the
 threads interleave. Exit status 0: every answer was right, nobody waited too long, nothing was left.
@@ -49,8 +50,8 @@ class Place:
         for server in self.servers:
             pg.prepare(server)
         config = config_for(self.servers, TABLES, workers=args.workers,
-                            pool={"size": args.pool, "prepared_statements": args.prepared,
-                                  "shutdown_wait_ms": 2000},
+                            pool={"size": args.pool, "mode": args.mode,
+                                  "prepared_statements": args.prepared, "shutdown_wait_ms": 2000},
                             service={"health_interval_ms": 500, "health_timeout_ms": 2000},
                             txn={"recover_interval_ms": 300})
         self.braid = Braid(os.path.join(fleet.folder, "braid"), config, build=args.build)
@@ -92,7 +93,8 @@ class Place:
 def client_loop(place, number):
     rng = random.Random(f"{place.args.seed}/{number}")
     own, c, name = Own(number), None, f"client {number}"
-    mix = {f: w for f, w in work.MIX.items() if not place.args.only or place.args.only in f.__name__}
+    only = place.args.only or ""
+    mix = {f: w for f, w in work.MIX.items() if only in f.__name__}
     while not place.over():
         if place.pause.is_set():
             place.doing.pop(name, None)
@@ -117,7 +119,7 @@ def client_loop(place, number):
             if not place.braid.alive() or place.args.calm or isinstance(e, TimeoutError):
                 return place.fails(f"{name} {job.__name__}", f"connection closed {e!r}")
             place.errors["closed"] += 1
-            for key in own.ids():
+            for key in own.ids() if c else ():
                 own.known[key] |= {n + i for n in own.known[key] for i in range(8)}
             c = None
         except Exception:
@@ -166,8 +168,8 @@ def dump(place):
             out.append(f"SHOW {what}: {e!r}")
     for server in place.servers:
         rows = server.sql("SELECT pid, state, wait_event_type, wait_event, pg_blocking_pids(pid), "
-                          "now() - state_change, left(query, 120), application_name FROM pg_stat_activity "
-                          "WHERE datname = 'app' ORDER BY 1")
+                          "now() - state_change, left(query, 120), application_name "
+                          "FROM pg_stat_activity WHERE datname = 'app' ORDER BY 1")
         out.append(f"port {server.port}\n" + "\n".join(map(str, rows)))
     try:
         gdb = subprocess.run(["gdb", "-p", str(place.braid.process.pid), "-batch", "-ex",
@@ -234,15 +236,16 @@ def check_end(place):
         left = []
         for server in place.servers:
             left += server.sql("SELECT gid FROM pg_prepared_xacts", "app")
-            left += server.sql("SELECT pid, state, query FROM pg_stat_activity WHERE datname = 'app' "
-                               "AND (state LIKE 'idle in tr%' OR (state = 'active' AND pid <> "
-                               "pg_backend_pid()))", "app")
+            left += server.sql("SELECT pid, state, query FROM pg_stat_activity WHERE datname = "
+                               "'app' AND pid <> pg_backend_pid() AND (state LIKE 'idle in tr%' "
+                               "OR state = 'active')", "app")
         stats = place.braid.stats()
         bad = {k: stats["connections"][k] for k in ("active", "waiting", "login", "idle")
                if stats["connections"][k]}
         left += [bad] if bad else []
         left += [stats["transactions"]] if stats["transactions"]["in_flight"] else []
-        left += [b for b in stats["backends"].items() if isinstance(b[1], dict) and b[1].get("active")]
+        left += [b for b in stats["backends"].items()
+                 if isinstance(b[1], dict) and b[1].get("active")]
     if left:
         place.fails("left behind", f"{left}\n{dump(place)}")
 
@@ -300,8 +303,9 @@ def main():
     p.add_argument("--build")
     p.add_argument("--ports")
     p.add_argument("--only")
-    for name, value in (("seconds", 20), ("seed", 1), ("clients", 12), ("workers", 2), ("shards", 3),
-                        ("pool", 3), ("ddl", 2), ("prepared", 5), ("tail", 40)):
+    p.add_argument("--mode", default="transaction")
+    for name, value in (("seconds", 20), ("seed", 1), ("clients", 12), ("workers", 2),
+                        ("shards", 3), ("pool", 3), ("ddl", 2), ("prepared", 5), ("tail", 40)):
         p.add_argument(f"--{name}", type=int, default=value)
     for name in ("calm", "keep", "verbose"):
         p.add_argument(f"--{name}", action="store_true")

@@ -29,7 +29,8 @@ def simple_scatter(c):
         c.must(f"SELECT id, '{mark}' FROM items WHERE id BETWEEN {low} AND {high}",
                [[str(i), mark] for i in ids])
     elif kind == 1:
-        rows, _, errors = c.run(f"SELECT id, '{mark}' FROM items WHERE id >= {low} ORDER BY id LIMIT 7")
+        rows, _, errors = c.run(f"SELECT id, '{mark}' FROM items WHERE id >= {low} ORDER BY id"
+                                " LIMIT 7")
         expected = [[str(i), mark] for i in range(low, min(low + 7, ITEMS + 1))]
         if rows != expected and not errors:
             raise Wrong(f"ORDER BY LIMIT from {low}: {rows}")
@@ -74,7 +75,7 @@ def own_write(c):
 def own_write_many(c):
     ids = c.rng.sample(c.own.ids(), 4)
     text = ", ".join(map(str, ids))
-    code = c.must(f"UPDATE own SET n = n + 1 WHERE id IN ({text})")
+    code = c.must(f"UPDATE own SET n = n + 1 WHERE id IN ({text})", tag="UPDATE 4")
     for key in ids:
         if code is None or code in UNKNOWN_OUTCOME:
             c.own.add(key, sure=code is None)
@@ -93,7 +94,8 @@ def batch(c):
         parts.append(f"SELECT CAST('{mark}' AS int) FROM items")
     rows, tags, errors = c.run("; ".join(parts))
     codes = [e["C"] for e in errors]
-    if len(errors) > 1 or (errors and codes[0] not in CHAOS and not (bad and mark in errors[0]["M"])):
+    expected = errors and (codes[0] in CHAOS or (bad and mark in errors[0]["M"]))
+    if errors and (len(errors) > 1 or not expected):
         raise Wrong(f"batch: {errors}")
     if not errors and (bad or rows != [[mark]] or len(tags) != len(parts)):
         raise Wrong(f"batch {parts}: {rows} {tags}")
@@ -319,6 +321,8 @@ def read_segment(c, statements, tolerated):
         while messages[at][0] not in "CEZI":
             part.append(messages[at])
             at += 1
+        if s.name and part and part[0][0] == "1":
+            c.prepared[s.name] = s.sql
         kind, body = messages[at]
         what = f"{s.sql} {s.values}"
         if kind == "E":
@@ -338,9 +342,8 @@ def read_segment(c, statements, tolerated):
             raise Wrong(f"{what}: did not fail")
         expected = ("1" if s.parsed else "") + "2" + ("T" if s.rows is not None else "n")
         if letters != expected:
-            raise Wrong(f"{what}: expected {expected}, got {letters}")
-        if s.parsed and s.name:
-            c.prepared[s.name] = s.sql
+            raise Wrong(f"{what}: expected {expected}, got {letters}; {[m[0] for m in messages]} "
+                        f"{[(x.name, x.parsed, x.sql[:22]) for x, _ in statements]}")
         if s.rows is not None and raw.rows_of(part) != s.rows:
             raise Wrong(f"{what}: expected {s.rows}, got {raw.rows_of(part)[:4]}")
         if s.tag is not None and body[:-1].decode() != s.tag:
@@ -409,7 +412,8 @@ def deallocate(c):
 def bad_parse_again(c):
     """A name whose Parse failed is free."""
     name, mark = c.mark(), c.mark()
-    got = c.ask(raw.parse(f"SELECT nothing FROM items WHERE id = {item(c)}", name), raw.describe("S", name), raw.SYNC)
+    got = c.ask(raw.parse(f"SELECT nothing FROM items WHERE id = {item(c)}", name),
+                raw.describe("S", name), raw.SYNC)
     if raw.codes_of(got) != ["42703"] and not set(raw.codes_of(got)) & CHAOS:
         raise Wrong(f"a bad Parse: {raw.codes_of(got)}")
     got = c.ask(raw.parse(f"SELECT '{mark}'", name), raw.bind((), name), raw.execute(),
@@ -515,7 +519,8 @@ def slow_reader(c):
     c.send(raw.query("SELECT id, repeat(v, 3000) FROM items ORDER BY id"))
     time.sleep(c.rng.random() * 0.1)
     got = c.until("Z")
-    if not raw.codes_of(got) and [r[0] for r in raw.rows_of(got)] != [str(i) for i in range(1, ITEMS + 1)]:
+    expected = [str(i) for i in range(1, ITEMS + 1)]
+    if not raw.codes_of(got) and [r[0] for r in raw.rows_of(got)] != expected:
         raise Wrong("a slow reader got other rows")
 
 
