@@ -350,7 +350,7 @@ void plan_statement(struct build *b, tnode *stmt, struct plan *p);
 int spread_select(struct build *b, struct scope *s, tnode *stmt, struct plan *p, struct note *note);
 /* Whether rows can be changed or read shard by shard: joins, sub-selects, functions. */
 struct ties;
-int spread_safe(struct scope *s, struct ties **ties, struct note *note);
+int spread_safe(struct scope *s, struct ties **out, struct note *note);
 /* A sharded relation of the top level whose whole key is among these expressions, so that rows
  * that agree in them are on one shard; NULL: none. */
 const struct rel *spread_keyed(struct ties *ties, const struct level *l, tnode *const *exprs,

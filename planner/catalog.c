@@ -256,6 +256,7 @@ const char *catalog_search_path(const struct catalog *c, const char *user)
 
 static uint64_t number_of(struct slice s)
 {
+    check(s.p != NULL || s.n == 0);
     uint64_t v = 0;
     for (size_t i = 0; i < s.n && s.p[i] >= '0' && s.p[i] <= '9'; i++) {
         v = v * 10 + (uint64_t)(s.p[i] - '0');

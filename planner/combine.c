@@ -112,6 +112,7 @@ static enum err set_formats(struct combine *c, const int16_t *client, size_t cli
     return ERR_NONE;
 }
 
+/* NOLINTNEXTLINE(readability-function-size): each is given once, by one caller */
 enum err combine_open(const struct combine_spec *spec, size_t shards_count,
                       const struct plan_args *args, const int16_t *client, size_t client_count,
                       size_t window_bytes, size_t memory_max, struct combine **out,

@@ -133,12 +133,15 @@ struct combine_agg {
 struct combine_state {
     uint8_t seen; /* not NULL */
     uint8_t truth;
-    uint32_t cap; /* of bytes */
+    uint32_t cap; /* of best */
     int64_t count;
     union {
         __int128 whole;
         double real;
-        struct slice bytes;     /* AS_IS, MIN, MAX; in the arena of the groups */
+        struct {
+            uint8_t *p;
+            size_t n;
+        } best;                 /* AS_IS, MIN, MAX; in the arena of the groups */
         struct numeric *number; /* there too; for AVG of integers from combine_state_finish() on */
     };
 };

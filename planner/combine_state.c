@@ -108,6 +108,11 @@ enum err combine_agg_sorted(struct combine_agg *agg, const struct combine_column
 
 /* ---- adding ---------------------------------------------------------------------------------- */
 
+static struct slice bytes_of(const struct combine_state *s)
+{
+    return slice_bytes(s->best.p, s->best.n);
+}
+
 /* Copy `value` into the state; its room is used again when it is large enough. */
 static enum err keep_bytes(struct combine_state *s, struct slice value, struct arena *arena,
                            struct note *note)
@@ -115,7 +120,7 @@ static enum err keep_bytes(struct combine_state *s, struct slice value, struct a
     if (value.n > INT32_MAX) {
         return note_set(note, ERR_TOO_BIG, "a value is larger than 2 GB");
     }
-    uint8_t *room = s->seen ? (uint8_t *)(uintptr_t)s->bytes.p : NULL;
+    uint8_t *room = s->seen ? s->best.p : NULL;
     if (room == NULL || s->cap < value.n) {
         size_t cap = s->seen ? 2 * value.n : value.n; /* doubles: what is left behind is bounded */
         room = arena_alloc(arena, cap + 1);
@@ -124,7 +129,8 @@ static enum err keep_bytes(struct combine_state *s, struct slice value, struct a
     if (value.n != 0) {
         memcpy(room, value.p, value.n);
     }
-    s->bytes = slice_bytes(room, value.n);
+    s->best.p = room;
+    s->best.n = value.n;
     s->seen = 1;
     return ERR_NONE;
 }
@@ -134,7 +140,7 @@ static enum err add_best(struct combine_agg *agg, struct combine_state *s, struc
 {
     int order = 0;
     if (s->seen) {
-        enum err e = combine_order_compare(&agg->order, value, s->bytes, &order, note);
+        enum err e = combine_order_compare(&agg->order, value, bytes_of(s), &order, note);
         if (e) {
             return e;
         }
@@ -327,7 +333,8 @@ enum err combine_state_compare(const struct combine_agg *agg, const struct combi
     switch (agg->kind) {
     case COMBINE_AS_IS:
     case COMBINE_MIN:
-    case COMBINE_MAX: return combine_order_compare(&agg->order, a->bytes, b->bytes, out, note);
+    case COMBINE_MAX:
+        return combine_order_compare(&agg->order, bytes_of(a), bytes_of(b), out, note);
     case COMBINE_BOOL_AND:
     case COMBINE_BOOL_OR: *out = a->truth - b->truth; return ERR_NONE;
     case COMBINE_COUNT:
@@ -350,7 +357,7 @@ static enum err put_value(const struct combine_agg *agg, const struct combine_st
     switch (agg->kind) {
     case COMBINE_AS_IS:
     case COMBINE_MIN:
-    case COMBINE_MAX: buf_add_slice(out, s->bytes); return ERR_NONE;
+    case COMBINE_MAX: buf_add_slice(out, bytes_of(s)); return ERR_NONE;
     case COMBINE_BOOL_AND:
     case COMBINE_BOOL_OR: return value_put_int(out, OID_BOOL, agg->out_format, s->truth, note);
     case COMBINE_COUNT:

@@ -90,6 +90,23 @@ static void fill_key_types(const PgQuery__CreateStmt *c, struct ddl_table *t)
     }
 }
 
+/* Whether value k of split i is listed before it too. */
+static int listed_before(const struct map_decl *d, uint32_t type, size_t i, size_t k)
+{
+    struct key_value v = {.bytes = slice_of(d->splits[i].values[k])};
+    struct note note;
+    int order;
+    for (size_t j = 0; j <= i; j++) {
+        for (size_t l = 0; l < (j == i ? k : d->splits[j].values_count); l++) {
+            struct key_value other = {.bytes = slice_of(d->splits[j].values[l])};
+            if (key_compare(type, &v, &other, &order, &note) == ERR_NONE && order == 0) {
+                return 1;
+            }
+        }
+    }
+    return 0;
+}
+
 /* Bounds must be values of the key's type and ascend, list values must differ. Checked before they
  * are kept: a declaration that cannot be read would stop the map from being built. */
 static int check_splits(const struct map_decl *d, uint32_t type, struct plan *p)
@@ -106,15 +123,9 @@ static int check_splits(const struct map_decl *d, uint32_t type, struct plan *p)
                        s->values[k]);
                 return 0;
             }
-            for (size_t j = 0; j <= i; j++) {
-                for (size_t l = 0; l < (j == i ? k : d->splits[j].values_count); l++) {
-                    struct key_value other = {.bytes = slice_of(d->splits[j].values[l])};
-                    if (key_compare(type, &v, &other, &order, &note) == ERR_NONE && order == 0) {
-                        refuse(p, "List each value once.", "value '%s' is listed twice",
-                               s->values[k]);
-                        return 0;
-                    }
-                }
+            if (listed_before(d, type, i, k)) {
+                refuse(p, "List each value once.", "value '%s' is listed twice", s->values[k]);
+                return 0;
             }
         }
         if (s->below == NULL) {

@@ -319,6 +319,7 @@ static void finish_batch(struct build *b)
 
 static enum err plan_parsed(struct build *b, const PgQuery__ParseResult *parsed, struct note *note)
 {
+    check(parsed != NULL);
     if (b->env->extended && parsed->n_stmts > 1) {
         return note_set(note, ERR_SYNTAX,
                         "cannot insert multiple commands into a prepared statement");
@@ -403,7 +404,7 @@ static enum err plan_text(struct build *b, int *position, struct note *note)
         int at = *position;
         struct note inner;
         enum err again = plan_with_suffixes(b, &at, &inner);
-        if (again == ERR_NONE || again != ERR_SYNTAX) {
+        if (again != ERR_SYNTAX) {
             *note = again ? inner : *note;
             return again;
         }

@@ -219,6 +219,7 @@ static int begin_get(struct plan_cache *c, const struct plan_env *env, struct sl
     return 1;
 }
 
+/* NOLINTNEXTLINE(readability-function-size): what plan_make() takes, the cache and its words */
 enum err plan_cache_get(struct plan_cache *c, const struct plan_env *env, struct slice sql,
                         struct lex *lex, struct plan_batch **out, int *hit, int *position,
                         struct note *note)

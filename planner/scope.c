@@ -15,7 +15,7 @@
 #include "base/check.h"
 #include "planner/build.h"
 
-static void build_select(struct scope *s, struct level *l, PgQuery__SelectStmt *select);
+static void build_select(struct scope *s, struct level *l, PgQuery__SelectStmt *q);
 static void build_query(struct scope *s, struct level *l, tnode *query);
 
 static void scope_fail(struct scope *s, const char *hint, const char *fmt, ...) PRINTF_LIKE(3, 4);

@@ -560,6 +560,20 @@ static enum item_class level_class(struct ties *t, struct level *q)
 /* ---- the whole --------------------------------------------------------------------------------
  */
 
+/* Whether one of these expressions, seen from the level, is column `column` of the relation. */
+static int column_among(struct ties *t, const struct level *l, tnode *const *exprs, size_t count,
+                        const struct rel *x, int column)
+{
+    for (size_t k = 0; k < count; k++) {
+        struct term term;
+        if (scope_resolve_node(l, exprs[k], &term) && !term.outer && term.rel != NULL &&
+            same_term(t, term.rel, term.column, x, column)) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
 const struct rel *spread_keyed(struct ties *t, const struct level *l, tnode *const *exprs,
                                size_t count)
 {
@@ -576,14 +590,7 @@ const struct rel *spread_keyed(struct ties *t, const struct level *l, tnode *con
         }
         size_t matched = 0;
         for (size_t i = 0; i < x->table->keys_count; i++) {
-            for (size_t k = 0; k < count; k++) {
-                struct term term;
-                if (scope_resolve_node(l, exprs[k], &term) && !term.outer && term.rel != NULL &&
-                    same_term(t, term.rel, term.column, x, keys_column(x, i))) {
-                    matched++;
-                    break;
-                }
-            }
+            matched += (size_t)column_among(t, l, exprs, count, x, keys_column(x, i));
         }
         if (matched == x->table->keys_count) {
             return x;

@@ -328,11 +328,11 @@ static int bind_values(struct build *b, struct plan *p, const struct rel *r,
 }
 
 /* The key of INSERT ... SELECT: a constant, or a column that has one value in every row. */
-static int take_output(struct build *b, struct scope *s, struct plan *p, const struct rel *r,
-                       size_t key, const struct output *o, struct binding *out)
+static int take_output(struct scope *s, struct plan *p, const struct rel *r, size_t key,
+                       const struct output *o, struct binding *out)
 {
     if (o->expr != NULL && !IS(o->expr, COLUMN_REF)) {
-        return take_value(b, p, r, key, o->expr, out);
+        return take_value(s->build, p, r, key, o->expr, out);
     }
     const struct term *t = &o->term;
     const struct value_list *values = t->rel == NULL || t->rel->nullable ||
@@ -365,7 +365,7 @@ static int bind_select(struct build *b, struct scope *s, struct plan *p, const s
             (size_t)at >= source->outputs_count) {
             return refuse_missing_key(p, r, r->table->keys[k]);
         }
-        if (!take_output(b, s, p, r, k, &source->outputs[at], &list[0])) {
+        if (!take_output(s, p, r, k, &source->outputs[at], &list[0])) {
             return 0;
         }
     }

@@ -213,7 +213,8 @@ static void compare_fields(const struct copy_options *o, const struct copy_row *
 {
     size_t i = 0;
     int over = 0;
-    for (uint16_t field = 0; field < FIELDS; field++) {
+    for (size_t k = 0; k < FIELDS; k++) {
+        uint16_t field = (uint16_t)k;
         struct copy_field got;
         struct model_field f = {.last = 1};
         enum err e = copy_row_fields(o, row, &field, 1, &got, arena, NULL);

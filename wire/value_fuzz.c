@@ -18,6 +18,13 @@ static const uint32_t types[] = {
     OID_FLOAT8, OID_NUMERIC,   OID_TEXT,        OID_NAME,  OID_DATE,   OID_TIME,
     OID_UUID,   OID_TIMESTAMP, OID_TIMESTAMPTZ, OID_BYTEA, OID_BPCHAR, OID_JSONB};
 
+static uint64_t bits_of(double d)
+{
+    uint64_t bits;
+    memcpy(&bits, &d, sizeof(bits));
+    return bits;
+}
+
 static void print_floats(const uint8_t *p)
 {
     uint64_t bits = be64_at(p);
@@ -30,12 +37,11 @@ static void print_floats(const uint8_t *p)
     value_put_float8(&b, FORMAT_TEXT, d);
     double back = 0;
     check(value_read_float(OID_FLOAT8, FORMAT_TEXT, buf_slice(&b), &back, NULL) == ERR_NONE);
-    check(isnan(d) ? isnan(back) : memcmp(&d, &back, sizeof(d)) == 0);
+    check(isnan(d) ? isnan(back) : bits_of(back) == bits);
     b.n = 0;
     value_put_float4(&b, FORMAT_TEXT, f);
     check(value_read_float(OID_FLOAT4, FORMAT_TEXT, buf_slice(&b), &back, NULL) == ERR_NONE);
-    float g = (float)back;
-    check(isnan(f) ? isnan(g) : memcmp(&f, &g, sizeof(f)) == 0);
+    check(isnan(f) ? isnan(back) : bits_of((double)(float)back) == bits_of((double)f));
     buf_free(&b);
 }
 
