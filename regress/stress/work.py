@@ -193,7 +193,7 @@ def transaction(c):
 
 def settings(c):
     name, value = c.rng.choice([
-        ("work_mem", f"{c.rng.randrange(1000, 9000)}kB"),
+        ("work_mem", f"{c.rng.randrange(1001, 9000, 2)}kB"),
         ("application_name", c.mark()), ("my.word", c.mark()),
         ("search_path", f"public, s{c.rng.randrange(5)}")])
     quoted = value if name == "search_path" else f"'{value}'"
