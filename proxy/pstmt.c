@@ -147,9 +147,22 @@ struct portal *portal_find(struct session *s, struct slice name)
     return NULL;
 }
 
+void portal_set_plan(struct portal *p, struct plan_batch *batch, struct plan *plan)
+{
+    struct plan_batch *old = p->batch;
+    p->batch = plan_batch_ref(batch);
+    p->plan = plan;
+    if (old != NULL) {
+        plan_batch_unref(old);
+    }
+}
+
 void portal_drop(struct session *s, struct portal *p)
 {
     list_remove(&p->node);
+    if (p->batch != NULL) {
+        plan_batch_unref(p->batch);
+    }
     pstmt_unref(s, p->pstmt);
     buf_free(&p->bind);
     mem_free(p->name);

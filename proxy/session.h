@@ -81,9 +81,10 @@ struct portal {
     uint32_t shard;    /* where it lives; PLAN_ONE */
     unsigned live : 1; /* 0: kept for its memory only */
     unsigned on_backend : 1;
-    unsigned suspended : 1; /* a statement over several shards gave as many rows as were asked */
-    struct plan *plan;      /* the statement's, or its `otherwise` */
-    struct buf bind;        /* body of the Bind, for what is not relayed */
+    unsigned suspended : 1;   /* a statement over several shards gave as many rows as were asked */
+    struct plan_batch *batch; /* keeps `plan`: a later Bind may give the statement another one */
+    struct plan *plan;        /* the statement's, or its `otherwise` */
+    struct buf bind;          /* body of the Bind, for what is not relayed */
 };
 
 enum tx_kind {
@@ -303,6 +304,7 @@ void pstmt_forget(struct session *s, uint32_t serial);
 void pstmt_unref(struct session *s, struct pstmt *p);
 struct portal *portal_find(struct session *s, struct slice name);
 struct portal *portal_add(struct session *s, struct slice name, struct pstmt *pstmt);
+void portal_set_plan(struct portal *p, struct plan_batch *batch, struct plan *plan);
 void portal_drop(struct session *s, struct portal *p);
 
 void backend_attached(struct backend *b); /* relay.c: after a change of loops */

@@ -301,7 +301,7 @@ static enum step bind_local(struct session *s, const struct front_bind *msg, str
     }
     struct portal *portal = portal_add(s, msg->portal, p);
     portal->on_backend = 0;
-    portal->plan = plan;
+    portal_set_plan(portal, p->batch, plan);
     buf_add_slice(&portal->bind, body);
     return answer_local(s, '2');
 }
@@ -329,7 +329,7 @@ static enum step bind_relay(struct session *s, const struct front_bind *msg, str
     struct portal *portal = portal_add(s, msg->portal, p);
     portal->on_backend = 1;
     portal->shard = shard;
-    portal->plan = p->batch->plans[0];
+    portal_set_plan(portal, p->batch, p->batch->plans[0]);
     front_put_bind_tail(stream_out(b->stream), portal->name, server_name(p), msg->tail);
     stream_touch(b->stream);
     backend_expect(b, EXPECT_BIND, TO_CLIENT);
