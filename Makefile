@@ -117,6 +117,9 @@ check-san: deps ## the regress schedules under address and undefined behaviour s
 	@$(PYTHON) regress/check.py --jobs $(JOBS) --sanitized
 regress: all ## behaviour from outside only, against real servers
 	@$(PYTHON) regress/run.py --build $(BUILD)
+stress: deps all ## many clients of all kinds with kills, DDL and reloads: SECONDS=20 SEED=1
+	@$(PYTHON) regress/stress/stress.py --build $(BUILD) --seconds $(SECONDS) --seed $(or $(SEED),1)
+
 bench: ## pgbraid beside PgBouncer and a direct connection
 	@conf/install-deps bench
 	@$(MAKE) --no-print-directory -s -j$(JOBS) all
@@ -152,5 +155,5 @@ clean: ## remove build/ (stop the demo first)
 help: ## this list
 	@sed -nE 's/^([a-z][a-z-]*|test-%):.*## (.*)/\1|\2/p' Makefile | while IFS='|' read -r t d; do printf '  %-14s %s\n' "$$t" "$$d"; done
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
-.PHONY: all test build-tests deps demo demo-stop check check-san regress bench build-fuzzers fuzz format \
+.PHONY: stress all test build-tests deps demo demo-stop check check-san regress bench build-fuzzers fuzz format \
         check-format lint tidy docs install clean help
