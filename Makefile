@@ -115,8 +115,8 @@ check: deps ## every test there is; ends with a line of counts
 	@$(PYTHON) regress/check.py --jobs $(JOBS)
 check-san: deps ## the regress schedules under address and undefined behaviour sanitizers
 	@$(PYTHON) regress/check.py --jobs $(JOBS) --sanitized
-regress: all ## behaviour from outside only, against real servers
-	@$(PYTHON) regress/run.py --build $(BUILD)
+regress: deps ## behaviour from outside only, against real servers
+	@$(PYTHON) regress/check.py --jobs $(JOBS) --regress
 stress: deps all ## many clients of all kinds with kills, DDL and reloads: SECONDS=20 SEED=1
 	@$(PYTHON) regress/stress/stress.py --build $(BUILD) --seconds $(SECONDS) --seed $(or $(SEED),1)
 

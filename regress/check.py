@@ -1,11 +1,11 @@
 #!/usr/bin/python3
 """`make check`: every test there is, in two lanes side by side, and one line of counts at the end.
 
-    check.py [--jobs N] [--only WORD] [--sanitized]
+    check.py [--jobs N] [--only WORD] [--sanitized] [--regress]
 
 Lane "unit" builds and runs the unit tests under sanitizers; lane "regress" runs the schedules
 against real servers. What a step printed is in build/check/STEP.log; a failed step's end is shown.
---sanitized runs the regress lane with the binary built with address and undefined sanitizers.
+--regress runs the regress lane only; --sanitized runs its schedules with the binary built with address and undefined sanitizers.
 """
 
 import argparse
@@ -170,12 +170,16 @@ def main():
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 2)
     parser.add_argument("--only")
     parser.add_argument("--sanitized", action="store_true")
+    parser.add_argument("--regress", action="store_true")
     args = parser.parse_args()
     stop_on_signals()
     os.makedirs(LOGS, exist_ok=True)
     begin = time.monotonic()
     check = Check(args.only)
-    lanes = [sanitized_lane(args.jobs)] if args.sanitized else [unit_lane(args.jobs), regress_lane(args.jobs)]
+    if args.sanitized:
+        lanes = [sanitized_lane(args.jobs)]
+    else:
+        lanes = [regress_lane(args.jobs)] + ([] if args.regress else [unit_lane(args.jobs)])
     threads = [threading.Thread(target=check.run_lane, args=(lane,), daemon=True) for lane in lanes]
     for t in threads:
         t.start()
