@@ -5,7 +5,8 @@
 
 Lane "unit" builds and runs the unit tests under sanitizers; lane "regress" runs the schedules
 against real servers. What a step printed is in build/check/STEP.log; a failed step's end is shown.
---regress runs the regress lane only; --sanitized runs its schedules with the binary built with address and undefined sanitizers.
+--regress runs the regress lane only; --sanitized runs its schedules with the binary built with
+address and undefined sanitizers.
 """
 
 import argparse
