@@ -216,6 +216,14 @@ static enum step dispatch(struct session *s, uint8_t type, struct slice message)
     if (s->skip_until_sync && type != 'S') {
         return STEP_DONE;
     }
+    if ((type == 'Q' || type == 'P' || type == 'B') && s->tx.kind == TX_KIND_NONE &&
+        list_empty(&s->held) && atomic_load(&s->worker->shared->stopping)) {
+        struct note note; /* nothing new begins; the drain itself comes with the next tick */
+        enum err e =
+            note_set(&note, ERR_SHUTDOWN, "terminating connection: pgbraid is shutting down");
+        session_fatal(s, e, &note);
+        return STEP_CLOSE;
+    }
     s->in_extended = type != 'Q';
     switch (type) {
     case 'Q': return session_query(s, message, body);
