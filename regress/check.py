@@ -21,7 +21,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
 
 from braid import ROOT  # noqa: E402
-from pg import BIN, free_ports, stop_on_signals  # noqa: E402
+from pg import BIN, free_port_run, free_ports, stop_on_signals  # noqa: E402
 
 LOGS = os.path.join(ROOT, "build", "check")
 PYTHON = sys.executable
@@ -111,8 +111,7 @@ def beside_server(script):
 
 def regress_lane(jobs):
     ports = [str(p) for p in free_ports(3)]
-    base = 20000 + os.getpid() % 20000
-    demo = {"DEMO_SHARD_PORT": str(base), "DEMO_PORT": ports[0], "DEMO_HTTP_PORT": ports[1]}
+    demo = {"DEMO_SHARD_PORT": str(free_port_run(3)), "DEMO_PORT": ports[0], "DEMO_HTTP_PORT": ports[1]}
     return [
         Step("build", *make(jobs, "all"), counts=False),
         Step("tidy", *make(1, "tidy")),

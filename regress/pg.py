@@ -61,6 +61,14 @@ def free_ports(count):
     return found
 
 
+def free_port_run(count):
+    """The first of `count` ports one after the other, as free_ports() chooses."""
+    while True:
+        first = free_ports(1)[0]
+        if all(port_is_free(first + i) for i in range(count)):
+            return first
+
+
 def port_is_free(port):
     with socket.socket() as s:
         s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
