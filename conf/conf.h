@@ -38,6 +38,31 @@ enum conf_pool_mode {
     CONF_POOL_STATEMENT
 };
 
+enum conf_switch {
+    CONF_OFF,
+    CONF_ON
+};
+
+/* What one database or one user sets for itself, rows of pool_options.def; after conf_resolve()
+ * what holds for a user in a database. */
+enum {
+    CONF_UNSET = -1
+};
+struct conf_pool_options {
+#define POOL_OPTION(member, min, max, unit, db_key, user_key, global, help) int64_t member;
+#include "conf/pool_options.def"
+};
+
+/* One entry of `users`: limits and times, no secret. */
+struct conf_user_options {
+    const char *name;
+    struct conf_pool_options pool;
+};
+
+struct conf_param {
+    const char *name, *value;
+};
+
 struct conf_server {
     const char *name; /* "s0" */
     const char *host; /* name, numeric address, or unix socket directory */
@@ -89,7 +114,10 @@ struct conf_database {
     size_t shards_count; /* 1..64; the first is the home shard */
     struct conf_table *tables;
     size_t tables_count;
-    uint32_t pool_size; /* 0: pool.size */
+    struct conf_pool_options pool; /* `pool_size` is pool.size */
+    const char *connect_query;     /* run on each new server connection; NULL: none */
+    struct conf_param *settings;   /* startup parameters of server connections */
+    size_t settings_count;
     int line;
 };
 
@@ -111,6 +139,8 @@ struct conf {
     size_t servers_count;
     struct conf_database *databases;
     size_t databases_count;
+    struct conf_user_options *user_options; /* of the section `users`; sorted by name */
+    size_t user_options_count;
     struct conf_user *users; /* of the users file; sorted by name */
     size_t users_count;
     const char *_first_user; /* of the users file as written */
@@ -132,6 +162,11 @@ void conf_unref(struct conf *conf);
 /* NULL when there is none. */
 const struct conf_user *conf_find_user(const struct conf *conf, const char *name);
 const struct conf_database *conf_find_database(const struct conf *conf, const char *name);
+void conf_pool_options_init(struct conf_pool_options *options); /* nothing set */
+/* What holds for `user` in `db`: the user's own, else the database's, else the setting for all;
+ * every member is set. For a pool, a session, SHOW. Not for each statement. */
+void conf_resolve(const struct conf *conf, const struct conf_database *db, const char *user,
+                  struct conf_pool_options *out);
 /* The user for catalog, health and recovery: service.user, else the first user of the file as
  * written, else (trust, no file) "postgres". */
 const char *conf_service_user(const struct conf *conf);

@@ -157,7 +157,7 @@ Test(conf, the_contract_databases_are_as_written)
     const struct conf_database *app = conf_find_database(conf, "app");
     cr_assert_eq(app->line, 15);
     cr_assert_str_eq(app->dbname, "app");
-    cr_assert_eq(app->pool_size, 0);
+    cr_assert_eq(app->pool.size, CONF_UNSET);
     cr_assert_eq(app->shards_count, 3);
     cr_assert_str_eq(app->shards[1].name, "shard1");
     cr_assert_eq(app->shards[1].primary, 1);
@@ -247,7 +247,7 @@ Test(conf, units_booleans_weights_replicas_and_pieces)
     cr_assert_eq(conf->plan_cache_bytes, INT64_C(4) << 30);
     cr_assert_eq(conf->gather_memory, 65536);
     const struct conf_database *app = conf_find_database(conf, "app");
-    cr_assert_eq(app->pool_size, 5);
+    cr_assert_eq(app->pool.size, 5);
     cr_assert_eq(app->shards[0].weight, 3);
     cr_assert_eq(app->shards[0].replicas_count, 1);
     cr_assert_eq(app->shards[0].replicas[0], 2);
@@ -452,7 +452,7 @@ Test(conf, the_sample_loads_with_its_comments_taken_off)
     put("c.yaml", open.p, open.n);
     put_text("users.txt", "\"app\" \"x\"\n");
     struct conf *conf = load();
-    cr_assert_eq(conf_find_database(conf, "app")->pool_size, 20);
+    cr_assert_eq(conf_find_database(conf, "app")->pool.size, 20);
     cr_assert_eq(conf->message_max, 268435456);
     buf_free(&sample);
     buf_free(&open);

@@ -54,6 +54,8 @@ static const char SAMPLE_TAIL[] =
     "  app:\n"
     "    dbname: app                # its name on the servers; as above when left out\n"
     "    #pool_size: 20             # instead of pool.size\n"
+    "    #pool: { mode: session, min_size: 2, max_connections: 50 } # what pool says, for this one\n"
+    "    #settings: { TimeZone: UTC } # startup parameters of its server connections\n"
     "    shards:\n"
     "      shard0: { primary: s0 }  # also: weight: 2, replicas: [s3, s4]\n"
     "      shard1: { primary: s1 }\n"
@@ -70,7 +72,11 @@ static const char SAMPLE_TAIL[] =
     "        splits: [{ values: [eu, uk], shard: shard0 }, { shard: shard1 }]\n"
     "  # one shard: a plain pooler\n"
     "  plain:\n"
-    "    shards: { only: { primary: s0 } }\n";
+    "    shards: { only: { primary: s0 } }\n"
+    "\n"
+    "# Limits and times of single users; they win over those of the database. No secrets: those are\n"
+    "# in auth.users_file.\n"
+    "#users: { alice: { pool: { size: 5, max_connections: 10 }, query_timeout_ms: 10s } }\n";
 
 static void indent(struct buf *out, size_t levels)
 {
@@ -157,7 +163,7 @@ static const char MANUAL_HEAD[] =
     "- Booleans are `true`, `false`, `yes`, `no`, `on` or `off`.\n"
     "- \"live\": SIGHUP and RELOAD apply a change; \"restart\": it is read at start only.\n";
 
-static const char MANUAL_TAIL[] =
+static const char MANUAL_LISTS[] =
     "\n"
     "## listen\n"
     "\n"
@@ -184,7 +190,29 @@ static const char MANUAL_TAIL[] =
     "| `dbname` | the name | name of the database on the servers |\n"
     "| `shards` | required | map of 1..64 shards; the first is the home shard |\n"
     "| `tables` | none | map of the tables that are spread; all others live on the home shard |\n"
-    "| `pool_size` | `pool.size` | 1..100000 server connections per shard and user |\n"
+    "| `pool_size` | `pool.size` | 1..100000 server connections per shard and user; as `pool.size` "
+    "below |\n"
+    "| `connect_query` | none | SQL run on each new server connection |\n"
+    "| `settings` | none | map of startup parameters of its server connections, such as "
+    "`{ TimeZone: UTC }`; what RESET goes back to |\n"
+    "\n"
+    "What a database sets instead of the setting for all:\n"
+    "\n"
+    "| key | instead of | bounds | meaning |\n"
+    "| --- | --- | --- | --- |\n";
+
+static const char MANUAL_USERS[] =
+    "\n"
+    "## users\n"
+    "\n"
+    "A map from the name of a user. What a user sets wins over the database, which wins over the "
+    "setting\n"
+    "for all.\n"
+    "\n"
+    "| key | instead of | bounds | meaning |\n"
+    "| --- | --- | --- | --- |\n";
+
+static const char MANUAL_SHARDS[] =
     "\n"
     "A shard:\n"
     "\n"
@@ -204,7 +232,9 @@ static const char MANUAL_TAIL[] =
     "bounds ascend and are exclusive, the last piece is open |\n"
     "| `list: [column]` | with `splits: [{ values: [VALUE, ...], shard: NAME }, ...]`; one piece "
     "without `values` takes all other values |\n"
-    "| `reference: true` | every row on every shard |\n"
+    "| `reference: true` | every row on every shard |\n";
+
+static const char MANUAL_TAIL[] =
     "\n"
     "## The users file\n"
     "\n"
@@ -252,5 +282,10 @@ void conf_print_manual(struct buf *out)
         manual_row(out, s);
         before = s->path;
     }
+    buf_text(out, MANUAL_LISTS);
+    options_print_manual(0, out);
+    buf_text(out, MANUAL_SHARDS);
+    buf_text(out, MANUAL_USERS);
+    options_print_manual(1, out);
     buf_text(out, MANUAL_TAIL);
 }

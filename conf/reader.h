@@ -27,6 +27,7 @@ enum {
     CONF_REPLICAS_MAX = 64,
     CONF_DATABASES_MAX = 10000,
     CONF_TABLES_MAX = 100000,
+    CONF_USER_OPTIONS_MAX = 100000,
     CONF_SPLITS_MAX = 65536,
     CONF_KEYS_MAX = 8, /* as KEY_COLUMNS_MAX of shardmap/shardmap.h */
     CONF_WEIGHT_MAX = 1000,
@@ -90,6 +91,9 @@ const char *nearest_word(const char *word, const char *const *known, size_t coun
  */
 
 /* The children of `map` by name; a field that the file leaves out stays NULL. */
+enum {
+    FIELDS_MAX = 48
+};
 struct field {
     const char *key;
     const struct node **node;
@@ -159,6 +163,25 @@ int setting_line(const struct reader *r, const char *path);
 void setting_value_text(const struct conf *conf, const struct setting *s, struct buf *out);
 void setting_default_text(const struct setting *s, struct buf *out);
 void setting_bounds_text(const struct setting *s, struct buf *out);
+
+/* ---- options.c ------------------------------------------------------------------------------ */
+
+enum {
+    OPTION_FIELDS_MAX = 32
+};
+/* The keys of pool_options.def that stand beside the others of a database or user, for
+ * read_fields(): fields[0..returned); their nodes come in nodes[]. */
+size_t option_fields(int of_user, struct field *fields, const struct node **nodes);
+/* `nodes` as filled after option_fields(). */
+enum err options_read(struct reader *r, int of_user, const struct node *const *nodes,
+                      const char *what, struct conf_pool_options *out) MUST_CHECK;
+/* Rows of a table for docs/settings.md. */
+void options_print_manual(int of_user, struct buf *out);
+/* The section `users`. */
+enum err user_options_read(struct reader *r, const struct node *node) MUST_CHECK;
+/* The map `settings` of a database. */
+enum err params_read(struct reader *r, const struct node *node, const char *what,
+                     struct conf_param **out, size_t *count) MUST_CHECK;
 
 /* ---- topology.c, tables.c ------------------------------------------------------------------- */
 

@@ -9,8 +9,8 @@
 #include "base/check.h"
 #include "conf/reader.h"
 
-const char *const topology_keys[] = {"listen", "servers", "databases"};
-const size_t topology_keys_count = 3;
+const char *const topology_keys[] = {"listen", "servers", "databases", "users"};
+const size_t topology_keys_count = 4;
 
 static const char LISTEN_EXAMPLE[] = "[\"127.0.0.1:6432\"]";
 static const char SERVERS_EXAMPLE[] = "servers: { s0: { host: 127.0.0.1, port: 5432 } }";
@@ -268,15 +268,21 @@ static enum err read_database(struct reader *r, const struct node *node, struct 
     const struct node *shards = NULL;
     const struct node *tables = NULL;
     const struct node *pool_size = NULL;
-    const struct field fields[] = {
-        {"dbname", &dbname}, {"shards", &shards}, {"tables", &tables}, {"pool_size", &pool_size}};
+    const struct node *connect_query = NULL;
+    const struct node *settings = NULL;
+    const struct node *options[OPTION_FIELDS_MAX] = {NULL};
+    struct field fields[6 + OPTION_FIELDS_MAX] = {
+        {"dbname", &dbname},       {"shards", &shards},     {"tables", &tables},
+        {"pool_size", &pool_size}, {"settings", &settings}, {"connect_query", &connect_query}};
+    size_t fields_count = 6 + option_fields(0, fields + 6, options);
     enum err e = check_name(r, node->line, "a database", node->key);
     if (e) {
         return e;
     }
     const char *what = arena_printf(&r->scratch, "databases.%s", node->key);
-    e = need_map(r, node, what, 4, "{ dbname: app, shards: { shard0: { primary: s0 } } }");
-    e = e ? e : read_fields(r, node, what, fields, 4);
+    e = need_map(r, node, what, fields_count,
+                 "{ dbname: app, shards: { shard0: { primary: s0 } } }");
+    e = e ? e : read_fields(r, node, what, fields, fields_count);
     e = e ? e : read_names(r, node, dbname, what, out);
     if (e) {
         return e;
@@ -288,11 +294,18 @@ static enum err read_database(struct reader *r, const struct node *node, struct 
     if (e == ERR_NONE && tables != NULL) {
         e = tables_read(r, tables, arena_printf(&r->scratch, "%s.tables", what), out);
     }
+    e = e ? e : options_read(r, 0, options, what, &out->pool);
     if (e == ERR_NONE && pool_size != NULL) {
-        int64_t number = 0;
         e = read_int(r, pool_size, arena_printf(&r->scratch, "%s.pool_size", what),
-                     (struct bounds){1, 100000, UNIT_NONE, "connections"}, &number);
-        out->pool_size = (uint32_t)number;
+                     (struct bounds){1, 100000, UNIT_NONE, "connections"}, &out->pool.size);
+    }
+    if (e == ERR_NONE && connect_query != NULL) {
+        e = read_text(r, connect_query, arena_printf(&r->scratch, "%s.connect_query", what),
+                      &out->connect_query);
+    }
+    if (e == ERR_NONE && settings != NULL) {
+        e = params_read(r, settings, arena_printf(&r->scratch, "%s.settings", what), &out->settings,
+                        &out->settings_count);
     }
     return e;
 }
@@ -319,7 +332,7 @@ static enum err read_databases(struct reader *r, const struct node *node)
 
 enum err topology_read(struct reader *r, const struct node *root)
 {
-    const struct node *lists[3] = {NULL, NULL, NULL};
+    const struct node *lists[4] = {NULL, NULL, NULL, NULL};
     for (const struct node *child = root->first; child != NULL; child = child->next) {
         for (size_t i = 0; i < topology_keys_count; i++) {
             if (strcmp(child->key, topology_keys[i]) == 0) {
@@ -329,5 +342,6 @@ enum err topology_read(struct reader *r, const struct node *root)
     }
     enum err e = read_listen(r, lists[0]);
     e = e ? e : read_servers(r, lists[1]);
-    return e ? e : read_databases(r, lists[2]);
+    e = e ? e : read_databases(r, lists[2]);
+    return e || lists[3] == NULL ? e : user_options_read(r, lists[3]);
 }

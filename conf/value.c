@@ -25,8 +25,8 @@ static const char *kind_words(const struct node *node)
 enum err read_fields(struct reader *r, const struct node *map, const char *what,
                      const struct field *fields, size_t count)
 {
-    const char *known[16];
-    check(map->kind == NODE_MAP && count <= 16);
+    const char *known[FIELDS_MAX];
+    check(map->kind == NODE_MAP && count <= FIELDS_MAX);
     for (size_t i = 0; i < count; i++) {
         known[i] = fields[i].key;
         *fields[i].node = NULL;

@@ -25,7 +25,7 @@ static const char *mode_name(const struct conf *conf)
 
 static uint64_t pool_size(const struct conf *conf, const struct conf_database *db)
 {
-    return db->pool_size != 0 ? db->pool_size : (uint64_t)conf->pool_size;
+    return (uint64_t)(db->pool.size != CONF_UNSET ? db->pool.size : conf->pool_size);
 }
 
 static void put_database(struct admin_call *call, const struct world *w, const struct world_db *db,

@@ -82,7 +82,8 @@ static uint32_t pool_limit(const struct pool *p)
 {
     const struct conf *conf = p->worker->world->conf;
     const struct conf_database *db = conf_find_database(conf, p->database);
-    return db != NULL && db->pool_size != 0 ? db->pool_size : (uint32_t)conf->pool_size;
+    return db != NULL && db->pool.size != CONF_UNSET ? (uint32_t)db->pool.size
+                                                     : (uint32_t)conf->pool_size;
 }
 
 void pool_count(struct pool *p, enum backend_state state, int change)

@@ -509,8 +509,9 @@ void worker_each_pool(struct worker *w, void (*fn)(const struct pool_view *, voi
                                : loop_now_us(w->loop) -
                                      container_of(first, struct session, pool_node)->wait_since_us,
             .mode = w->world->conf->pool_mode,
-            .size = db != NULL && db->conf->pool_size != 0 ? db->conf->pool_size
-                                                           : (uint32_t)w->world->conf->pool_size,
+            .size = db != NULL && db->conf->pool.size != CONF_UNSET
+                        ? (uint32_t)db->conf->pool.size
+                        : (uint32_t)w->world->conf->pool_size,
         };
         fn(&v, arg);
     }
