@@ -62,8 +62,9 @@ static const char *beside(struct reader *r, const char *text)
 static void resolve_paths(struct reader *r)
 {
     struct conf *conf = r->conf;
-    const char **paths[] = {&conf->data_dir,       &conf->users_file,    &conf->tls_client_cert,
-                            &conf->tls_client_key, &conf->tls_client_ca, &conf->tls_server_ca};
+    const char **paths[] = {&conf->data_dir,      &conf->users_file,   &conf->tls_client_cert,
+                            &conf->hba_file,      &conf->ident_file,   &conf->tls_client_key,
+                            &conf->tls_client_ca, &conf->tls_server_ca};
     for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {
         if (*paths[i] != NULL) {
             *paths[i] = beside(r, *paths[i]);
@@ -121,17 +122,6 @@ static enum err read_users(struct reader *r)
 
 /* ---- rules over several settings ---------------------------------------------------------------
  */
-
-static enum err check_auth(struct reader *r)
-{
-    const struct conf *conf = r->conf;
-    if (conf->auth_method != CONF_AUTH_TRUST && conf->users_file == NULL) {
-        return bad(r, setting_line(r, "auth.method"),
-                   "auth.users_file is missing; add users_file: users.txt, or method: trust to let "
-                   "everybody in");
-    }
-    return ERR_NONE;
-}
 
 static enum err check_tls(struct reader *r)
 {
@@ -199,7 +189,7 @@ enum err conf_read_bytes(struct reader *r, const void *p, size_t n)
     e = e ? e : settings_read(r, root);
     e = e ? e : topology_read(r, root);
     e = e ? e : check_http(r);
-    e = e ? e : check_auth(r);
+    e = e ? e : auth_check(r);
     return e ? e : check_tls(r);
 }
 

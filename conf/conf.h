@@ -22,7 +22,18 @@ enum conf_auth_method {
     CONF_AUTH_TRUST,
     CONF_AUTH_PASSWORD,
     CONF_AUTH_MD5,
-    CONF_AUTH_SCRAM
+    CONF_AUTH_SCRAM,
+    CONF_AUTH_REJECT,
+    CONF_AUTH_CERT,
+    CONF_AUTH_PEER,
+    CONF_AUTH_HBA /* of auth.method only: the rules of auth.hba_file say which of the others */
+};
+/* The weakest method that a server may ask our password by. */
+enum conf_auth_require {
+    CONF_REQUIRE_ANY,
+    CONF_REQUIRE_MD5,
+    CONF_REQUIRE_SCRAM,
+    CONF_REQUIRE_SCRAM_PLUS
 };
 enum conf_tls_mode { /* same order as enum tls_mode in net/net.h */
     CONF_TLS_DISABLE,
@@ -107,9 +118,19 @@ struct conf_table {
     int line;
 };
 
+/* Who logs in to the servers of a database, and where its clients' secrets come from. */
+struct conf_database_auth {
+    const char *user;         /* server connections are this user's; NULL: the client's own */
+    const char *password;     /* of `user`; NULL: its secret in the users file or by the query */
+    const char *query;        /* NULL: auth.query */
+    const char *query_user;   /* NULL: auth.query_user */
+    const char *query_dbname; /* NULL: auth.query_dbname */
+};
+
 struct conf_database {
     const char *name;   /* what clients ask for */
     const char *dbname; /* the name on the servers */
+    struct conf_database_auth auth;
     struct conf_shard *shards;
     size_t shards_count; /* 1..64; the first is the home shard */
     struct conf_table *tables;
@@ -121,11 +142,16 @@ struct conf_database {
     int line;
 };
 
-/* One line of the users file: "name" "secret". */
+/* A name of the users file. Two lines of it: the last one is the newest, as PgBouncer, which knows
+ * one secret per user, takes the last. */
 struct conf_user {
     const char *name;
     const char *secret; /* password, "md5..." or "SCRAM-SHA-256$..." ; "" : no password */
+    const char *older;  /* the other secret that is still good; NULL: none */
 };
+
+struct conf_hba;   /* conf/hba.h */
+struct conf_ident; /* conf/hba.h */
 
 struct conf {
 #define SETTING_INT(member, path, def, min, max, unit, reload, help) int64_t member;
@@ -143,9 +169,11 @@ struct conf {
     size_t user_options_count;
     struct conf_user *users; /* of the users file; sorted by name */
     size_t users_count;
-    const char *_first_user; /* of the users file as written */
-    void *_memory;           /* the arena that holds all of this */
-    int _refs;               /* atomic; workers hold references too */
+    const char *_first_user;  /* of the users file as written */
+    struct conf_hba *hba;     /* auth.hba_file; NULL unless auth.method is hba */
+    struct conf_ident *ident; /* auth.ident_file; NULL: none */
+    void *_memory;            /* the arena that holds all of this */
+    int _refs;                /* atomic; workers hold references too */
 };
 
 /*

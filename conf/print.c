@@ -192,6 +192,10 @@ static const char MANUAL_LISTS[] =
     "| `tables` | none | map of the tables that are spread; all others live on the home shard |\n"
     "| `pool_size` | `pool.size` | 1..100000 server connections per shard and user; as `pool.size` "
     "below |\n"
+    "| `user` | the client's | all server connections of this database are this user's |\n"
+    "| `password` | its secret in the users file | password of `user` |\n"
+    "| `auth_query`, `auth_user`, `auth_dbname` | `auth.query`, `auth.query_user`, "
+    "`auth.query_dbname` | where the secrets of its clients come from |\n"
     "| `connect_query` | none | SQL run on each new server connection |\n"
     "| `settings` | none | map of startup parameters of its server connections, such as "
     "`{ TimeZone: UTC }`; what RESET goes back to |\n"
@@ -241,8 +245,9 @@ static const char MANUAL_TAIL[] =
     "PgBouncer's userlist format: lines of `\"name\" \"secret\"`, where `\"\"` inside the quotes "
     "is\n"
     "a quote. Lines that begin with `;` or `#` are comments; what follows the two texts is ignored.\n"
-    "The secret is a password, `md5...` or `SCRAM-SHA-256$...`. A name may stand once.\n"
-    "`auth.users_file` is required unless `auth.method` is `trust`.\n";
+    "The secret is a password, `md5...` or `SCRAM-SHA-256$...`. A name may stand twice\n"
+    "while its secret is changed: both are good, the last line is the newest.\n"
+    "`auth.users_file` is required where passwords are asked for, unless `auth.query_user` is set.\n";
 
 static void manual_section(struct buf *out, const char *path)
 {

@@ -207,6 +207,18 @@ enum key_order {
 enum key_order key_order_of(const char *const *texts, size_t count);
 int key_order_compare(enum key_order order, const char *a, const char *b); /* <0, 0, >0 */
 
+/* ---- auth.c --------------------------------------------------------------------------------- */
+
+enum {
+    AUTH_FIELDS = 5
+};
+/* The keys of struct conf_database_auth, for read_fields(); their nodes come in nodes[]. */
+void auth_fields(struct field fields[AUTH_FIELDS], const struct node *nodes[AUTH_FIELDS]);
+enum err auth_read(struct reader *r, const struct node *const nodes[AUTH_FIELDS], const char *what,
+                   struct conf_database_auth *out) MUST_CHECK;
+/* Settings of the section auth that need each other. */
+enum err auth_check(struct reader *r) MUST_CHECK;
+
 /* ---- users.c -------------------------------------------------------------------------------- */
 
 /* Fills users, users_count and _first_user; `r->file` is the users file. */

@@ -271,10 +271,13 @@ static enum err read_database(struct reader *r, const struct node *node, struct 
     const struct node *connect_query = NULL;
     const struct node *settings = NULL;
     const struct node *options[OPTION_FIELDS_MAX] = {NULL};
-    struct field fields[6 + OPTION_FIELDS_MAX] = {
+    const struct node *auth[AUTH_FIELDS] = {NULL};
+    struct field fields[6 + AUTH_FIELDS + OPTION_FIELDS_MAX] = {
         {"dbname", &dbname},       {"shards", &shards},     {"tables", &tables},
         {"pool_size", &pool_size}, {"settings", &settings}, {"connect_query", &connect_query}};
-    size_t fields_count = 6 + option_fields(0, fields + 6, options);
+    auth_fields(fields + 6, auth);
+    size_t fields_count = 6 + AUTH_FIELDS;
+    fields_count += option_fields(0, fields + fields_count, options);
     enum err e = check_name(r, node->line, "a database", node->key);
     if (e) {
         return e;
@@ -290,7 +293,8 @@ static enum err read_database(struct reader *r, const struct node *node, struct 
     if (shards == NULL) {
         return bad(r, node->line, "%s has no shards; write %s", what, SHARDS_EXAMPLE);
     }
-    e = read_shards(r, shards, arena_printf(&r->scratch, "%s.shards", what), out);
+    e = auth_read(r, auth, what, &out->auth);
+    e = e ? e : read_shards(r, shards, arena_printf(&r->scratch, "%s.shards", what), out);
     if (e == ERR_NONE && tables != NULL) {
         e = tables_read(r, tables, arena_printf(&r->scratch, "%s.tables", what), out);
     }

@@ -4,6 +4,7 @@
  *     ; a comment, # too
  *     "name" "secret"      anything behind is ignored
  *
+ * A name may stand twice while its secret is changed: both are good, the last line is the newest.
  * Inside the quotes "" is one quote. A secret is a password, "md5" and 32 digits, or a
  * SCRAM-SHA-256 verifier; "" is no password. Secrets never appear in a message.
  */
@@ -115,6 +116,7 @@ static int by_name_then_line(const void *a, const void *b)
     return order != 0 ? order : (x->line > y->line) - (x->line < y->line);
 }
 
+/* Lines of one name stand side by side: the last one is the newest secret. */
 static enum err keep_sorted(struct reader *r, struct entries *list)
 {
     struct conf *conf = r->conf;
@@ -123,18 +125,24 @@ static enum err keep_sorted(struct reader *r, struct entries *list)
     }
     conf->_first_user = list->p[0].user.name;
     qsort(list->p, list->count, sizeof(list->p[0]), by_name_then_line);
-    for (size_t i = 1; i < list->count; i++) {
-        if (strcmp(list->p[i - 1].user.name, list->p[i].user.name) == 0) {
-            return bad(r, list->p[i].line,
-                       "user %s stands here a second time; it is on line %d "
-                       "already",
-                       shown(r, list->p[i].user.name), list->p[i - 1].line);
-        }
-    }
     conf->users = arena_alloc(r->keep, list->count * sizeof(conf->users[0]));
-    conf->users_count = list->count;
     for (size_t i = 0; i < list->count; i++) {
-        conf->users[i] = list->p[i].user;
+        const struct entry *entry = &list->p[i];
+        struct conf_user *last =
+            conf->users_count == 0 ? NULL : &conf->users[conf->users_count - 1];
+        if (last == NULL || strcmp(last->name, entry->user.name) != 0) {
+            conf->users[conf->users_count++] = entry->user;
+            continue;
+        }
+        if (last->older != NULL) {
+            return bad(
+                r, entry->line,
+                "user %s stands here a third time; it is on lines %d and %d already, and two "
+                "secrets are enough for a rotation",
+                shown(r, entry->user.name), entry[-2].line, entry[-1].line);
+        }
+        last->older = last->secret;
+        last->secret = entry->user.secret;
     }
     return ERR_NONE;
 }

@@ -60,6 +60,19 @@ Test(users, every_form_of_a_line)
     arena_free(&u.keep);
 }
 
+Test(users, a_second_line_of_a_name_is_the_newer_secret)
+{
+    static const char TEXT[] = "\"b\" \"old\"\n\"a\" \"x\"\n\"b\" \"new\"\n";
+    struct users u;
+    cr_assert_eq(read_users(&u, TEXT, sizeof(TEXT) - 1), ERR_NONE, "%s", u.note.text);
+    cr_assert_eq(u.conf.users_count, 2);
+    cr_assert_str_eq(u.conf._first_user, "b");
+    cr_assert_str_eq(conf_find_user(&u.conf, "b")->secret, "new");
+    cr_assert_str_eq(conf_find_user(&u.conf, "b")->older, "old");
+    cr_assert(conf_find_user(&u.conf, "a")->older == NULL);
+    arena_free(&u.keep);
+}
+
 Test(users, an_empty_file_has_no_users)
 {
     struct users u;
@@ -82,8 +95,8 @@ Test(users, broken_lines_are_named_without_their_secrets)
         BAD("\"app\" \"hunter2\n\"\n", "users.txt:1: the secret has no closing quote"),
         BAD("\"app \n", "users.txt:1: the user name has no closing quote"),
         BAD("\"\" \"hunter2\"\n", "users.txt:1: a user has no name"),
-        BAD("\"a\" \"hunter2\"\n\"b\" \"x\"\n\"a\" \"hunter2\"\n",
-            "users.txt:3: user \"a\" stands here a second time; it is on line 1"),
+        BAD("\"a\" \"hunter2\"\n\"b\" \"x\"\n\"a\" \"hunter3\"\n\"a\" \"hunter4\"\n",
+            "users.txt:4: user \"a\" stands here a third time; it is on lines 1 and 3"),
         BAD("\"a\0b\" \"hunter2\"\n", "users.txt:1: the user name holds a zero byte"),
         BAD("\"a\" \"hunter2\0\"\n", "users.txt:1: the secret holds a zero byte"),
         BAD("\"a\tb\" \"hunter2\"\n", "control character"),

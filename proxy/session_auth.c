@@ -49,6 +49,10 @@ void session_login_begin(struct session *s)
         back_put_auth(out, AUTH_MD5, slice_bytes(s->md5_salt, sizeof(s->md5_salt)));
         break;
     case CONF_AUTH_SCRAM: back_put_auth(out, AUTH_SASL, SLICE("SCRAM-SHA-256\0\0")); break;
+    case CONF_AUTH_REJECT:
+    case CONF_AUTH_CERT:
+    case CONF_AUTH_PEER:
+    case CONF_AUTH_HBA: (void)deny(s); break;
     }
 }
 
@@ -198,7 +202,11 @@ enum step session_login_message(struct session *s, uint8_t type, struct slice bo
     case CONF_AUTH_PASSWORD: return on_password(s, body, 0);
     case CONF_AUTH_MD5: return on_password(s, body, 1);
     case CONF_AUTH_SCRAM: return s->scram == NULL ? on_sasl_first(s, body) : on_sasl_final(s, body);
-    case CONF_AUTH_TRUST: break;
+    case CONF_AUTH_TRUST:
+    case CONF_AUTH_REJECT:
+    case CONF_AUTH_CERT:
+    case CONF_AUTH_PEER:
+    case CONF_AUTH_HBA: break;
     }
     return deny(s);
 }
