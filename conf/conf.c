@@ -12,7 +12,6 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/check.h"
@@ -62,30 +61,16 @@ static const char *beside(struct reader *r, const char *text)
 static void resolve_paths(struct reader *r)
 {
     struct conf *conf = r->conf;
-    const char **paths[] = {&conf->data_dir,      &conf->users_file,   &conf->tls_client_cert,
-                            &conf->hba_file,      &conf->ident_file,   &conf->tls_client_key,
-                            &conf->tls_client_ca, &conf->tls_server_ca};
+    const char **paths[] = {&conf->data_dir,        &conf->pid_file,       &conf->users_file,
+                            &conf->tls_client_cert, &conf->tls_client_key, &conf->tls_client_ca,
+                            &conf->tls_client_crl,  &conf->tls_server_ca,  &conf->tls_server_crl,
+                            &conf->hba_file,        &conf->ident_file,     &conf->tls_server_cert,
+                            &conf->tls_server_key};
     for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {
         if (*paths[i] != NULL) {
             *paths[i] = beside(r, *paths[i]);
         }
     }
-}
-
-/* 1 when this process can read the file `path`. */
-static enum err check_readable(struct reader *r, const char *setting, const char *path)
-{
-    struct stat st;
-    int failed = stat(path, &st) != 0 ? errno : S_ISDIR(st.st_mode) ? EISDIR : 0;
-    if (failed == 0 && access(path, R_OK) != 0) {
-        failed = errno;
-    }
-    if (failed != 0) {
-        return bad(r, setting_line(r, setting),
-                   "%s: cannot read %s: %s; name a file that pgbraid may read", setting,
-                   shown(r, path), strerrordesc_np(failed));
-    }
-    return ERR_NONE;
 }
 
 static enum err read_users(struct reader *r)
@@ -123,28 +108,6 @@ static enum err read_users(struct reader *r)
 /* ---- rules over several settings ---------------------------------------------------------------
  */
 
-static enum err check_tls(struct reader *r)
-{
-    const struct conf *conf = r->conf;
-    enum conf_tls_mode client = conf->tls_client_mode;
-    int line = setting_line(r, "tls.client.mode");
-    if (client != CONF_TLS_DISABLE && (conf->tls_client_cert == NULL || !conf->tls_client_key)) {
-        return bad(r, line, "tls.client.mode needs %s; name the file, or write mode: disable",
-                   conf->tls_client_cert == NULL ? "tls.client.cert" : "tls.client.key");
-    }
-    if (client >= CONF_TLS_VERIFY_CA && conf->tls_client_ca == NULL) {
-        return bad(r, line,
-                   "tls.client.mode verifies clients but tls.client.ca is missing; name "
-                   "the certificates that sign theirs, or write mode: require");
-    }
-    if (conf->tls_server_mode >= CONF_TLS_VERIFY_CA && conf->tls_server_ca == NULL) {
-        return bad(r, setting_line(r, "tls.server.mode"),
-                   "tls.server.mode verifies servers but tls.server.ca is missing; name the "
-                   "certificates that sign theirs, or write mode: require");
-    }
-    return ERR_NONE;
-}
-
 static enum err check_http(struct reader *r)
 {
     const struct conf *conf = r->conf;
@@ -154,29 +117,12 @@ static enum err check_http(struct reader *r)
     int line = setting_line(r, "http");
     enum err e = check_address(r, line, "http", conf->http, 0);
     for (size_t i = 0; i < conf->listen_count && e == ERR_NONE; i++) {
-        if (strcmp(conf->listen[i], conf->http) == 0) {
+        if (strcmp(conf->listen[i].address, conf->http) == 0) {
             e = bad(r, line, "http is %s, which listen has too; give each an address of its own",
                     shown(r, conf->http));
         }
     }
     return e;
-}
-
-static enum err check_files(struct reader *r)
-{
-    const struct conf *conf = r->conf;
-    enum err e = ERR_NONE;
-    if (conf->tls_client_mode != CONF_TLS_DISABLE) {
-        e = check_readable(r, "tls.client.cert", conf->tls_client_cert);
-        e = e ? e : check_readable(r, "tls.client.key", conf->tls_client_key);
-        if (e == ERR_NONE && conf->tls_client_ca != NULL) {
-            e = check_readable(r, "tls.client.ca", conf->tls_client_ca);
-        }
-    }
-    if (e == ERR_NONE && conf->tls_server_mode != CONF_TLS_DISABLE && conf->tls_server_ca != NULL) {
-        e = check_readable(r, "tls.server.ca", conf->tls_server_ca);
-    }
-    return e ? e : read_users(r);
 }
 
 /* ---- load ------------------------------------------------------------------------------------ */
@@ -190,7 +136,8 @@ enum err conf_read_bytes(struct reader *r, const void *p, size_t n)
     e = e ? e : topology_read(r, root);
     e = e ? e : check_http(r);
     e = e ? e : auth_check(r);
-    return e ? e : check_tls(r);
+    e = e ? e : networks_read(r);
+    return e ? e : tls_check(r);
 }
 
 static enum err load_into(struct reader *r)
@@ -209,7 +156,8 @@ static enum err load_into(struct reader *r)
         return e;
     }
     resolve_paths(r);
-    return check_files(r);
+    e = tls_check_files(r);
+    return e ? e : read_users(r);
 }
 
 enum err conf_load(const char *path, struct conf **out, struct note *note)

@@ -73,6 +73,40 @@ struct conf_user_options {
 struct conf_param {
     const char *name, *value;
 };
+enum conf_tls_version { /* same order as enum tls_version in net/net.h */
+    CONF_TLS_ANY,
+    CONF_TLS_V1,
+    CONF_TLS_V1_1,
+    CONF_TLS_V1_2,
+    CONF_TLS_V1_3
+};
+enum conf_tls_negotiation {
+    CONF_TLS_POSTGRES, /* SSLRequest first */
+    CONF_TLS_DIRECT    /* the first byte is TLS already, as PostgreSQL 17 understands */
+};
+enum conf_proxy_protocol {
+    CONF_PROXY_PROTOCOL_OFF,     /* a header is a broken startup packet */
+    CONF_PROXY_PROTOCOL_ON,      /* peers of network.proxy_protocol_from send one, others none */
+    CONF_PROXY_PROTOCOL_REQUIRED /* other peers are turned away */
+};
+
+/* One entry of `listen`. */
+struct conf_listen {
+    const char *address;    /* "127.0.0.1:6432" or "/run/pgbraid:6432", as written */
+    uint32_t unix_mode;     /* of a unix socket's file */
+    const char *unix_group; /* NULL: the process's own */
+    enum conf_proxy_protocol proxy_protocol;
+    int has_tls_mode; /* 0: tls.client.mode */
+    enum conf_tls_mode tls_mode;
+    int line;
+};
+
+/* One of network.proxy_protocol_from. */
+struct conf_network {
+    int family;     /* AF_INET, AF_INET6; AF_UNIX: whoever may open the socket */
+    uint8_t ip[16]; /* network byte order; 4 bytes of IPv4 */
+    unsigned bits;
+};
 
 struct conf_server {
     const char *name; /* "s0" */
@@ -158,9 +192,11 @@ struct conf {
 #define SETTING_TEXT(member, path, def, reload, help)                const char *member;
 #define SETTING_ENUM(member, path, type, def, words, reload, help)   enum type member;
 #include "conf/settings.def"
-    const char *path;    /* of the file, for messages */
-    const char **listen; /* "127.0.0.1:6432", as written */
+    const char *path; /* of the file, for messages */
+    struct conf_listen *listen;
     size_t listen_count;
+    struct conf_network *proxies; /* of network.proxy_protocol_from */
+    size_t proxies_count;
     struct conf_server *servers;
     size_t servers_count;
     struct conf_database *databases;
@@ -195,6 +231,11 @@ void conf_pool_options_init(struct conf_pool_options *options); /* nothing set *
  * every member is set. For a pool, a session, SHOW. Not for each statement. */
 void conf_resolve(const struct conf *conf, const struct conf_database *db, const char *user,
                   struct conf_pool_options *out);
+/* Whether some listener offers TLS. */
+int conf_wants_client_tls(const struct conf *conf);
+/* Whether `peer`, the other end of an accepted socket, may send a PROXY protocol header. */
+struct sockaddr;
+int conf_trusts_proxy(const struct conf *conf, const struct sockaddr *peer);
 /* The user for catalog, health and recovery: service.user, else the first user of the file as
  * written, else (trust, no file) "postgres". */
 const char *conf_service_user(const struct conf *conf);

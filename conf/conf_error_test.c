@@ -136,7 +136,7 @@ Test(conf_error, unknown_keys_name_the_nearest_known_one)
         {DATABASE "tls: { client: { crt: x } }\n",
          {"tls.client: unknown key \"crt\"", "did you mean \"cert\"?"}},
         {DATABASE "tls: { clients: {} }\n", {"tls: unknown key", "did you mean \"client\"?"}},
-        {DATABASE "zzzzzzzzzz: 1\n", {"known here: http, data_dir, workers", "servers, databases"}},
+        {DATABASE "zzzzzzzzzz: 1\n", {"known here: http, data_dir", "servers, databases"}},
         {DATABASE "\"bad\\nline\": 1\n", {"unknown key \"bad?line\""}},
         {DATABASE "<<: { workers: 1 }\n", {"unknown key \"<<\""}},
         {"servers:\n  s0: { hst: a }\n", {"c.yaml:2: servers.s0: unknown key \"hst\"", "\"host\""}},
@@ -176,6 +176,20 @@ Test(conf_error, values_of_the_wrong_type_or_out_of_bounds)
     EXPECT_REFUSALS(files);
 }
 
+Test(conf_error, tls)
+{
+    static const struct bad_file files[] = {
+        {DATABASE "tls: { client: { min_version: TLSv1.3, max_version: TLSv1.2 } }\n",
+         {"tls.client.max_version is older than min_version"}},
+        {DATABASE "tls: { server: { cert: a.crt } }\n",
+         {"tls.server.cert stands alone; tls.server.key belongs to it"}},
+        {DATABASE "tls: { server: { mode: prefer, negotiation: direct } }\n",
+         {"tls.server.negotiation direct cannot fall back"}},
+        {DATABASE "tls: { server: { mode: verify-ca } }\n", {"tls.server.ca is missing"}},
+    };
+    EXPECT_REFUSALS(files);
+}
+
 Test(conf_error, addresses)
 {
     static const struct bad_file files[] = {
@@ -199,6 +213,22 @@ Test(conf_error, addresses)
          {"the directory has more than 92 bytes"}},
         {DATABASE "http: \"/tmp:80\"\n", {"c.yaml:6: http", "a unix socket cannot be used here"}},
         {DATABASE "http: 6480\n", {"c.yaml:6: http \"6480\": it has no port"}},
+        {DATABASE "listen: [{ unix_mode: 0770 }]\n",
+         {"c.yaml:6: an entry of listen has no address"}},
+        {DATABASE "listen: [{ address: \"*:1\", unix_mode: 0770 }]\n",
+         {"listen.unix_mode is for unix sockets and \"*:1\" is none"}},
+        {DATABASE "listen: [{ address: \"/tmp:1\", unix_mode: 0978 }]\n",
+         {"listen.unix_mode is \"0978\"", "as chmod does"}},
+        {DATABASE "listen: [{ address: \"*:1\", proxy_protocl: on }]\n",
+         {"did you mean \"proxy_protocol\"?"}},
+        {DATABASE "listen: [{ address: \"*:1\", proxy_protocol: required }]\n",
+         {"c.yaml:6: listen.proxy_protocol believes nobody"}},
+        {DATABASE "listen: [{ address: \"*:1\", tls: require }]\n",
+         {"c.yaml:6: listen.tls needs tls.client.cert", "tls: disable"}},
+        {DATABASE "network: { proxy_protocol_from: \"10.0.0.0/33\" }\n",
+         {"\"10.0.0.0/33\" is no network"}},
+        {DATABASE "network: { proxy_protocol_from: \"10.0.0.0/8, lan\" }\n",
+         {"\"lan\" is no network", "10.0.0.0/8, fd00::/8"}},
         {DATABASE "listen: [\"*:1\"]\nhttp: \"*:1\"\n",
          {"c.yaml:7: http is \"*:1\", which listen"}},
     };

@@ -5,6 +5,7 @@
  * conf_error_test.c's, mistakes in the users file users_test.c's.
  */
 
+#include <arpa/inet.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -117,13 +118,52 @@ static void load_fails(const char *words)
 
 /* ---- good files ------------------------------------------------------------------------------ */
 
+static int trusts(const struct conf *conf, const char *text)
+{
+    struct sockaddr_in four = {.sin_family = AF_INET};
+    struct sockaddr_in6 six = {.sin6_family = AF_INET6};
+    const struct sockaddr un = {.sa_family = AF_UNIX};
+    if (strcmp(text, "unix") == 0) {
+        return conf_trusts_proxy(conf, &un);
+    }
+    if (inet_pton(AF_INET, text, &four.sin_addr) == 1) {
+        return conf_trusts_proxy(conf, (struct sockaddr *)&four);
+    }
+    cr_assert_eq(inet_pton(AF_INET6, text, &six.sin6_addr), 1);
+    return conf_trusts_proxy(conf, (struct sockaddr *)&six);
+}
+
+Test(conf, an_entry_of_listen_may_be_a_map)
+{
+    put_text("c.yaml", "auth: { method: trust }\n"
+                       "servers: { s0: { host: db0 } }\n"
+                       "databases: { app: { shards: { a: { primary: s0 } } } }\n"
+                       "listen:\n  - \"127.0.0.1:1\"\n"
+                       "  - { address: \"/tmp/x:6432\", unix_mode: 0750, unix_group: app }\n"
+                       "  - { address: \"*:3\", proxy_protocol: required, tls: disable }\n"
+                       "network: { proxy_protocol_from: \"10.1.0.0/15, ::1, unix\" }\n");
+    struct conf *conf = load();
+    cr_assert_eq(conf->listen_count, 3);
+    cr_expect_eq(conf->listen[0].unix_mode, 0777);
+    cr_expect_eq(conf->listen[1].unix_mode, 0750);
+    cr_expect_str_eq(conf->listen[1].unix_group, "app");
+    cr_expect_eq(conf->listen[1].proxy_protocol, CONF_PROXY_PROTOCOL_OFF);
+    cr_expect(!conf->listen[1].has_tls_mode);
+    cr_expect_eq(conf->listen[2].proxy_protocol, CONF_PROXY_PROTOCOL_REQUIRED);
+    cr_expect(conf->listen[2].has_tls_mode && conf->listen[2].tls_mode == CONF_TLS_DISABLE);
+    cr_expect(trusts(conf, "10.0.0.1") && trusts(conf, "10.1.255.255") && trusts(conf, "::1"));
+    cr_expect(trusts(conf, "unix"));
+    cr_expect(!trusts(conf, "10.2.0.1") && !trusts(conf, "::2") && !trusts(conf, "127.0.0.1"));
+    conf_unref(conf);
+}
+
 Test(conf, the_contract_file_loads_as_it_stands)
 {
     put_contract();
     struct conf *conf = load();
     char expected[128];
     cr_assert_eq(conf->listen_count, 1);
-    cr_assert_str_eq(conf->listen[0], "127.0.0.1:6432");
+    cr_assert_str_eq(conf->listen[0].address, "127.0.0.1:6432");
     cr_assert_str_eq(conf->http, "127.0.0.1:6480");
     (void)snprintf(expected, sizeof(expected), "%s/data", folder);
     cr_assert_str_eq(conf->data_dir, expected);
@@ -192,7 +232,7 @@ Test(conf, trust_needs_no_users_no_tls_and_no_service)
     put_text("c.yaml", TRUST);
     struct conf *conf = load();
     cr_assert_eq(conf->listen_count, 1);
-    cr_assert_str_eq(conf->listen[0], "127.0.0.1:6432");
+    cr_assert_str_eq(conf->listen[0].address, "127.0.0.1:6432");
     cr_assert(conf->http == NULL);
     cr_assert_str_eq(conf_service_user(conf), "postgres");
     cr_assert_eq(conf->users_count, 0);

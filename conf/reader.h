@@ -22,6 +22,7 @@ enum {
     CONF_FILE_BYTES_MAX = 16 << 20, /* of the configuration, and of the users file */
     TREE_DEPTH_MAX = 16,
     CONF_LISTEN_MAX = 64,
+    CONF_NETWORKS_MAX = 256,
     CONF_SERVERS_MAX = 4096,
     CONF_SHARDS_MAX = 64, /* a set of shards is one 64-bit word */
     CONF_REPLICAS_MAX = 64,
@@ -67,6 +68,14 @@ struct reader {
 
 /* All of a load but the files it names. `r` has file, note, keep and conf set, conf zeroed. */
 enum err conf_read_bytes(struct reader *r, const void *p, size_t n) MUST_CHECK;
+
+/* ---- tls.c, listen.c ------------------------------------------------------------------------- */
+
+enum err tls_check(struct reader *r) MUST_CHECK;       /* settings that need each other */
+enum err tls_check_files(struct reader *r) MUST_CHECK; /* paths resolved: what is named is there */
+/* The list `listen`; NULL: its default. */
+enum err listen_read(struct reader *r, const struct node *node) MUST_CHECK;
+enum err networks_read(struct reader *r) MUST_CHECK; /* network.proxy_protocol_from */
 
 /* ---- tree.c --------------------------------------------------------------------------------- */
 

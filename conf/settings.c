@@ -311,17 +311,22 @@ int conf_item(const struct conf *conf, size_t index, struct buf *scratch, struct
     return 1;
 }
 
+static int same_text(const char *a, const char *b)
+{
+    return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
+}
+
 static int same_listen(const struct conf *a, const struct conf *b)
 {
-    if (a->listen_count != b->listen_count) {
-        return 0;
+    int same = a->listen_count == b->listen_count;
+    for (size_t i = 0; same && i < a->listen_count; i++) {
+        const struct conf_listen *x = &a->listen[i];
+        const struct conf_listen *y = &b->listen[i];
+        same = strcmp(x->address, y->address) == 0 && x->unix_mode == y->unix_mode &&
+               same_text(x->unix_group, y->unix_group) && x->proxy_protocol == y->proxy_protocol &&
+               x->has_tls_mode == y->has_tls_mode && x->tls_mode == y->tls_mode;
     }
-    for (size_t i = 0; i < a->listen_count; i++) {
-        if (strcmp(a->listen[i], b->listen[i]) != 0) {
-            return 0;
-        }
-    }
-    return 1;
+    return same;
 }
 
 void conf_restart_needed(const struct conf *old, const struct conf *new_, struct buf *out)

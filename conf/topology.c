@@ -1,6 +1,6 @@
 /*
- * The lists of the file: addresses to listen on, servers, databases and their shards. Tables are in
- * tables.c.
+ * The lists of the file: servers, databases and their shards. Tables are in tables.c, addresses to
+ * listen on in listen.c.
  */
 
 #include <string.h>
@@ -12,45 +12,10 @@
 const char *const topology_keys[] = {"listen", "servers", "databases", "users"};
 const size_t topology_keys_count = 4;
 
-static const char LISTEN_EXAMPLE[] = "[\"127.0.0.1:6432\"]";
 static const char SERVERS_EXAMPLE[] = "servers: { s0: { host: 127.0.0.1, port: 5432 } }";
 static const char DATABASES_EXAMPLE[] =
     "databases: { app: { shards: { shard0: { primary: s0 } } } }";
 static const char SHARDS_EXAMPLE[] = "shards: { shard0: { primary: s0 }, shard1: { primary: s1 } }";
-
-/* ---- listen ---------------------------------------------------------------------------------- */
-
-static enum err read_listen(struct reader *r, const struct node *node)
-{
-    struct conf *conf = r->conf;
-    if (node == NULL) {
-        conf->listen = arena_alloc(r->keep, sizeof(conf->listen[0]));
-        conf->listen[0] = "127.0.0.1:6432";
-        conf->listen_count = 1;
-        return ERR_NONE;
-    }
-    enum err e = need_list(r, node, "listen", CONF_LISTEN_MAX, LISTEN_EXAMPLE);
-    if (e) {
-        return e;
-    }
-    conf->listen = arena_zero(r->keep, node->count * sizeof(conf->listen[0]));
-    for (const struct node *child = node->first; child != NULL; child = child->next) {
-        const char *text = NULL;
-        e = read_text(r, child, "listen", &text);
-        e = e ? e : check_address(r, child->line, "listen", text, 1);
-        if (e) {
-            return e;
-        }
-        for (size_t i = 0; i < conf->listen_count; i++) {
-            if (strcmp(conf->listen[i], text) == 0) {
-                return bad(r, child->line, "listen: %s stands here twice; remove one",
-                           shown(r, text));
-            }
-        }
-        conf->listen[conf->listen_count++] = text;
-    }
-    return ERR_NONE;
-}
 
 /* ---- servers --------------------------------------------------------------------------------- */
 
@@ -344,7 +309,7 @@ enum err topology_read(struct reader *r, const struct node *root)
             }
         }
     }
-    enum err e = read_listen(r, lists[0]);
+    enum err e = listen_read(r, lists[0]);
     e = e ? e : read_servers(r, lists[1]);
     e = e ? e : read_databases(r, lists[2]);
     return e || lists[3] == NULL ? e : user_options_read(r, lists[3]);

@@ -101,16 +101,34 @@ enum tls_mode { /* as libpq's sslmode */
 
 struct tls_context; /* certificates and rules; immutable, refcounted, any thread */
 
+enum tls_version {
+    TLS_ANY,
+    TLS_V1,
+    TLS_V1_1,
+    TLS_V1_2,
+    TLS_V1_3
+};
+
+/* Everything may be left out but what the two functions below ask for. */
+struct tls_options {
+    enum tls_mode mode;
+    const char *cert_path, *key_path; /* keys with a passphrase are refused */
+    const char *ca_path, *crl_path;
+    enum tls_version min, max; /* TLS_ANY: as far as OpenSSL goes */
+    const char *ciphers;       /* up to TLS 1.2 */
+    const char *ciphersuites;  /* of TLS 1.3 */
+    const char *groups;
+};
+
 /*
- * Paths may be NULL. Errors: ERR_BAD_SETTING with OpenSSL's reason. TLS 1.2 and later.
- * A server with a CA asks for a client certificate and refuses a bad one; none at all is accepted.
- * A client verifies in the modes VERIFY_CA and VERIFY_FULL only; without a ca_path by the system's
- * CA certificates. Keys with a passphrase are refused.
+ * Errors: ERR_BAD_SETTING with the file or the setting and OpenSSL's reason.
+ * A server needs a certificate and a key. With a CA it asks for a client certificate and refuses a
+ * bad one; none at all is refused in the modes VERIFY_CA and VERIFY_FULL only. A client verifies in
+ * these modes only; without a ca_path by the system's CA certificates.
  */
-enum err tls_server_new(const char *cert_path, const char *key_path, const char *ca_path,
-                        struct tls_context **out, struct note *note) MUST_CHECK;
-enum err tls_client_new(enum tls_mode mode, const char *ca_path, const char *cert_path,
-                        const char *key_path, struct tls_context **out,
+enum err tls_server_new(const struct tls_options *o, struct tls_context **out,
+                        struct note *note) MUST_CHECK;
+enum err tls_client_new(const struct tls_options *o, struct tls_context **out,
                         struct note *note) MUST_CHECK;
 struct tls_context *tls_ref(struct tls_context *tls);
 void tls_unref(struct tls_context *tls); /* NULL is fine */
@@ -191,10 +209,22 @@ const char *stream_tls_cipher(const struct stream *s);
  * written to `out` (at most 64), 0 when there is none. */
 size_t stream_tls_server_end_point(const struct stream *s, uint8_t out[64]);
 
+/*
+ * The peer's certificate, when it showed one and it was verified: its first common name, or its
+ * whole subject as "CN=bob,OU=x" (RFC 2253). Returns the bytes of the text (a 0 byte follows), 0
+ * when there is none, it does not fit or it has a 0 byte inside.
+ */
+size_t stream_tls_peer_name(const struct stream *s, char *out, size_t size);
+size_t stream_tls_peer_subject(const struct stream *s, char *out, size_t size);
+
 /* Why STREAM_CLOSED came: ERR_NONE for a clean end, else ERR_IO and words in `note`. */
 enum err stream_error(const struct stream *s, struct note *note);
 const struct addr *stream_peer(const struct stream *s);
 const struct addr *stream_local(const struct stream *s);
+/* A proxy in front announced where the peer and it really are. */
+void stream_announce(struct stream *s, const struct addr *peer, const struct addr *local);
+/* The user of the process at the other end of a unix socket; 0 when there is no such thing. */
+int stream_peer_uid(const struct stream *s, uint32_t *uid);
 uint64_t stream_bytes_in(const struct stream *s); /* since creation */
 uint64_t stream_bytes_out(const struct stream *s);
 size_t stream_memory(const struct stream *s); /* bytes held; an idle stream holds no buffers */

@@ -248,6 +248,24 @@ const struct addr *stream_local(const struct stream *s)
     return &s->local;
 }
 
+void stream_announce(struct stream *s, const struct addr *peer, const struct addr *local)
+{
+    s->peer = *peer;
+    s->local = *local;
+}
+
+int stream_peer_uid(const struct stream *s, uint32_t *uid)
+{
+    struct ucred who;
+    socklen_t n = sizeof(who);
+    if (s->local.sa.ss_family != AF_UNIX ||
+        getsockopt(s->fd, SOL_SOCKET, SO_PEERCRED, &who, &n) != 0 || who.pid == 0) {
+        return 0;
+    }
+    *uid = who.uid;
+    return 1;
+}
+
 uint64_t stream_bytes_in(const struct stream *s)
 {
     return s->bytes_in;

@@ -80,8 +80,10 @@ static void secure_ends(const char *pem, long count)
     struct tls_context *server = NULL;
     struct tls_context *client = NULL;
     struct note note = {0};
-    check(tls_server_new(pem, pem, NULL, &server, &note) == ERR_NONE);
-    check(tls_client_new(TLS_REQUIRE, NULL, NULL, NULL, &client, &note) == ERR_NONE);
+    const struct tls_options o = {.mode = TLS_REQUIRE, .cert_path = pem, .key_path = pem};
+    check(tls_server_new(&o, &server, &note) == ERR_NONE);
+    const struct tls_options plain = {.mode = TLS_REQUIRE};
+    check(tls_client_new(&plain, &client, &note) == ERR_NONE);
     for (long i = 0; i < count; i++) {
         check(stream_start_tls(ends[i][0].stream, client, 0, NULL, &note) == ERR_NONE);
         check(stream_start_tls(ends[i][1].stream, server, 1, NULL, &note) == ERR_NONE);

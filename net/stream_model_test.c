@@ -177,7 +177,8 @@ static struct tls_context *self_signed(void)
     EVP_PKEY_free(key);
     struct tls_context *tls = NULL;
     struct note note = {0};
-    cr_assert_eq(tls_server_new(file, file, NULL, &tls, &note), ERR_NONE, "%s", note.text);
+    const struct tls_options o = {.cert_path = file, .key_path = file};
+    cr_assert_eq(tls_server_new(&o, &tls, &note), ERR_NONE, "%s", note.text);
     (void)unlink(file);
     return tls;
 }
@@ -198,7 +199,8 @@ static void play(uint64_t seed, int tcp, int tls)
     struct tls_context *server = tls ? self_signed() : NULL;
     struct tls_context *client = NULL;
     struct note note;
-    cr_assert(!tls || tls_client_new(TLS_REQUIRE, NULL, NULL, NULL, &client, &note) == ERR_NONE);
+    const struct tls_options o = {.mode = TLS_REQUIRE};
+    cr_assert(!tls || tls_client_new(&o, &client, &note) == ERR_NONE);
     for (int i = 0; i < 2; i++) {
         cr_assert_eq(fcntl(fds[i], F_SETFL, O_NONBLOCK), 0);
         sides[i].stream = stream_new(loop, fds[i], on_side, &sides[i]);

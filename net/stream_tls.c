@@ -330,3 +330,62 @@ size_t stream_tls_server_end_point(const struct stream *s, uint8_t out[64])
     memcpy(out, digest, n);
     return n;
 }
+
+/* ---- the peer's certificate ------------------------------------------------------------------ */
+
+/* NULL unless it was verified: a certificate that nobody vouches for names nobody. */
+static X509 *peer_certificate(const struct stream *s)
+{
+    if (!stream_is_tls(s) || SSL_get_verify_mode(s->tls->ssl) == SSL_VERIFY_NONE ||
+        SSL_get_verify_result(s->tls->ssl) != X509_V_OK) {
+        return NULL;
+    }
+    return SSL_get0_peer_certificate(s->tls->ssl);
+}
+
+static size_t copy_name(const void *p, int n, char *out, size_t size)
+{
+    if (n <= 0 || (size_t)n >= size || memchr(p, '\0', (size_t)n) != NULL) {
+        return 0;
+    }
+    memcpy(out, p, (size_t)n);
+    out[n] = '\0';
+    return (size_t)n;
+}
+
+size_t stream_tls_peer_name(const struct stream *s, char *out, size_t size)
+{
+    X509 *certificate = peer_certificate(s);
+    if (certificate == NULL) {
+        return 0;
+    }
+    X509_NAME *subject = X509_get_subject_name(certificate);
+    int at = X509_NAME_get_index_by_NID(subject, NID_commonName, -1);
+    X509_NAME_ENTRY *entry = at < 0 ? NULL : X509_NAME_get_entry(subject, at);
+    unsigned char *utf8 = NULL;
+    int n = entry == NULL ? -1 : ASN1_STRING_to_UTF8(&utf8, X509_NAME_ENTRY_get_data(entry));
+    size_t copied = copy_name(utf8, n, out, size);
+    OPENSSL_free(utf8);
+    ERR_clear_error();
+    return copied;
+}
+
+size_t stream_tls_peer_subject(const struct stream *s, char *out, size_t size)
+{
+    X509 *certificate = peer_certificate(s);
+    BIO *bio = certificate == NULL ? NULL : BIO_new(BIO_s_mem());
+    if (bio == NULL) {
+        return 0;
+    }
+    size_t copied = 0;
+    /* escaped where RFC 2253 wants it, UTF-8 as it is, as PostgreSQL's clientname=DN */
+    unsigned long form = XN_FLAG_RFC2253 & ~ASN1_STRFLGS_ESC_MSB;
+    if (X509_NAME_print_ex(bio, X509_get_subject_name(certificate), 0, form) >= 0) {
+        char *p = NULL;
+        long n = BIO_get_mem_data(bio, &p);
+        copied = copy_name(p, n > INT32_MAX ? 0 : (int)n, out, size);
+    }
+    (void)BIO_free(bio);
+    ERR_clear_error();
+    return copied;
+}

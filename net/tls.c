@@ -1,7 +1,11 @@
 /*
  * TLS contexts: certificates and rules, made once per configuration and shared by all threads.
- * TLS 1.2 and later, no renegotiation, no compression. Servers keep no sessions and give no
- * tickets, as PostgreSQL: libpq does not resume, and two flights saved nobody are two writes more.
+ * No renegotiation, no compression. Servers keep no sessions and give no tickets, as PostgreSQL:
+ * libpq does not resume, and two flights saved nobody are two writes more. A reload makes new
+ * contexts; connections keep the one they began with.
+ *
+ * Both sides name the protocol "postgresql" by ALPN. A server that is offered other names only
+ * refuses the handshake: the client wanted something that is not spoken here.
  */
 
 #include "net/tls.h"
@@ -38,11 +42,16 @@ static int no_passphrase(char *out, int size, int writing, void *arg)
     return 0;
 }
 
+static int version_number(enum tls_version v)
+{
+    static const int numbers[] = {0, TLS1_VERSION, TLS1_1_VERSION, TLS1_2_VERSION, TLS1_3_VERSION};
+    return numbers[v];
+}
+
 static SSL_CTX *new_context(const SSL_METHOD *method)
 {
     SSL_CTX *ctx = SSL_CTX_new(method);
     check(ctx != NULL);
-    check(SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION) == 1);
     (void)SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION |
                                        SSL_OP_NO_TICKET | SSL_OP_IGNORE_UNEXPECTED_EOF |
                                        SSL_OP_CIPHER_SERVER_PREFERENCE);
@@ -52,7 +61,31 @@ static SSL_CTX *new_context(const SSL_METHOD *method)
     (void)SSL_CTX_set_num_tickets(ctx, 0);
     SSL_CTX_set_read_ahead(ctx, 1); /* a record in one recv, not its header first */
     SSL_CTX_set_default_passwd_cb(ctx, no_passphrase);
+    (void)SSL_CTX_set_dh_auto(ctx, 1);
     return ctx;
+}
+
+static enum err bad_text(const char *what, const char *text, struct note *note)
+{
+    return note_set(note, ERR_BAD_SETTING, "TLS %s \"%.200s\": %s", what, text, tls_reason());
+}
+
+static enum err set_algorithms(SSL_CTX *ctx, const struct tls_options *o, struct note *note)
+{
+    if (SSL_CTX_set_min_proto_version(ctx, version_number(o->min)) != 1 ||
+        SSL_CTX_set_max_proto_version(ctx, version_number(o->max)) != 1) {
+        return note_set(note, ERR_BAD_SETTING, "TLS versions: %s", tls_reason());
+    }
+    if (o->ciphers != NULL && SSL_CTX_set_cipher_list(ctx, o->ciphers) != 1) {
+        return bad_text("ciphers", o->ciphers, note);
+    }
+    if (o->ciphersuites != NULL && SSL_CTX_set_ciphersuites(ctx, o->ciphersuites) != 1) {
+        return bad_text("cipher suites", o->ciphersuites, note);
+    }
+    if (o->groups != NULL && SSL_CTX_set1_groups_list(ctx, o->groups) != 1) {
+        return bad_text("groups", o->groups, note);
+    }
+    return ERR_NONE;
 }
 
 static enum err load_certificate(SSL_CTX *ctx, const char *cert_path, const char *key_path,
@@ -90,6 +123,21 @@ static enum err load_ca(SSL_CTX *ctx, const char *ca_path, struct note *note)
     return ERR_NONE;
 }
 
+/* With one, every certificate of a chain needs a list that is in force, as in PostgreSQL. */
+static enum err load_crl(SSL_CTX *ctx, const char *crl_path, struct note *note)
+{
+    if (crl_path == NULL) {
+        return ERR_NONE;
+    }
+    X509_STORE *store = SSL_CTX_get_cert_store(ctx);
+    X509_LOOKUP *lookup = X509_STORE_add_lookup(store, X509_LOOKUP_file());
+    if (lookup == NULL || X509_load_crl_file(lookup, crl_path, X509_FILETYPE_PEM) < 1) {
+        return note_set(note, ERR_BAD_SETTING, "CRL file \"%.200s\": %s", crl_path, tls_reason());
+    }
+    check(X509_STORE_set_flags(store, X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL) == 1);
+    return ERR_NONE;
+}
+
 static struct tls_context *wrap(SSL_CTX *ctx, int verify_host)
 {
     struct tls_context *tls = mem_zero(sizeof(*tls));
@@ -99,56 +147,87 @@ static struct tls_context *wrap(SSL_CTX *ctx, int verify_host)
     return tls;
 }
 
-enum err tls_server_new(const char *cert_path, const char *key_path, const char *ca_path,
-                        struct tls_context **out, struct note *note)
+/* ---- ALPN ------------------------------------------------------------------------------------ */
+
+static const unsigned char protocol_name[] = {10, 'p', 'o', 's', 't', 'g', 'r', 'e', 's', 'q', 'l'};
+
+// NOLINTNEXTLINE(readability-non-const-parameter): the shape is OpenSSL's
+static int choose_protocol(SSL *ssl, const unsigned char **out, unsigned char *out_n,
+                           const unsigned char *in, unsigned in_n, void *arg)
 {
-    if (cert_path == NULL || key_path == NULL) {
+    (void)ssl;
+    (void)arg;
+    unsigned char *found = NULL;
+    int rc = SSL_select_next_proto(&found, out_n, protocol_name, sizeof(protocol_name), in, in_n);
+    *out = found;
+    return rc == OPENSSL_NPN_NEGOTIATED ? SSL_TLSEXT_ERR_OK : SSL_TLSEXT_ERR_ALERT_FATAL;
+}
+
+/* ---- contexts -------------------------------------------------------------------------------- */
+
+static enum err verify_clients(SSL_CTX *ctx, const struct tls_options *o, struct note *note)
+{
+    if (o->ca_path == NULL) {
+        return ERR_NONE;
+    }
+    enum err e = load_ca(ctx, o->ca_path, note);
+    e = e ? e : load_crl(ctx, o->crl_path, note);
+    if (!e) {
+        int must = o->mode >= TLS_VERIFY_CA ? SSL_VERIFY_FAIL_IF_NO_PEER_CERT : 0;
+        SSL_CTX_set_client_CA_list(ctx, SSL_load_client_CA_file(o->ca_path));
+        SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER | must, NULL);
+    }
+    return e;
+}
+
+enum err tls_server_new(const struct tls_options *o, struct tls_context **out, struct note *note)
+{
+    if (o->cert_path == NULL || o->key_path == NULL) {
         return note_set(note, ERR_BAD_SETTING, "a TLS server needs a certificate and a key");
     }
     ERR_clear_error();
     SSL_CTX *ctx = new_context(TLS_server_method());
-    enum err e = load_certificate(ctx, cert_path, key_path, note);
-    if (!e && ca_path != NULL) {
-        e = load_ca(ctx, ca_path, note);
-        if (!e) {
-            SSL_CTX_set_client_CA_list(ctx, SSL_load_client_CA_file(ca_path));
-            SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, NULL);
-        }
-    }
+    enum err e = set_algorithms(ctx, o, note);
+    e = e ? e : load_certificate(ctx, o->cert_path, o->key_path, note);
+    e = e ? e : verify_clients(ctx, o, note);
     if (e) {
         SSL_CTX_free(ctx);
         return e;
     }
+    SSL_CTX_set_alpn_select_cb(ctx, choose_protocol, NULL);
     *out = wrap(ctx, 0);
     return ERR_NONE;
 }
 
-static enum err verify_servers(SSL_CTX *ctx, const char *ca_path, struct note *note)
+static enum err verify_servers(SSL_CTX *ctx, const struct tls_options *o, struct note *note)
 {
     SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, NULL);
-    if (ca_path != NULL) {
-        return load_ca(ctx, ca_path, note);
+    if (o->ca_path != NULL) {
+        enum err e = load_ca(ctx, o->ca_path, note);
+        return e ? e : load_crl(ctx, o->crl_path, note);
     }
     if (SSL_CTX_set_default_verify_paths(ctx) != 1) {
         return note_set(note, ERR_BAD_SETTING, "the system's CA certificates: %s", tls_reason());
     }
-    return ERR_NONE;
+    return load_crl(ctx, o->crl_path, note);
 }
 
-enum err tls_client_new(enum tls_mode mode, const char *ca_path, const char *cert_path,
-                        const char *key_path, struct tls_context **out, struct note *note)
+enum err tls_client_new(const struct tls_options *o, struct tls_context **out, struct note *note)
 {
     ERR_clear_error();
     SSL_CTX *ctx = new_context(TLS_client_method());
-    enum err e = load_certificate(ctx, cert_path, key_path, note);
-    if (!e && (mode == TLS_VERIFY_CA || mode == TLS_VERIFY_FULL)) {
-        e = verify_servers(ctx, ca_path, note);
+    enum err e = set_algorithms(ctx, o, note);
+    e = e ? e : load_certificate(ctx, o->cert_path, o->key_path, note);
+    if (!e && o->mode >= TLS_VERIFY_CA) {
+        e = verify_servers(ctx, o, note);
     }
     if (e) {
         SSL_CTX_free(ctx);
         return e;
     }
-    *out = wrap(ctx, mode == TLS_VERIFY_FULL);
+    /* 0 is success here */
+    check(SSL_CTX_set_alpn_protos(ctx, protocol_name, sizeof(protocol_name)) == 0);
+    *out = wrap(ctx, o->mode == TLS_VERIFY_FULL);
     return ERR_NONE;
 }
 

@@ -128,6 +128,20 @@ static void teardown(void)
 
 TestSuite(tls, .init = setup, .fini = teardown);
 
+static enum err server_new(const char *cert, const char *key, const char *ca,
+                           struct tls_context **out, struct note *note)
+{
+    const struct tls_options o = {.cert_path = cert, .key_path = key, .ca_path = ca};
+    return tls_server_new(&o, out, note);
+}
+
+static enum err client_new(enum tls_mode mode, const char *ca, const char *cert, const char *key,
+                           struct tls_context **out, struct note *note)
+{
+    const struct tls_options o = {.mode = mode, .ca_path = ca, .cert_path = cert, .key_path = key};
+    return tls_client_new(&o, out, note);
+}
+
 /* ---- two ends -------------------------------------------------------------------------------- */
 
 struct end {
@@ -216,12 +230,12 @@ static void connect_ends(enum tls_mode mode, const char *client_ca, const char *
         (void)snprintf(key, sizeof(key), "%s.key", client_cert);
     }
     sockets(fds);
-    cr_assert_eq(tls_server_new(path("server.crt"), path("server.key"),
-                                server_ca == NULL ? NULL : path(server_ca), &server_tls, &note),
+    cr_assert_eq(server_new(path("server.crt"), path("server.key"),
+                            server_ca == NULL ? NULL : path(server_ca), &server_tls, &note),
                  ERR_NONE, "%s", note.text);
-    cr_assert_eq(tls_client_new(mode, client_ca == NULL ? NULL : path(client_ca),
-                                client_cert == NULL ? NULL : path(cert),
-                                client_cert == NULL ? NULL : path(key), &client_tls, &note),
+    cr_assert_eq(client_new(mode, client_ca == NULL ? NULL : path(client_ca),
+                            client_cert == NULL ? NULL : path(cert),
+                            client_cert == NULL ? NULL : path(key), &client_tls, &note),
                  ERR_NONE, "%s", note.text);
     server.stream = stream_new(loop, fds[0], on_end, &server);
     client.stream = stream_new(loop, fds[1], on_end, &client);
@@ -453,7 +467,7 @@ Test(tls, bytes_that_are_no_handshake_end_in_closed_with_words)
     int fds[2];
     struct note note = {0};
     sockets(fds);
-    cr_assert_eq(tls_server_new(path("server.crt"), path("server.key"), NULL, &server_tls, &note),
+    cr_assert_eq(server_new(path("server.crt"), path("server.key"), NULL, &server_tls, &note),
                  ERR_NONE);
     server.stream = stream_new(loop, fds[0], on_end, &server);
     cr_assert_eq(stream_start_tls(server.stream, server_tls, 1, NULL, &note), ERR_NONE);
@@ -488,7 +502,7 @@ Test(tls, plain_bytes_behind_the_request_are_refused)
     int fds[2];
     struct note note = {0};
     sockets(fds);
-    cr_assert_eq(tls_server_new(path("server.crt"), path("server.key"), NULL, &server_tls, &note),
+    cr_assert_eq(server_new(path("server.crt"), path("server.key"), NULL, &server_tls, &note),
                  ERR_NONE);
     server.stream = stream_new(loop, fds[0], on_first_data, NULL);
     cr_assert_eq(write(fds[1], "SSLinjected", 11), 11);
@@ -503,22 +517,21 @@ Test(tls, contexts_name_the_file_that_is_wrong)
 {
     struct note note = {0};
     struct tls_context *tls = NULL;
-    cr_expect_eq(tls_server_new(path("nothing.crt"), path("server.key"), NULL, &tls, &note),
+    cr_expect_eq(server_new(path("nothing.crt"), path("server.key"), NULL, &tls, &note),
                  ERR_BAD_SETTING);
     cr_expect(strstr(note.text, "nothing.crt") != NULL, "%s", note.text);
-    cr_expect_eq(tls_server_new(path("server.crt"), path("client.key"), NULL, &tls, &note),
+    cr_expect_eq(server_new(path("server.crt"), path("client.key"), NULL, &tls, &note),
                  ERR_BAD_SETTING);
     cr_expect(strstr(note.text, "client.key") != NULL, "%s", note.text);
     cr_expect_eq(
-        tls_server_new(path("server.crt"), path("server.key"), path("server.key"), &tls, &note),
+        server_new(path("server.crt"), path("server.key"), path("server.key"), &tls, &note),
         ERR_BAD_SETTING);
-    cr_expect_eq(tls_client_new(TLS_VERIFY_CA, path("no.crt"), NULL, NULL, &tls, &note),
+    cr_expect_eq(client_new(TLS_VERIFY_CA, path("no.crt"), NULL, NULL, &tls, &note),
                  ERR_BAD_SETTING);
-    cr_expect_eq(tls_client_new(TLS_REQUIRE, NULL, path("client.crt"), NULL, &tls, &note),
+    cr_expect_eq(client_new(TLS_REQUIRE, NULL, path("client.crt"), NULL, &tls, &note),
                  ERR_BAD_SETTING);
     cr_expect_null(tls);
-    cr_assert_eq(tls_client_new(TLS_VERIFY_FULL, path("ca.crt"), NULL, NULL, &tls, &note),
-                 ERR_NONE);
+    cr_assert_eq(client_new(TLS_VERIFY_FULL, path("ca.crt"), NULL, NULL, &tls, &note), ERR_NONE);
     int fds[2];
     sockets(fds);
     struct stream *s = stream_new(loop, fds[0], on_end, &client);

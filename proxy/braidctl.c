@@ -381,7 +381,7 @@ static enum err console_address(const struct conf *conf, struct addr *out, struc
         (void)note_set(note, ERR_BAD_SETTING, "the configuration names no \"listen\" address");
         return ERR_BAD_SETTING;
     }
-    enum err e = addr_parse(conf->listen[0], out, note);
+    enum err e = addr_parse(conf->listen[0].address, out, note);
     struct sockaddr_in *v4 = (struct sockaddr_in *)(void *)&out->sa;
     struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)(void *)&out->sa;
     if (!e && out->sa.ss_family == AF_INET && v4->sin_addr.s_addr == htonl(INADDR_ANY)) {

@@ -268,7 +268,7 @@ static enum err bind_addresses(struct control *c, struct note *note)
     }
     for (size_t i = 0; i < conf->listen_count; i++) {
         struct addr addr;
-        enum err e = addr_parse(conf->listen[i], &addr, note);
+        enum err e = addr_parse(conf->listen[i].address, &addr, note);
         if (!e) {
             e = listen_new(c->loop, &addr, on_client, c, &c->listeners[i], note);
         }

@@ -53,19 +53,50 @@ const struct world_db *world_find_db(const struct world *w, struct slice name)
 
 /* ---- parts: what has to be fetched ----------------------------------------------------------- */
 
+static_assert((int)TLS_VERIFY_FULL == (int)CONF_TLS_VERIFY_FULL, "the modes are cast");
+static_assert((int)TLS_V1_3 == (int)CONF_TLS_V1_3, "the versions are cast");
+
+static struct tls_options client_side(const struct conf *conf, enum conf_tls_mode mode)
+{
+    return (struct tls_options){.mode = (enum tls_mode)mode,
+                                .cert_path = conf->tls_client_cert,
+                                .key_path = conf->tls_client_key,
+                                .ca_path = conf->tls_client_ca,
+                                .crl_path = conf->tls_client_crl,
+                                .min = (enum tls_version)conf->tls_client_min,
+                                .max = (enum tls_version)conf->tls_client_max,
+                                .ciphers = conf->tls_client_ciphers,
+                                .ciphersuites = conf->tls_client_suites,
+                                .groups = conf->tls_client_groups};
+}
+
+static struct tls_options server_side(const struct conf *conf)
+{
+    return (struct tls_options){.mode = (enum tls_mode)conf->tls_server_mode,
+                                .cert_path = conf->tls_server_cert,
+                                .key_path = conf->tls_server_key,
+                                .ca_path = conf->tls_server_ca,
+                                .crl_path = conf->tls_server_crl,
+                                .min = (enum tls_version)conf->tls_server_min,
+                                .max = (enum tls_version)conf->tls_server_max,
+                                .ciphers = conf->tls_server_ciphers,
+                                .ciphersuites = conf->tls_server_suites,
+                                .groups = conf->tls_server_groups};
+}
+
 static enum err load_tls(struct parts *p, struct note *note)
 {
     const struct conf *conf = p->conf;
-    if (conf->tls_client_mode != CONF_TLS_DISABLE) {
-        enum err e = tls_server_new(conf->tls_client_cert, conf->tls_client_key,
-                                    conf->tls_client_ca, &p->tls_clients, note);
+    if (conf_wants_client_tls(conf)) {
+        const struct tls_options o = client_side(conf, conf->tls_client_mode);
+        enum err e = tls_server_new(&o, &p->tls_clients, note);
         if (e) {
             return note_wrap(note, e, conf->path);
         }
     }
     if (conf->tls_server_mode != CONF_TLS_DISABLE) {
-        enum err e = tls_client_new((enum tls_mode)conf->tls_server_mode, conf->tls_server_ca, NULL,
-                                    NULL, &p->tls_servers, note);
+        const struct tls_options o = server_side(conf);
+        enum err e = tls_client_new(&o, &p->tls_servers, note);
         if (e) {
             return note_wrap(note, e, conf->path);
         }
