@@ -1,20 +1,13 @@
-/* Log lines: formatted on the stack, cut to fit, written by one write(2). */
+/* An event becomes a record, a line, and goes to the queue. */
 
 #include "base/log.h"
 
-#include <stdarg.h>
 #include <stdatomic.h>
-#include <stdio.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/check.h"
 #include "base/clock.h"
-
-enum {
-    LINE_MAX_BYTES = 2048
-};
 
 static const struct {
     const char *name;
@@ -27,8 +20,8 @@ static const struct {
 static_assert(sizeof(rows) / sizeof(rows[0]) == LOG_COUNT, "one row per event");
 
 static const char *const level_names[] = {"debug", "info", "warn", "error"};
-static const char *const level_words[] = {"DEBUG", "INFO ", "WARN ", "ERROR"};
 static _Atomic int lowest = LOG_LEVEL_INFO;
+static _Atomic int format_in_force = LOG_FORMAT_LOGFMT;
 
 void log_set_level(enum log_level level)
 {
@@ -51,33 +44,41 @@ int log_level_parse(const char *name, enum log_level *out)
     return 0;
 }
 
+void log_set_format(enum log_format format)
+{
+    check(format < LOG_FORMAT_COUNT);
+    atomic_store_explicit(&format_in_force, (int)format, memory_order_relaxed);
+}
+
 const char *log_name(enum log_id id)
 {
     check(id < LOG_COUNT);
     return rows[id].name;
 }
 
-static size_t add_prefix(char *line, enum log_id id)
+enum log_level log_level_of(enum log_id id)
 {
-    int64_t now = clock_wall_us();
-    time_t seconds = (time_t)(now / 1000000);
-    struct tm tm;
-    (void)gmtime_r(&seconds, &tm);
-    size_t n = strftime(line, LINE_MAX_BYTES, "%Y-%m-%d %H:%M:%S", &tm);
-    n += (size_t)snprintf(line + n, LINE_MAX_BYTES - n, ".%06d UTC [%d] %s %s ",
-                          (int)(now % 1000000), (int)getpid(), level_words[rows[id].level],
-                          rows[id].name);
-    return n;
+    check(id < LOG_COUNT);
+    return rows[id].level;
 }
 
-/* A statement or a peer's message may hold line ends: one event stays one line. */
-static void flatten(char *text, size_t n)
+static void make_line(struct log_line *out, enum log_id id, const char *fmt, va_list args)
 {
-    for (size_t i = 0; i < n; i++) {
-        if ((unsigned char)text[i] < ' ') {
-            text[i] = ' ';
-        }
-    }
+    struct log_record record;
+    record.id = id;
+    record.wall_us = clock_wall_us();
+    record.pid = (int)getpid();
+    log_read_fields(&record, fmt, args);
+    log_render((enum log_format)atomic_load_explicit(&format_in_force, memory_order_relaxed),
+               &record, out);
+}
+
+void log_make_line(struct log_line *out, enum log_id id, const char *fmt, ...)
+{
+    va_list args;
+    va_start(args, fmt);
+    make_line(out, id, fmt, args);
+    va_end(args);
 }
 
 void log_event(enum log_id id, const char *fmt, ...)
@@ -86,16 +87,10 @@ void log_event(enum log_id id, const char *fmt, ...)
     if (rows[id].level < log_level()) {
         return;
     }
-    char line[LINE_MAX_BYTES];
-    size_t prefix = add_prefix(line, id);
+    struct log_line line;
     va_list args;
     va_start(args, fmt);
-    int wanted = vsnprintf(line + prefix, sizeof(line) - prefix - 1, fmt, args);
+    make_line(&line, id, fmt, args);
     va_end(args);
-    size_t n = wanted < 0 ? 0 : (size_t)wanted;
-    n = prefix + n > sizeof(line) - 2 ? sizeof(line) - 2 - prefix : n;
-    flatten(line + prefix, n);
-    line[prefix + n] = '\n';
-    ssize_t written = write(STDERR_FILENO, line, prefix + n + 1);
-    (void)written; /* nowhere to tell */
+    log_put_line(line.p, line.n);
 }

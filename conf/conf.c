@@ -65,7 +65,7 @@ static void resolve_paths(struct reader *r)
                             &conf->tls_client_cert, &conf->tls_client_key, &conf->tls_client_ca,
                             &conf->tls_client_crl,  &conf->tls_server_ca,  &conf->tls_server_crl,
                             &conf->hba_file,        &conf->ident_file,     &conf->tls_server_cert,
-                            &conf->tls_server_key};
+                            &conf->tls_server_key,  &conf->log_file};
     for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {
         if (*paths[i] != NULL) {
             *paths[i] = beside(r, *paths[i]);

@@ -387,7 +387,7 @@ enum err control_start(const char *conf_path, struct parts **parts, struct contr
 void control_run(struct control *c)
 {
     loop_run(c->loop);
-    log_event(LOG_STOP, "reason=%s done", c->stop_reason == NULL ? "" : c->stop_reason);
+    log_event(LOG_STOP, "reason=%s note=done", c->stop_reason == NULL ? "" : c->stop_reason);
 }
 
 /* ---- end ------------------------------------------------------------------------------------- */

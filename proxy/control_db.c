@@ -414,9 +414,8 @@ static void say_failed(struct control_db *db, const struct note *note)
         return;
     }
     (void)snprintf(db->said, sizeof(db->said), "%s", note->text);
-    log_event(LOG_CATALOG_FAILED, "database=%s error=\"%s\"%s%s%s", db->name, note->text,
-              note->hint[0] != '\0' ? " hint=\"" : "", note->hint,
-              note->hint[0] != '\0' ? "\"" : "");
+    log_event(LOG_CATALOG_FAILED, "database=%s error=\"%s\" hint=\"%s\"", db->name, note->text,
+              note->hint);
 }
 
 /* The tables on the servers do not fit the map any more: serving on could answer wrongly. */
@@ -428,9 +427,8 @@ static int become_unready(struct control_db *db, const struct note *note)
     db->retry_us = clock_now_us() + RETRY_US;
     if (strncmp(db->said, note->text, sizeof(db->said) - 1) != 0) {
         (void)snprintf(db->said, sizeof(db->said), "%s", note->text);
-        log_event(LOG_MAP_FAILED, "database=%s error=\"%s\"%s%s%s", db->name, note->text,
-                  note->hint[0] != '\0' ? " hint=\"" : "", note->hint,
-                  note->hint[0] != '\0' ? "\"" : "");
+        log_event(LOG_MAP_FAILED, "database=%s error=\"%s\" hint=\"%s\"", db->name, note->text,
+                  note->hint);
     }
     return news;
 }

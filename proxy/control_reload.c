@@ -107,17 +107,18 @@ static void put_in_force(struct control *c, struct parts *parts)
 {
     struct buf restart = {0};
     conf_restart_needed(c->parts->conf, parts->conf, &restart);
-    int some = restart.n > 0;
     buf_u8(&restart, 0);
     parts_free(c->parts);
     c->parts = parts;
     c->resolve_us = parts->unknown_hosts > 0 ? clock_now_us() + RESOLVE_US : 0;
     log_set_level(parts->conf->log_level);
+    log_set_format(parts->conf->log_format);
+    log_reopen(parts->conf->log_file);
     control_publish(c);
     control_health_restart(c);
-    log_event(LOG_RELOAD, "file=%s databases=%zu servers=%zu users=%zu%s%s%s", parts->conf->path,
-              parts->conf->databases_count, parts->conf->servers_count, parts->conf->users_count,
-              some ? " restart_needed=\"" : "", (const char *)restart.p, some ? "\"" : "");
+    log_event(LOG_RELOAD, "file=%s databases=%zu servers=%zu users=%zu restart_needed=%s",
+              parts->conf->path, parts->conf->databases_count, parts->conf->servers_count,
+              parts->conf->users_count, (const char *)restart.p);
     buf_free(&restart);
 }
 
@@ -162,7 +163,8 @@ static void reload_done(struct control *c, struct job *base)
         }
     }
     if (job->err) {
-        log_event(LOG_RELOAD_FAILED, "error=\"%s\" the old configuration stays", job->note.text);
+        log_event(LOG_RELOAD_FAILED, "error=%s note=\"the old configuration stays\"",
+                  job->note.text);
     }
     answer_reload(&c->reload_running, job->err, &job->note);
     if (c->stopping) {

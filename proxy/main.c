@@ -16,7 +16,8 @@
 #include "proxy/control.h"
 
 enum {
-    EXIT_BAD = 2
+    EXIT_BAD = 2,
+    LOG_STOP_WAIT_MS = 2000
 };
 
 static const char usage[] =
@@ -109,6 +110,7 @@ int main(int argc, char **argv)
     }
     (void)signal(SIGPIPE, SIG_IGN);
     (void)signal(SIGUSR1, SIG_IGN);
+    (void)signal(SIGXFSZ, SIG_IGN); /* a log file at its limit fails the write instead */
     raise_descriptors();
     struct parts *parts = NULL;
     struct note note = {.text = ""};
@@ -128,5 +130,13 @@ int main(int argc, char **argv)
         return 0;
     }
     log_set_level(parts->conf->log_level);
-    return run(args.path, parts);
+    log_set_format(parts->conf->log_format);
+    e = log_start(parts->conf->log_file, &note);
+    if (e) {
+        parts_free(parts);
+        return fail(&note);
+    }
+    status = run(args.path, parts);
+    log_stop(LOG_STOP_WAIT_MS);
+    return status;
 }

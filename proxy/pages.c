@@ -110,9 +110,15 @@ void page_logs(struct buf *out)
     buf_printf(out, made_by, "base/log.def", "logs");
     buf_text(
         out,
-        "One line per event on stderr: time (UTC), process, level, event, then key=value pairs.\n\n"
-        "    2026-11-20 11:42:07.123456 UTC [4711] INFO  CLIENT_LOGIN client=127.0.0.1:40312 "
-        "user=app\n\n"
+        "One line per event: time (UTC), process, level, event, then key=value pairs; values with\n"
+        "blanks, quotes or control bytes stand in double quotes, escaped as in JSON. With\n"
+        "`log.format: json` a line is one JSON object; pairs without a value are left out.\n\n"
+        "    2026-11-20 11:42:07.123456 UTC [4711] INFO  CLIENT_LOGIN client=17 user=app\n"
+        "    {\"time\":\"2026-11-20T11:42:07.123456Z\",\"pid\":4711,\"level\":\"info\",\"event\":"
+        "\"CLIENT_LOGIN\",\"client\":17,\"user\":\"app\"}\n\n"
+        "Lines go to stderr or to `log.file`, which RELOAD and SIGHUP open anew (rotation). A thread\n"
+        "of its own writes them: when the disk is slow or full, lines are dropped and counted\n"
+        "(LOG_DROPPED), and nothing else waits.\n\n"
         "`log.level` names the lowest level that is written. Passwords, keys and parameters of\n"
         "statements are never written; statement text is written at level debug only.\n\n"
         "| Event | Level | What it tells |\n|---|---|---|\n");

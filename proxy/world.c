@@ -117,8 +117,9 @@ static void look_up(struct parts *p, int say)
             p->unknown_hosts++;
         }
         if (e && say) {
-            log_event(LOG_SERVER_DOWN, "server=%s host=%s error=\"%s\" it is looked up again later",
-                      s->name, s->host, why.text);
+            log_event(LOG_SERVER_DOWN,
+                      "server=%s host=%s error=%s note=\"it is looked up again later\"", s->name,
+                      s->host, why.text);
         }
     }
 }

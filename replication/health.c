@@ -73,11 +73,10 @@ static void say_down(struct health *h, const struct note *note)
 static void say_blocked(struct health *h, const struct note *note)
 {
     if (!h->blocked) {
-        log_event(
-            LOG_BACKEND_LOST,
-            "server=%s user=%s error=\"%s\" hint=\"%s\" health checks see only that the server "
-            "answers",
-            h->options.name, h->options.target.user, note->text, note->hint);
+        log_event(LOG_BACKEND_LOST,
+                  "server=%s user=%s error=\"%s\" hint=\"%s\" note=\"health checks see only that "
+                  "the server answers\"",
+                  h->options.name, h->options.target.user, note->text, note->hint);
     }
     h->blocked = 1;
 }

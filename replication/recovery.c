@@ -44,13 +44,14 @@ static void say_failed(const struct look *l, const char *gid, const char *owner,
 {
     char hint[240] = "";
     if (strcmp(trouble->sqlstate, "42501") == 0) {
-        (void)snprintf(hint, sizeof(hint),
-                       " hint=\"only its owner or a superuser may finish it: GRANT %.60s TO %.60s, "
-                       "or finish it by hand\"",
-                       owner, l->place->target.user);
+        (void)snprintf(
+            hint, sizeof(hint),
+            "only its owner or a superuser may finish it: GRANT %.60s TO %.60s, or finish "
+            "it by hand",
+            owner, l->place->target.user);
     }
     log_event(LOG_TX_RECOVERY_FAILED,
-              "database=" SLICE_FMT " shard=%s gid=%s owner=%s error=\"%s\"%s",
+              "database=" SLICE_FMT " shard=%s gid=%s owner=%s error=\"%s\" hint=\"%s\"",
               SLICE_ARG(l->all->tag), l->place->shard, gid, owner, note->text, hint);
 }
 
