@@ -108,17 +108,33 @@ struct conf_network {
     unsigned bits;
 };
 
+/* Which of the replicas that may serve a read gets it. */
+enum conf_balance {
+    CONF_BALANCE_ROUND_ROBIN,
+    CONF_BALANCE_LEAST_BUSY,
+    CONF_BALANCE_LATENCY
+};
+/* Whether the primary takes reads that a replica may serve. */
+enum conf_primary_reads {
+    CONF_PRIMARY_READS_FALLBACK, /* only when no replica can */
+    CONF_PRIMARY_READS_SHARE,
+    CONF_PRIMARY_READS_NEVER
+};
+
 struct conf_server {
     const char *name; /* "s0" */
     const char *host; /* name, numeric address, or unix socket directory */
     uint16_t port;
-    int line; /* in the file, for messages of later checks */
+    uint32_t weight;       /* share of the reads among replicas of equal standing; 0: none */
+    int64_t max_lag_ms;    /* as a replica; -1: replicas.max_lag_ms */
+    int64_t max_lag_bytes; /* -1: replicas.max_lag_bytes */
+    int line;              /* in the file, for messages of later checks */
 };
 
 struct conf_shard {
     const char *name;   /* "shard0" */
-    uint16_t primary;   /* index into conf.servers */
-    uint16_t *replicas; /* read in a later issue: accepted and kept */
+    uint16_t primary;   /* index into conf.servers: where the primary is looked for first */
+    uint16_t *replicas; /* the other servers; who is what is found by asking them */
     size_t replicas_count;
     uint32_t weight; /* of the ring; 1 by default */
     int line;

@@ -197,6 +197,16 @@ enum err params_read(struct reader *r, const struct node *node, const char *what
 extern const char *const topology_keys[]; /* of the root map: listen, servers, databases */
 extern const size_t topology_keys_count;
 enum err topology_read(struct reader *r, const struct node *root) MUST_CHECK;
+/* shards.c: one shard, and the keys of a server that say which reads it takes. */
+enum {
+    SERVER_READS_FIELDS = 3
+};
+enum err shard_read(struct reader *r, const struct node *node, const char *shards_what,
+                    struct conf_shard *out) MUST_CHECK;
+enum err server_read_reads(struct reader *r, const char *name,
+                           const struct node *const nodes[SERVER_READS_FIELDS],
+                           struct conf_server *out) MUST_CHECK;
+int same_place(const struct conf *conf, uint16_t a, uint16_t b); /* indexes of servers */
 /* The tables of `db`, whose shards are read already. `what` is "databases.NAME.tables". */
 enum err tables_read(struct reader *r, const struct node *map, const char *what,
                      struct conf_database *db) MUST_CHECK;

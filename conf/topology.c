@@ -23,14 +23,19 @@ static enum err read_server(struct reader *r, const struct node *node, struct co
 {
     const struct node *host = NULL;
     const struct node *port = NULL;
-    const struct field fields[] = {{"host", &host}, {"port", &port}};
+    const struct node *reads[SERVER_READS_FIELDS] = {NULL};
+    const struct field fields[] = {{"host", &host},
+                                   {"port", &port},
+                                   {"weight", &reads[0]},
+                                   {"max_lag_ms", &reads[1]},
+                                   {"max_lag_bytes", &reads[2]}};
     enum err e = check_label(r, node->line, "a server", node->key);
     if (e) {
         return e;
     }
     const char *what = arena_printf(&r->scratch, "servers.%s", node->key);
-    e = need_map(r, node, what, 2, "{ host: 127.0.0.1, port: 5432 }");
-    e = e ? e : read_fields(r, node, what, fields, 2);
+    e = need_map(r, node, what, 5, "{ host: 127.0.0.1, port: 5432 }");
+    e = e ? e : read_fields(r, node, what, fields, 5);
     if (e) {
         return e;
     }
@@ -50,7 +55,7 @@ static enum err read_server(struct reader *r, const struct node *node, struct co
         e = read_int(r, port, what, (struct bounds){1, 65535, UNIT_NONE, ""}, &number);
     }
     out->port = (uint16_t)number;
-    return e;
+    return e ? e : server_read_reads(r, node->key, reads, out);
 }
 
 static enum err read_servers(struct reader *r, const struct node *node)
@@ -73,38 +78,6 @@ static enum err read_servers(struct reader *r, const struct node *node)
     return ERR_NONE;
 }
 
-static enum err find_server(struct reader *r, const struct node *node, const char *what,
-                            uint16_t *out)
-{
-    const struct conf *conf = r->conf;
-    const char *name = NULL;
-    enum err e = read_text(r, node, what, &name);
-    if (e) {
-        return e;
-    }
-    for (size_t i = 0; i < conf->servers_count; i++) {
-        if (strcmp(conf->servers[i].name, name) == 0) {
-            *out = (uint16_t)i;
-            return ERR_NONE;
-        }
-    }
-    const char **known = arena_alloc(&r->scratch, conf->servers_count * sizeof(known[0]));
-    for (size_t i = 0; i < conf->servers_count; i++) {
-        known[i] = conf->servers[i].name;
-    }
-    const char *best = nearest_word(name, known, conf->servers_count);
-    return bad(r, node->line, "%s is %s, which servers does not name; %s \"%s\"", what,
-               shown(r, name),
-               best == NULL ? "add it there, or use one of it such as" : "did you mean",
-               best == NULL ? known[0] : best);
-}
-
-static int same_place(const struct conf *conf, uint16_t a, uint16_t b)
-{
-    return a == b || (conf->servers[a].port == conf->servers[b].port &&
-                      strcasecmp(conf->servers[a].host, conf->servers[b].host) == 0);
-}
-
 /* ---- databases ------------------------------------------------------------------------------- */
 
 int shard_named(const struct conf_database *db, const char *name)
@@ -117,70 +90,6 @@ int shard_named(const struct conf_database *db, const char *name)
     return -1;
 }
 
-static enum err read_replicas(struct reader *r, const struct node *node, const char *what,
-                              struct conf_shard *shard)
-{
-    enum err e = need_list(r, node, what, CONF_REPLICAS_MAX, "[s1, s2]");
-    if (e) {
-        return e;
-    }
-    shard->replicas = arena_zero(r->keep, node->count * sizeof(shard->replicas[0]));
-    for (const struct node *child = node->first; child != NULL; child = child->next) {
-        uint16_t server = 0;
-        e = find_server(r, child, what, &server);
-        if (e) {
-            return e;
-        }
-        int taken = same_place(r->conf, server, shard->primary);
-        for (size_t i = 0; i < shard->replicas_count; i++) {
-            taken |= same_place(r->conf, server, shard->replicas[i]);
-        }
-        if (taken) {
-            return bad(r, child->line,
-                       "%s: server %s serves this shard already; name each server once", what,
-                       shown(r, r->conf->servers[server].name));
-        }
-        shard->replicas[shard->replicas_count++] = server;
-    }
-    return ERR_NONE;
-}
-
-static enum err read_shard(struct reader *r, const struct node *node, const char *shards_what,
-                           struct conf_shard *out)
-{
-    const struct node *primary = NULL;
-    const struct node *replicas = NULL;
-    const struct node *weight = NULL;
-    const struct field fields[] = {
-        {"primary", &primary}, {"replicas", &replicas}, {"weight", &weight}};
-    enum err e = check_label(r, node->line, "a shard", node->key);
-    if (e) {
-        return e;
-    }
-    const char *what = arena_printf(&r->scratch, "%s.%s", shards_what, node->key);
-    e = need_map(r, node, what, 3, "{ primary: s0 }");
-    e = e ? e : read_fields(r, node, what, fields, 3);
-    if (e) {
-        return e;
-    }
-    *out = (struct conf_shard){
-        .name = arena_strdup(r->keep, node->key), .weight = 1, .line = node->line};
-    if (primary == NULL) {
-        return bad(r, node->line, "%s has no primary; write { primary: s0 }", what);
-    }
-    e = find_server(r, primary, arena_printf(&r->scratch, "%s.primary", what), &out->primary);
-    if (e == ERR_NONE && replicas != NULL) {
-        e = read_replicas(r, replicas, arena_printf(&r->scratch, "%s.replicas", what), out);
-    }
-    if (e == ERR_NONE && weight != NULL) {
-        int64_t number = 1;
-        e = read_int(r, weight, arena_printf(&r->scratch, "%s.weight", what),
-                     (struct bounds){1, CONF_WEIGHT_MAX, UNIT_NONE, ""}, &number);
-        out->weight = (uint32_t)number;
-    }
-    return e;
-}
-
 static enum err read_shards(struct reader *r, const struct node *node, const char *what,
                             struct conf_database *db)
 {
@@ -191,7 +100,7 @@ static enum err read_shards(struct reader *r, const struct node *node, const cha
     db->shards = arena_zero(r->keep, node->count * sizeof(db->shards[0]));
     for (const struct node *child = node->first; child != NULL; child = child->next) {
         struct conf_shard *shard = &db->shards[db->shards_count];
-        e = read_shard(r, child, what, shard);
+        e = shard_read(r, child, what, shard);
         if (e) {
             return e;
         }

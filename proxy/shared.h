@@ -39,17 +39,29 @@ struct server_state {
     uint16_t port;
     struct addr addrs[SERVER_ADDRS_MAX]; /* resolved when it was made */
     size_t addrs_count;
-    _Atomic int healthy;          /* 1 until a check says otherwise */
+    _Atomic int healthy;          /* 1 until checks say that it is down */
+    _Atomic int suspect;          /* the last check failed, or it came back a moment ago */
     _Atomic int64_t latency_us;   /* of the last good check */
     _Atomic uint32_t connections; /* backends open or opening, all pools */
+    /* What it said of itself when it was last asked; see proxy/role.h. `lsn` is written before
+     * `lsn_us`, and grows: who reads `lsn_us` first has a position that is at least as new. */
+    _Atomic int standing;      /* enum role_standing */
+    _Atomic uint32_t timeline; /* 0: not known */
+    _Atomic uint64_t lsn;      /* primary: end of what was written; replica: what it has replayed */
+    _Atomic int64_t lsn_us;    /* the question was asked then (monotonic); 0: never */
     struct server_state *next;
 };
+
+struct shard_state; /* the servers of a shard and their roles: proxy/role.h */
 
 struct world_db {
     const struct conf_database *conf;
     struct map *map;
     struct catalog *catalog;                  /* NULL for a database of one shard */
-    struct server_state *servers[SHARDS_MAX]; /* primary of each shard */
+    struct server_state *servers[SHARDS_MAX]; /* first one the file names; the primary of a shard
+                                                 that has no others */
+    struct shard_state *shards[SHARDS_MAX];   /* NULL for a shard of one server */
+    int replicated;                           /* some shard has several servers */
     int ready; /* 0: the catalog could not be read yet; why says so */
     struct note why;
 };
