@@ -58,7 +58,7 @@ enum err check_address(struct reader *r, int line, const char *what, const char 
     }
     char *host = arena_strndup(&r->scratch, text, (size_t)(colon - text));
     size_t n = strlen(host);
-    if (host[0] == '/') {
+    if (host[0] == '/' || (host[0] == '@' && n > 1)) {
         if (!unix_too) {
             return bad_address(r, line, what, text, "a unix socket cannot be used here", unix_too);
         }

@@ -98,7 +98,8 @@ enum err listen_read(struct reader *r, const struct node *node)
     struct conf *conf = r->conf;
     if (node == NULL) {
         conf->listen = arena_zero(r->keep, sizeof(conf->listen[0]));
-        conf->listen[0] = (struct conf_listen){.address = "127.0.0.1:6432", .line = 1};
+        conf->listen[0] =
+            (struct conf_listen){.address = "127.0.0.1:6432", .unix_mode = 0777, .line = 1};
         conf->listen_count = 1;
         return ERR_NONE;
     }

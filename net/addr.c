@@ -47,8 +47,11 @@ static enum err unix_addr(const char *dir, size_t dir_n, uint16_t port, struct a
                         "name, at most %zu",
                         (int)(dir_n > 200 ? 200 : dir_n), dir, n, sizeof(un.sun_path) - 1);
     }
+    int abstract = un.sun_path[0] == '@'; /* no file: the name begins with a 0 byte */
+    un.sun_path[0] = abstract ? '\0' : un.sun_path[0];
     memcpy(&out->sa, &un, sizeof(un));
-    out->len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + (size_t)n + 1);
+    size_t bytes = (size_t)n + (abstract ? 0 : 1);
+    out->len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + bytes);
     return ERR_NONE;
 }
 
@@ -106,7 +109,7 @@ enum err addr_parse(const char *text, struct addr *out, struct note *note)
                         text);
     }
     size_t host_n = (size_t)(colon - text);
-    if (text[0] == '/') {
+    if (text[0] == '/' || text[0] == '@') {
         return unix_addr(text, host_n, port, out, note);
     }
     int bracketed = host_n >= 2 && text[0] == '[' && colon[-1] == ']';
@@ -166,9 +169,32 @@ static uint16_t unix_port(const struct addr *a)
     struct sockaddr_un un = {0};
     memcpy(&un, &a->sa, a->len < sizeof(un) ? a->len : sizeof(un));
     un.sun_path[sizeof(un.sun_path) - 1] = '\0';
-    const char *name = strstr(un.sun_path, unix_name);
+    const char *path = un.sun_path[0] == '\0' ? un.sun_path + 1 : un.sun_path;
+    const char *name = strstr(path, unix_name);
     uint16_t port = 0;
     return name != NULL && parse_port(name + sizeof(unix_name) - 1, &port) ? port : 0;
+}
+
+int addr_same(const struct addr *a, const struct addr *b)
+{
+    struct sockaddr_in four[2];
+    struct sockaddr_in6 six[2];
+    if (a->sa.ss_family != b->sa.ss_family) {
+        return 0;
+    }
+    if (a->sa.ss_family == AF_INET) {
+        memcpy(&four[0], &a->sa, sizeof(four[0]));
+        memcpy(&four[1], &b->sa, sizeof(four[1]));
+        return four[0].sin_port == four[1].sin_port &&
+               four[0].sin_addr.s_addr == four[1].sin_addr.s_addr;
+    }
+    if (a->sa.ss_family == AF_INET6) {
+        memcpy(&six[0], &a->sa, sizeof(six[0]));
+        memcpy(&six[1], &b->sa, sizeof(six[1]));
+        return six[0].sin6_port == six[1].sin6_port &&
+               memcmp(&six[0].sin6_addr, &six[1].sin6_addr, sizeof(six[0].sin6_addr)) == 0;
+    }
+    return a->len == b->len && memcmp(&a->sa, &b->sa, a->len) == 0;
 }
 
 uint16_t addr_port(const struct addr *a)

@@ -100,6 +100,9 @@ static void attempt(struct dial *d)
         attempt_failed(d, errno);
         return;
     }
+    if (a->sa.ss_family != AF_UNIX) {
+        socket_tune(fd);
+    }
     int rc = connect(fd, (const struct sockaddr *)&a->sa, a->len);
     if (rc == 0) {
         finish(d, fd);

@@ -46,7 +46,9 @@ struct loop {
     size_t small_n;
     uint8_t *large[CACHE_LARGE_MAX];
     size_t large_n;
-    size_t guests; /* streams, listeners, dials, mailboxes */
+    struct mailbox *homecoming; /* of tasks; NULL until there was one */
+    size_t away;                /* tasks out */
+    size_t guests;              /* streams, listeners, dials, mailboxes */
 };
 
 /* strerror() for many threads. */
@@ -55,6 +57,13 @@ static inline const char *errno_text(int why)
     const char *text = strerrordesc_np(why);
     return text == NULL ? "unknown error" : text;
 }
+
+/* TCP_NODELAY and what socket_options_set() said, on a TCP socket; failures are harmless. Sockets
+ * inherit it from the one they are accepted from. */
+void socket_tune(int fd);
+
+/* Wait for the tasks that this loop has out. */
+void crew_come_home(struct loop *loop);
 
 /* An IPv4 peer of a "*" listener, as IPv4. */
 void addr_unmap(struct addr *a);

@@ -4,7 +4,10 @@
  */
 
 #include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -16,7 +19,7 @@
 #include "net/inside.h"
 
 enum {
-    BACKLOG = 4096, /* the kernel cuts it to net.core.somaxconn */
+    BACKLOG = 4096,
     ACCEPTS_PER_TURN = 64,
     REST_US = 100 * 1000
 };
@@ -30,7 +33,7 @@ struct listener {
     listen_fn *fn;
     void *arg;
     struct addr addr;
-    ino_t file; /* of a unix socket: only our own file is removed */
+    ino_t file; /* of a unix socket: only our own file is removed; 0: none, or it stays */
     int accepting;
     int freed; /* inside `fn`; the accepting loop releases the memory */
 };
@@ -121,19 +124,69 @@ static int open_socket(struct addr *addr)
     return fd;
 }
 
-static int bind_socket(int fd, struct addr *addr)
+static int has_file(const struct addr *addr)
+{
+    return addr->sa.ss_family == AF_UNIX && unix_path(addr)[0] != '\0';
+}
+
+/* Who may log in is decided later; this is who may connect. */
+static int open_file_to(const struct listen_options *o, struct note *note)
+{
+    const char *path = unix_path(&o->addr);
+    if (o->unix_group != NULL) {
+        struct group found;
+        struct group *group = NULL;
+        char names[4096];
+        int rc = getgrnam_r(o->unix_group, &found, names, sizeof(names), &group);
+        if (group == NULL) {
+            (void)note_set(note, ERR_BAD_SETTING, "unix_group: there is no group \"%.100s\"%s%s",
+                           o->unix_group, rc == 0 ? "" : ": ", rc == 0 ? "" : errno_text(rc));
+            return -1;
+        }
+        if (chown(path, (uid_t)-1, group->gr_gid) != 0) {
+            int why = errno;
+            (void)note_set(note, ERR_IO, "cannot give %.120s to the group \"%.100s\": %s", path,
+                           o->unix_group, errno_text(why));
+            note_hint(note, "pgbraid's user must be a member of the group.");
+            return -1;
+        }
+    }
+    return chmod(path, o->unix_mode);
+}
+
+/* What accepted sockets inherit, and how they are accepted. */
+static void set_options(int fd, const struct listen_options *o)
+{
+    if (o->addr.sa.ss_family == AF_UNIX) {
+        return;
+    }
+    socket_tune(fd);
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, &o->defer_accept_s,
+                     sizeof(o->defer_accept_s));
+}
+
+/* -1 with errno, or with a note when the words are there already. */
+static int bind_socket(int fd, const struct listen_options *o, struct addr *addr, struct note *note)
 {
     int on = 1;
-    if (addr->sa.ss_family == AF_UNIX) {
+    if (has_file(addr)) {
         remove_stale(addr);
-    } else if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) != 0) {
+    } else if (addr->sa.ss_family != AF_UNIX &&
+               (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) != 0 ||
+                (o->reuseport && setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on)) != 0))) {
         return -1;
     }
     if (bind(fd, (const struct sockaddr *)&addr->sa, addr->len) != 0) {
         return -1;
     }
     if (addr->sa.ss_family == AF_UNIX) {
-        return chmod(unix_path(addr), 0777); /* as PostgreSQL: who may log in is decided later */
+        int rc = has_file(addr) ? open_file_to(o, note) : 0;
+        if (rc != 0) {
+            int why = errno;
+            (void)unlink(unix_path(addr));
+            errno = why;
+        }
+        return rc;
     }
     addr->len = sizeof(addr->sa);
     return getsockname(fd, (struct sockaddr *)&addr->sa, &addr->len);
@@ -158,31 +211,86 @@ static enum err listen_error(const struct addr *addr, int why, struct note *note
     return e;
 }
 
-enum err listen_new(struct loop *loop, const struct addr *addr, listen_fn *fn, void *arg,
-                    struct listener **out, struct note *note)
+static struct listener *begin(struct loop *loop, int fd, const struct addr *at, listen_fn *fn,
+                              void *arg)
 {
-    struct addr at = *addr;
-    int fd = open_socket(&at);
-    if (fd < 0) {
-        return listen_error(addr, errno, note);
-    }
-    if (bind_socket(fd, &at) != 0 || listen(fd, BACKLOG) != 0) {
-        int why = errno;
-        (void)close(fd);
-        return listen_error(addr, why, note);
-    }
     struct listener *l = mem_zero(sizeof(*l));
-    *l = (struct listener){.loop = loop, .fd = fd, .fn = fn, .arg = arg, .addr = at};
+    *l = (struct listener){.loop = loop, .fd = fd, .fn = fn, .arg = arg, .addr = *at};
     struct stat st;
-    if (at.sa.ss_family == AF_UNIX && lstat(unix_path(&at), &st) == 0) {
+    if (has_file(at) && lstat(unix_path(at), &st) == 0) {
         l->file = st.st_ino;
     }
     timer_init(&l->rest, loop, on_rested, l);
     check(event_assign(&l->event, loop->base, fd, EV_READ | EV_PERSIST, on_connection, l) == 0);
     check(event_add(&l->event, NULL) == 0);
     loop->guests++;
-    *out = l;
+    return l;
+}
+
+static int backlog_of(const struct listen_options *o)
+{
+    return o->backlog == 0 ? BACKLOG : o->backlog;
+}
+
+enum err listen_new(struct loop *loop, const struct listen_options *o, listen_fn *fn, void *arg,
+                    struct listener **out, struct note *note)
+{
+    struct addr at = o->addr;
+    int fd = open_socket(&at);
+    if (fd < 0) {
+        return listen_error(&o->addr, errno, note);
+    }
+    note->text[0] = '\0';
+    set_options(fd, o);
+    if (bind_socket(fd, o, &at, note) != 0 || listen(fd, backlog_of(o)) != 0) {
+        int why = errno;
+        (void)close(fd);
+        return note->text[0] != '\0' ? ERR_IO : listen_error(&o->addr, why, note);
+    }
+    *out = begin(loop, fd, &at, fn, arg);
     return ERR_NONE;
+}
+
+enum err listen_addr_of(int fd, struct addr *out, struct note *note)
+{
+    int listening = 0;
+    int type = 0;
+    socklen_t n = sizeof(listening);
+    *out = (struct addr){.len = sizeof(out->sa)};
+    if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &n) != 0 || !listening ||
+        getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &n) != 0 || type != SOCK_STREAM ||
+        getsockname(fd, (struct sockaddr *)&out->sa, &out->len) != 0) {
+        return note_set(note, ERR_IO, "descriptor %d is no listening stream socket", fd);
+    }
+    return ERR_NONE;
+}
+
+enum err listen_adopt(struct loop *loop, int fd, const struct listen_options *o, listen_fn *fn,
+                      void *arg, struct listener **out, struct note *note)
+{
+    struct addr at;
+    enum err e = listen_addr_of(fd, &at, note);
+    if (e) {
+        (void)close(fd);
+        return e;
+    }
+    int flags = fcntl(fd, F_GETFL);
+    check(flags >= 0 && fcntl(fd, F_SETFL, flags | O_NONBLOCK) == 0);
+    check(fcntl(fd, F_SETFD, FD_CLOEXEC) == 0);
+    set_options(fd, o);
+    (void)listen(fd, backlog_of(o));
+    *out = begin(loop, fd, &at, fn, arg);
+    return ERR_NONE;
+}
+
+int listen_fd(const struct listener *l)
+{
+    return l->fd;
+}
+
+void listen_keep_file(struct listener *l)
+{
+    l->file = 0;
 }
 
 void listen_free(struct listener *l)

@@ -73,6 +73,7 @@ struct loop *loop_new(void)
 void loop_free(struct loop *loop)
 {
     streams_end_lingering(loop);
+    crew_come_home(loop);
     check(loop->guests == 0);
     timers_end(loop);
     check(event_del(&loop->wake_event) == 0);

@@ -75,7 +75,8 @@ struct addr {
 };
 
 /* "127.0.0.1:6432", "[::1]:6432", "*:6432" (all of IPv4 and IPv6), "/run/pg:5432" (unix socket
- * directory and port). Numeric only. ERR_BAD_SETTING says what would be right. */
+ * directory and port), "@pg:5432" (the same without a file, Linux only). Numeric only.
+ * ERR_BAD_SETTING says what would be right. */
 enum err addr_parse(const char *text, struct addr *out, struct note *note) MUST_CHECK;
 /* Look a host name up. Blocks: control and service threads only. At most `max` addresses. A host
  * that begins with '/' is a unix socket directory. */
@@ -154,7 +155,7 @@ enum stream_event {
 /* Runs on the loop's thread. The callee may call stream_free() on this stream, any time. */
 typedef void stream_fn(struct stream *s, enum stream_event event, void *arg);
 
-/* Take over a connected, non-blocking socket. TCP gets TCP_NODELAY and keepalive. */
+/* Take over a connected, non-blocking socket. TCP options it has from its listener or its dial. */
 struct stream *stream_new(struct loop *loop, int fd, stream_fn *fn, void *arg);
 /* Close now; what is unsent is lost. Never calls back. */
 void stream_free(struct stream *s);
@@ -235,11 +236,40 @@ size_t stream_memory(const struct stream *s); /* bytes held; an idle stream hold
 struct listener;
 /* `fd` is accepted, non-blocking; the callee owns it. */
 typedef void listen_fn(int fd, const struct addr *peer, void *arg);
+
+struct listen_options {
+    struct addr addr;
+    int backlog;            /* 0: 4096; the kernel cuts it to net.core.somaxconn */
+    int defer_accept_s;     /* TCP: accepted when bytes are there; 0: at once */
+    int reuseport;          /* TCP: several processes may listen there */
+    uint32_t unix_mode;     /* of a unix socket's file */
+    const char *unix_group; /* its group; NULL: as it comes */
+};
+
 /* ERR_IO with "address already in use" and what to do. A stale unix socket file is replaced. */
-enum err listen_new(struct loop *loop, const struct addr *addr, listen_fn *fn, void *arg,
+enum err listen_new(struct loop *loop, const struct listen_options *o, listen_fn *fn, void *arg,
                     struct listener **out, struct note *note) MUST_CHECK;
+/* The same over a socket that listens already: from systemd, or from the process before this one.
+ * Takes the descriptor, also on failure. Options are set anew, a unix socket's file is left. */
+enum err listen_adopt(struct loop *loop, int fd, const struct listen_options *o, listen_fn *fn,
+                      void *arg, struct listener **out, struct note *note) MUST_CHECK;
 void listen_free(struct listener *l);
 const struct addr *listen_addr(const struct listener *l); /* with the real port when 0 was asked */
+int listen_fd(const struct listener *l);                  /* still the listener's */
+void listen_keep_file(struct listener *l); /* a unix socket's file outlives the listener */
+/* Where `fd` listens; ERR_IO when it is no listening stream socket. */
+enum err listen_addr_of(int fd, struct addr *out, struct note *note) MUST_CHECK;
+int addr_same(const struct addr *a, const struct addr *b);
+
+/* For every TCP connection of the process, in and out. Set before the first loop runs; until then
+ * keepalive after 60 s. 0: as the kernel has it. */
+struct socket_options {
+    int keepalive; /* 0: off */
+    int keepidle_s, keepintvl_s, keepcnt;
+    int user_timeout_ms;
+    int buffer_bytes;
+};
+void socket_options_set(const struct socket_options *o);
 
 struct dial;
 /* Exactly one call: `fd` >= 0 on success (the callee owns it), or -1 and a note. */
@@ -264,5 +294,25 @@ void mailbox_send(struct mailbox *box, struct mail *mail); /* any thread; order 
 /* Delivers what is still inside first; loop thread, also inside `fn`. No send may begin any more;
  * one that is just returning is waited for. */
 void mailbox_free(struct mailbox *box);
+
+/* ---- crew: computing beside the loops -----------------------------------------------------------
+ */
+
+/* Work that takes a millisecond and would stop a loop: public key operations, password hashing.
+ * Embed it; nothing may touch what `work` uses until `done` was called, and the owner may not free
+ * it before. Each task comes back exactly once, as long as its loop runs or is freed. */
+struct task {
+    struct mail _mail; /* first */
+    void (*_work)(struct task *task);
+    void (*_done)(struct task *task);
+    struct loop *_home;
+};
+/* Threads shared by the whole process, which give way to others (nice 5). Before the first task. */
+void crew_start(size_t threads);
+void crew_stop(void);   /* when no loop has a task out */
+size_t crew_size(void); /* 0: crew_run() computes at once, on the caller's thread */
+/* work() on a thread of the crew, then done() on this loop's thread, never inside this call. */
+void crew_run(struct loop *home, struct task *task, void (*work)(struct task *task),
+              void (*done)(struct task *task));
 
 #endif

@@ -4,8 +4,6 @@
  */
 
 #include <errno.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <unistd.h>
 
 #include "base/check.h"
@@ -13,27 +11,10 @@
 #include "net/inside.h"
 
 enum {
-    SWALLOWS_PER_TURN = 5,
-    KEEPALIVE_IDLE_S = 60,
-    KEEPALIVE_STEP_S = 10,
-    KEEPALIVE_TRIES = 6
+    SWALLOWS_PER_TURN = 5
 };
 
 /* ---- from hand to hand ----------------------------------------------------------------------- */
-
-/* Fails harmlessly on unix sockets. */
-static void tune(int fd)
-{
-    int on = 1;
-    int idle = KEEPALIVE_IDLE_S;
-    int step = KEEPALIVE_STEP_S;
-    int tries = KEEPALIVE_TRIES;
-    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-    (void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
-    (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof(idle));
-    (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &step, sizeof(step));
-    (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &tries, sizeof(tries));
-}
 
 struct stream *stream_new(struct loop *loop, int fd, stream_fn *fn, void *arg)
 {
@@ -57,9 +38,6 @@ struct stream *stream_new(struct loop *loop, int fd, stream_fn *fn, void *arg)
     }
     addr_unmap(&s->peer);
     addr_unmap(&s->local);
-    if (s->local.sa.ss_family != AF_UNIX) {
-        tune(fd);
-    }
     loop->guests++;
     stream_rewatch(s);
     return s;

@@ -48,6 +48,13 @@ static void teardown(void)
 
 TestSuite(stream, .init = setup, .fini = teardown);
 
+static enum err listen_at(const struct addr *addr, listen_fn *fn, void *arg, struct listener **out,
+                          struct note *note)
+{
+    const struct listen_options o = {.addr = *addr, .unix_mode = 0777};
+    return listen_new(loop, &o, fn, arg, out, note);
+}
+
 /* What a stream's owner saw, as letters: D data, R drained, S secure, C closed. */
 struct seen {
     char events[256];
@@ -490,8 +497,7 @@ static void meet(struct meeting *m, const char *address)
     m->dialled = -1;
     m->stop_at = 2;
     cr_assert_eq(addr_parse(address, &addr, &note), ERR_NONE);
-    cr_assert_eq(listen_new(loop, &addr, on_accept, m, &m->listener, &note), ERR_NONE, "%s",
-                 note.text);
+    cr_assert_eq(listen_at(&addr, on_accept, m, &m->listener, &note), ERR_NONE, "%s", note.text);
     (void)dial_new(loop, listen_addr(m->listener), 1, 5000, on_dialled, m);
     cr_expect_eq(m->dials_done, 0);
     loop_run(loop);
@@ -694,7 +700,7 @@ Test(stream, a_unix_socket_is_listened_on_dialled_and_removed)
     struct listener *second = NULL;
     struct note note = {0};
     cr_assert_eq(addr_parse(address, &addr, NULL), ERR_NONE);
-    cr_expect_eq(listen_new(loop, &addr, on_accept, &m, &second, &note), ERR_IO);
+    cr_expect_eq(listen_at(&addr, on_accept, &m, &second, &note), ERR_IO);
     cr_expect(strstr(note.text, "in use") != NULL, "%s", note.text);
     listen_free(m.listener);
     cr_expect_neq(stat(path, &st), 0);
@@ -702,7 +708,7 @@ Test(stream, a_unix_socket_is_listened_on_dialled_and_removed)
     int stale = socket(AF_UNIX, SOCK_STREAM, 0);
     cr_assert_eq(bind(stale, (struct sockaddr *)&addr.sa, addr.len), 0);
     (void)close(stale); /* its file stays, as after a crash */
-    cr_expect_eq(listen_new(loop, &addr, on_accept, &m, &second, &note), ERR_NONE, "%s", note.text);
+    cr_expect_eq(listen_at(&addr, on_accept, &m, &second, &note), ERR_NONE, "%s", note.text);
     listen_free(second);
     (void)close(m.accepted);
     (void)close(m.dialled);
@@ -715,7 +721,7 @@ Test(stream, a_port_in_use_is_refused_with_a_hint)
     meet(&m, "127.0.0.1:0");
     struct listener *second = NULL;
     struct note note = {0};
-    cr_expect_eq(listen_new(loop, listen_addr(m.listener), on_accept, &m, &second, &note), ERR_IO);
+    cr_expect_eq(listen_at(listen_addr(m.listener), on_accept, &m, &second, &note), ERR_IO);
     cr_expect(strstr(note.text, "Address already in use") != NULL, "%s", note.text);
     cr_expect_neq(note.hint[0], '\0');
     (void)close(m.accepted);

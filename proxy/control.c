@@ -259,6 +259,23 @@ static enum err open_ledger(struct control *c, struct note *note)
     return ERR_NONE;
 }
 
+/* Rounded up: less than a second is not nothing. */
+static int seconds(int64_t ms)
+{
+    return (int)((ms + 999) / 1000);
+}
+
+static void set_socket_options(const struct conf *conf)
+{
+    const struct socket_options o = {.keepalive = conf->tcp_keepalive == CONF_ON,
+                                     .keepidle_s = seconds(conf->tcp_keepidle_ms),
+                                     .keepintvl_s = seconds(conf->tcp_keepintvl_ms),
+                                     .keepcnt = (int)conf->tcp_keepcnt,
+                                     .user_timeout_ms = (int)conf->tcp_user_timeout_ms,
+                                     .buffer_bytes = (int)conf->tcp_socket_buffer};
+    socket_options_set(&o);
+}
+
 static enum err bind_addresses(struct control *c, struct note *note)
 {
     const struct conf *conf = c->parts->conf;
@@ -266,11 +283,16 @@ static enum err bind_addresses(struct control *c, struct note *note)
         return note_set(note, ERR_BAD_SETTING, "%s: listen: at most %d addresses", conf->path,
                         LISTENERS_MAX);
     }
+    set_socket_options(conf);
     for (size_t i = 0; i < conf->listen_count; i++) {
-        struct addr addr;
-        enum err e = addr_parse(conf->listen[i].address, &addr, note);
+        struct listen_options o = {.backlog = (int)conf->listen_backlog,
+                                   .defer_accept_s = seconds(conf->tcp_defer_accept_ms),
+                                   .reuseport = conf->so_reuseport == CONF_ON,
+                                   .unix_mode = conf->listen[i].unix_mode,
+                                   .unix_group = conf->listen[i].unix_group};
+        enum err e = addr_parse(conf->listen[i].address, &o.addr, note);
         if (!e) {
-            e = listen_new(c->loop, &addr, on_client, c, &c->listeners[i], note);
+            e = listen_new(c->loop, &o, on_client, c, &c->listeners[i], note);
         }
         if (e) {
             return note_wrap(note, e, "listen");
@@ -371,6 +393,7 @@ enum err control_start(const char *conf_path, struct parts **parts, struct contr
     add_signal(c, SIGHUP);
     add_signal(c, SIGTERM);
     add_signal(c, SIGINT);
+    crew_start((size_t)c->parts->conf->crypto_threads);
     start_workers(c);
     control_health_restart(c);
     c->open_by_us = clock_now_us() + OPEN_AFTER_US;
@@ -422,6 +445,7 @@ void control_free(struct control *c)
         worker_join(c->shared->workers[i]);
     }
     c->shared->workers_count = 0;
+    crew_stop();
     mailbox_free(c->mail);
     check(c->snapshots == 0 && c->jobs == 0);
     http_stop(c->http);
