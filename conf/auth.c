@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "base/buf.h"
+#include "conf/hba_in.h"
 #include "conf/reader.h"
 
 enum {
@@ -108,4 +110,101 @@ enum err auth_check(struct reader *r)
                    "auth.ident_map needs auth.ident_file; add ident_file: pg_ident.conf");
     }
     return check_query(r);
+}
+
+/* ---- files ----------------------------------------------------------------------------------- */
+
+/* A file that a setting names, read by `fn`. `make` says how to have one. */
+static enum err read_named(struct reader *r, const char *setting, const char *path,
+                           const char *make,
+                           enum err (*fn)(struct reader *r, const void *p, size_t n))
+{
+    if (path == NULL) {
+        return ERR_NONE;
+    }
+    struct buf bytes = {0};
+    int failed = file_read_all(path, &bytes);
+    enum err e = ERR_NONE;
+    if (failed != 0) {
+        e = bad(r, setting_line(r, setting), "%s: cannot read %s: %s; %s", setting, shown(r, path),
+                strerrordesc_np(failed), make);
+    } else {
+        const char *file = r->file;
+        r->file = path;
+        e = fn(r, bytes.p, bytes.n);
+        r->file = file;
+    }
+    if (bytes.p != NULL) {
+        explicit_bzero(bytes.p, bytes.cap); /* secrets */
+    }
+    buf_free(&bytes);
+    return e;
+}
+
+static enum err read_rules(struct reader *r, const void *p, size_t n)
+{
+    return hba_read(r, p, n, 1);
+}
+
+/* Rules that ask for passwords, certificates or maps that nobody has given. */
+static enum err check_rules(struct reader *r)
+{
+    const struct conf *conf = r->conf;
+    const char *file = r->file;
+    r->file = conf->hba_file;
+    enum err e = ERR_NONE;
+    for (size_t i = 0; conf->hba != NULL && i < conf->hba->rules_count && e == ERR_NONE; i++) {
+        const struct conf_hba_rule *rule = &conf->hba->rules[i];
+        if (needs_secrets(rule->method) && conf->users_file == NULL && !has_query(conf)) {
+            e = bad(r, rule->line,
+                    "the rule asks for passwords but auth.users_file is missing; add users_file: "
+                    "users.txt to the section auth");
+        } else if (rule->clientcert != CONF_CLIENTCERT_NO && conf->tls_client_ca == NULL) {
+            e = bad(r, rule->line,
+                    "the rule asks for a certificate but tls.client.ca is missing; name the "
+                    "certificates that sign the clients'");
+        } else if (rule->map != NULL && !ident_has_map(conf->ident, rule->map)) {
+            e = bad(r, rule->line, "auth.ident_file has no map %s; add a line \"%s SYSTEM USER\"",
+                    shown(r, rule->map), rule->map);
+        }
+    }
+    r->file = file;
+    return e;
+}
+
+static enum err check_users(struct reader *r)
+{
+    const struct conf *conf = r->conf;
+    if (conf->users_file == NULL || conf->users_count != 0 || has_query(conf) ||
+        !needs_secrets(conf->auth_method)) {
+        return ERR_NONE;
+    }
+    return bad(r, setting_line(r, "auth.users_file"),
+               "auth.users_file: %s names no user, so nobody could log in; add a line \"name\" "
+               "\"secret\"",
+               shown(r, conf->users_file));
+}
+
+enum err auth_check_files(struct reader *r)
+{
+    struct conf *conf = r->conf;
+    int rules = conf->auth_method == CONF_AUTH_HBA;
+    int maps = rules || conf->auth_method == CONF_AUTH_CERT || conf->auth_method == CONF_AUTH_PEER;
+    enum err e = read_named(r, "auth.users_file", conf->users_file,
+                            "make it with lines \"name\" \"secret\"", users_read);
+    e = e ? e : check_users(r);
+    e = e ? e
+          : read_named(r, "auth.ident_file", maps ? conf->ident_file : NULL,
+                       "make it with lines of a map, a system name and a user", ident_read);
+    if (e == ERR_NONE && maps && conf->ident_map != NULL &&
+        !ident_has_map(conf->ident, conf->ident_map)) {
+        e = bad(r, setting_line(r, "auth.ident_map"),
+                "auth.ident_map: auth.ident_file has no map %s; add a line \"%s SYSTEM USER\"",
+                shown(r, conf->ident_map), conf->ident_map);
+    }
+    e = e ? e
+          : read_named(r, "auth.hba_file", rules ? conf->hba_file : NULL,
+                       "make it with lines as \"host all all 127.0.0.1/32 scram-sha-256\"",
+                       read_rules);
+    return e ? e : check_rules(r);
 }

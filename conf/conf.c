@@ -16,12 +16,12 @@
 
 #include "base/check.h"
 #include "base/mem.h"
+#include "conf/hba_in.h"
 #include "conf/reader.h"
 
 /* ---- files ----------------------------------------------------------------------------------- */
 
-/* All bytes of a file, at most one more than the limit. 0 or an errno. */
-static int slurp(const char *path, struct buf *out)
+int file_read_all(const char *path, struct buf *out)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0) {
@@ -45,17 +45,16 @@ static int slurp(const char *path, struct buf *out)
     return failed;
 }
 
-/* `text` as seen from the folder of the configuration file. */
-static const char *beside(struct reader *r, const char *text)
+const char *path_beside(struct arena *arena, const char *file, const char *text)
 {
-    const char *slash = strrchr(r->conf->path, '/');
+    const char *slash = strrchr(file, '/');
     if (text[0] == '/' || slash == NULL) {
         return text;
     }
     while (strncmp(text, "./", 2) == 0) {
         text += 2;
     }
-    return arena_printf(r->keep, "%.*s/%s", (int)(slash - r->conf->path), r->conf->path, text);
+    return arena_printf(arena, "%.*s/%s", (int)(slash - file), file, text);
 }
 
 static void resolve_paths(struct reader *r)
@@ -68,41 +67,9 @@ static void resolve_paths(struct reader *r)
                             &conf->tls_server_key,  &conf->log_file};
     for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {
         if (*paths[i] != NULL) {
-            *paths[i] = beside(r, *paths[i]);
+            *paths[i] = path_beside(r->keep, r->conf->path, *paths[i]);
         }
     }
-}
-
-static enum err read_users(struct reader *r)
-{
-    const char *path = r->conf->users_file;
-    if (path == NULL) {
-        return ERR_NONE;
-    }
-    struct buf bytes = {0};
-    int failed = slurp(path, &bytes);
-    enum err e = ERR_NONE;
-    if (failed != 0) {
-        e = bad(r, setting_line(r, "auth.users_file"),
-                "auth.users_file: cannot read %s: %s; make it with lines \"name\" \"secret\"",
-                shown(r, path), strerrordesc_np(failed));
-    } else {
-        const char *file = r->file;
-        r->file = path;
-        e = users_read(r, bytes.p, bytes.n);
-        r->file = file;
-    }
-    if (bytes.p != NULL) {
-        explicit_bzero(bytes.p, bytes.cap); /* secrets */
-    }
-    buf_free(&bytes);
-    if (e == ERR_NONE && r->conf->users_count == 0 && r->conf->auth_method != CONF_AUTH_TRUST) {
-        e = bad(r, setting_line(r, "auth.users_file"),
-                "auth.users_file: %s names no user, so nobody could log in; add a line \"name\" "
-                "\"secret\"",
-                shown(r, path));
-    }
-    return e;
 }
 
 /* ---- rules over several settings ---------------------------------------------------------------
@@ -144,7 +111,7 @@ static enum err load_into(struct reader *r)
 {
     struct buf bytes = {0};
     enum err e = ERR_NONE;
-    int failed = slurp(r->file, &bytes);
+    int failed = file_read_all(r->file, &bytes);
     if (failed != 0) {
         e = note_set(r->note, ERR_IO, "%.200s: cannot be read: %s; name the configuration file",
                      r->file, strerrordesc_np(failed));
@@ -157,7 +124,7 @@ static enum err load_into(struct reader *r)
     }
     resolve_paths(r);
     e = tls_check_files(r);
-    return e ? e : read_users(r);
+    return e ? e : auth_check_files(r);
 }
 
 enum err conf_load(const char *path, struct conf **out, struct note *note)
@@ -189,6 +156,7 @@ void conf_unref(struct conf *conf)
     if (conf == NULL || __atomic_sub_fetch(&conf->_refs, 1, __ATOMIC_ACQ_REL) > 0) {
         return;
     }
+    regexes_free(conf);
     struct arena *memory = conf->_memory; /* conf lies in it */
     arena_free(memory);
     mem_free(memory);

@@ -224,6 +224,7 @@ struct conf {
     const char *_first_user;  /* of the users file as written */
     struct conf_hba *hba;     /* auth.hba_file; NULL unless auth.method is hba */
     struct conf_ident *ident; /* auth.ident_file; NULL: none */
+    void *_regexes;           /* of both */
     void *_memory;            /* the arena that holds all of this */
     int _refs;                /* atomic; workers hold references too */
 };

@@ -77,6 +77,11 @@ enum err tls_check_files(struct reader *r) MUST_CHECK; /* paths resolved: what i
 enum err listen_read(struct reader *r, const struct node *node) MUST_CHECK;
 enum err networks_read(struct reader *r) MUST_CHECK; /* network.proxy_protocol_from */
 
+/* All bytes of a file, at most one more than CONF_FILE_BYTES_MAX. 0 or an errno. */
+int file_read_all(const char *path, struct buf *out);
+/* `text` as seen from the folder of `file`. */
+const char *path_beside(struct arena *arena, const char *file, const char *text);
+
 /* ---- tree.c --------------------------------------------------------------------------------- */
 
 /* Errors: ERR_BAD_SETTING. On success the root is a map without duplicate keys at any level. */
@@ -237,6 +242,8 @@ enum err auth_read(struct reader *r, const struct node *const nodes[AUTH_FIELDS]
                    struct conf_database_auth *out) MUST_CHECK;
 /* Settings of the section auth that need each other. */
 enum err auth_check(struct reader *r) MUST_CHECK;
+/* The rules and the maps, paths resolved. */
+enum err auth_check_files(struct reader *r) MUST_CHECK;
 
 /* ---- users.c -------------------------------------------------------------------------------- */
 
