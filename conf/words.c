@@ -13,7 +13,7 @@ enum {
     SHOWN_BYTES_MAX = 60,
     PATH_BYTES_MAX = 160, /* leaves room for the words in a struct note */
     WORD_BYTES_MAX = 64,
-    LISTED_WORDS_MAX = 16
+    LISTED_WORDS_MAX = 24
 };
 
 enum err bad(struct reader *r, int line, const char *fmt, ...)

@@ -171,6 +171,7 @@ struct plan {
     struct slice described;          /* body of RowDescription; p == NULL: not asked yet */
     const uint32_t *described_types; /* of its parameters */
     size_t described_types_count;
+    uint32_t stats_slot, stats_serial; /* its counters: see proxy/stats.h */
 };
 
 /* The statements of one simple Query or one Parse (then exactly one, or PLAN_EMPTY). */
@@ -283,6 +284,11 @@ struct lex {
 };
 void lex_shape(struct lex *lex, struct slice text);
 void lex_free(struct lex *lex);
+/*
+ * The statement for people: its shape with $n for literals, comments left out. 0, and nothing is
+ * added, when nobody can say where its literals end. Allocates; for statistics, not for hot paths.
+ */
+int plan_shape_text(struct lex *lex, struct slice text, int standard_strings_off, struct buf *out);
 /* The value of a literal for key_value: quotes removed; `scratch` used when '' must be undone. */
 struct slice lex_value(const struct lex *lex, size_t index, struct buf *scratch);
 

@@ -12,6 +12,7 @@
 #include "base/mem.h"
 #include "proxy/pool.h"
 #include "proxy/session.h"
+#include "proxy/stats_run.h"
 #include "proxy/worker.h"
 
 const char *backend_state_name(enum backend_state state)
@@ -109,13 +110,6 @@ struct backend *backend_connect(struct pool *pool)
     return b;
 }
 
-static void count_bytes(const struct backend *b)
-{
-    struct metrics *m = &b->pool->worker->metrics;
-    metric_add(m, METRIC_server_bytes_in, stream_bytes_in(b->stream));
-    metric_add(m, METRIC_server_bytes_out, stream_bytes_out(b->stream));
-}
-
 static void free_stmts(struct backend *b)
 {
     list_each_safe (node, &b->stmts_lru) {
@@ -135,7 +129,7 @@ void backend_close(struct backend *b, const char *why)
         dial_cancel(b->dial);
     }
     if (b->stream != NULL) {
-        count_bytes(b);
+        stats_backend_bytes(b);
         front_put_terminate(stream_out(b->stream));
         stream_touch(b->stream);
         stream_finish(b->stream, 1000);

@@ -69,6 +69,10 @@ struct expect {
     uint8_t unnamed;  /* EXPECT_PARSE of the unnamed statement */
     uint32_t pstmt;   /* serial of the client's statement whose ParseComplete this is; or 0 */
     uint64_t stmt_id; /* Parse or our own Close of a shared statement; else 0 */
+    /* see stats_run.h */
+    int64_t sent_us;    /* 0: nobody counts its answer */
+    uint32_t before_us; /* of the request that it ends: time before it was sent */
+    uint32_t stats_slot, stats_serial;
 };
 
 enum {
@@ -114,6 +118,8 @@ struct backend {
     unsigned paused_by_op : 1;      /* a merge has rows enough of this shard */
     uint8_t tx_status;              /* of the last ReadyForQuery */
     uint64_t relay_left;            /* rest of a row that is being passed on in pieces */
+    uint64_t rows;                  /* of the relayed statement that is being answered */
+    uint64_t bytes_in, bytes_out;   /* counted so far */
 
     struct varset *vars; /* settings in force on the server; see proxy/vars.h */
     struct hmap stmts;
@@ -148,6 +154,10 @@ void backend_drop_detached(struct backend *b, struct loop *loop);
 void backend_expect(struct backend *b, enum expect_kind kind, enum expect_action action);
 void backend_expect_parse(struct backend *b, enum expect_action action, struct stmt *stmt,
                           int unnamed);
+static inline struct expect *backend_newest_expect(const struct backend *b)
+{
+    return &b->expects[(b->expect_first + b->expect_count - 1) & (b->expect_cap - 1)];
+}
 void backend_expect_fake(struct backend *b, uint8_t type);
 /* What was expected last tells the client that its statement exists. */
 void backend_expect_names(struct backend *b, uint32_t pstmt);

@@ -202,7 +202,7 @@ enum step copy_in_start(struct session *s, struct plan *plan)
     c->plan = plan;
     c->run = run;
     c->shards = shards;
-    session_count(s, plan, shards);
+    session_count(s, plan, shards, NULL);
     bits_each (shard, shards) {
         exec_mark(s, session_backend(s, (uint32_t)shard), plan);
     }
@@ -253,7 +253,7 @@ enum step copy_out_start(struct session *s, struct plan *plan, uint64_t shards)
     c->op.free_fn = copy_free_op;
     c->plan = plan;
     c->shards = shards;
-    session_count(s, plan, shards);
+    session_count(s, plan, shards, NULL);
     op_round(&c->op, shards, plan->shard_sql, out_then);
     return STEP_DONE;
 }

@@ -79,7 +79,7 @@ enum step ddl_start(struct session *s, struct plan *plan)
     struct ddl_op *d = op_begin(s, sizeof(*d), "ddl");
     d->op.on_message = pass_notice;
     d->plan = plan;
-    session_count(s, plan, shards);
+    session_count(s, plan, shards, NULL);
     bits_each (shard, shards) {
         exec_mark(s, session_backend(s, (uint32_t)shard), plan);
     }

@@ -176,7 +176,7 @@ enum step explain_start(struct session *s, struct plan *plan)
     x->inner = inner;
     x->shards = shards;
     plan_explain(inner, s->db->map, &args, shards, &x->ours);
-    session_count(s, plan, shards);
+    session_count(s, plan, shards, NULL);
     bits_each (shard, shards) {
         exec_mark(s, session_backend(s, (uint32_t)shard), inner);
     }

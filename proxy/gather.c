@@ -548,7 +548,7 @@ enum step gather_start(struct session *s, struct plan *plan, const struct front_
     g->portal = s->run_portal;
     g->rows_max = plan->returns_rows ? s->run_rows_max : 0;
     keep_bind(g, bind);
-    session_count(s, plan, shards);
+    session_count(s, plan, shards, NULL);
     if (needs_description(s, g)) {
         uint32_t first = (uint32_t)__builtin_ctzll(shards);
         g->op.on_message = describe_message;

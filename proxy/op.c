@@ -7,6 +7,7 @@
 
 #include "base/check.h"
 #include "base/mem.h"
+#include "proxy/stats_run.h"
 #include "proxy/tx.h"
 
 void *op_begin(struct session *s, size_t size, const char *name)
@@ -51,6 +52,7 @@ void op_abandon(struct op *op)
 void op_round_sent(struct op *op, uint64_t bits, void (*then)(struct op *op))
 {
     op->pending = bits;
+    op->sent_us = loop_now_us(op->session->worker->loop);
     op->errors = 0;
     op->lost = 0;
     op->rolled_back = 0;
@@ -134,6 +136,7 @@ void op_message(struct op *op, struct backend *b, uint8_t type, struct slice bod
     }
     if (type == 'Z' && (op->pending & bit) != 0 && backend_quiet(b)) {
         op->pending &= ~bit;
+        stats_trip(b, op->sent_us, (op->errors & bit) != 0);
         if (op->pending == 0) {
             session_wake(op->session);
         }

@@ -29,6 +29,7 @@ struct op {
     char tag[64];               /* of the round's last CommandComplete */
     char answer[64];            /* the statement's own tag, while it is being committed */
     uint64_t rows;              /* added up over the round */
+    int64_t sent_us;            /* when the round was */
     /* Every message of a round; NULL when none is of interest. */
     void (*on_message)(struct op *op, struct backend *b, uint8_t type, struct slice body);
     void (*on_failed)(struct op *op); /* a shard failed or was lost; may be NULL */

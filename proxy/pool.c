@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "proxy/session.h"
+#include "proxy/stats_run.h"
 #include "proxy/worker.h"
 
 enum {
@@ -66,6 +67,8 @@ struct pool *pool_find(struct worker *w, const struct world_db *db, uint32_t sha
     p->worker = w;
     p->server = db->servers[shard];
     p->shard = shard;
+    p->stats =
+        stats_shard_of(w->stats, db->conf->name, db->conf->shards[shard].name, STATS_PRIMARY);
     p->database = mem_strdup(db->conf->name);
     p->dbname = mem_strdup(db->conf->dbname);
     p->user = mem_strdup(user);
@@ -146,6 +149,7 @@ void pool_stop_waiting(struct session *s)
     publish_wait(p);
     uint64_t waited = (uint64_t)(loop_now_us(p->worker->loop) - s->wait_since_us);
     metric_add(&p->worker->metrics, METRIC_wait_time_us, waited);
+    stats_waited(s, p, waited);
 }
 
 static void hold(struct backend *b, struct session *s)
@@ -153,6 +157,7 @@ static void hold(struct backend *b, struct session *s)
     backend_set_state(b, BACKEND_HELD);
     b->session = s;
     b->held_us = loop_now_us(b->pool->worker->loop);
+    stats_add(s, STATS_SERVER_ASSIGNMENTS, 1);
     list_push_back(&s->held, &b->held);
     s->held_bits |= UINT64_C(1) << b->shard;
 }

@@ -51,6 +51,7 @@ struct pool {
     int64_t retry_after_us; /* after a failed connect: no new one before */
     uint32_t failures;      /* in a row */
     struct note last_failure;
+    struct stats_shard *stats;
     enum err last_error;
 };
 

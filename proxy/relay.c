@@ -18,6 +18,7 @@
 #include "proxy/op.h"
 #include "proxy/pool.h"
 #include "proxy/session.h"
+#include "proxy/stats_run.h"
 #include "proxy/worker.h"
 
 /* Where scanning stands in the bytes that have come. */
@@ -139,6 +140,7 @@ static void forward_error(struct backend *b, struct scan *sc, struct slice body,
         sc->run = sc->at;
     }
     metric_add(&s->worker->metrics, METRIC_query_errors, 1);
+    stats_failed(s, err.code, 0);
     session_after_error(s);
     if (extended && b->expect_count == 0) {
         s->skip_until_sync = 1; /* the Sync of these messages is still to come */
@@ -179,6 +181,9 @@ static int on_error(struct backend *b, struct scan *sc, struct slice body, size_
     }
     int extended = e->kind != EXPECT_QUERY;
     enum expect_action action = (enum expect_action)e->action;
+    if (e->kind == EXPECT_EXECUTE && action <= TO_CLIENT_NO_READY) {
+        stats_relayed_end(b, e, 1);
+    }
     if (action == TO_NOBODY && e->kind != EXPECT_SYNC) {
         own_statement_failed(b, body);
         return 0;
@@ -227,12 +232,10 @@ static void follow_status(struct session *s, struct backend *b, uint8_t before)
 static void count_statement(struct session *s)
 {
     struct metrics *m = &s->worker->metrics;
-    metric_add(m, METRIC_query_time_us, (uint64_t)(loop_now_us(s->worker->loop) - s->request_us));
     if (s->tx.kind == TX_KIND_NONE) {
         metric_add(m, METRIC_transactions, 1);
         metric_add(m, s->error_said ? METRIC_tx_aborted : METRIC_tx_one_phase, 1);
     }
-    s->error_said = 0;
 }
 
 static int on_ready(struct backend *b, struct scan *sc, struct slice body, size_t total)
@@ -248,6 +251,10 @@ static int on_ready(struct backend *b, struct scan *sc, struct slice body, size_
     uint8_t before = b->tx_status;
     b->tx_status = body.p[0];
     b->skipping = 0;
+    int64_t began_us = e->sent_us - e->before_us;
+    if (action <= TO_CLIENT_NO_READY && e->kind == EXPECT_QUERY) {
+        stats_relayed_end(b, e, s->error_said);
+    }
     if (action == TO_CLIENT) {
         count_statement(s);
         follow_status(s, b, before);
@@ -260,6 +267,7 @@ static int on_ready(struct backend *b, struct scan *sc, struct slice body, size_
             sc->at += total;
             sc->run = sc->at;
         }
+        stats_request_end(s, began_us);
     } else {
         flush_run(b, sc);
         sc->at += total;
@@ -344,9 +352,15 @@ static int on_message(struct backend *b, struct scan *sc, uint8_t type, size_t t
     }
     struct session *s = b->session;
     int relayed = e != NULL && e->action <= TO_CLIENT_NO_READY;
+    if (relayed && type == 'C') {
+        stats_rows(b, body);
+    }
     on_other(b, sc, type, body, total);
     if (relayed && type == 'G') {
         on_copy_in(s, b);
+    }
+    if (relayed && e->kind == EXPECT_EXECUTE && answers(type, EXPECT_EXECUTE)) {
+        stats_relayed_end(b, e, 0);
     }
     if (e != NULL && answers(type, (enum expect_kind)e->kind)) {
         pop(b, sc);

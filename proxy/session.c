@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "proxy/op.h"
+#include "proxy/stats_run.h"
 #include "proxy/tx.h"
 
 enum {
@@ -115,8 +116,9 @@ void session_plan_env(struct session *s, struct plan_env *env)
         strings != NULL && strcasecmp(strings, "on") != 0 && strcasecmp(strings, "'on'") != 0;
 }
 
-void session_count(struct session *s, const struct plan *plan, uint64_t shards)
+void session_count(struct session *s, struct plan *plan, uint64_t shards, struct backend *b)
 {
+    stats_statement(s, plan, shards, b);
     struct metrics *m = &s->worker->metrics;
     metric_add(m, METRIC_queries, 1);
     metric_add(m, plan->reads_only ? METRIC_queries_reads : METRIC_queries_writes, 1);
@@ -184,6 +186,7 @@ static enum step on_function_call(struct session *s, struct slice message)
     backend_expect(b, EXPECT_QUERY, TO_CLIENT);
     b->wrote = 1;
     s->ready_owed = 0;
+    stats_request_sent(s, b);
     return STEP_DONE;
 }
 
@@ -225,6 +228,7 @@ static enum step dispatch(struct session *s, uint8_t type, struct slice message)
         return STEP_CLOSE;
     }
     s->in_extended = type != 'Q';
+    stats_request(s);
     switch (type) {
     case 'Q': return session_query(s, message, body);
     case 'P': return session_parse(s, body);
@@ -456,9 +460,11 @@ static void abort_pipelines(struct session *s)
     }
 }
 
-static enum step after_failure(struct session *s)
+static enum step after_failure(struct session *s, struct slice sqlstate, int ours)
 {
     metric_add(&s->worker->metrics, METRIC_query_errors, 1);
+    stats_failed(s, sqlstate, ours);
+    stats_op_end(s, NULL, 1);
     session_after_error(s);
     arena_reset(&s->arena);
     if (s->in_extended) {
@@ -493,7 +499,7 @@ enum step session_fail(struct session *s, enum err e, const struct note *note, i
         metric_add(&s->worker->metrics, METRIC_queries_refused, 1);
     }
     back_put_error(session_out(s), &err);
-    return after_failure(s);
+    return after_failure(s, err.code, 1);
 }
 
 enum step session_fail_with(struct session *s, struct slice error_body, const char *shard_name)
@@ -513,7 +519,7 @@ enum step session_fail_with(struct session *s, struct slice error_body, const ch
                          has ? (const char *)err.where.p : "", has ? "\n" : "", shard_name));
     }
     back_put_error(session_out(s), &err);
-    return after_failure(s);
+    return after_failure(s, err.code, 0);
 }
 
 enum step session_complete(struct session *s, const char *tag)
@@ -521,6 +527,7 @@ enum step session_complete(struct session *s, const char *tag)
     if (tag != NULL) {
         back_put_complete(session_out(s), tag);
     }
+    stats_op_end(s, tag, 0);
     arena_reset(&s->arena);
     if (s->in_extended) {
         return STEP_DONE;
@@ -543,10 +550,9 @@ void session_end_batch(struct session *s)
     if (s->ready_owed) {
         s->ready_owed = 0;
         back_put_ready(session_out(s), session_status(s));
-        if (s->request_us != 0) {
-            metric_add(&s->worker->metrics, METRIC_query_time_us,
-                       (uint64_t)(loop_now_us(s->worker->loop) - s->request_us));
-        }
+        int64_t began_us = s->began_us;
+        s->began_us = 0;
+        stats_request_end(s, began_us);
     }
     session_release(s);
 }
@@ -601,6 +607,7 @@ static void answer_lost(struct session *s, struct backend *b, const struct back_
         }
         if (e->action == TO_CLIENT) {
             back_put_ready(session_out(s), session_status(s));
+            stats_request_end(s, e->sent_us - e->before_us);
         }
         told = 0;
     }
@@ -632,6 +639,7 @@ static void lost_in_relay(struct session *s, struct backend *b, const struct not
                              .message = slice_of(told.text),
                              .hint = slice_of(told.hint)};
     metric_add(&s->worker->metrics, METRIC_query_errors, 1);
+    stats_failed(s, err.code, 1);
     session_after_error(s); /* a batch is ended by session_batch_step() */
     answer_lost(s, b, &err);
 }
@@ -738,6 +746,7 @@ struct session *session_new(struct worker *w, int fd)
 
 void session_fatal(struct session *s, enum err e, const struct note *note)
 {
+    stats_failed(s, slice_of(err_sqlstate(e)), 1);
     back_put_failure(session_out(s), "FATAL", e, note);
     char why[256];
     (void)snprintf(why, sizeof(why), "%.250s", note->text);
@@ -821,8 +830,7 @@ void session_close(struct session *s, const char *why)
         op_abandon(s->op);
     }
     drop_backends(s);
-    metric_add(&w->metrics, METRIC_client_bytes_in, stream_bytes_in(s->client));
-    metric_add(&w->metrics, METRIC_client_bytes_out, stream_bytes_out(s->client));
+    stats_client_bytes(s);
     stream_finish(s->client, LINGER_MS);
     loop_defer_cancel(&s->wake);
     timer_free(&s->timer);

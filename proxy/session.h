@@ -126,6 +126,14 @@ struct session_commit {
     void (*after)(struct op *op, int committed);
 };
 
+/* A statement that an operation runs, as it is counted. */
+struct stats_op {
+    uint32_t slot, serial;
+    uint64_t shards;
+    int64_t began_us; /* 0: none runs */
+    uint64_t bytes_out;
+};
+
 struct session {
     struct list node; /* in worker->sessions */
     struct hnode by_id;
@@ -198,6 +206,14 @@ struct session {
     struct portal *run_portal; /* Execute: the portal, and how many rows of it; 0: all */
     uint32_t run_rows_max;
     const struct stmt *run_stmt; /* text and types of the statement being run by Execute */
+
+    /* see stats_run.h */
+    struct stats_set *stats;      /* NULL until it has logged in */
+    int64_t began_us;             /* of the request that is being taken; 0: none */
+    int64_t xact_us;              /* of the first request of the transaction; 0: none */
+    uint64_t waited_us;           /* for server connections, in this request */
+    uint64_t bytes_in, bytes_out; /* of the client, counted so far */
+    struct stats_op run;
 
     struct loop_deferred wake;
     struct timer timer;                  /* login timeout */
@@ -280,7 +296,8 @@ void session_drop_pstmts(struct session *s);
 enum step session_engage(struct session *s, uint64_t bits, enum err *e, struct note *note);
 /* Whether this plan may run now (failed transaction, isolation over shards...). */
 enum err session_may_run(struct session *s, const struct plan *plan, struct note *note) MUST_CHECK;
-void session_count(struct session *s, const struct plan *plan, uint64_t shards);
+/* It begins to run: by the newest expectation of `b`, or (NULL) as an operation. */
+void session_count(struct session *s, struct plan *plan, uint64_t shards, struct backend *b);
 
 /* Run one plan that is not relayed. `bind` is the client's Bind (NULL in the simple protocol). */
 enum step session_run(struct session *s, struct plan *plan, const struct front_bind *bind);

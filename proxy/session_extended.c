@@ -16,6 +16,7 @@
 #include "base/check.h"
 #include "proxy/exec.h"
 #include "proxy/op.h"
+#include "proxy/stats_run.h"
 
 /* ---- helpers --------------------------------------------------------------------------------- */
 
@@ -113,6 +114,7 @@ static void ensure_parsed(struct backend *b, struct pstmt *p, int owed)
                         slice_bytes(p->stmt->text, p->stmt->text_bytes), p->stmt->types,
                         p->stmt->types_count);
         stream_touch(b->stream);
+        stats_add(b->session, STATS_SERVER_PARSES, 1);
         backend_expect_parse(b, owed ? TO_CLIENT : TO_CLIENT_IF_ERROR, p->stmt, unnamed);
     } else if (owed) {
         backend_expect_fake(b, '1');
@@ -225,6 +227,7 @@ static enum step add_statement(struct session *s, const struct front_parse *msg,
                                const uint32_t *types, struct plan_batch *batch)
 {
     struct pstmt *old = pstmt_find(s, msg->name);
+    stats_add(s, STATS_CLIENT_PARSES, 1);
     if (old != NULL) {
         pstmt_remove(s, old);
     }
@@ -303,6 +306,7 @@ static enum step bind_local(struct session *s, const struct front_bind *msg, str
     portal->on_backend = 0;
     portal_set_plan(portal, p->batch, plan);
     buf_add_slice(&portal->bind, body);
+    stats_add(s, STATS_BINDS, 1);
     return answer_local(s, '2');
 }
 
@@ -333,6 +337,7 @@ static enum step bind_relay(struct session *s, const struct front_bind *msg, str
     front_put_bind_tail(stream_out(b->stream), portal->name, server_name(p), msg->tail);
     stream_touch(b->stream);
     backend_expect(b, EXPECT_BIND, TO_CLIENT);
+    stats_add(s, STATS_BINDS, 1);
     return STEP_DONE;
 }
 
@@ -545,7 +550,7 @@ enum step session_execute(struct session *s, struct slice message, struct slice 
     stream_write(b->stream, message.p, message.n);
     backend_expect(b, EXPECT_EXECUTE, TO_CLIENT);
     exec_mark(s, b, portal->plan);
-    session_count(s, portal->plan, UINT64_C(1) << portal->shard);
+    session_count(s, portal->plan, UINT64_C(1) << portal->shard, b);
     return STEP_DONE;
 }
 
@@ -623,6 +628,7 @@ enum step session_sync(struct session *s)
         front_put_sync(stream_out(last->stream));
         stream_touch(last->stream);
         backend_expect(last, EXPECT_SYNC, TO_CLIENT);
+        stats_request_sent(s, last);
     } else {
         if (!session_quiet(s)) {
             return session_wait_quiet(s);

@@ -9,6 +9,7 @@
 
 #include "proxy/exec.h"
 #include "proxy/op.h"
+#include "proxy/stats_run.h"
 #include "proxy/tx.h"
 
 /* The statement goes to its one shard as it stands. */
@@ -31,9 +32,10 @@ static enum step relay(struct session *s, struct plan *plan, uint32_t shard, str
     }
     backend_expect(b, EXPECT_QUERY, action);
     exec_mark(s, b, plan);
-    session_count(s, plan, UINT64_C(1) << shard);
+    session_count(s, plan, UINT64_C(1) << shard, b);
     if (action == TO_CLIENT) {
         s->ready_owed = 0; /* the server's own will do */
+        stats_request_sent(s, b);
     }
     return STEP_DONE;
 }

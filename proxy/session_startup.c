@@ -16,6 +16,7 @@
 #include "proxy/exec.h"
 #include "proxy/op.h"
 #include "proxy/session.h"
+#include "proxy/stats_run.h"
 
 static enum step refuse(struct session *s, enum err e, const struct note *note)
 {
@@ -326,6 +327,7 @@ static void send_key_and_ready(struct session *s)
     s->login_waits = 0;
     timer_cancel(&s->timer);
     metric_add(&s->worker->metrics, METRIC_client_logins, 1);
+    stats_login(s);
     char peer[ADDR_TEXT_BYTES];
     log_event(LOG_CLIENT_LOGIN, "client=%llu addr=%s user=%s database=%s tls=%s",
               (unsigned long long)s->id, addr_text(stream_peer(s->client), peer), s->user,

@@ -13,6 +13,7 @@
 #include "base/mem.h"
 #include "proxy/op.h"
 #include "proxy/session.h"
+#include "proxy/stats_run.h"
 #include "proxy/tx.h"
 
 enum {
@@ -63,6 +64,7 @@ static void on_world(struct worker *w, struct world *world)
 {
     world_unref(w->world);
     w->world = world;
+    stats_configure(w->stats, world->conf);
     control_world_acked(w->shared->control, w->index, world->version);
 }
 
@@ -268,6 +270,8 @@ struct worker *worker_start(struct shared *shared, size_t index, struct world *w
     w->world = world_ref(world);
     w->loop = loop_new();
     w->mail = mailbox_new(w->loop, on_mail, w);
+    w->stats = stats_new();
+    stats_configure(w->stats, world->conf);
     w->rng = rng_seeded(hash_process_seed() + index);
     list_init(&w->sessions);
     list_init(&w->cancels);
@@ -289,6 +293,7 @@ void worker_join(struct worker *w)
     hmap_free(&w->sessions_by_id);
     hmap_free(&w->stmts);
     varset_table_free(&w->vars);
+    stats_free(w->stats);
     buf_free(&w->scratch);
     mem_free(w->values);
     world_unref(w->world);

@@ -21,6 +21,7 @@ struct worker {
     struct mailbox *mail;
     struct world *world;
     struct metrics metrics;
+    struct stats *stats; /* proxy/stats.h */
     _Atomic uint32_t clients;
 
     struct list sessions;
