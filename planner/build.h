@@ -5,6 +5,7 @@
  * What the files that make plans share. Private to the room.
  *
  *     plan.c      plan_make(): text -> statements -> a handler each (statement table)
+ *     pins.c      state left on a server connection
  *     survey.c    one walk over a statement: parameters, functions, what else matters
  *     scope.c     levels (query blocks), relations in them, names -> columns
  *     facts.c     what WHERE and ON say: column = column, column = value
@@ -83,7 +84,8 @@ struct survey {
     unsigned immutable : 1; /* nothing but immutable functions and casts */
     unsigned clock : 1;     /* now() and its like */
     unsigned home : 1;      /* sequences, server functions: only the home shard may answer */
-    unsigned pins : 1;
+    uint8_t pins, unpins;   /* enum plan_pin */
+    unsigned asks_sequence : 1;
     unsigned reads_only : 1; /* no function that may write */
     unsigned aggregates : 1; /* a call of an aggregate somewhere */
     unsigned regcast : 1;    /* ::regclass and its like: differs between servers */
@@ -98,11 +100,17 @@ struct survey {
         *bad_function; /* runs SQL that we cannot see, or written in a language, not immutable */
     const char *home_function; /* for messages */
     const char *unknown_function;
+    const char **config_names; /* set_config() of these */
+    size_t config_names_count;
 };
 
 struct build;
 void survey_node(struct build *b, const tnode *n, struct survey *out);
 void survey_message(struct build *b, const ProtobufCMessage *m, struct survey *out);
+/* pins.c */
+void pins_see_function(struct build *b, const PgQuery__FuncCall *f, const char *name,
+                       struct survey *out);
+void pins_of_statement(struct build *b, const tnode *stmt, struct plan *p);
 enum function_class {
     FUNCTION_IMMUTABLE,
     FUNCTION_STABLE,

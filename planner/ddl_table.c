@@ -293,7 +293,7 @@ void plan_create_table(struct build *b, tnode *stmt, struct plan *p)
             refuse(p, "Leave out SHARD BY.", "temporary tables cannot be sharded");
         } else if (check_temporary(b, c->relation, p)) {
             plan_home(b, p);
-            p->pins = 1;
+            p->pins |= PIN_TEMP;
         }
     } else if (b->suffix_decl != NULL || r.table != NULL) {
         create_sharded(b, c, &r, p);
@@ -357,7 +357,7 @@ void plan_create_as(struct build *b, tnode *stmt, struct plan *p)
     }
     if (check_query(b, query, into->rel, p)) {
         plan_home(b, p);
-        p->pins = is_temporary(into->rel) ? 1 : 0;
+        p->pins |= is_temporary(into->rel) ? PIN_TEMP : 0;
     }
 }
 
@@ -367,7 +367,7 @@ void plan_create_view(struct build *b, tnode *stmt, struct plan *p)
     if (check_query(b, v->query, v->view, p)) {
         if (is_temporary(v->view)) {
             plan_home(b, p);
-            p->pins = 1;
+            p->pins |= PIN_TEMP;
         } else {
             home_step(b, p);
         }

@@ -16,7 +16,6 @@ typedef void plan_fn(struct build *b, tnode *stmt, struct plan *p);
 
 enum {
     NOT_IN_TX = 1,
-    PINS = 2,
     ROWS = 4 /* has a row description */
 };
 
@@ -81,7 +80,7 @@ static const struct statement_row {
     {NODE(CREATE_SEQ_STMT), "CREATE SEQUENCE", plan_on_home, 0, NULL, NULL},
     {NODE(ALTER_SEQ_STMT), "ALTER SEQUENCE", plan_on_home, 0, NULL, NULL},
     {NODE(REFRESH_MAT_VIEW_STMT), "REFRESH MATERIALIZED VIEW", plan_on_home, 0, NULL, NULL},
-    {NODE(LISTEN_STMT), "LISTEN", plan_on_home, PINS, NULL, NULL},
+    {NODE(LISTEN_STMT), "LISTEN", plan_on_home, 0, NULL, NULL},
     {NODE(UNLISTEN_STMT), "UNLISTEN", plan_on_home, 0, NULL, NULL},
     {NODE(NOTIFY_STMT), "NOTIFY", plan_on_home, 0, NULL, NULL},
     {NODE(PREPARE_STMT), "PREPARE", NULL, 0,
@@ -132,7 +131,6 @@ static const struct statement_row *row_of(const tnode *stmt)
 static void set_flags(const struct statement_row *row, struct plan *p)
 {
     p->tag = row == NULL ? "" : row->tag;
-    p->pins = row != NULL && (row->flags & PINS) != 0;
     p->returns_rows = row != NULL && (row->flags & ROWS) != 0;
     p->not_in_tx = row != NULL && (row->flags & NOT_IN_TX) != 0;
 }
@@ -153,33 +151,6 @@ void plan_statement(struct build *b, tnode *stmt, struct plan *p)
 
 /* ---- one shard --------------------------------------------------------------------------------
  */
-
-static int names_temporary(const PgQuery__RangeVar *v)
-{
-    return v != NULL && (v->relpersistence[0] == 't' || strcmp(v->schemaname, "pg_temp") == 0);
-}
-
-/* State that the statement leaves on the backend, beyond what functions do. */
-static int statement_pins(const tnode *n)
-{
-    enum {
-        CURSOR_HOLD = 0x20 /* CURSOR_OPT_HOLD in PostgreSQL src/include/nodes/parsenodes.h */
-    };
-    switch ((int)n->node_case) {
-    case NODE(LISTEN_STMT):
-    case NODE(PREPARE_STMT):
-    case NODE(LOAD_STMT): return 1;
-    case NODE(CREATE_STMT): return names_temporary(n->create_stmt->relation);
-    case NODE(CREATE_TABLE_AS_STMT): return names_temporary(n->create_table_as_stmt->into->rel);
-    case NODE(VIEW_STMT): return names_temporary(n->view_stmt->view);
-    case NODE(CREATE_SEQ_STMT): return names_temporary(n->create_seq_stmt->sequence);
-    case NODE(SELECT_STMT):
-        return n->select_stmt->into_clause != NULL &&
-               names_temporary(n->select_stmt->into_clause->rel);
-    case NODE(DECLARE_CURSOR_STMT): return (n->declare_cursor_stmt->options & CURSOR_HOLD) != 0;
-    default: return 0;
-    }
-}
 
 static int concurrently(const tnode *n)
 {
@@ -229,7 +200,6 @@ static void plan_one_shard(struct build *b, tnode *stmt, struct plan *p)
     default: break;
     }
     plan_any(b, p);
-    p->pins = (b->survey.pins || statement_pins(stmt)) ? 1 : 0;
     p->not_in_tx = refuses_transactions(stmt) ? 1 : 0;
     p->returns_rows = p->returns_rows || has_returning(stmt);
     p->reads_only = (IS(stmt, SELECT_STMT) && b->survey.reads_only) || IS(stmt, VARIABLE_SHOW_STMT);
@@ -281,6 +251,7 @@ static void plan_raw(struct build *b, const PgQuery__RawStmt *raw, struct slice 
     struct plan *p = add_plan(b, text);
     survey_node(b, raw->stmt, &b->survey);
     p->any_params = b->survey.params_max > 0;
+    pins_of_statement(b, raw->stmt, p);
     if (b->several) {
         plan_statement(b, raw->stmt, p);
     } else {
@@ -311,9 +282,19 @@ static void finish_batch(struct build *b)
             batch->shape_ok = 0;
         }
         common &= w == NULL ? 1 : w->fixed;
-        batch->verbatim_one = batch->verbatim_one && !p->pins;
+        if (p->config_names_count != 0) {
+            batch->shape_ok = 0;
+            batch->verbatim_one = 0;
+        }
     }
     batch->verbatim_one = batch->verbatim_one && (common & 1) != 0;
+    for (size_t i = 1; batch->verbatim_one && i < batch->count; i++) {
+        struct plan *all = batch->plans[0]; /* the first one stands for the text */
+        all->reads_only &= batch->plans[i]->reads_only;
+        all->pins |= batch->plans[i]->pins;
+        all->unpins |= batch->plans[i]->unpins;
+        all->asks_sequence |= batch->plans[i]->asks_sequence;
+    }
     batch->shape_ok = batch->shape_ok && b->lex.usable && !b->env->extended && batch->count == 1;
 }
 
@@ -398,6 +379,7 @@ static enum err plan_text(struct build *b, int *position, struct note *note)
         struct plan *p = add_plan(b, b->sql);
         plan_any(b, p);
         p->returns_rows = 1;
+        p->pins = PIN_UNSEEN;
         return ERR_NONE;
     }
     if (e == ERR_SYNTAX && (mentions(b->sql, "shard") || mentions(b->sql, "reference"))) {

@@ -78,6 +78,23 @@ static void render_split(const struct plan *p, const struct test_db *db,
     mem_free(shards);
 }
 
+static void render_pins(const struct plan *p, struct buf *out)
+{
+    static const char *const names[] = {"listen", "temp", "cursor", "lock", "load", "set"};
+    for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        if ((p->pins & 1U << i) != 0) {
+            buf_printf(out, " pins-%s", names[i]);
+        }
+        if ((p->unpins & 1U << i) != 0) {
+            buf_printf(out, " unpins-%s", names[i]);
+        }
+    }
+    for (size_t i = 0; i < p->config_names_count; i++) {
+        buf_printf(out, " sets-%s", p->config_names[i]);
+    }
+    buf_text(out, p->asks_sequence ? " asks-sequence" : "");
+}
+
 static void render_plan(const struct plan *p, const struct test_db *db,
                         const struct plan_args *args, struct buf *out)
 {
@@ -119,8 +136,8 @@ static void render_plan(const struct plan *p, const struct test_db *db,
     } else if (p->_where != NULL) {
         render_shards(p, db, args, out);
     }
-    buf_printf(out, "%s%s%s", p->pins ? " pins" : "", p->not_in_tx ? " not-in-tx" : "",
-               p->same_counts ? " same" : "");
+    render_pins(p, out);
+    buf_printf(out, "%s%s", p->not_in_tx ? " not-in-tx" : "", p->same_counts ? " same" : "");
     if (p->kind == PLAN_MANY) {
         render_combine(p->combine, out);
         if (strcmp(p->shard_sql, (const char *)p->text.p) != 0) {

@@ -214,8 +214,10 @@ Test(plan, a_text_of_several_statements_for_one_shard_goes_as_a_whole)
     b = make(&env, "SELECT 1; SELECT * FROM users WHERE id = 5");
     cr_assert(!b->verbatim_one);
     plan_batch_unref(b);
-    b = make(&env, "SELECT 1; LISTEN x");
-    cr_assert(!b->verbatim_one);
+    b = make(&env, "SELECT 1; LISTEN x; INSERT INTO settings VALUES (1)");
+    cr_assert(b->verbatim_one);
+    cr_assert_eq(b->plans[0]->pins, PIN_LISTEN, "the first plan says what all may leave");
+    cr_assert(!b->plans[0]->reads_only);
     plan_batch_unref(b);
     test_db_close(&db);
 }

@@ -89,6 +89,20 @@ enum plan_kind {
     PLAN_REFUSE    /* answered with `err`, `note` */
 };
 
+/*
+ * State that a statement may leave on its server connection. What it really left is asked for when
+ * its transaction has ended; see proxy/exec_state.c.
+ */
+enum plan_pin {
+    PIN_LISTEN = 1, /* listens on a channel */
+    PIN_TEMP = 2,   /* temporary tables, views, sequences, functions */
+    PIN_CURSOR = 4, /* WITH HOLD */
+    PIN_LOCK = 8,   /* advisory locks of the session */
+    PIN_LOAD = 16,  /* a library: cannot be undone */
+    PIN_SET = 32,   /* settings, in a way that the text does not tell */
+    PIN_UNSEEN = PIN_LISTEN | PIN_TEMP | PIN_CURSOR | PIN_LOCK | PIN_SET
+};
+
 enum plan_tx {
     TX_BEGIN,
     TX_COMMIT,
@@ -119,14 +133,18 @@ struct plan {
     enum plan_kind kind;
     struct slice text;         /* the statement as the client wrote it; 0-terminated */
     unsigned reads_only : 1;   /* cannot write, whatever the data: SELECT of harmless functions */
-    unsigned pins : 1;         /* leaves state on the backend (temp table, LISTEN, advisory lock,
-                                  WITH HOLD, SQL PREPARE, LOAD): the session must keep it */
     unsigned not_in_tx : 1;    /* refuses to run in a transaction block (VACUUM, CREATE DATABASE) */
     unsigned same_counts : 1;  /* PLAN_WRITE on a reference table: answer of one shard counts */
     unsigned returns_rows : 1; /* has a row description (SELECT, RETURNING, SHOW, EXPLAIN) */
     unsigned any_params : 1;   /* has $n */
     unsigned touches_sharded : 1; /* reads or writes a table of the map */
-    const char *tag;              /* command tag word: "SELECT", "UPDATE", "CREATE TABLE" */
+    unsigned asks_sequence : 1;   /* currval(), lastval(): what nextval() gave to this session */
+    uint8_t pins;                 /* enum plan_pin: may leave it, */
+    uint8_t unpins;               /* may end it */
+    /* PIN_SET: settings that set_config() names, lower case; others are found by asking */
+    const char *const *config_names;
+    size_t config_names_count;
+    const char *tag;  /* command tag word: "SELECT", "UPDATE", "CREATE TABLE" */
     const char *rung; /* "pass", "route", "prune", "spread", "refuse": for EXPLAIN, logs */
     /* PLAN_MANY, PLAN_WRITE, PLAN_COPY_OUT: parameters keep their numbers */
     const char *shard_sql;
@@ -180,8 +198,9 @@ struct plan_batch {
     struct plan **plans;
     uint64_t map_epoch, catalog_version;
     unsigned shape_ok : 1; /* every plan is right for all texts of the same shape (plan_cache) */
-    unsigned verbatim_one : 1; /* every statement is PLAN_ONE for one and the same fixed shard and
-                                  none pins: the whole text may be forwarded as it stands */
+    unsigned verbatim_one : 1; /* every statement is PLAN_ONE for one and the same fixed shard: the
+                                  whole text may be forwarded as it stands; plans[0] says of all
+                                  whether they write and pin */
     int refs;
     struct arena memory;
     struct hnode _node; /* in its cache */

@@ -135,13 +135,12 @@ static int refuse_unsafe(struct build *b, struct scope *s, struct plan *p)
 
 static void route_unsharded(struct build *b, struct scope *s, struct plan *p)
 {
-    if (s->local_count > 0 || b->survey.home || b->survey.pins || b->survey.locking ||
+    if (s->local_count > 0 || b->survey.home || b->survey.pins != 0 || b->survey.locking ||
         b->survey.regcast || !b->survey.reads_only) {
         plan_home(b, p);
     } else {
         plan_any(b, p);
     }
-    p->pins |= b->survey.pins;
 }
 
 void route(struct build *b, struct scope *s, struct plan *p)
@@ -158,7 +157,6 @@ void route(struct build *b, struct scope *s, struct plan *p)
         return;
     }
     p->touches_sharded = 1;
-    p->pins |= b->survey.pins;
     struct binding *list;
     size_t count;
     int bound;

@@ -169,32 +169,13 @@ struct walk {
     struct survey *out;
 };
 
-static int is_false(const tnode *n)
-{
-    return IS(n, A_CONST) && n->a_const->val_case == PG_QUERY__A__CONST__VAL_BOOLVAL &&
-           !n->a_const->boolval->boolval;
-}
-
-static void see_special(const PgQuery__FuncCall *f, const char *name, struct survey *out)
+static void see_special(const char *name, struct survey *out)
 {
     int server = strncmp(name, "pg_", 3) == 0 && !listed(pg_harmless, name);
     if (server || listed(home_functions, name) || strncmp(name, "lo_", 3) == 0 ||
         strncmp(name, "dblink", 6) == 0) {
         out->home = 1;
         out->home_function = name;
-    }
-    if (strncmp(name, "pg_advisory_lock", 16) == 0 ||
-        strncmp(name, "pg_try_advisory_lock", 20) == 0) {
-        out->pins = 1;
-    }
-    if (strcmp(name, "set_config") == 0) {
-        out->session_change = 1;
-        out->home_function = name;
-        if (f->n_args == 3 && is_false(f->args[2])) {
-            out->pins = 1;
-        } else if (f->n_args != 3 || !IS(f->args[2], A_CONST)) {
-            out->pins = 1;
-        }
     }
     if (listed(sql_runners, name)) {
         out->bad_function = name;
@@ -210,13 +191,18 @@ static void see_function(struct walk *w, const PgQuery__FuncCall *f)
     const char *schema;
     const char *name = tree_name(f->funcname, f->n_funcname, &schema);
     enum function_class class = function_class_of(w->build, f);
-    see_special(f, name, out);
+    see_special(name, out);
+    pins_see_function(w->build, f, name, out);
     if (user_function_is_bad(w->build, schema, name)) {
         out->bad_function = name;
     }
     if (class == FUNCTION_UNKNOWN) {
         out->unknown_functions = 1;
         out->unknown_function = name;
+    }
+    if (!w->build->several &&
+        (class == FUNCTION_UNKNOWN || user_class(w->build, schema, name) == FUNCTION_VOLATILE)) {
+        out->pins |= PIN_UNSEEN;
     }
     out->aggregates |= class == FUNCTION_AGGREGATE && f->over == NULL;
     out->immutable &=

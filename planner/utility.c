@@ -133,7 +133,7 @@ static void set_elsewhere(struct build *b, struct plan *p, const char *what)
                "%s cannot be used in a database of several shards", what);
     } else {
         plan_any(b, p);
-        p->pins = 1;
+        p->pins |= PIN_SET;
     }
 }
 
@@ -253,7 +253,7 @@ void plan_declare(struct build *b, tnode *stmt, struct plan *p)
         refuse_note(p, inner->err, &inner->note);
     } else if (inner->kind == PLAN_ONE && inner->_where->fixed != 0) {
         plan_home(b, p);
-        p->pins = (stmt->declare_cursor_stmt->options & CURSOR_HOLD) != 0;
+        p->pins |= (stmt->declare_cursor_stmt->options & CURSOR_HOLD) != 0 ? PIN_CURSOR : 0;
     } else {
         refuse(p, "Use COPY ... TO STDOUT, or LIMIT and a range of keys for each portion.",
                "DECLARE CURSOR cannot be used on sharded tables");

@@ -236,9 +236,22 @@ static const char *client_state(enum client_state_word state)
     return names[state];
 }
 
+/* Why the client keeps its server connection. */
+static void put_pins(struct admin_call *call, unsigned pins)
+{
+    static const char *const names[] = {"listen", "temp", "cursor", "lock", "load", "set"};
+    char text[64] = "";
+    for (size_t i = 0, n = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        if ((pins & 1U << i) != 0) {
+            n += (size_t)snprintf(text + n, sizeof(text) - n, "%s%s", n == 0 ? "" : " ", names[i]);
+        }
+    }
+    admin_text(call, text);
+}
+
 enum err admin_show_clients(struct admin_call *call)
 {
-    admin_columns(call, SOCKET_COLUMNS " backends:i shards in_transaction:i pinned:i");
+    admin_columns(call, SOCKET_COLUMNS " backends:i shards in_transaction:i pinned");
     for (size_t i = 0; i < call->snap->clients_count; i++) {
         const struct client_view *v = &call->snap->clients[i];
         admin_row(call);
@@ -266,7 +279,7 @@ enum err admin_show_clients(struct admin_call *call)
         (void)snprintf(shards, sizeof(shards), "%llx", (unsigned long long)v->shards);
         admin_text(call, shards);
         admin_int(call, v->in_transaction);
-        admin_int(call, v->pinned);
+        put_pins(call, v->pinned);
     }
     admin_end(call);
     return ERR_NONE;

@@ -153,15 +153,22 @@ void backend_close(struct backend *b, const char *why)
 
 void backend_discard_all(struct backend *b)
 {
-    struct worker *w = b->pool->worker;
     if (b->tx_status != 'I') {
         backend_query(b, SLICE("ROLLBACK"), TO_NOBODY);
     }
     backend_query(b, SLICE("DISCARD ALL"), TO_NOBODY);
+    backend_is_new(b);
+}
+
+void backend_is_new(struct backend *b)
+{
+    struct worker *w = b->pool->worker;
     free_stmts(b);
     list_init(&b->stmts_lru);
     b->stmts_count = 0;
     b->pinned = 0;
+    b->suspect = 0;
+    b->stained = 0;
     varset_unref(&w->vars, b->vars);
     b->vars = varset_ref(w->vars.empty);
 }

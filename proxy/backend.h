@@ -110,7 +110,10 @@ struct backend {
     unsigned skipping : 1; /* an error came: the server ignores everything up to Sync */
     unsigned began : 1;    /* our BEGIN was sent: a transaction block is open */
     unsigned wrote : 1;    /* in this transaction, as far as plans tell */
-    unsigned pinned : 1;   /* holds state of its session: never back to the pool */
+    unsigned stained : 1;  /* settings that we do not know may be in force: reset for others */
+    uint8_t pinned;        /* enum plan_pin: holds this state of its session */
+    uint8_t suspect;       /* ... or may hold it: to be asked when the transaction is over */
+    uint64_t last_session; /* id of the last one that used it */
     unsigned dirty : 1;    /* must be closed when the session lets go of it */
     unsigned scram_verified : 1;    /* the server has proved that it knows the password */
     unsigned secured : 1;           /* TLS is on */
@@ -176,6 +179,8 @@ void backend_cancel(struct backend *b);
 void backend_sync_vars(struct backend *b, struct varset *want);
 /* Nothing of a session is left: DISCARD ALL, which takes our prepared statements too. */
 void backend_discard_all(struct backend *b);
+/* The same when DISCARD ALL was done already. */
+void backend_is_new(struct backend *b);
 
 /* Whether a segment of a pipeline that has ended, but was not answered yet, changes the prepared
  * statements: should it fail, the next one would rely on the wrong ones. */

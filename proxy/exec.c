@@ -157,6 +157,7 @@ static enum step enlist(struct session *s, struct backend *b)
         }
         return STEP_DONE;
     }
+    exec_clean(s, b);
     struct varset *base = s->tx.kind == TX_KIND_NONE ? s->vars : s->tx.vars;
     if (b->vars != base) {
         if (base->count != 0 && varset_proof(base, b->pool) == NULL) {
@@ -306,9 +307,8 @@ uint32_t exec_choose(const struct session *s, uint64_t bits, int any)
 void exec_mark(struct session *s, struct backend *b, const struct plan *plan)
 {
     b->wrote |= !plan->reads_only;
-    if (plan->pins && s->world->conf->pool_mode != CONF_POOL_SESSION) {
-        b->pinned = 1;
-        s->pinned = 1;
+    if ((plan->pins | plan->unpins) != 0 && s->world->conf->pool_mode != CONF_POOL_SESSION) {
+        exec_suspect(s, b, plan);
     }
 }
 

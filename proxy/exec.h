@@ -10,6 +10,14 @@
 
 uint32_t exec_choose(const struct session *s, uint64_t bits, int any);
 void exec_mark(struct session *s, struct backend *b, const struct plan *plan);
+/* exec_state.c: state left on a connection. Something may be left by a plan that starts now. */
+void exec_suspect(struct session *s, struct backend *b, const struct plan *plan);
+/* In front of a plan that asks for what nextval() gave: in this transaction, or it is an error. */
+void exec_forget_sequences(struct session *s, struct backend *b);
+/* The transaction is over: ask the server what is left. 1: an operation has begun. */
+int exec_check_state(struct session *s);
+/* A session takes the connection: nothing of the one before may be left. */
+void exec_clean(struct session *s, struct backend *b);
 /* Ask for a fresh catalog; the statement is run again when it is there. */
 enum step exec_refresh(struct session *s);
 /* Values of a Bind as the planner takes them; in the worker's scratch until the next call. */

@@ -180,7 +180,8 @@ static void discard_then(struct op *op)
     }
     list_each (node, &s->held) {
         struct backend *b = container_of(node, struct backend, held);
-        backend_discard_all(b);
+        b->dirty |= (b->pinned & PIN_LOAD) != 0; /* nothing unloads a library */
+        backend_is_new(b);
     }
     s->pinned = 0;
     session_drop_portals(s);

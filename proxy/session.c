@@ -11,6 +11,7 @@
 #include "base/hash.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "proxy/exec.h"
 #include "proxy/op.h"
 #include "proxy/stats_run.h"
 #include "proxy/tx.h"
@@ -346,6 +347,9 @@ static enum step pump_once(struct session *s)
         }
         if (!s->midway) {
             session_release(s);
+            if (s->held_bits != 0 && s->tx.kind == TX_KIND_NONE && exec_check_state(s)) {
+                return STEP_DONE;
+            }
         }
     }
     return pump_message(s);
@@ -410,7 +414,9 @@ void session_let_go(struct session *s, struct backend *b)
     b->wrote = 0;
     if (!backend_quiet(b) || b->unsynced) {
         b->dirty = 1; /* it may ignore everything up to a Sync that never comes */
-    } else if (s->worker->world->conf->pool_mode == CONF_POOL_SESSION) {
+    } else if (s->worker->world->conf->pool_mode == CONF_POOL_SESSION || b->pinned != 0 ||
+               b->suspect != 0) {
+        b->dirty |= ((b->pinned | b->suspect) & PIN_LOAD) != 0; /* nothing unloads a library */
         backend_discard_all(b);
     } else if (b->tx_status != 'I') {
         b->dirty = 1;
@@ -431,7 +437,7 @@ void session_release(struct session *s)
     }
     list_each_safe (node, &s->held) {
         struct backend *b = container_of(node, struct backend, held);
-        if (backend_quiet(b) && !b->unsynced && !b->pinned) {
+        if (backend_quiet(b) && !b->unsynced && b->pinned == 0 && b->suspect == 0) {
             session_let_go(s, b);
         }
     }
@@ -672,7 +678,7 @@ void session_backend_lost(struct session *s, struct backend *b, const struct not
         s->tx.lost_shard = b->shard;
     }
     s->tx.lost = s->tx.kind != TX_KIND_NONE;
-    if (b->pinned && s->op == NULL) {
+    if (b->pinned != 0 && s->op == NULL) {
         struct note told;
         enum err e = note_set(&told, ERR_SHARD_DOWN,
                               "the server connection that held this session's state was lost");
@@ -761,7 +767,7 @@ static void drop_backends(struct session *s)
         if (!backend_quiet(b)) {
             backend_cancel(b);
         }
-        if (b->pinned || s->tx.kind != TX_KIND_NONE) {
+        if (s->tx.kind != TX_KIND_NONE) {
             b->dirty = 1;
         }
         session_let_go(s, b);
@@ -787,6 +793,7 @@ static void free_parts(struct session *s)
     lex_free(&s->lex);
     arena_free(&s->arena);
     buf_free(&s->search_path);
+    buf_free(&s->touched);
     buf_free(&s->tx.begin);
     mem_free(s->tx.savepoints);
     mem_free(s->tx.changed);

@@ -159,7 +159,6 @@ struct session {
     unsigned skip_until_sync : 1;
     unsigned want_quiet : 1; /* waits until nothing is in flight */
     unsigned client_paused : 1;
-    unsigned pinned : 1;
     unsigned refreshed : 1; /* the catalog was read again for this statement */
     unsigned wait_refresh : 1;
     unsigned ready_owed : 1;  /* simple query: ReadyForQuery comes when the batch has ended */
@@ -181,6 +180,8 @@ struct session {
     struct session_tx tx;
     struct session_commit commit;
     struct list held;
+    uint8_t pinned;     /* enum plan_pin: state that keeps a backend held */
+    struct buf touched; /* names of settings that set_config() named, each with its 0 byte */
     uint64_t held_bits;
     struct backend *copy_in; /* a relayed COPY FROM STDIN: CopyData goes there */
     uint64_t copy_left;      /* rest of a CopyData that is passed on in pieces */

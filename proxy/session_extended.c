@@ -325,6 +325,9 @@ static enum step bind_relay(struct session *s, const struct front_bind *msg, str
     if (step != STEP_DONE) {
         return relayed(step);
     }
+    if (p->batch->plans[0]->asks_sequence) {
+        exec_forget_sequences(s, b);
+    }
     if (s->pending_parse == p) {
         resolve_on(s, b);
     } else {

@@ -24,6 +24,9 @@ static enum step relay(struct session *s, struct plan *plan, uint32_t shard, str
         return step == STEP_WAIT ? STEP_WAIT : session_fail(s, e, &note, 0);
     }
     struct backend *b = session_backend(s, shard);
+    if (plan->asks_sequence) {
+        exec_forget_sequences(s, b);
+    }
     if (message.p != NULL) {
         stream_write(b->stream, message.p, message.n);
     } else {

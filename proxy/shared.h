@@ -136,7 +136,8 @@ struct client_view {
     int64_t wait_us;                          /* now waiting this long for a backend, else 0 */
     uint32_t backends;                        /* held now */
     uint64_t shards;                          /* bits of the shards held */
-    int in_transaction, pinned;
+    int in_transaction;
+    unsigned pinned; /* enum plan_pin */
     const char *tls; /* "TLSv1.3 ..." or "" */
     uint32_t prepared_statements;
     uint32_t pid; /* what the client was told in BackendKeyData */

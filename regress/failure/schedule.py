@@ -17,6 +17,7 @@ import life  # noqa: E402
 import logins  # noqa: E402
 import pg  # noqa: E402
 import servers  # noqa: E402
+import state  # noqa: E402
 from report import Report  # noqa: E402
 from place import Place  # noqa: E402
 
@@ -33,7 +34,7 @@ def main():
     report = Report(args.verbose, args.only)
     with pg.Fleet(keep=args.keep) as fleet:
         place = Place(fleet, args.build)
-        for schedule in (logins, bad_bytes, clients, servers, life):
+        for schedule in (logins, bad_bytes, clients, state, servers, life):
             schedule.run(place, report)
     return report.finish()
 
