@@ -95,7 +95,7 @@ ours     = $(wildcard $(ROOMS:%=%/*.c) regress/*/*.c)
 headers  = $(wildcard $(ROOMS:%=%/*.h) regress/*/*.h)
 FUZZERS := $(foreach r,$(ROOMS),$(patsubst %.c,%,$(wildcard $(r)/*_fuzz.c)))
 PAGES   := manual:docs/settings.md sample:conf/pgbraid.yaml errors:docs/errors.md \
-           metrics:docs/metrics.md logs:docs/logs.md
+           metrics:docs/metrics.md logs:docs/logs.md pgbouncer:docs/pgbouncer.md
 
 TESTED := $(foreach r,$(ROOMS),$(if $(call tests,$(r)),$(r)))
 test: $(TESTED:%=$(BUILD)/%_test) ## unit tests of every room (SAN=address,undefined and SAN=thread too)

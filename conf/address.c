@@ -83,7 +83,7 @@ enum err check_address(struct reader *r, int line, const char *what, const char 
                        unix_too);
 }
 
-enum err check_host(struct reader *r, int line, const char *what, const char *host)
+static enum err check_one_host(struct reader *r, int line, const char *what, const char *host)
 {
     size_t n = strlen(host);
     if (host[0] == '/') {
@@ -110,4 +110,21 @@ enum err check_host(struct reader *r, int line, const char *what, const char *ho
         }
     }
     return ERR_NONE;
+}
+
+enum err check_host(struct reader *r, int line, const char *what, const char *hosts)
+{
+    for (const char *at = hosts;; at++) {
+        size_t n = strcspn(at, ",");
+        const char *host = arena_strndup(&r->scratch, at, n);
+        if (n == 0) {
+            return bad(r, line, "%s is %s; a host is missing beside the comma", what,
+                       shown(r, hosts));
+        }
+        enum err e = check_one_host(r, line, what, host);
+        at += n;
+        if (e || *at == '\0') {
+            return e;
+        }
+    }
 }

@@ -68,7 +68,7 @@ static int needs_secrets(enum conf_auth_method method)
 
 static enum err check_query_dbname(struct reader *r, int line, const char *what, const char *name)
 {
-    if (name != NULL && conf_find_database(r->conf, name) == NULL) {
+    if (name != NULL && conf_find_database(r->conf, name) == NULL && r->conf->fallback == NULL) {
         return bad(r, line, "%s is %s, which databases does not name; add it there", what,
                    shown(r, name));
     }
@@ -177,6 +177,11 @@ static enum err check_users(struct reader *r)
     const struct conf *conf = r->conf;
     if (conf->users_file == NULL || conf->users_count != 0 || has_query(conf) ||
         !needs_secrets(conf->auth_method)) {
+        return ERR_NONE;
+    }
+    if (conf->pgbouncer != NULL) { /* Debian's package comes with an empty one */
+        conf_warn(r, setting_line(r, "auth.users_file"),
+                  "auth_file: %s names no user, so nobody can log in", shown(r, conf->users_file));
         return ERR_NONE;
     }
     return bad(r, setting_line(r, "auth.users_file"),

@@ -17,6 +17,7 @@
 #include "base/check.h"
 #include "base/mem.h"
 #include "conf/hba_in.h"
+#include "conf/pgbouncer.h"
 #include "conf/reader.h"
 
 /* ---- files ----------------------------------------------------------------------------------- */
@@ -94,12 +95,9 @@ static enum err check_http(struct reader *r)
 
 /* ---- load ------------------------------------------------------------------------------------ */
 
-enum err conf_read_bytes(struct reader *r, const void *p, size_t n)
+static enum err read_nodes(struct reader *r, const struct node *root)
 {
-    struct node *root = NULL;
-    settings_default(r->conf);
-    enum err e = tree_read(r, p, n, &root);
-    e = e ? e : settings_read(r, root);
+    enum err e = settings_read(r, root);
     e = e ? e : topology_read(r, root);
     e = e ? e : check_http(r);
     e = e ? e : auth_check(r);
@@ -107,17 +105,42 @@ enum err conf_read_bytes(struct reader *r, const void *p, size_t n)
     return e ? e : tls_check(r);
 }
 
+/* The root of the file's nodes, whichever language it is in. */
+static enum err read_tree(struct reader *r, const void *p, size_t n, struct node **root)
+{
+    char cwd[PGB_CWD_BYTES_MAX];
+    if (!pgbouncer_is_ini(r->file, p, n)) {
+        return tree_read(r, p, n, root);
+    }
+    if (getcwd(cwd, sizeof(cwd)) == NULL) {
+        return bad(r, 1, "the current folder is not known: %s; change to another one",
+                   strerrordesc_np(errno));
+    }
+    return pgbouncer_tree(r, p, n, cwd, root);
+}
+
+enum err conf_read_bytes(struct reader *r, const void *p, size_t n)
+{
+    struct node *root = NULL;
+    settings_default(r->conf);
+    enum err e = read_tree(r, p, n, &root);
+    return e ? e : read_nodes(r, root);
+}
+
+static enum err slurp_conf(struct reader *r, struct buf *out)
+{
+    int failed = file_read_all(r->file, out);
+    return failed == 0 ? ERR_NONE
+                       : note_set(r->note, ERR_IO,
+                                  "%.200s: cannot be read: %s; name the configuration file",
+                                  r->file, strerrordesc_np(failed));
+}
+
 static enum err load_into(struct reader *r)
 {
     struct buf bytes = {0};
-    enum err e = ERR_NONE;
-    int failed = file_read_all(r->file, &bytes);
-    if (failed != 0) {
-        e = note_set(r->note, ERR_IO, "%.200s: cannot be read: %s; name the configuration file",
-                     r->file, strerrordesc_np(failed));
-    } else {
-        e = conf_read_bytes(r, bytes.p, bytes.n);
-    }
+    enum err e = slurp_conf(r, &bytes);
+    e = e ? e : conf_read_bytes(r, bytes.p, bytes.n);
     buf_free(&bytes);
     if (e) {
         return e;
@@ -134,7 +157,8 @@ enum err conf_load(const char *path, struct conf **out, struct note *note)
     conf->_memory = memory;
     conf->_refs = 1;
     conf->path = arena_strdup(memory, path);
-    struct reader r = {.file = conf->path, .note = note, .keep = memory, .conf = conf};
+    struct reader r = {
+        .file = conf->path, .note = note, .keep = memory, .conf = conf, .load = file_read_all};
     enum err e = load_into(&r);
     arena_free(&r.scratch);
     if (e) {
@@ -143,6 +167,36 @@ enum err conf_load(const char *path, struct conf **out, struct note *note)
     }
     *out = conf;
     return ERR_NONE;
+}
+
+enum err conf_import(const char *path, struct buf *out, struct note *note)
+{
+    struct arena memory = {0};
+    struct conf conf = {.path = path};
+    struct reader r = {
+        .file = path, .note = note, .keep = &memory, .conf = &conf, .load = file_read_all};
+    struct buf bytes = {0};
+    struct node *root = NULL;
+    settings_default(&conf);
+    enum err e = slurp_conf(&r, &bytes);
+    e = e ? e : read_tree(&r, bytes.p, bytes.n, &root);
+    if (e == ERR_NONE && conf.pgbouncer == NULL) {
+        e = bad(&r, 1, "this is a YAML file already; import reads PgBouncer's ini file");
+    }
+    e = e ? e : read_nodes(&r, root); /* what is written loads again */
+    if (e == ERR_NONE) {
+        buf_printf(out, "# Made by `braidctl import` from %s. Comments name the keys there.\n",
+                   shown(&r, path));
+        for (const struct conf_warning *w = conf.warnings; w != NULL; w = w->next) {
+            buf_printf(out, "# %s\n", w->text);
+        }
+        buf_u8(out, '\n');
+        node_print(root, out);
+    }
+    buf_free(&bytes);
+    arena_free(&r.scratch);
+    arena_free(&memory);
+    return e;
 }
 
 struct conf *conf_ref(struct conf *conf)

@@ -123,7 +123,9 @@ enum conf_primary_reads {
 
 struct conf_server {
     const char *name; /* "s0" */
-    const char *host; /* name, numeric address, or unix socket directory */
+    const char *host; /* name, numeric address, or unix socket directory; or several, with commas,
+                       * that are one server to us: new connections begin with each in turn */
+    int in_order;     /* several hosts: always begin with the first */
     uint16_t port;
     uint32_t weight;       /* share of the reads among replicas of equal standing; 0: none */
     int64_t max_lag_ms;    /* as a replica; -1: replicas.max_lag_ms */
@@ -177,6 +179,9 @@ struct conf_database_auth {
     const char *query_dbname; /* NULL: auth.query_dbname */
 };
 
+/* The name of the database that stands for all that are not named. */
+#define CONF_FALLBACK "*"
+
 struct conf_database {
     const char *name;   /* what clients ask for */
     const char *dbname; /* the name on the servers */
@@ -200,6 +205,12 @@ struct conf_user {
     const char *older;  /* the other secret that is still good; NULL: none */
 };
 
+/* Something that works other than the file says. */
+struct conf_warning {
+    const char *text; /* one line, "FILE:LINE: what" */
+    struct conf_warning *next;
+};
+
 struct conf_hba;   /* conf/hba.h */
 struct conf_ident; /* conf/hba.h */
 
@@ -221,6 +232,9 @@ struct conf {
     size_t user_options_count;
     struct conf_user *users; /* of the users file; sorted by name */
     size_t users_count;
+    struct conf_database *fallback; /* "*": for names that no database has; NULL: none */
+    struct conf_warning *warnings;  /* in the order of the file; NULL: none */
+    const char **pgbouncer;   /* values by row of pgbouncer.def; NULL: the file is no PgBouncer's */
     const char *_first_user;  /* of the users file as written */
     struct conf_hba *hba;     /* auth.hba_file; NULL unless auth.method is hba */
     struct conf_ident *ident; /* auth.ident_file; NULL: none */
@@ -234,7 +248,11 @@ struct conf {
  *   out   a snapshot with one reference, on success only
  * Errors: ERR_BAD_SETTING, ERR_IO; the note is one line "FILE:LINE: what is wrong; what would be
  * right". Relative paths in the file (users_file, data_dir, cert, key) are resolved against the
- * folder of the file. Warnings: none; what is not understood is an error.
+ * folder of the file. What is not understood is an error.
+ *
+ * A file of PgBouncer's (its name ends in .ini, or it begins with a section) is read as PgBouncer
+ * reads it: its defaults, relative paths from the current folder; what has no effect here is in
+ * `warnings`.
  */
 enum err conf_load(const char *path, struct conf **out, struct note *note) MUST_CHECK;
 /* Any thread. The last unref frees the snapshot; NULL is fine. */
@@ -272,6 +290,16 @@ struct conf_item {
 /* The texts live until the next call with the same `scratch`, which is overwritten and which the
  * caller frees. Returns 0 behind the last one. */
 int conf_item(const struct conf *conf, size_t index, struct buf *scratch, struct conf_item *out);
+/* The same for the keys of PgBouncer's file, when conf.pgbouncer is set; the texts live as long as
+ * `conf`. */
+int conf_pgbouncer_item(const struct conf *conf, size_t index, struct conf_item *out);
+/*
+ * PgBouncer's file as the YAML file that means the same.
+ * Errors: as conf_load(); `out` is untouched then.
+ */
+enum err conf_import(const char *path, struct buf *out, struct note *note) MUST_CHECK;
+/* docs/pgbouncer.md: every key of PgBouncer's file and what it does here. */
+void conf_print_pgbouncer(struct buf *out);
 /* The commented sample file and the manual page, from the same table. */
 void conf_print_sample(struct buf *out);
 void conf_print_manual(struct buf *out);

@@ -240,7 +240,7 @@ Test(conf_error, servers_and_shards)
     static const struct bad_file files[] = {
         {"auth: { method: trust }\n", {"c.yaml:1: the section servers is missing", "servers: {"}},
         {SERVERS, {"c.yaml:1: the section databases is missing", "databases: {"}},
-        {"servers: {}\n", {"servers is empty"}},
+        {"servers:\n", {"servers is empty"}},
         {"servers: [a]\n", {"servers is a list", "write it as"}},
         {"servers: { s0: {} }\n", {"servers.s0 is empty"}},
         {"servers: { s0: { port: 1 } }\n", {"servers.s0 has no host", "host: 127.0.0.1"}},

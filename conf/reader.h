@@ -51,12 +51,25 @@ struct node {
     struct node *first; /* of the children of a list or map, in file order */
     struct node *last;
     struct node *next;
-    size_t count; /* of children */
+    size_t count;        /* of children */
+    const char *comment; /* printed behind it; NULL: none */
+};
+
+/* Where lines stand when a file includes others: from `line` on in `file`, first at `file_line`. */
+struct place {
+    int line;
+    const char *file;
+    int file_line;
+    struct place *before; /* the one with the next smaller line */
 };
 
 /* One load. Owner: conf_load() or a test, on its stack. */
 struct reader {
-    const char *file; /* as messages name it */
+    const char *file;      /* as messages name it */
+    struct place *places;  /* NULL: every line stands in `file` */
+    const char *places_of; /* the `file` they belong to */
+    /* Brings the bytes of files that `file` includes: 0, or an errno. NULL: there are none. */
+    int (*load)(const char *path, struct buf *out);
     struct note *note;
     struct arena *keep;   /* the snapshot's memory */
     struct arena scratch; /* nodes and texts of messages; the owner frees it */
@@ -93,6 +106,8 @@ int node_is_null(const struct node *node);
 
 /* "FILE:LINE: words"; returns ERR_BAD_SETTING. */
 enum err bad(struct reader *r, int line, const char *fmt, ...) PRINTF_LIKE(3, 4);
+/* Something works other than the file says; "FILE:LINE: words" joins conf.warnings. */
+void conf_warn(struct reader *r, int line, const char *fmt, ...) PRINTF_LIKE(3, 4);
 /* The text in double quotes, cut to a readable length, without control characters. */
 const char *shown(struct reader *r, const char *text);
 /* `key` at `where` is none of `known`: names the nearest one, else all. */

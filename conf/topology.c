@@ -24,18 +24,17 @@ static enum err read_server(struct reader *r, const struct node *node, struct co
     const struct node *host = NULL;
     const struct node *port = NULL;
     const struct node *reads[SERVER_READS_FIELDS] = {NULL};
-    const struct field fields[] = {{"host", &host},
-                                   {"port", &port},
-                                   {"weight", &reads[0]},
-                                   {"max_lag_ms", &reads[1]},
-                                   {"max_lag_bytes", &reads[2]}};
+    const struct node *balance = NULL;
+    const struct field fields[] = {
+        {"host", &host},       {"port", &port},           {"load_balance_hosts", &balance},
+        {"weight", &reads[0]}, {"max_lag_ms", &reads[1]}, {"max_lag_bytes", &reads[2]}};
     enum err e = check_label(r, node->line, "a server", node->key);
     if (e) {
         return e;
     }
     const char *what = arena_printf(&r->scratch, "servers.%s", node->key);
-    e = need_map(r, node, what, 5, "{ host: 127.0.0.1, port: 5432 }");
-    e = e ? e : read_fields(r, node, what, fields, 5);
+    e = need_map(r, node, what, 6, "{ host: 127.0.0.1, port: 5432 }");
+    e = e ? e : read_fields(r, node, what, fields, 6);
     if (e) {
         return e;
     }
@@ -55,6 +54,12 @@ static enum err read_server(struct reader *r, const struct node *node, struct co
         e = read_int(r, port, what, (struct bounds){1, 65535, UNIT_NONE, ""}, &number);
     }
     out->port = (uint16_t)number;
+    if (e == ERR_NONE && balance != NULL) {
+        unsigned word = 0;
+        what = arena_printf(&r->scratch, "servers.%s.load_balance_hosts", node->key);
+        e = read_word(r, balance, what, "round-robin,disable", &word);
+        out->in_order = word == 1;
+    }
     return e ? e : server_read_reads(r, node->key, reads, out);
 }
 
@@ -63,6 +68,9 @@ static enum err read_servers(struct reader *r, const struct node *node)
     struct conf *conf = r->conf;
     if (node == NULL) {
         return bad(r, 1, "the section servers is missing; write %s", SERVERS_EXAMPLE);
+    }
+    if (node->kind == NODE_MAP && node->count == 0) {
+        return ERR_NONE;
     }
     enum err e = need_map(r, node, "servers", CONF_SERVERS_MAX, SERVERS_EXAMPLE);
     if (e) {
@@ -188,11 +196,28 @@ static enum err read_database(struct reader *r, const struct node *node, struct 
     return e;
 }
 
+/* "*" is made into databases as clients ask for them, which have no catalog and no map. */
+static enum err read_fallback(struct reader *r, const struct node *node)
+{
+    struct conf_database *db = arena_zero(r->keep, sizeof(*db));
+    enum err e = read_database(r, node, db);
+    if (e == ERR_NONE && (db->shards_count != 1 || db->tables_count != 0)) {
+        e = bad(r, node->line,
+                "databases.\"*\" has several shards or tables; what stands for any name is one "
+                "server: name sharded databases one by one");
+    }
+    r->conf->fallback = db;
+    return e;
+}
+
 static enum err read_databases(struct reader *r, const struct node *node)
 {
     struct conf *conf = r->conf;
     if (node == NULL) {
         return bad(r, 1, "the section databases is missing; write %s", DATABASES_EXAMPLE);
+    }
+    if (node->kind == NODE_MAP && node->count == 0) { /* {}: the admin console alone */
+        return ERR_NONE;
     }
     enum err e = need_map(r, node, "databases", CONF_DATABASES_MAX, DATABASES_EXAMPLE);
     if (e) {
@@ -200,7 +225,11 @@ static enum err read_databases(struct reader *r, const struct node *node)
     }
     conf->databases = arena_zero(r->keep, node->count * sizeof(conf->databases[0]));
     for (const struct node *child = node->first; child != NULL; child = child->next) {
-        e = read_database(r, child, &conf->databases[conf->databases_count++]);
+        if (strcmp(child->key, CONF_FALLBACK) == 0) {
+            e = read_fallback(r, child);
+        } else {
+            e = read_database(r, child, &conf->databases[conf->databases_count++]);
+        }
         if (e) {
             return e;
         }

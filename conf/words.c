@@ -16,18 +16,52 @@ enum {
     LISTED_WORDS_MAX = 24
 };
 
+/* "FILE:LINE: " of a line, also of an included file. */
+static void write_place(const struct reader *r, int line, char *out, size_t size)
+{
+    const char *file = r->file;
+    const struct place *place = r->file == r->places_of ? r->places : NULL;
+    while (place != NULL && place->line > line) {
+        place = place->before;
+    }
+    if (place != NULL) {
+        file = place->file;
+        line = place->file_line + (line - place->line);
+    }
+    size_t n = strlen(file);
+    const char *dots = n > PATH_BYTES_MAX ? "..." : "";
+    const char *tail = n > PATH_BYTES_MAX ? file + (n - PATH_BYTES_MAX) : file;
+    (void)snprintf(out, size, "%s%s:%d: ", dots, tail, line);
+}
+
 enum err bad(struct reader *r, int line, const char *fmt, ...)
 {
     char words[512];
+    char place[PATH_BYTES_MAX + 32];
     va_list args;
     va_start(args, fmt);
     (void)vsnprintf(words, sizeof(words), fmt, args);
     va_end(args);
+    write_place(r, line, place, sizeof(place));
+    return note_set(r->note, ERR_BAD_SETTING, "%s%s", place, words);
+}
 
-    size_t n = strlen(r->file);
-    const char *dots = n > PATH_BYTES_MAX ? "..." : "";
-    const char *tail = n > PATH_BYTES_MAX ? r->file + (n - PATH_BYTES_MAX) : r->file;
-    return note_set(r->note, ERR_BAD_SETTING, "%s%s:%d: %s", dots, tail, line, words);
+void conf_warn(struct reader *r, int line, const char *fmt, ...)
+{
+    char words[512];
+    char place[PATH_BYTES_MAX + 32];
+    va_list args;
+    va_start(args, fmt);
+    (void)vsnprintf(words, sizeof(words), fmt, args);
+    va_end(args);
+    write_place(r, line, place, sizeof(place));
+    struct conf_warning *warning = arena_zero(r->keep, sizeof(*warning));
+    warning->text = arena_printf(r->keep, "%s%s", place, words);
+    struct conf_warning **at = &r->conf->warnings;
+    while (*at != NULL) {
+        at = &(*at)->next;
+    }
+    *at = warning;
 }
 
 const char *shown(struct reader *r, const char *text)

@@ -128,8 +128,8 @@ enum err addr_parse(const char *text, struct addr *out, struct note *note)
     return ERR_NONE;
 }
 
-enum err addr_resolve(const char *host, uint16_t port, struct addr *out, size_t max, size_t *count,
-                      struct note *note)
+static enum err resolve_one(const char *host, uint16_t port, struct addr *out, size_t max,
+                            size_t *count, struct note *note)
 {
     check(max > 0);
     *count = 0;
@@ -161,6 +161,43 @@ enum err addr_resolve(const char *host, uint16_t port, struct addr *out, size_t 
         return note_set(note, ERR_IO, "host name \"%.200s\" has no address", host);
     }
     return ERR_NONE;
+}
+
+enum err addr_resolve(const char *hosts, uint16_t port, struct addr *out, size_t max, size_t *count,
+                      struct note *note)
+{
+    enum err e = ERR_NONE;
+    *count = 0;
+    for (const char *at = hosts; *count < max; at++) {
+        char host[NI_MAXHOST];
+        size_t n = strcspn(at, ",");
+        size_t found = 0;
+        if (n >= sizeof(host)) {
+            return note_set(note, ERR_IO, "host name \"%.60s...\" is too long", hosts);
+        }
+        memcpy(host, at, n);
+        host[n] = '\0';
+        e = resolve_one(host, port, out + *count, max - *count, &found, note);
+        *count += found;
+        at += n;
+        if (*at == '\0') {
+            break;
+        }
+    }
+    return *count > 0 ? ERR_NONE : e; /* some of several are enough */
+}
+
+const char *addr_host_at(const char *hosts, size_t index, size_t count, char out[ADDR_HOST_BYTES])
+{
+    size_t hosts_count = 1;
+    for (const char *p = hosts; *p != '\0'; p++) {
+        hosts_count += *p == ',';
+    }
+    for (size_t i = 0; hosts_count == count && i < index; i++) {
+        hosts = strchr(hosts, ',') + 1;
+    }
+    (void)snprintf(out, ADDR_HOST_BYTES, "%.*s", (int)strcspn(hosts, ","), hosts);
+    return out;
 }
 
 /* The port a PostgreSQL socket file is named after; 0 when it is named otherwise. */

@@ -78,10 +78,17 @@ struct addr {
  * directory and port), "@pg:5432" (the same without a file, Linux only). Numeric only.
  * ERR_BAD_SETTING says what would be right. */
 enum err addr_parse(const char *text, struct addr *out, struct note *note) MUST_CHECK;
-/* Look a host name up. Blocks: control and service threads only. At most `max` addresses. A host
- * that begins with '/' is a unix socket directory. */
-enum err addr_resolve(const char *host, uint16_t port, struct addr *out, size_t max, size_t *count,
+/* Look a host name up, or several with commas between them: then those that are found are enough.
+ * Blocks: control and service threads only. At most `max` addresses. A host that begins with '/'
+ * is a unix socket directory. */
+enum err addr_resolve(const char *hosts, uint16_t port, struct addr *out, size_t max, size_t *count,
                       struct note *note) MUST_CHECK;
+/* Which of `hosts` the address `index` of the `count` that were found belongs to: the one at its
+ * place when each host has one address, else the first. Returns `out`. */
+enum {
+    ADDR_HOST_BYTES = 256
+};
+const char *addr_host_at(const char *hosts, size_t index, size_t count, char out[ADDR_HOST_BYTES]);
 /* "127.0.0.1:5432" or "unix:5432"; returns `out`. */
 enum {
     ADDR_TEXT_BYTES = 128

@@ -83,6 +83,18 @@ static void on_dialled(int fd, const struct note *note, void *arg)
     backend_login_start(b);
 }
 
+/* In the order to try them: several hosts take turns at being the first. */
+static void server_addrs(struct server_state *s, struct addr out[SERVER_ADDRS_MAX])
+{
+    size_t first = 0;
+    if (s->turns) {
+        first = atomic_fetch_add_explicit(&s->turn, 1, memory_order_relaxed) % s->addrs_count;
+    }
+    for (size_t i = 0; i < s->addrs_count; i++) {
+        out[i] = s->addrs[(first + i) % s->addrs_count];
+    }
+}
+
 struct backend *backend_connect(struct pool *pool)
 {
     struct worker *w = pool->worker;
@@ -105,7 +117,9 @@ struct backend *backend_connect(struct pool *pool)
     backend_timer_init(b);
     timer_set(&b->timer, w->world->conf->connect_timeout_ms * 1000);
     metric_add(&w->metrics, METRIC_server_connects, 1);
-    b->dial = dial_new(w->loop, pool->server->addrs, pool->server->addrs_count,
+    struct addr addrs[SERVER_ADDRS_MAX];
+    server_addrs(pool->server, addrs);
+    b->dial = dial_new(w->loop, addrs, pool->server->addrs_count,
                        (int)w->world->conf->connect_timeout_ms, on_dialled, b);
     return b;
 }

@@ -40,12 +40,26 @@ void backend_login_start(struct backend *b)
     send_startup(b);
 }
 
+/* The name that the server's certificate is compared with. */
+static const char *host_of(const struct backend *b, char out[ADDR_HOST_BYTES])
+{
+    const struct server_state *s = b->pool->server;
+    const struct addr *peer = stream_peer(b->stream);
+    size_t i = 0;
+    while (i + 1 < s->addrs_count &&
+           (s->addrs[i].len != peer->len || memcmp(&s->addrs[i].sa, &peer->sa, peer->len) != 0)) {
+        i++;
+    }
+    return addr_host_at(s->host, i, s->addrs_count, out);
+}
+
 enum err backend_login_ssl_answer(struct backend *b, uint8_t answer, struct note *note)
 {
     const struct world *world = b->pool->worker->world;
     b->secured = 1;
     if (answer == 'S') {
-        return stream_start_tls(b->stream, world->tls_servers, 0, b->pool->server->host, note);
+        char host[ADDR_HOST_BYTES];
+        return stream_start_tls(b->stream, world->tls_servers, 0, host_of(b, host), note);
     }
     if (answer != 'N') {
         return note_set(note, ERR_SHARD_PROTOCOL, "server %s answered SSLRequest with byte %u",

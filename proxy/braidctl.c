@@ -38,7 +38,8 @@ static const char usage[] =
     "       braidctl -c FILE show WORD...            a SHOW command of the admin console\n"
     "           -U USER        default: the service user\n"
     "       braidctl sample | manual                 a configuration file, all settings\n"
-    "       braidctl errors | metrics | logs         pages of the manual\n"
+    "       braidctl errors | metrics | logs | pgbouncer   pages of the manual\n"
+    "       braidctl import pgbouncer.ini            PgBouncer's configuration as ours\n"
     "       braidctl version | --help\n"
     "\n"
     "A key that begins with '-' and is no number goes behind \"--\".\n";
@@ -500,6 +501,28 @@ static int run_logs(const struct arguments *a)
     return run_page(page_logs);
 }
 
+static int run_pgbouncer(const struct arguments *a)
+{
+    (void)a;
+    return run_page(conf_print_pgbouncer);
+}
+
+static int run_import(const struct arguments *a)
+{
+    struct note note = {.text = ""};
+    struct buf out = {0};
+    if (a->words_count != 2) {
+        (void)note_set(&note, ERR_BAD_SETTING, "usage: braidctl import pgbouncer.ini");
+        return fail(&note);
+    }
+    enum err e = conf_import(a->words[1], &out, &note);
+    if (e) {
+        buf_free(&out);
+        return fail(&note);
+    }
+    return print_out(&out);
+}
+
 static int run_version(const struct arguments *a)
 {
     (void)a;
@@ -520,10 +543,13 @@ static int run_help(const struct arguments *a)
 static const struct {
     const char *name;
     int (*run)(const struct arguments *a);
-} commands[] = {{"route", run_route},     {"ring", run_ring},       {"check", run_check},
-                {"show", run_show},       {"sample", run_sample},   {"manual", run_manual},
-                {"errors", run_errors},   {"metrics", run_metrics}, {"logs", run_logs},
-                {"version", run_version}, {"help", run_help}};
+} commands[] = {{"route", run_route},   {"ring", run_ring},
+                {"check", run_check},   {"show", run_show},
+                {"sample", run_sample}, {"manual", run_manual},
+                {"errors", run_errors}, {"metrics", run_metrics},
+                {"logs", run_logs},     {"pgbouncer", run_pgbouncer},
+                {"import", run_import}, {"version", run_version},
+                {"help", run_help}};
 
 static enum err add_change(struct arguments *a, int add, const char *text, struct note *note)
 {

@@ -83,8 +83,11 @@ void backend_cancel(struct backend *b)
     front_put_cancel(&call->packet, b->pid, slice_bytes(b->cancel_key, b->cancel_key_bytes));
     list_push_back(&b->pool->worker->cancels, &call->node);
     list_push_back(&b->cancels, &call->of_backend);
-    call->dial =
-        dial_new(loop, server->addrs, server->addrs_count, CANCEL_TIMEOUT_MS, on_dialled, call);
+    /* The very address that the backend is connected to: others may be other servers. */
+    const struct addr *peer = b->stream == NULL ? NULL : stream_peer(b->stream);
+    int known = peer != NULL && peer->len > 0;
+    call->dial = dial_new(loop, known ? peer : server->addrs, known ? 1 : server->addrs_count,
+                          CANCEL_TIMEOUT_MS, on_dialled, call);
 }
 
 void session_cancel(struct session *s)

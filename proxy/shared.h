@@ -39,6 +39,8 @@ struct server_state {
     uint16_t port;
     struct addr addrs[SERVER_ADDRS_MAX]; /* resolved when it was made */
     size_t addrs_count;
+    int turns; /* several hosts, of which each is the first in turn */
+    _Atomic uint32_t turn;
     _Atomic int healthy;          /* 1 until checks say that it is down */
     _Atomic int suspect;          /* the last check failed, or it came back a moment ago */
     _Atomic int64_t latency_us;   /* of the last good check */

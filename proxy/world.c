@@ -210,8 +210,10 @@ static int has_addr(const struct addr *addrs, size_t count, const struct addr *a
 static int same_server(const struct server_state *s, const struct conf_server *conf,
                        const struct parts_server *found)
 {
-    int same = strcmp(s->name, conf->name) == 0 && strcmp(s->host, conf->host) == 0 &&
-               s->port == conf->port && s->addrs_count == found->count;
+    int turns = found->count > 1 && strchr(conf->host, ',') != NULL && !conf->in_order;
+    int same = s->turns == turns && strcmp(s->name, conf->name) == 0 &&
+               strcmp(s->host, conf->host) == 0 && s->port == conf->port &&
+               s->addrs_count == found->count;
     for (size_t i = 0; same && i < found->count; i++) {
         same = has_addr(s->addrs, s->addrs_count, &found->addrs[i]);
     }
@@ -234,6 +236,7 @@ struct server_state *servers_get(struct servers *servers, const struct parts *pa
     s->port = conf->port;
     memcpy(s->addrs, found->addrs, sizeof(s->addrs));
     s->addrs_count = found->count;
+    s->turns = found->count > 1 && strchr(conf->host, ',') != NULL && !conf->in_order;
     atomic_store(&s->healthy, found->count > 0);
     s->next = servers->first;
     servers->first = s;

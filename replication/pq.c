@@ -208,7 +208,9 @@ static void add_addresses(const struct pg_target *t, struct buf *hosts, struct b
         } else {
             continue;
         }
-        buf_printf(hosts, "%s%s", hosts->n > 0 ? "," : "", t->host);
+        char host[ADDR_HOST_BYTES];
+        buf_printf(hosts, "%s%s", hosts->n > 0 ? "," : "",
+                   addr_host_at(t->host, i, t->addrs_count, host));
         buf_printf(numbers, "%s%s", numbers->n > 0 ? "," : "", text);
         buf_printf(ports, "%s%u", ports->n > 0 ? "," : "", (unsigned)t->port);
     }
