@@ -70,6 +70,9 @@ struct conf_user_options {
     struct conf_pool_options pool;
 };
 
+enum {
+    CONF_SETTINGS_MAX = 32 /* of one database */
+};
 struct conf_param {
     const char *name, *value;
 };

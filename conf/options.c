@@ -35,8 +35,7 @@ static const struct option rows[] = {
 };
 
 enum {
-    ROWS = sizeof(rows) / sizeof(rows[0]),
-    PARAMS_MAX = 64
+    ROWS = sizeof(rows) / sizeof(rows[0])
 };
 static_assert((int)ROWS < (int)OPTION_FIELDS_MAX, "room for every option");
 
@@ -187,7 +186,7 @@ enum err user_options_read(struct reader *r, const struct node *node)
 enum err params_read(struct reader *r, const struct node *node, const char *what,
                      struct conf_param **out, size_t *count)
 {
-    enum err e = need_map(r, node, what, PARAMS_MAX, "{ TimeZone: UTC }");
+    enum err e = need_map(r, node, what, CONF_SETTINGS_MAX, "{ TimeZone: UTC }");
     if (e) {
         return e;
     }

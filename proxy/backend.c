@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "proxy/pool.h"
+#include "proxy/pool_rules.h"
 #include "proxy/session.h"
 #include "proxy/stats_run.h"
 #include "proxy/worker.h"
@@ -18,10 +19,8 @@
 const char *backend_state_name(enum backend_state state)
 {
     static const char *const names[] = {
-        [BACKEND_CONNECTING] = "login",
-        [BACKEND_LOGIN] = "login",
-        [BACKEND_IDLE] = "idle",
-        [BACKEND_HELD] = "active",
+        [BACKEND_CONNECTING] = "login", [BACKEND_LOGIN] = "login", [BACKEND_TESTED] = "tested",
+        [BACKEND_IDLE] = "idle",        [BACKEND_HELD] = "active",
     };
     return names[state];
 }
@@ -32,18 +31,23 @@ void backend_set_state(struct backend *b, enum backend_state state)
 {
     static const uint8_t next_states[] = {
         [BACKEND_CONNECTING] = 1 << BACKEND_LOGIN,
-        [BACKEND_LOGIN] = 1 << BACKEND_IDLE | 1 << BACKEND_HELD,
-        [BACKEND_IDLE] = 1 << BACKEND_HELD,
-        [BACKEND_HELD] = 1 << BACKEND_IDLE | 1 << BACKEND_HELD,
+        [BACKEND_LOGIN] = 1 << BACKEND_IDLE | 1 << BACKEND_HELD | 1 << BACKEND_TESTED,
+        [BACKEND_TESTED] = 1 << BACKEND_IDLE | 1 << BACKEND_HELD,
+        [BACKEND_IDLE] = 1 << BACKEND_HELD | 1 << BACKEND_TESTED,
+        [BACKEND_HELD] = 1 << BACKEND_IDLE | 1 << BACKEND_HELD | 1 << BACKEND_TESTED,
     };
     check(next_states[b->state] & 1 << state);
     struct pool *p = b->pool;
     list_remove(&b->node);
     pool_count(p, b->state, -1);
+    if (b->state == BACKEND_LOGIN) {
+        pool_connect_over(p, 1);
+    }
     b->state = state;
     switch (state) {
     case BACKEND_CONNECTING:
     case BACKEND_LOGIN: list_push_back(&p->connecting, &b->node); break;
+    case BACKEND_TESTED: list_push_back(&p->tested, &b->node); break;
     case BACKEND_IDLE: list_push_front(&p->idle, &b->node); break;
     case BACKEND_HELD: list_push_back(&p->held, &b->node); break;
     }
@@ -59,6 +63,11 @@ static void on_timeout(void *arg)
     enum err e = note_set(&note, ERR_SHARD_DOWN, "server %s did not answer within %lld ms",
                           b->pool->server->name,
                           (long long)b->pool->worker->world->conf->connect_timeout_ms);
+    if (b->state == BACKEND_TESTED) {
+        relay_lost(b, &note);
+        return;
+    }
+    note_hint(&note, "pool.connect_timeout_ms is the time for connecting and logging in.");
     pool_backend_failed(b, e, &note);
 }
 
@@ -105,6 +114,10 @@ struct backend *backend_connect(struct pool *pool)
     b->id = ((uint64_t)w->index << 40) + ++w->next_backend;
     b->connect_us = loop_now_us(w->loop);
     b->connect_wall_us = clock_wall_us();
+    b->chance = (uint8_t)rng_below(&w->rng, 256);
+    b->expires_us =
+        rule_expires_us(b->connect_us, pool->terms->rule.server_lifetime_ms * 1000, b->chance);
+    b->epoch = terms_epoch(pool->terms);
     b->tx_status = 'I';
     b->vars = varset_ref(w->vars.empty);
     list_init(&b->held);
@@ -156,7 +169,10 @@ void backend_close(struct backend *b, const char *why)
     list_remove(&b->node);
     list_remove(&b->held);
     pool_count(p, b->state, -1);
-    atomic_fetch_sub_explicit(&p->budget->open, 1, memory_order_relaxed);
+    if (b->state == BACKEND_CONNECTING || b->state == BACKEND_LOGIN) {
+        pool_connect_over(p, 0);
+    }
+    budget_give(p->budget);
     atomic_fetch_sub_explicit(&p->server->connections, 1, memory_order_relaxed);
     varset_unref(&p->worker->vars, b->vars);
     free_stmts(b);
@@ -167,9 +183,6 @@ void backend_close(struct backend *b, const char *why)
 
 void backend_discard_all(struct backend *b)
 {
-    if (b->tx_status != 'I') {
-        backend_query(b, SLICE("ROLLBACK"), TO_NOBODY);
-    }
     backend_query(b, SLICE("DISCARD ALL"), TO_NOBODY);
     backend_is_new(b);
 }
@@ -187,8 +200,80 @@ void backend_is_new(struct backend *b)
     b->vars = varset_ref(w->vars.empty);
 }
 
-void backend_drop_detached(struct backend *b, struct loop *loop)
+/* ---- for no session -------------------------------------------------------------------------- */
+
+/* Whether the statements prepared on the server are gone after this SQL of the operator's. */
+static int drops_statements(const char *sql)
 {
+    return strcasestr(sql, "DISCARD ALL") != NULL || strcasestr(sql, "DEALLOCATE ALL") != NULL;
+}
+
+static void begin_test(struct backend *b)
+{
+    backend_set_state(b, BACKEND_TESTED);
+    timer_set(&b->timer, b->pool->worker->world->conf->connect_timeout_ms * 1000);
+}
+
+void backend_check(struct backend *b)
+{
+    const char *sql = b->pool->worker->world->conf->server_check_query;
+    begin_test(b);
+    backend_query(b, slice_of(sql == NULL ? "" : sql), TO_NOBODY);
+}
+
+static void reset(struct backend *b)
+{
+    struct worker *w = b->pool->worker;
+    const char *sql = w->world->conf->server_reset_query;
+    if (sql == NULL || sql[0] == '\0') {
+        return;
+    }
+    if (strcasecmp(sql, "DISCARD ALL") == 0) {
+        backend_discard_all(b);
+        return;
+    }
+    backend_query(b, slice_of(sql), TO_NOBODY);
+    /* so that we know what holds */
+    backend_query(b, SLICE("RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL"), TO_NOBODY);
+    b->stained = 0;
+    varset_unref(&w->vars, b->vars);
+    b->vars = varset_ref(w->vars.empty);
+    if (drops_statements(sql)) {
+        free_stmts(b);
+        list_init(&b->stmts_lru);
+        b->stmts_count = 0;
+    }
+}
+
+void backend_clean(struct backend *b)
+{
+    enum clean clean = (enum clean)b->clean;
+    b->clean = CLEAN_NONE;
+    begin_test(b);
+    if (b->tx_status != 'I') {
+        backend_query(b, SLICE("ROLLBACK"), TO_NOBODY);
+    }
+    if (clean == CLEAN_RESET) {
+        reset(b);
+    } else if (clean == CLEAN_DISCARD) {
+        backend_discard_all(b);
+    }
+    if (backend_quiet(b)) { /* nothing was to be done */
+        pool_backend_tested(b);
+    }
+}
+
+void backend_greet(struct backend *b, const char *sql)
+{
+    begin_test(b);
+    b->greeting = 1;
+    backend_query(b, slice_of(sql), TO_NOBODY);
+}
+
+void backend_drop_detached(struct backend *b, struct loop *loop, struct pool_budget *budget)
+{
+    budget_give(budget);
+    atomic_fetch_sub_explicit(&budget->server->connections, 1, memory_order_relaxed);
     stream_attach(b->stream, loop, NULL, NULL);
     stream_free(b->stream);
     free_stmts(b);

@@ -5,8 +5,11 @@
  * One server connection. Owner: the pool of one worker, on that worker's thread.
  *
  *     CONNECTING --socket--> LOGIN --ReadyForQuery--> IDLE <--pool_put/pool_get--> HELD
- *          |                   |                       |                            |
- *          +-------------------+-----------+-----------+----------------------------+
+ *          |                   |                 ^     |                            |
+ *          |                   |                 v     |                            |
+ *          |                   +-------------> TESTED <-----------------------------+
+ *          |                   |                 |     |                            |
+ *          +-------------------+-----------+-----+-----+----------------------------+
  *                                          v
  *                                        CLOSED (freed at once)
  *
@@ -27,13 +30,15 @@
 #include "proxy/vars.h"
 
 struct pool;
+struct pool_budget;
 struct session;
 struct stmt;
 
-#define BACKEND_STATES(STATE)                               \
-    STATE(CONNECTING, "a socket is being opened")           \
-    STATE(LOGIN, "TLS, authentication, then ReadyForQuery") \
-    STATE(IDLE, "in the pool's list, nothing is expected")  \
+#define BACKEND_STATES(STATE)                                                                    \
+    STATE(CONNECTING, "a socket is being opened")                                                \
+    STATE(LOGIN, "TLS, authentication, then ReadyForQuery")                                      \
+    STATE(TESTED, "is asked for a sign of life, cleaned, or runs connect_query, for no session") \
+    STATE(IDLE, "in the pool's list, nothing is expected")                                       \
     STATE(HELD, "works for one session")
 
 enum backend_state {
@@ -80,6 +85,14 @@ enum {
     BACKEND_MESSAGE_MAX = 64 << 20 /* other messages than rows */
 };
 
+/* What must be done before anybody else may use a backend. */
+enum clean {
+    CLEAN_NONE,
+    CLEAN_ROLLBACK, /* its session ended inside a transaction */
+    CLEAN_DISCARD,  /* and DISCARD ALL: it left state behind */
+    CLEAN_RESET     /* and pool.server_reset_query: it was in session mode */
+};
+
 /* A shared statement that this backend has prepared. */
 struct backend_stmt {
     struct hnode node; /* by statement id */
@@ -115,10 +128,14 @@ struct backend {
     uint8_t suspect;       /* ... or may hold it: to be asked when the transaction is over */
     uint64_t last_session; /* id of the last one that used it */
     unsigned dirty : 1;    /* must be closed when the session lets go of it */
+    unsigned greeting : 1; /* TESTED: connect_query runs; its errors are logged, no more */
+    unsigned in_session_mode : 1;   /* HELD: by a session in session mode */
     unsigned scram_verified : 1;    /* the server has proved that it knows the password */
     unsigned secured : 1;           /* TLS is on */
     unsigned paused_by_session : 1; /* the client does not keep up */
     unsigned paused_by_op : 1;      /* a merge has rows enough of this shard */
+    uint8_t clean;                  /* enum clean */
+    uint8_t chance;                 /* of its own, for ages */
     uint8_t tx_status;              /* of the last ReadyForQuery */
     uint64_t relay_left;            /* rest of a row that is being passed on in pieces */
     uint64_t rows;                  /* of the relayed statement that is being answered */
@@ -141,6 +158,8 @@ struct backend {
     struct buf params;  /* ParameterStatus messages of its login */
     struct timer timer; /* connect and login timeout */
     int64_t connect_us, idle_since_us, held_us, connect_wall_us;
+    int64_t expires_us; /* too old from then on */
+    uint32_t epoch;     /* terms_epoch() when it was opened */
 };
 
 /* Begin connecting. The pool is told by pool_backend_ready() or pool_backend_failed(). */
@@ -151,7 +170,12 @@ void backend_close(struct backend *b, const char *why);
 void backend_timer_init(struct backend *b); /* also after a change of loops */
 
 /* Free one that was detached from its pool and whose worker takes no more; tells nobody. */
-void backend_drop_detached(struct backend *b, struct loop *loop);
+void backend_drop_detached(struct backend *b, struct loop *loop, struct pool_budget *budget);
+
+/* Go to TESTED; pool_backend_tested() comes when all is answered, or the backend is lost. */
+void backend_check(struct backend *b);                  /* IDLE: pool.server_check_query */
+void backend_clean(struct backend *b);                  /* HELD, let go: what b->clean says */
+void backend_greet(struct backend *b, const char *sql); /* fresh: connect_query */
 
 /* Queue of expectations. */
 void backend_expect(struct backend *b, enum expect_kind kind, enum expect_action action);

@@ -18,11 +18,17 @@
 static void send_startup(struct backend *b)
 {
     const struct pool *p = b->pool;
-    const struct startup_param params[] = {
+    const struct conf_database *db = p->terms->in_conf;
+    struct startup_param params[2 + CONF_SETTINGS_MAX] = {
         {SLICE("user"), slice_of(p->user)},
         {SLICE("database"), slice_of(p->dbname)},
     };
-    front_put_startup(stream_out(b->stream), params, sizeof(params) / sizeof(params[0]));
+    size_t count = 2;
+    for (size_t i = 0; db != NULL && i < db->settings_count; i++) {
+        params[count++] =
+            (struct startup_param){slice_of(db->settings[i].name), slice_of(db->settings[i].value)};
+    }
+    front_put_startup(stream_out(b->stream), params, count);
     stream_touch(b->stream);
 }
 

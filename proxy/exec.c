@@ -58,6 +58,7 @@ static void prove_then(struct op *op)
     if (op->errors == 0 && b != NULL) {
         struct varset_proof *proof = varset_prove(prove->vars, prove->pool);
         proof->statuses = prove->statuses;
+        list_push_back(&prove->pool->proofs, &proof->of_pool);
         prove->statuses = (struct buf){0};
         varset_unref(&s->worker->vars, b->vars);
         b->vars = varset_ref(prove->vars);
@@ -230,11 +231,11 @@ enum step session_engage(struct session *s, uint64_t bits, enum err *e, struct n
     join_pipelines(s, bits);
     uint64_t missing = bits & ~s->held_bits;
     bits_each (shard, missing) {
-        struct pool *p = pool_find(s->worker, s->db, (uint32_t)shard, s->user);
+        struct pool *p = pool_of(s, (uint32_t)shard);
         *e = pool_get(p, s, note);
         if (*e == ERR_AGAIN) {
             bits_each (later, missing & ~((UINT64_C(2) << shard) - 1)) {
-                pool_warm(pool_find(s->worker, s->db, (uint32_t)later, s->user));
+                pool_warm(pool_of(s, (uint32_t)later));
             }
             *e = ERR_NONE;
             return STEP_WAIT;
@@ -288,10 +289,10 @@ enum err session_may_run(struct session *s, const struct plan *plan, struct note
         return note_set(note, ERR_IN_TX, "%s cannot run inside a transaction block", plan->tag);
     }
     if (plan->kind == PLAN_TX && plan->tx == TX_BEGIN &&
-        s->world->conf->pool_mode == CONF_POOL_STATEMENT) {
+        s->terms->rule.mode == CONF_POOL_STATEMENT) {
         enum err e = note_set(note, ERR_UNSUPPORTED,
-                              "transaction blocks are not allowed in statement pooling");
-        note_hint(note, "Set pool.mode to transaction.");
+                              "transaction blocks not allowed in statement pooling mode");
+        note_hint(note, "Set pool.mode to transaction for this database or user.");
         return e;
     }
     return ERR_NONE;
@@ -307,7 +308,7 @@ uint32_t exec_choose(const struct session *s, uint64_t bits, int any)
 void exec_mark(struct session *s, struct backend *b, const struct plan *plan)
 {
     b->wrote |= !plan->reads_only;
-    if ((plan->pins | plan->unpins) != 0 && s->world->conf->pool_mode != CONF_POOL_SESSION) {
+    if ((plan->pins | plan->unpins) != 0) {
         exec_suspect(s, b, plan);
     }
 }

@@ -28,8 +28,8 @@ struct state_op {
 void exec_suspect(struct session *s, struct backend *b, const struct plan *plan)
 {
     b->suspect |= plan->pins | (uint8_t)(plan->unpins & b->pinned);
-    if ((plan->pins & PIN_SET) == 0) {
-        return;
+    if ((plan->pins & PIN_SET) == 0 || s->terms->rule.mode == CONF_POOL_SESSION) {
+        return; /* in session mode nothing is asked, unless the mode changes */
     }
     for (size_t i = 0; i < plan->config_names_count; i++) {
         buf_text(&s->touched, plan->config_names[i]);
@@ -222,6 +222,9 @@ static void ask(struct session *s, struct backend *b)
 
 int exec_check_state(struct session *s)
 {
+    if (s->terms->rule.mode == CONF_POOL_SESSION) {
+        return 0;
+    }
     list_each (node, &s->held) {
         struct backend *b = container_of(node, struct backend, held);
         if (b->suspect != 0 && backend_quiet(b) && !b->unsynced) {
@@ -248,7 +251,7 @@ void exec_clean(struct session *s, struct backend *b)
 
 void exec_forget_sequences(struct session *s, struct backend *b)
 {
-    if (b->wrote || b->pinned != 0 || s->world->conf->pool_mode == CONF_POOL_SESSION) {
+    if (b->wrote || b->pinned != 0 || s->terms->rule.mode == CONF_POOL_SESSION) {
         return;
     }
     if (backend_quiet(b) && !b->unsynced) {

@@ -1,69 +1,49 @@
-/* Pools and the budget they share. The picture is in pool.h. */
+/* Waiting for server connections, getting and giving back. The picture is in pool.h. */
 
 #include "proxy/pool.h"
 
-#include <pthread.h>
 #include <string.h>
 
 #include "base/check.h"
-#include "base/hash.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "proxy/pool_rules.h"
 #include "proxy/session.h"
 #include "proxy/stats_run.h"
 #include "proxy/worker.h"
 
 enum {
     UNFAIR_US = 5 * 1000,
-    RETRY_FIRST_US = 100 * 1000,
-    RETRY_MAX_US = 5 * 1000 * 1000
+    GIVE_WAY_US = 100 * 1000, /* whose waiters came so much later closes one for another pool */
+    WAIT_LOOK_US = 100 * 1000 /* how often waiters are looked at */
 };
 
-/* Budgets are looked up once per pool and worker, so a mutex is no cost to any statement. */
-static struct pool_budget *budgets;
-static pthread_mutex_t budgets_lock = PTHREAD_MUTEX_INITIALIZER;
+/* ---- the pools of a worker ------------------------------------------------------------------- */
 
-static struct pool_budget *budget_of(const struct server_state *server, const char *database,
-                                     const char *dbname, const char *user)
+static struct pool *find_pool(struct worker *w, const struct server_state *server,
+                              const char *database, const char *dbname, uint32_t shard,
+                              const char *user, uint64_t h)
 {
-    (void)pthread_mutex_lock(&budgets_lock);
-    struct pool_budget *b = budgets;
-    while (b != NULL && (b->server != server || strcmp(b->database, database) != 0 ||
-                         strcmp(b->dbname, dbname) != 0 || strcmp(b->user, user) != 0)) {
-        b = b->next;
+    for (struct hnode *n = hmap_find(&w->pools, h); n != NULL; n = hmap_more(n)) {
+        struct pool *p = container_of(n, struct pool, node);
+        if (p->shard == shard && p->server == server && strcmp(p->database, database) == 0 &&
+            strcmp(p->user, user) == 0 && strcmp(p->dbname, dbname) == 0) {
+            return p;
+        }
     }
-    if (b == NULL) {
-        b = mem_zero(sizeof(*b));
-        b->server = server;
-        b->database = mem_strdup(database);
-        b->dbname = mem_strdup(dbname);
-        b->user = mem_strdup(user);
-        b->next = budgets;
-        budgets = b;
-    }
-    (void)pthread_mutex_unlock(&budgets_lock);
-    return b;
-}
-
-static uint64_t hash_pool(const char *database, uint32_t shard, const char *user)
-{
-    uint64_t h = hash_bytes(database, strlen(database), hash_process_seed());
-    return hash_bytes(user, strlen(user), h + shard);
+    return NULL;
 }
 
 struct pool *pool_find(struct worker *w, const struct world_db *db, uint32_t shard,
                        const char *user)
 {
-    uint64_t h = hash_pool(db->conf->name, shard, user);
-    for (struct hnode *n = hmap_find(&w->pools, h); n != NULL; n = hmap_more(n)) {
-        struct pool *p = container_of(n, struct pool, node);
-        if (p->shard == shard && p->server == db->servers[shard] &&
-            strcmp(p->database, db->conf->name) == 0 && strcmp(p->user, user) == 0 &&
-            strcmp(p->dbname, db->conf->dbname) == 0) {
-            return p;
-        }
+    uint64_t h = budget_hash(db->conf->name, shard, user);
+    struct pool *p =
+        find_pool(w, db->servers[shard], db->conf->name, db->conf->dbname, shard, user, h);
+    if (p != NULL) {
+        return p;
     }
-    struct pool *p = mem_zero(sizeof(*p));
+    p = mem_zero(sizeof(*p));
     p->worker = w;
     p->server = db->servers[shard];
     p->shard = shard;
@@ -72,21 +52,61 @@ struct pool *pool_find(struct worker *w, const struct world_db *db, uint32_t sha
     p->database = mem_strdup(db->conf->name);
     p->dbname = mem_strdup(db->conf->dbname);
     p->user = mem_strdup(user);
-    p->budget = budget_of(p->server, p->database, p->dbname, user);
+    p->terms = terms_get(w, p->database, user);
+    p->budget =
+        budget_get(p->server, p->database, p->dbname, user, shard, w->shared->workers_count);
     list_init(&p->connecting);
     list_init(&p->idle);
     list_init(&p->held);
+    list_init(&p->tested);
     list_init(&p->waiters);
+    list_init(&p->proofs);
+    list_init(&p->with_idle);
+    list_init(&p->blocked);
+    pool_attend_init(p);
     hmap_add(&w->pools, &p->node, h);
     return p;
 }
 
-static uint32_t pool_limit(const struct pool *p)
+struct pool *pool_of(const struct session *s, uint32_t shard)
 {
-    const struct conf *conf = p->worker->world->conf;
-    const struct conf_database *db = conf_find_database(conf, p->database);
-    return db != NULL && db->pool.size != CONF_UNSET ? (uint32_t)db->pool.size
-                                                     : (uint32_t)conf->pool_size;
+    struct pool *p = s->terms->pools[shard];
+    if (p == NULL || p->server != s->db->servers[shard] ||
+        strcmp(p->dbname, s->db->conf->dbname) != 0) {
+        p = pool_find(s->worker, s->db, shard, s->user);
+        s->terms->pools[shard] = p;
+    }
+    return p;
+}
+
+static void free_proofs(struct pool *p)
+{
+    list_each_safe (node, &p->proofs) {
+        varset_disprove(container_of(node, struct varset_proof, of_pool));
+    }
+}
+
+void pool_free(struct pool *p)
+{
+    struct worker *w = p->worker;
+    check(p->connecting_count + p->idle_count + p->held_count + p->tested_count == 0);
+    check(p->waiters_count == 0);
+    atomic_store_explicit(&p->budget->slots[w->index].first_wait_us, 0, memory_order_relaxed);
+    if (p->terms->pools[p->shard] == p) {
+        p->terms->pools[p->shard] = NULL;
+    }
+    free_proofs(p);
+    hmap_remove(&w->pools, &p->node);
+    list_remove(&p->with_idle);
+    list_remove(&p->blocked);
+    timer_free(&p->timer);
+    budget_put(p->budget);
+    terms_put(w, p->terms);
+    buf_free(&p->params);
+    mem_free(p->database);
+    mem_free(p->dbname);
+    mem_free(p->user);
+    mem_free(p);
 }
 
 void pool_count(struct pool *p, enum backend_state state, int change)
@@ -94,47 +114,60 @@ void pool_count(struct pool *p, enum backend_state state, int change)
     uint32_t *counts[] = {[BACKEND_CONNECTING] = &p->connecting_count,
                           [BACKEND_LOGIN] = &p->connecting_count,
                           [BACKEND_IDLE] = &p->idle_count,
+                          [BACKEND_TESTED] = &p->tested_count,
                           [BACKEND_HELD] = &p->held_count};
     *counts[state] += (uint32_t)change;
     if (state == BACKEND_IDLE) {
-        atomic_store_explicit(&p->budget->idle[p->worker->index], p->idle_count,
+        atomic_store_explicit(&p->budget->slots[p->worker->index].idle, p->idle_count,
                               memory_order_relaxed);
     }
 }
 
-/* ---- waiting ------------------------------------------------------------------------------------
- */
+/* ---- waiting --------------------------------------------------------------------------------- */
+
+struct session *pool_first_waiter(const struct pool *p)
+{
+    struct list *first = list_first(&p->waiters);
+    return first == NULL ? NULL : container_of(first, struct session, pool_node);
+}
 
 /* Publish when our first waiter came, so that other workers can be fair to it. */
 static void publish_wait(struct pool *p)
 {
-    struct list *first = list_first(&p->waiters);
-    int64_t since =
-        first == NULL ? 0 : container_of(first, struct session, pool_node)->wait_since_us;
-    atomic_store_explicit(&p->budget->first_wait_us[p->worker->index], since, memory_order_relaxed);
+    const struct session *first = pool_first_waiter(p);
+    atomic_store_explicit(&p->budget->slots[p->worker->index].first_wait_us,
+                          first == NULL ? 0 : first->wait_since_us, memory_order_relaxed);
 }
 
 /*
  * Who holds a connection on one shard and waits for one on another must not wait for the limit: two
  * such sessions could each hold what the other needs. So it is served first, and may go past
- * pool.size; see pool_limit_for().
+ * pool.size; see rule_limit().
  */
-static int holds_others(const struct session *s)
+int pool_is_holder(const struct session *s)
 {
     return s->held_bits != 0;
+}
+
+int pool_gate_closed(const struct pool *p, const struct session *s)
+{
+    unsigned closed = terms_gate(p->terms) & (GATE_PAUSED | GATE_LEAVING);
+    return closed != 0 && (s == NULL || !pool_is_holder(s));
 }
 
 static void begin_waiting(struct pool *p, struct session *s)
 {
     s->wait_pool = p;
     s->wait_since_us = loop_now_us(p->worker->loop);
-    if (holds_others(s)) {
+    s->wait_told = 0;
+    if (pool_is_holder(s)) {
         list_push_front(&p->waiters, &s->pool_node);
     } else {
         list_push_back(&p->waiters, &s->pool_node);
     }
     p->waiters_count++;
     publish_wait(p);
+    pool_attend_by(p, s->wait_since_us + WAIT_LOOK_US);
 }
 
 void pool_stop_waiting(struct session *s)
@@ -147,6 +180,9 @@ void pool_stop_waiting(struct session *s)
     list_remove(&s->pool_node);
     p->waiters_count--;
     publish_wait(p);
+    if (p->waiters_count == 0) {
+        pool_unblock(p);
+    }
     uint64_t waited = (uint64_t)(loop_now_us(p->worker->loop) - s->wait_since_us);
     metric_add(&p->worker->metrics, METRIC_wait_time_us, waited);
     stats_waited(s, p, waited);
@@ -158,97 +194,67 @@ static void hold(struct backend *b, struct session *s)
     b->session = s;
     b->held_us = loop_now_us(b->pool->worker->loop);
     stats_add(s, STATS_SERVER_ASSIGNMENTS, 1);
+    b->in_session_mode = s->terms->rule.mode == CONF_POOL_SESSION;
     list_push_back(&s->held, &b->held);
     s->held_bits |= UINT64_C(1) << b->shard;
-}
-
-/* pool.size; for sessions that hold others, as many as can hold one on any shard. */
-static uint32_t pool_limit_for(const struct pool *p, int holder)
-{
-    const struct world_db *db = world_find_db(p->worker->world, slice_of(p->database));
-    uint32_t limit = pool_limit(p);
-    return holder && db != NULL ? limit * (uint32_t)db->map->shards_count : limit;
-}
-
-/* Take one unit of the budget for a new connection. */
-static int budget_take(struct pool *p, int holder)
-{
-    uint32_t limit = pool_limit_for(p, holder);
-    uint32_t open = atomic_load_explicit(&p->budget->open, memory_order_relaxed);
-    while (open < limit) {
-        if (atomic_compare_exchange_weak_explicit(&p->budget->open, &open, open + 1,
-                                                  memory_order_relaxed, memory_order_relaxed)) {
-            return 1;
-        }
-    }
-    return 0;
-}
-
-/* Another worker may have idle backends that it does not need. */
-static void ask_others(struct pool *p)
-{
-    struct shared *shared = p->worker->shared;
-    for (size_t i = 0; i < shared->workers_count; i++) {
-        if (i != p->worker->index &&
-            atomic_load_explicit(&p->budget->idle[i], memory_order_relaxed) != 0) {
-            struct worker_mail *mail = worker_mail_new(WORKER_MAIL_WANT);
-            mail->budget = p->budget;
-            worker_send(shared->workers[i], mail);
-            return;
-        }
-    }
-}
-
-static void connect_more(struct pool *p)
-{
-    if (loop_now_us(p->worker->loop) < p->retry_after_us) {
-        return; /* pool_tick() tries again */
-    }
-    struct list *first = list_first(&p->waiters);
-    int holder = first != NULL && holds_others(container_of(first, struct session, pool_node));
-    if (budget_take(p, holder)) {
-        (void)backend_connect(p);
-    } else {
-        ask_others(p);
-    }
 }
 
 void pool_warm(struct pool *p)
 {
     if (p->idle_count == 0 && p->connecting_count <= p->waiters_count) {
-        connect_more(p);
+        pool_connect_more(p);
     }
 }
 
 /* The server has no more connections to give, but some are open: they will come free. */
 static int only_full(const struct pool *p, enum err e)
 {
-    return e == ERR_TOO_MANY && atomic_load_explicit(&p->budget->open, memory_order_relaxed) > 0;
+    return e == ERR_TOO_MANY &&
+           atomic_load_explicit(&p->budget->open, memory_order_relaxed) > p->connecting_count;
 }
 
-enum err pool_get(struct pool *p, struct session *s, struct note *note)
+static enum err failing(const struct pool *p, struct note *note)
 {
-    struct list *first = list_first(&p->idle);
-    if (first != NULL && p->waiters_count == 0) {
-        hold(container_of(first, struct backend, node), s);
+    if (p->held_count + p->connecting_count + p->tested_count + p->idle_count != 0) {
         return ERR_NONE;
     }
     if (p->failures > 0 && !only_full(p, p->last_error) &&
-        p->held_count + p->connecting_count == 0 &&
         loop_now_us(p->worker->loop) < p->retry_after_us) {
         *note = p->last_failure; /* it failed a moment ago: say so instead of waiting */
         return p->last_error;
     }
+    return pool_server_failing(p, note);
+}
+
+enum err pool_get(struct pool *p, struct session *s, struct note *note)
+{
+    struct backend *stale = NULL;
+    if (p->idle_count != 0 && p->waiters_count == 0 && !pool_gate_closed(p, s)) {
+        struct list *node = p->terms->round_robin ? p->idle.prev : p->idle.next;
+        struct backend *b = container_of(node, struct backend, node);
+        int64_t idle_us = loop_now_us(p->worker->loop) - b->idle_since_us;
+        if (idle_us < p->terms->check_after_us) {
+            hold(b, s);
+            return ERR_NONE;
+        }
+        stale = b;
+    }
+    enum err e = failing(p, note);
+    if (e) {
+        return e;
+    }
     begin_waiting(p, s);
-    if (p->connecting_count < p->waiters_count) {
-        connect_more(p);
+    if (stale != NULL) {
+        backend_check(stale);
+    } else if (p->connecting_count + p->tested_count < p->waiters_count) {
+        pool_connect_more(p);
     }
     return ERR_AGAIN;
 }
 
 static void grant(struct pool *p, struct backend *b)
 {
-    struct session *s = container_of(list_first(&p->waiters), struct session, pool_node);
+    struct session *s = pool_first_waiter(p);
     pool_stop_waiting(s);
     hold(b, s);
     session_backend_granted(s);
@@ -262,12 +268,13 @@ static void grant(struct pool *p, struct backend *b)
 static struct worker *worker_to_serve(struct pool *p)
 {
     struct shared *shared = p->worker->shared;
+    const struct budget_slot *slots = p->budget->slots;
     int64_t ours =
-        atomic_load_explicit(&p->budget->first_wait_us[p->worker->index], memory_order_relaxed);
+        atomic_load_explicit(&slots[p->worker->index].first_wait_us, memory_order_relaxed);
     int64_t best = ours == 0 ? INT64_MAX : ours - UNFAIR_US;
     struct worker *to = NULL;
-    for (size_t i = 0; i < shared->workers_count; i++) {
-        int64_t theirs = atomic_load_explicit(&p->budget->first_wait_us[i], memory_order_relaxed);
+    for (size_t i = 0; i < p->budget->slots_count; i++) {
+        int64_t theirs = atomic_load_explicit(&slots[i].first_wait_us, memory_order_relaxed);
         if (i != p->worker->index && theirs != 0 && theirs < best) {
             best = theirs;
             to = shared->workers[i];
@@ -280,7 +287,7 @@ static struct worker *worker_to_serve(struct pool *p)
 
 static int may_travel(const struct backend *b)
 {
-    return stream_queued(b->stream) == 0 && stream_in(b->stream).n == 0;
+    return stream_queued(b->stream) == 0 && stream_in(b->stream).n == 0 && backend_quiet(b);
 }
 
 static void send_away(struct backend *b, struct worker *to)
@@ -288,6 +295,9 @@ static void send_away(struct backend *b, struct worker *to)
     struct pool *p = b->pool;
     list_remove(&b->node);
     pool_count(p, b->state, -1);
+    if (b->state == BACKEND_LOGIN) {
+        pool_connect_over(p, 1);
+    }
     timer_free(&b->timer);
     stream_detach(b->stream);
     /* Sets belong to the worker's table: the settings travel as "unknown" and are reset there. */
@@ -296,37 +306,34 @@ static void send_away(struct backend *b, struct worker *to)
     }
     varset_unref(&p->worker->vars, b->vars);
     b->vars = NULL;
+    b->pool = NULL;
     struct worker_mail *mail = worker_mail_new(WORKER_MAIL_BACKEND);
     mail->backend = b;
-    /* the receiver has a pool of this budget and database: its waiter made one */
-    mail->budget = p->budget;
+    /* the receiver has a pool of this budget: its waiter made one */
+    mail->budget = budget_ref(p->budget);
     worker_send(to, mail);
+    pool_attend_by(p, loop_now_us(p->worker->loop) + WAIT_LOOK_US);
 }
 
-static struct pool *pool_of_budget(struct worker *w, const struct backend *b)
+static struct pool *pool_of_budget(struct worker *w, const struct pool_budget *budget)
 {
-    const struct pool *from = b->pool;
-    for (struct hnode *n = hmap_each(&w->pools, NULL); n != NULL; n = hmap_each(&w->pools, n)) {
-        struct pool *p = container_of(n, struct pool, node);
-        if (p->budget == from->budget && p->shard == from->shard &&
-            strcmp(p->database, from->database) == 0) {
-            return p;
-        }
-    }
-    return NULL;
+    struct pool *p = find_pool(w, budget->server, budget->database, budget->dbname, budget->shard,
+                               budget->user, budget->hash);
+    return p != NULL && p->budget == budget ? p : NULL;
 }
 
-void pool_adopt(struct worker *w, struct backend *b)
+void pool_adopt(struct worker *w, struct backend *b, struct pool_budget *budget)
 {
-    struct pool *p = pool_of_budget(w, b);
-    if (p == NULL) { /* this worker has ended meanwhile */
-        backend_drop_detached(b, w->loop);
+    struct pool *p = pool_of_budget(w, budget);
+    if (p == NULL) { /* this worker has ended meanwhile, or has forgotten the pool */
+        backend_drop_detached(b, w->loop, budget);
         return;
     }
     b->pool = p;
     b->state = BACKEND_HELD; /* on no list: pool_put() moves it on */
     list_push_back(&p->held, &b->node);
     pool_count(p, BACKEND_HELD, 1);
+    p->empty_since_us = 0;
     backend_attached(b);
     b->vars = varset_ref(w->vars.empty);
     if (p->params.n == 0) { /* nobody logged in to the server on this worker yet */
@@ -341,59 +348,107 @@ void pool_adopt(struct worker *w, struct backend *b)
 
 void pool_wanted(struct worker *w, struct pool_budget *budget)
 {
-    for (struct hnode *n = hmap_each(&w->pools, NULL); n != NULL; n = hmap_each(&w->pools, n)) {
-        struct pool *p = container_of(n, struct pool, node);
-        struct list *last = p->idle.prev;
-        if (p->budget == budget && p->waiters_count > p->connecting_count) {
-            connect_more(p); /* somebody has closed a connection */
-            return;
-        }
-        if (p->budget != budget || last == &p->idle) {
-            continue;
-        }
+    struct pool *p = pool_of_budget(w, budget);
+    if (p == NULL) {
+        return;
+    }
+    if (p->waiters_count > p->connecting_count) {
+        pool_connect_more(p); /* somebody has closed a connection */
+        return;
+    }
+    struct list *last = p->idle.prev;
+    struct worker *to = last == &p->idle ? NULL : worker_to_serve(p);
+    if (to != NULL) {
         struct backend *b = container_of(last, struct backend, node);
-        struct worker *to = worker_to_serve(p);
-        if (to != NULL && may_travel(b) && backend_quiet(b)) {
+        if (may_travel(b)) {
             send_away(b, to);
         }
-        return;
     }
 }
 
 /* ---- back to the pool ------------------------------------------------------------------------ */
 
-static int too_old(const struct backend *b)
+/* Another pool waits for a unit of a limit that this backend uses up, and came first. */
+static int gives_way(const struct backend *b)
 {
-    int64_t life = b->pool->worker->world->conf->server_lifetime_ms * 1000;
-    return life != 0 && loop_now_us(b->pool->worker->loop) - b->connect_us > life;
+    const struct pool *p = b->pool;
+    int64_t now = loop_now_us(p->worker->loop);
+    int64_t until = atomic_load_explicit(&p->worker->shared->wanted_until_us, memory_order_relaxed);
+    if (now > until) {
+        return 0;
+    }
+    const struct session *first = pool_first_waiter(p);
+    int64_t ours = first == NULL ? INT64_MAX : first->wait_since_us - GIVE_WAY_US;
+    struct account *const of[] = {p->budget->of_process, p->budget->of_database,
+                                  p->budget->of_user};
+    for (size_t i = 0; i < sizeof(of) / sizeof(of[0]); i++) {
+        if (account_wanted(of[i], ours, now)) {
+            account_promise(of[i]);
+            return 1;
+        }
+    }
+    return 0;
+}
+
+static int over_limit(const struct backend *b)
+{
+    const struct pool *p = b->pool;
+    const struct conf_pool_options *rule = &p->terms->rule;
+    uint32_t open = atomic_load_explicit(&p->budget->open, memory_order_relaxed);
+    if (open <= rule->size) { /* nearly always */
+        return 0;
+    }
+    const struct session *first = pool_first_waiter(p);
+    uint32_t shards = 1;
+    if (first != NULL && pool_is_holder(first)) {
+        shards = (uint32_t)first->db->map->shards_count;
+    }
+    return open > rule_limit(rule, 0, 0, shards);
+}
+
+const char *pool_why_close(const struct backend *b)
+{
+    const struct pool *p = b->pool;
+    if (b->dirty || b->pinned || b->unsynced || b->relay_left != 0) {
+        return "its session left it in use";
+    }
+    if (!list_empty(&b->cancels)) {
+        return "a cancel request is on its way to it";
+    }
+    if (loop_now_us(p->worker->loop) > b->expires_us) {
+        return "pool.server_lifetime_ms";
+    }
+    if (b->epoch != terms_epoch(p->terms)) {
+        return "RECONNECT";
+    }
+    if (pool_gate_closed(p, pool_first_waiter(p))) {
+        return "PAUSE";
+    }
+    if (over_limit(b)) {
+        return "more are open than pool.size";
+    }
+    return gives_way(b) ? "another pool waits for a connection" : NULL;
 }
 
 void pool_budget_freed(struct pool *p)
 {
     struct worker *other = worker_to_serve(p);
-    if (p->waiters_count > p->connecting_count) {
-        connect_more(p);
+    if (p->waiters_count > p->connecting_count + p->tested_count) {
+        pool_connect_more(p);
     } else if (other != NULL) {
         struct worker_mail *mail = worker_mail_new(WORKER_MAIL_WANT);
-        mail->budget = p->budget;
+        mail->budget = budget_ref(p->budget);
         worker_send(other, mail);
     }
+    pool_attend_by(p, loop_now_us(p->worker->loop) + WAIT_LOOK_US);
 }
 
-void pool_put(struct backend *b)
+/* It is clean, and works for nobody. */
+static void offer(struct backend *b)
 {
     struct pool *p = b->pool;
-    b->session = NULL;
-    list_remove(&b->held);
-    if (b->dirty || b->pinned || !list_empty(&b->cancels) || b->unsynced || b->relay_left != 0 ||
-        too_old(b) ||
-        atomic_load_explicit(&p->budget->open, memory_order_relaxed) > pool_limit(p)) {
-        backend_close(b, b->dirty || b->pinned ? "its session left it in use" : "lifetime");
-        pool_budget_freed(p);
-        return;
-    }
     struct worker *other = worker_to_serve(p);
-    if (other != NULL && may_travel(b) && backend_quiet(b)) {
+    if (other != NULL && may_travel(b)) {
         send_away(b, other);
         return;
     }
@@ -403,6 +458,41 @@ void pool_put(struct backend *b)
     }
     b->idle_since_us = loop_now_us(p->worker->loop);
     backend_set_state(b, BACKEND_IDLE);
+    if (p->timer.deadline_us == 0) {
+        pool_attend_by(p, b->idle_since_us + WAIT_LOOK_US * 10);
+    }
+    if (list_empty(&p->with_idle)) {
+        list_push_back(&p->worker->with_idle, &p->with_idle);
+    }
+}
+
+void pool_put(struct backend *b)
+{
+    struct pool *p = b->pool;
+    b->session = NULL;
+    list_remove(&b->held);
+    const char *why = pool_why_close(b);
+    if (why != NULL) {
+        backend_close(b, why);
+        pool_budget_freed(p);
+    } else if (b->clean != CLEAN_NONE) {
+        backend_clean(b);
+    } else {
+        offer(b);
+    }
+}
+
+void pool_backend_tested(struct backend *b)
+{
+    struct pool *p = b->pool;
+    const char *why = pool_why_close(b);
+    timer_cancel(&b->timer);
+    if (why != NULL || b->tx_status != 'I') {
+        backend_close(b, why != NULL ? why : "it was left in a transaction");
+        pool_budget_freed(p);
+        return;
+    }
+    offer(b);
 }
 
 void pool_backend_ready(struct backend *b)
@@ -410,89 +500,121 @@ void pool_backend_ready(struct backend *b)
     struct pool *p = b->pool;
     p->failures = 0;
     p->retry_after_us = 0;
-    if (p->waiters_count > 0) {
-        grant(p, b);
+    p->empty_since_us = 0;
+    pool_attend_by(p, b->expires_us);
+    if (pool_gate_closed(p, pool_first_waiter(p))) {
+        backend_close(b, "PAUSE");
         return;
     }
-    b->idle_since_us = loop_now_us(p->worker->loop);
-    backend_set_state(b, BACKEND_IDLE);
+    const struct conf_database *db = p->terms->in_conf;
+    if (db != NULL && db->connect_query != NULL) {
+        backend_greet(b, db->connect_query); /* pool_backend_tested() comes */
+        return;
+    }
+    offer(b);
 }
 
 /* Nobody can be served while the server refuses: waiters that no open backend will serve fail. */
-static void fail_waiters(struct pool *p, enum err e, const struct note *note)
+void pool_fail_waiters(struct pool *p, enum err e, const struct note *note)
 {
-    while (!only_full(p, e) && p->waiters_count > p->held_count + p->connecting_count) {
-        struct session *s = container_of(list_first(&p->waiters), struct session, pool_node);
+    while (!only_full(p, e) &&
+           p->waiters_count > p->held_count + p->connecting_count + p->tested_count) {
+        struct session *s = pool_first_waiter(p);
         pool_stop_waiting(s);
         session_backend_failed(s, e, note);
     }
 }
 
-void pool_backend_failed(struct backend *b, enum err e, const struct note *note)
-{
-    struct pool *p = b->pool;
-    char where[ADDR_TEXT_BYTES];
-    log_event(LOG_BACKEND_LOST, "database=%s shard=%u server=%s addr=%s user=%s error=\"%s\"",
-              p->database, p->shard, p->server->name,
-              p->server->addrs_count == 0 ? "unresolved" : addr_text(&p->server->addrs[0], where),
-              p->user, note->text);
-    metric_add(&p->worker->metrics, METRIC_server_connect_errors, 1);
-    p->failures++;
-    int64_t pause = (int64_t)RETRY_FIRST_US << (p->failures > 6 ? 6 : p->failures - 1);
-    p->retry_after_us =
-        loop_now_us(p->worker->loop) + (pause > RETRY_MAX_US ? RETRY_MAX_US : pause);
-    p->last_failure = *note;
-    p->last_error = e;
-    backend_close(b, NULL);
-    fail_waiters(p, e, note);
-}
-
-/* ---- once a second --------------------------------------------------------------------------- */
+/* ---- all pools, when somebody asks ----------------------------------------------------------- */
 
 void pool_close_idle(struct pool *p, const char *why)
 {
     list_each_safe (node, &p->idle) {
         backend_close(container_of(node, struct backend, node), why);
     }
+    pool_attend_by(p, loop_now_us(p->worker->loop) + WAIT_LOOK_US);
 }
 
-static void close_stale(struct pool *p, int64_t now_us)
+static int is_of(const struct pool *p, const char *database)
 {
-    int64_t idle = p->worker->world->conf->server_idle_ms * 1000;
-    list_each_safe (node, &p->idle) {
-        struct backend *b = container_of(node, struct backend, node);
-        if (too_old(b)) {
-            backend_close(b, "lifetime");
-        } else if (idle != 0 && now_us - b->idle_since_us > idle) {
-            backend_close(b, "idle");
+    return database == NULL || strcmp(p->database, database) == 0;
+}
+
+void pools_refresh(struct worker *w)
+{
+    for (struct hnode *n = hmap_each(&w->pools, NULL); n != NULL; n = hmap_each(&w->pools, n)) {
+        struct pool *p = container_of(n, struct pool, node);
+        const struct world_db *db = world_find_db(w->world, slice_of(p->database));
+        int same = db != NULL && p->shard < db->map->shards_count &&
+                   db->servers[p->shard] == p->server && strcmp(db->conf->dbname, p->dbname) == 0;
+        if (!same) {
+            pool_close_idle(p, "no longer configured");
+        } else {
+            pool_attend_by(p, loop_now_us(w->loop) + WAIT_LOOK_US * 10); /* ages may be others */
         }
     }
 }
 
-static void fail_late_waiters(struct pool *p, int64_t now_us)
+void pools_gate(struct worker *w, const char *database)
 {
-    int64_t limit = p->worker->world->conf->query_wait_ms * 1000;
-    list_each_safe (node, &p->waiters) {
-        struct session *s = container_of(node, struct session, pool_node);
-        if (limit == 0 || now_us - s->wait_since_us < limit) {
-            continue; /* holders stand in front of older ones */
+    for (struct hnode *n = hmap_each(&w->pools, NULL); n != NULL; n = hmap_each(&w->pools, n)) {
+        struct pool *p = container_of(n, struct pool, node);
+        if (!is_of(p, database)) {
+            continue;
         }
-        struct note note;
-        enum err e = note_set(&note, ERR_WAIT_TIMEOUT,
-                              "no connection to shard %u of \"%s\" came free within %lld ms",
-                              p->shard, p->database, (long long)(limit / 1000));
-        note_hint(&note, "Raise pool.size or pool.query_wait_ms, or shorten transactions.");
-        pool_stop_waiting(s);
-        session_backend_failed(s, e, &note);
+        list_each_safe (node, &p->idle) {
+            struct backend *b = container_of(node, struct backend, node);
+            const char *why = pool_why_close(b);
+            if (why != NULL) {
+                backend_close(b, why);
+            }
+        }
+        pool_attend_by(p, loop_now_us(w->loop) + 1);
     }
 }
 
-void pool_tick(struct pool *p, int64_t now_us)
+size_t pools_stale(struct worker *w, const char *database)
 {
-    close_stale(p, now_us);
-    fail_late_waiters(p, now_us);
-    if (p->waiters_count > p->connecting_count) {
-        connect_more(p);
+    size_t count = 0;
+    for (struct hnode *n = hmap_each(&w->pools, NULL); n != NULL; n = hmap_each(&w->pools, n)) {
+        struct pool *p = container_of(n, struct pool, node);
+        const struct list *lists[] = {&p->connecting, &p->idle, &p->held, &p->tested};
+        for (size_t i = 0; is_of(p, database) && i < sizeof(lists) / sizeof(lists[0]); i++) {
+            list_each (node, lists[i]) {
+                const struct backend *b = container_of(node, struct backend, node);
+                count += b->epoch != terms_epoch(p->terms);
+            }
+        }
+    }
+    return count;
+}
+
+static void kill_list(struct pool *p, struct list *list)
+{
+    struct note note;
+    (void)note_set(&note, ERR_SHARD_DOWN, "the connection was closed by KILL");
+    struct list *first;
+    while ((first = list_first(list)) != NULL) {
+        struct backend *b = container_of(first, struct backend, node);
+        if (b->session != NULL) {
+            relay_lost(b, &note);
+        } else {
+            backend_close(b, "KILL");
+        }
+    }
+    pool_attend_by(p, loop_now_us(p->worker->loop) + WAIT_LOOK_US);
+}
+
+void pools_kill(struct worker *w, const char *database)
+{
+    for (struct hnode *n = hmap_each(&w->pools, NULL); n != NULL; n = hmap_each(&w->pools, n)) {
+        struct pool *p = container_of(n, struct pool, node);
+        if (is_of(p, database)) {
+            kill_list(p, &p->held);
+            kill_list(p, &p->idle);
+            kill_list(p, &p->tested);
+            kill_list(p, &p->connecting);
+        }
     }
 }
 
@@ -502,15 +624,13 @@ void pools_free(struct worker *w)
     while (n != NULL) {
         struct pool *p = container_of(n, struct pool, node);
         pool_close_idle(p, "shutdown");
-        list_each_safe (node, &p->connecting) {
-            backend_close(container_of(node, struct backend, node), NULL);
+        struct list *lists[] = {&p->connecting, &p->tested};
+        for (size_t i = 0; i < 2; i++) {
+            list_each_safe (node, lists[i]) {
+                backend_close(container_of(node, struct backend, node), NULL);
+            }
         }
-        hmap_remove(&w->pools, &p->node);
-        buf_free(&p->params);
-        mem_free(p->database);
-        mem_free(p->dbname);
-        mem_free(p->user);
-        mem_free(p);
+        pool_free(p);
         n = hmap_each(&w->pools, NULL);
     }
     hmap_free(&w->pools);

@@ -157,10 +157,23 @@ static void own_statement_failed(struct backend *b, struct slice body)
     struct note note;
     char text[300] = "a statement of pgbraid's own failed";
     if (back_read_error(body, &err, &note) == ERR_NONE) {
-        (void)snprintf(text, sizeof(text), "settings of the session were refused: " SLICE_FMT,
+        (void)snprintf(text, sizeof(text), "%s: " SLICE_FMT,
+                       b->state == BACKEND_TESTED ? "it could not be cleaned"
+                                                  : "settings of the session were refused",
                        SLICE_ARG(err.message));
     }
     broken(b, ERR_OUTCOME_UNKNOWN, text);
+}
+
+/* As PgBouncer: the connection serves all the same. */
+static void connect_query_failed(struct backend *b, struct slice body)
+{
+    struct back_error err;
+    struct note note;
+    if (back_read_error(body, &err, &note) == ERR_NONE) {
+        log_event(LOG_CONNECT_QUERY, "database=%s shard=%u server=%s error=\"" SLICE_FMT "\"",
+                  b->pool->database, b->pool->shard, b->pool->server->name, SLICE_ARG(err.message));
+    }
 }
 
 static void copy_is_over(struct backend *b)
@@ -183,6 +196,12 @@ static int on_error(struct backend *b, struct scan *sc, struct slice body, size_
     enum expect_action action = (enum expect_action)e->action;
     if (e->kind == EXPECT_EXECUTE && action <= TO_CLIENT_NO_READY) {
         stats_relayed_end(b, e, 1);
+    }
+    if (b->greeting) {
+        connect_query_failed(b, body);
+        sc->at += total;
+        sc->run = sc->at;
+        return 1;
     }
     if (action == TO_NOBODY && e->kind != EXPECT_SYNC) {
         own_statement_failed(b, body);
@@ -458,6 +477,13 @@ static void on_data_held(struct backend *b)
     stream_consume(b->stream, sc.at);
     if (need > 1) {
         stream_need(b->stream, need);
+    }
+    if (b->state == BACKEND_TESTED) {
+        if (backend_quiet(b)) {
+            b->greeting = 0;
+            pool_backend_tested(b);
+        }
+        return;
     }
     if (s != NULL && s->want_quiet && backend_quiet(b)) {
         session_wake(s);

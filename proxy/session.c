@@ -403,6 +403,15 @@ void session_wake(struct session *s)
 
 /* ---- letting backends go --------------------------------------------------------------------- */
 
+static void clean_by(struct backend *b, enum clean how)
+{
+    b->dirty |= ((b->pinned | b->suspect) & PIN_LOAD) != 0; /* nothing unloads a library */
+    b->clean = (uint8_t)how;
+    b->stained |= (b->suspect & PIN_SET) != 0;
+    b->pinned = 0;
+    b->suspect = 0;
+}
+
 void session_let_go(struct session *s, struct backend *b)
 {
     s->held_bits &= ~(UINT64_C(1) << b->shard);
@@ -414,12 +423,13 @@ void session_let_go(struct session *s, struct backend *b)
     b->wrote = 0;
     if (!backend_quiet(b) || b->unsynced) {
         b->dirty = 1; /* it may ignore everything up to a Sync that never comes */
-    } else if (s->worker->world->conf->pool_mode == CONF_POOL_SESSION || b->pinned != 0 ||
-               b->suspect != 0) {
-        b->dirty |= ((b->pinned | b->suspect) & PIN_LOAD) != 0; /* nothing unloads a library */
-        backend_discard_all(b);
+    } else if (b->in_session_mode || s->terms->rule.mode == CONF_POOL_SESSION ||
+               s->terms->reset_always) {
+        clean_by(b, CLEAN_RESET);
+    } else if (b->pinned != 0 || b->suspect != 0) {
+        clean_by(b, CLEAN_DISCARD);
     } else if (b->tx_status != 'I') {
-        b->dirty = 1;
+        b->clean = CLEAN_ROLLBACK;
     }
     pool_put(b);
 }
@@ -427,7 +437,7 @@ void session_let_go(struct session *s, struct backend *b)
 static int keeps_backends(const struct session *s)
 {
     return s->tx.kind != TX_KIND_NONE || s->op != NULL || s->batch != NULL ||
-           s->pending_parse != NULL || s->worker->world->conf->pool_mode == CONF_POOL_SESSION;
+           s->pending_parse != NULL || s->terms->rule.mode == CONF_POOL_SESSION;
 }
 
 void session_release(struct session *s)
@@ -767,8 +777,9 @@ static void drop_backends(struct session *s)
         if (!backend_quiet(b)) {
             backend_cancel(b);
         }
-        if (s->tx.kind != TX_KIND_NONE) {
-            b->dirty = 1;
+        if (b->began && s->tx.kind != TX_KIND_NONE) { /* what ROLLBACK goes back to */
+            varset_unref(&s->worker->vars, b->vars);
+            b->vars = varset_ref(s->tx.vars);
         }
         session_let_go(s, b);
     }
@@ -801,6 +812,10 @@ static void free_parts(struct session *s)
     mem_free(s->database);
     mem_free(s->application_name);
     world_unref(s->world);
+    if (s->entered) {
+        terms_leave(s->terms);
+    }
+    terms_put(w, s->terms);
 }
 
 static void free_session(struct session *s)

@@ -168,6 +168,8 @@ struct session {
     unsigned batch_failed : 1; /* a statement of the batch failed: the rest is not run */
     unsigned describing : 1;   /* Parse or Describe: in an isolated transaction no part of it */
     unsigned needs_bytes : 1;  /* the next message has not come whole */
+    unsigned entered : 1;      /* counted as a client of its database and user */
+    unsigned wait_told : 1;    /* that it waits for a connection */
     unsigned midway : 1;       /* a handler waits and will be run again: it keeps its backends */
     unsigned writes_now : 1;   /* the statement being started may write */
     unsigned relays_now : 1;   /* ... and sends no Sync of its own */
@@ -175,6 +177,7 @@ struct session {
     struct world *world;       /* pinned while a transaction or a statement runs; else NULL */
     const struct world_db *db; /* in `world` */
 
+    struct terms *terms; /* NULL before the login and on the console */
     struct varset *vars;
     struct varset *startup_vars; /* what RESET goes back to */
     struct session_tx tx;

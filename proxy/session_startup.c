@@ -359,6 +359,23 @@ static enum err check_encoding(struct session *s, const struct pool *p, struct n
     return exec_check_encoding(asked, note);
 }
 
+/* The client has proved who it is: it counts, and what holds for it is known. */
+static enum err enter(struct session *s, struct note *note)
+{
+    if (s->entered) {
+        return ERR_NONE; /* it has waited meanwhile */
+    }
+    s->terms = s->terms != NULL ? s->terms : terms_get(s->worker, s->database, s->user);
+    if (terms_gate(s->terms) & GATE_DISABLED) {
+        enum err e = note_set(note, ERR_DISABLED, "database \"%s\" is disabled", s->database);
+        note_hint(note, "ENABLE on the console lets clients in again.");
+        return e;
+    }
+    enum err e = terms_enter(s->terms, note);
+    s->entered = !e;
+    return e;
+}
+
 /* The home shard tells the parameters clients are greeted with, and whether the settings of the
  * startup packet are good. */
 enum step session_login_finish(struct session *s)
@@ -369,7 +386,11 @@ enum step session_login_finish(struct session *s)
         send_key_and_ready(s);
         return STEP_DONE;
     }
-    struct pool *p = pool_find(s->worker, s->db, 0, s->user);
+    enum err refused = enter(s, &note);
+    if (refused) {
+        return refuse(s, refused, &note);
+    }
+    struct pool *p = pool_of(s, 0);
     if (p->params.n == 0 ||
         (s->vars != s->worker->vars.empty && varset_proof(s->vars, p) == NULL)) {
         enum err e = ERR_NONE;

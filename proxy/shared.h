@@ -45,6 +45,13 @@ struct server_state {
     _Atomic int suspect;          /* the last check failed, or it came back a moment ago */
     _Atomic int64_t latency_us;   /* of the last good check */
     _Atomic uint32_t connections; /* backends open or opening, all pools */
+    /* Of those who could not reach it; see pool_connect.c. */
+    _Atomic uint32_t connecting; /* being opened */
+    _Atomic uint32_t failures;   /* in a row; 0: the last attempt reached it */
+    _Atomic int64_t retry_us;    /* nobody tries before; monotonic */
+    pthread_mutex_t failure_lock;
+    struct note last_failure;
+    enum err last_error;
     /* What it said of itself when it was last asked; see proxy/role.h. `lsn` is written before
      * `lsn_us`, and grows: who reads `lsn_us` first has a position that is at least as new. */
     _Atomic int standing;      /* enum role_standing */
@@ -94,6 +101,7 @@ struct shared {
     struct metrics control_metrics;
     _Atomic uint32_t clients; /* sessions in all workers, for pool.max_clients */
     _Atomic int stopping;
+    _Atomic int64_t wanted_until_us; /* somebody wants a unit of a limit: pool_connect.c */
     struct control *control;
     int64_t started_wall_us;
 };

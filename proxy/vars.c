@@ -27,17 +27,22 @@ struct varset *varset_ref(struct varset *v)
     return v;
 }
 
+void varset_disprove(struct varset_proof *proof)
+{
+    list_remove(&proof->of_set);
+    list_remove(&proof->of_pool);
+    buf_free(&proof->statuses);
+    mem_free(proof);
+}
+
 static void free_set(struct varset *v)
 {
     for (size_t i = 0; i < v->count; i++) {
         mem_free((void *)v->vars[i].name);
         mem_free((void *)v->vars[i].value);
     }
-    while (v->proofs != NULL) {
-        struct varset_proof *next = v->proofs->next;
-        buf_free(&v->proofs->statuses);
-        mem_free(v->proofs);
-        v->proofs = next;
+    list_each_safe (node, &v->proofs) {
+        varset_disprove(container_of(node, struct varset_proof, of_set));
     }
     mem_free(v->vars);
     mem_free(v);
@@ -87,6 +92,7 @@ static struct varset *intern(struct varset_table *t, const struct var *vars, siz
     }
     struct varset *v = mem_zero(sizeof(*v));
     v->refs = 1;
+    list_init(&v->proofs);
     v->count = count;
     v->vars = mem_zero(count * sizeof(*v->vars));
     for (size_t i = 0; i < count; i++) {
@@ -189,7 +195,8 @@ void varset_print_change(const struct varset *from, const struct varset *to, str
 
 struct varset_proof *varset_proof(struct varset *v, const void *pool)
 {
-    for (struct varset_proof *p = v->proofs; p != NULL; p = p->next) {
+    list_each (node, &v->proofs) {
+        struct varset_proof *p = container_of(node, struct varset_proof, of_set);
         if (p->pool == pool) {
             return p;
         }
@@ -201,8 +208,8 @@ struct varset_proof *varset_prove(struct varset *v, const void *pool)
 {
     struct varset_proof *p = mem_zero(sizeof(*p));
     p->pool = pool;
-    p->next = v->proofs;
-    v->proofs = p;
+    list_init(&p->of_pool);
+    list_push_front(&v->proofs, &p->of_set);
     return p;
 }
 

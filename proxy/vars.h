@@ -12,6 +12,7 @@
 
 #include "base/buf.h"
 #include "base/hmap.h"
+#include "base/list.h"
 #include "base/slice.h"
 
 struct var {
@@ -24,7 +25,8 @@ struct var {
 struct varset_proof {
     const void *pool;
     struct buf statuses;
-    struct varset_proof *next;
+    struct list of_set;
+    struct list of_pool; /* the pool's own, so that its proofs go with it */
 };
 
 struct varset {
@@ -32,7 +34,7 @@ struct varset {
     int refs;
     size_t count;
     struct var *vars; /* sorted by name */
-    struct varset_proof *proofs;
+    struct list proofs;
 };
 
 struct varset_table {
@@ -60,5 +62,6 @@ void var_list_to_setting(const char *sql, struct buf *out);
 void var_list_from_setting(struct slice setting, struct buf *sql);
 struct varset_proof *varset_proof(struct varset *v, const void *pool); /* NULL: not proved yet */
 struct varset_proof *varset_prove(struct varset *v, const void *pool);
+void varset_disprove(struct varset_proof *proof); /* frees it */
 
 #endif

@@ -60,11 +60,29 @@ static void on_client(struct worker *w, const struct worker_mail *mail)
     (void)session_new(w, mail->fd);
 }
 
+/* Who holds connections under a mode that is no longer his lets them go at the next rest. */
+static void sessions_refresh(struct worker *w)
+{
+    list_each (node, &w->sessions) {
+        struct session *s = container_of(node, struct session, node);
+        if (s->terms != NULL && !list_empty(&s->held)) {
+            session_wake(s);
+        }
+    }
+}
+
 static void on_world(struct worker *w, struct world *world)
 {
+    struct conf *before = w->world->conf;
+    int changed = before != world->conf;
     world_unref(w->world);
     w->world = world;
     stats_configure(w->stats, world->conf);
+    if (changed) {
+        terms_refresh(w);
+        pools_refresh(w);
+        sessions_refresh(w);
+    }
     control_world_acked(w->shared->control, w->index, world->version);
 }
 
@@ -128,11 +146,16 @@ static void on_mail(struct mail *m, void *arg)
     case WORKER_MAIL_VISIT: mail->fn(w, mail->arg); break;
     case WORKER_MAIL_ADMIN_DONE: on_admin_done(worker_session(w, mail->session_id), mail); break;
     case WORKER_MAIL_REFRESHED: on_refreshed(worker_session(w, mail->session_id)); break;
-    case WORKER_MAIL_BACKEND: pool_adopt(w, mail->backend); break;
+    case WORKER_MAIL_BACKEND: pool_adopt(w, mail->backend, mail->budget); break;
+    case WORKER_MAIL_EVICT: pool_evict(w, mail->account); break;
     case WORKER_MAIL_WANT: pool_wanted(w, mail->budget); break;
     case WORKER_MAIL_CANCEL: on_cancel(w, mail); break;
     case WORKER_MAIL_DURABLE: tx_durable(worker_session(w, mail->session_id), mail->err); break;
     }
+    if (mail->budget != NULL) {
+        budget_put(mail->budget);
+    }
+    account_put(mail->account);
     buf_free(&mail->messages);
     mem_free(mail);
 }
@@ -215,10 +238,6 @@ static void drain_some(struct worker *w)
 static void on_tick(void *arg)
 {
     struct worker *w = arg;
-    int64_t now = loop_now_us(w->loop);
-    for (struct hnode *n = hmap_each(&w->pools, NULL); n != NULL; n = hmap_each(&w->pools, n)) {
-        pool_tick(container_of(n, struct pool, node), now);
-    }
     if (w->draining) {
         drain_some(w);
     }
@@ -275,6 +294,9 @@ struct worker *worker_start(struct shared *shared, size_t index, struct world *w
     w->rng = rng_seeded(hash_process_seed() + index);
     list_init(&w->sessions);
     list_init(&w->cancels);
+    list_init(&w->with_idle);
+    list_init(&w->blocked);
+    timer_init(&w->retry, w->loop, pools_on_retry, w);
     varset_table_init(&w->vars);
     w->plans = plan_cache_new((size_t)world->conf->plan_cache_bytes);
     timer_init(&w->tick, w->loop, on_tick, w);
@@ -288,6 +310,8 @@ void worker_join(struct worker *w)
     (void)pthread_join(w->thread, NULL);
     mailbox_free(w->mail); /* what is still in it is handled: a second drain sets the tick */
     timer_free(&w->tick);
+    timer_free(&w->retry);
+    hmap_free(&w->terms);
     plan_cache_free(w->plans);
     free_keys(w);
     hmap_free(&w->sessions_by_id);
@@ -486,6 +510,7 @@ void worker_each_backend(struct worker *w, void (*fn)(const struct backend_view 
     for (struct hnode *n = hmap_each(&w->pools, NULL); n != NULL; n = hmap_each(&w->pools, n)) {
         struct pool *p = container_of(n, struct pool, node);
         view_backends(p, &p->held, &each);
+        view_backends(p, &p->tested, &each);
         view_backends(p, &p->idle, &each);
         view_backends(p, &p->connecting, &each);
     }
@@ -513,10 +538,8 @@ void worker_each_pool(struct worker *w, void (*fn)(const struct pool_view *, voi
                                ? 0
                                : loop_now_us(w->loop) -
                                      container_of(first, struct session, pool_node)->wait_since_us,
-            .mode = w->world->conf->pool_mode,
-            .size = db != NULL && db->conf->pool.size != CONF_UNSET
-                        ? (uint32_t)db->conf->pool.size
-                        : (uint32_t)w->world->conf->pool_size,
+            .mode = (enum conf_pool_mode)p->terms->rule.mode,
+            .size = (uint32_t)p->terms->rule.size,
         };
         fn(&v, arg);
     }

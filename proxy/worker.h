@@ -29,6 +29,10 @@ struct worker {
     uint32_t next_session;
     uint64_t next_backend;
     struct hmap pools;
+    struct hmap terms;
+    struct list with_idle; /* pools that have or had an idle backend */
+    struct list blocked;   /* pools that wait for a limit; tried again by `retry` */
+    struct timer retry;
     struct varset_table vars;
     struct plan_cache *plans;
     struct hmap stmts; /* shared prepared statements by text */
@@ -55,6 +59,7 @@ enum worker_mail_kind {
     WORKER_MAIL_ADMIN_DONE,
     WORKER_MAIL_REFRESHED,
     WORKER_MAIL_BACKEND, /* a backend changes workers */
+    WORKER_MAIL_EVICT,   /* somebody waits for a unit of `account` */
     WORKER_MAIL_WANT,    /* another worker has waiters and no budget: send an idle backend */
     WORKER_MAIL_CANCEL,
     WORKER_MAIL_DURABLE /* the ledger has (not) written a decision */
@@ -73,7 +78,8 @@ struct worker_mail {
     struct buf messages;
     int close;
     struct backend *backend;
-    struct pool_budget *budget;
+    struct pool_budget *budget; /* a reference, given back when the mail was read */
+    struct account *account;    /* the same */
     uint32_t cancel_pid;
     uint8_t cancel_key[CANCEL_KEY_BYTES_MAX];
     size_t cancel_key_bytes;

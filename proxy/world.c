@@ -234,6 +234,7 @@ struct server_state *servers_get(struct servers *servers, const struct parts *pa
     s->name = mem_strdup(conf->name);
     s->host = mem_strdup(conf->host);
     s->port = conf->port;
+    check(pthread_mutex_init(&s->failure_lock, NULL) == 0);
     memcpy(s->addrs, found->addrs, sizeof(s->addrs));
     s->addrs_count = found->count;
     s->turns = found->count > 1 && strchr(conf->host, ',') != NULL && !conf->in_order;
