@@ -136,7 +136,7 @@ Test(conf_error, unknown_keys_name_the_nearest_known_one)
         {DATABASE "tls: { client: { crt: x } }\n",
          {"tls.client: unknown key \"crt\"", "did you mean \"cert\"?"}},
         {DATABASE "tls: { clients: {} }\n", {"tls: unknown key", "did you mean \"client\"?"}},
-        {DATABASE "zzzzzzzzzz: 1\n", {"known here: http, data_dir", "workers, log"}},
+        {DATABASE "zzzzzzzzzz: 1\n", {"known here: http, data_dir", "workers, worker_fill, log"}},
         {DATABASE "\"bad\\nline\": 1\n", {"unknown key \"bad?line\""}},
         {DATABASE "<<: { workers: 1 }\n", {"unknown key \"<<\""}},
         {"servers:\n  s0: { hst: a }\n", {"c.yaml:2: servers.s0: unknown key \"hst\"", "\"host\""}},

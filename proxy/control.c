@@ -19,6 +19,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/rng.h"
+#include "proxy/balance.h"
 #include "proxy/http.h"
 #include "proxy/snapshot.h"
 
@@ -98,16 +99,7 @@ void control_world_acked(struct control *c, size_t worker, uint64_t version)
 
 static void hand_out(struct control *c, int fd, const struct addr *peer)
 {
-    size_t count = c->shared->workers_count;
-    size_t best = c->next_worker % count;
-    for (size_t i = 1; i < count; i++) {
-        size_t w = (c->next_worker + i) % count;
-        if (worker_clients(c->shared->workers[w]) < worker_clients(c->shared->workers[best])) {
-            best = w;
-        }
-    }
-    c->next_worker = best + 1;
-    worker_give_client(c->shared->workers[best], fd, peer);
+    worker_give_client(balance_worker(c->shared, c->parts->conf->worker_fill), fd, peer);
 }
 
 static void on_client(int fd, const struct addr *peer, void *arg)

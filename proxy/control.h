@@ -139,7 +139,6 @@ struct control {
     size_t signals_count;
     struct listener *listeners[LISTENERS_MAX];
     size_t listeners_count;
-    size_t next_worker; /* where the search for the least busy one begins */
 
     struct parts *parts; /* of the configuration in force */
     struct servers servers;

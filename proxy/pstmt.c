@@ -27,6 +27,21 @@ static int same(const struct stmt *st, uint64_t version, struct slice text, cons
            (count == 0 || memcmp(st->types, types, count * sizeof(*types)) == 0);
 }
 
+static struct stmt *make_stmt(uint64_t version, struct slice text, const uint32_t *types,
+                              size_t count)
+{
+    struct stmt *st = mem_zero(sizeof(*st));
+    st->refs = 1;
+    st->version = version;
+    st->text = mem_alloc(text.n + 1);
+    memcpy(st->text, text.p, text.n);
+    st->text[text.n] = '\0';
+    st->text_bytes = text.n;
+    st->types = mem_dup(types, count * sizeof(*types));
+    st->types_count = count;
+    return st;
+}
+
 struct stmt *stmt_find(struct worker *w, uint64_t version, struct slice text, const uint32_t *types,
                        size_t count)
 {
@@ -38,28 +53,31 @@ struct stmt *stmt_find(struct worker *w, uint64_t version, struct slice text, co
             return st;
         }
     }
-    struct stmt *st = mem_zero(sizeof(*st));
+    struct stmt *st = make_stmt(version, text, types, count);
     st->id = ((uint64_t)w->index << 48) + ++w->next_stmt;
-    st->refs = 1;
-    st->version = version;
-    st->text = mem_alloc(text.n + 1);
-    memcpy(st->text, text.p, text.n);
-    st->text[text.n] = '\0';
-    st->text_bytes = text.n;
-    st->types = mem_dup(types, count * sizeof(*types));
-    st->types_count = count;
     stmt_name(st->id, st->name);
     hmap_add(&w->stmts, &st->node, h);
     return st;
+}
+
+struct stmt *stmt_copy(const struct stmt *st)
+{
+    return make_stmt(st->version, slice_bytes(st->text, st->text_bytes), st->types,
+                     st->types_count);
+}
+
+void stmt_free_copy(struct stmt *st)
+{
+    mem_free(st->text);
+    mem_free(st->types);
+    mem_free(st);
 }
 
 void stmt_unref(struct worker *w, struct stmt *st)
 {
     if (--st->refs == 0) {
         hmap_remove(&w->stmts, &st->node);
-        mem_free(st->text);
-        mem_free(st->types);
-        mem_free(st);
+        stmt_free_copy(st);
     }
 }
 
@@ -97,7 +115,9 @@ void pstmt_unref(struct session *s, struct pstmt *p)
 {
     if (--p->refs == 0) {
         stmt_unref(s->worker, p->stmt);
-        plan_batch_unref(p->batch);
+        if (p->batch != NULL) {
+            plan_batch_unref(p->batch);
+        }
         mem_free(p->name);
         mem_free(p);
     }

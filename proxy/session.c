@@ -741,6 +741,15 @@ static void on_timeout(void *arg)
     }
 }
 
+void session_attach(struct session *s)
+{
+    struct worker *w = s->worker;
+    list_push_back(&w->sessions, &s->node);
+    hmap_add(&w->sessions_by_id, &s->by_id, hash_u64(s->id, 0));
+    timer_init(&s->timer, w->loop, on_timeout, s);
+    stream_attach(s->client, w->loop, on_event, s);
+}
+
 struct session *session_new(struct worker *w, int fd)
 {
     struct session *s = mem_zero(sizeof(*s));

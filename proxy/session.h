@@ -2,7 +2,8 @@
 #define PROXY_SESSION_H
 
 /*
- * One client. Owner: its worker; that thread only.
+ * One client. Owner: its worker; that thread only. A quiet one may change workers: what refers to
+ * something of the worker's is exchanged by session_move.c.
  *
  *     STARTUP --startup packet--> LOGIN --ReadyForQuery--> READY --> (closed, freed)
  *
@@ -70,7 +71,7 @@ struct pstmt {
     char *name;        /* "" is the unnamed one */
     uint32_t serial;   /* unique in the session, never 0 */
     struct stmt *stmt;
-    struct plan_batch *batch;
+    struct plan_batch *batch; /* NULL: to be planned again, the session has changed workers */
     int refs;
 };
 
@@ -228,6 +229,7 @@ struct session {
  */
 
 struct session *session_new(struct worker *w, int fd);
+void session_attach(struct session *s);                 /* it has come from another worker */
 void session_close(struct session *s, const char *why); /* frees s; backends in use are closed */
 void session_pump(struct session *s);
 void session_wake(struct session *s); /* run session_pump() at the end of this turn */
@@ -316,6 +318,9 @@ struct stmt *stmt_find(struct worker *w, uint64_t version, struct slice text, co
                        size_t count);
 void stmt_name(uint64_t id, char out[32]); /* its name on servers */
 void stmt_unref(struct worker *w, struct stmt *stmt);
+/* For a journey between workers: a statement of no worker, without id and name. */
+struct stmt *stmt_copy(const struct stmt *st);
+void stmt_free_copy(struct stmt *st);
 struct pstmt *pstmt_find(struct session *s, struct slice name);
 struct pstmt *pstmt_add(struct session *s, struct slice name, struct stmt *stmt,
                         struct plan_batch *batch); /* takes the reference to stmt */

@@ -205,7 +205,8 @@ static enum err plan_text(struct session *s, const struct parse_text *parse,
 static enum err fresh_plan(struct session *s, struct pstmt *p, struct note *note)
 {
     uint64_t version = s->db->catalog == NULL ? 0 : catalog_version(s->db->catalog);
-    if (p->batch->map_epoch == s->db->map->epoch && p->batch->catalog_version == version) {
+    if (p->batch != NULL && p->batch->map_epoch == s->db->map->epoch &&
+        p->batch->catalog_version == version) {
         return ERR_NONE;
     }
     struct plan_batch *batch = NULL;
@@ -215,7 +216,9 @@ static enum err fresh_plan(struct session *s, struct pstmt *p, struct note *note
                                      .types_count = p->stmt->types_count};
     enum err e = plan_text(s, &parse, &batch, &position, note);
     if (!e) {
-        plan_batch_unref(p->batch);
+        if (p->batch != NULL) {
+            plan_batch_unref(p->batch);
+        }
         p->batch = plan_batch_ref(batch);
     }
     return e;
@@ -366,7 +369,7 @@ enum step session_bind(struct session *s, struct slice body)
         s->request_us = loop_now_us(s->worker->loop);
     }
     e = e ? e : fresh_plan(s, p, &note);
-    struct plan *plan = p->batch->plans[0];
+    struct plan *plan = e ? NULL : p->batch->plans[0];
     e = e ? e : session_may_run(s, plan, &note);
     if (e) {
         return fail(s, e, &note, 0);
@@ -426,8 +429,16 @@ static enum step describe_plan(struct session *s, struct pstmt *p, struct plan *
 
 static enum step describe_statement(struct session *s, struct pstmt *p)
 {
-    struct plan *plan = p->batch->plans[0];
     struct backend *b = NULL;
+    if (p->batch == NULL) {
+        struct note note;
+        enum err e = session_enter(s, &note);
+        e = e ? e : fresh_plan(s, p, &note);
+        if (e) {
+            return fail(s, e, &note, 0);
+        }
+    }
+    struct plan *plan = p->batch->plans[0];
     if (plan->kind != PLAN_ONE) {
         enum step step = resolve_pending(s);
         return step == STEP_DONE ? describe_plan(s, p, plan, 'S', NULL) : relayed(step);

@@ -80,6 +80,19 @@ static int same_vars(const struct varset *v, const struct var *vars, size_t coun
     return 1;
 }
 
+static struct varset *make_set(const struct var *vars, size_t count)
+{
+    struct varset *v = mem_zero(sizeof(*v));
+    v->refs = 1;
+    list_init(&v->proofs);
+    v->count = count;
+    v->vars = mem_zero(count * sizeof(*v->vars));
+    for (size_t i = 0; i < count; i++) {
+        v->vars[i] = (struct var){mem_strdup(vars[i].name), mem_strdup(vars[i].value)};
+    }
+    return v;
+}
+
 /* The interned set with these variables; the texts are borrowed and copied when it is new. */
 static struct varset *intern(struct varset_table *t, const struct var *vars, size_t count)
 {
@@ -90,15 +103,20 @@ static struct varset *intern(struct varset_table *t, const struct var *vars, siz
             return varset_ref(v);
         }
     }
-    struct varset *v = mem_zero(sizeof(*v));
-    v->refs = 1;
-    list_init(&v->proofs);
-    v->count = count;
-    v->vars = mem_zero(count * sizeof(*v->vars));
-    for (size_t i = 0; i < count; i++) {
-        v->vars[i] = (struct var){mem_strdup(vars[i].name), mem_strdup(vars[i].value)};
-    }
+    struct varset *v = make_set(vars, count);
     hmap_add(&t->map, &v->node, h);
+    return v;
+}
+
+struct varset *varset_copy(const struct varset *v)
+{
+    return make_set(v->vars, v->count);
+}
+
+struct varset *varset_exchange(struct varset_table *t, struct varset *copy)
+{
+    struct varset *v = intern(t, copy->vars, copy->count);
+    free_set(copy);
     return v;
 }
 

@@ -11,6 +11,7 @@
 #include "base/hash.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "proxy/balance.h"
 #include "proxy/op.h"
 #include "proxy/session.h"
 #include "proxy/stats_run.h"
@@ -58,6 +59,7 @@ static void on_client(struct worker *w, const struct worker_mail *mail)
         return;
     }
     (void)session_new(w, mail->fd);
+    balance_hurry(w);
 }
 
 /* Who holds connections under a mode that is no longer his lets them go at the next rest. */
@@ -114,6 +116,20 @@ static void on_refreshed(struct session *s)
     session_wake(s);
 }
 
+/* The session may have moved: the request goes the same ways, behind it. */
+static void pass_cancel_on(struct worker *w, const struct worker_mail *mail)
+{
+    struct shared *shared = w->shared;
+    if (mail->cancel_hops + 1 < shared->workers_count) {
+        struct worker_mail *next = worker_mail_new(WORKER_MAIL_CANCEL);
+        next->cancel_pid = mail->cancel_pid;
+        memcpy(next->cancel_key, mail->cancel_key, mail->cancel_key_bytes);
+        next->cancel_key_bytes = mail->cancel_key_bytes;
+        next->cancel_hops = mail->cancel_hops + 1;
+        worker_send(shared->workers[(w->index + 1) % shared->workers_count], next);
+    }
+}
+
 static void on_cancel(struct worker *w, const struct worker_mail *mail)
 {
     list_each (node, &w->sessions) {
@@ -126,6 +142,7 @@ static void on_cancel(struct worker *w, const struct worker_mail *mail)
             return;
         }
     }
+    pass_cancel_on(w, mail);
 }
 
 static void begin_drain(struct worker *w, int wait_ms)
@@ -148,6 +165,7 @@ static void on_mail(struct mail *m, void *arg)
     case WORKER_MAIL_REFRESHED: on_refreshed(worker_session(w, mail->session_id)); break;
     case WORKER_MAIL_BACKEND: pool_adopt(w, mail->backend, mail->budget); break;
     case WORKER_MAIL_EVICT: pool_evict(w, mail->account); break;
+    case WORKER_MAIL_SESSION: session_adopt(w, mail->session, mail->deadline_us); break;
     case WORKER_MAIL_WANT: pool_wanted(w, mail->budget); break;
     case WORKER_MAIL_CANCEL: on_cancel(w, mail); break;
     case WORKER_MAIL_DURABLE: tx_durable(worker_session(w, mail->session_id), mail->err); break;
@@ -301,6 +319,7 @@ struct worker *worker_start(struct shared *shared, size_t index, struct world *w
     w->plans = plan_cache_new((size_t)world->conf->plan_cache_bytes);
     timer_init(&w->tick, w->loop, on_tick, w);
     timer_set(&w->tick, TICK_US);
+    balance_start(w);
     check(pthread_create(&w->thread, NULL, run, w) == 0);
     return w;
 }
@@ -311,6 +330,7 @@ void worker_join(struct worker *w)
     mailbox_free(w->mail); /* what is still in it is handled: a second drain sets the tick */
     timer_free(&w->tick);
     timer_free(&w->retry);
+    balance_end(w);
     hmap_free(&w->terms);
     plan_cache_free(w->plans);
     free_keys(w);

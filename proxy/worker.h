@@ -40,7 +40,10 @@ struct worker {
     struct hmap verifiers; /* SCRAM verifiers made from plain passwords; session_auth.c */
     struct rng rng;
     struct timer tick;
-    struct list cancels; /* cancel requests on their way; cancel.c */
+    struct list cancels;   /* cancel requests on their way; cancel.c */
+    _Atomic uint32_t load; /* proxy/balance.h */
+    struct timer balance;
+    int64_t balance_us, balance_cpu_us; /* of the last look */
     unsigned draining : 1;
     int64_t drain_deadline_us;
 
@@ -61,6 +64,7 @@ enum worker_mail_kind {
     WORKER_MAIL_BACKEND, /* a backend changes workers */
     WORKER_MAIL_EVICT,   /* somebody waits for a unit of `account` */
     WORKER_MAIL_WANT,    /* another worker has waiters and no budget: send an idle backend */
+    WORKER_MAIL_SESSION, /* a session changes workers */
     WORKER_MAIL_CANCEL,
     WORKER_MAIL_DURABLE /* the ledger has (not) written a decision */
 };
@@ -78,9 +82,12 @@ struct worker_mail {
     struct buf messages;
     int close;
     struct backend *backend;
+    struct session *session;
+    int64_t deadline_us;        /* of its timer; 0: none */
     struct pool_budget *budget; /* a reference, given back when the mail was read */
     struct account *account;    /* the same */
     uint32_t cancel_pid;
+    size_t cancel_hops; /* workers that do not know the session */
     uint8_t cancel_key[CANCEL_KEY_BYTES_MAX];
     size_t cancel_key_bytes;
     enum err err;

@@ -15,6 +15,7 @@ import bad_bytes  # noqa: E402
 import clients  # noqa: E402
 import life  # noqa: E402
 import logins  # noqa: E402
+import moves  # noqa: E402
 import pg  # noqa: E402
 import servers  # noqa: E402
 import state  # noqa: E402
@@ -34,7 +35,7 @@ def main():
     report = Report(args.verbose, args.only)
     with pg.Fleet(keep=args.keep) as fleet:
         place = Place(fleet, args.build)
-        for schedule in (logins, bad_bytes, clients, state, servers, life):
+        for schedule in (logins, bad_bytes, clients, moves, state, servers, life):
             schedule.run(place, report)
     return report.finish()
 

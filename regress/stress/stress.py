@@ -49,7 +49,9 @@ class Place:
         self.servers = fleet.start(args.shards, ports=ports, options=options)
         for server in self.servers:
             pg.prepare(server)
+        # Half of the seeds have clients change workers at the least load.
         config = config_for(self.servers, TABLES, workers=args.workers,
+                            worker_fill=1 if args.seed % 2 else 60,
                             pool={"size": args.pool, "mode": args.mode,
                                   "prepared_statements": args.prepared, "shutdown_wait_ms": 2000},
                             service={"health_interval_ms": 500, "health_timeout_ms": 2000},
