@@ -15,6 +15,7 @@
 #include "base/mem.h"
 #include "proxy/balance.h"
 #include "proxy/session.h"
+#include "proxy/stats.h"
 #include "proxy/worker.h"
 
 static int has_live_portal(const struct session *s)
@@ -33,7 +34,8 @@ static int is_quiet(const struct session *s)
                   s->copy_in == NULL && s->copy_left == 0 && s->pending_parse == NULL &&
                   !s->skip_until_sync && !s->midway && !s->want_quiet && !s->ready_owed;
     int alone = list_empty(&s->held) && s->wait_pool == NULL && !s->wait_refresh &&
-                s->wait_err == ERR_NONE && !s->pinned && !has_live_portal(s);
+                s->wait_err == ERR_NONE && s->pinned == 0 && s->touched.n == 0 &&
+                !has_live_portal(s);
     int silent = stream_in(s->client).n == 0 && stream_queued(s->client) == 0 && !s->client_paused;
     return s->state == SESSION_READY && !s->admin && !s->pumping && !s->closing && between &&
            alone && silent;
@@ -104,6 +106,7 @@ void session_adopt(struct worker *w, struct session *s, int64_t deadline_us)
     s->vars = varset_exchange(&w->vars, s->vars);
     s->startup_vars = varset_exchange(&w->vars, s->startup_vars);
     exchange_statements(s);
+    s->stats = stats_set_of(w->stats, s->database, s->user);
     session_attach(s);
     if (deadline_us != 0) {
         int64_t left = deadline_us - loop_now_us(w->loop);
