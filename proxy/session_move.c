@@ -37,8 +37,8 @@ static int is_quiet(const struct session *s)
                 s->wait_err == ERR_NONE && s->pinned == 0 && s->touched.n == 0 &&
                 !has_live_portal(s);
     int silent = stream_in(s->client).n == 0 && stream_queued(s->client) == 0 && !s->client_paused;
-    return s->state == SESSION_READY && !s->admin && !s->pumping && !s->closing && between &&
-           alone && silent;
+    return s->state == SESSION_READY && !s->admin && s->entered && !s->pumping && !s->closing &&
+           between && alone && silent;
 }
 
 static void take_statements_along(struct session *s)
@@ -88,6 +88,8 @@ int session_move(struct session *s, struct worker *to)
     timer_free(&s->timer);
     list_remove(&s->node);
     hmap_remove(&w->sessions_by_id, &s->by_id);
+    terms_depart(w, s->terms);
+    s->terms = NULL;
     stream_detach(s->client);
     atomic_fetch_sub_explicit(&w->clients, 1, memory_order_relaxed);
     s->worker = NULL;
@@ -106,6 +108,7 @@ void session_adopt(struct worker *w, struct session *s, int64_t deadline_us)
     s->vars = varset_exchange(&w->vars, s->vars);
     s->startup_vars = varset_exchange(&w->vars, s->startup_vars);
     exchange_statements(s);
+    s->terms = terms_arrive(w, s->database, s->user);
     s->stats = stats_set_of(w->stats, s->database, s->user);
     session_attach(s);
     if (deadline_us != 0) {

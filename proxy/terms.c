@@ -111,3 +111,24 @@ void terms_leave(struct terms *t)
     counter_give(&t->of_database->clients);
     counter_give(&t->of_user->clients);
 }
+
+/* The accounts stay while nobody's terms name them. */
+void terms_depart(struct worker *w, struct terms *t)
+{
+    check(t->sessions > 0);
+    t->sessions--;
+    (void)account_get(ACCOUNT_PROCESS, "");
+    (void)account_get(ACCOUNT_DATABASE, t->database);
+    (void)account_get(ACCOUNT_USER, t->user);
+    terms_put(w, t);
+}
+
+struct terms *terms_arrive(struct worker *w, const char *database, const char *user)
+{
+    struct terms *t = terms_get(w, database, user);
+    t->sessions++;
+    account_put(t->of_process);
+    account_put(t->of_database);
+    account_put(t->of_user);
+    return t;
+}

@@ -39,6 +39,9 @@ void terms_refresh(struct worker *w);
 /* A client has logged in: count it. ERR_TOO_MANY names the limit, nothing is counted then. */
 enum err terms_enter(struct terms *t, struct note *note) MUST_CHECK;
 void terms_leave(struct terms *t);
+/* A client changes workers: it stays counted on the way. Takes the reference; gives one. */
+void terms_depart(struct worker *w, struct terms *t);
+struct terms *terms_arrive(struct worker *w, const char *database, const char *user);
 
 static inline unsigned terms_gate(const struct terms *t)
 {
