@@ -52,7 +52,7 @@ struct varset *varset_with(struct varset_table *t, const struct varset *from, co
 /* For a journey between workers: a set of no table, which the receiver exchanges for its own. */
 struct varset *varset_copy(const struct varset *v);
 struct varset *varset_exchange(struct varset_table *t, struct varset *copy); /* frees `copy` */
-const char *varset_get(const struct varset *v, const char *name); /* SQL text, or NULL */
+const char *varset_get(const struct varset *v, const char *name);            /* SQL text, or NULL */
 /* SQL that leads from one set to the other: "RESET a; SET b TO c"; nothing when equal. */
 void varset_print_change(const struct varset *from, const struct varset *to, struct buf *out);
 void var_put_setting_name(const char *name, struct buf *sql); /* "custom"."setting" */
