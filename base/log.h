@@ -36,6 +36,7 @@ enum log_level {
 enum log_format {
     LOG_FORMAT_LOGFMT,
     LOG_FORMAT_JSON,
+    LOG_FORMAT_PGBOUNCER,
     LOG_FORMAT_COUNT
 };
 
@@ -59,6 +60,10 @@ void log_event(enum log_id id, const char *fmt, ...) PRINTF_LIKE(2, 3);
 /* Lines go to the file from now on, by a thread of their own; NULL: stderr. Once per process.
  * Errors: ERR_IO (the file cannot be opened), nothing has changed then. */
 enum err log_start(const char *path, struct note *note) MUST_CHECK;
+/* Beside the file: stderr too, as PgBouncer does unless -q; and the system's log, under this name
+ * and facility ("daemon", "local0", ...; an unknown one is "daemon"). Before log_start(). */
+void log_also_stderr(int on);
+void log_also_syslog(const char *ident, const char *facility);
 /* Open the file anew (rotation), or another one: done by the writer's thread. When it cannot be
  * opened the old one stays and LOG_FILE_FAILED says why. Control thread only. */
 void log_reopen(const char *path);
@@ -105,6 +110,7 @@ struct slice log_field(const struct log_record *record, const char *key);
 void log_render(enum log_format format, const struct log_record *record, struct log_line *out);
 void log_render_logfmt(const struct log_record *record, struct log_line *out);
 void log_render_json(const struct log_record *record, struct log_line *out);
+void log_render_pgbouncer(const struct log_record *record, struct log_line *out); /* 1 or 2 lines */
 
 /* Between log.c and log_queue.c: queue a whole line; make one in the format in force. */
 void log_put_line(const char *line, size_t n);

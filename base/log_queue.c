@@ -13,6 +13,7 @@
  * are counted, and so are those a write failed for. LOG_DROPPED tells when it goes on.
  */
 
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -21,6 +22,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <syslog.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -47,6 +49,10 @@ static struct {
     _Atomic(char *) reopen;      /* path to open next; "": stderr */
     uint64_t dropped_told;       /* writer only, as are the next ones */
     int fd;
+    int stderr_too;
+    int syslog;
+    int facility;
+    char *ident; /* syslog keeps the pointer */
     int midline; /* a line was written in part: end it before the next */
     int failing;
     pthread_t thread;
@@ -134,8 +140,31 @@ static size_t write_bytes(const uint8_t *p, size_t n)
     return done;
 }
 
+/* Each line by itself. Blocks as long as the system's log does. */
+static void send_to_syslog(const uint8_t *p, size_t n)
+{
+    while (n > 0) {
+        const uint8_t *end = memchr(p, '\n', n);
+        size_t line = end == NULL ? n : (size_t)(end - p);
+        /* The system's log has its own time and process id in front. */
+        const uint8_t *head = isdigit(*p) ? memmem(p, line, "] ", 2) : NULL;
+        const uint8_t *text = head == NULL ? p : head + 2;
+        syslog(q.facility | LOG_INFO, "%.*s", (int)(p + line - text), (const char *)text);
+        line += end != NULL;
+        p += line;
+        n -= line;
+    }
+}
+
 static void write_batch(const uint8_t *p, size_t n)
 {
+    if (q.syslog) {
+        send_to_syslog(p, n);
+    }
+    if (q.stderr_too && q.fd != STDERR_FILENO) {
+        ssize_t written = write(STDERR_FILENO, p, n);
+        (void)written; /* the file is what counts */
+    }
     if (q.midline && write_bytes((const uint8_t *)"\n", 1) == 1) {
         q.midline = 0;
     }
@@ -251,6 +280,32 @@ static void *writer(void *arg)
 }
 
 /* ---- beginning and end ----------------------------------------------------------------------- */
+
+void log_also_stderr(int on)
+{
+    check(!atomic_load(&q.running));
+    q.stderr_too = on;
+}
+
+void log_also_syslog(const char *ident, const char *facility)
+{
+    static const struct {
+        const char *name;
+        int number;
+    } known[] = {{"auth", LOG_AUTH},     {"authpriv", LOG_AUTHPRIV}, {"daemon", LOG_DAEMON},
+                 {"user", LOG_USER},     {"local0", LOG_LOCAL0},     {"local1", LOG_LOCAL1},
+                 {"local2", LOG_LOCAL2}, {"local3", LOG_LOCAL3},     {"local4", LOG_LOCAL4},
+                 {"local5", LOG_LOCAL5}, {"local6", LOG_LOCAL6},     {"local7", LOG_LOCAL7}};
+    check(!atomic_load(&q.running));
+    q.facility = LOG_DAEMON;
+    for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
+        q.facility = strcmp(known[i].name, facility) == 0 ? known[i].number : q.facility;
+    }
+    mem_free(q.ident);
+    q.ident = mem_strdup(ident);
+    q.syslog = 1;
+    openlog(q.ident, LOG_PID | LOG_NDELAY, q.facility);
+}
 
 enum err log_start(const char *path, struct note *note)
 {

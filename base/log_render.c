@@ -18,7 +18,9 @@ static const char *const level_words[] = {"DEBUG", "INFO ", "WARN ", "ERROR"};
 static const char *const level_names[] = {"debug", "info", "warn", "error"};
 
 static void (*const renderers[])(const struct log_record *, struct log_line *) = {
-    [LOG_FORMAT_LOGFMT] = log_render_logfmt, [LOG_FORMAT_JSON] = log_render_json};
+    [LOG_FORMAT_LOGFMT] = log_render_logfmt,
+    [LOG_FORMAT_JSON] = log_render_json,
+    [LOG_FORMAT_PGBOUNCER] = log_render_pgbouncer};
 
 static_assert(sizeof(renderers) / sizeof(renderers[0]) == LOG_FORMAT_COUNT, "one per format");
 

@@ -192,6 +192,7 @@ static enum err put_settings(struct pgb *b)
             e = pgb_put(b, b->root, &rows[i], rows[i].name, (struct pgb_value){rows[i].def, 1});
         }
     }
+    node_put(b->r, b->root, "log.format", "pgbouncer", 1)->comment = "what reads its log goes on";
     return e;
 }
 

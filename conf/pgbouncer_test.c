@@ -92,6 +92,9 @@ Test(pgbouncer, a_value_means_what_it_means_in_pgbouncer)
     expect("verbose = 0", "log.level", "info");
     expect("log_connections = 0", "log.connections", "off");
     expect("log_connections = yes", "log.connections", "on");
+    expect("", "log.format", "pgbouncer");
+    expect("", "log.syslog", "off");
+    expect("syslog = 1", "log.syslog_ident", "pgbouncer");
     expect("log_stats = 0", "log.stats_ms", "0");
     expect("stats_period = 30", "log.stats_ms", "30000");
     expect("stats_period = 30", "stats.period_ms", "30000");

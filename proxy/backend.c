@@ -8,7 +8,6 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/hash.h"
-#include "base/log.h"
 #include "base/mem.h"
 #include "proxy/pool.h"
 #include "proxy/pool_rules.h"
@@ -149,8 +148,7 @@ void backend_close(struct backend *b, const char *why)
 {
     struct pool *p = b->pool;
     if (why != NULL) {
-        log_event(LOG_BACKEND_CLOSED, "database=%s shard=%u server=%s user=%s pid=%u why=\"%s\"",
-                  p->database, p->shard, p->server->name, p->user, b->pid, why);
+        backend_log_closed(b, why);
     }
     if (b->dial != NULL) {
         dial_cancel(b->dial);

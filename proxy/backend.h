@@ -166,6 +166,10 @@ struct backend {
 struct backend *backend_connect(struct pool *pool);
 /* Close and free. The session, if any, is not told: its owner does that. */
 void backend_close(struct backend *b, const char *why);
+/* backend_log.c */
+void backend_log_open(const struct backend *b);
+void backend_log_closed(const struct backend *b, const char *why);
+void backend_log_lost(const struct backend *b, const char *error);
 
 void backend_timer_init(struct backend *b); /* also after a change of loops */
 

@@ -8,7 +8,6 @@
 #include <string.h>
 
 #include "base/check.h"
-#include "base/log.h"
 #include "base/mem.h"
 #include "proxy/backend.h"
 #include "proxy/pool.h"
@@ -261,9 +260,7 @@ static void on_ready(struct backend *b)
     b->pool->params.n = 0;
     buf_add_slice(&b->pool->params, buf_slice(&b->params));
     backend_forget_password(b);
-    log_event(LOG_BACKEND_OPEN, "database=%s shard=%u server=%s user=%s pid=%u tls=%s",
-              b->pool->database, b->pool->shard, b->pool->server->name, b->pool->user, b->pid,
-              stream_is_tls(b->stream) ? stream_tls_version(b->stream) : "no");
+    backend_log_open(b);
     pool_backend_ready(b);
 }
 

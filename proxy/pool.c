@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "base/check.h"
-#include "base/log.h"
 #include "base/mem.h"
 #include "proxy/pool_rules.h"
 #include "proxy/session.h"

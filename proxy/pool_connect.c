@@ -11,7 +11,6 @@
 #include <string.h>
 
 #include "base/check.h"
-#include "base/log.h"
 #include "proxy/pool.h"
 #include "proxy/pool_rules.h"
 #include "proxy/session.h"
@@ -325,11 +324,7 @@ void pool_connect_over(struct pool *p, int ready)
 void pool_backend_failed(struct backend *b, enum err e, const struct note *note)
 {
     struct pool *p = b->pool;
-    char where[ADDR_TEXT_BYTES];
-    log_event(LOG_BACKEND_LOST, "database=%s shard=%u server=%s addr=%s user=%s error=\"%s\"",
-              p->database, p->shard, p->server->name,
-              p->server->addrs_count == 0 ? "unresolved" : addr_text(&p->server->addrs[0], where),
-              p->user, note->text);
+    backend_log_lost(b, note->text);
     metric_add(&p->worker->metrics, METRIC_server_connect_errors, 1);
     note_failure(p, e, note);
     backend_close(b, NULL);

@@ -13,7 +13,6 @@
 #include <string.h>
 
 #include "base/check.h"
-#include "base/log.h"
 #include "proxy/backend.h"
 #include "proxy/op.h"
 #include "proxy/pool.h"
@@ -558,8 +557,7 @@ void relay_lost(struct backend *b, const struct note *note)
     }
     struct pool *p = b->pool;
     struct session *s = b->session;
-    log_event(LOG_BACKEND_LOST, "database=%s shard=%u server=%s user=%s pid=%u error=\"%s\"",
-              p->database, p->shard, p->server->name, p->user, b->pid, note->text);
+    backend_log_lost(b, note->text);
     metric_add(&p->worker->metrics, METRIC_server_connect_errors, 1);
     if (s != NULL) {
         list_remove(&b->held);

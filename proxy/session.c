@@ -9,7 +9,6 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/hash.h"
-#include "base/log.h"
 #include "base/mem.h"
 #include "proxy/exec.h"
 #include "proxy/op.h"
@@ -775,6 +774,7 @@ void session_fatal(struct session *s, enum err e, const struct note *note)
     back_put_failure(session_out(s), "FATAL", e, note);
     char why[256];
     (void)snprintf(why, sizeof(why), "%.250s", note->text);
+    session_log_fatal(s, e, why);
     session_close(s, why);
 }
 
@@ -846,14 +846,8 @@ void session_close(struct session *s, const char *why)
     }
     s->closing = 1;
     struct worker *w = s->worker;
-    if (s->state == SESSION_READY) {
-        log_event(LOG_CLIENT_CLOSED, "client=%llu user=%s database=%s why=\"%s\"",
-                  (unsigned long long)s->id, s->user, s->database, why);
-    } else if (s->state != SESSION_CLOSING) {
-        char peer[ADDR_TEXT_BYTES];
-        log_event(LOG_CLIENT_REFUSED, "client=%s user=%s database=%s why=\"%s\"",
-                  addr_text(stream_peer(s->client), peer), s->user == NULL ? "" : s->user,
-                  s->database == NULL ? "" : s->database, why);
+    session_log_closed(s, why);
+    if (s->state != SESSION_READY && s->state != SESSION_CLOSING) {
         metric_add(&w->metrics, METRIC_client_login_failures, 1);
     }
     pool_stop_waiting(s);

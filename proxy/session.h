@@ -233,6 +233,10 @@ void session_attach(struct session *s);                 /* it has come from anot
 void session_close(struct session *s, const char *why); /* frees s; backends in use are closed */
 void session_pump(struct session *s);
 void session_wake(struct session *s); /* run session_pump() at the end of this turn */
+/* session_log.c */
+void session_log_login(const struct session *s);
+void session_log_closed(const struct session *s, const char *why);
+void session_log_fatal(const struct session *s, enum err e, const char *why);
 /* FATAL to the client, then close. */
 void session_fatal(struct session *s, enum err e, const struct note *note);
 

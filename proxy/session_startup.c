@@ -10,7 +10,6 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/hash.h"
-#include "base/log.h"
 #include "base/mem.h"
 #include "base/rng.h"
 #include "proxy/exec.h"
@@ -220,7 +219,7 @@ static enum err choose_database(struct session *s, struct note *note)
     }
     s->db = world_find_db(s->world, slice_of(s->database));
     if (s->db == NULL) {
-        enum err e = note_set(note, ERR_NO_DATABASE, "no such database: \"%s\"", s->database);
+        enum err e = note_set(note, ERR_NO_DATABASE, "no such database: %s", s->database);
         note_hint(note, "The databases of the configuration file can be asked for.");
         return e;
     }
@@ -328,10 +327,7 @@ static void send_key_and_ready(struct session *s)
     timer_cancel(&s->timer);
     metric_add(&s->worker->metrics, METRIC_client_logins, 1);
     stats_login(s);
-    char peer[ADDR_TEXT_BYTES];
-    log_event(LOG_CLIENT_LOGIN, "client=%llu addr=%s user=%s database=%s tls=%s",
-              (unsigned long long)s->id, addr_text(stream_peer(s->client), peer), s->user,
-              s->database, stream_is_tls(s->client) ? stream_tls_version(s->client) : "no");
+    session_log_login(s);
 }
 
 static enum err check_encoding(struct session *s, const struct pool *p, struct note *note)
