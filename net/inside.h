@@ -122,6 +122,8 @@ struct stream {
     unsigned want_drained : 1; /* stream_full() said yes */
     unsigned write_failed : 1; /* deliver what came before, then STREAM_CLOSED */
     unsigned secure : 1;       /* the handshake is done */
+    unsigned away : 1;         /* the crew computes its handshake: hands off the socket */
+    unsigned orphan : 1;       /* freed while away */
     unsigned closed : 1;       /* STREAM_CLOSED was sent */
     unsigned finishing : 1;    /* nobody owns it but the loop */
     unsigned shut : 1;         /* finishing, and our end is sent */
@@ -160,8 +162,11 @@ void stream_fail(struct stream *s, const char *fmt, ...) PRINTF_LIKE(2, 3);
  * above; on IO_FAILED stream_fail() was called. */
 ssize_t stream_tls_read(struct stream *s, void *p, size_t n);
 ssize_t stream_tls_write(struct stream *s, const void *p, size_t n);
-ssize_t stream_tls_handshake(struct stream *s); /* 1 when done */
-enum err stream_tls_begin(struct stream *s, struct tls_context *tls, int as_server,
+/* One step of the handshake: 1 when it is done; IO_AGAIN also when the crew has it now (`away`),
+ * then stream_stepped() is called with the outcome. */
+ssize_t stream_tls_handshake(struct stream *s);
+void stream_stepped(struct stream *s, ssize_t outcome);
+enum err stream_tls_begin(struct stream *s, struct tls_context *tls, enum tls_role role,
                           const char *host, struct note *note) MUST_CHECK;
 int stream_tls_peek_ended(struct stream *s); /* whether the peer's end stands next */
 void stream_tls_bye(struct stream *s);       /* close_notify, as far as it goes */

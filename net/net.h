@@ -131,8 +131,9 @@ struct tls_options {
 /*
  * Errors: ERR_BAD_SETTING with the file or the setting and OpenSSL's reason.
  * A server needs a certificate and a key. With a CA it asks for a client certificate and refuses a
- * bad one; none at all is refused in the modes VERIFY_CA and VERIFY_FULL only. A client verifies in
- * these modes only; without a ca_path by the system's CA certificates.
+ * bad one; none at all is accepted, whatever the mode: stream_tls_peer_subject() tells. A client
+ * verifies in the modes VERIFY_CA and VERIFY_FULL only; without a ca_path by the system's CA
+ * certificates.
  */
 enum err tls_server_new(const struct tls_options *o, struct tls_context **out,
                         struct note *note) MUST_CHECK;
@@ -205,9 +206,20 @@ size_t stream_queued(const struct stream *s);
 /* Whether the queue is past the high mark (256 KiB): stop producing until STREAM_DRAINED. */
 int stream_full(struct stream *s);
 
-/* Start TLS on this stream: as server, or as client with `host` to verify and send as SNI. Plain
- * bytes already received behind the request are refused (ERR_PROTOCOL): they were injected. */
-enum err stream_start_tls(struct stream *s, struct tls_context *tls, int as_server,
+enum tls_role {
+    TLS_CLIENT,
+    TLS_SERVER,
+    TLS_CLIENT_DIRECT, /* no SSLRequest before it: the server must choose ALPN "postgresql" */
+    TLS_SERVER_DIRECT  /* what was received is the handshake's beginning; without ALPN refused */
+};
+/*
+ * Start TLS on this stream; a client verifies `host` and sends it as SNI. Plain bytes already
+ * received behind a request for TLS are refused (ERR_PROTOCOL): they were injected.
+ *
+ * The handshake is computed by the crew when there is one. Until STREAM_SECURE or STREAM_CLOSED the
+ * stream may be written to, finished and freed, but not detached.
+ */
+enum err stream_start_tls(struct stream *s, struct tls_context *tls, enum tls_role role,
                           const char *host, struct note *note) MUST_CHECK;
 int stream_is_tls(const struct stream *s);
 /* "TLSv1.3", "TLS_AES_256_GCM_SHA384"; "" when plain. Static or stream-owned. */

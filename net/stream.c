@@ -58,6 +58,11 @@ void stream_free(struct stream *s)
     if (s == NULL) {
         return;
     }
+    if (s->away) { /* stream_stepped() frees it */
+        s->orphan = 1;
+        forget(s);
+        return;
+    }
     if (s->tls != NULL) {
         if (stream_may_write(s) && !s->shut) {
             stream_tls_bye(s);
@@ -91,7 +96,7 @@ void stream_detach(struct stream *s)
 {
     check(stream_in(s).n == 0);
     check(stream_queued(s) == 0);
-    check(!s->finishing);
+    check(!s->finishing && !s->away);
     forget(s);
     stream_in_release(s);
     stream_out_release(s);
@@ -190,19 +195,20 @@ void streams_end_lingering(struct loop *loop)
 
 /* ---- TLS and facts --------------------------------------------------------------------------- */
 
-enum err stream_start_tls(struct stream *s, struct tls_context *tls, int as_server,
+enum err stream_start_tls(struct stream *s, struct tls_context *tls, enum tls_role role,
                           const char *host, struct note *note)
 {
     check(s->tls == NULL);
-    if (stream_in(s).n != 0) {
+    if (role != TLS_SERVER_DIRECT && stream_in(s).n != 0) {
         return note_set(note, ERR_PROTOCOL, "received unencrypted data after the request for TLS");
     }
     stream_send_queue(s);
     if (s->closed || s->write_failed || stream_queued(s) != 0) {
         return note_set(note, ERR_IO, "the answer to the request for TLS cannot be sent");
     }
-    enum err e = stream_tls_begin(s, tls, as_server, host, note);
+    enum err e = stream_tls_begin(s, tls, role, host, note);
     if (!e) {
+        stream_consume(s, stream_in(s).n); /* it was copied */
         stream_wake(s);
     }
     return e;

@@ -181,7 +181,7 @@ void stream_rewatch(struct stream *s)
 {
     int want =
         EV_READ | EV_CLOSED | EV_PERSIST | (s->blocked ? EV_WRITE : 0) | (s->held ? EV_ET : 0);
-    want = s->closed || s->loop == NULL ? 0 : want;
+    want = s->closed || s->away || s->loop == NULL ? 0 : want;
     if (want == s->watched) {
         return;
     }
@@ -434,14 +434,13 @@ static void run_held(struct stream *s)
 }
 
 /* Returns 1 when the handshake is done and the stream still ours. */
-static int run_handshake(struct stream *s)
+static int take_step(struct stream *s, ssize_t outcome)
 {
-    ssize_t done = stream_tls_handshake(s);
-    if (done == IO_FAILED) {
+    if (outcome == IO_FAILED) {
         close_stream(s);
         return 0;
     }
-    if (done != 1) {
+    if (outcome != 1) {
         stream_rewatch(s);
         return 0;
     }
@@ -459,7 +458,7 @@ static void run(struct stream *s)
         stream_run_finishing(s);
         return;
     }
-    if (s->tls != NULL && !s->secure && !run_handshake(s)) {
+    if (s->away || (s->tls != NULL && !s->secure && !take_step(s, stream_tls_handshake(s)))) {
         return;
     }
     if (s->redeliver) {
@@ -472,6 +471,18 @@ static void run(struct stream *s)
         run_held(s);
     } else {
         read_some(s);
+    }
+}
+
+void stream_stepped(struct stream *s, ssize_t outcome)
+{
+    if (s->orphan) {
+        stream_free(s);
+        return;
+    }
+    stream_rewatch(s);
+    if (take_step(s, outcome)) {
+        run(s);
     }
 }
 

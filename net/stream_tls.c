@@ -3,12 +3,16 @@
  * socket: sends cannot raise SIGPIPE, a recv that took everything is not followed by another, and
  * the counters stay right.
  *
- * The session belongs to its stream and moves to another thread with it.
+ * The session belongs to its stream and moves to another thread with it. A step of the handshake
+ * is computed by the crew: from crew_run() until the task is home, the session and the socket are
+ * the crew's, and the loop only looks at the stream itself, whose `away` says so. That is why the
+ * BIO counts on its own while shaking hands.
  */
 
 #include <arpa/inet.h>
 #include <errno.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <openssl/bio.h>
@@ -26,20 +30,78 @@ enum {
 };
 
 struct tls_session {
+    struct task task; /* first */
     SSL *ssl;
     struct tls_context *context;
+    struct stream *stream;
+    enum tls_role role;
     int io_errno; /* of the last failed read or write below OpenSSL */
     int ended;    /* the socket said so */
-    int as_server;
+    int shaking;  /* hands: the BIO does not touch the stream */
+    int begun;
+    int fd;
+    struct buf early; /* bytes of the handshake that the stream had read already */
+
+    /* while shaking hands */
+    int readable;
+    uint64_t bytes_in, bytes_out;
+    ssize_t outcome;
+    int want_write;
+    char words[200]; /* of IO_FAILED */
 };
 
 /* ---- the BIO --------------------------------------------------------------------------------- */
 
+static ssize_t read_early(struct tls_session *t, void *p, size_t n)
+{
+    size_t got = n < t->early.n ? n : t->early.n;
+    memcpy(p, t->early.p, got);
+    buf_drop(&t->early, got);
+    if (t->early.n == 0) {
+        buf_free(&t->early);
+    }
+    return (ssize_t)got;
+}
+
+static ssize_t raw_read(struct tls_session *t, void *p, size_t n)
+{
+    if (t->early.n != 0) {
+        return read_early(t, p, n);
+    }
+    if (!t->shaking) {
+        return t->stream->readable ? stream_fd_read(t->stream, p, n) : IO_AGAIN;
+    }
+    ssize_t got = t->readable ? recv(t->fd, p, n, 0) : 0;
+    if (got > 0) {
+        t->bytes_in += (uint64_t)got;
+        t->readable = (size_t)got == n;
+        return got;
+    }
+    if (!t->readable || (got < 0 && (errno == EAGAIN || errno == EINTR))) {
+        t->readable = 0;
+        return IO_AGAIN;
+    }
+    return got == 0 ? IO_END : IO_FAILED;
+}
+
+static ssize_t raw_write(struct tls_session *t, const void *p, size_t n)
+{
+    if (!t->shaking) {
+        return stream_fd_write(t->stream, p, n);
+    }
+    ssize_t sent = send(t->fd, p, n, MSG_NOSIGNAL);
+    if (sent >= 0) {
+        t->bytes_out += (uint64_t)sent;
+        return sent;
+    }
+    return errno == EAGAIN || errno == EINTR ? IO_AGAIN : IO_FAILED;
+}
+
 static int bio_read(BIO *bio, char *p, size_t n, size_t *got)
 {
-    struct stream *s = BIO_get_data(bio);
+    struct tls_session *t = BIO_get_data(bio);
     BIO_clear_retry_flags(bio);
-    ssize_t rc = s->readable ? stream_fd_read(s, p, n) : IO_AGAIN;
+    ssize_t rc = raw_read(t, p, n);
     if (rc > 0) {
         *got = (size_t)rc;
         return 1;
@@ -49,16 +111,16 @@ static int bio_read(BIO *bio, char *p, size_t n, size_t *got)
         BIO_set_retry_read(bio);
         return -1;
     }
-    s->tls->ended = rc == IO_END;
-    s->tls->io_errno = rc == IO_END ? 0 : errno;
+    t->ended = rc == IO_END;
+    t->io_errno = rc == IO_END ? 0 : errno;
     return rc == IO_END ? 0 : -1;
 }
 
 static int bio_write(BIO *bio, const char *p, size_t n, size_t *sent)
 {
-    struct stream *s = BIO_get_data(bio);
+    struct tls_session *t = BIO_get_data(bio);
     BIO_clear_retry_flags(bio);
-    ssize_t rc = stream_fd_write(s, p, n);
+    ssize_t rc = raw_write(t, p, n);
     if (rc >= 0) {
         *sent = (size_t)rc;
         return 1;
@@ -67,7 +129,7 @@ static int bio_write(BIO *bio, const char *p, size_t n, size_t *sent)
     if (rc == IO_AGAIN) {
         BIO_set_retry_write(bio);
     } else {
-        s->tls->io_errno = errno;
+        t->io_errno = errno;
     }
     return -1;
 }
@@ -76,9 +138,9 @@ static long bio_ctrl(BIO *bio, int what, long n, void *p)
 {
     (void)n;
     (void)p;
-    const struct stream *s = BIO_get_data(bio);
+    const struct tls_session *t = BIO_get_data(bio);
     if (what == BIO_CTRL_EOF) {
-        return s->tls->ended;
+        return t->ended;
     }
     return what == BIO_CTRL_FLUSH;
 }
@@ -96,13 +158,13 @@ static void make_method(void)
     check(BIO_meth_set_ctrl(method, bio_ctrl) == 1);
 }
 
-static BIO *new_bio(struct stream *s)
+static BIO *new_bio(struct tls_session *t)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     check(pthread_once(&once, make_method) == 0);
     BIO *bio = BIO_new(method);
     check(bio != NULL);
-    BIO_set_data(bio, s);
+    BIO_set_data(bio, t);
     BIO_set_init(bio, 1);
     return bio;
 }
@@ -137,22 +199,28 @@ static enum err set_host(SSL *ssl, const struct tls_context *tls, const char *ho
                          tls_reason());
 }
 
-enum err stream_tls_begin(struct stream *s, struct tls_context *tls, int as_server,
+enum err stream_tls_begin(struct stream *s, struct tls_context *tls, enum tls_role role,
                           const char *host, struct note *note)
 {
     ERR_clear_error();
     SSL *ssl = SSL_new(tls_ssl_ctx(tls));
     check(ssl != NULL);
+    int as_server = role == TLS_SERVER || role == TLS_SERVER_DIRECT;
     enum err e = as_server ? ERR_NONE : set_host(ssl, tls, host, note);
     if (e) {
         SSL_free(ssl);
         return e;
     }
-    s->tls = mem_zero(sizeof(*s->tls));
-    s->tls->ssl = ssl;
-    s->tls->context = tls_ref(tls);
-    s->tls->as_server = as_server;
-    BIO *bio = new_bio(s);
+    struct tls_session *t = mem_zero(sizeof(*t));
+    t->ssl = ssl;
+    t->context = tls_ref(tls);
+    t->stream = s;
+    t->role = role;
+    t->shaking = 1;
+    t->fd = s->fd;
+    buf_add_slice(&t->early, stream_in(s));
+    s->tls = t;
+    BIO *bio = new_bio(t);
     SSL_set_bio(ssl, bio, bio);
     if (as_server) {
         SSL_set_accept_state(ssl);
@@ -160,6 +228,107 @@ enum err stream_tls_begin(struct stream *s, struct tls_context *tls, int as_serv
         SSL_set_connect_state(ssl);
     }
     return ERR_NONE;
+}
+
+/* ---- the handshake --------------------------------------------------------------------------- */
+
+static void say(struct tls_session *t, const char *words)
+{
+    (void)snprintf(t->words, sizeof(t->words), "TLS handshake: %s", words);
+    t->outcome = IO_FAILED;
+}
+
+static void say_why(struct tls_session *t, int why)
+{
+    long verified = SSL_get_verify_result(t->ssl);
+    char words[160];
+    if (t->io_errno != 0) {
+        say(t, errno_text(t->io_errno));
+    } else if (t->ended || why == SSL_ERROR_ZERO_RETURN) {
+        say(t, "the peer closed the connection");
+    } else if (verified != X509_V_OK) {
+        (void)snprintf(words, sizeof(words), "certificate verify failed: %s",
+                       X509_verify_cert_error_string(verified));
+        say(t, words);
+    } else {
+        say(t, tls_reason());
+    }
+}
+
+/* A stranger to PostgreSQL who finds TLS on the port must not get further than this. */
+static void check_alpn(struct tls_session *t)
+{
+    const unsigned char *name = NULL;
+    unsigned n = 0;
+    SSL_get0_alpn_selected(t->ssl, &name, &n);
+    if (n == 0 && t->role == TLS_SERVER_DIRECT) {
+        say(t, "a direct TLS connection without ALPN protocol \"postgresql\"");
+    } else if (n == 0 && t->role == TLS_CLIENT_DIRECT) {
+        say(t, "the server did not choose ALPN protocol \"postgresql\"");
+    }
+}
+
+/* On any thread: touches the session and the socket, never the stream. */
+static void compute_step(struct task *task)
+{
+    struct tls_session *t = (struct tls_session *)(void *)task;
+    ERR_clear_error();
+    t->want_write = 0;
+    int rc = SSL_do_handshake(t->ssl);
+    int why = rc == 1 ? SSL_ERROR_NONE : SSL_get_error(t->ssl, rc);
+    t->outcome = rc == 1 ? 1 : IO_AGAIN;
+    if (rc == 1) {
+        check_alpn(t);
+    } else if (why == SSL_ERROR_WANT_WRITE) {
+        t->want_write = 1;
+    } else if (why != SSL_ERROR_WANT_READ) {
+        say_why(t, why);
+    }
+    ERR_clear_error();
+}
+
+/* On the stream's loop: what the step did becomes the stream's. */
+static ssize_t end_step(struct stream *s)
+{
+    struct tls_session *t = s->tls;
+    s->readable = t->readable || s->peer_ended;
+    s->bytes_in += t->bytes_in;
+    s->bytes_out += t->bytes_out;
+    t->bytes_in = 0;
+    t->bytes_out = 0;
+    s->blocked = (unsigned)t->want_write & 1;
+    t->shaking = t->outcome != 1;
+    if (t->outcome == IO_FAILED) {
+        stream_fail(s, "%s", t->words);
+    }
+    return t->outcome;
+}
+
+static void step_home(struct task *task)
+{
+    struct tls_session *t = (struct tls_session *)(void *)task;
+    struct stream *s = t->stream;
+    s->away = 0;
+    stream_stepped(s, end_step(s));
+}
+
+ssize_t stream_tls_handshake(struct stream *s)
+{
+    struct tls_session *t = s->tls;
+    int serves = t->role == TLS_SERVER || t->role == TLS_SERVER_DIRECT;
+    int first = !t->begun;
+    if (first && serves && t->early.n == 0 && !s->readable) {
+        return IO_AGAIN; /* a server waits for the client's hello */
+    }
+    t->begun = 1;
+    t->readable = s->readable;
+    if (crew_size() == 0 || (first && !serves)) { /* a client's first words cost little */
+        compute_step(&t->task);
+        return end_step(s);
+    }
+    s->away = 1;
+    crew_run(s->loop, &t->task, compute_step, step_home);
+    return IO_AGAIN;
 }
 
 /* ---- running --------------------------------------------------------------------------------- */
@@ -178,34 +347,15 @@ static ssize_t outcome(struct stream *s, int rc, const char *doing)
     if (why == SSL_ERROR_ZERO_RETURN) {
         return IO_END;
     }
-    long verified = SSL_get_verify_result(s->tls->ssl);
     if (s->tls->io_errno != 0) {
         stream_fail(s, "%s: %s", doing, errno_text(s->tls->io_errno));
     } else if (s->tls->ended) {
         stream_fail(s, "%s: the peer closed the connection", doing);
-    } else if (!s->secure && verified != X509_V_OK) {
-        stream_fail(s, "%s: certificate verify failed: %s", doing,
-                    X509_verify_cert_error_string(verified));
     } else {
         stream_fail(s, "%s: %s", doing, tls_reason());
     }
     ERR_clear_error();
     return IO_FAILED;
-}
-
-ssize_t stream_tls_handshake(struct stream *s)
-{
-    ERR_clear_error();
-    int rc = SSL_do_handshake(s->tls->ssl);
-    if (rc == 1) {
-        return 1;
-    }
-    ssize_t why = outcome(s, rc, "TLS handshake");
-    if (why == IO_END) {
-        stream_fail(s, "TLS handshake: the peer closed the connection");
-        return IO_FAILED;
-    }
-    return why;
 }
 
 /* As many records as fit, so that a burst of small ones makes one STREAM_DATA. */
@@ -271,6 +421,7 @@ void stream_tls_bye(struct stream *s)
 void stream_tls_free(struct stream *s)
 {
     SSL_free(s->tls->ssl);
+    buf_free(&s->tls->early);
     tls_unref(s->tls->context);
     mem_free(s->tls);
     s->tls = NULL;
@@ -318,8 +469,9 @@ size_t stream_tls_server_end_point(const struct stream *s, uint8_t out[64])
     if (!stream_is_tls(s)) {
         return 0;
     }
-    X509 *certificate = s->tls->as_server ? SSL_get_certificate(s->tls->ssl)
-                                          : SSL_get0_peer_certificate(s->tls->ssl);
+    int as_server = s->tls->role == TLS_SERVER || s->tls->role == TLS_SERVER_DIRECT;
+    X509 *certificate =
+        as_server ? SSL_get_certificate(s->tls->ssl) : SSL_get0_peer_certificate(s->tls->ssl);
     const EVP_MD *hash = certificate == NULL ? NULL : end_point_hash(certificate);
     unsigned n = 0;
     uint8_t digest[EVP_MAX_MD_SIZE];

@@ -173,9 +173,8 @@ static enum err verify_clients(SSL_CTX *ctx, const struct tls_options *o, struct
     enum err e = load_ca(ctx, o->ca_path, note);
     e = e ? e : load_crl(ctx, o->crl_path, note);
     if (!e) {
-        int must = o->mode >= TLS_VERIFY_CA ? SSL_VERIFY_FAIL_IF_NO_PEER_CERT : 0;
         SSL_CTX_set_client_CA_list(ctx, SSL_load_client_CA_file(o->ca_path));
-        SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER | must, NULL);
+        SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, NULL);
     }
     return e;
 }
