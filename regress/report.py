@@ -38,6 +38,10 @@ class Report:
         self.failed += 1
         print(f"FAILED  {name}\n        " + str(why).rstrip().replace("\n", "\n        "), flush=True)
 
+    def skips(self, name, why):
+        """What this machine cannot run is said, never counted."""
+        print(f"skipped {name}: {why}", flush=True)
+
     def run(self, name, test, *args):
         """True when it passed; any exception but Ctrl-C is a failure of this test only."""
         if self.only and self.only not in name:

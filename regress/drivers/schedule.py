@@ -12,6 +12,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [os.path.dirname(HERE), HERE]
 
 import orm  # noqa: E402
+import others  # noqa: E402
 import pg  # noqa: E402
 import pgbench  # noqa: E402
 import python  # noqa: E402
@@ -53,7 +54,7 @@ def main():
     report = Report(verbose=True, only=args.only)
     with pg.Fleet() as fleet:
         place = Place(fleet, args.build)
-        for schedule in (pgbench, orm, python):
+        for schedule in (pgbench, orm, python, others):
             schedule.run(place, report)
     return report.finish()
 
