@@ -5,6 +5,7 @@
  * What the files that make plans share. Private to the room.
  *
  *     plan.c      plan_make(): text -> statements -> a handler each (statement table)
+ *     prepare.c   PREPARE and EXECUTE of SQL
  *     pins.c      state left on a server connection
  *     survey.c    one walk over a statement: parameters, functions, what else matters
  *     scope.c     levels (query blocks), relations in them, names -> columns
@@ -107,6 +108,9 @@ struct survey {
 struct build;
 void survey_node(struct build *b, const tnode *n, struct survey *out);
 void survey_message(struct build *b, const ProtobufCMessage *m, struct survey *out);
+/* prepare.c; plan_execute() gives 0 when it is another statement */
+void plan_prepare(struct build *b, tnode *stmt, struct plan *p);
+int plan_execute(struct build *b, tnode *stmt, struct plan *p);
 /* pins.c */
 void pins_see_function(struct build *b, const PgQuery__FuncCall *f, const char *name,
                        struct survey *out);

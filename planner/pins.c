@@ -86,7 +86,6 @@ static uint8_t pins_of(const tnode *n)
     switch ((int)n->node_case) {
     case NODE(LISTEN_STMT): return PIN_LISTEN;
     case NODE(LOAD_STMT): return PIN_LOAD;
-    case NODE(PREPARE_STMT): return PIN_LOAD;
     case NODE(DO_STMT):
     case NODE(CALL_STMT): return PIN_UNSEEN;
     case NODE(CREATE_STMT): return created(names_temporary(n->create_stmt->relation));

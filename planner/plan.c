@@ -197,7 +197,11 @@ static void plan_one_shard(struct build *b, tnode *stmt, struct plan *p)
     case NODE(VARIABLE_SET_STMT): plan_set(b, stmt, p); return;
     case NODE(DEALLOCATE_STMT): plan_deallocate(b, stmt, p); return;
     case NODE(DISCARD_STMT): plan_discard(b, stmt, p); return;
+    case NODE(PREPARE_STMT): plan_prepare(b, stmt, p); return;
     default: break;
+    }
+    if (plan_execute(b, stmt, p)) {
+        return;
     }
     plan_any(b, p);
     p->not_in_tx = refuses_transactions(stmt) ? 1 : 0;

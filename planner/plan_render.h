@@ -98,9 +98,9 @@ static void render_pins(const struct plan *p, struct buf *out)
 static void render_plan(const struct plan *p, const struct test_db *db,
                         const struct plan_args *args, struct buf *out)
 {
-    static const char *const kinds[] = {"empty",    "one",        "many",    "write", "tx",
-                                        "set",      "deallocate", "discard", "ddl",   "copy-in",
-                                        "copy-out", "explain",    "refuse"};
+    static const char *const kinds[] = {"empty",    "one",        "many",    "write",   "tx",
+                                        "set",      "deallocate", "discard", "ddl",     "copy-in",
+                                        "copy-out", "prepare",    "execute", "explain", "refuse"};
     buf_text(out, kinds[p->kind]);
     if (p->kind == PLAN_REFUSE) {
         buf_printf(out, ": %s", p->note.text);
@@ -121,6 +121,12 @@ static void render_plan(const struct plan *p, const struct test_db *db,
         buf_printf(out, " %s%s%s%s%s", txs[p->tx], p->tx_isolated ? " isolated" : "",
                    p->tx_chain ? " chain" : "", p->name == NULL ? "" : " ",
                    p->name == NULL ? "" : p->name);
+    } else if (p->kind == PLAN_PREPARE) {
+        buf_printf(out, " %s {" SLICE_FMT "} {" SLICE_FMT "}", p->name,
+                   SLICE_ARG(p->prepare_suffix), SLICE_ARG(p->prepare_query));
+    } else if (p->kind == PLAN_EXECUTE) {
+        buf_printf(out, " %s {%.*s}", p->name, (int)p->execute_name_bytes,
+                   (const char *)p->text.p + p->execute_name_at);
     } else if (p->kind == PLAN_DDL) {
         for (size_t i = 0; i < p->steps_count; i++) {
             buf_printf(out, "%s", i == 0 ? "" : ";");

@@ -85,6 +85,8 @@ enum plan_kind {
     PLAN_DDL,      /* schema change: `ddl` */
     PLAN_COPY_IN,  /* COPY table FROM STDIN, rows split by key: `copy` */
     PLAN_COPY_OUT, /* COPY ... TO STDOUT over several shards, in order of shards: shard_sql */
+    PLAN_PREPARE,  /* SQL's PREPARE in a database of one shard: `prepare_suffix`, `prepare_query` */
+    PLAN_EXECUTE,  /* SQL's EXECUTE `name`, also inside of EXPLAIN and CREATE TABLE AS */
     PLAN_EXPLAIN,  /* EXPLAIN of a statement over several shards or of a routed one: `explain` */
     PLAN_REFUSE    /* answered with `err`, `note` */
 };
@@ -165,6 +167,10 @@ struct plan {
     unsigned set_reset : 1; /* RESET x or SET x TO DEFAULT */
     const char *set_value;  /* the value list as SQL text behind "SET name TO " */
     const char *set_plain;  /* its value as SHOW would print a simple one (strings unquoted) */
+    /* PLAN_PREPARE, `name`: what follows the name, "(int) AS SELECT ..."; the statement in it */
+    struct slice prepare_suffix, prepare_query;
+    /* PLAN_EXECUTE: where `name` stands in `text` */
+    uint32_t execute_name_at, execute_name_bytes;
     /* PLAN_DDL */
     const struct plan_ddl_step *steps;
     size_t steps_count;

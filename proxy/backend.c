@@ -340,7 +340,7 @@ void backend_query(struct backend *b, struct slice sql, enum expect_action actio
     backend_expect(b, EXPECT_QUERY, action);
 }
 
-void backend_execute(struct backend *b, struct slice sql)
+static void execute(struct backend *b, struct slice sql, enum expect_action action)
 {
     struct buf *out = stream_out(b->stream);
     front_put_parse(out, "", sql, NULL, 0);
@@ -348,9 +348,23 @@ void backend_execute(struct backend *b, struct slice sql)
     front_put_execute(out, "", 0);
     stream_touch(b->stream);
     b->unnamed = 0;
-    backend_expect(b, EXPECT_PARSE, TO_NOBODY);
-    backend_expect(b, EXPECT_BIND, TO_NOBODY);
-    backend_expect(b, EXPECT_EXECUTE, TO_NOBODY);
+    backend_expect(b, EXPECT_PARSE, action);
+    backend_expect(b, EXPECT_BIND, action);
+    backend_expect(b, EXPECT_EXECUTE, action);
+}
+
+void backend_execute(struct backend *b, struct slice sql)
+{
+    execute(b, sql, TO_NOBODY);
+}
+
+void backend_execute_prepare(struct backend *b, struct slice sql, const struct stmt *stmt)
+{
+    execute(b, sql, TO_CLIENT_IF_ERROR);
+    for (uint32_t i = 1; i <= 3; i++) { /* whichever of them fails */
+        b->expects[(b->expect_first + b->expect_count - i) & (b->expect_cap - 1)].stmt_id =
+            stmt->id;
+    }
 }
 
 void backend_sync_vars(struct backend *b, struct varset *want)

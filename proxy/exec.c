@@ -222,11 +222,11 @@ enum step session_engage(struct session *s, uint64_t bits, enum err *e, struct n
         *e = s->wait_err;
         *note = s->wait_note;
         s->wait_err = ERR_NONE;
-        return STEP_CLOSE;
+        return STEP_FAILED;
     }
     *e = check_isolation(s, bits, note);
     if (*e) {
-        return STEP_CLOSE;
+        return STEP_FAILED;
     }
     join_pipelines(s, bits);
     uint64_t missing = bits & ~s->held_bits;
@@ -241,7 +241,7 @@ enum step session_engage(struct session *s, uint64_t bits, enum err *e, struct n
             return STEP_WAIT;
         }
         if (*e) {
-            return STEP_CLOSE;
+            return STEP_FAILED;
         }
     }
     bits_each (shard, bits) {
@@ -374,6 +374,8 @@ enum step session_run(struct session *s, struct plan *plan, const struct front_b
     case PLAN_SET:
     case PLAN_DEALLOCATE:
     case PLAN_DISCARD_ALL: return set_start(s, plan);
+    case PLAN_PREPARE:
+    case PLAN_EXECUTE: return prepare_start(s, plan);
     case PLAN_DDL: return ddl_start(s, plan);
     case PLAN_COPY_IN: return copy_in_start(s, plan);
     case PLAN_MANY:

@@ -88,11 +88,6 @@ static void set_then(struct op *op)
         op_fail(op, ERR_INTERNAL, NULL);
         return;
     }
-    if (plan->kind == PLAN_DEALLOCATE) {
-        op_end(op);
-        (void)session_complete(s, "DEALLOCATE");
-        return;
-    }
     take_over(s, plan);
     note_name(s, plan);
     const char *tag = plan->tag;
@@ -217,9 +212,6 @@ static enum step deallocate(struct session *s, struct plan *plan)
     if (p != NULL) {
         pstmt_remove(s, p);
         return session_complete(s, "DEALLOCATE");
-    }
-    if (s->pinned) { /* it may be one of SQL PREPARE */
-        return set_variable(s, plan);
     }
     enum err e =
         note_set(&note, ERR_NO_STATEMENT, "prepared statement \"%s\" does not exist", plan->name);

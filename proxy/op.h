@@ -77,6 +77,7 @@ enum step ddl_start(struct session *s, struct plan *plan);
 enum step explain_start(struct session *s, struct plan *plan);
 enum step tx_start(struct session *s, struct plan *plan);
 enum step set_start(struct session *s, struct plan *plan);
+enum step prepare_start(struct session *s, struct plan *plan);
 enum step sync_start(struct session *s, uint64_t shards);
 enum step admin_start(struct session *s, struct slice text);
 

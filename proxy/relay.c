@@ -62,7 +62,7 @@ static void undo(struct backend *b, const struct expect *e)
 {
     if (e->kind == EXPECT_PARSE && e->unnamed) {
         b->unnamed = 0;
-    } else if (e->kind == EXPECT_PARSE && e->stmt_id != 0) {
+    } else if (e->kind != EXPECT_CLOSE && e->stmt_id != 0) {
         backend_drop_stmt(b, e->stmt_id);
     }
     if (e->kind == EXPECT_CLOSE && e->stmt_id != 0) {

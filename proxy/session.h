@@ -46,9 +46,10 @@ enum session_state {
 
 /* What a handler tells session_pump(). */
 enum step {
-    STEP_DONE, /* go on with the next message */
-    STEP_WAIT, /* run me again when something happened */
-    STEP_CLOSE /* the session is over and may be freed */
+    STEP_DONE,   /* go on with the next message */
+    STEP_WAIT,   /* run me again when something happened */
+    STEP_FAILED, /* it cannot be done; never reaches session_pump() */
+    STEP_CLOSE   /* the session is over and may be freed */
 };
 
 /* A prepared statement shared by all sessions of the worker that use the same text and types. */
@@ -301,7 +302,7 @@ void session_drop_pstmts(struct session *s);
 
 /*
  * Backends for all shards of `bits`, with the session's settings and in its transaction.
- * STEP_WAIT: not yet. STEP_CLOSE: it failed, *note says why.
+ * STEP_WAIT: not yet. STEP_FAILED: *e and *note say why; nobody has been told.
  */
 enum step session_engage(struct session *s, uint64_t bits, enum err *e, struct note *note);
 /* Whether this plan may run now (failed transaction, isolation over shards...). */
@@ -321,6 +322,7 @@ void session_tx_end(struct session *s, int committed); /* bookkeeping only */
 struct stmt *stmt_find(struct worker *w, uint64_t version, struct slice text, const uint32_t *types,
                        size_t count);
 void stmt_name(uint64_t id, char out[32]); /* its name on servers */
+int stmt_is_sql(const struct stmt *stmt);  /* made by PREPARE, see session_prepare.c */
 void stmt_unref(struct worker *w, struct stmt *stmt);
 /* For a journey between workers: a statement of no worker, without id and name. */
 struct stmt *stmt_copy(const struct stmt *st);

@@ -15,6 +15,7 @@
 
 #include "base/check.h"
 #include "proxy/exec.h"
+#include "proxy/extended.h"
 #include "proxy/op.h"
 #include "proxy/stats_run.h"
 
@@ -71,8 +72,8 @@ static enum step relay_to(struct session *s, uint32_t shard, struct backend **ou
     s->relays_now = 1;
     enum step step = session_engage(s, UINT64_C(1) << shard, &e, &note);
     s->relays_now = 0;
-    if (step == STEP_CLOSE) {
-        return fail(s, e, &note, 0) == STEP_WAIT ? STEP_WAIT : STEP_CLOSE;
+    if (step == STEP_FAILED) {
+        return fail(s, e, &note, 0) == STEP_WAIT ? STEP_WAIT : STEP_FAILED;
     }
     if (step == STEP_DONE) {
         *out = session_backend(s, shard);
@@ -87,7 +88,7 @@ static enum step relay_to(struct session *s, uint32_t shard, struct backend **ou
 /* relay_to() failed the statement: the message is dealt with. */
 static enum step relayed(enum step step)
 {
-    return step == STEP_CLOSE ? STEP_DONE : step;
+    return step == STEP_FAILED ? STEP_DONE : step;
 }
 
 static const char *server_name(const struct pstmt *p)
@@ -99,6 +100,10 @@ static const char *server_name(const struct pstmt *p)
 static void ensure_parsed(struct backend *b, struct pstmt *p, int owed)
 {
     check(b != NULL);
+    if (stmt_is_sql(p->stmt)) {
+        prepare_in_pipeline(b, p->stmt);
+        return;
+    }
     int unnamed = p->name[0] == '\0';
     int known = unnamed ? b->unnamed == p->stmt->id && !owed : backend_has_stmt(b, p->stmt->id);
     if (known && !unnamed && backend_quiet(b)) {
@@ -173,7 +178,7 @@ static enum step resolve_pending(struct session *s)
     s->describing = 0;
     if (step == STEP_DONE) {
         resolve_on(s, b);
-    } else if (step == STEP_CLOSE && s->pending_parse != NULL) {
+    } else if (step == STEP_FAILED && s->pending_parse != NULL) {
         drop_pending(s);
     }
     return step;
@@ -214,7 +219,8 @@ static enum err fresh_plan(struct session *s, struct pstmt *p, struct note *note
     const struct parse_text parse = {.text = slice_bytes(p->stmt->text, p->stmt->text_bytes),
                                      .types = p->stmt->types,
                                      .types_count = p->stmt->types_count};
-    enum err e = plan_text(s, &parse, &batch, &position, note);
+    enum err e = stmt_is_sql(p->stmt) ? prepare_plan(s, p->stmt, &batch, note)
+                                      : plan_text(s, &parse, &batch, &position, note);
     if (!e) {
         if (p->batch != NULL) {
             plan_batch_unref(p->batch);
@@ -374,6 +380,9 @@ enum step session_bind(struct session *s, struct slice body)
     if (e) {
         return fail(s, e, &note, 0);
     }
+    if (plan->kind == PLAN_EXECUTE) {
+        return prepare_bind(s, &msg, plan);
+    }
     if (plan->kind != PLAN_ONE) {
         return bind_local(s, &msg, p, plan, body);
     }
@@ -423,6 +432,9 @@ static enum step describe_plan(struct session *s, struct pstmt *p, struct plan *
             return session_wait_quiet(s);
         }
         return gather_describe(s, p, kind, bind);
+    }
+    if (plan->kind == PLAN_EXECUTE) {
+        return prepare_describe(s, plan);
     }
     return describe_local(s, plan, kind);
 }
@@ -655,4 +667,34 @@ enum step session_sync(struct session *s)
         session_end_portals(s);
     }
     return STEP_DONE;
+}
+
+/* ---- for session_prepare.c ------------------------------------------------------------------- */
+
+enum step extended_fail(struct session *s, enum err e, const struct note *note, int position)
+{
+    return fail(s, e, note, position);
+}
+
+enum step extended_relay_to(struct session *s, uint32_t shard, struct backend **out)
+{
+    return relay_to(s, shard, out);
+}
+
+enum step extended_resolve_pending(struct session *s)
+{
+    return resolve_pending(s);
+}
+
+enum err extended_fresh_plan(struct session *s, struct pstmt *p, struct note *note)
+{
+    return fresh_plan(s, p, note);
+}
+
+enum err extended_plan(struct session *s, struct slice text, struct plan_batch **batch,
+                       struct note *note)
+{
+    const struct parse_text parse = {.text = text};
+    int position = 0;
+    return plan_text(s, &parse, batch, &position, note);
 }

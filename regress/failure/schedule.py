@@ -18,6 +18,7 @@ import logins  # noqa: E402
 import moves  # noqa: E402
 import pg  # noqa: E402
 import servers  # noqa: E402
+import protocol  # noqa: E402
 import state  # noqa: E402
 from report import Report  # noqa: E402
 from place import Place  # noqa: E402
@@ -35,7 +36,7 @@ def main():
     report = Report(args.verbose, args.only)
     with pg.Fleet(keep=args.keep) as fleet:
         place = Place(fleet, args.build)
-        for schedule in (logins, bad_bytes, clients, moves, state, servers, life):
+        for schedule in (logins, bad_bytes, clients, moves, state, protocol, servers, life):
             schedule.run(place, report)
     return report.finish()
 

@@ -127,6 +127,11 @@ STATES = [
      ["SELECT pg_advisory_unlock(7)"]),
     ("advisory lock for a while", ["SELECT pg_advisory_lock(7), pg_advisory_unlock(7)"], None, None,
      None, []),
+    ("prepare", ["PREPARE q AS SELECT 5"], None, "EXECUTE q", 5, ["DEALLOCATE q"]),
+    ("prepare with types", ["PREPARE q (int, text) AS SELECT $1 + 1, $2"], None, "EXECUTE q(4, 'x')",
+     5, ["DEALLOCATE ALL"]),
+    ("prepare and discard plans", ["PREPARE q AS SELECT 5", "DISCARD PLANS"], None, "EXECUTE q", 5,
+     ["DISCARD ALL"]),
     ("sequence", ["SELECT nextval('t_seq')"], None, None, None, []),
     ("insert with a sequence", ["INSERT INTO t_serial DEFAULT VALUES"], None, None, None, []),
 ]

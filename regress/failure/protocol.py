@@ -1,0 +1,221 @@
+"""The protocol by hand: prepared statements of SQL and of the protocol, pipelines, COPY, parameters."""
+
+import socket
+import struct
+import threading
+import time
+
+import raw
+from report import expect, expect_that
+from place import wait_for
+
+Q, P, B, D, E, C = raw.query, raw.parse, raw.bind, raw.describe, raw.execute, raw.close
+S, H = raw.SYNC, raw.FLUSH
+
+
+def client(braid, dbname="plain", **more):
+    r = raw.Raw(braid.port)
+    r.login(database=dbname, **more)
+    return r
+
+
+def shape(messages):
+    """Letters of the answer, SQLSTATE behind an error, rows as they are."""
+    out = []
+    for kind, body in messages:
+        if kind == "E":
+            out.append("E" + raw.fields_of(body)["C"])
+        elif kind == "D":
+            out.append(raw.rows_of([(kind, body)])[0])
+        elif kind not in "NS":
+            out.append(kind if kind != "Z" else "Z" + body.decode())
+    return out
+
+
+# What a client sends in one go, and the shape of the answer; the same from PostgreSQL itself.
+PREPARED = [
+    ("PREPARE, EXECUTE", [Q("PREPARE q AS SELECT 5")], [Q("EXECUTE q")], [Q("DEALLOCATE q")], [Q("EXECUTE q")]),
+    ("types", [Q("PREPARE q (int, text) AS SELECT $1 + 1, $2")], [Q("EXECUTE q ('4', 5)")],
+     [Q("EXECUTE q (1)")], [Q("EXECUTE q ('x', 'y')")], [Q("DEALLOCATE ALL")]),
+    ("twice", [Q("PREPARE q AS SELECT 5")], [Q("PREPARE q AS SELECT 6")], [Q("DEALLOCATE q")]),
+    ("bad", [Q("PREPARE q AS SELECT nothing")], [Q("EXECUTE q")], [Q("DEALLOCATE q")]),
+    ("unknown type", [Q("PREPARE q (nonsense) AS SELECT $1")]),
+    ("quoted name", [Q('PREPARE "Q ""q" AS SELECT 5')], [Q('EXECUTE "Q ""q"')], [Q("EXECUTE q")],
+     [Q("DEALLOCATE ALL")]),
+    ("in a batch", [Q("PREPARE q AS SELECT 5; EXECUTE q; EXECUTE q; DEALLOCATE q")]),
+    ("in a batch, fails", [Q("PREPARE q AS SELECT 5; EXECUTE q; SELECT 1/0; EXECUTE q")], [Q("EXECUTE q")],
+     [Q("DEALLOCATE q")]),
+    ("rolled back", [Q("BEGIN")], [Q("PREPARE q AS SELECT 5")], [Q("ROLLBACK")], [Q("EXECUTE q")],
+     [Q("DEALLOCATE q")]),
+    ("in a transaction", [Q("PREPARE q AS SELECT 5")], [Q("BEGIN")], [Q("EXECUTE q")], [Q("EXECUTE z")],
+     [Q("EXECUTE q")], [Q("ROLLBACK")], [Q("DEALLOCATE q")]),
+    ("explain", [Q("PREPARE q (int) AS SELECT $1")], [Q("EXPLAIN (COSTS OFF) EXECUTE q(5)")],
+     [Q("DEALLOCATE q")]),
+    ("create table as", [Q("PREPARE q (int) AS SELECT $1 AS a")],
+     [Q("CREATE TEMP TABLE t AS EXECUTE q(5); SELECT a FROM t; DROP TABLE t")], [Q("DEALLOCATE q")]),
+    ("bound by the protocol", [Q("PREPARE q (int) AS SELECT $1 + 1")],
+     [B(["4"], "q"), D("P"), E(), S], [D("S", "q"), S], [C("S", "q"), S], [Q("EXECUTE q(1)")]),
+    ("of the protocol, by EXECUTE", [P("SELECT $1::int + 1", "q"), S], [Q("EXECUTE q(4)")],
+     [Q("DEALLOCATE q")], [B(["4"], "q"), E(), S]),
+    ("all by Parse", [P("PREPARE q (int) AS SELECT $1 + 1"), B(), D("P"), E(), S],
+     [P("EXECUTE q(4)"), B(), D("P"), E(), S], [P("EXECUTE q(5)", "x"), D("S", "x"), S],
+     [B((), "x"), E(), B((), "x"), E(), S], [P("DEALLOCATE q"), B(), E(), S],
+     [Q("DEALLOCATE ALL")]),
+    ("one pipeline", [P("PREPARE q AS SELECT 5"), B(), E(), P("EXECUTE q"), B(), E(), P("SELECT 6"), B(),
+                      E(), S], [Q("DEALLOCATE q")]),
+    ("a pipeline that fails", [P("PREPARE q AS SELECT 1/(5 - $1::int)"), B(), E(), P("EXECUTE q(5)"), B(),
+                               E(), P("SELECT 6"), B(), E(), S], [Q("EXECUTE q(4)")],
+     [Q("DEALLOCATE ALL")]),
+    ("insert", [Q("CREATE TEMP TABLE t (a int)")], [Q("PREPARE q AS INSERT INTO t VALUES ($1) RETURNING a")],
+     [Q("EXECUTE q(5)")], [Q("EXECUTE q(6)")], [Q("SELECT count(*) FROM t")], [Q("DROP TABLE t")],
+     [Q("EXECUTE q(7)")], [Q("DEALLOCATE ALL")]),
+    ("discard all", [Q("PREPARE q AS SELECT 5")], [Q("DISCARD ALL")], [Q("EXECUTE q")]),
+]
+
+# Everything else that must be as from PostgreSQL itself.
+PIPELINES = [
+    ("empty query", [Q("")], [Q(" ; ")], [P(""), B(), D("P"), E(), S]),
+    ("errors skip to Sync", [P("SELECT 1/0"), B(), E(), P("SELECT 1"), B(), E(), S], [Q("SELECT 1")]),
+    ("several segments", [P("SELECT 1"), B(), E(), S, P("SELECT 1/0"), B(), E(), S, P("SELECT 2"), B(), E(), S]),
+    ("row limits", [P("SELECT * FROM generate_series(1, 5)"), B(), E("", 2), E("", 2), E("", 2), S]),
+    ("a named portal in a transaction", [Q("BEGIN")],
+     [P("SELECT * FROM generate_series(1, 5)"), B((), "", "p"), E("p", 2), S],
+     [Q("SELECT 'between'")], [E("p", 2), S], [C("P", "p"), S], [E("p", 2), S], [Q("ROLLBACK")]),
+    ("a portal ends with its transaction", [P("SELECT 1"), B((), "", "p"), S], [E("p"), S]),
+    ("describe of both kinds", [P("SELECT $1::int, $2::text", "d"), D("S", "d"), B(["1", "x"], "d"),
+                                D("P"), E(), C("S", "d"), S]),
+    ("binary", [P("SELECT $1::int4 + 1", "", [23]), B([struct.pack("!i", 41)], formats=[1]), D("P"), E(), S]),
+    ("a duplicate name", [P("SELECT 1", "n"), S], [P("SELECT 2", "n"), S], [C("S", "n"), S],
+     [P("SELECT 2", "n"), S], [C("S", "n"), S]),
+    ("close of nothing", [C("S", "nothing"), C("P", "nothing"), S]),
+    ("nothing known", [B((), "nothing"), S], [D("S", "nothing"), S], [D("P", "nothing"), S], [E("nothing"), S]),
+    ("one statement only by Parse", [P("SELECT 1; SELECT 2"), S]),
+    ("several in a query", [Q("SELECT 1; SELECT 2; SELECT 3")], [Q("SELECT 1; SELECT 1/0; SELECT 3")]),
+    ("several, one transaction", [Q("CREATE TEMP TABLE t (a int)")],
+     [Q("INSERT INTO t VALUES (1); INSERT INTO t VALUES (1/0)")], [Q("SELECT count(*) FROM t")],
+     [Q("INSERT INTO t VALUES (1); COMMIT; INSERT INTO t VALUES (1/0)")], [Q("SELECT count(*) FROM t")],
+     [Q("BEGIN; INSERT INTO t VALUES (2)")], [Q("ROLLBACK")], [Q("SELECT count(*) FROM t")], [Q("DROP TABLE t")]),
+    ("begin in a pipeline", [P("BEGIN"), B(), E(), P("SELECT 1"), B(), E(), S], [Q("SELECT 1")], [Q("COMMIT")]),
+    ("a pipeline is one transaction", [Q("CREATE TEMP TABLE t (a int)")],
+     [P("INSERT INTO t VALUES (1)"), B(), E(), P("SELECT 1/0"), B(), E(), S], [Q("SELECT count(*) FROM t")],
+     [Q("DROP TABLE t")]),
+    ("copy in", [Q("CREATE TEMP TABLE t (a int)")],
+     [Q("COPY t FROM STDIN"), raw.message("d", b"1\n2\n"), raw.message("c")],
+     [Q("COPY t FROM STDIN"), raw.message("d", b"3\n"), raw.message("f", b"no\0")],
+     [Q("COPY t FROM STDIN"), raw.message("d", b"3\nx\n"), raw.message("d", b"4\n"), raw.message("c")],
+     [Q("SELECT count(*) FROM t")],
+     [P("COPY t FROM STDIN"), B(), E(), raw.message("d", b"5\n"), raw.message("c"), S],
+     [P("COPY t FROM STDIN"), B(), E(), raw.message("d", b"6\n"), raw.message("f", b"no\0"), S],
+     [P("COPY t FROM STDIN"), B(), E(), raw.message("d", b"x\n"), raw.message("c"), S],
+     [Q("SELECT count(*) FROM t")],
+     [Q("COPY t FROM STDIN; SELECT 1"), raw.message("d", b"7\n"), raw.message("c")],
+     [Q("DROP TABLE t")]),
+    ("copy out", [Q("COPY (SELECT 1) TO STDOUT")], [P("COPY (SELECT 1) TO STDOUT"), B(), E(), S],
+     [Q("COPY (SELECT 1/0) TO STDOUT")],
+     [P("COPY (SELECT 1) TO STDOUT"), B(), E(), P("SELECT 2"), B(), E(), S]),
+    ("a function call", [raw.message("F", struct.pack("!IHHHi4sH", 1403 and 65, 1, 1, 2, 4, b"\0\0\0\5", 0))]),
+    ("settings", [Q("SET work_mem = 'nonsense'")], [Q("SET nothing_such = 1")], [Q("SET a.b = 1")],
+     [Q("SHOW a.b")], [Q("BEGIN; SET a.b = 2; SAVEPOINT s; SET a.b = 3; ROLLBACK TO s")], [Q("SHOW a.b")],
+     [Q("ROLLBACK")], [Q("SHOW a.b")], [Q("RESET ALL")], [Q("SET LOCAL a.b = 4; SHOW a.b")], [Q("SHOW a.b")]),
+    ("settings by Parse", [P("SET work_mem = '7MB'"), B(), E(), P("SHOW work_mem"), B(), E(), S],
+     [P("SET work_mem = 'x'"), B(), E(), P("SHOW work_mem"), B(), E(), S], [Q("SHOW work_mem")], [Q("RESET ALL")]),
+]
+
+
+def converse(r, rounds):
+    return [shape(r.ask(*parts)) for parts in rounds]
+
+
+def same_as_server(place, braid, name, *rounds):
+    """pgbraid answers as PostgreSQL does; a second client moves the connection about meanwhile."""
+    server = raw.Raw(place.servers[0].port)
+    server.login(user="app", database="plain")
+    expected = converse(server, rounds)
+    server.socket.close()
+    with client(braid) as r, client(braid) as other:
+        for part, want in zip(rounds, expected):
+            expect(f"{name}: {part}", want, shape(r.ask(*part)))
+            if r.state == "I":
+                other.send(Q("SELECT 1"))
+                time.sleep(0)
+                other.until("Z")
+    with client(braid) as r:
+        expect(f"{name}, alone", expected, converse(r, rounds))
+
+
+def test_status(place, braid):
+    """ParameterStatus tells what the session sees, whatever moves it."""
+    with client(braid) as r:
+        def seen(sql, *end):
+            r.ask(Q(sql))
+            value = raw.rows_of(r.ask(Q("SHOW timezone")))[0][0]
+            expect(f"TimeZone after {sql}", value, r.parameters["TimeZone"])
+            return value
+        first = seen("SELECT 1")
+        expect("SET", "Asia/Tokyo", seen("SET timezone = 'Asia/Tokyo'"))
+        expect("a failed transaction", "Asia/Tokyo", seen("BEGIN; SET timezone = 'UTC'; ROLLBACK"))
+        r.ask(Q("BEGIN"))
+        r.ask(Q("SET timezone = 'Europe/Rome'"))
+        expect("inside", "Europe/Rome", seen("SAVEPOINT s"))
+        r.ask(Q("SET LOCAL timezone = 'Asia/Tokyo'"))
+        expect("back to the savepoint", "Europe/Rome", seen("ROLLBACK TO s"))
+        expect("rolled back", "Asia/Tokyo", seen("ROLLBACK"))
+        r.ask(Q("BEGIN"))
+        r.ask(Q("SET LOCAL timezone = 'Europe/Rome'"))
+        expect("local", "Asia/Tokyo", seen("COMMIT"))
+        seen("SELECT set_config('timezone', 'Europe/Rome', false)")
+        seen("BEGIN; SELECT set_config('timezone', 'Asia/Tokyo', true); COMMIT")
+        expect("reset", first, seen("RESET ALL"))
+        seen("SET timezone = 'Asia/Tokyo'")
+        expect("discard", first, seen("DISCARD ALL"))
+
+
+def test_notify(place, braid):
+    """A notification comes at once, also while the client is idle, and only to who listens."""
+    with client(braid) as a, client(braid) as b:
+        a.ask(Q("LISTEN news"))
+        b.ask(Q("NOTIFY news, 'hello'"))
+        kind, body = a.next()
+        expect("the notification", ("A", b"news\0hello\0"), (kind, body[4:]))
+        expect("who notifies hears nothing", ["T", ["1"], "C", "ZI"], shape(b.ask(Q("SELECT 1"))))
+        a.ask(Q("BEGIN"))
+        b.ask(Q("NOTIFY news, 'later'"))
+        expect("not inside a transaction", ["T", ["1"], "C", "ZT"], shape(a.ask(Q("SELECT 1"))))
+        expect("after it", True, "A" in raw.letters(a.ask(Q("COMMIT"))) or a.next()[0] == "A")
+        a.ask(Q("UNLISTEN *"))
+        b.ask(Q("NOTIFY news"))
+        expect("not any longer", ["T", ["1"], "C", "ZI"], shape(a.ask(Q("SELECT 1"))))
+
+
+def test_startup(place, braid):
+    """Any setting, in any form; a bad one refuses the connection with the server's words."""
+    with client(braid, work_mem="7MB", options="-c statement_timeout=9s --lock_timeout=8s -c a.b=x\\ y") as r:
+        for name, value in (("work_mem", "7MB"), ("statement_timeout", "9s"), ("lock_timeout", "8s"), ("a.b", "x y")):
+            expect(name, [[value]], raw.rows_of(r.ask(Q(f"SHOW {name}"))))
+        r.ask(Q("SET work_mem = '9MB'"))
+        r.ask(Q("RESET work_mem"))
+        expect("RESET goes back to it", [["7MB"]], raw.rows_of(r.ask(Q("SHOW work_mem"))))
+        r.ask(Q("DISCARD ALL"))
+        expect("so does DISCARD ALL", [["7MB"]], raw.rows_of(r.ask(Q("SHOW work_mem"))))
+    for words in ({"work_mem": "nonsense"}, {"nothing_such": "1"}, {"options": "-c nothing_such=1"},
+                  {"options": "-c work_mem=x"}, {"datestyle": "silly"}, {"options": "-c"}, {"options": "-c a"},
+                  {"options": "-z 5"}):
+        errors = []
+        for port in (place.servers[0].port, braid.port):
+            r = raw.Raw(port)
+            r.send(raw.startup(user="app", database="plain", **words))
+            got = r.until("ZE")
+            expect(f"{words} refuses", "E", got[-1][0])
+            fields = raw.fields_of(got[-1][1])
+            errors.append((fields["S"], fields["C"], fields["M"]))
+            r.socket.close()
+        expect(f"{words}", errors[0], errors[1])
+
+
+def run(place, report):
+    braid = place.braid(pool={"size": 2, "query_wait_ms": 5000}, workers=1)
+    for name, *rounds in PREPARED + PIPELINES:
+        report.run(f"protocol.{name}", same_as_server, place, braid, name, *rounds)
+    for test in ():
+        report.run(f"protocol.{test.__name__[5:]}", test, place, braid)
+    place.end(braid)
