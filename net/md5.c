@@ -35,6 +35,17 @@ static int is_hashed(const char *secret)
            strspn(secret + 3, "0123456789abcdef") == HEX_CHARS;
 }
 
+enum secret_kind secret_kind_of(const char *secret)
+{
+    if (secret == NULL || secret[0] == '\0') {
+        return SECRET_NONE;
+    }
+    if (strncmp(secret, "SCRAM-SHA-256$", 14) == 0) {
+        return SECRET_SCRAM;
+    }
+    return is_hashed(secret) ? SECRET_MD5 : SECRET_PLAIN;
+}
+
 void md5_response(const char *user, const char *secret, const uint8_t salt[4], char out[36])
 {
     char inner[HEX_CHARS];

@@ -25,7 +25,7 @@
 static const char scheme[] = "SCRAM-SHA-256$";
 
 enum {
-    SALT_BYTES = 16
+    SALT_BYTES = SCRAM_SALT_BYTES
 };
 
 /* ---- primitives ------------------------------------------------------------------------------ */
@@ -260,11 +260,11 @@ void scram_verifier_print(const struct scram_verifier *v, struct buf *out)
     base64_add(out, v->server_key, SCRAM_KEY_BYTES);
 }
 
-static void derive(const uint8_t secret[32], const char *what, const char *user,
-                   uint8_t out[SCRAM_KEY_BYTES])
+void scram_derive(const uint8_t secret[32], const char *purpose, const char *user,
+                  uint8_t out[SCRAM_KEY_BYTES])
 {
     struct buf text = {0};
-    buf_cstr(&text, what);
+    buf_cstr(&text, purpose);
     buf_text(&text, user);
     scram_hmac(secret, buf_slice(&text), out);
     buf_free(&text);
@@ -274,8 +274,8 @@ void scram_verifier_fake(const char *user, const uint8_t secret[32], struct scra
 {
     uint8_t salt[SCRAM_KEY_BYTES];
     *out = (struct scram_verifier){.iterations = SCRAM_ITERATIONS, .salt_bytes = SALT_BYTES};
-    derive(secret, "salt", user, salt);
+    scram_derive(secret, "salt", user, salt);
     memcpy(out->salt, salt, SALT_BYTES);
-    derive(secret, "stored", user, out->stored_key);
-    derive(secret, "server", user, out->server_key);
+    scram_derive(secret, "stored", user, out->stored_key);
+    scram_derive(secret, "server", user, out->server_key);
 }

@@ -16,13 +16,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 static const char first[] = "n=user,r=rOprNGfwEbeRWgbNEkqO";
 static const char server_first[] = "r=rOprNGfwEbeRWgbNEkqOxyz,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=1";
 
-static void fuzz_server_first(struct slice in)
+static void fuzz_server_first(struct slice in, int plus)
 {
     struct scram_verifier v = {.iterations = 1, .salt_bytes = 1};
-    struct scram_server s = {0};
+    struct scram_server s = {.verifier = &v, .plus = plus != 0, .binding_bytes = plus ? 32 : 0};
     struct buf out = {0};
     struct note note;
-    if (scram_server_first(&s, &v, in, &out, &note) == ERR_NONE) {
+    if (scram_server_first(&s, in, &out, &note) == ERR_NONE) {
         struct slice junk = SLICE("c=biws,r=x,p=AAAA");
         check(scram_server_final(&s, junk, &out, &note) != ERR_NONE);
     }
@@ -46,15 +46,17 @@ static void fuzz_server_final(struct slice in)
 
 static void fuzz_client(struct slice in, int verify)
 {
-    static const uint8_t key[SCRAM_KEY_BYTES] = {1};
-    struct scram_client c = {.client_key = key, .server_key = key};
+    static const struct scram_keys keys = {.client = {1}};
+    struct scram_client c = {0};
     struct buf out = {0};
     struct note note;
     buf_text(&c._first_bare, first);
     if (verify) {
-        check(scram_client_final(&c, SLICE(server_first), &out, &note) == ERR_NONE);
+        check(scram_client_challenge(&c, SLICE(server_first), &note) == ERR_NONE);
+        scram_client_final(&c, &keys, &out);
         check(scram_client_verify(&c, in, &note) != ERR_NONE);
-    } else if (scram_client_final(&c, in, &out, &note) == ERR_NONE) {
+    } else if (scram_client_challenge(&c, in, &note) == ERR_NONE) {
+        scram_client_final(&c, &keys, &out);
         check(out.n > sizeof("c=biws,r=,p="));
     } else {
         check(out.n == 0);
@@ -88,8 +90,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
         return 0;
     }
     struct slice in = slice_bytes(data + 1, n - 1);
-    switch (data[0] % 5) {
-    case 0: fuzz_server_first(in); break;
+    switch (data[0] % 6) {
+    case 5: fuzz_server_first(in, 1); break;
+    case 0: fuzz_server_first(in, 0); break;
     case 1: fuzz_server_final(in); break;
     case 2: fuzz_client(in, 0); break;
     case 3: fuzz_client(in, 1); break;

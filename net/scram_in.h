@@ -10,17 +10,9 @@ enum {
     SCRAM_NONCE_CHARS_MAX = 256
 };
 
-struct scram_keys {
-    uint8_t client[SCRAM_KEY_BYTES];
-    uint8_t stored[SCRAM_KEY_BYTES];
-    uint8_t server[SCRAM_KEY_BYTES];
-};
-
 void scram_hmac(const uint8_t key[SCRAM_KEY_BYTES], struct slice text,
                 uint8_t out[SCRAM_KEY_BYTES]);
 void scram_hash(const void *p, size_t n, uint8_t out[SCRAM_KEY_BYTES]);
-void scram_keys_make(const char *password, const uint8_t *salt, size_t salt_bytes,
-                     uint32_t iterations, struct scram_keys *out);
 
 /*
  * Take "<name>=<value>" and the comma behind it off `rest`. 0 when something else stands there.

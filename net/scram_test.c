@@ -3,6 +3,7 @@
  * The vector is RFC 7677 section 3; nonces are put into the structs, as both sides draw their own.
  */
 
+#include <stdio.h>
 #include <string.h>
 
 #include <criterion/criterion.h>
@@ -29,13 +30,26 @@ static void rfc_verifier(struct scram_verifier *v)
     scram_verifier_make("pencil", salt, sizeof(salt), 4096, v, NULL);
 }
 
+/* server-first in, client-final out, with the keys of a password. */
+static enum err answer(struct scram_client *c, const char *password, struct slice in,
+                       struct buf *out, struct note *note)
+{
+    struct scram_keys keys;
+    enum err e = scram_client_challenge(c, in, note);
+    if (!e) {
+        scram_keys_make(password, c->salt, c->salt_bytes, c->iterations, &keys);
+        scram_client_final(c, &keys, out);
+    }
+    return e;
+}
+
 Test(scram, the_client_speaks_as_in_rfc_7677)
 {
-    struct scram_client c = {.password = "pencil"};
+    struct scram_client c = {0};
     struct buf out = {0};
     struct note note = {0};
     buf_text(&c._first_bare, rfc_first);
-    cr_assert_eq(scram_client_final(&c, slice_of(rfc_server_first), &out, &note), ERR_NONE, "%s",
+    cr_assert_eq(answer(&c, "pencil", slice_of(rfc_server_first), &out, &note), ERR_NONE, "%s",
                  note.text);
     cr_expect(buf_is(&out, rfc_final));
     cr_expect_eq(scram_client_verify(&c, slice_of(rfc_server_final), &note), ERR_NONE);
@@ -66,28 +80,33 @@ Test(scram, the_server_answers_as_in_rfc_7677)
     buf_free(&out);
 }
 
-/* A whole exchange; what the server, then the client said of it. */
-static enum err exchange(struct scram_client *c, const struct scram_verifier *v,
-                         uint8_t client_key[SCRAM_KEY_BYTES], enum err *client_says)
+/* Both ends of one login. */
+struct pair {
+    struct scram_client c;
+    struct scram_server s;
+    struct note note;
+    enum err client_says;
+};
+
+/* A whole exchange; what the server says of it. The client has a password, or keys. */
+static enum err exchange(struct pair *p, const char *password, const struct scram_keys *keys)
 {
-    struct scram_server s = {0};
     struct buf a = {0};
     struct buf b = {0};
-    struct note note;
-    *client_says = ERR_NONE;
-    scram_client_first(c, &a);
-    enum err e = scram_server_first(&s, v, buf_slice(&a), &b, &note);
-    cr_assert_eq(e, ERR_NONE, "%s", note.text);
+    scram_client_first(&p->c, &a);
+    enum err e = scram_server_first(&p->s, buf_slice(&a), &b, &p->note);
     a.n = 0;
-    cr_assert_eq(scram_client_final(c, buf_slice(&b), &a, &note), ERR_NONE, "%s", note.text);
-    b.n = 0;
-    e = scram_server_final(&s, buf_slice(&a), &b, &note);
-    if (!e) {
-        *client_says = scram_client_verify(c, buf_slice(&b), &note);
-        memcpy(client_key, s.client_key, SCRAM_KEY_BYTES);
+    if (!e && password != NULL) {
+        cr_assert_eq(answer(&p->c, password, buf_slice(&b), &a, &p->note), ERR_NONE);
+    } else if (!e) {
+        cr_assert_eq(scram_client_challenge(&p->c, buf_slice(&b), &p->note), ERR_NONE);
+        scram_client_final(&p->c, keys, &a);
     }
-    scram_server_free(&s);
-    scram_client_free(c);
+    b.n = 0;
+    e = e ? e : scram_server_final(&p->s, buf_slice(&a), &b, &p->note);
+    cr_expect(e == ERR_NONE || b.n == 0);
+    p->client_says = e ? e : scram_client_verify(&p->c, buf_slice(&b), &p->note);
+    scram_client_free(&p->c);
     buf_free(&a);
     buf_free(&b);
     return e;
@@ -95,34 +114,116 @@ static enum err exchange(struct scram_client *c, const struct scram_verifier *v,
 
 Test(scram, both_sides_agree_and_the_client_key_logs_in_without_the_password)
 {
+    static const char PASSWORD[] = "p\xC3\xA4ss, word=";
     struct scram_verifier v;
     uint8_t made[SCRAM_KEY_BYTES];
-    uint8_t learnt[SCRAM_KEY_BYTES];
-    enum err says;
-    scram_verifier_make("p\xC3\xA4ss, word=", NULL, 0, SCRAM_ITERATIONS, &v, made);
+    struct scram_keys learnt = {0};
+    scram_verifier_make(PASSWORD, NULL, 0, SCRAM_ITERATIONS, &v, made);
     cr_expect_eq(v.salt_bytes, 16);
-    struct scram_client c = {.password = "p\xC3\xA4ss, word="};
-    cr_expect_eq(exchange(&c, &v, learnt, &says), ERR_NONE);
-    cr_expect_eq(says, ERR_NONE);
-    cr_expect(secret_equal(made, learnt, SCRAM_KEY_BYTES));
-    c = (struct scram_client){.client_key = learnt, .server_key = v.server_key};
-    uint8_t again[SCRAM_KEY_BYTES];
-    cr_expect_eq(exchange(&c, &v, again, &says), ERR_NONE);
-    cr_expect_eq(says, ERR_NONE);
-    c = (struct scram_client){.password = "wrong"};
-    cr_expect_eq(exchange(&c, &v, again, &says), ERR_AUTH_FAILED);
+    struct pair p = {.s = {.verifier = &v}};
+    cr_expect_eq(exchange(&p, PASSWORD, NULL), ERR_NONE);
+    cr_expect_eq(p.client_says, ERR_NONE);
+    cr_expect(secret_equal(made, p.s.client_key, SCRAM_KEY_BYTES));
+    memcpy(learnt.client, p.s.client_key, SCRAM_KEY_BYTES);
+    memcpy(learnt.server, v.server_key, SCRAM_KEY_BYTES);
+    scram_server_free(&p.s);
+    p = (struct pair){.s = {.verifier = &v}};
+    cr_expect_eq(exchange(&p, NULL, &learnt), ERR_NONE);
+    cr_expect_eq(p.client_says, ERR_NONE);
+    scram_server_free(&p.s);
+    p = (struct pair){.s = {.verifier = &v}};
+    cr_expect_eq(exchange(&p, "wrong", NULL), ERR_AUTH_FAILED);
+    scram_server_free(&p.s);
 }
 
 Test(scram, a_server_that_only_knows_half_of_the_verifier_is_found_out)
 {
     struct scram_verifier v;
-    uint8_t key[SCRAM_KEY_BYTES];
-    enum err says;
     scram_verifier_make("secret", NULL, 0, SCRAM_ITERATIONS, &v, NULL);
     v.server_key[0] ^= 1;
-    struct scram_client c = {.password = "secret"};
-    cr_expect_eq(exchange(&c, &v, key, &says), ERR_NONE);
-    cr_expect_eq(says, ERR_AUTH_FAILED);
+    struct pair p = {.s = {.verifier = &v}};
+    cr_expect_eq(exchange(&p, "secret", NULL), ERR_NONE);
+    cr_expect_eq(p.client_says, ERR_AUTH_FAILED);
+    scram_server_free(&p.s);
+}
+
+Test(scram, one_exchange_takes_either_of_two_secrets_with_the_same_salt)
+{
+    struct scram_verifier new_;
+    struct scram_verifier old;
+    scram_verifier_make("new", NULL, 0, 5, &new_, NULL);
+    scram_verifier_make("old", new_.salt, new_.salt_bytes, 5, &old, NULL);
+    static const char *const passwords[] = {"new", "old", "older"};
+    for (size_t i = 0; i < 3; i++) {
+        struct pair p = {.s = {.verifier = &new_, .other = &old}};
+        cr_expect_eq(exchange(&p, passwords[i], NULL), i == 2 ? ERR_AUTH_FAILED : ERR_NONE);
+        cr_expect_eq(p.client_says, i == 2 ? ERR_AUTH_FAILED : ERR_NONE, "%s", passwords[i]);
+        cr_expect_eq(p.s.matched_other, i == 1);
+        scram_server_free(&p.s);
+    }
+}
+
+/* ---- channel binding ------------------------------------------------------------------------- */
+
+static enum err bound(const char *server, int plus, const char *client, int could_bind,
+                      struct note *note)
+{
+    struct scram_verifier v;
+    scram_verifier_make("secret", NULL, 0, 1, &v, NULL);
+    struct pair p = {.s = {.verifier = &v, .plus = plus != 0},
+                     .c = {.could_bind = could_bind != 0}};
+    p.s.binding_bytes = strlen(server);
+    memcpy(p.s.binding, server, p.s.binding_bytes);
+    p.c.binding_bytes = strlen(client);
+    memcpy(p.c.binding, client, p.c.binding_bytes);
+    enum err e = exchange(&p, "secret", NULL);
+    *note = p.note;
+    scram_server_free(&p.s);
+    return e;
+}
+
+Test(scram, both_ends_of_one_channel_are_bound_and_others_are_refused)
+{
+    struct note note = {0};
+    cr_expect_eq(bound("hash of the certificate", 1, "hash of the certificate", 0, &note), ERR_NONE,
+                 "%s", note.text);
+    cr_expect_eq(bound("hash of the certificate", 1, "hash of another one", 0, &note),
+                 ERR_AUTH_REFUSED);
+    cr_expect_str_eq(note.text, "SCRAM channel binding check failed");
+    cr_expect_eq(bound("hash", 0, "", 0, &note), ERR_NONE, "who cannot bind need not");
+    cr_expect_eq(bound("", 0, "", 1, &note), ERR_NONE, "we did not offer it, and it was not lost");
+}
+
+Test(scram, an_offer_that_was_taken_away_is_noticed)
+{
+    struct note note = {0};
+    cr_expect_eq(bound("hash", 0, "", 1, &note), ERR_AUTH_REFUSED);
+    cr_expect_str_eq(note.text, "SCRAM channel binding negotiation error");
+    cr_expect_eq(bound("hash", 0, "hash", 0, &note), ERR_PROTOCOL, "p= without -PLUS");
+    cr_expect_eq(bound("hash", 1, "", 0, &note), ERR_PROTOCOL, "-PLUS without p=");
+    cr_expect_eq(bound("hash", 1, "", 1, &note), ERR_PROTOCOL, "-PLUS with y");
+}
+
+Test(scram, keys_made_once_are_found_again_and_no_others)
+{
+    struct scram_keys made;
+    struct scram_keys found;
+    uint8_t salt[2] = {1, 2};
+    cr_expect_not(scram_cache_find("pw", salt, 2, 3, &found));
+    scram_keys_make("pw", salt, 2, 3, &made);
+    scram_cache_add("pw", salt, 2, 3, &made);
+    cr_expect(scram_cache_find("pw", salt, 2, 3, &found));
+    cr_expect_eq(memcmp(&made, &found, sizeof(made)), 0);
+    cr_expect_not(scram_cache_find("pw", salt, 2, 4, &found));
+    cr_expect_not(scram_cache_find("pw", salt, 1, 3, &found));
+    cr_expect_not(scram_cache_find("pww", salt, 2, 3, &found));
+    for (unsigned i = 0; i < 100000; i++) { /* bounded: older ones give way */
+        char other[16];
+        (void)snprintf(other, sizeof(other), "%u", i);
+        scram_cache_add(other, salt, 2, 3, &made);
+    }
+    cr_expect(scram_cache_find("99999", salt, 2, 3, &found));
+    cr_expect_not(scram_cache_find("pw", salt, 2, 3, &found));
 }
 
 Test(scram, a_verifier_prints_as_postgresql_writes_it_and_reads_back)
@@ -159,10 +260,9 @@ Test(scram, an_unknown_user_looks_the_same_twice_and_never_gets_in)
     scram_verifier_fake("nobody2", secret, &other);
     cr_expect_eq(memcmp(&a, &b, sizeof(a)), 0);
     cr_expect_neq(memcmp(a.salt, other.salt, 16), 0);
-    struct scram_client c = {.password = ""};
-    uint8_t key[SCRAM_KEY_BYTES];
-    enum err says;
-    cr_expect_eq(exchange(&c, &a, key, &says), ERR_AUTH_FAILED);
+    struct pair p = {.s = {.verifier = &a}};
+    cr_expect_eq(exchange(&p, "", NULL), ERR_AUTH_FAILED);
+    scram_server_free(&p.s);
 }
 
 Test(scram, a_malformed_first_message_is_refused)
@@ -183,10 +283,10 @@ Test(scram, a_malformed_first_message_is_refused)
     struct scram_verifier v;
     rfc_verifier(&v);
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
-        struct scram_server s = {0};
+        struct scram_server s = {.verifier = &v};
         struct buf out = {0};
         struct note note = {0};
-        cr_expect_eq(scram_server_first(&s, &v, slice_of(bad[i]), &out, &note), ERR_PROTOCOL, "%s",
+        cr_expect_eq(scram_server_first(&s, slice_of(bad[i]), &out, &note), ERR_PROTOCOL, "%s",
                      bad[i]);
         cr_expect_neq(note.text[0], '\0');
         cr_expect_eq(out.n, 0);
@@ -239,12 +339,12 @@ Test(scram, a_hostile_server_cannot_make_the_client_work_or_answer)
                          "r=" NONCE ",s=W22ZaJ0SNY7soEsUEjb6gQ==,i=99999999999999999999",
                          "m=x,r=" NONCE ",s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096"};
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
-        struct scram_client c = {.password = "pencil"};
+        struct scram_client c = {0};
         struct buf out = {0};
         struct note note = {0};
         buf_text(&c._first_bare, rfc_first);
-        cr_expect_eq(scram_client_final(&c, slice_of(bad[i]), &out, &note), ERR_SHARD_PROTOCOL,
-                     "%s", bad[i]);
+        cr_expect_eq(scram_client_challenge(&c, slice_of(bad[i]), &note), ERR_SHARD_PROTOCOL, "%s",
+                     bad[i]);
         cr_expect_eq(out.n, 0);
         scram_client_free(&c);
         buf_free(&out);

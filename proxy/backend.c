@@ -30,7 +30,8 @@ void backend_set_state(struct backend *b, enum backend_state state)
 {
     static const uint8_t next_states[] = {
         [BACKEND_CONNECTING] = 1 << BACKEND_LOGIN,
-        [BACKEND_LOGIN] = 1 << BACKEND_IDLE | 1 << BACKEND_HELD | 1 << BACKEND_TESTED,
+        [BACKEND_LOGIN] =
+            1 << BACKEND_IDLE | 1 << BACKEND_HELD | 1 << BACKEND_TESTED | 1 << BACKEND_CONNECTING,
         [BACKEND_TESTED] = 1 << BACKEND_IDLE | 1 << BACKEND_HELD,
         [BACKEND_IDLE] = 1 << BACKEND_HELD | 1 << BACKEND_TESTED,
         [BACKEND_HELD] = 1 << BACKEND_IDLE | 1 << BACKEND_HELD | 1 << BACKEND_TESTED,
@@ -103,6 +104,15 @@ static void server_addrs(struct server_state *s, struct addr out[SERVER_ADDRS_MA
     }
 }
 
+void backend_dial(struct backend *b)
+{
+    struct worker *w = b->pool->worker;
+    struct addr addrs[SERVER_ADDRS_MAX];
+    server_addrs(b->pool->server, addrs);
+    b->dial = dial_new(w->loop, addrs, b->pool->server->addrs_count,
+                       (int)w->world->conf->connect_timeout_ms, on_dialled, b);
+}
+
 struct backend *backend_connect(struct pool *pool)
 {
     struct worker *w = pool->worker;
@@ -129,10 +139,7 @@ struct backend *backend_connect(struct pool *pool)
     backend_timer_init(b);
     timer_set(&b->timer, w->world->conf->connect_timeout_ms * 1000);
     metric_add(&w->metrics, METRIC_server_connects, 1);
-    struct addr addrs[SERVER_ADDRS_MAX];
-    server_addrs(pool->server, addrs);
-    b->dial = dial_new(w->loop, addrs, pool->server->addrs_count,
-                       (int)w->world->conf->connect_timeout_ms, on_dialled, b);
+    backend_dial(b);
     return b;
 }
 

@@ -29,6 +29,7 @@
 #include "proxy/shared.h"
 #include "proxy/vars.h"
 
+struct backend_login;
 struct pool;
 struct pool_budget;
 struct session;
@@ -130,7 +131,7 @@ struct backend {
     unsigned dirty : 1;    /* must be closed when the session lets go of it */
     unsigned greeting : 1; /* TESTED: connect_query runs; its errors are logged, no more */
     unsigned in_session_mode : 1;   /* HELD: by a session in session mode */
-    unsigned scram_verified : 1;    /* the server has proved that it knows the password */
+    unsigned login_again : 1;       /* its other secret is being tried */
     unsigned secured : 1;           /* TLS is on */
     unsigned paused_by_session : 1; /* the client does not keep up */
     unsigned paused_by_op : 1;      /* a merge has rows enough of this shard */
@@ -153,10 +154,9 @@ struct backend {
     uint32_t pid;
     uint8_t cancel_key[CANCEL_KEY_BYTES_MAX];
     size_t cancel_key_bytes;
-    struct scram_client *scram;
-    char *password;     /* LOGIN: a copy, wiped afterwards */
-    struct buf params;  /* ParameterStatus messages of its login */
-    struct timer timer; /* connect and login timeout */
+    struct backend_login *login; /* LOGIN: what it knows of passwords; backend_password.c */
+    struct buf params;           /* ParameterStatus messages of its login */
+    struct timer timer;          /* connect and login timeout */
     int64_t connect_us, idle_since_us, held_us, connect_wall_us;
     int64_t expires_us; /* too old from then on */
     uint32_t epoch;     /* terms_epoch() when it was opened */
@@ -230,7 +230,14 @@ const char *backend_state_name(enum backend_state state);
 void backend_login_start(struct backend *b);
 /* The byte that answers SSLRequest. */
 enum err backend_login_ssl_answer(struct backend *b, uint8_t answer, struct note *note) MUST_CHECK;
+/* backend_password.c: an authentication request; what the server says of the password. */
+enum err backend_password_message(struct backend *b, struct slice body,
+                                  struct note *note) MUST_CHECK;
+void backend_password_refused(struct backend *b);
 void backend_forget_password(struct backend *b);
+/* A login has failed: 1 when it begins anew with the other of two secrets. */
+int backend_login_again(struct backend *b);
+void backend_dial(struct backend *b);
 void backend_login_secured(struct backend *b); /* the TLS handshake is done */
 enum err backend_login_message(struct backend *b, uint8_t type, struct slice body,
                                struct note *note) MUST_CHECK;

@@ -19,6 +19,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/rng.h"
+#include "proxy/auth.h"
 #include "proxy/balance.h"
 #include "proxy/http.h"
 #include "proxy/snapshot.h"
@@ -430,6 +431,7 @@ void control_free(struct control *c)
     if (c->parts != NULL) {
         control_health_restart(c);
     }
+    auth_query_stop(); /* it writes to workers */
     ledger_close(c->shared->ledger);
     c->shared->ledger = NULL;
     size_t workers = c->shared->workers_count;
@@ -438,6 +440,7 @@ void control_free(struct control *c)
     }
     c->shared->workers_count = 0;
     crew_stop();
+    creds_free();
     mailbox_free(c->mail);
     check(c->snapshots == 0 && c->jobs == 0);
     http_stop(c->http);

@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "proxy/auth.h"
 #include "proxy/control.h"
 
 enum {
@@ -110,6 +111,8 @@ static void put_in_force(struct control *c, struct parts *parts)
     buf_u8(&restart, 0);
     parts_free(c->parts);
     c->parts = parts;
+    auth_query_drop_all();
+    creds_keep(parts->conf);
     c->resolve_us = parts->unknown_hosts > 0 ? clock_now_us() + RESOLVE_US : 0;
     log_set_level(parts->conf->log_level);
     log_set_format(parts->conf->log_format);

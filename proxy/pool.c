@@ -69,10 +69,14 @@ struct pool *pool_find(struct worker *w, const struct world_db *db, uint32_t sha
 
 struct pool *pool_of(const struct session *s, uint32_t shard)
 {
+    const char *user = session_server_user(s);
+    if (user != s->user) { /* of the database: kept under that user's terms, not the client's */
+        return pool_find(s->worker, s->db, shard, user);
+    }
     struct pool *p = s->terms->pools[shard];
     if (p == NULL || p->server != s->db->servers[shard] ||
         strcmp(p->dbname, s->db->conf->dbname) != 0) {
-        p = pool_find(s->worker, s->db, shard, s->user);
+        p = pool_find(s->worker, s->db, shard, user);
         s->terms->pools[shard] = p;
     }
     return p;

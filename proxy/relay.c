@@ -494,7 +494,9 @@ static void on_data_held(struct backend *b)
 
 static void login_failed(struct backend *b, enum err e, const struct note *note)
 {
-    pool_backend_failed(b, e, note);
+    if (!backend_login_again(b)) {
+        pool_backend_failed(b, e, note);
+    }
 }
 
 /* Returns 0 when the backend is gone or has left LOGIN. */

@@ -16,7 +16,8 @@
 #include "proxy/tx.h"
 
 enum {
-    MESSAGES_PER_TURN = 64, /* of one client, so that a long pipeline does not starve others */
+    MESSAGES_PER_TURN = 64,    /* of one client, so that a long pipeline does not starve others */
+    LOGIN_MESSAGE_MAX = 16384, /* a password or a token; whoever sends it is still a stranger */
     LINGER_MS = 2000
 };
 
@@ -69,6 +70,12 @@ struct backend *session_backend(const struct session *s, uint32_t shard)
     return NULL;
 }
 
+const char *session_server_user(const struct session *s)
+{
+    const char *forced = s->db == NULL ? NULL : s->db->conf->auth.user;
+    return forced == NULL ? s->user : forced;
+}
+
 enum err session_enter(struct session *s, struct note *note)
 {
     struct world *newest = s->worker->world;
@@ -106,7 +113,7 @@ void session_plan_env(struct session *s, struct plan_env *env)
     *env = (struct plan_env){
         .map = s->db->map,
         .catalog = s->db->catalog,
-        .user = s->user,
+        .user = session_server_user(s),
         .search_path = s->sharded ? search_path(s) : NULL,
         .changed_tables = (const char *const *)s->tx.changed,
         .changed_tables_count = s->tx.changed_count,
@@ -270,7 +277,8 @@ static enum step pump_message(struct session *s)
         return pass_copy_rest(s, in);
     }
     int peek = frame_peek(in, &type, &total);
-    size_t most = s->state == SESSION_READY ? (size_t)s->worker->world->conf->message_max : 65536;
+    size_t most =
+        s->state == SESSION_READY ? (size_t)s->worker->world->conf->message_max : LOGIN_MESSAGE_MAX;
     if (peek < 0 || (peek > 0 && total > most)) {
         struct note note;
         enum err e = note_set(&note, ERR_PROTOCOL, "invalid message length in message '%c'",
@@ -734,8 +742,10 @@ static void on_timeout(void *arg)
         }
     } else {
         struct note note;
-        enum err e = note_set(&note, ERR_AUTH_REFUSED, "login took longer than %lld ms",
-                              (long long)s->worker->world->conf->login_timeout_ms);
+        enum err e = note_set(&note, ERR_AUTH_REFUSED, "canceling authentication due to timeout");
+        note_hint(&note, "Logging in may take auth.login_timeout_ms (%lld).",
+                  (long long)s->worker->world->conf->login_timeout_ms);
+        metric_add(&s->worker->metrics, METRIC_auth_timeouts, 1);
         session_fatal(s, e, &note);
     }
 }
@@ -806,10 +816,7 @@ static void free_parts(struct session *s)
     }
     varset_unref(&w->vars, s->startup_vars);
     buf_free(&s->commit.error);
-    if (s->scram != NULL) {
-        scram_server_free(s->scram);
-        mem_free(s->scram);
-    }
+    session_auth_free(s);
     lex_free(&s->lex);
     arena_free(&s->arena);
     buf_free(&s->search_path);

@@ -35,7 +35,9 @@
 #include "proxy/vars.h"
 #include "proxy/worker.h"
 
-struct op; /* proxy/op.h */
+struct op;   /* proxy/op.h */
+struct auth; /* proxy/auth.h */
+struct auth_answer;
 
 enum session_state {
     SESSION_STARTUP,
@@ -150,9 +152,7 @@ struct session {
 
     char *user, *database;
     char *application_name;
-    struct scram_server *scram;
-    struct scram_verifier verifier;
-    uint8_t md5_salt[4];
+    struct auth *auth;    /* until it is in; proxy/auth.h */
     unsigned admin : 1;   /* connected to the console */
     unsigned sharded : 1; /* its database has several shards */
     unsigned pumping : 1;
@@ -256,6 +256,8 @@ struct backend *session_backend(const struct session *s, uint32_t shard); /* hel
 /* Give back what need not be kept; called whenever a statement or transaction has ended. */
 void session_release(struct session *s);
 void session_let_go(struct session *s, struct backend *b);
+/* Whose server connections it uses: its own, or those of the database's user. */
+const char *session_server_user(const struct session *s);
 /* Pin the newest world (or keep the transaction's), and the database in it. */
 enum err session_enter(struct session *s, struct note *note) MUST_CHECK;
 void session_plan_env(struct session *s, struct plan_env *env);
@@ -277,7 +279,15 @@ enum step session_startup(struct session *s); /* STARTUP: bytes have come */
 void session_secured(struct session *s);      /* the TLS handshake is done */
 enum step session_login_message(struct session *s, uint8_t type, struct slice body);
 void session_login_begin(struct session *s); /* ask for the password */
-void session_authenticated(struct session *s);
+/* What auth.query found; the caller frees it. May close the session. */
+void session_auth_answered(struct session *s, struct auth_answer *answer);
+void session_auth_free(struct session *s); /* fine when there is nothing */
+/* For the log line of a refused login. */
+struct session_auth_view {
+    const char *method, *why;
+    char rule[16]; /* line of the rules file, or "" */
+};
+void session_auth_describe(const struct session *s, struct session_auth_view *out);
 enum step session_login_finish(struct session *s); /* parameters, key, ReadyForQuery */
 
 /* ---- session_query.c, session_extended.c, exec*.c

@@ -37,11 +37,15 @@ void session_log_closed(const struct session *s, const char *why)
     }
     int in = s->state == SESSION_READY;
     const struct conf *conf = conf_of(s);
+    struct session_auth_view auth;
+    session_auth_describe(s, &auth);
     if (in ? conf->log_disconnections : conf->log_connections || conf->log_disconnections) {
         log_event(in ? LOG_CLIENT_CLOSED : LOG_CLIENT_REFUSED,
-                  "client=%llu addr=%s user=%s database=%s tls=%s why=\"%s\" age_s=%lld",
-                  (unsigned long long)s->id, addr_text(stream_peer(s->client), peer), s->user,
-                  s->database, tls_of(s), why, age_s(s));
+                  "client=%llu addr=%s user=%s database=%s tls=%s method=%s rule=%s reason=\"%s\" "
+                  "why=\"%s\" age_s=%lld",
+                  (unsigned long long)s->id, addr_text(stream_peer(s->client), peer),
+                  s->user == NULL ? "" : s->user, s->database == NULL ? "" : s->database, tls_of(s),
+                  auth.method, auth.rule, auth.why, why, age_s(s));
     }
 }
 

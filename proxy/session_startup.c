@@ -324,6 +324,7 @@ static void send_key_and_ready(struct session *s)
     back_put_ready(out, 'I');
     s->state = SESSION_READY;
     s->login_waits = 0;
+    session_auth_free(s);
     timer_cancel(&s->timer);
     metric_add(&s->worker->metrics, METRIC_client_logins, 1);
     stats_login(s);

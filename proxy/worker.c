@@ -264,20 +264,6 @@ static void on_tick(void *arg)
 
 /* ---- life ------------------------------------------------------------------------------------ */
 
-static void free_keys(struct worker *w)
-{
-    struct hnode *n = hmap_each(&w->verifiers, NULL);
-    while (n != NULL) {
-        struct user_keys *k = container_of(n, struct user_keys, node);
-        hmap_remove(&w->verifiers, n);
-        mem_free(k->user);
-        mem_free(k->secret);
-        mem_free(k);
-        n = hmap_each(&w->verifiers, NULL);
-    }
-    hmap_free(&w->verifiers);
-}
-
 /* A batch thread that is woken does not push aside the task that woke it: a server finishes its
  * answer first, and we read all of it at once. Measured: a 112 kB result costs 66 us instead of
  * 183.
@@ -333,7 +319,6 @@ void worker_join(struct worker *w)
     balance_end(w);
     hmap_free(&w->terms);
     plan_cache_free(w->plans);
-    free_keys(w);
     hmap_free(&w->sessions_by_id);
     hmap_free(&w->stmts);
     varset_table_free(&w->vars);
@@ -373,74 +358,6 @@ struct metrics *worker_metrics(struct worker *w)
 uint32_t worker_clients(const struct worker *w)
 {
     return atomic_load_explicit(&w->clients, memory_order_relaxed);
-}
-
-/* ---- keys of users --------------------------------------------------------------------------- */
-
-static struct user_keys *find_keys(struct worker *w, const char *user, const char *secret)
-{
-    uint64_t h = hash_bytes(user, strlen(user), hash_process_seed());
-    for (struct hnode *n = hmap_find(&w->verifiers, h); n != NULL; n = hmap_more(n)) {
-        struct user_keys *k = container_of(n, struct user_keys, node);
-        if (strcmp(k->user, user) == 0 && strcmp(k->secret, secret) == 0) {
-            return k;
-        }
-    }
-    return NULL;
-}
-
-static struct user_keys *add_keys(struct worker *w, const char *user, const char *secret)
-{
-    struct user_keys *k = mem_zero(sizeof(*k));
-    k->user = mem_strdup(user);
-    k->secret = mem_strdup(secret);
-    hmap_add(&w->verifiers, &k->node, hash_bytes(user, strlen(user), hash_process_seed()));
-    return k;
-}
-
-const struct user_keys *worker_user_keys(struct worker *w, const char *user, const char *secret)
-{
-    const struct user_keys *k = find_keys(w, user, secret);
-    return k != NULL && k->has_client_key ? k : NULL;
-}
-
-void worker_learn_keys(struct worker *w, const char *user, const char *secret,
-                       const uint8_t client_key[SCRAM_KEY_BYTES])
-{
-    const struct scram_verifier *v = NULL;
-    struct note note;
-    if (worker_verifier(w, user, secret, &v, &note) != ERR_NONE) {
-        return;
-    }
-    struct user_keys *k = find_keys(w, user, secret);
-    check(k != NULL && v != NULL);
-    memcpy(k->client_key, client_key, SCRAM_KEY_BYTES);
-    memcpy(k->server_key, v->server_key, SCRAM_KEY_BYTES);
-    k->has_client_key = 1;
-}
-
-enum err worker_verifier(struct worker *w, const char *user, const char *secret,
-                         const struct scram_verifier **out, struct note *note)
-{
-    struct user_keys *k = find_keys(w, user, secret);
-    if (k == NULL) {
-        struct scram_verifier v;
-        uint8_t client_key[SCRAM_KEY_BYTES];
-        if (strncmp(secret, "SCRAM-SHA-256$", 14) == 0) {
-            enum err e = scram_verifier_parse(secret, &v, note);
-            if (e) {
-                return e;
-            }
-        } else if (strncmp(secret, "md5", 3) == 0 && strlen(secret) == 35) {
-            return note_set(note, ERR_AUTH_FAILED, "an md5 secret cannot be used for SCRAM");
-        } else {
-            scram_verifier_make(secret, NULL, 0, SCRAM_ITERATIONS, &v, client_key);
-        }
-        k = add_keys(w, user, secret);
-        k->verifier = v;
-    }
-    *out = &k->verifier;
-    return ERR_NONE;
 }
 
 /* ---- views for SHOW -------------------------------------------------------------------------- */

@@ -37,7 +37,6 @@ struct worker {
     struct plan_cache *plans;
     struct hmap stmts; /* shared prepared statements by text */
     uint64_t next_stmt;
-    struct hmap verifiers; /* SCRAM verifiers made from plain passwords; session_auth.c */
     struct rng rng;
     struct timer tick;
     struct list cancels;   /* cancel requests on their way; cancel.c */
@@ -99,22 +98,6 @@ struct worker_mail *worker_mail_new(enum worker_mail_kind kind);
 struct session *worker_session(struct worker *w, uint64_t id); /* NULL: gone */
 /* Room for n values of a Bind. */
 struct front_value *worker_values(struct worker *w, size_t n);
-/* SCRAM keys of a user whose secret is a verifier, learnt when a client of that name logged in. */
-struct user_keys {
-    struct hnode node;
-    char *user, *secret; /* the secret in force when the keys were learnt */
-    struct scram_verifier verifier;
-    uint8_t client_key[SCRAM_KEY_BYTES];
-    uint8_t server_key[SCRAM_KEY_BYTES];
-    unsigned has_client_key : 1;
-};
-/* NULL when no client has proved the key yet. */
-const struct user_keys *worker_user_keys(struct worker *w, const char *user, const char *secret);
-void worker_learn_keys(struct worker *w, const char *user, const char *secret,
-                       const uint8_t client_key[SCRAM_KEY_BYTES]);
-/* The verifier of a user, made from a plain password once and kept. ERR when it cannot be. */
-enum err worker_verifier(struct worker *w, const char *user, const char *secret,
-                         const struct scram_verifier **out, struct note *note) MUST_CHECK;
 void cancels_free(struct worker *w);
 /* A session has ended. */
 void worker_session_gone(struct worker *w);

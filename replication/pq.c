@@ -22,6 +22,7 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/mem.h"
+#include "net/scram.h"
 
 enum {
     OPTIONS_MAX = 24
@@ -170,18 +171,23 @@ void pg_target_login_as(struct pg_target *target, const struct conf *conf, const
 {
     target->user = user;
     target->password = NULL;
+    target->password_other = NULL;
     target->password_hashed = 0;
     target->tls_mode = conf->tls_server_mode;
     target->tls_ca = conf->tls_server_ca;
     const struct conf_user *row = conf_find_user(conf, user);
-    if (row == NULL || row->secret[0] == '\0') {
+    if (row == NULL) {
         return;
     }
-    int md5 = strncmp(row->secret, "md5", 3) == 0 && strlen(row->secret) == 35;
-    target->password_hashed = md5 || strncmp(row->secret, "SCRAM-SHA-256$", 14) == 0;
-    if (!target->password_hashed) {
-        target->password = row->secret;
+    const char *const secrets[] = {row->secret, row->older};
+    for (size_t i = 0; i < 2; i++) { /* the newest first */
+        enum secret_kind kind = secret_kind_of(secrets[i]);
+        target->password_hashed |= kind == SECRET_MD5 || kind == SECRET_SCRAM;
+        if (kind == SECRET_PLAIN) {
+            *(target->password == NULL ? &target->password : &target->password_other) = secrets[i];
+        }
     }
+    target->password_hashed = target->password_hashed && target->password == NULL;
 }
 
 static const char *tls_word(enum conf_tls_mode mode)
@@ -290,12 +296,9 @@ static void ignore_notice(void *arg, const PGresult *result)
     (void)result;
 }
 
-enum err pq_open(const struct pg_target *t, struct pg_stop *stop, PGconn **out,
-                 struct pq_trouble *trouble, struct note *note)
+static enum err open_once(const struct pg_target *t, struct pg_stop *stop, PGconn **out,
+                          struct pq_trouble *trouble, struct note *note)
 {
-    check(t->user != NULL && t->dbname != NULL);
-    struct pq_trouble unused;
-    trouble = trouble == NULL ? &unused : trouble;
     trouble->sqlstate[0] = '\0';
     int64_t deadline_us = clock_now_us() + (int64_t)t->timeout_ms * 1000;
     PGconn *conn = start_connection(t);
@@ -327,6 +330,22 @@ enum err pq_open(const struct pg_target *t, struct pg_stop *stop, PGconn **out,
     (void)PQsetErrorVerbosity(conn, PQERRORS_DEFAULT);
     *out = conn;
     return ERR_NONE;
+}
+
+enum err pq_open(const struct pg_target *t, struct pg_stop *stop, PGconn **out,
+                 struct pq_trouble *trouble, struct note *note)
+{
+    check(t->user != NULL && t->dbname != NULL);
+    struct pq_trouble unused;
+    trouble = trouble == NULL ? &unused : trouble;
+    enum err e = open_once(t, stop, out, trouble, note);
+    if (e == ERR_SHARD_REFUSED && t->password_other != NULL &&
+        strcmp(trouble->sqlstate, "28P01") == 0) {
+        struct pg_target other = *t; /* a rotation that has not reached this server yet */
+        other.password = t->password_other;
+        e = open_once(&other, stop, out, trouble, note);
+    }
+    return e;
 }
 
 void pq_close(PGconn *conn)
@@ -386,11 +405,23 @@ static enum err failed_result(PGconn *conn, const PGresult *result, struct pq_tr
 enum err pq_run(PGconn *conn, const char *sql, struct pq_wait wait, PGresult **out,
                 struct pq_trouble *trouble, struct note *note)
 {
+    return pq_run_with(conn, sql, NULL, wait, out, trouble, note);
+}
+
+static int send_query(PGconn *conn, const char *sql, const char *param)
+{
+    return param == NULL ? PQsendQuery(conn, sql)
+                         : PQsendQueryParams(conn, sql, 1, NULL, &param, NULL, NULL, 0);
+}
+
+enum err pq_run_with(PGconn *conn, const char *sql, const char *param, struct pq_wait wait,
+                     PGresult **out, struct pq_trouble *trouble, struct note *note)
+{
     struct pq_trouble unused;
     trouble = trouble == NULL ? &unused : trouble;
     trouble->sqlstate[0] = '\0';
     int64_t deadline_us = clock_now_us() + (int64_t)wait.timeout_ms * 1000;
-    if (PQsetnonblocking(conn, 1) != 0 || !PQsendQuery(conn, sql)) {
+    if (PQsetnonblocking(conn, 1) != 0 || !send_query(conn, sql, param)) {
         char text[400];
         one_line(PQerrorMessage(conn), text, sizeof(text));
         return note_set(note, ERR_SHARD_DOWN, "%s", text);

@@ -46,8 +46,9 @@ struct pg_target {
     uint16_t port;
     const char *dbname;
     const char *user;
-    const char *password; /* NULL: none known */
-    int password_hashed;  /* the users file holds only an md5 or SCRAM secret: no use to log in */
+    const char *password;       /* NULL: none known */
+    const char *password_other; /* tried when the server refuses the first one; NULL: none */
+    int password_hashed; /* the users file holds only an md5 or SCRAM secret: no use to log in */
     enum conf_tls_mode tls_mode;
     const char *tls_ca; /* or NULL */
     int timeout_ms;     /* for the whole of connecting, and for each statement */
@@ -136,6 +137,25 @@ struct recover_report {
  */
 void recover_database(struct ledger *ledger, struct slice tag, const struct recover_place *places,
                       size_t count, struct pg_stop *stop, struct recover_report *out);
+
+/* ---- secrets -----------------------------------------------------------------------------------
+ */
+
+/* A kept connection that asks for the secrets of users. All-zero is a good one; one thread. */
+struct secret_source {
+    void *_conn;
+    struct buf _place; /* where it leads to */
+};
+/*
+ * Ask `sql` with the user's name as its parameter.
+ *   secret  the second column of the one row, owned by the caller (mem_free); NULL: no row, or null
+ * Errors: ERR_SHARD_DOWN, ERR_SHARD_REFUSED (not logged in, the query failed, or its answer has
+ * another shape), ERR_SHUTDOWN.
+ */
+enum err secret_ask(struct secret_source *source, const struct pg_target *target, const char *sql,
+                    const char *user, struct pg_stop *stop, char **secret,
+                    struct note *note) MUST_CHECK;
+void secret_source_close(struct secret_source *source);
 
 /* ---- console -----------------------------------------------------------------------------------
  */
