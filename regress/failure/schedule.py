@@ -5,23 +5,29 @@
 """
 
 import argparse
+import importlib
 import os
 import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [os.path.dirname(HERE), HERE]
 
-import bad_bytes  # noqa: E402
-import clients  # noqa: E402
-import life  # noqa: E402
-import logins  # noqa: E402
-import moves  # noqa: E402
 import pg  # noqa: E402
-import servers  # noqa: E402
-import protocol  # noqa: E402
-import state  # noqa: E402
 from report import Report  # noqa: E402
 from place import Place  # noqa: E402
+
+# One module each, in this order; each has run(place, report).
+SCHEDULES = [
+    "logins",
+    "bad_bytes",
+    "clients",
+    "moves",
+    "state",
+    "protocol",
+    "servers",
+    "middle",
+    "life",
+]
 
 
 def main():
@@ -36,8 +42,8 @@ def main():
     report = Report(args.verbose, args.only)
     with pg.Fleet(keep=args.keep) as fleet:
         place = Place(fleet, args.build)
-        for schedule in (logins, bad_bytes, clients, moves, state, protocol, servers, life):
-            schedule.run(place, report)
+        for name in SCHEDULES:
+            importlib.import_module(name).run(place, report)
     return report.finish()
 
 
