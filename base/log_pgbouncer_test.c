@@ -86,8 +86,8 @@ Test(log_pgbouncer, an_event_without_words_is_its_name_and_pairs)
 {
     expect(LOG_SERVER_DOWN, HEAD "WARNING SERVER_DOWN: server=s0 error=it is gone",
            "server=%s error=\"%s\"", "s0", "it is gone");
-    expect(LOG_STOP, HEAD "LOG SIGINT: server connections dropped, exiting", "reason=%s done=%d",
-           "SIGINT", 1);
+    expect(LOG_STOP, HEAD "LOG SIGINT: server connections dropped, exiting", "reason=%s note=%s",
+           "SIGINT", "done");
 }
 
 Test(log_pgbouncer, a_value_cannot_begin_a_line_and_a_long_one_is_cut)

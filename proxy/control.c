@@ -228,17 +228,34 @@ static void on_signal(int signum, void *arg)
 {
     struct control *c = arg;
     if (signum == SIGHUP) {
+        log_event(LOG_SIGNAL, "signal=%s does=\"%s\"", "SIGHUP", "re-reading config");
         control_reload(c, NULL, NULL);
     } else {
-        control_shutdown(c, signum == SIGTERM ? "SIGTERM" : "SIGINT");
+        const char *name = signum == SIGTERM ? "SIGTERM" : "SIGINT";
+        log_event(LOG_SIGNAL, "signal=%s does=\"%s\"", name,
+                  c->stopping == 0 ? "shutting down" : "stopping at once");
+        control_shutdown(c, name);
     }
 }
 
 /* ---- start ----------------------------------------------------------------------------------- */
 
-static enum err open_ledger(struct control *c, struct note *note)
+/* Only a transaction over several shards needs a decision to be remembered. */
+static int needs_ledger(const struct conf *conf)
 {
-    const char *dir = c->parts->conf->data_dir;
+    int needs = 0;
+    for (size_t i = 0; i < conf->databases_count; i++) {
+        needs |= conf->databases[i].shards_count > 1;
+    }
+    return needs;
+}
+
+enum err control_ledger_open(struct control *c, const struct conf *conf, struct note *note)
+{
+    if (c->shared->ledger != NULL || !needs_ledger(conf)) {
+        return ERR_NONE;
+    }
+    const char *dir = conf->data_dir;
     struct ledger_options options = {.data_dir = dir, .measure = 1};
     enum err e = ledger_open(&options, &c->shared->ledger, note);
     if (e) {
@@ -362,7 +379,7 @@ static enum err take_everything(struct control *c, struct note *note)
         e = control_dbs_apply(c, c->parts, note);
     }
     if (!e) {
-        e = open_ledger(c, note);
+        e = control_ledger_open(c, c->parts->conf, note);
     }
     if (!e) {
         e = bind_addresses(c, note);
@@ -373,10 +390,11 @@ static enum err take_everything(struct control *c, struct note *note)
     return e;
 }
 
-enum err control_start(const char *conf_path, struct parts **parts, struct control **out,
-                       struct note *note)
+enum err control_start(const struct control_options *options, struct parts **parts,
+                       struct control **out, struct note *note)
 {
-    struct control *c = control_new(conf_path, parts);
+    struct control *c = control_new(options->conf_path, parts);
+    c->verbose = options->verbose;
     enum err e = take_everything(c, note);
     if (e) {
         control_free(c);
@@ -393,7 +411,8 @@ enum err control_start(const char *conf_path, struct parts **parts, struct contr
     c->resolve_us = c->parts->unknown_hosts > 0 ? clock_now_us() : 0;
     log_event(LOG_START, "version=%s workers=%zu databases=%zu servers=%zu file=%s",
               PGBRAID_VERSION, c->shared->workers_count, c->world->dbs_count,
-              c->parts->conf->servers_count, conf_path);
+              c->parts->conf->servers_count, options->conf_path);
+    control_log_warnings(c->parts->conf);
     log_addresses(c);
     timer_set(&c->tick, 0);
     *out = c;

@@ -132,6 +132,7 @@ typedef void reload_fn(void *arg, enum err e, const struct note *note);
 struct control {
     struct shared *shared;
     char *conf_path;
+    int verbose; /* -v: at least debug, whatever log.level says */
     struct loop *loop;
     struct mailbox *mail;
     struct timer tick;
@@ -177,6 +178,11 @@ void control_publish(struct control *c);
 /* Read the file again, after the reading under way if there is one. `done` may be NULL, and may be
  * called at once. */
 void control_reload(struct control *c, reload_fn *done, void *arg);
+/* What does not work as the file says, a line each. */
+void control_log_warnings(const struct conf *conf);
+/* Open the ledger if `conf` needs it and it is not open yet. ERR_IO. */
+enum err control_ledger_open(struct control *c, const struct conf *conf,
+                             struct note *note) MUST_CHECK;
 void control_look_again(struct control *c); /* hosts that were not found */
 void control_health_restart(struct control *c);
 /* Graceful the first time, at once the second. */
@@ -186,11 +192,16 @@ void control_shutdown(struct control *c, const char *reason);
  */
 
 /*
- * Open the ledger, bind all addresses, start workers and probes. Takes `*parts`.
- * Errors: ERR_IO, ERR_BAD_SETTING; the note is one line for the operator.
+ * Open the ledger if some database has several shards, bind all addresses, start workers and
+ * probes. Takes `*parts`. Errors: ERR_IO, ERR_BAD_SETTING; the note is one line for the operator.
  */
-enum err control_start(const char *conf_path, struct parts **parts, struct control **out,
-                       struct note *note) MUST_CHECK;
+struct control_options {
+    const char *conf_path;
+    int verbose;
+    int online_restart; /* -R: take the listening sockets over from the process that has them */
+};
+enum err control_start(const struct control_options *options, struct parts **parts,
+                       struct control **out, struct note *note) MUST_CHECK;
 void control_run(struct control *c);  /* until a signal or SHUTDOWN */
 void control_free(struct control *c); /* joins everything */
 

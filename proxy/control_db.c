@@ -642,7 +642,7 @@ static void recover_done(struct control *c, struct job *base)
     db->recovering = 0;
     db->recover_unfinished =
         report->failed > 0 || report->vanished > 0 || report->listed < job->wdb->conf->shards_count;
-    struct ledger_stats stats;
+    struct ledger_stats stats; /* there is a ledger: the database has several shards */
     ledger_stats(c->shared->ledger, &stats);
     int64_t now_us = clock_now_us();
     int busy = db->recover_unfinished || stats.unsettled > 0 || now_us < db->recover_soon_us;

@@ -114,7 +114,7 @@ static void put_in_force(struct control *c, struct parts *parts)
     auth_query_drop_all();
     creds_keep(parts->conf);
     c->resolve_us = parts->unknown_hosts > 0 ? clock_now_us() + RESOLVE_US : 0;
-    log_set_level(parts->conf->log_level);
+    log_set_level(c->verbose ? LOG_LEVEL_DEBUG : parts->conf->log_level);
     log_set_format(parts->conf->log_format);
     log_reopen(parts->conf->log_file);
     control_publish(c);
@@ -122,7 +122,15 @@ static void put_in_force(struct control *c, struct parts *parts)
     log_event(LOG_RELOAD, "file=%s databases=%zu servers=%zu users=%zu restart_needed=%s",
               parts->conf->path, parts->conf->databases_count, parts->conf->servers_count,
               parts->conf->users_count, (const char *)restart.p);
+    control_log_warnings(parts->conf);
     buf_free(&restart);
+}
+
+void control_log_warnings(const struct conf *conf)
+{
+    for (const struct conf_warning *w = conf->warnings; w != NULL; w = w->next) {
+        log_event(LOG_SETTING, "what=\"%s\"", w->text);
+    }
 }
 
 /* Who asked on the console. */
@@ -158,7 +166,10 @@ static void reload_done(struct control *c, struct job *base)
         job->err = job->err ? job->err : note_set(&job->note, ERR_SHUTDOWN, "pgbraid stops");
         parts_free(job->parts);
     } else if (!job->err) {
-        job->err = control_dbs_apply(c, job->parts, &job->note);
+        job->err = control_ledger_open(c, job->parts->conf, &job->note);
+        if (!job->err) {
+            job->err = control_dbs_apply(c, job->parts, &job->note);
+        }
         if (job->err) {
             parts_free(job->parts);
         } else {

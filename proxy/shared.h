@@ -97,7 +97,7 @@ struct session;
 struct shared {
     struct worker *workers[WORKERS_MAX];
     size_t workers_count;
-    struct ledger *ledger;
+    struct ledger *ledger; /* NULL while no database has several shards */
     struct metrics control_metrics;
     _Atomic uint32_t clients; /* sessions in all workers, for pool.max_clients */
     _Atomic int stopping;
