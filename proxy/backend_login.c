@@ -102,9 +102,7 @@ static enum err on_key_data(struct backend *b, struct slice body, struct note *n
 
 static void on_parameter(struct backend *b, struct slice body)
 {
-    size_t mark = frame_begin(&b->params, 'S');
-    buf_add_slice(&b->params, body);
-    frame_end(&b->params, mark);
+    frame_put(&b->params, 'S', body);
 }
 
 static void on_ready(struct backend *b)

@@ -28,9 +28,7 @@ static void prove_message(struct op *op, struct backend *b, uint8_t type, struct
     struct prove_op *prove = (struct prove_op *)op;
     (void)b;
     if (type == 'S') {
-        size_t mark = frame_begin(&prove->statuses, 'S');
-        buf_add_slice(&prove->statuses, body);
-        frame_end(&prove->statuses, mark);
+        frame_put(&prove->statuses, 'S', body);
     }
 }
 
@@ -74,6 +72,8 @@ static void prove_then(struct op *op)
     if (back_read_error(buf_slice(&op->error), &err, &note) == ERR_NONE) {
         s->wait_err = why_not_proved(err.code);
         (void)note_set(&s->wait_note, ERR_BAD_SETTING, SLICE_FMT, SLICE_ARG(err.message));
+        s->wait_error.n = 0;
+        buf_add_slice(&s->wait_error, buf_slice(&op->error));
     } else { /* accepted, and lost before we looked */
         s->wait_err = note_set(&s->wait_note, ERR_SHARD_DOWN, "the shard's connection was lost");
     }

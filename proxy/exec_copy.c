@@ -143,9 +143,7 @@ static void in_message(struct op *op, struct backend *b, uint8_t type, struct sl
         if (c->copying == c->shards && !c->told && !c->ended) {
             c->told = 1;
             struct buf *out = session_out(op->session);
-            size_t mark = frame_begin(out, 'G');
-            buf_add_slice(out, body);
-            frame_end(out, mark);
+            frame_put(out, 'G', body);
             op->on_copy = on_copy;
             session_wake(op->session);
         }
@@ -219,9 +217,7 @@ static void out_message(struct op *op, struct backend *b, uint8_t type, struct s
     if ((type == 'H' && c->started == 0) || type == 'd') {
         struct buf *out = session_out(op->session);
         c->started = 1;
-        size_t mark = frame_begin(out, type);
-        buf_add_slice(out, body);
-        frame_end(out, mark);
+        frame_put(out, type, body);
     }
 }
 

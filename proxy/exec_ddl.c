@@ -19,17 +19,6 @@ struct ddl_op {
     size_t next;
 };
 
-static void pass_notice(struct op *op, struct backend *b, uint8_t type, struct slice body)
-{
-    /* Every shard says the same ("table does not exist, skipping"): once is enough. */
-    if (type == 'N' && b->shard == (uint32_t)__builtin_ctzll(op->session->held_bits)) {
-        struct buf *out = session_out(op->session);
-        size_t mark = frame_begin(out, 'N');
-        buf_add_slice(out, body);
-        frame_end(out, mark);
-    }
-}
-
 static void remember_change(struct session *s, const char *table)
 {
     struct session_tx *tx = &s->tx;
@@ -77,7 +66,6 @@ enum step ddl_start(struct session *s, struct plan *plan)
         return step == STEP_WAIT ? STEP_WAIT : session_fail(s, e, &note, 0);
     }
     struct ddl_op *d = op_begin(s, sizeof(*d), "ddl");
-    d->op.on_message = pass_notice;
     d->plan = plan;
     session_count(s, plan, shards, NULL);
     bits_each (shard, shards) {

@@ -34,9 +34,7 @@ static void explain_free(struct op *op)
 
 static void keep(struct buf *out, uint8_t type, struct slice body)
 {
-    size_t mark = frame_begin(out, type);
-    buf_add_slice(out, body);
-    frame_end(out, mark);
+    frame_put(out, type, body);
 }
 
 static void on_message(struct op *op, struct backend *b, uint8_t type, struct slice body)

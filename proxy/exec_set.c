@@ -74,9 +74,7 @@ static void on_message(struct op *op, struct backend *b, uint8_t type, struct sl
 {
     if (b->shard == ((struct set_op *)op)->teller && (type == 'S' || type == 'N')) {
         struct buf *out = session_out(op->session);
-        size_t mark = frame_begin(out, type);
-        buf_add_slice(out, body);
-        frame_end(out, mark);
+        frame_put(out, type, body);
     }
 }
 
@@ -165,10 +163,43 @@ static enum step set_variable(struct session *s, struct plan *plan)
     return STEP_DONE;
 }
 
+static void discard_answer(struct op *op)
+{
+    struct session *s = op->session;
+    if (op->errors != 0) {
+        op_fail(op, ERR_INTERNAL, NULL);
+        return;
+    }
+    session_drop_portals(s);
+    session_drop_pstmts(s);
+    session_set_vars(s, vars_after(s, ((struct set_op *)op)->plan));
+    list_each (node, &s->held) {
+        struct backend *b = container_of(node, struct backend, held);
+        varset_unref(&s->worker->vars, b->vars);
+        b->vars = varset_ref(s->vars);
+    }
+    op_end(op);
+    (void)session_complete(s, "DISCARD ALL");
+}
+
+/* Back to what the client asked for when it connected; it is told of what changes. */
+static void change_to_startup(struct op *op, const struct varset *from)
+{
+    struct session *s = op->session;
+    struct buf *sql = &s->worker->scratch;
+    sql->n = 0;
+    varset_print_change(from, s->startup_vars, sql);
+    if (sql->n == 0) {
+        discard_answer(op);
+        return;
+    }
+    buf_u8(sql, 0);
+    op_round(op, s->held_bits, (const char *)sql->p, discard_answer);
+}
+
 static void discard_then(struct op *op)
 {
     struct session *s = op->session;
-    const struct plan *plan = ((struct set_op *)op)->plan;
     if (op->errors != 0) {
         op_fail(op, ERR_INTERNAL, NULL);
         return;
@@ -179,25 +210,34 @@ static void discard_then(struct op *op)
         backend_is_new(b);
     }
     s->pinned = 0;
-    session_drop_portals(s);
-    session_drop_pstmts(s);
-    session_set_vars(s, vars_after(s, plan));
-    op_end(op);
-    (void)session_complete(s, "DISCARD ALL");
+    change_to_startup(op, s->worker->vars.empty);
 }
 
-/* Nothing of a session is on any server but what it is pinned to. */
+/* Nothing of a session but settings is on any server, but what it is pinned to. */
 static enum step discard_all(struct session *s, struct plan *plan)
 {
     struct note note;
+    enum err e = ERR_NONE;
     if (s->tx.kind != TX_KIND_NONE) {
-        enum err e =
-            note_set(&note, ERR_IN_TX, "DISCARD ALL cannot run inside a transaction block");
+        e = note_set(&note, ERR_IN_TX, "DISCARD ALL cannot run inside a transaction block");
         return session_fail(s, e, &note, 0);
+    }
+    int holds = s->held_bits != 0;
+    if (!holds && s->vars != s->startup_vars) {
+        enum step step = session_engage(s, 1, &e, &note);
+        if (step != STEP_DONE) {
+            return step == STEP_WAIT ? STEP_WAIT : session_fail(s, e, &note, 0);
+        }
     }
     struct set_op *op = op_begin(s, sizeof(*op), "discard all");
     op->plan = plan;
-    op_round(&op->op, s->held_bits, "DISCARD ALL", discard_then);
+    op->op.on_message = on_message;
+    op->teller = s->held_bits == 0 ? 0 : (uint32_t)__builtin_ctzll(s->held_bits);
+    if (holds) {
+        op_round(&op->op, s->held_bits, "DISCARD ALL", discard_then);
+    } else {
+        change_to_startup(&op->op, s->vars);
+    }
     return STEP_DONE;
 }
 

@@ -219,9 +219,7 @@ static void keep_row(struct gather *g, struct backend *b, struct slice body)
         combine_failed(g, e, &note);
         return;
     }
-    size_t mark = frame_begin(rows, 'D');
-    buf_add_slice(rows, body);
-    frame_end(rows, mark);
+    frame_put(rows, 'D', body);
 }
 
 static void put_kept_rows(struct gather *g)

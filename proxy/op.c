@@ -120,6 +120,14 @@ static void keep_tag(struct op *op, uint32_t shard, struct slice body)
     }
 }
 
+/* Every shard says the same ("table does not exist, skipping"): once is enough. */
+void op_pass_on(struct op *op, struct backend *b, uint8_t type, struct slice body)
+{
+    if (b->shard == (uint32_t)__builtin_ctzll(op->session->held_bits)) {
+        frame_put(session_out(op->session), type, body);
+    }
+}
+
 void op_message(struct op *op, struct backend *b, uint8_t type, struct slice body)
 {
     if (op == NULL) {
@@ -133,6 +141,8 @@ void op_message(struct op *op, struct backend *b, uint8_t type, struct slice bod
     }
     if (op->on_message != NULL) {
         op->on_message(op, b, type, body);
+    } else if (type == 'N' || type == 'S') {
+        op_pass_on(op, b, type, body);
     }
     if (type == 'Z' && (op->pending & bit) != 0 && backend_quiet(b)) {
         op->pending &= ~bit;

@@ -61,6 +61,10 @@ void op_refresh(struct op *op, void (*refreshed)(struct op *op));
 /* Remember a failure of our own as the round's error. */
 void op_set_error(struct op *op, uint32_t shard, enum err e, const struct note *note);
 
+/* A NoticeResponse or ParameterStatus of a round to the client; also what happens to them without
+ * `on_message`. */
+void op_pass_on(struct op *op, struct backend *b, uint8_t type, struct slice body);
+
 /* Called by relay.c. */
 void op_message(struct op *op, struct backend *b, uint8_t type, struct slice body);
 void op_backend_lost(struct op *op, struct backend *b, const struct note *note);

@@ -312,8 +312,11 @@ static void on_other(struct backend *b, struct scan *sc, uint8_t type, struct sl
     struct session *s = b->session;
     int to_client = s != NULL && (e == NULL ? type == 'A' || type == 'N' || type == 'S'
                                             : e->action <= TO_CLIENT_NO_READY);
-    if (type == 'A' && s != NULL) {
-        to_client = 1; /* notifications belong to the session that listens */
+    if (type == 'A' && s != NULL) { /* notifications belong to the session that listens */
+        to_client = s->tx.kind != TX_KIND_EXPLICIT;
+        if (!to_client) { /* the server may not know yet that a transaction is open */
+            frame_put(&s->notifications, type, body);
+        }
     }
     if (to_client) {
         sc->at += total;

@@ -788,6 +788,23 @@ void session_fatal(struct session *s, enum err e, const struct note *note)
     session_close(s, why);
 }
 
+void session_fatal_with(struct session *s, struct slice error_body)
+{
+    struct back_error err;
+    struct note note;
+    char why[256];
+    enum err e = back_read_error(error_body, &err, &note);
+    if (e) {
+        session_fatal(s, e, &note);
+        return;
+    }
+    err.severity = SLICE("FATAL");
+    err.severity_raw = SLICE("FATAL");
+    back_put_error(session_out(s), &err);
+    (void)snprintf(why, sizeof(why), SLICE_FMT, SLICE_ARG(err.message));
+    session_close(s, why);
+}
+
 /* Backends in the middle of something are of no use to others: stop what runs, then close. */
 static void drop_backends(struct session *s)
 {
@@ -821,6 +838,8 @@ static void free_parts(struct session *s)
     arena_free(&s->arena);
     buf_free(&s->search_path);
     buf_free(&s->touched);
+    buf_free(&s->notifications);
+    buf_free(&s->wait_error);
     buf_free(&s->tx.begin);
     mem_free(s->tx.savepoints);
     mem_free(s->tx.changed);

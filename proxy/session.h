@@ -185,8 +185,9 @@ struct session {
     struct session_tx tx;
     struct session_commit commit;
     struct list held;
-    uint8_t pinned;     /* enum plan_pin: state that keeps a backend held */
-    struct buf touched; /* names of settings that set_config() named, each with its 0 byte */
+    struct buf notifications; /* that came inside of a transaction: for its end */
+    uint8_t pinned;           /* enum plan_pin: state that keeps a backend held */
+    struct buf touched;       /* names of settings that set_config() named, each with its 0 byte */
     uint64_t held_bits;
     struct backend *copy_in; /* a relayed COPY FROM STDIN: CopyData goes there */
     uint64_t copy_left;      /* rest of a CopyData that is passed on in pieces */
@@ -197,6 +198,7 @@ struct session {
     int64_t wait_since_us;
     enum err wait_err; /* why it failed; taken by the next step */
     struct note wait_note;
+    struct buf wait_error; /* body of the server's ErrorResponse, when it was one of settings */
 
     struct hmap pstmts;
     uint32_t pstmts_made;
@@ -238,6 +240,8 @@ void session_wake(struct session *s); /* run session_pump() at the end of this t
 void session_log_login(const struct session *s);
 void session_log_closed(const struct session *s, const char *why);
 void session_log_fatal(const struct session *s, enum err e, const char *why);
+/* FATAL in the words of a server's ErrorResponse, then close. */
+void session_fatal_with(struct session *s, struct slice error_body);
 /* FATAL to the client, then close. */
 void session_fatal(struct session *s, enum err e, const struct note *note);
 

@@ -63,7 +63,7 @@ static enum step on_cancel(struct session *s, const struct startup *st)
 
 /* ---- startup parameters ---------------------------------------------------------------------- */
 
-static void add_var(struct session *s, const char *name, struct slice value)
+static enum err add_var(struct session *s, const char *name, struct slice value, struct note *note)
 {
     struct buf sql = {0};
     char lower[64];
@@ -73,6 +73,11 @@ static void add_var(struct session *s, const char *name, struct slice value)
     }
     lower[n] = '\0';
     if (var_is_list(lower)) {
+        if (!var_list_is_good(value)) {
+            return note_set(note, ERR_BAD_SETTING,
+                            "invalid value for parameter \"%s\": \"" SLICE_FMT "\"", lower,
+                            SLICE_ARG(value));
+        }
         var_list_from_setting(value, &sql);
     } else {
         var_put_literal(value, &sql);
@@ -80,6 +85,20 @@ static void add_var(struct session *s, const char *name, struct slice value)
     buf_u8(&sql, 0);
     session_set_vars(s, varset_with(&s->worker->vars, s->vars, lower, (const char *)sql.p));
     buf_free(&sql);
+    return ERR_NONE;
+}
+
+/* Switches of the server's command line other than settings. */
+static enum err bad_option(const char *word, struct note *note)
+{
+    if (word[0] == '-' && word[1] != '\0' && strchr("dEeFfhijklNnOPprSstTv", word[1]) != NULL) {
+        return note_set(note, ERR_UNSUPPORTED,
+                        "startup option \"%.60s\" is not supported; use -c name=value", word);
+    }
+    enum err e = note_set(note, ERR_SYNTAX,
+                          "invalid command-line argument for server process: %.200s", word);
+    note_hint(note, "Use -c name=value.");
+    return e;
 }
 
 /* "-c name=value --name=value", backslash escapes the next character, as PostgreSQL reads it. */
@@ -111,16 +130,15 @@ static enum err add_options(struct session *s, struct slice text, struct note *n
         }
         if (!after_c) {
             if (strncmp(word, "-c", 2) != 0 && strncmp(word, "--", 2) != 0) {
-                return note_set(note, ERR_UNSUPPORTED,
-                                "startup option \"%.60s\" is not supported; use -c name=value",
-                                word);
+                return bad_option(word, note);
             }
             item = word + 2;
         }
         after_c = 0;
         char *equal = strchr(item, '=');
         if (equal == NULL || equal == item) {
-            return note_set(note, ERR_SYNTAX, "startup option \"%.60s\" has no value", item);
+            return note_set(note, ERR_SYNTAX, "%s%.200s requires a value",
+                            word[1] == '-' ? "--" : "-c ", item);
         }
         *equal = '\0';
         for (char *p = item; *p != '\0'; p++) {
@@ -128,9 +146,12 @@ static enum err add_options(struct session *s, struct slice text, struct note *n
                 *p = '_';
             }
         }
-        add_var(s, item, slice_of(equal + 1));
+        enum err e = add_var(s, item, slice_of(equal + 1), note);
+        if (e) {
+            return e;
+        }
     }
-    return ERR_NONE;
+    return after_c ? bad_option("-c", note) : ERR_NONE;
 }
 
 static int is_pq_option(struct slice name)
@@ -180,7 +201,10 @@ static enum err take_params(struct session *s, const struct startup *st, struct 
             s->application_name = mem_alloc(p->value.n + 1);
             (void)snprintf(s->application_name, p->value.n + 1, SLICE_FMT, SLICE_ARG(p->value));
         }
-        add_var(s, name, p->value);
+        enum err e = add_var(s, name, p->value, note);
+        if (e) {
+            return e;
+        }
     }
     return ERR_NONE;
 }
@@ -394,6 +418,10 @@ enum step session_login_finish(struct session *s)
         enum step step = session_engage(s, 1, &e, &note);
         if (step == STEP_WAIT) {
             return STEP_WAIT;
+        }
+        if (e && s->wait_error.n != 0) {
+            session_fatal_with(s, buf_slice(&s->wait_error));
+            return STEP_CLOSE;
         }
         if (e) {
             return refuse(s, e, &note);

@@ -2,6 +2,7 @@
 
 #include "proxy/vars.h"
 
+#include <ctype.h>
 #include <string.h>
 
 #include "base/check.h"
@@ -309,6 +310,52 @@ static void next_name(struct slice setting, size_t *at, struct buf *name)
         i++;
     }
     *at = i + 1;
+}
+
+static size_t skip_spaces(struct slice text, size_t i)
+{
+    while (i < text.n && isspace(text.p[i])) {
+        i++;
+    }
+    return i;
+}
+
+int var_list_is_good(struct slice setting)
+{
+    size_t i = skip_spaces(setting, 0);
+    if (i == setting.n) {
+        return 1; /* of no names */
+    }
+    for (;;) {
+        size_t begin = i;
+        if (i < setting.n && setting.p[i] == '"') {
+            do {
+                i++;
+                while (i < setting.n && setting.p[i] != '"') {
+                    i++;
+                }
+                i++;
+            } while (i < setting.n && setting.p[i] == '"');
+            if (i > setting.n) {
+                return 0;
+            }
+        } else {
+            while (i < setting.n && setting.p[i] != ',' && !isspace(setting.p[i])) {
+                i++;
+            }
+            if (i == begin) {
+                return 0;
+            }
+        }
+        i = skip_spaces(setting, i);
+        if (i == setting.n) {
+            return 1;
+        }
+        if (setting.p[i] != ',') {
+            return 0;
+        }
+        i = skip_spaces(setting, i + 1);
+    }
 }
 
 void var_list_from_setting(struct slice setting, struct buf *sql)

@@ -62,6 +62,8 @@ void var_put_literal(struct slice text, struct buf *sql);     /* 'text', E'te\\x
  * where PostgreSQL quotes each name by itself. */
 int var_is_list(const char *name);
 void var_list_to_setting(const char *sql, struct buf *out);
+/* Whether PostgreSQL would read the setting as a list of names. */
+int var_list_is_good(struct slice setting);
 void var_list_from_setting(struct slice setting, struct buf *sql);
 struct varset_proof *varset_proof(struct varset *v, const void *pool); /* NULL: not proved yet */
 struct varset_proof *varset_prove(struct varset *v, const void *pool);

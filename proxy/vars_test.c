@@ -149,3 +149,16 @@ Test(vars, literals_escape_only_when_they_must)
     cr_assert_str_eq((const char *)out.p, "'it''s'E'a\\\\b''c'\"x\"\"; COMMIT; --\"");
     buf_free(&out);
 }
+
+Test(vars, lists_are_read_as_postgresql_reads_them)
+{
+    static const char *const good[] = {"",     "  ", "a", "a, b", "\"a b\",c", "\"a\"\"b\" , c",
+                                       "$user"};
+    static const char *const bad[] = {"a b", "a,", ",", "\"a", "a,,b", "\"a\" b", "a, \"", " ,a"};
+    for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
+        cr_assert(var_list_is_good(slice_of(good[i])), "%s", good[i]);
+    }
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        cr_assert(!var_list_is_good(slice_of(bad[i])), "%s", bad[i]);
+    }
+}

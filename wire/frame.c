@@ -19,3 +19,10 @@ void frame_end(struct buf *out, size_t mark)
     check(length <= INT32_MAX);
     buf_set_be32(out, mark, (uint32_t)length);
 }
+
+void frame_put(struct buf *out, uint8_t type, struct slice body)
+{
+    size_t mark = frame_begin(out, type);
+    buf_add_slice(out, body);
+    frame_end(out, mark);
+}

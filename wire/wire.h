@@ -58,6 +58,8 @@ static inline struct slice frame_body(struct slice in, size_t total)
 /* Begin a message; returns a mark for frame_end(), which fills in the length. */
 size_t frame_begin(struct buf *out, uint8_t type);
 void frame_end(struct buf *out, size_t mark);
+/* A whole message. */
+void frame_put(struct buf *out, uint8_t type, struct slice body);
 
 /* ---- startup: the first packet, which has no type byte --------------------------------------- */
 

@@ -199,7 +199,9 @@ def test_startup(place, braid):
         expect("so does DISCARD ALL", [["7MB"]], raw.rows_of(r.ask(Q("SHOW work_mem"))))
     for words in ({"work_mem": "nonsense"}, {"nothing_such": "1"}, {"options": "-c nothing_such=1"},
                   {"options": "-c work_mem=x"}, {"datestyle": "silly"}, {"options": "-c"}, {"options": "-c a"},
-                  {"options": "-z 5"}):
+                  {"options": "-z 5"}, {"options": "--work_mem"}, {"search_path": "a b"}, {"role": "nobody"},
+                  {"options": "-c shared_buffers=1"}, {"options": "-c log_statement=all"},
+                  {"timezone": "xx"}, {"geqo": "maybe"}):
         errors = []
         for port in (place.servers[0].port, braid.port):
             r = raw.Raw(port)
@@ -216,6 +218,6 @@ def run(place, report):
     braid = place.braid(pool={"size": 2, "query_wait_ms": 5000}, workers=1)
     for name, *rounds in PREPARED + PIPELINES:
         report.run(f"protocol.{name}", same_as_server, place, braid, name, *rounds)
-    for test in ():
+    for test in (test_status, test_notify, test_startup):
         report.run(f"protocol.{test.__name__[5:]}", test, place, braid)
     place.end(braid)
