@@ -43,8 +43,10 @@ void admin_columns(struct admin_call *call, const char *spec)
             .name = slice_bytes(spec, n), .type_oid = OID_TEXT, .type_size = -1, .type_mod = -1};
         if (colon != NULL) {
             column->name.n = (size_t)(colon - spec);
-            column->type_oid = colon[1] == 'q' ? OID_INT8 : OID_INT4;
-            column->type_size = colon[1] == 'q' ? 8 : 4;
+            column->type_oid = colon[1] == 'q'   ? OID_INT8
+                               : colon[1] == 'n' ? OID_NUMERIC
+                                                 : OID_INT4;
+            column->type_size = colon[1] == 'q' ? 8 : colon[1] == 'n' ? -1 : 4;
         }
         spec += n;
         spec += strspn(spec, " ");
@@ -223,21 +225,33 @@ enum {
 
 /* clang-format off */
 const struct admin_command admin_commands[] = {
-    {"SHOW HELP",           "",                 0, 0, 0,       admin_show_help,           "this list"},
+    {"SHOW HELP",           "",                 0, 0, 0,       admin_show_help,           "this list, as a notice"},
+    {"SHOW COMMANDS",       "",                 0, 0, 0,       admin_show_commands,       "this list, as rows"},
     {"SHOW VERSION",        "",                 0, 0, 0,       admin_show_version,        "version of pgbraid"},
     {"SHOW STATE",          "",                 0, 0, 0,       admin_show_state,          "whether pgbraid serves, stops or is paused"},
-    {"SHOW DATABASES",      "",                 0, 0, P,       admin_show_databases,      "databases, one row per shard"},
+    {"SHOW DATABASES",      "",                 0, 0, C|P,     admin_show_databases,      "databases; SHOW SHARDS has their shards"},
     {"SHOW POOLS",          "",                 0, 0, C|P,     admin_show_pools,          "clients and server connections per database and user"},
     {"SHOW SHARD_POOLS",    "",                 0, 0, P,       admin_show_shard_pools,    "the same per shard"},
     {"SHOW CLIENTS",        "",                 0, 0, C,       admin_show_clients,        "connections of clients"},
     {"SHOW SERVERS",        "",                 0, 0, B,       admin_show_servers,        "connections to servers"},
-    {"SHOW STATS_TOTALS",   "",                 0, 0, 0,       admin_show_stats_totals,   "counters since the start"},
-    {"SHOW STATS_AVERAGES", "",                 0, 0, 0,       admin_show_stats_averages, "per second, over the last minute"},
-    {"SHOW STATS",          "",                 0, 0, 0,       admin_show_stats,          "both of them"},
-    {"SHOW TOTALS",         "",                 0, 0, 0,       admin_show_totals,         "every counter by name"},
+    {"SHOW STATS_TOTALS",   "",                 0, 0, SNAPSHOT_STATS,     admin_show_stats_totals,   "counters since the start"},
+    {"SHOW STATS_AVERAGES", "",                 0, 0, SNAPSHOT_STATS,     admin_show_stats_averages, "per second or per statement, over stats.period_ms"},
+    {"SHOW STATS",          "",                 0, 0, SNAPSHOT_STATS,     admin_show_stats,          "both of them"},
+    {"SHOW TOTALS",         "",                 0, 0, SNAPSHOT_STATS,     admin_show_totals,         "every counter by name"},
+    {"SHOW LATENCY",        "",                 0, 0, SNAPSHOT_STATS, admin_show_latency, "percentiles per database, user, shard and role"},
+    {"SHOW QUERIES",        "[rows]",           0, 1, SNAPSHOT_QUERIES, admin_show_queries, "statement shapes, the costliest first (stats.queries_max)"},
+    {"SHOW ERRORS",         "",                 0, 0, SNAPSHOT_STATS, admin_show_errors,  "errors by SQLSTATE"},
+    {"SHOW SOCKETS",        "",                 0, 0, C|B,     admin_show_sockets,        "clients and servers with their buffers"},
+    {"SHOW ACTIVE_SOCKETS", "",                 0, 0, C|B,     admin_show_active_sockets, "those that are at work"},
+    {"SHOW PEERS",          "",                 0, 0, 0,       admin_show_peers,          "none: workers need no peers"},
+    {"SHOW PEER_POOLS",     "",                 0, 0, 0,       admin_show_peer_pools,     "none"},
+    {"SHOW DNS_HOSTS",      "",                 0, 0, 0,       admin_show_dns_hosts,      "addresses of the servers' hosts"},
+    {"SHOW DNS_ZONES",      "",                 0, 0, 0,       admin_show_dns_zones,      "none"},
+    {"SHOW FDS",            "",                 0, 0, 0,       admin_show_fds,            "refused: it would show secrets"},
     {"SHOW LISTS",          "",                 0, 0, C|B|P,   admin_show_lists,          "how many there are of what"},
     {"SHOW USERS",          "",                 0, 0, C|P,     admin_show_users,          "users of the users file"},
-    {"SHOW CONFIG",         "",                 0, 0, 0,       admin_show_config,         "settings"},
+    {"SHOW CONFIG",         "",                 0, 0, 0,       admin_show_config,         "settings, also under PgBouncer's names"},
+    {"SHOW SETTINGS",       "",                 0, 0, 0,       admin_show_settings,       "settings with their bounds and help"},
     {"SHOW MEM",            "",                 0, 0, SNAPSHOT_PLANS, admin_show_mem,     "memory of caches and of the process"},
     {"SHOW SHARDS",         "",                 0, 0, P,       admin_show_shards,         "shards with their servers and health"},
     {"SHOW TABLES",         "[database]",       0, 1, 0,       admin_show_tables,         "tables that are sharded, and how"},
@@ -258,7 +272,7 @@ const struct admin_command admin_commands[] = {
 /* clang-format on */
 const size_t admin_commands_count = sizeof(admin_commands) / sizeof(admin_commands[0]);
 
-enum err admin_show_help(struct admin_call *call)
+enum err admin_show_commands(struct admin_call *call)
 {
     admin_columns(call, "command arguments help");
     for (size_t i = 0; i < admin_commands_count; i++) {
@@ -268,6 +282,26 @@ enum err admin_show_help(struct admin_call *call)
         admin_text(call, admin_commands[i].help);
     }
     admin_end(call);
+    return ERR_NONE;
+}
+
+/* As PgBouncer: a notice with the commands in its detail, and no rows. */
+enum err admin_show_help(struct admin_call *call)
+{
+    struct buf detail = {0};
+    for (size_t i = 0; i < admin_commands_count; i++) {
+        const struct admin_command *command = &admin_commands[i];
+        buf_printf(&detail, "\n\t%s%s%s", command->words, command->args[0] == '\0' ? "" : " ",
+                   command->args);
+    }
+    const struct back_error notice = {.severity = SLICE("NOTICE"),
+                                      .severity_raw = SLICE("NOTICE"),
+                                      .code = SLICE("00000"),
+                                      .message = SLICE("Console usage"),
+                                      .detail = buf_slice(&detail)};
+    back_put_notice(call->out, &notice);
+    buf_free(&detail);
+    back_put_complete(call->out, "SHOW");
     return ERR_NONE;
 }
 

@@ -13,13 +13,6 @@ enum {
     TRANSACTIONS_SHOWN_MAX = 1000
 };
 
-static const char *mode_name(const struct conf *conf)
-{
-    static const char *const names[] = {"session", "transaction", "statement"};
-    check((size_t)conf->pool_mode < sizeof(names) / sizeof(names[0]));
-    return names[conf->pool_mode];
-}
-
 /* ---- databases and shards ---------------------------------------------------------------------
  */
 
@@ -28,38 +21,48 @@ static uint64_t pool_size(const struct conf *conf, const struct conf_database *d
     return (uint64_t)(db->pool.size != CONF_UNSET ? db->pool.size : conf->pool_size);
 }
 
-static void put_database(struct admin_call *call, const struct world *w, const struct world_db *db,
-                         size_t shard)
+/* Its connections and clients. A client that is idle holds no connection and is in no pool. */
+static void count_database(const struct admin_call *call, const char *name, uint64_t *backends,
+                           uint64_t *clients)
 {
-    uint64_t backends = 0;
-    uint64_t clients = 0;
-    for (size_t i = 0; i < call->snap->pools_count; i++) {
-        const struct pool_view *p = &call->snap->pools[i];
-        if (strcmp(p->database, db->conf->name) == 0 &&
-            strcmp(p->shard, db->conf->shards[shard].name) == 0) {
-            backends += p->backends_active + p->backends_idle + p->backends_login;
-            clients += p->clients_active + p->clients_waiting;
+    const struct snapshot *s = call->snap;
+    for (size_t i = 0; i < s->pools_count; i++) {
+        const struct pool_view *p = &s->pools[i];
+        if (strcmp(p->database, name) == 0) {
+            *backends += p->backends_active + p->backends_idle + p->backends_login;
         }
     }
+    for (size_t i = 0; i < s->clients_count; i++) {
+        *clients += strcmp(s->clients[i].database, name) == 0;
+    }
+}
+
+static void put_database(struct admin_call *call, const struct world *w, const struct world_db *db)
+{
+    struct conf_pool_options options;
+    uint64_t backends = 0;
+    uint64_t clients = 0;
+    conf_resolve(w->conf, db->conf, "", &options);
+    count_database(call, db->conf->name, &backends, &clients);
     admin_row(call);
     admin_text(call, db->conf->name);
-    admin_text(call, db->servers[shard]->host);
-    admin_uint(call, db->servers[shard]->port);
+    admin_text(call, db->servers[0]->host);
+    admin_uint(call, db->servers[0]->port);
     admin_text(call, db->conf->dbname);
-    admin_text(call, "");
-    admin_uint(call, pool_size(w->conf, db->conf));
-    admin_uint(call, 0);
-    admin_uint(call, 0);
-    admin_int(call, w->conf->server_lifetime_ms / 1000);
-    admin_text(call, mode_name(w->conf));
-    admin_text(call, "disable");
-    admin_uint(call, 0);
+    admin_text(call, NULL);
+    admin_int(call, options.size);
+    admin_int(call, options.min_size);
+    admin_int(call, options.reserve_size);
+    admin_int(call, options.server_lifetime_ms / 1000);
+    admin_text(call, admin_mode_name((enum conf_pool_mode)options.mode));
+    admin_text(call, NULL);
+    admin_int(call, options.db_connections);
     admin_uint(call, backends);
-    admin_uint(call, 0);
+    admin_int(call, options.db_clients);
     admin_uint(call, clients);
     admin_uint(call, 0);
     admin_uint(call, 0);
-    admin_text(call, db->conf->shards[shard].name);
+    admin_uint(call, db->conf->shards_count);
     admin_text(call, db->ready ? "yes" : "no");
     admin_text(call, db->ready ? "" : db->why.text);
     admin_uint(call, db->map->epoch);
@@ -71,13 +74,11 @@ enum err admin_show_databases(struct admin_call *call)
     admin_columns(call, "name host port:i database force_user pool_size:i min_pool_size:i "
                         "reserve_pool_size:i server_lifetime:i pool_mode load_balance_hosts "
                         "max_connections:i current_connections:i max_client_connections:i "
-                        "current_client_connections:i paused:i disabled:i shard ready why epoch:q "
-                        "tables:i");
+                        "current_client_connections:i paused:i disabled:i shards:i ready why "
+                        "epoch:q tables:i");
     const struct world *w = call->c->world;
     for (size_t i = 0; i < w->dbs_count; i++) {
-        for (size_t s = 0; s < w->dbs[i].conf->shards_count; s++) {
-            put_database(call, w, &w->dbs[i], s);
-        }
+        put_database(call, w, &w->dbs[i]);
     }
     admin_end(call);
     return ERR_NONE;
@@ -291,8 +292,9 @@ enum err admin_show_buckets(struct admin_call *call)
 /* ---- transactions -----------------------------------------------------------------------------
  */
 
-static void put_shards(struct admin_call *call, const struct world_db *db, uint64_t shards)
+void admin_shards(struct admin_call *call, const char *database, uint64_t shards)
 {
+    const struct world_db *db = world_find_db(call->c->world, slice_of(database));
     struct buf text = {0};
     bits_each (s, shards) {
         buf_text(&text, text.n > 0 ? "," : "");
@@ -317,14 +319,13 @@ enum err admin_show_transactions(struct admin_call *call)
     admin_columns(call, "id state database shards age_ms:q");
     for (size_t i = 0; i < count; i++) {
         const struct ledger_row *row = &rows[i];
-        const struct world_db *db = world_find_db(call->c->world, slice_of(row->tag));
         char id[48];
         (void)snprintf(id, sizeof(id), "%" PRIx64 "_%" PRIx64, row->txn.start, row->txn.seq);
         admin_row(call);
         admin_text(call, id);
         admin_text(call, ledger_state_name(row->state));
         admin_text(call, row->tag);
-        put_shards(call, db, row->shards);
+        admin_shards(call, row->tag, row->shards);
         admin_int(call, (now_us - row->since_us) / 1000);
     }
     mem_free(rows);

@@ -20,14 +20,7 @@ static void zeros(struct admin_call *call, size_t count)
     }
 }
 
-static void texts(struct admin_call *call, const char *text, size_t count)
-{
-    for (size_t i = 0; i < count; i++) {
-        admin_text(call, text);
-    }
-}
-
-static const char *mode_name(enum conf_pool_mode mode)
+const char *admin_mode_name(enum conf_pool_mode mode)
 {
     static const char *const names[] = {"session", "transaction", "statement"};
     check((size_t)mode < sizeof(names) / sizeof(names[0]));
@@ -152,8 +145,8 @@ static void put_pool(struct admin_call *call, const struct pool_view *p, uint64_
     admin_uint(call, p->backends_login);
     admin_int(call, p->max_wait_us / 1000000);
     admin_int(call, p->max_wait_us % 1000000);
-    admin_text(call, mode_name(p->mode));
-    admin_text(call, "disable");
+    admin_text(call, admin_mode_name(p->mode));
+    admin_text(call, NULL);
 }
 
 #define POOL_COLUMNS                                                                         \
@@ -205,117 +198,7 @@ enum err admin_show_shard_pools(struct admin_call *call)
     return ERR_NONE;
 }
 
-/* ---- clients and servers ----------------------------------------------------------------------
- */
-
-#define SOCKET_COLUMNS                                                                       \
-    "type user database replication state addr port:i local_addr local_port:i connect_time " \
-    "request_time wait:i wait_us:i close_needed:i ptr link remote_pid:i tls "                \
-    "application_name prepared_statements:i id:q"
-
-static void put_address(struct admin_call *call, const struct addr *a)
-{
-    char text[ADDR_TEXT_BYTES];
-    admin_text(call, admin_host(a, text));
-    admin_uint(call, a == NULL ? 0 : addr_port(a));
-}
-
-static void put_id(struct admin_call *call, uint64_t id)
-{
-    char text[24] = "";
-    if (id != 0) {
-        (void)snprintf(text, sizeof(text), "0x%llx", (unsigned long long)id);
-    }
-    admin_text(call, text);
-}
-
-static const char *client_state(enum client_state_word state)
-{
-    static const char *const names[] = {"login", "idle", "active", "waiting"};
-    check((size_t)state < sizeof(names) / sizeof(names[0]));
-    return names[state];
-}
-
-/* Why the client keeps its server connection. */
-static void put_pins(struct admin_call *call, unsigned pins)
-{
-    static const char *const names[] = {"listen", "temp", "cursor", "lock", "load", "set"};
-    char text[64] = "";
-    for (size_t i = 0, n = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-        if ((pins & 1U << i) != 0) {
-            n += (size_t)snprintf(text + n, sizeof(text) - n, "%s%s", n == 0 ? "" : " ", names[i]);
-        }
-    }
-    admin_text(call, text);
-}
-
-enum err admin_show_clients(struct admin_call *call)
-{
-    admin_columns(call, SOCKET_COLUMNS " backends:i shards in_transaction:i pinned");
-    for (size_t i = 0; i < call->snap->clients_count; i++) {
-        const struct client_view *v = &call->snap->clients[i];
-        admin_row(call);
-        admin_text(call, "C");
-        admin_text(call, v->user);
-        admin_text(call, v->database);
-        admin_text(call, "none");
-        admin_text(call, client_state(v->state));
-        put_address(call, v->peer);
-        put_address(call, v->local);
-        admin_time(call, v->connect_wall_us);
-        admin_time(call, v->request_wall_us);
-        admin_int(call, v->wait_us / 1000000);
-        admin_int(call, v->wait_us % 1000000);
-        admin_uint(call, 0);
-        put_id(call, v->id);
-        admin_text(call, "");
-        admin_uint(call, v->pid);
-        admin_text(call, v->tls);
-        admin_text(call, v->application_name);
-        admin_uint(call, v->prepared_statements);
-        admin_uint(call, v->id);
-        admin_uint(call, v->backends);
-        char shards[24];
-        (void)snprintf(shards, sizeof(shards), "%llx", (unsigned long long)v->shards);
-        admin_text(call, shards);
-        admin_int(call, v->in_transaction);
-        put_pins(call, v->pinned);
-    }
-    admin_end(call);
-    return ERR_NONE;
-}
-
-enum err admin_show_servers(struct admin_call *call)
-{
-    admin_columns(call, SOCKET_COLUMNS " shard server");
-    for (size_t i = 0; i < call->snap->backends_count; i++) {
-        const struct backend_view *v = &call->snap->backends[i];
-        admin_row(call);
-        admin_text(call, "S");
-        admin_text(call, v->user);
-        admin_text(call, v->database);
-        admin_text(call, "none");
-        admin_text(call, v->state);
-        put_address(call, v->peer);
-        put_address(call, v->local);
-        admin_time(call, v->connect_wall_us);
-        admin_time(call, v->request_wall_us);
-        zeros(call, 3);
-        put_id(call, v->id);
-        put_id(call, v->link);
-        admin_uint(call, v->pid);
-        admin_text(call, v->tls);
-        admin_text(call, "");
-        admin_uint(call, v->prepared_statements);
-        admin_uint(call, v->id);
-        admin_text(call, v->shard);
-        admin_text(call, v->server);
-    }
-    admin_end(call);
-    return ERR_NONE;
-}
-
-/* ---- lists, users, settings -------------------------------------------------------------------
+/* ---- lists, users -------------------------------------------------------------------
  */
 
 static void put_list(struct admin_call *call, const char *name, uint64_t items)
@@ -331,7 +214,7 @@ enum err admin_show_lists(struct admin_call *call)
     uint64_t login = 0;
     uint64_t idle = 0;
     size_t pools = 0;
-    mem_free(merge_pools(s, 1, &pools));
+    mem_free(merge_pools(s, 0, &pools));
     for (size_t i = 0; i < s->clients_count; i++) {
         login += s->clients[i].state == CLIENT_LOGIN;
     }
@@ -341,19 +224,55 @@ enum err admin_show_lists(struct admin_call *call)
     admin_columns(call, "list items:i");
     put_list(call, "databases", call->c->world->dbs_count);
     put_list(call, "users", call->c->world->conf->users_count);
+    put_list(call, "peers", 0);
     put_list(call, "pools", pools);
+    put_list(call, "peer_pools", 0);
     put_list(call, "free_clients", 0);
     put_list(call, "used_clients", s->clients_count - login);
     put_list(call, "login_clients", login);
     put_list(call, "free_servers", idle);
     put_list(call, "used_servers", s->backends_count - idle);
-    put_list(call, "dns_names", 0);
+    put_list(call, "dns_names", call->c->parts->conf->servers_count);
     put_list(call, "dns_zones", 0);
     put_list(call, "dns_queries", 0);
     put_list(call, "dns_pending", 0);
     put_list(call, "workers", call->c->shared->workers_count);
     admin_end(call);
     return ERR_NONE;
+}
+
+static void put_number_or_nothing(struct admin_call *call, int64_t v)
+{
+    char text[24] = "";
+    if (v != CONF_UNSET) {
+        (void)snprintf(text, sizeof(text), "%lld", (long long)v);
+    }
+    admin_text(call, text);
+}
+
+/* Sizes and mode only when they are the user's own, as PgBouncer shows them. */
+static void put_user(struct admin_call *call, const struct conf *conf, const char *name,
+                     uint64_t backends, uint64_t clients)
+{
+    struct conf_pool_options own;
+    struct conf_pool_options all;
+    conf_pool_options_init(&own);
+    conf_resolve(conf, NULL, name, &all);
+    for (size_t i = 0; i < conf->user_options_count; i++) {
+        if (strcmp(conf->user_options[i].name, name) == 0) {
+            own = conf->user_options[i].pool;
+        }
+    }
+    admin_row(call);
+    admin_text(call, name);
+    put_number_or_nothing(call, own.size);
+    put_number_or_nothing(call, own.reserve_size);
+    admin_text(call,
+               own.mode == CONF_UNSET ? NULL : admin_mode_name((enum conf_pool_mode)own.mode));
+    admin_int(call, all.user_connections);
+    admin_uint(call, backends);
+    admin_int(call, all.user_clients);
+    admin_uint(call, clients);
 }
 
 enum err admin_show_users(struct admin_call *call)
@@ -376,160 +295,7 @@ enum err admin_show_users(struct admin_call *call)
         for (size_t k = 0; k < s->clients_count; k++) {
             clients += strcmp(s->clients[k].user, name) == 0;
         }
-        admin_row(call);
-        admin_text(call, name);
-        texts(call, "", 3);
-        admin_uint(call, 0);
-        admin_uint(call, backends);
-        admin_uint(call, 0);
-        admin_uint(call, clients);
-    }
-    admin_end(call);
-    return ERR_NONE;
-}
-
-enum err admin_show_config(struct admin_call *call)
-{
-    admin_columns(call, "key value default changeable bounds help");
-    struct buf scratch = {0};
-    struct conf_item item;
-    for (size_t i = 0; conf_item(call->c->world->conf, i, &scratch, &item); i++) {
-        admin_row(call);
-        admin_text(call, item.path);
-        admin_text(call, item.value);
-        admin_text(call, item.def);
-        admin_text(call, item.reload ? "yes" : "no");
-        admin_text(call, item.bounds);
-        admin_text(call, item.help);
-    }
-    buf_free(&scratch);
-    admin_end(call);
-    return ERR_NONE;
-}
-
-/* ---- counters ---------------------------------------------------------------------------------
- */
-
-/* PgBouncer's figures from our counters; what is not counted is NULL. */
-struct figures {
-    struct figure {
-        int known;
-        enum metric metric;
-        enum metric per; /* averages: per this; METRIC_COUNT: per second */
-    } f[12];
-};
-
-static const struct figures figures = {{{0, METRIC_COUNT, METRIC_COUNT}, /* server_assignment */
-                                        {1, METRIC_transactions, METRIC_COUNT},
-                                        {1, METRIC_queries, METRIC_COUNT},
-                                        {1, METRIC_client_bytes_in, METRIC_COUNT},
-                                        {1, METRIC_client_bytes_out, METRIC_COUNT},
-                                        {0, METRIC_COUNT, METRIC_COUNT}, /* xact_time */
-                                        {1, METRIC_query_time_us, METRIC_queries},
-                                        {1, METRIC_wait_time_us, METRIC_queries},
-                                        {0, METRIC_COUNT, METRIC_COUNT}, /* client_parse */
-                                        {0, METRIC_COUNT, METRIC_COUNT}, /* server_parse */
-                                        {0, METRIC_COUNT, METRIC_COUNT}, /* bind */
-                                        {1, METRIC_client_logins, METRIC_COUNT}}};
-
-static void put_totals(struct admin_call *call)
-{
-    for (size_t i = 0; i < 12; i++) {
-        if (figures.f[i].known) {
-            admin_uint(call, control_count(call->c, figures.f[i].metric));
-        } else {
-            admin_text(call, NULL);
-        }
-    }
-}
-
-/* Growth over the last whole period; before the first one is over, since the start. */
-static uint64_t growth(const struct control *c, enum metric m)
-{
-    const struct stats_window *w = &c->stats;
-    return w->before.at_us == 0 ? control_count(c, m) - w->now.v[m] : w->now.v[m] - w->before.v[m];
-}
-
-static void put_averages(struct admin_call *call)
-{
-    const struct stats_window *w = &call->c->stats;
-    int64_t us =
-        w->before.at_us == 0 ? clock_now_us() - w->now.at_us : w->now.at_us - w->before.at_us;
-    for (size_t i = 0; i < 12; i++) {
-        const struct figure *f = &figures.f[i];
-        if (!f->known) {
-            admin_text(call, NULL);
-            continue;
-        }
-        uint64_t grown = growth(call->c, f->metric);
-        if (f->per != METRIC_COUNT) {
-            uint64_t count = growth(call->c, f->per);
-            admin_uint(call, count == 0 ? 0 : grown / count);
-        } else {
-            admin_uint(call, us <= 0 ? 0 : (uint64_t)((double)grown * 1e6 / (double)us));
-        }
-    }
-}
-
-#define STATS_TOTALS_COLUMNS                                                                   \
-    "total_server_assignment_count:q total_xact_count:q total_query_count:q total_received:q " \
-    "total_sent:q total_xact_time:q total_query_time:q total_wait_time:q "                     \
-    "total_client_parse_count:q total_server_parse_count:q total_bind_count:q "                \
-    "total_client_login_count:q"
-#define STATS_AVERAGES_COLUMNS                                                                \
-    "avg_server_assignment_count:q avg_xact_count:q avg_query_count:q avg_recv:q avg_sent:q " \
-    "avg_xact_time:q avg_query_time:q avg_wait_time:q avg_client_parse_count:q "              \
-    "avg_server_parse_count:q avg_bind_count:q avg_client_login_count:q"
-
-/* Counters are kept per thread, not per database: one row for all of them. */
-static const char all_databases[] = "all";
-
-enum err admin_show_stats(struct admin_call *call)
-{
-    admin_columns(call, "database " STATS_TOTALS_COLUMNS " " STATS_AVERAGES_COLUMNS);
-    admin_row(call);
-    admin_text(call, all_databases);
-    put_totals(call);
-    put_averages(call);
-    admin_end(call);
-    return ERR_NONE;
-}
-
-enum err admin_show_stats_totals(struct admin_call *call)
-{
-    admin_columns(call, "database server_assignment_count:q xact_count:q query_count:q "
-                        "bytes_received:q bytes_sent:q xact_time:q query_time:q wait_time:q "
-                        "client_parse_count:q server_parse_count:q bind_count:q "
-                        "client_login_count:q");
-    admin_row(call);
-    admin_text(call, all_databases);
-    put_totals(call);
-    admin_end(call);
-    return ERR_NONE;
-}
-
-enum err admin_show_stats_averages(struct admin_call *call)
-{
-    admin_columns(call, "database server_assignment_count:q xact_count:q query_count:q "
-                        "bytes_received:q bytes_sent:q xact_time:q query_time:q wait_time:q "
-                        "avg_client_parse_count:q avg_server_parse_count:q avg_bind_count:q "
-                        "avg_client_login_count:q");
-    admin_row(call);
-    admin_text(call, all_databases);
-    put_averages(call);
-    admin_end(call);
-    return ERR_NONE;
-}
-
-enum err admin_show_totals(struct admin_call *call)
-{
-    admin_columns(call, "name value:q unit help");
-    for (size_t m = 0; m < METRIC_COUNT; m++) {
-        admin_row(call);
-        admin_text(call, metric_name((enum metric)m));
-        admin_uint(call, control_count(call->c, (enum metric)m));
-        admin_text(call, metric_unit((enum metric)m));
-        admin_text(call, metric_help((enum metric)m));
+        put_user(call, conf, name, backends, clients);
     }
     admin_end(call);
     return ERR_NONE;

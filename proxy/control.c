@@ -168,7 +168,7 @@ static void on_tick(void *arg)
         if (!c->open) {
             open_when_ready(c, now_us);
         }
-        stats_tick(&c->stats, c, now_us);
+        stats_tick(c, now_us);
     }
     timer_set(&c->tick, (int64_t)(c->open ? CONTROL_TICK_MS : CONTROL_TICK_MS / 20) * 1000);
     end_if_done(c);
@@ -463,6 +463,7 @@ void control_free(struct control *c)
     mailbox_free(c->mail);
     check(c->snapshots == 0 && c->jobs == 0);
     http_stop(c->http);
+    stats_window_free(&c->stats);
     for (size_t i = 0; i < c->signals_count; i++) {
         loop_signal_free(c->signals[i]);
     }

@@ -118,12 +118,13 @@ struct early_client {
 };
 
 /* Counters as they were at the start of this period and of the one before it; averages are over
- * the last whole period. */
+ * the last whole period. See stats_window.c. */
 struct stats_window {
-    struct {
-        int64_t at_us;
-        uint64_t v[METRIC_COUNT];
-    } now, before;
+    int64_t now_us, before_us; /* 0: never */
+    struct stats *now, *before;
+    int asked; /* a snapshot for it is out */
+    int64_t logged_us;
+    struct stats *logged; /* at the last traffic line */
 };
 
 /* For who asked for a reload on the console: called once, with the outcome. */

@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <netinet/in.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -109,6 +110,51 @@ static uint64_t count_in_doubt(struct ledger *ledger)
     return in_doubt;
 }
 
+static int by_pool(const void *a, const void *b)
+{
+    const struct pool_view *x = *(const struct pool_view *const *)a;
+    const struct pool_view *y = *(const struct pool_view *const *)b;
+    int c = strcmp(x->database, y->database);
+    c = c != 0 ? c : strcmp(x->user, y->user);
+    c = c != 0 ? c : strcmp(x->shard, y->shard);
+    return c != 0 ? c : strcmp(x->server, y->server);
+}
+
+static void add_pool(struct http_pools *d, const struct pool_view *p)
+{
+    d->database = p->database;
+    d->active += p->backends_active;
+    d->idle += p->backends_idle;
+    d->login += p->backends_login;
+    d->waiting += p->clients_waiting;
+    d->max_wait_us = p->max_wait_us > d->max_wait_us ? p->max_wait_us : d->max_wait_us;
+}
+
+/* Pools of all workers by database, in order of names. */
+static const struct http_pools *list_pools(const struct snapshot *s, struct arena *a, size_t *count)
+{
+    struct http_pools *list = arena_zero(a, (s->pools_count + 1) * sizeof(*list));
+    const struct pool_view **sorted = arena_zero(a, (s->pools_count + 1) * sizeof(*sorted));
+    double full = 0; /* of one pool, over all workers */
+    *count = 0;
+    for (size_t i = 0; i < s->pools_count; i++) {
+        sorted[i] = &s->pools[i];
+    }
+    qsort(sorted, s->pools_count, sizeof(*sorted), by_pool);
+    for (size_t i = 0; i < s->pools_count; i++) {
+        const struct pool_view *p = sorted[i];
+        int same_pool = i > 0 && by_pool(&sorted[i - 1], &sorted[i]) == 0;
+        int same_database = i > 0 && strcmp(sorted[i - 1]->database, p->database) == 0;
+        *count += !same_database;
+        struct http_pools *d = &list[*count - 1];
+        full = same_pool ? full : 0;
+        full += (double)p->backends_active / (double)(p->size == 0 ? 1 : p->size);
+        d->saturation = full > d->saturation ? full : d->saturation;
+        add_pool(d, p);
+    }
+    return list;
+}
+
 static void collect(struct control *c, const struct snapshot *s, struct arena *a,
                     struct http_numbers *n)
 {
@@ -131,6 +177,9 @@ static void collect(struct control *c, const struct snapshot *s, struct arena *a
     }
     n->servers = list_servers(c, s, a, &n->servers_count);
     n->databases = list_databases(c, a);
+    n->pools = list_pools(s, a, &n->pools_count);
+    n->stats = s->stats;
+    n->names_max = (size_t)c->world->conf->stats_names_max;
 }
 
 /* ---- answers ----------------------------------------------------------------------------------
@@ -149,6 +198,12 @@ static int print_stats(const struct http_numbers *n, struct buf *out)
     return 200;
 }
 
+static int print_queries(const struct http_numbers *n, struct buf *out)
+{
+    http_print_queries(n, out);
+    return 200;
+}
+
 static int print_metrics(const struct http_numbers *n, struct buf *out)
 {
     http_print_metrics(n, out);
@@ -158,9 +213,11 @@ static int print_metrics(const struct http_numbers *n, struct buf *out)
 static const char json[] = "application/json; charset=utf-8";
 
 static const struct path paths[] = {
-    {"/stats", json, SNAPSHOT_CLIENTS | SNAPSHOT_POOLS | SNAPSHOT_PLANS, print_stats},
+    {"/stats", json, SNAPSHOT_CLIENTS | SNAPSHOT_POOLS | SNAPSHOT_PLANS | SNAPSHOT_STATS,
+     print_stats},
+    {"/stats/queries", json, SNAPSHOT_QUERIES, print_queries},
     {"/metrics", "application/openmetrics-text; version=1.0.0; charset=utf-8",
-     SNAPSHOT_CLIENTS | SNAPSHOT_POOLS | SNAPSHOT_PLANS, print_metrics},
+     SNAPSHOT_CLIENTS | SNAPSHOT_POOLS | SNAPSHOT_PLANS | SNAPSHOT_STATS, print_metrics},
     {"/health", json, 0, http_print_health}};
 
 static const char *reason_of(int status)
@@ -240,7 +297,8 @@ static void on_request(struct evhttp_request *request, void *arg)
     if (method != EVHTTP_REQ_GET && method != EVHTTP_REQ_HEAD) {
         reply_text(request, 405, "only GET and HEAD\n");
     } else if (path == NULL) {
-        reply_text(request, 404, "not found; there are:\n/stats\n/metrics\n/health\n");
+        reply_text(request, 404,
+                   "not found; there are:\n/stats\n/stats/queries\n/metrics\n/health\n");
     } else if (http->waiting >= REQUESTS_MAX) {
         reply_text(request, 503, "too many requests at a time\n");
     } else {

@@ -140,6 +140,9 @@ void http_print_stats(const struct http_numbers *n, struct buf *out)
     set(o, "transactions", transactions(n));
     set(o, "plan_cache", plans);
     set(o, "databases", databases(n));
+    set(o, "pools", http_json_pools(n));
+    set(o, "latency", http_json_latency(n));
+    set(o, "errors", http_json_errors(n));
     print(o, out);
 }
 

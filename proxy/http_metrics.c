@@ -10,7 +10,7 @@
 #include "proxy/http_text.h"
 #include "proxy/pages.h"
 
-static void escaped(struct buf *out, const char *text)
+void metrics_escaped(struct buf *out, const char *text)
 {
     for (; *text != '\0'; text++) {
         if (*text == '\\' || *text == '"') {
@@ -25,11 +25,11 @@ static void escaped(struct buf *out, const char *text)
 }
 
 /* A unit may only be declared when the name ends in it; "bytes_in" has its own. */
-static void family(struct buf *out, const char *name, const char *type, const char *unit,
+void metrics_begin(struct buf *out, const char *name, const char *type, const char *unit,
                    const char *help)
 {
     buf_printf(out, "# HELP %s ", name);
-    escaped(out, help);
+    metrics_escaped(out, help);
     buf_printf(out, "\n# TYPE %s %s\n", name, type);
     if (unit != NULL) {
         buf_printf(out, "# UNIT %s %s\n", name, unit);
@@ -76,7 +76,7 @@ static void put_counter(struct buf *out, enum metric m, uint64_t value)
     const char *unit;
     int micro;
     counter_name(m, &name, &unit, &micro);
-    family(out, (const char *)name.p, "counter", unit, metric_help(m));
+    metrics_begin(out, (const char *)name.p, "counter", unit, metric_help(m));
     if (micro) {
         buf_printf(out, "%s_total %" PRIu64 ".%06" PRIu64 "\n", (const char *)name.p,
                    value / 1000000, value % 1000000);
@@ -89,7 +89,7 @@ static void put_counter(struct buf *out, enum metric m, uint64_t value)
 static void put_gauge(struct buf *out, const char *name, const char *unit, const char *help,
                       uint64_t value)
 {
-    family(out, name, "gauge", unit, help);
+    metrics_begin(out, name, "gauge", unit, help);
     buf_printf(out, "%s %" PRIu64 "\n", name, value);
 }
 
@@ -101,27 +101,28 @@ static void put_state(struct buf *out, const char *name, const char *state, uint
 static void put_labels(struct buf *out, const char *name, const struct http_server *s)
 {
     buf_printf(out, "%s{server=\"", name);
-    escaped(out, s->name);
+    metrics_escaped(out, s->name);
     buf_text(out, "\",host=\"");
-    escaped(out, s->host);
+    metrics_escaped(out, s->host);
     buf_printf(out, "\",port=\"%u\"", s->port);
 }
 
 static void put_servers(const struct http_numbers *n, struct buf *out)
 {
-    family(out, "pgbraid_server_healthy", "gauge", NULL,
-           "1 when the server answers its health check");
+    metrics_begin(out, "pgbraid_server_healthy", "gauge", NULL,
+                  "1 when the server answers its health check");
     for (size_t i = 0; i < n->servers_count; i++) {
         put_labels(out, "pgbraid_server_healthy", &n->servers[i]);
         buf_printf(out, "} %d\n", n->servers[i].healthy ? 1 : 0);
     }
-    family(out, "pgbraid_server_latency_seconds", "gauge", "seconds",
-           "time of the last good health check");
+    metrics_begin(out, "pgbraid_server_latency_seconds", "gauge", "seconds",
+                  "time of the last good health check");
     for (size_t i = 0; i < n->servers_count; i++) {
         put_labels(out, "pgbraid_server_latency_seconds", &n->servers[i]);
         buf_printf(out, "} %.6f\n", (double)n->servers[i].latency_us / 1e6);
     }
-    family(out, "pgbraid_server_connections", "gauge", NULL, "connections to the server by state");
+    metrics_begin(out, "pgbraid_server_connections", "gauge", NULL,
+                  "connections to the server by state");
     for (size_t i = 0; i < n->servers_count; i++) {
         const struct http_server *s = &n->servers[i];
         uint64_t used = s->active + s->idle;
@@ -137,33 +138,35 @@ static void put_servers(const struct http_numbers *n, struct buf *out)
 
 static void put_databases(const struct http_numbers *n, struct buf *out)
 {
-    family(out, "pgbraid_database_ready", "gauge", NULL, "1 when the database can be used");
+    metrics_begin(out, "pgbraid_database_ready", "gauge", NULL, "1 when the database can be used");
     for (size_t i = 0; i < n->databases_count; i++) {
         buf_text(out, "pgbraid_database_ready{database=\"");
-        escaped(out, n->databases[i].name);
+        metrics_escaped(out, n->databases[i].name);
         buf_printf(out, "\"} %d\n", n->databases[i].ready ? 1 : 0);
     }
-    family(out, "pgbraid_database_map_epoch", "gauge", NULL, "version of the shard map in force");
+    metrics_begin(out, "pgbraid_database_map_epoch", "gauge", NULL,
+                  "version of the shard map in force");
     for (size_t i = 0; i < n->databases_count; i++) {
         buf_text(out, "pgbraid_database_map_epoch{database=\"");
-        escaped(out, n->databases[i].name);
+        metrics_escaped(out, n->databases[i].name);
         buf_printf(out, "\"} %" PRIu64 "\n", n->databases[i].epoch);
     }
 }
 
 void http_print_metrics(const struct http_numbers *n, struct buf *out)
 {
-    family(out, "pgbraid_build", "info", NULL, "version of pgbraid");
+    metrics_begin(out, "pgbraid_build", "info", NULL, "version of pgbraid");
     buf_text(out, "pgbraid_build_info{version=\"");
-    escaped(out, n->version);
+    metrics_escaped(out, n->version);
     buf_text(out, "\"} 1\n");
-    family(out, "pgbraid_uptime_seconds", "gauge", "seconds", "time since the start");
+    metrics_begin(out, "pgbraid_uptime_seconds", "gauge", "seconds", "time since the start");
     buf_printf(out, "pgbraid_uptime_seconds %.3f\n", (double)n->uptime_us / 1e6);
     put_gauge(out, "pgbraid_workers", NULL, "worker threads", n->workers);
     for (size_t m = 0; m < METRIC_COUNT; m++) {
         put_counter(out, (enum metric)m, n->counters[m]);
     }
-    family(out, "pgbraid_client_connections", "gauge", NULL, "connections of clients by state");
+    metrics_begin(out, "pgbraid_client_connections", "gauge", NULL,
+                  "connections of clients by state");
     put_state(out, "pgbraid_client_connections", "active", n->clients_active);
     put_state(out, "pgbraid_client_connections", "idle", n->clients_idle);
     put_state(out, "pgbraid_client_connections", "waiting", n->clients_waiting);
@@ -176,5 +179,6 @@ void http_print_metrics(const struct http_numbers *n, struct buf *out)
     put_gauge(out, "pgbraid_plan_cache_plans", NULL, "plans in the caches of all workers",
               n->plans);
     put_gauge(out, "pgbraid_plan_cache_bytes", "bytes", "memory of these plans", n->plan_bytes);
+    metrics_put_stats(n, out);
     buf_text(out, "# EOF\n");
 }

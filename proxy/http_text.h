@@ -8,6 +8,7 @@
 
 #include "base/buf.h"
 #include "base/metric.h"
+#include "proxy/stats.h"
 
 struct http_server {
     const char *name, *host;
@@ -27,6 +28,15 @@ struct http_database {
     uint64_t tables;
 };
 
+/* The pools of one database: all its users and shards. */
+struct http_pools {
+    const char *database;
+    uint64_t active, idle, login; /* server connections */
+    uint64_t waiting;             /* clients */
+    int64_t max_wait_us;
+    double saturation; /* of its fullest pool: connections at work by pool.size */
+};
+
 struct http_numbers {
     const char *version;
     int64_t uptime_us;
@@ -41,13 +51,31 @@ struct http_numbers {
     const struct http_database *databases;
     size_t databases_count;
     int stopping;
+    const struct stats *stats; /* of all workers; NULL: not asked for */
+    size_t names_max;          /* databases and users with a label of their own */
+    const struct http_pools *pools;
+    size_t pools_count;
 };
 
 /* One JSON document with a line end. */
 void http_print_stats(const struct http_numbers *n, struct buf *out);
+/* Statement shapes, the costliest first. */
+void http_print_queries(const struct http_numbers *n, struct buf *out);
 /* OpenMetrics 1.0 text, with its "# EOF". */
 void http_print_metrics(const struct http_numbers *n, struct buf *out);
 /* {"status": ...}; returns the HTTP status: 200, or 503 when something is not well. */
 int http_print_health(const struct http_numbers *n, struct buf *out);
+
+/* ---- between the files that print ------------------------------------------------------------ */
+
+struct json_t; /* jansson's */
+struct json_t *http_json_latency(const struct http_numbers *n);
+struct json_t *http_json_errors(const struct http_numbers *n);
+struct json_t *http_json_pools(const struct http_numbers *n);
+/* http_metrics.c: HELP, TYPE and UNIT (or NULL); a label's value. */
+void metrics_begin(struct buf *out, const char *name, const char *type, const char *unit,
+                   const char *help);
+void metrics_escaped(struct buf *out, const char *text);
+void metrics_put_stats(const struct http_numbers *n, struct buf *out);
 
 #endif

@@ -93,6 +93,7 @@ const struct world_db *world_find_db(const struct world *w, struct slice name);
 struct worker;
 struct control;
 struct session;
+struct stats;
 
 struct shared {
     struct worker *workers[WORKERS_MAX];
@@ -150,7 +151,9 @@ struct client_view {
     unsigned pinned; /* enum plan_pin */
     const char *tls; /* "TLSv1.3 ..." or "" */
     uint32_t prepared_statements;
-    uint32_t pid; /* what the client was told in BackendKeyData */
+    uint32_t pid;               /* what the client was told in BackendKeyData */
+    uint64_t link;              /* id of the first backend held, or 0 */
+    size_t in_bytes, out_bytes; /* came and not taken; not sent yet */
 };
 struct backend_view {
     uint64_t id;
@@ -162,6 +165,7 @@ struct backend_view {
     uint32_t pid;
     const char *tls;
     uint32_t prepared_statements;
+    size_t in_bytes, out_bytes;
 };
 struct pool_view {
     const char *user, *database, *shard, *server;
@@ -176,6 +180,7 @@ void worker_each_client(struct worker *w, void (*fn)(const struct client_view *,
 void worker_each_backend(struct worker *w, void (*fn)(const struct backend_view *, void *),
                          void *arg);
 void worker_each_pool(struct worker *w, void (*fn)(const struct pool_view *, void *), void *arg);
+const struct stats *worker_stats(struct worker *w); /* proxy/stats.h */
 size_t worker_plan_cache_bytes(struct worker *w);
 size_t worker_plan_cache_count(struct worker *w);
 /* KILL: close a client or the clients of a database; returns how many. */

@@ -5,10 +5,6 @@
 #include "base/check.h"
 #include "base/mem.h"
 
-enum {
-    STATS_PERIOD_US = 60000000 /* as PgBouncer's stats_period */
-};
-
 /* The snapshot on its way. Owner: the thread that it visits. */
 struct chain {
     struct control_mail mail; /* first; the way back */
@@ -26,18 +22,6 @@ uint64_t control_count(const struct control *c, enum metric m)
         sum += metric_get(worker_metrics(c->shared->workers[i]), m);
     }
     return sum;
-}
-
-void stats_tick(struct stats_window *w, const struct control *c, int64_t now_us)
-{
-    if (w->now.at_us != 0 && now_us - w->now.at_us < STATS_PERIOD_US) {
-        return;
-    }
-    w->before = w->now;
-    w->now.at_us = now_us;
-    for (size_t m = 0; m < METRIC_COUNT; m++) {
-        w->now.v[m] = control_count(c, (enum metric)m);
-    }
 }
 
 static const struct addr *keep_addr(struct snapshot *s, const struct addr *a)
@@ -124,6 +108,11 @@ static void visit(struct worker *w, void *arg)
         s->plan_bytes += worker_plan_cache_bytes(w);
         s->plans_count += worker_plan_cache_count(w);
     }
+    if (s->stats != NULL) {
+        stats_merge(s->stats, worker_stats(w),
+                    (s->wants & SNAPSHOT_STATS ? STATS_WANT_SETS : 0) |
+                        (s->wants & SNAPSHOT_QUERIES ? STATS_WANT_QUERIES : 0));
+    }
     if (s->wants & SNAPSHOT_KILL) {
         s->killed += s->kill_database != NULL ? worker_kill_database(w, s->kill_database)
                                               : worker_kill_client(w, s->kill_client);
@@ -149,6 +138,7 @@ struct snapshot *snapshot_new(unsigned wants)
 {
     struct snapshot *s = mem_zero(sizeof(*s));
     s->wants = wants;
+    s->stats = wants & (SNAPSHOT_STATS | SNAPSHOT_QUERIES) ? stats_new() : NULL;
     return s;
 }
 
@@ -174,6 +164,7 @@ void snapshot_free(struct snapshot *s)
     mem_free(s->clients);
     mem_free(s->backends);
     mem_free(s->pools);
+    stats_free(s->stats);
     arena_free(&s->_memory);
     mem_free(s);
 }

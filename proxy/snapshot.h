@@ -8,13 +8,16 @@
 
 #include "base/arena.h"
 #include "proxy/control.h"
+#include "proxy/stats.h"
 
 enum snapshot_wants {
     SNAPSHOT_CLIENTS = 1,
     SNAPSHOT_BACKENDS = 2,
     SNAPSHOT_POOLS = 4,
     SNAPSHOT_PLANS = 8,
-    SNAPSHOT_KILL = 16 /* not a number: close clients on the way */
+    SNAPSHOT_KILL = 16,   /* not a number: close clients on the way */
+    SNAPSHOT_STATS = 32,  /* sets, shards and errors of proxy/stats.h */
+    SNAPSHOT_QUERIES = 64 /* statement shapes */
 };
 
 /* Views with all their texts and addresses copied into the snapshot. */
@@ -27,6 +30,7 @@ struct snapshot {
     struct pool_view *pools; /* one per worker and pool */
     size_t pools_count;
     size_t plan_bytes, plans_count;
+    struct stats *stats;       /* SNAPSHOT_STATS, SNAPSHOT_QUERIES: of all workers */
     const char *kill_database; /* SNAPSHOT_KILL: this one's clients, or NULL: */
     uint64_t kill_client;      /* this one */
     size_t killed;
@@ -37,8 +41,14 @@ struct snapshot {
 
 /* Sum of one counter over all threads. Any time, no visit needed. */
 uint64_t control_count(const struct control *c, enum metric m);
-/* Begin a new period when this one is over. */
-void stats_tick(struct stats_window *w, const struct control *c, int64_t now_us);
+/* stats_window.c: begin a new period when this one is over, log traffic when that is due. */
+void stats_tick(struct control *c, int64_t now_us);
+void stats_window_free(struct stats_window *w);
+/*
+ * One of PgBouncer's averages of a database over the last whole period, or, before the first one
+ * is over, since the start: `now` is the database's set in a snapshot just taken.
+ */
+uint64_t stats_average(const struct control *c, const struct stats_set *now, enum stats_figure f);
 
 /* `done` runs on the control thread, exactly once; `s` is the caller's to free. */
 typedef void snapshot_fn(struct control *c, struct snapshot *s, void *arg);

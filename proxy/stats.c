@@ -18,15 +18,27 @@ struct stats *stats_new(void)
     return st;
 }
 
+static void free_set(struct stats_set *s)
+{
+    mem_free(s->database);
+    mem_free(s->user);
+    mem_free(s);
+}
+
+static void free_shard(struct stats_shard *s)
+{
+    mem_free(s->database);
+    mem_free(s->shard);
+    mem_free(s);
+}
+
 static void free_sets(struct stats *st)
 {
     struct hnode *n;
     while ((n = hmap_each(&st->sets, NULL)) != NULL) {
         struct stats_set *s = container_of(n, struct stats_set, node);
         hmap_remove(&st->sets, n);
-        mem_free(s->database);
-        mem_free(s->user);
-        mem_free(s);
+        free_set(s);
     }
     hmap_free(&st->sets);
 }
@@ -37,9 +49,7 @@ static void free_shards(struct stats *st)
     while ((n = hmap_each(&st->shards, NULL)) != NULL) {
         struct stats_shard *s = container_of(n, struct stats_shard, node);
         hmap_remove(&st->shards, n);
-        mem_free(s->database);
-        mem_free(s->shard);
-        mem_free(s);
+        free_shard(s);
     }
     hmap_free(&st->shards);
 }
@@ -150,6 +160,13 @@ static void merge_set(struct stats_set *into, const struct stats_set *from)
     hist_merge(&into->waits, &from->waits);
 }
 
+static void merge_shard(struct stats_shard *into, const struct stats_shard *from)
+{
+    into->errors += from->errors;
+    hist_merge(&into->trips, &from->trips);
+    hist_merge(&into->waits, &from->waits);
+}
+
 static void merge_query(struct stats *st, const struct stats_query *from)
 {
     struct stats_query *q = stats_query_of(st, from->database, slice_of(from->text), from->tag);
@@ -170,10 +187,7 @@ static void merge_sets(struct stats *into, const struct stats *from)
     }
     for (struct hnode *n = hmap_each(&from->shards, NULL); n; n = hmap_each(&from->shards, n)) {
         const struct stats_shard *s = container_of(n, struct stats_shard, node);
-        struct stats_shard *to = stats_shard_of(into, s->database, s->shard, s->role);
-        to->errors += s->errors;
-        hist_merge(&to->trips, &s->trips);
-        hist_merge(&to->waits, &s->waits);
+        merge_shard(stats_shard_of(into, s->database, s->shard, s->role), s);
     }
     for (size_t i = 0; i < STATS_ERRORS_MAX; i++) {
         if (from->errors[i].count != 0) {
@@ -212,6 +226,59 @@ void stats_by_user(struct stats *into, const struct stats *from)
         const struct stats_set *s = container_of(n, struct stats_set, node);
         merge_set(stats_set_of(into, "", s->user), s);
     }
+}
+
+static int by_requests(const void *a, const void *b)
+{
+    uint64_t x = (*(struct stats_set *const *)a)->requests.count;
+    uint64_t y = (*(struct stats_set *const *)b)->requests.count;
+    return x > y ? -1 : x < y;
+}
+
+void stats_bound_sets(struct stats *st, size_t max)
+{
+    size_t count = 0;
+    struct stats_set **sets = stats_sets_sorted(st, &count);
+    if (count > max) {
+        qsort(sets, count, sizeof(struct stats_set *), by_requests);
+    }
+    for (size_t i = max; i < count; i++) {
+        struct stats_set *s = sets[i];
+        struct stats_set *other =
+            s->database[0] != '\0' ? stats_set_of(st, "other", "") : stats_set_of(st, "", "other");
+        if (other != s) {
+            merge_set(other, s);
+            hmap_remove(&st->sets, &s->node);
+            free_set(s);
+        }
+    }
+    mem_free(sets);
+}
+
+static int by_trips(const void *a, const void *b)
+{
+    uint64_t x = (*(struct stats_shard *const *)a)->trips.count;
+    uint64_t y = (*(struct stats_shard *const *)b)->trips.count;
+    return x > y ? -1 : x < y;
+}
+
+void stats_bound_shards(struct stats *st, size_t max)
+{
+    size_t count = 0;
+    struct stats_shard **shards = stats_shards_sorted(st, &count);
+    if (count > max) {
+        qsort(shards, count, sizeof(struct stats_shard *), by_trips);
+    }
+    for (size_t i = max; i < count; i++) {
+        struct stats_shard *s = shards[i];
+        struct stats_shard *other = stats_shard_of(st, "other", "other", s->role);
+        if (other != s) {
+            merge_shard(other, s);
+            hmap_remove(&st->shards, &s->node);
+            free_shard(s);
+        }
+    }
+    mem_free(shards);
 }
 
 static int by_names(const void *a, const void *b)

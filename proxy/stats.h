@@ -148,6 +148,12 @@ void stats_merge(struct stats *into, const struct stats *from, unsigned wants);
 /* Sets added up by one of their names: into->sets with the other name "". */
 void stats_by_database(struct stats *into, const struct stats *from);
 void stats_by_user(struct stats *into, const struct stats *from);
+/*
+ * For labels: sets with one name, as stats_by_database() and stats_by_user() give, and shards; past
+ * `max` those with the least requests are added up as "other".
+ */
+void stats_bound_sets(struct stats *st, size_t max);
+void stats_bound_shards(struct stats *st, size_t max);
 /* In order of their names; the caller frees. */
 struct stats_set **stats_sets_sorted(const struct stats *st, size_t *count);
 struct stats_shard **stats_shards_sorted(const struct stats *st, size_t *count);

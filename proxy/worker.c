@@ -402,6 +402,9 @@ void worker_each_client(struct worker *w, void (*fn)(const struct client_view *,
             .tls = stream_is_tls(s->client) ? stream_tls_version(s->client) : "",
             .prepared_statements = (uint32_t)s->pstmts.count,
             .pid = s->pid,
+            .link = list_empty(&s->held) ? 0 : container_of(s->held.next, struct backend, held)->id,
+            .in_bytes = stream_in(s->client).n,
+            .out_bytes = stream_queued(s->client),
         };
         fn(&v, arg);
     }
@@ -435,6 +438,8 @@ static void view_backends(struct pool *p, struct list *list, const struct each_b
             .tls =
                 b->stream != NULL && stream_is_tls(b->stream) ? stream_tls_version(b->stream) : "",
             .prepared_statements = b->stmts_count,
+            .in_bytes = b->stream == NULL ? 0 : stream_in(b->stream).n,
+            .out_bytes = b->stream == NULL ? 0 : stream_queued(b->stream),
         };
         each->fn(&v, each->arg);
     }
@@ -480,6 +485,11 @@ void worker_each_pool(struct worker *w, void (*fn)(const struct pool_view *, voi
         };
         fn(&v, arg);
     }
+}
+
+const struct stats *worker_stats(struct worker *w)
+{
+    return w->stats;
 }
 
 size_t worker_plan_cache_bytes(struct worker *w)

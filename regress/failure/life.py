@@ -251,7 +251,7 @@ def test_console(place):
     serves(braid)
     tables = {row["table"] if "table" in row else row["name"]: row for row in console(braid, "SHOW TABLES")}
     expect_that(f"tables: {tables}", any("items" in name for name in tables))
-    for words in ("SHOW HELP", "SHOW VERSION", "SHOW DATABASES", "SHOW POOLS", "SHOW CLIENTS", "SHOW SERVERS",
+    for words in ("SHOW COMMANDS", "SHOW VERSION", "SHOW DATABASES", "SHOW POOLS", "SHOW CLIENTS", "SHOW SERVERS",
                   "SHOW LISTS", "SHOW USERS", "SHOW CONFIG", "SHOW MEM", "SHOW STATS", "SHOW STATS_TOTALS",
                   "SHOW STATS_AVERAGES", "SHOW TOTALS", "SHOW SHARDS", "SHOW STATE"):
         expect_that(f"{words} has rows", console(braid, words))

@@ -24,6 +24,7 @@ SCHEDULES = [
     "moves",
     "state",
     "protocol",
+    "stats",
     "servers",
     "middle",
     "life",
