@@ -309,6 +309,29 @@ struct lex {
 };
 void lex_shape(struct lex *lex, struct slice text);
 void lex_free(struct lex *lex);
+
+/*
+ * A text whose shape is known, to recognise the next one of that shape without reading it token by
+ * token: what stands between its literals must be equal byte for byte, and the literals must be of
+ * the same kinds. Owner: anyone; `text` is reused.
+ */
+enum {
+    LEX_MODEL_LITERALS_MAX = 8,
+    LEX_MODEL_BYTES_MAX = 1024
+};
+struct lex_model {
+    struct buf text;
+    uint32_t count;
+    struct lex_literal literals[LEX_MODEL_LITERALS_MAX];
+};
+/* `lex` is what lex_shape() made of a text, and usable. Returns 0 when it is no good as a model:
+ * too long, too many literals, literals of other kinds than LEX_INT4 and LEX_STRING. */
+int lex_model_set(struct lex_model *model, const struct lex *lex);
+/* 1: `text` has the model's shape; lex->text and literals are then as lex_shape() would set them,
+ * `usable` is 1, `shape` and `hash` are not touched. 0: lex is not touched; it may still be. */
+int lex_model_match(const struct lex_model *model, struct slice text, struct lex *lex);
+void lex_model_free(struct lex_model *model);
+
 /*
  * The statement for people: its shape with $n for literals, comments left out. 0, and nothing is
  * added, when nobody can say where its literals end. Allocates; for statistics, not for hot paths.

@@ -834,7 +834,6 @@ static void free_parts(struct session *s)
     varset_unref(&w->vars, s->startup_vars);
     buf_free(&s->commit.error);
     session_auth_free(s);
-    lex_free(&s->lex);
     arena_free(&s->arena);
     buf_free(&s->search_path);
     buf_free(&s->touched);

@@ -208,7 +208,6 @@ struct session {
     struct plan_batch *batch; /* a simple query being run statement by statement */
     size_t batch_next;
     struct op *op;
-    struct lex lex;
     struct buf search_path;    /* of the last session_plan_env() */
     struct arena arena;        /* of the running statement */
     struct portal *run_portal; /* Execute: the portal, and how many rows of it; 0: all */

@@ -83,19 +83,37 @@ static enum err find_plan(struct session *s, struct slice text, struct lex *lex,
     return e;
 }
 
+/* As find_plan(); first among those that came a moment ago. */
+static enum err find_by_shape(struct session *s, struct slice text, struct lex *lex,
+                              struct plan_batch **batch, int *position, struct note *note)
+{
+    struct worker *w = s->worker;
+    *batch = shape_memo_find(&w->shapes, s, text, lex);
+    if (*batch != NULL) {
+        metric_add(&w->metrics, METRIC_plan_hits, 1);
+        return ERR_NONE;
+    }
+    enum err e = find_plan(s, text, lex, batch, position, note);
+    if (!e && lex->usable) {
+        shape_memo_keep(&w->shapes, s, lex, *batch);
+    }
+    return e;
+}
+
 static enum step run_text(struct session *s, struct slice text, struct slice message)
 {
     struct note note;
     struct plan_batch *batch = NULL;
     int position = 0;
     int replan = 0;
+    struct lex *lex = &s->worker->lex;
     enum err e = session_enter(s, &note);
-    e = e ? e : find_plan(s, text, &s->lex, &batch, &position, &note);
+    e = e ? e : find_by_shape(s, text, lex, &batch, &position, &note);
     if (e) {
         return session_fail(s, e, &note, position);
     }
     if (batch->verbatim_one || (batch->count == 1 && batch->plans[0]->kind == PLAN_ONE)) {
-        struct plan_args args = {.lex = s->lex.usable ? &s->lex : NULL};
+        struct plan_args args = {.lex = lex->usable ? lex : NULL};
         enum step step = run_one(s, batch, &args, message, &replan);
         if (!replan) {
             return step;

@@ -317,8 +317,10 @@ void worker_join(struct worker *w)
     timer_free(&w->tick);
     timer_free(&w->retry);
     balance_end(w);
+    shape_memo_free(w);
     hmap_free(&w->terms);
     plan_cache_free(w->plans);
+    lex_free(&w->lex);
     hmap_free(&w->sessions_by_id);
     hmap_free(&w->stmts);
     varset_table_free(&w->vars);

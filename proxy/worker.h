@@ -10,6 +10,7 @@
 #include "base/list.h"
 #include "base/rng.h"
 #include "proxy/pool.h"
+#include "proxy/shape_memo.h"
 #include "proxy/shared.h"
 #include "proxy/vars.h"
 
@@ -35,6 +36,7 @@ struct worker {
     struct timer retry;
     struct varset_table vars;
     struct plan_cache *plans;
+    struct shape_memo shapes;
     struct hmap stmts; /* shared prepared statements by text */
     uint64_t next_stmt;
     struct rng rng;
@@ -50,6 +52,7 @@ struct worker {
     struct front_value *values;
     size_t values_cap;
     struct buf scratch;
+    struct lex lex; /* of the simple query that is being planned */
 };
 
 /* A mail to a worker. One struct for all kinds: mail is rare. */
