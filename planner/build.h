@@ -289,6 +289,7 @@ void keys_bind(struct scope *s, struct binding **out, size_t *count, int *bound)
 
 struct build {
     const struct plan_env *env;
+    size_t statements; /* in the text */
     struct plan_batch *batch;
     struct arena *out;
     struct arena scratch;

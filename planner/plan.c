@@ -189,9 +189,39 @@ static int has_returning(const tnode *n)
     }
 }
 
+/* Goes back to settings that the server does not know. */
+static int resets(const tnode *n)
+{
+    if (IS(n, DISCARD_STMT)) {
+        return n->discard_stmt->target == PG_QUERY__DISCARD_MODE__DISCARD_ALL;
+    }
+    if (!IS(n, VARIABLE_SET_STMT) || n->variable_set_stmt->is_local) {
+        return 0;
+    }
+    PgQuery__VariableSetKind kind = n->variable_set_stmt->kind;
+    return kind == PG_QUERY__VARIABLE_SET_KIND__VAR_RESET ||
+           kind == PG_QUERY__VARIABLE_SET_KIND__VAR_RESET_ALL ||
+           kind == PG_QUERY__VARIABLE_SET_KIND__VAR_SET_DEFAULT;
+}
+
+static void plan_plain(struct build *b, tnode *stmt, struct plan *p)
+{
+    plan_any(b, p);
+    p->pins = 0;
+    p->unpins = 0;
+    p->asks_sequence = 0;
+    p->config_names_count = 0;
+    p->returns_rows = p->returns_rows || has_returning(stmt);
+    p->reads_only = (IS(stmt, SELECT_STMT) && b->survey.reads_only) || IS(stmt, VARIABLE_SHOW_STMT);
+}
+
 static void plan_one_shard(struct build *b, tnode *stmt, struct plan *p)
 {
     set_flags(row_of(stmt), p);
+    if (b->env->plain && (b->statements > 1 || !resets(stmt))) {
+        plan_plain(b, stmt, p);
+        return;
+    }
     switch ((int)stmt->node_case) {
     case NODE(TRANSACTION_STMT): plan_transaction(b, stmt, p); return;
     case NODE(VARIABLE_SET_STMT): plan_set(b, stmt, p); return;
@@ -309,6 +339,7 @@ static enum err plan_parsed(struct build *b, const PgQuery__ParseResult *parsed,
         return note_set(note, ERR_SYNTAX,
                         "cannot insert multiple commands into a prepared statement");
     }
+    b->statements = parsed->n_stmts;
     for (size_t i = 0; i < parsed->n_stmts; i++) {
         plan_raw(b, parsed->stmts[i], statement_text(b, parsed->stmts[i]));
     }
@@ -383,7 +414,7 @@ static enum err plan_text(struct build *b, int *position, struct note *note)
         struct plan *p = add_plan(b, b->sql);
         plan_any(b, p);
         p->returns_rows = 1;
-        p->pins = PIN_UNSEEN;
+        p->pins = b->env->plain ? 0 : PIN_UNSEEN;
         return ERR_NONE;
     }
     if (e == ERR_SYNTAX && (mentions(b->sql, "shard") || mentions(b->sql, "reference"))) {

@@ -108,7 +108,7 @@ static void put_text(struct buf *out, const char *text)
 
 static void make_prefix(struct buf *out, const struct plan_env *env)
 {
-    struct fixed fixed = {.extended = env->extended,
+    struct fixed fixed = {.extended = (uint8_t)(env->extended | env->plain << 1),
                           .strings_off = env->standard_strings_off,
                           .has_catalog = env->catalog != NULL,
                           .params_count = (uint32_t)env->param_types_count,

@@ -227,6 +227,8 @@ struct plan_env {
     size_t changed_tables_count;
     unsigned extended : 1;             /* came by Parse: one statement, $n allowed */
     unsigned standard_strings_off : 1; /* standard_conforming_strings = off */
+    unsigned plain : 1; /* one shard, and the session keeps its connection: every statement goes as
+                           it stands, but for RESET and DISCARD ALL */
 };
 
 /*

@@ -263,11 +263,12 @@ static int ends_failed_tx(const struct plan *plan)
 
 enum err session_may_run(struct session *s, const struct plan *plan, struct note *note)
 {
-    if (s->tx.untold && plan->kind != PLAN_TX) { /* COMMIT tells by itself */
+    int plain = session_is_plain(s);                       /* then the server says so by itself */
+    if (s->tx.untold && plan->kind != PLAN_TX && !plain) { /* COMMIT tells by itself */
         return note_set(note, ERR_SHARD_DOWN, "shard %s of this transaction was lost",
                         s->db->map->shard_names[s->tx.lost_shard]);
     }
-    if (s->tx.failed && s->tx.kind != TX_KIND_NONE && !ends_failed_tx(plan)) {
+    if (s->tx.failed && s->tx.kind != TX_KIND_NONE && !ends_failed_tx(plan) && !plain) {
         return note_set(note, ERR_IN_FAILED_TX,
                         "current transaction is aborted, commands ignored until end of "
                         "transaction block");

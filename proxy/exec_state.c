@@ -28,7 +28,7 @@ struct state_op {
 void exec_suspect(struct session *s, struct backend *b, const struct plan *plan)
 {
     b->suspect |= plan->pins | (uint8_t)(plan->unpins & b->pinned);
-    if ((plan->pins & PIN_SET) == 0 || s->terms->rule.mode == CONF_POOL_SESSION) {
+    if ((plan->pins & PIN_SET) == 0 || s->in_session_mode) {
         return; /* in session mode nothing is asked, unless the mode changes */
     }
     for (size_t i = 0; i < plan->config_names_count; i++) {
@@ -222,7 +222,7 @@ static void ask(struct session *s, struct backend *b)
 
 int exec_check_state(struct session *s)
 {
-    if (s->terms->rule.mode == CONF_POOL_SESSION) {
+    if (s->in_session_mode) {
         return 0;
     }
     list_each (node, &s->held) {
@@ -251,7 +251,7 @@ void exec_clean(struct session *s, struct backend *b)
 
 void exec_forget_sequences(struct session *s, struct backend *b)
 {
-    if (b->wrote || b->pinned != 0 || s->terms->rule.mode == CONF_POOL_SESSION) {
+    if (b->wrote || b->pinned != 0 || s->in_session_mode) {
         return;
     }
     if (backend_quiet(b) && !b->unsynced) {

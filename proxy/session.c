@@ -119,6 +119,7 @@ void session_plan_env(struct session *s, struct plan_env *env)
         .changed_tables_count = s->tx.changed_count,
     };
     const char *strings = varset_get(s->vars, "standard_conforming_strings");
+    env->plain = session_is_plain(s) != 0;
     env->standard_strings_off =
         strings != NULL && strcasecmp(strings, "on") != 0 && strcasecmp(strings, "'on'") != 0;
 }
@@ -236,6 +237,9 @@ static enum step dispatch(struct session *s, uint8_t type, struct slice message)
     }
     s->in_extended = type != 'Q';
     stats_request(s);
+    if (session_is_plain(s) && type != 0 && strchr("PBDEC", type) != NULL) {
+        return session_plain(s, type, message, body);
+    }
     switch (type) {
     case 'Q': return session_query(s, message, body);
     case 'P': return session_parse(s, body);
@@ -430,8 +434,7 @@ void session_let_go(struct session *s, struct backend *b)
     b->wrote = 0;
     if (!backend_quiet(b) || b->unsynced) {
         b->dirty = 1; /* it may ignore everything up to a Sync that never comes */
-    } else if (b->in_session_mode || s->terms->rule.mode == CONF_POOL_SESSION ||
-               s->terms->reset_always) {
+    } else if (b->in_session_mode || s->in_session_mode || s->terms->reset_always) {
         clean_by(b, CLEAN_RESET);
     } else if (b->pinned != 0 || b->suspect != 0) {
         clean_by(b, CLEAN_DISCARD);
@@ -444,7 +447,7 @@ void session_let_go(struct session *s, struct backend *b)
 static int keeps_backends(const struct session *s)
 {
     return s->tx.kind != TX_KIND_NONE || s->op != NULL || s->batch != NULL ||
-           s->pending_parse != NULL || s->terms->rule.mode == CONF_POOL_SESSION;
+           s->pending_parse != NULL || s->in_session_mode;
 }
 
 void session_release(struct session *s)
@@ -695,7 +698,7 @@ void session_backend_lost(struct session *s, struct backend *b, const struct not
         s->tx.lost_shard = b->shard;
     }
     s->tx.lost = s->tx.kind != TX_KIND_NONE;
-    if (b->pinned != 0 && s->op == NULL) {
+    if ((b->pinned != 0 || session_is_plain(s)) && s->op == NULL) {
         struct note told;
         enum err e = note_set(&told, ERR_SHARD_DOWN,
                               "the server connection that held this session's state was lost");

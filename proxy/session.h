@@ -152,9 +152,10 @@ struct session {
 
     char *user, *database;
     char *application_name;
-    struct auth *auth;    /* until it is in; proxy/auth.h */
-    unsigned admin : 1;   /* connected to the console */
-    unsigned sharded : 1; /* its database has several shards */
+    struct auth *auth;            /* until it is in; proxy/auth.h */
+    unsigned admin : 1;           /* connected to the console */
+    unsigned sharded : 1;         /* its database has several shards */
+    unsigned in_session_mode : 1; /* as it was when it came */
     unsigned pumping : 1;
     unsigned closing : 1;        /* session_close() was called */
     unsigned close_after_op : 1; /* the client is gone, but a commit must be finished first */
@@ -252,7 +253,12 @@ void session_backend_lost(struct session *s, struct backend *b, const struct not
 
 struct buf *session_out(struct session *s);      /* the client's queue, marked for the flush */
 uint8_t session_status(const struct session *s); /* 'I', 'T', 'E' */
-int session_quiet(const struct session *s);      /* nothing in flight on any backend */
+/* It has one server connection for all its life: statements are passed on as they stand. */
+static inline int session_is_plain(const struct session *s)
+{
+    return s->in_session_mode && !s->sharded && !s->admin;
+}
+int session_quiet(const struct session *s); /* nothing in flight on any backend */
 /* Wait until session_quiet(): asks servers to flush when extended messages are outstanding. */
 enum step session_wait_quiet(struct session *s);
 struct backend *session_backend(const struct session *s, uint32_t shard); /* held one, or NULL */
@@ -306,6 +312,8 @@ enum step session_describe(struct session *s, struct slice body);
 enum step session_execute(struct session *s, struct slice message, struct slice body);
 enum step session_close_message(struct session *s, struct slice message, struct slice body);
 enum step session_sync(struct session *s);
+/* session_plain.c: Parse, Bind, Describe, Execute, Close when session_is_plain(). */
+enum step session_plain(struct session *s, uint8_t type, struct slice message, struct slice body);
 enum step session_flush(struct session *s);
 void session_drop_portals(struct session *s); /* frees them */
 void session_end_portals(struct session *s);  /* the transaction is over */

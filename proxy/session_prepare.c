@@ -327,7 +327,7 @@ enum step prepare_bind(struct session *s, const struct front_bind *msg, struct p
     front_put_bind_tail(stream_out(b->stream), portal->name, "", msg->tail);
     stream_touch(b->stream);
     backend_expect(b, EXPECT_BIND, TO_CLIENT);
-    b->suspect |= s->world->conf->pool_mode == CONF_POOL_SESSION ? 0 : plan->pins;
+    b->suspect |= s->in_session_mode ? 0 : plan->pins;
     return STEP_DONE;
 }
 

@@ -394,6 +394,7 @@ static enum err enter(struct session *s, struct note *note)
     }
     enum err e = terms_enter(s->terms, note);
     s->entered = !e;
+    s->in_session_mode = s->terms->rule.mode == CONF_POOL_SESSION;
     return e;
 }
 

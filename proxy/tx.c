@@ -84,8 +84,10 @@ void session_tx_end(struct session *s, int committed)
     tx->failed = 0;
     tx->untold = 0;
     tx->isolated = 0;
-    buf_add_slice(session_out(s), buf_slice(&s->notifications));
-    s->notifications.n = 0;
+    if (s->notifications.n != 0 && !s->closing) {
+        buf_add_slice(session_out(s), buf_slice(&s->notifications));
+        s->notifications.n = 0;
+    }
     session_end_portals(s);
 }
 

@@ -215,9 +215,10 @@ def test_startup(place, braid):
 
 
 def run(place, report):
-    braid = place.braid(pool={"size": 2, "query_wait_ms": 5000}, workers=1)
-    for name, *rounds in PREPARED + PIPELINES:
-        report.run(f"protocol.{name}", same_as_server, place, braid, name, *rounds)
-    for test in (test_status, test_notify, test_startup):
-        report.run(f"protocol.{test.__name__[5:]}", test, place, braid)
-    place.end(braid)
+    for mode in ("transaction", "session"):
+        braid = place.braid(pool={"size": 2, "mode": mode, "query_wait_ms": 5000}, workers=1)
+        for name, *rounds in PREPARED + PIPELINES:
+            report.run(f"protocol.{mode}.{name}", same_as_server, place, braid, name, *rounds)
+        for test in (test_status, test_notify, test_startup):
+            report.run(f"protocol.{mode}.{test.__name__[5:]}", test, place, braid)
+        place.end(braid)
