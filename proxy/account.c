@@ -11,7 +11,8 @@
 #include "base/mem.h"
 
 enum {
-    SAID_US = 100 * 1000 /* a wish that was not repeated for so long is over */
+    SAID_US = 100 * 1000,  /* a wish that was not repeated for so long is over */
+    PROMISE_US = 20 * 1000 /* whoever wants a unit tries again within that time */
 };
 
 static pthread_mutex_t registry_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -65,9 +66,20 @@ int account_wanted(const struct account *a, int64_t ours_us, int64_t now_us)
     return first != 0 && first < ours_us && now_us - said <= SAID_US;
 }
 
-void account_promise(struct account *a)
+int account_promise(struct account *a, int64_t now_us)
 {
-    atomic_store_explicit(&a->wanted_since_us, 0, memory_order_relaxed);
+    int64_t last = atomic_load_explicit(&a->promised_us, memory_order_relaxed);
+    return now_us - last >= PROMISE_US &&
+           atomic_compare_exchange_strong_explicit(&a->promised_us, &last, now_us,
+                                                   memory_order_relaxed, memory_order_relaxed);
+}
+
+void account_served(struct account *a, int64_t since_us)
+{
+    if (atomic_load_explicit(&a->wanted_since_us, memory_order_relaxed) == since_us) {
+        (void)atomic_compare_exchange_strong_explicit(&a->wanted_since_us, &since_us, 0,
+                                                      memory_order_relaxed, memory_order_relaxed);
+    }
 }
 
 /* ---- accounts -------------------------------------------------------------------------------- */
@@ -214,11 +226,27 @@ void budget_put(struct pool_budget *b)
         drop_account(b->of_database);
         drop_account(b->of_user);
         free_empty(&accounts);
+        buf_free(&b->params);
         mem_free(b->database);
         mem_free(b->dbname);
         mem_free(b->user);
         mem_free(b);
     }
+    unlock();
+}
+
+void budget_learn(struct pool_budget *b, struct slice params)
+{
+    lock();
+    b->params.n = 0;
+    buf_add_slice(&b->params, params);
+    unlock();
+}
+
+void budget_tell(struct pool_budget *b, struct buf *out)
+{
+    lock();
+    buf_add_slice(out, buf_slice(&b->params));
     unlock();
 }
 

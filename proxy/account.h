@@ -12,6 +12,7 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
+#include "base/buf.h"
 #include "base/hmap.h"
 
 struct server_state;
@@ -43,6 +44,7 @@ struct account {
      * when its first client waits, again and again; see account_wanted(). */
     _Atomic int64_t wanted_since_us;
     _Atomic int64_t wanted_said_us;
+    _Atomic int64_t promised_us; /* somebody gave one up for it */
 };
 
 struct account *account_get(enum account_kind kind, const char *name); /* with a reference */
@@ -59,8 +61,10 @@ void counter_give(_Atomic uint32_t *counter);
 void account_want(struct account *a, int64_t since_us, int64_t now_us);
 /* Whether somebody has said so lately who came before `ours_us` (INT64_MAX: nobody waits here). */
 int account_wanted(const struct account *a, int64_t ours_us, int64_t now_us);
-/* One unit is on its way to whoever wants it: nobody else need give one. */
-void account_promise(struct account *a);
+/* Give one up for who wants it. Returns 0 when somebody else has just done that. */
+int account_promise(struct account *a, int64_t now_us);
+/* Who had waited since then has what he wanted. */
+void account_served(struct account *a, int64_t since_us);
 
 /* ---- pools ----------------------------------------------------------------------------------- */
 
@@ -83,6 +87,7 @@ struct pool_budget {
     uint64_t hash;
     _Atomic uint32_t open; /* backends open or opening */
     struct account *of_process, *of_database, *of_user;
+    struct buf params;  /* as pool.params; under the registry's mutex */
     size_t slots_count; /* workers */
     struct budget_slot slots[];
 };
@@ -94,6 +99,9 @@ struct pool_budget *budget_get(struct server_state *server, const char *database
                                size_t workers);
 struct pool_budget *budget_ref(struct pool_budget *b);
 void budget_put(struct pool_budget *b);
+/* ParameterStatus messages of a fresh connection, from one worker to the pools of the others. */
+void budget_learn(struct pool_budget *b, struct slice params);
+void budget_tell(struct pool_budget *b, struct buf *out); /* adds nothing when none are known */
 /* A connection that was counted is gone. */
 void budget_give(struct pool_budget *b);
 

@@ -111,6 +111,7 @@ static void on_ready(struct backend *b)
     /* The newest connection tells what clients of this pool are greeted with. */
     b->pool->params.n = 0;
     buf_add_slice(&b->pool->params, buf_slice(&b->params));
+    budget_learn(b->pool->budget, buf_slice(&b->params));
     backend_forget_password(b);
     backend_log_open(b);
     pool_backend_ready(b);

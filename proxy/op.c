@@ -9,6 +9,7 @@
 #include "base/mem.h"
 #include "proxy/stats_run.h"
 #include "proxy/tx.h"
+#include "proxy/watch.h"
 
 void *op_begin(struct session *s, size_t size, const char *name)
 {
@@ -167,6 +168,7 @@ void op_backend_lost(struct op *op, struct backend *b, const struct note *note)
         struct note told;
         enum err e = note_set(&told, ERR_SHARD_DOWN, "shard %s was lost: %.300s",
                               s->db->map->shard_names[b->shard], note->text);
+        e = s->timed_out && b->wrote == 0 ? watch_words(s, &told) : e;
         op_set_error(op, b->shard, e, &told);
         op->lost |= bit;
         op->pending &= ~bit;

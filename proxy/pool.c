@@ -13,8 +13,9 @@
 
 enum {
     UNFAIR_US = 5 * 1000,
-    GIVE_WAY_US = 100 * 1000, /* whose waiters came so much later closes one for another pool */
-    WAIT_LOOK_US = 100 * 1000 /* how often waiters are looked at */
+    GIVE_WAY_US = 100 * 1000,   /* whose waiters came so much later closes one for another pool */
+    IDLE_LOOK_US = 1000 * 1000, /* the same for idle connections, once per this time */
+    WAIT_LOOK_US = 100 * 1000   /* how often waiters are looked at */
 };
 
 /* ---- the pools of a worker ------------------------------------------------------------------- */
@@ -54,6 +55,7 @@ struct pool *pool_find(struct worker *w, const struct world_db *db, uint32_t sha
     p->terms = terms_get(w, p->database, user);
     p->budget =
         budget_get(p->server, p->database, p->dbname, user, shard, w->shared->workers_count);
+    budget_tell(p->budget, &p->params);
     list_init(&p->connecting);
     list_init(&p->idle);
     list_init(&p->held);
@@ -385,8 +387,7 @@ static int gives_way(const struct backend *b)
     struct account *const of[] = {p->budget->of_process, p->budget->of_database,
                                   p->budget->of_user};
     for (size_t i = 0; i < sizeof(of) / sizeof(of[0]); i++) {
-        if (account_wanted(of[i], ours, now)) {
-            account_promise(of[i]);
+        if (account_wanted(of[i], ours, now) && account_promise(of[i], now)) {
             return 1;
         }
     }
@@ -461,9 +462,7 @@ static void offer(struct backend *b)
     }
     b->idle_since_us = loop_now_us(p->worker->loop);
     backend_set_state(b, BACKEND_IDLE);
-    if (p->timer.deadline_us == 0) {
-        pool_attend_by(p, b->idle_since_us + WAIT_LOOK_US * 10);
-    }
+    pool_attend_by(p, b->idle_since_us + IDLE_LOOK_US);
     if (list_empty(&p->with_idle)) {
         list_push_back(&p->worker->with_idle, &p->with_idle);
     }

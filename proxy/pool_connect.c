@@ -61,6 +61,7 @@ static enum pool_block take(struct pool *p, uint32_t pool_limit, int64_t since_u
         const struct gate_limit *l = &limits[i];
         int yields = l->limit != 0 && account_wanted(l->of, since_us - UNFAIR_US, now);
         if (!yields && counter_take(&l->of->servers, l->limit)) {
+            account_served(l->of, since_us);
             continue;
         }
         while (i-- > 0) {
@@ -127,8 +128,9 @@ static int evict(struct worker *w, const struct account *of)
 
 void pool_evict(struct worker *w, struct account *of)
 {
-    if (account_wanted(of, INT64_MAX, loop_now_us(w->loop)) && evict(w, of)) {
-        account_promise(of);
+    int64_t now = loop_now_us(w->loop);
+    if (account_wanted(of, INT64_MAX, now) && account_promise(of, now)) {
+        (void)evict(w, of);
     }
 }
 

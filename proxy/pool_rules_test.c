@@ -79,7 +79,7 @@ Test(pool_rules, a_counter_stops_at_its_limit_and_zero_is_none)
     cr_assert(counter_take(&n, 2));
 }
 
-Test(pool_rules, a_wish_is_heard_by_who_came_later_until_it_is_promised_or_old)
+Test(pool_rules, a_wish_is_heard_by_who_came_later_until_it_is_served_or_old)
 {
     struct account *a = account_get(ACCOUNT_DATABASE, "app");
     account_want(a, 1000, 5000);
@@ -88,8 +88,19 @@ Test(pool_rules, a_wish_is_heard_by_who_came_later_until_it_is_promised_or_old)
     cr_assert_not(account_wanted(a, 2000, 6000000), "not repeated: over");
     account_want(a, 800, 5000);
     cr_assert(account_wanted(a, 900, 6000));
-    account_promise(a);
+    account_served(a, 900);
+    cr_assert(account_wanted(a, 900, 6000), "somebody else was served");
+    account_served(a, 800);
     cr_assert_not(account_wanted(a, INT64_MAX, 6000));
+    account_put(a);
+}
+
+Test(pool_rules, one_unit_is_given_up_at_a_time)
+{
+    struct account *a = account_get(ACCOUNT_DATABASE, "app");
+    cr_assert(account_promise(a, 1000000));
+    cr_assert_not(account_promise(a, 1000001));
+    cr_assert(account_promise(a, 1100000));
     account_put(a);
 }
 

@@ -18,6 +18,7 @@
 #include "proxy/pool.h"
 #include "proxy/session.h"
 #include "proxy/stats_run.h"
+#include "proxy/watch.h"
 #include "proxy/worker.h"
 
 /* Where scanning stands in the bytes that have come. */
@@ -127,7 +128,14 @@ static void forward_error(struct backend *b, struct scan *sc, struct slice body,
     struct session *s = b->session;
     struct back_error err = {0};
     struct note note;
-    if (back_read_error(body, &err, &note) == ERR_NONE && slice_is(err.severity_raw, "ERROR")) {
+    int whole = back_read_error(body, &err, &note) == ERR_NONE;
+    int ours = whole && s->timed_out && slice_is(err.code, "57014");
+    if (ours) {
+        (void)watch_words(s, &note);
+        err.message = slice_of(note.text);
+        err.hint = slice_of(note.hint);
+    }
+    if (whole && !ours && slice_is(err.severity_raw, "ERROR")) {
         sc->at += total; /* stays in the run */
         flush_run(b, sc);
     } else {
@@ -292,6 +300,9 @@ static int on_ready(struct backend *b, struct scan *sc, struct slice body, size_
         sc->run = sc->at;
     }
     pop(b, sc);
+    if (action == TO_CLIENT) {
+        watch_ready(s);
+    }
     if (action == TO_OP) {
         check(s != NULL);
         op_message(s->op, b, 'Z', body);

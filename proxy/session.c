@@ -14,6 +14,7 @@
 #include "proxy/op.h"
 #include "proxy/stats_run.h"
 #include "proxy/tx.h"
+#include "proxy/watch.h"
 
 enum {
     MESSAGES_PER_TURN = 64,    /* of one client, so that a long pipeline does not starve others */
@@ -538,6 +539,11 @@ enum step session_fail_with(struct session *s, struct slice error_body, const ch
     }
     err.severity = SLICE("ERROR");
     err.severity_raw = SLICE("ERROR");
+    if (s->timed_out && slice_is(err.code, "57014")) {
+        (void)watch_words(s, &note);
+        err.message = slice_of(note.text);
+        err.hint = slice_of(note.hint);
+    }
     if (shard_name != NULL) {
         int has = err.where.p != NULL;
         err.where = slice_of(
@@ -579,6 +585,7 @@ void session_end_batch(struct session *s)
         int64_t began_us = s->began_us;
         s->began_us = 0;
         stats_request_end(s, began_us);
+        watch_ready(s);
     }
     session_release(s);
 }
@@ -634,6 +641,7 @@ static void answer_lost(struct session *s, struct backend *b, const struct back_
         if (e->action == TO_CLIENT) {
             back_put_ready(session_out(s), session_status(s));
             stats_request_end(s, e->sent_us - e->before_us);
+            watch_ready(s);
         }
         told = 0;
     }
@@ -658,6 +666,9 @@ static void lost_in_relay(struct session *s, struct backend *b, const struct not
                  "shard %s was lost: %.300s", s->db->map->shard_names[b->shard], note->text);
     note_hint(&told, in_doubt ? "Ask the database whether the change was made before repeating it."
                               : "Nothing was changed; the statement may be repeated.");
+    if (s->timed_out && !in_doubt) {
+        e = watch_words(s, &told);
+    }
     s->copy_in = s->copy_in == b ? NULL : s->copy_in;
     struct back_error err = {.severity = SLICE("ERROR"),
                              .severity_raw = SLICE("ERROR"),
@@ -777,6 +788,7 @@ struct session *session_new(struct worker *w, int fd)
     hmap_add(&w->sessions_by_id, &s->by_id, hash_u64(s->id, 0));
     timer_init(&s->timer, w->loop, on_timeout, s);
     timer_set(&s->timer, w->world->conf->login_timeout_ms * 1000);
+    timer_init(&s->watch, w->loop, watch_on_timer, s);
     s->client = stream_new(w->loop, fd, on_event, s);
     return s;
 }
@@ -887,6 +899,7 @@ void session_close(struct session *s, const char *why)
     stream_finish(s->client, LINGER_MS);
     loop_defer_cancel(&s->wake);
     timer_free(&s->timer);
+    timer_free(&s->watch);
     list_remove(&s->node);
     hmap_remove(&w->sessions_by_id, &s->by_id);
     s->state = SESSION_CLOSING;

@@ -109,6 +109,7 @@ struct session_tx {
     unsigned lost : 1;     /* a shard of it was lost: only the end is accepted */
     unsigned untold : 1;   /* it failed while the client asked for nothing: the next answer tells */
     unsigned changed_schema : 1;
+    int64_t begin_us;      /* when it began here */
     uint32_t lost_shard;   /* while `untold` */
     struct buf begin;      /* "BEGIN ..." and SET TRANSACTION statements, for each new shard */
     struct varset *vars;   /* at the begin */
@@ -172,6 +173,7 @@ struct session {
     unsigned describing : 1;   /* Parse or Describe: in an isolated transaction no part of it */
     unsigned needs_bytes : 1;  /* the next message has not come whole */
     unsigned entered : 1;      /* counted as a client of its database and user */
+    unsigned timed_out : 1;    /* the statement is being stopped: query_timeout_ms */
     unsigned wait_told : 1;    /* that it waits for a connection */
     unsigned midway : 1;       /* a handler waits and will be run again: it keeps its backends */
     unsigned writes_now : 1;   /* the statement being started may write */
@@ -225,6 +227,8 @@ struct session {
 
     struct loop_deferred wake;
     struct timer timer;                  /* login timeout */
+    struct timer watch;                  /* watch.h */
+    int64_t ready_us, cancelled_us;      /* last ReadyForQuery; timed_out: since then */
     int64_t connect_wall_us, request_us; /* request_us: monotonic; 0: no request yet */
 };
 

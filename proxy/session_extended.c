@@ -18,6 +18,7 @@
 #include "proxy/extended.h"
 #include "proxy/op.h"
 #include "proxy/stats_run.h"
+#include "proxy/watch.h"
 
 /* ---- helpers --------------------------------------------------------------------------------- */
 
@@ -373,6 +374,7 @@ enum step session_bind(struct session *s, struct slice body)
     if (session_quiet(s)) {
         e = session_enter(s, &note);
         s->request_us = loop_now_us(s->worker->loop);
+        watch_request(s);
     }
     e = e ? e : fresh_plan(s, p, &note);
     struct plan *plan = e ? NULL : p->batch->plans[0];

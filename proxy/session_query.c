@@ -11,6 +11,7 @@
 #include "proxy/op.h"
 #include "proxy/stats_run.h"
 #include "proxy/tx.h"
+#include "proxy/watch.h"
 
 /* The statement goes to its one shard as it stands. */
 static enum step relay(struct session *s, struct plan *plan, uint32_t shard, struct slice message,
@@ -145,6 +146,7 @@ enum step session_query(struct session *s, struct slice message, struct slice bo
         s->ready_owed = 1;
         s->refreshed = 0;
         s->request_us = loop_now_us(s->worker->loop);
+        watch_request(s);
     }
     return s->admin ? admin_start(s, q.text) : run_text(s, q.text, message);
 }

@@ -16,6 +16,7 @@
 #include "proxy/op.h"
 #include "proxy/session.h"
 #include "proxy/stats_run.h"
+#include "proxy/watch.h"
 
 static enum step refuse(struct session *s, enum err e, const struct note *note)
 {
@@ -347,6 +348,7 @@ static void send_key_and_ready(struct session *s)
     back_put_key_data(out, s->pid, slice_bytes(s->cancel_key, s->cancel_key_bytes));
     back_put_ready(out, 'I');
     s->state = SESSION_READY;
+    watch_ready(s);
     s->login_waits = 0;
     session_auth_free(s);
     timer_cancel(&s->timer);
@@ -413,6 +415,9 @@ enum step session_login_finish(struct session *s)
         return refuse(s, refused, &note);
     }
     struct pool *p = pool_of(s, 0);
+    if (p->params.n == 0) {
+        budget_tell(p->budget, &p->params); /* another worker has had a connection */
+    }
     if (p->params.n == 0 ||
         (s->vars != s->worker->vars.empty && varset_proof(s->vars, p) == NULL)) {
         enum err e = ERR_NONE;

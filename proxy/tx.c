@@ -31,6 +31,7 @@ void session_tx_begin(struct session *s, enum tx_kind kind, const char *begin)
     struct session_tx *tx = &s->tx;
     check(tx->kind == TX_KIND_NONE);
     tx->kind = kind;
+    tx->begin_us = loop_now_us(s->worker->loop);
     tx->failed = 0;
     tx->untold = 0;
     tx->lost = 0;

@@ -16,6 +16,7 @@
 #include "proxy/session.h"
 #include "proxy/stats_run.h"
 #include "proxy/tx.h"
+#include "proxy/watch.h"
 
 enum {
     TICK_US = 1000 * 1000,
@@ -62,13 +63,16 @@ static void on_client(struct worker *w, const struct worker_mail *mail)
     balance_hurry(w);
 }
 
-/* Who holds connections under a mode that is no longer his lets them go at the next rest. */
+/* Who holds connections under a mode that is no longer his lets them go when he rests. */
 static void sessions_refresh(struct worker *w)
 {
     list_each (node, &w->sessions) {
         struct session *s = container_of(node, struct session, node);
         if (s->terms != NULL && !list_empty(&s->held)) {
             session_wake(s);
+        }
+        if (s->terms != NULL && s->state == SESSION_READY) {
+            watch_arm(s); /* limits may be new */
         }
     }
 }

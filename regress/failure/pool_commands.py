@@ -1,0 +1,3 @@
+"""The console's commands over pools, under load."""
+
+TESTS = []
