@@ -51,7 +51,7 @@ Test(hist, quantiles_of_random_values_agree_with_a_sorted_array_also_when_merged
     static struct hist halves[2];
     struct rng rng = rng_seeded(7);
     for (size_t i = 0; i < COUNT; i++) {
-        values[i] = rng_next(&rng) >> (28 + rng_next(&rng) % 36); /* below 2^36 */
+        values[i] = rng_next(&rng) >> (29 + rng_next(&rng) % 35); /* below 2^35 */
         hist_add(&halves[i % 2], values[i]);
     }
     hist_merge(&halves[0], &halves[1]);

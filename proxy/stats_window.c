@@ -39,7 +39,7 @@ static void log_traffic(struct stats_window *w, struct stats *st, int64_t now_us
         uint64_t queries = d[STATS_QUERIES] == 0 ? 1 : d[STATS_QUERIES];
         uint64_t xacts = d[STATS_XACTS] == 0 ? 1 : d[STATS_XACTS];
         log_event(LOG_TRAFFIC,
-                  "xacts_per_s=%.0f queries_per_s=%.0f in_bytes_per_s=%.0f out_bytes_per_s=%.0f "
+                  "xacts_per_s=%.0f queries_per_s=%.0f in_per_s=%.0f out_per_s=%.0f "
                   "xact_us=%llu query_us=%llu query_p99_us=%llu wait_us=%llu errors=%llu",
                   (double)d[STATS_XACTS] / seconds, (double)d[STATS_QUERIES] / seconds,
                   (double)d[STATS_RECEIVED] / seconds, (double)d[STATS_SENT] / seconds,
