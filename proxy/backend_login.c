@@ -80,6 +80,7 @@ enum err backend_login_ssl_answer(struct backend *b, uint8_t answer, struct note
 
 void backend_login_secured(struct backend *b)
 {
+    metric_add(&b->pool->worker->metrics, METRIC_server_tls_handshakes, 1);
     send_startup(b);
 }
 

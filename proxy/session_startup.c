@@ -41,6 +41,7 @@ static enum step answer_ssl(struct session *s)
 
 void session_secured(struct session *s)
 {
+    metric_add(&s->worker->metrics, METRIC_client_tls_handshakes, 1);
     session_pump(s);
 }
 
@@ -50,6 +51,7 @@ static enum step on_cancel(struct session *s, const struct startup *st)
 {
     struct shared *shared = s->worker->shared;
     size_t index = st->cancel_pid >> 23;
+    metric_add(&s->worker->metrics, METRIC_cancel_requests, 1);
     if (index < shared->workers_count && st->cancel_key.n <= CANCEL_KEY_BYTES_MAX) {
         struct worker_mail *mail = worker_mail_new(WORKER_MAIL_CANCEL);
         mail->cancel_pid = st->cancel_pid;
