@@ -34,6 +34,7 @@ struct listener {
     void *arg;
     struct addr addr;
     ino_t file; /* of a unix socket: only our own file is removed; 0: none, or it stays */
+    int paused;
     int accepting;
     int freed; /* inside `fn`; the accepting loop releases the memory */
 };
@@ -55,7 +56,20 @@ static void rest(struct listener *l, int why)
 static void on_rested(void *arg)
 {
     struct listener *l = arg;
-    check(event_add(&l->event, NULL) == 0);
+    if (!l->paused) {
+        check(event_add(&l->event, NULL) == 0);
+    }
+}
+
+void listen_pause(struct listener *l, int pause)
+{
+    timer_cancel(&l->rest);
+    l->paused = pause;
+    if (pause) {
+        check(event_del(&l->event) == 0);
+    } else {
+        check(event_add(&l->event, NULL) == 0);
+    }
 }
 
 static void on_connection(evutil_socket_t fd, short what, void *arg)
@@ -63,7 +77,7 @@ static void on_connection(evutil_socket_t fd, short what, void *arg)
     (void)what;
     struct listener *l = arg;
     l->accepting = 1;
-    for (int i = 0; i < ACCEPTS_PER_TURN && !l->freed; i++) {
+    for (int i = 0; i < ACCEPTS_PER_TURN && !l->freed && !l->paused; i++) {
         struct addr peer = {.len = sizeof(peer.sa)};
         int got = accept4(fd, (struct sockaddr *)&peer.sa, &peer.len, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (got < 0 && (errno == EINTR || errno == ECONNABORTED || errno == EPROTO)) {

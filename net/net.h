@@ -272,6 +272,7 @@ enum err listen_new(struct loop *loop, const struct listen_options *o, listen_fn
  * Takes the descriptor, also on failure. Options are set anew, a unix socket's file is left. */
 enum err listen_adopt(struct loop *loop, int fd, const struct listen_options *o, listen_fn *fn,
                       void *arg, struct listener **out, struct note *note) MUST_CHECK;
+void listen_pause(struct listener *l, int pause); /* the kernel keeps who comes */
 void listen_free(struct listener *l);
 const struct addr *listen_addr(const struct listener *l); /* with the real port when 0 was asked */
 int listen_fd(const struct listener *l);                  /* still the listener's */

@@ -89,7 +89,11 @@ static void on_dialled(int fd, const struct note *note, void *arg)
     }
     relay_init(b, b->pool->worker->loop, fd);
     backend_set_state(b, BACKEND_LOGIN);
-    backend_login_start(b);
+    struct note why;
+    enum err e = backend_login_start(b, &why);
+    if (e) {
+        pool_backend_failed(b, e, &why);
+    }
 }
 
 /* In the order to try them: several hosts take turns at being the first. */

@@ -227,7 +227,7 @@ void backend_keep_stmt(struct backend *b, uint64_t id); /* its Close was skipped
 const char *backend_state_name(enum backend_state state);
 
 /* backend_login.c: one message during LOGIN. ERR_NONE to go on. */
-void backend_login_start(struct backend *b);
+enum err backend_login_start(struct backend *b, struct note *note) MUST_CHECK;
 /* The byte that answers SSLRequest. */
 enum err backend_login_ssl_answer(struct backend *b, uint8_t answer, struct note *note) MUST_CHECK;
 /* backend_password.c: an authentication request; what the server says of the password. */

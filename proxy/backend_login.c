@@ -29,18 +29,25 @@ static void send_startup(struct backend *b)
     stream_touch(b->stream);
 }
 
-void backend_login_start(struct backend *b)
+enum err backend_login_start(struct backend *b, struct note *note)
 {
     const struct world *world = b->pool->worker->world;
     enum conf_tls_mode mode = world->conf->tls_server_mode;
     int unix_socket = b->pool->server->host[0] == '/';
-    if (world->tls_servers != NULL && mode >= CONF_TLS_PREFER && !unix_socket) {
+    int wanted = world->tls_servers != NULL && mode >= CONF_TLS_PREFER && !unix_socket;
+    if (wanted && world->conf->tls_server_negotiation == CONF_TLS_DIRECT) {
+        b->secured = 1;
+        return stream_start_tls(b->stream, world->tls_servers, TLS_CLIENT_DIRECT,
+                                b->pool->server->host, note); /* backend_login_secured() goes on */
+    }
+    if (wanted) {
         front_put_ssl_request(stream_out(b->stream));
         stream_touch(b->stream);
-        return; /* backend_login_ssl_answer() goes on */
+        return ERR_NONE; /* backend_login_ssl_answer() goes on */
     }
     b->secured = 1; /* nothing to wait for */
     send_startup(b);
+    return ERR_NONE;
 }
 
 /* The name that the server's certificate is compared with. */

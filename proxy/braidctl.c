@@ -438,7 +438,7 @@ static enum err show(const struct arguments *a, const struct conf *conf, struct 
     target.port = addr_port(&addr);
     target.dbname = "pgbraid";
     target.tls_mode = CONF_TLS_PREFER;
-    target.tls_ca = NULL;
+    target.tls_ca = target.tls_crl = target.tls_cert = target.tls_key = NULL;
     target.timeout_ms = TIMEOUT_MS;
     struct buf sql = {0};
     print_show(a, &sql);

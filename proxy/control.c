@@ -98,37 +98,6 @@ void control_world_acked(struct control *c, size_t worker, uint64_t version)
 
 /* ---- clients --------------------------------------------------------------------------------- */
 
-static void hand_out(struct control *c, int fd, const struct addr *peer)
-{
-    worker_give_client(balance_worker(c->shared, c->parts->conf->worker_fill), fd, peer);
-}
-
-static void on_client(int fd, const struct addr *peer, void *arg)
-{
-    struct control *c = arg;
-    if (c->open) {
-        hand_out(c, fd, peer);
-    } else if (c->early_count < ACCEPTS_WAITING_MAX) {
-        c->early[c->early_count++] = (struct early_client){.fd = fd, .peer = *peer};
-    } else {
-        (void)close(fd);
-    }
-}
-
-static void drop_early(struct control *c, int serve)
-{
-    for (size_t i = 0; i < c->early_count; i++) {
-        if (serve) {
-            hand_out(c, c->early[i].fd, &c->early[i].peer);
-        } else {
-            (void)close(c->early[i].fd);
-        }
-    }
-    mem_free(c->early);
-    c->early = NULL;
-    c->early_count = 0;
-}
-
 /* Whoever connects right after the start meets databases that are ready, if their servers are. */
 static void open_when_ready(struct control *c, int64_t now_us)
 {
@@ -139,7 +108,7 @@ static void open_when_ready(struct control *c, int64_t now_us)
     }
     if (all_tried || now_us >= c->open_by_us) {
         c->open = 1;
-        drop_early(c, 1);
+        control_serve_early(c, 1);
     }
 }
 
@@ -192,15 +161,6 @@ void control_worker_done(struct control *c, size_t worker)
     control_send(c, m);
 }
 
-static void stop_listening(struct control *c)
-{
-    for (size_t i = 0; i < c->listeners_count; i++) {
-        listen_free(c->listeners[i]);
-    }
-    c->listeners_count = 0;
-    drop_early(c, 0);
-}
-
 void control_shutdown(struct control *c, const char *reason)
 {
     if (c->stopping >= 2) {
@@ -212,7 +172,7 @@ void control_shutdown(struct control *c, const char *reason)
     c->stop_reason = at_once ? c->stop_reason : reason;
     int wait_ms = at_once ? 0 : (int)c->parts->conf->shutdown_wait_ms;
     if (!at_once) {
-        stop_listening(c);
+        control_unlisten(c);
         control_dbs_give_up(c);
         log_event(LOG_STOP, "reason=%s clients=%u wait_ms=%d", reason,
                   atomic_load(&c->shared->clients), wait_ms);
@@ -269,61 +229,6 @@ enum err control_ledger_open(struct control *c, const struct conf *conf, struct 
     return ERR_NONE;
 }
 
-/* Rounded up: less than a second is not nothing. */
-static int seconds(int64_t ms)
-{
-    return (int)((ms + 999) / 1000);
-}
-
-static void set_socket_options(const struct conf *conf)
-{
-    const struct socket_options o = {.keepalive = conf->tcp_keepalive == CONF_ON,
-                                     .keepidle_s = seconds(conf->tcp_keepidle_ms),
-                                     .keepintvl_s = seconds(conf->tcp_keepintvl_ms),
-                                     .keepcnt = (int)conf->tcp_keepcnt,
-                                     .user_timeout_ms = (int)conf->tcp_user_timeout_ms,
-                                     .buffer_bytes = (int)conf->tcp_socket_buffer};
-    socket_options_set(&o);
-}
-
-static enum err bind_addresses(struct control *c, struct note *note)
-{
-    const struct conf *conf = c->parts->conf;
-    if (conf->listen_count > LISTENERS_MAX) {
-        return note_set(note, ERR_BAD_SETTING, "%s: listen: at most %d addresses", conf->path,
-                        LISTENERS_MAX);
-    }
-    set_socket_options(conf);
-    for (size_t i = 0; i < conf->listen_count; i++) {
-        struct listen_options o = {.backlog = (int)conf->listen_backlog,
-                                   .defer_accept_s = seconds(conf->tcp_defer_accept_ms),
-                                   .reuseport = conf->so_reuseport == CONF_ON,
-                                   .unix_mode = conf->listen[i].unix_mode,
-                                   .unix_group = conf->listen[i].unix_group};
-        enum err e = addr_parse(conf->listen[i].address, &o.addr, note);
-        if (!e) {
-            e = listen_new(c->loop, &o, on_client, c, &c->listeners[i], note);
-        }
-        if (e) {
-            return note_wrap(note, e, "listen");
-        }
-        c->listeners_count++;
-    }
-    return ERR_NONE;
-}
-
-static void log_addresses(const struct control *c)
-{
-    for (size_t i = 0; i < c->listeners_count; i++) {
-        char text[ADDR_TEXT_BYTES];
-        log_event(LOG_LISTEN, "address=%s protocol=postgresql",
-                  addr_text(listen_addr(c->listeners[i]), text));
-    }
-    if (c->parts->conf->http != NULL) {
-        log_event(LOG_LISTEN, "address=%s protocol=http", c->parts->conf->http);
-    }
-}
-
 static size_t count_workers(const struct conf *conf)
 {
     size_t count = (size_t)conf->workers;
@@ -360,6 +265,7 @@ static struct control *control_new(const char *conf_path, struct parts **parts)
     c->parts = *parts;
     *parts = NULL;
     c->early = mem_zero(ACCEPTS_WAITING_MAX * sizeof(*c->early));
+    c->http_fd = -1;
     list_init(&c->dbs);
     list_init(&c->refreshes);
     list_init(&c->reload_running);
@@ -382,10 +288,7 @@ static enum err take_everything(struct control *c, struct note *note)
         e = control_ledger_open(c, c->parts->conf, note);
     }
     if (!e) {
-        e = bind_addresses(c, note);
-    }
-    if (!e && c->parts->conf->http != NULL) {
-        e = http_start(c, c->parts->conf->http, &c->http, note);
+        e = control_listen(c, note);
     }
     return e;
 }
@@ -413,7 +316,7 @@ enum err control_start(const struct control_options *options, struct parts **par
               PGBRAID_VERSION, c->shared->workers_count, c->world->dbs_count,
               c->parts->conf->servers_count, options->conf_path);
     control_log_warnings(c->parts->conf);
-    log_addresses(c);
+    control_log_addresses(c);
     timer_set(&c->tick, 0);
     *out = c;
     return ERR_NONE;
@@ -446,7 +349,7 @@ static void free_servers(struct control *c)
 void control_free(struct control *c)
 {
     c->stopping = 2;
-    stop_listening(c);
+    control_unlisten(c);
     if (c->parts != NULL) {
         control_health_restart(c);
     }

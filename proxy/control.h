@@ -5,7 +5,8 @@
  * Inside of the control side. Everything in `struct control` belongs to the control thread, which
  * is the process's first thread; what other threads call (proxy/shared.h) sends mail to it.
  *
- *     control.c          the loop: start, signals, listeners, publishing, stopping
+ *     control.c          the loop: start, signals, publishing, stopping
+ *     control_listen.c   addresses, and who comes in by them
  *     control_db.c       catalogs and maps of databases, refreshes, recovery
  *     control_reload.c   a new configuration file; host names that were not found
  *     control_job.c      blocking work on threads of its own, results by mail
@@ -108,13 +109,29 @@ void control_dbs_free(struct control *c);
 enum {
     CONTROL_TICK_MS = 100,
     LISTENERS_MAX = 64,
-    ACCEPTS_WAITING_MAX = 1024
+    ACCEPTS_WAITING_MAX = 1024,
+    INHERITED_MAX = 2 * LISTENERS_MAX
 };
+
+/* Listening sockets that this process did not open itself. */
+struct inherited {
+    int fds[INHERITED_MAX];
+    int keep[INHERITED_MAX]; /* used although `listen` does not name it */
+    size_t count;
+};
+void inherited_add(struct inherited *all, int fd, int keep);
 
 /* A client that came before the first catalogs were read. */
 struct early_client {
     int fd;
-    struct addr peer;
+    struct entrance entrance;
+};
+
+/* One address clients come in by. */
+struct gate {
+    struct control *control;
+    struct listener *listener;
+    struct entrance entrance;
 };
 
 /* Counters as they were at the start of this period and of the one before it; averages are over
@@ -139,8 +156,9 @@ struct control {
     struct timer tick;
     struct loop_signal *signals[4];
     size_t signals_count;
-    struct listener *listeners[LISTENERS_MAX];
-    size_t listeners_count;
+    struct inherited inherited; /* not used yet */
+    struct gate gates[LISTENERS_MAX];
+    size_t gates_count;
 
     struct parts *parts; /* of the configuration in force */
     struct servers servers;
@@ -171,6 +189,7 @@ struct control {
     const char *stop_reason;
     size_t workers_gone;
     struct http *http;
+    int http_fd; /* its listening socket; -1: none */
     struct stats_window stats;
 };
 
@@ -186,6 +205,12 @@ enum err control_ledger_open(struct control *c, const struct conf *conf,
                              struct note *note) MUST_CHECK;
 void control_look_again(struct control *c); /* hosts that were not found */
 void control_health_restart(struct control *c);
+/* control_listen.c: bind or adopt all addresses. ERR_IO, ERR_BAD_SETTING. */
+enum err control_listen(struct control *c, struct note *note) MUST_CHECK;
+void control_accept(struct control *c, int on); /* stop for a while: the kernel keeps who comes */
+void control_unlisten(struct control *c);
+void control_log_addresses(const struct control *c);
+void control_serve_early(struct control *c, int serve); /* who came before; 0: closed */
 /* Graceful the first time, at once the second. */
 void control_shutdown(struct control *c, const char *reason);
 

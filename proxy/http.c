@@ -347,10 +347,10 @@ static enum err open_socket(const char *address, int *out, struct note *note)
     return e;
 }
 
-enum err http_start(struct control *c, const char *address, struct http **out, struct note *note)
+enum err http_start(struct control *c, const char *address, int fd, struct http **out,
+                    int *listening, struct note *note)
 {
-    int fd = -1;
-    enum err e = open_socket(address, &fd, note);
+    enum err e = fd >= 0 ? ERR_NONE : open_socket(address, &fd, note);
     if (e) {
         return e;
     }
@@ -366,6 +366,7 @@ enum err http_start(struct control *c, const char *address, struct http **out, s
                                                  EVHTTP_REQ_OPTIONS | EVHTTP_REQ_PATCH);
     evhttp_set_gencb(http->server, on_request, http);
     check(evhttp_accept_socket(http->server, fd) == 0);
+    *listening = fd;
     *out = http;
     return ERR_NONE;
 }

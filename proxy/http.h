@@ -9,8 +9,9 @@ struct http;
 
 /* `address` as in the configuration. Errors: ERR_IO (the port is busy: what to do),
  * ERR_BAD_SETTING. */
-enum err http_start(struct control *c, const char *address, struct http **out,
-                    struct note *note) MUST_CHECK;
+/* `fd`: a socket that listens there already, or -1. `listening`: the socket, still the server's. */
+enum err http_start(struct control *c, const char *address, int fd, struct http **out,
+                    int *listening, struct note *note) MUST_CHECK;
 void http_stop(struct http *http); /* NULL is fine */
 
 #endif

@@ -756,6 +756,10 @@ static void on_timeout(void *arg)
         }
     } else {
         struct note note;
+        if (s->wants_header) { /* whoever that is, it speaks another language */
+            session_close(s, "no PROXY protocol header came in time");
+            return;
+        }
         enum err e = note_set(&note, ERR_AUTH_REFUSED, "canceling authentication due to timeout");
         note_hint(&note, "Logging in may take auth.login_timeout_ms (%lld).",
                   (long long)s->worker->world->conf->login_timeout_ms);
@@ -773,7 +777,7 @@ void session_attach(struct session *s)
     stream_attach(s->client, w->loop, on_event, s);
 }
 
-struct session *session_new(struct worker *w, int fd)
+struct session *session_new(struct worker *w, int fd, const struct entrance *entrance)
 {
     struct session *s = mem_zero(sizeof(*s));
     s->worker = w;
@@ -790,6 +794,7 @@ struct session *session_new(struct worker *w, int fd)
     timer_set(&s->timer, w->world->conf->login_timeout_ms * 1000);
     timer_init(&s->watch, w->loop, watch_on_timer, s);
     s->client = stream_new(w->loop, fd, on_event, s);
+    session_enter_by(s, entrance);
     return s;
 }
 

@@ -151,9 +151,11 @@ struct session {
     size_t cancel_key_bytes;
     uint32_t protocol; /* PROTOCOL_3_0 or PROTOCOL_3_2 */
 
+    struct entrance entrance;
     char *user, *database;
     char *application_name;
     struct auth *auth;            /* until it is in; proxy/auth.h */
+    unsigned wants_header : 1;    /* of the PROXY protocol, before anything else */
     unsigned admin : 1;           /* connected to the console */
     unsigned sharded : 1;         /* its database has several shards */
     unsigned in_session_mode : 1; /* as it was when it came */
@@ -235,7 +237,7 @@ struct session {
 /* ---- session.c ----------------------------------------------------------------------------------
  */
 
-struct session *session_new(struct worker *w, int fd);
+struct session *session_new(struct worker *w, int fd, const struct entrance *entrance);
 void session_attach(struct session *s);                 /* it has come from another worker */
 void session_close(struct session *s, const char *why); /* frees s; backends in use are closed */
 void session_pump(struct session *s);
@@ -287,6 +289,15 @@ void session_end_batch(struct session *s);
 
 /* ---- session_startup.c, session_auth.c ----------------------------------------------------------
  */
+
+/* session_entrance.c */
+void session_enter_by(struct session *s, const struct entrance *e);
+enum step session_proxy_header(struct session *s);
+enum conf_tls_mode session_tls_mode(const struct session *s); /* of this client's entrance */
+enum step session_answer_ssl(struct session *s);
+int session_begins_tls(const struct session *s); /* the first byte is a TLS handshake's */
+enum step session_start_tls(struct session *s);
+enum err session_check_tls(const struct session *s, struct note *note) MUST_CHECK;
 
 enum step session_startup(struct session *s); /* STARTUP: bytes have come */
 void session_secured(struct session *s);      /* the TLS handshake is done */

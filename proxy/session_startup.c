@@ -26,19 +26,6 @@ static enum step refuse(struct session *s, enum err e, const struct note *note)
 
 /* ---- encryption requests --------------------------------------------------------------------- */
 
-static enum step answer_ssl(struct session *s)
-{
-    const struct world *world = s->worker->world;
-    struct note note;
-    if (world->tls_clients == NULL || stream_is_tls(s->client)) {
-        stream_write(s->client, "N", 1);
-        return STEP_DONE;
-    }
-    stream_write(s->client, "S", 1);
-    enum err e = stream_start_tls(s->client, world->tls_clients, 1, NULL, &note);
-    return e ? refuse(s, e, &note) : STEP_WAIT;
-}
-
 void session_secured(struct session *s)
 {
     metric_add(&s->worker->metrics, METRIC_client_tls_handshakes, 1);
@@ -267,10 +254,7 @@ static enum err check_limits(struct session *s, struct note *note)
                   (long long)most);
         return e;
     }
-    if (s->worker->world->conf->tls_client_mode >= CONF_TLS_REQUIRE && !stream_is_tls(s->client)) {
-        return note_set(note, ERR_AUTH_REFUSED, "TLS is required (tls.client.mode)");
-    }
-    return ERR_NONE;
+    return session_check_tls(s, note);
 }
 
 static enum step on_startup(struct session *s, const struct startup *st)
@@ -291,6 +275,12 @@ static enum step on_startup(struct session *s, const struct startup *st)
 
 enum step session_startup(struct session *s)
 {
+    if (s->wants_header) {
+        return session_proxy_header(s);
+    }
+    if (session_begins_tls(s)) {
+        return session_start_tls(s);
+    }
     struct slice in = stream_in(s->client);
     struct note note;
     size_t total = 0;
@@ -310,7 +300,7 @@ enum step session_startup(struct session *s)
     }
     enum step step = STEP_DONE;
     switch (st.kind) {
-    case STARTUP_SSL: stream_consume(s->client, total); return answer_ssl(s);
+    case STARTUP_SSL: stream_consume(s->client, total); return session_answer_ssl(s);
     case STARTUP_GSSENC:
         stream_consume(s->client, total);
         stream_write(s->client, "N", 1);

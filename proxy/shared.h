@@ -95,6 +95,16 @@ struct control;
 struct session;
 struct stats;
 
+/* What the listener that a client came by says; fixed at the start. */
+struct entrance {
+    uint8_t proxy_protocol; /* enum conf_proxy_protocol */
+    uint8_t has_tls_mode;   /* 0: tls.client.mode */
+    uint8_t tls_mode;       /* enum conf_tls_mode */
+    uint8_t is_unix;
+};
+/* Any thread. 0: a peer that may not come in here at all. session_entrance.c */
+int entrance_admits(const struct conf *conf, const struct entrance *e, const struct addr *peer);
+
 struct shared {
     struct worker *workers[WORKERS_MAX];
     size_t workers_count;
@@ -114,7 +124,7 @@ struct shared {
 struct worker *worker_start(struct shared *shared, size_t index, struct world *world);
 void worker_join(struct worker *w); /* after worker_drain() was answered; frees it */
 /* Hand over an accepted socket. */
-void worker_give_client(struct worker *w, int fd, const struct addr *peer);
+void worker_give_client(struct worker *w, int fd, const struct entrance *entrance);
 /* Publish: control_world_acked() is called on the worker's thread when it is in force. */
 void worker_set_world(struct worker *w, struct world *world);
 /* Finish: idle sessions go at once, others at the end of their transaction, all after `wait_ms`.

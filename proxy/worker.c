@@ -59,7 +59,7 @@ static void on_client(struct worker *w, const struct worker_mail *mail)
         worker_session_gone(w);
         return;
     }
-    (void)session_new(w, mail->fd);
+    (void)session_new(w, mail->fd, &mail->entrance);
     balance_hurry(w);
 }
 
@@ -182,11 +182,11 @@ static void on_mail(struct mail *m, void *arg)
     mem_free(mail);
 }
 
-void worker_give_client(struct worker *w, int fd, const struct addr *peer)
+void worker_give_client(struct worker *w, int fd, const struct entrance *entrance)
 {
     struct worker_mail *mail = worker_mail_new(WORKER_MAIL_CLIENT);
     mail->fd = fd;
-    mail->peer = *peer;
+    mail->entrance = *entrance;
     worker_send(w, mail);
 }
 

@@ -75,7 +75,7 @@ struct worker_mail {
     struct mail mail;
     enum worker_mail_kind kind;
     int fd;
-    struct addr peer;
+    struct entrance entrance;
     struct world *world;
     int wait_ms;
     void (*fn)(struct worker *w, void *arg);

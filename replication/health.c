@@ -41,7 +41,10 @@ static void copy_options(struct health *h, const struct health_options *from)
     t->dbname = arena_strdup(a, from->target.dbname);
     t->user = arena_strdup(a, from->target.user);
     t->password = t->password == NULL ? NULL : arena_strdup(a, t->password);
-    t->tls_ca = t->tls_ca == NULL ? NULL : arena_strdup(a, t->tls_ca);
+    const char **files[] = {&t->tls_ca, &t->tls_crl, &t->tls_cert, &t->tls_key};
+    for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
+        *files[i] = *files[i] == NULL ? NULL : arena_strdup(a, *files[i]);
+    }
     size_t bytes = t->addrs_count * sizeof(struct addr);
     struct addr *addrs = arena_alloc(a, bytes + 1);
     if (bytes > 0) {

@@ -175,6 +175,9 @@ void pg_target_login_as(struct pg_target *target, const struct conf *conf, const
     target->password_hashed = 0;
     target->tls_mode = conf->tls_server_mode;
     target->tls_ca = conf->tls_server_ca;
+    target->tls_crl = conf->tls_server_crl;
+    target->tls_cert = conf->tls_server_cert;
+    target->tls_key = conf->tls_server_key;
     const struct conf_user *row = conf_find_user(conf, user);
     if (row == NULL) {
         return;
@@ -260,6 +263,10 @@ static PGconn *start_connection(const struct pg_target *t)
     option(&o, "passfile", "/dev/null/none"); /* the operator's ~/.pgpass is not pgbraid's */
     option(&o, "sslmode", tls_word(t->tls_mode));
     option(&o, "sslrootcert", t->tls_ca);
+    option(&o, "sslcrl", t->tls_crl);
+    option(&o, "sslcert",
+           t->tls_cert == NULL ? "/dev/null/none" : t->tls_cert); /* not ~/.postgresql */
+    option(&o, "sslkey", t->tls_key);
     option(&o, "gssencmode", "disable");
     option(&o, "application_name", "pgbraid");
     option(&o, "client_encoding", "UTF8");

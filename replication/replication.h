@@ -50,8 +50,8 @@ struct pg_target {
     const char *password_other; /* tried when the server refuses the first one; NULL: none */
     int password_hashed; /* the users file holds only an md5 or SCRAM secret: no use to log in */
     enum conf_tls_mode tls_mode;
-    const char *tls_ca; /* or NULL */
-    int timeout_ms;     /* for the whole of connecting, and for each statement */
+    const char *tls_ca, *tls_crl, *tls_cert, *tls_key; /* or NULL */
+    int timeout_ms; /* for the whole of connecting, and for each statement */
 };
 
 /* Fill user, password and TLS from the configuration: the service user of pgbraid. */

@@ -28,6 +28,7 @@ SCHEDULES = [
     "servers",
     "middle",
     "life",
+    "listen",
 ]
 
 

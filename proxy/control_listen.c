@@ -1,0 +1,212 @@
+/*
+ * Where clients come in: listeners of the configuration, over new sockets or over sockets that
+ * somebody else opened (systemd, or the process before this one), and what is said about them to
+ * the worker a client goes to.
+ */
+
+#include <string.h>
+#include <unistd.h>
+
+#include "base/check.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "proxy/balance.h"
+#include "proxy/control.h"
+#include "proxy/http.h"
+
+/* ---- clients --------------------------------------------------------------------------------- */
+
+static void hand_out(struct control *c, int fd, const struct entrance *e)
+{
+    worker_give_client(balance_worker(c->shared, c->parts->conf->worker_fill), fd, e);
+}
+
+static void on_client(int fd, const struct addr *peer, void *arg)
+{
+    const struct gate *gate = arg;
+    struct control *c = gate->control;
+    if (!entrance_admits(c->parts->conf, &gate->entrance, peer)) {
+        char text[ADDR_TEXT_BYTES];
+        log_event(LOG_CLIENT_REFUSED, "client=%s why=\"not of network.proxy_protocol_from\"",
+                  addr_text(peer, text));
+        (void)close(fd);
+    } else if (c->open) {
+        hand_out(c, fd, &gate->entrance);
+    } else if (c->early_count < ACCEPTS_WAITING_MAX) {
+        c->early[c->early_count++] = (struct early_client){.fd = fd, .entrance = gate->entrance};
+    } else {
+        (void)close(fd);
+    }
+}
+
+void control_serve_early(struct control *c, int serve)
+{
+    for (size_t i = 0; i < c->early_count; i++) {
+        if (serve) {
+            hand_out(c, c->early[i].fd, &c->early[i].entrance);
+        } else {
+            (void)close(c->early[i].fd);
+        }
+    }
+    mem_free(c->early);
+    c->early = NULL;
+    c->early_count = 0;
+}
+
+/* ---- sockets that others opened -------------------------------------------------------------- */
+
+void inherited_add(struct inherited *all, int fd, int keep)
+{
+    check(all->count < INHERITED_MAX);
+    all->fds[all->count] = fd;
+    all->keep[all->count++] = keep;
+}
+
+/* The socket that listens at `addr`, taken out; -1: none. */
+static int inherited_take(struct inherited *all, const struct addr *addr)
+{
+    for (size_t i = 0; i < all->count; i++) {
+        struct addr at;
+        struct note note;
+        int fd = all->fds[i];
+        if (listen_addr_of(fd, &at, &note) == ERR_NONE && addr_same(&at, addr)) {
+            all->count--;
+            all->fds[i] = all->fds[all->count];
+            all->keep[i] = all->keep[all->count];
+            return fd;
+        }
+    }
+    return -1;
+}
+
+/* ---- listening ------------------------------------------------------------------------------- */
+
+/* Rounded up: less than a second is not nothing. */
+static int seconds(int64_t ms)
+{
+    return (int)((ms + 999) / 1000);
+}
+
+static void set_socket_options(const struct conf *conf)
+{
+    const struct socket_options o = {.keepalive = conf->tcp_keepalive == CONF_ON,
+                                     .keepidle_s = seconds(conf->tcp_keepidle_ms),
+                                     .keepintvl_s = seconds(conf->tcp_keepintvl_ms),
+                                     .keepcnt = (int)conf->tcp_keepcnt,
+                                     .user_timeout_ms = (int)conf->tcp_user_timeout_ms,
+                                     .buffer_bytes = (int)conf->tcp_socket_buffer};
+    socket_options_set(&o);
+}
+
+static struct listen_options options_of(const struct conf *conf, const struct conf_listen *l)
+{
+    return (struct listen_options){.backlog = (int)conf->listen_backlog,
+                                   .defer_accept_s = seconds(conf->tcp_defer_accept_ms),
+                                   .reuseport = conf->so_reuseport == CONF_ON,
+                                   .unix_mode = l->unix_mode,
+                                   .unix_group = l->unix_group};
+}
+
+/* `fd` is -1 where a socket is to be made. */
+static enum err open_gate(struct control *c, const struct conf_listen *l,
+                          const struct listen_options *o, int fd, struct note *note)
+{
+    struct gate *gate = &c->gates[c->gates_count];
+    *gate = (struct gate){.control = c,
+                          .entrance = {.proxy_protocol = (uint8_t)l->proxy_protocol,
+                                       .has_tls_mode = l->has_tls_mode != 0,
+                                       .tls_mode = (uint8_t)l->tls_mode,
+                                       .is_unix = o->addr.sa.ss_family == AF_UNIX}};
+    enum err e = fd >= 0 ? listen_adopt(c->loop, fd, o, on_client, gate, &gate->listener, note)
+                         : listen_new(c->loop, o, on_client, gate, &gate->listener, note);
+    c->gates_count += e == ERR_NONE;
+    return e;
+}
+
+static enum err open_listed(struct control *c, const struct conf_listen *l, struct note *note)
+{
+    struct listen_options o = options_of(c->parts->conf, l);
+    enum err e = addr_parse(l->address, &o.addr, note);
+    return e ? e : open_gate(c, l, &o, inherited_take(&c->inherited, &o.addr), note);
+}
+
+/* What systemd opened beyond `listen` is served, too; what the process before had and the file does
+ * not name any more is closed. */
+static enum err open_rest(struct control *c, struct note *note)
+{
+    static const struct conf_listen usual = {.unix_mode = 0777};
+    enum err e = ERR_NONE;
+    for (size_t i = 0; i < c->inherited.count && !e; i++) {
+        struct listen_options o = options_of(c->parts->conf, &usual);
+        int fd = c->inherited.fds[i];
+        if (c->inherited.keep[i] && c->gates_count < LISTENERS_MAX) {
+            e = listen_addr_of(fd, &o.addr, note);
+            e = e ? e : open_gate(c, &usual, &o, fd, note);
+        } else {
+            (void)close(fd);
+        }
+    }
+    c->inherited.count = 0;
+    return e;
+}
+
+static enum err open_http(struct control *c, struct note *note)
+{
+    const char *address = c->parts->conf->http;
+    if (address == NULL) {
+        return ERR_NONE;
+    }
+    struct addr addr;
+    enum err e = addr_parse(address, &addr, note);
+    if (!e) {
+        int fd = inherited_take(&c->inherited, &addr);
+        e = http_start(c, address, fd, &c->http, &c->http_fd, note);
+    }
+    return e;
+}
+
+enum err control_listen(struct control *c, struct note *note)
+{
+    const struct conf *conf = c->parts->conf;
+    if (conf->listen_count > LISTENERS_MAX) {
+        return note_set(note, ERR_BAD_SETTING, "%s: listen: at most %d addresses", conf->path,
+                        LISTENERS_MAX);
+    }
+    set_socket_options(conf);
+    for (size_t i = 0; i < conf->listen_count; i++) {
+        enum err e = open_listed(c, &conf->listen[i], note);
+        if (e) {
+            return note_wrap(note, e, "listen");
+        }
+    }
+    enum err e = open_http(c, note);
+    return e ? e : open_rest(c, note);
+}
+
+void control_accept(struct control *c, int on)
+{
+    for (size_t i = 0; i < c->gates_count; i++) {
+        listen_pause(c->gates[i].listener, !on);
+    }
+}
+
+void control_unlisten(struct control *c)
+{
+    for (size_t i = 0; i < c->gates_count; i++) {
+        listen_free(c->gates[i].listener);
+    }
+    c->gates_count = 0;
+    control_serve_early(c, 0);
+}
+
+void control_log_addresses(const struct control *c)
+{
+    for (size_t i = 0; i < c->gates_count; i++) {
+        char text[ADDR_TEXT_BYTES];
+        log_event(LOG_LISTEN, "address=%s protocol=postgresql",
+                  addr_text(listen_addr(c->gates[i].listener), text));
+    }
+    if (c->parts->conf->http != NULL) {
+        log_event(LOG_LISTEN, "address=%s protocol=http", c->parts->conf->http);
+    }
+}
