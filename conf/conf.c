@@ -238,7 +238,7 @@ const struct conf_database *conf_find_database(const struct conf *conf, const ch
             return &conf->databases[i];
         }
     }
-    return NULL;
+    return conf->fallback;
 }
 
 const char *conf_service_user(const struct conf *conf)

@@ -263,6 +263,7 @@ struct conf *conf_ref(struct conf *conf);
 void conf_unref(struct conf *conf);
 /* NULL when there is none. */
 const struct conf_user *conf_find_user(const struct conf *conf, const char *name);
+/* The one called "*" for a name that there is not. */
 const struct conf_database *conf_find_database(const struct conf *conf, const char *name);
 void conf_pool_options_init(struct conf_pool_options *options); /* nothing set */
 /* What holds for `user` in `db`: the user's own, else the database's, else the setting for all;

@@ -73,6 +73,15 @@ static void put_listen(struct admin_call *call)
     }
 }
 
+static void put_item(struct admin_call *call, const struct conf_item *item)
+{
+    admin_row(call);
+    admin_text(call, item->path);
+    admin_text(call, item->value);
+    admin_text(call, item->def);
+    admin_text(call, item->reload ? "yes" : "no");
+}
+
 /* Exactly PgBouncer's four columns: its exporters count them. */
 enum err admin_show_config(struct admin_call *call)
 {
@@ -80,12 +89,15 @@ enum err admin_show_config(struct admin_call *call)
     struct buf scratch = {0};
     struct conf_item item;
     admin_columns(call, "key value default changeable");
+    if (conf->pgbouncer != NULL) { /* its own file is in force: its keys, as it shows them */
+        for (size_t i = 0; conf_pgbouncer_item(conf, i, &item); i++) {
+            put_item(call, &item);
+        }
+        admin_end(call);
+        return ERR_NONE;
+    }
     for (size_t i = 0; conf_item(conf, i, &scratch, &item); i++) {
-        admin_row(call);
-        admin_text(call, item.path);
-        admin_text(call, item.value);
-        admin_text(call, item.def);
-        admin_text(call, item.reload ? "yes" : "no");
+        put_item(call, &item);
     }
     for (size_t a = 0; a < sizeof(aliases) / sizeof(aliases[0]); a++) {
         for (size_t i = 0; conf_item(conf, i, &scratch, &item); i++) {

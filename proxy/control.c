@@ -25,6 +25,7 @@
 #include "proxy/snapshot.h"
 
 enum {
+    AUTOS_KEPT_US = 10000000,
     OPEN_AFTER_US = 3000000 /* clients wait this long for the first catalogs, no longer */
 };
 
@@ -65,6 +66,7 @@ void control_publish(struct control *c)
     struct world *w = make_world(c, c->world->version + 1);
     world_unref(c->world);
     c->world = w;
+    c->world_us = clock_now_us();
     for (size_t i = 0; i < c->shared->workers_count; i++) {
         worker_set_world(c->shared->workers[i], w);
     }
@@ -125,6 +127,17 @@ static void end_if_done(struct control *c)
     }
 }
 
+/* A new world begins without the databases that "*" stood for; those in use come back. */
+static void forget_autos(struct control *c, int64_t now_us)
+{
+    int64_t age_us = now_us - c->world_us;
+    int old = age_us >= c->parts->conf->autodb_idle_ms * 1000 && world_autos_any(c->world);
+    int many = age_us >= AUTOS_KEPT_US && world_autos_many(c->world);
+    if (old || many) {
+        control_publish(c);
+    }
+}
+
 static void on_tick(void *arg)
 {
     struct control *c = arg;
@@ -137,6 +150,7 @@ static void on_tick(void *arg)
         if (!c->open) {
             open_when_ready(c, now_us);
         }
+        forget_autos(c, now_us);
         stats_tick(c, now_us);
     }
     timer_set(&c->tick, (int64_t)(c->open ? CONTROL_TICK_MS : CONTROL_TICK_MS / 20) * 1000);
@@ -304,6 +318,7 @@ enum err control_start(const struct control_options *options, struct parts **par
         return e;
     }
     c->world = make_world(c, 1);
+    c->world_us = clock_now_us();
     add_signal(c, SIGHUP);
     add_signal(c, SIGTERM);
     add_signal(c, SIGINT);

@@ -164,6 +164,7 @@ struct control {
     struct servers servers;
     uint8_t secret[32];
     struct world *world;
+    int64_t world_us;            /* published then */
     uint64_t acked[WORKERS_MAX]; /* version each worker has */
     struct list dbs;
     struct list refreshes;

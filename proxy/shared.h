@@ -83,11 +83,13 @@ struct world {
     struct tls_context *tls_servers; /* NULL: no TLS with servers */
     struct world_db *dbs;
     size_t dbs_count;
-    uint8_t secret[32]; /* of the process: fake verifiers */
+    struct world_autos *autos; /* databases by "*", made as they are asked for; NULL: no "*" */
+    uint8_t secret[32];        /* of the process: fake verifiers */
 };
 
 struct world *world_ref(struct world *w);
 void world_unref(struct world *w);
+/* Lives as long as the world. With a database "*" every name that could be one is found. */
 const struct world_db *world_find_db(const struct world *w, struct slice name);
 
 struct worker;

@@ -34,6 +34,7 @@ void world_unref(struct world *w)
             catalog_unref(w->dbs[i].catalog);
         }
     }
+    world_autos_free(w->autos);
     tls_unref(w->tls_clients);
     tls_unref(w->tls_servers);
     conf_unref(w->conf);
@@ -48,7 +49,7 @@ const struct world_db *world_find_db(const struct world *w, struct slice name)
             return &w->dbs[i];
         }
     }
-    return NULL;
+    return world_find_auto(w, name);
 }
 
 /* ---- parts: what has to be fetched ----------------------------------------------------------- */
@@ -258,13 +259,18 @@ struct world *world_new(struct parts *parts, struct servers *servers, const uint
     memcpy(w->secret, secret, sizeof(w->secret));
     w->dbs_count = parts->conf->databases_count;
     w->dbs = mem_zero((w->dbs_count + 1) * sizeof(*w->dbs));
-    for (size_t i = 0; i < w->dbs_count; i++) {
-        const struct conf_database *db = &parts->conf->databases[i];
+    size_t rows = w->dbs_count + (parts->conf->fallback != NULL);
+    for (size_t i = 0; i < rows; i++) { /* the one behind the others is "*" */
+        const struct conf_database *db =
+            i < w->dbs_count ? &parts->conf->databases[i] : parts->conf->fallback;
         check(db->shards_count > 0 && db->shards_count <= SHARDS_MAX);
         w->dbs[i].conf = db;
         for (size_t s = 0; s < db->shards_count; s++) {
             w->dbs[i].servers[s] = servers_get(servers, parts, db->shards[s].primary);
         }
+    }
+    if (parts->conf->fallback != NULL) {
+        w->autos = world_autos_new(&w->dbs[w->dbs_count]);
     }
     return w;
 }

@@ -45,6 +45,16 @@ struct server_state *servers_get(struct servers *servers, const struct parts *pa
 struct world *world_new(struct parts *parts, struct servers *servers, const uint8_t secret[32],
                         uint64_t version);
 
+/* ---- world_auto.c: databases by "*" -----------------------------------------------------------
+ */
+
+struct world_autos *world_autos_new(const struct world_db *like);
+void world_autos_free(struct world_autos *autos); /* NULL is fine */
+/* The database `name`, made now if there was none; NULL: there is no "*", or it is no name. */
+const struct world_db *world_find_auto(const struct world *w, struct slice name);
+int world_autos_any(const struct world *w);
+int world_autos_many(const struct world *w); /* time for a world without them */
+
 /*
  * A map is a function of its shards and its declarations: equal bytes here are equal maps, so that
  * the old one stays and plan caches stay warm.
