@@ -152,7 +152,8 @@ install: all ## to $(PREFIX), under $(DESTDIR) when given
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/pgbraid $(DESTDIR)$(PREFIX)/lib/systemd/system
 	install -m 755 $(BUILD)/pgbraid $(BUILD)/braidctl $(DESTDIR)$(PREFIX)/bin
 	install -m 644 conf/pgbraid.yaml $(DESTDIR)$(PREFIX)/share/pgbraid/pgbraid.yaml
-	sed 's|@PREFIX@|$(PREFIX)|g' docker/pgbraid.service >$(DESTDIR)$(PREFIX)/lib/systemd/system/pgbraid.service
+	sed 's|@PREFIX@|$(PREFIX)|g' conf/pgbraid.service >$(DESTDIR)$(PREFIX)/lib/systemd/system/pgbraid.service
+	install -m 644 conf/pgbraid.socket $(DESTDIR)$(PREFIX)/lib/systemd/system/pgbraid.socket
 clean: ## remove build/ (stop the demo first)
 	@! [ -e build/demo/state.json ] || $(PYTHON) regress/demo/demo.py stop
 	rm -rf build

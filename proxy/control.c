@@ -23,6 +23,7 @@
 #include "proxy/balance.h"
 #include "proxy/http.h"
 #include "proxy/snapshot.h"
+#include "proxy/systemd.h"
 
 enum {
     AUTOS_KEPT_US = 10000000,
@@ -111,6 +112,7 @@ static void open_when_ready(struct control *c, int64_t now_us)
     if (all_tried || now_us >= c->open_by_us) {
         c->open = 1;
         control_serve_early(c, 1);
+        systemd_ready("serving clients");
     }
 }
 
@@ -142,6 +144,7 @@ static void on_tick(void *arg)
 {
     struct control *c = arg;
     int64_t now_us = clock_now_us();
+    systemd_watchdog(now_us);
     if (!c->stopping) {
         control_dbs_tick(c, now_us);
         if (c->resolve_us != 0 && now_us >= c->resolve_us && !c->resolving) {
@@ -186,6 +189,7 @@ void control_shutdown(struct control *c, const char *reason)
     c->stop_reason = at_once ? c->stop_reason : reason;
     int wait_ms = at_once ? 0 : (int)c->parts->conf->shutdown_wait_ms;
     if (!at_once) {
+        systemd_stopping();
         control_unlisten(c);
         control_dbs_give_up(c);
         log_event(LOG_STOP, "reason=%s clients=%u wait_ms=%d", reason,
@@ -302,6 +306,7 @@ static enum err take_everything(struct control *c, struct note *note)
         e = control_ledger_open(c, c->parts->conf, note);
     }
     if (!e) {
+        systemd_take_sockets(&c->inherited);
         e = control_listen(c, note);
     }
     return e;

@@ -63,13 +63,14 @@ void inherited_add(struct inherited *all, int fd, int keep)
 }
 
 /* The socket that listens at `addr`, taken out; -1: none. */
-static int inherited_take(struct inherited *all, const struct addr *addr)
+static int inherited_take(struct inherited *all, const struct addr *addr, int *keep)
 {
     for (size_t i = 0; i < all->count; i++) {
         struct addr at;
         struct note note;
         int fd = all->fds[i];
         if (listen_addr_of(fd, &at, &note) == ERR_NONE && addr_same(&at, addr)) {
+            *keep = all->keep[i];
             all->count--;
             all->fds[i] = all->fds[all->count];
             all->keep[i] = all->keep[all->count];
@@ -109,7 +110,7 @@ static struct listen_options options_of(const struct conf *conf, const struct co
 
 /* `fd` is -1 where a socket is to be made. */
 static enum err open_gate(struct control *c, const struct conf_listen *l,
-                          const struct listen_options *o, int fd, struct note *note)
+                          const struct listen_options *o, int fd, int keep, struct note *note)
 {
     struct gate *gate = &c->gates[c->gates_count];
     *gate = (struct gate){.control = c,
@@ -119,6 +120,9 @@ static enum err open_gate(struct control *c, const struct conf_listen *l,
                                        .is_unix = o->addr.sa.ss_family == AF_UNIX}};
     enum err e = fd >= 0 ? listen_adopt(c->loop, fd, o, on_client, gate, &gate->listener, note)
                          : listen_new(c->loop, o, on_client, gate, &gate->listener, note);
+    if (!e && keep) {
+        listen_keep_file(gate->listener); /* it is systemd's */
+    }
     c->gates_count += e == ERR_NONE;
     return e;
 }
@@ -127,7 +131,12 @@ static enum err open_listed(struct control *c, const struct conf_listen *l, stru
 {
     struct listen_options o = options_of(c->parts->conf, l);
     enum err e = addr_parse(l->address, &o.addr, note);
-    return e ? e : open_gate(c, l, &o, inherited_take(&c->inherited, &o.addr), note);
+    if (e) {
+        return e;
+    }
+    int keep = 0;
+    int fd = inherited_take(&c->inherited, &o.addr, &keep);
+    return open_gate(c, l, &o, fd, keep, note);
 }
 
 /* What systemd opened beyond `listen` is served, too; what the process before had and the file does
@@ -141,7 +150,7 @@ static enum err open_rest(struct control *c, struct note *note)
         int fd = c->inherited.fds[i];
         if (c->inherited.keep[i] && c->gates_count < LISTENERS_MAX) {
             e = listen_addr_of(fd, &o.addr, note);
-            e = e ? e : open_gate(c, &usual, &o, fd, note);
+            e = e ? e : open_gate(c, &usual, &o, fd, 1, note);
         } else {
             (void)close(fd);
         }
@@ -159,7 +168,8 @@ static enum err open_http(struct control *c, struct note *note)
     struct addr addr;
     enum err e = addr_parse(address, &addr, note);
     if (!e) {
-        int fd = inherited_take(&c->inherited, &addr);
+        int keep = 0;
+        int fd = inherited_take(&c->inherited, &addr, &keep);
         e = http_start(c, address, fd, &c->http, &c->http_fd, note);
     }
     return e;

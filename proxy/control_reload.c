@@ -12,6 +12,7 @@
 #include "base/mem.h"
 #include "proxy/auth.h"
 #include "proxy/control.h"
+#include "proxy/systemd.h"
 
 enum {
     RESOLVE_US = 5000000
@@ -162,6 +163,7 @@ static void reload_done(struct control *c, struct job *base)
 {
     struct reload_job *job = (struct reload_job *)(void *)base;
     c->reloading = 0;
+    systemd_ready("serving clients");
     if (c->stopping) {
         job->err = job->err ? job->err : note_set(&job->note, ERR_SHUTDOWN, "pgbraid stops");
         parts_free(job->parts);
@@ -198,6 +200,7 @@ static void start_reload(struct control *c)
     job->job.done = reload_done;
     job->path = mem_strdup(c->conf_path);
     c->reloading = 1;
+    systemd_reloading();
     c->reload_again = 0;
     struct list *node;
     while ((node = list_pop(&c->reload_waiting)) != NULL) {

@@ -1,6 +1,7 @@
 """Where clients come in: unix sockets, PROXY protocol, TLS at once, TLS settings and their reload."""
 
 import os
+import signal
 import socket
 import ssl
 import struct
@@ -14,7 +15,7 @@ import raw
 from logins import tls_mode_braid
 from pg import free_ports
 from place import expect_error, serves, wait_for
-from report import expect, expect_that
+from report import Failed, expect, expect_that
 
 SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
 
@@ -332,6 +333,89 @@ def test_handshake_burst(place):
     place.end(braid)
 
 
+# ---- systemd ----
+
+
+class Systemd:
+    """As much of it as pgbraid can see: sockets at descriptor 3, a socket to tell things to."""
+
+    def __init__(self, folder):
+        self.path = os.path.join(folder, "notify")
+        self.told = []
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.bind(self.path)
+        self.socket.settimeout(0.05)
+        self.sockets = []
+
+    def start(self, braid, watchdog_us=0):
+        child = os.fork()
+        if child == 0:
+            try:
+                for i, s in enumerate(self.sockets):
+                    os.dup2(s.fileno(), 100 + i)
+                for i in range(len(self.sockets)):
+                    os.dup2(100 + i, 3 + i)
+                    os.set_inheritable(3 + i, True)
+                log = os.open(braid.log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+                os.dup2(log, 1)
+                os.dup2(log, 2)
+                os.closerange(3 + len(self.sockets), 1000)
+                words = {**os.environ, "NOTIFY_SOCKET": self.path, "LISTEN_FDS": str(len(self.sockets)),
+                         "LISTEN_PID": str(os.getpid())}
+                if watchdog_us:
+                    words["WATCHDOG_USEC"] = str(watchdog_us)
+                os.execve(braid.binary, [braid.binary, "-c", braid.path], words)
+            finally:
+                os._exit(99)
+        return child
+
+    def hears(self, word, seconds=15):
+        """Until this word was told since the last one that was waited for."""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            try:
+                text = self.socket.recv(4096).decode()
+            except socket.timeout:
+                continue
+            self.told.append(text)
+            if word in text.split("\n"):
+                return text
+        raise Failed(f"systemd was not told {word}, but {self.told}")
+
+
+def test_systemd(place):
+    systemd = Systemd(folder_of(place, "systemd"))
+    named, extra = socket.create_server(("127.0.0.1", 0)), socket.create_server(("127.0.0.1", 0))
+    systemd.sockets = [named, extra]
+    braid = place.braid(start=False, listen=[f"127.0.0.1:{named.getsockname()[1]}"])
+    early = socket.create_connection(named.getsockname())  # before there is a process
+    child = systemd.start(braid, watchdog_us=400000)
+    try:
+        systemd.hears("READY=1")
+        for s in systemd.sockets:
+            braid.port = s.getsockname()[1]
+            serves(braid)
+        early.sendall(raw.startup("app", "plain"))
+        expect("who came before the process", b"R", early.recv(1))
+        systemd.hears("WATCHDOG=1")
+        systemd.hears("WATCHDOG=1")
+        os.kill(child, signal.SIGHUP)
+        expect_that("when", "MONOTONIC_USEC=" in systemd.hears("RELOADING=1"))
+        systemd.hears("READY=1")
+        os.kill(child, signal.SIGTERM)
+        systemd.hears("STOPPING=1")
+        expect("exit status", 0, os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+        child = None
+    finally:
+        if child:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+    expect("complaints", [], braid.complaints())
+    socket.create_connection(named.getsockname()).close()  # the sockets are still systemd's
+    for s in (named, extra, early, systemd.socket):
+        s.close()
+
+
 def run(place, report):
     report.run("listen: unix sockets", test_unix_socket, place)
     report.run("listen: PROXY protocol", test_proxy_protocol, place)
@@ -339,4 +423,5 @@ def run(place, report):
     report.run("listen: TLS versions, ciphers, reload", test_tls_settings, place)
     report.run("listen: client certificates", test_client_certificates, place)
     report.run("listen: certificates for servers", test_server_certificates, place)
+    report.run("listen: systemd", test_systemd, place)
     report.run("listen: many handshakes", test_handshake_burst, place)
