@@ -40,7 +40,7 @@ void backend_set_state(struct backend *b, enum backend_state state)
     struct pool *p = b->pool;
     list_remove(&b->node);
     pool_count(p, b->state, -1);
-    if (b->state == BACKEND_LOGIN) {
+    if (b->state == BACKEND_LOGIN && state != BACKEND_CONNECTING) { /* that is: once more */
         pool_connect_over(p, 1);
     }
     b->state = state;

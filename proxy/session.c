@@ -794,6 +794,7 @@ struct session *session_new(struct worker *w, int fd, const struct entrance *ent
     timer_set(&s->timer, w->world->conf->login_timeout_ms * 1000);
     timer_init(&s->watch, w->loop, watch_on_timer, s);
     s->client = stream_new(w->loop, fd, on_event, s);
+    session_is_stranger(s, 1);
     session_enter_by(s, entrance);
     return s;
 }
@@ -891,6 +892,7 @@ void session_close(struct session *s, const char *why)
     }
     s->closing = 1;
     struct worker *w = s->worker;
+    session_is_stranger(s, 0);
     session_log_closed(s, why);
     if (s->state != SESSION_READY && s->state != SESSION_CLOSING) {
         metric_add(&w->metrics, METRIC_client_login_failures, 1);

@@ -170,6 +170,7 @@ struct session {
     unsigned ready_owed : 1;  /* simple query: ReadyForQuery comes when the batch has ended */
     unsigned in_extended : 1; /* the running statement came by Execute */
     unsigned login_waits : 1;
+    unsigned stranger : 1;     /* counted in shared.logins */
     unsigned error_said : 1;   /* since the last ReadyForQuery of a relayed statement */
     unsigned batch_failed : 1; /* a statement of the batch failed: the rest is not run */
     unsigned describing : 1;   /* Parse or Describe: in an isolated transaction no part of it */
@@ -305,7 +306,8 @@ enum step session_login_message(struct session *s, uint8_t type, struct slice bo
 void session_login_begin(struct session *s); /* ask for the password */
 /* What auth.query found; the caller frees it. May close the session. */
 void session_auth_answered(struct session *s, struct auth_answer *answer);
-void session_auth_free(struct session *s); /* fine when there is nothing */
+void session_is_stranger(struct session *s, int yes); /* count it as one, or no longer */
+void session_auth_free(struct session *s);            /* fine when there is nothing */
 /* For the log line of a refused login. */
 struct session_auth_view {
     const char *method, *why;

@@ -32,6 +32,15 @@ static const char *method_word(enum conf_auth_method method)
     return words[method];
 }
 
+void session_is_stranger(struct session *s, int yes)
+{
+    if (s->stranger != (yes != 0)) {
+        s->stranger = yes != 0;
+        atomic_fetch_add_explicit(&s->worker->shared->logins, yes ? 1U : UINT32_MAX,
+                                  memory_order_relaxed);
+    }
+}
+
 void session_auth_describe(const struct session *s, struct session_auth_view *out)
 {
     const struct auth *a = s->auth;
@@ -137,6 +146,7 @@ static enum step succeed(struct session *s, const uint8_t *client_key)
         a->method = CONF_AUTH_CERT;
         return deny(s, NULL);
     }
+    session_is_stranger(s, 0);
     learn(s, client_key);
     back_put_auth(session_out(s), AUTH_OK, (struct slice){NULL, 0});
     s->login_waits = 1;

@@ -254,6 +254,13 @@ static enum err check_limits(struct session *s, struct note *note)
                   (long long)most);
         return e;
     }
+    int64_t strangers = s->worker->world->conf->logins_max;
+    if (strangers != 0 &&
+        (int64_t)atomic_load_explicit(&shared->logins, memory_order_relaxed) > strangers) {
+        enum err e = note_set(note, ERR_TOO_MANY, "too many clients are logging in");
+        note_hint(note, "Try again in a moment; auth.logins_max is %lld.", (long long)strangers);
+        return e;
+    }
     return session_check_tls(s, note);
 }
 

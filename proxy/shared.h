@@ -113,6 +113,7 @@ struct shared {
     struct ledger *ledger; /* NULL while no database has several shards */
     struct metrics control_metrics;
     _Atomic uint32_t clients; /* sessions in all workers, for pool.max_clients */
+    _Atomic uint32_t logins;  /* ... that have not proved who they are, for auth.logins_max */
     _Atomic int stopping;
     _Atomic int64_t wanted_until_us; /* somebody wants a unit of a limit: pool_connect.c */
     struct control *control;

@@ -48,7 +48,8 @@ def config_for(servers, tables=None, **sections):
 class Braid:
     """
     One pgbraid. `config` is written as JSON, which is YAML; listen, http and data_dir are filled in
-    when they are missing. `users` maps names to secrets as they stand in users.txt.
+    when they are missing. `users` maps names to secrets as they stand in users.txt; two of them in a
+    list are a rotation.
     """
 
     def __init__(self, folder, config, users=None, build=None, port=None, http_port=None):
@@ -78,8 +79,9 @@ class Braid:
             return '"' + s.replace('"', '""') + '"'
         path = os.path.join(self.folder, "users.txt")
         with open(path, "w", encoding="utf-8") as f:
-            for name, secret in self.users.items():
-                f.write(f"{quote(name)} {quote(secret)}\n")
+            for name, secrets in self.users.items():
+                for secret in [secrets] if isinstance(secrets, str) else secrets:
+                    f.write(f"{quote(name)} {quote(secret)}\n")
         os.chmod(path, 0o600)
 
     def start(self, wait=True, seconds=30):

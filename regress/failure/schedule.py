@@ -19,6 +19,7 @@ from place import Place  # noqa: E402
 # One module each, in this order; each has run(place, report).
 SCHEDULES = [
     "logins",
+    "auth",
     "bad_bytes",
     "clients",
     "moves",
