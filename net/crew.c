@@ -124,7 +124,7 @@ void crew_run(struct loop *home, struct task *task, void (*work)(struct task *ta
 void crew_come_home(struct loop *loop)
 {
     while (loop->away != 0) {
-        check(event_base_loop(loop->base, EVLOOP_ONCE) >= 0);
+        watches_wait(loop, 0);
     }
     mailbox_free(loop->homecoming);
     loop->homecoming = NULL;

@@ -25,7 +25,7 @@ struct dial {
     int64_t end_us;
     int64_t share_us; /* when the attempt under way has had its time */
     int fd;           /* -1: none */
-    struct event event;
+    struct watch watch;
     struct timer timer;
     struct loop_deferred start;
     struct note why;
@@ -39,7 +39,7 @@ static void drop_attempt(struct dial *d)
 {
     timer_cancel(&d->timer);
     if (d->fd >= 0) {
-        check(event_del(&d->event) == 0);
+        watch_set(d->loop, &d->watch, 0);
         (void)close(d->fd);
         d->fd = -1;
     }
@@ -75,18 +75,18 @@ static void attempt_failed(struct dial *d, int why)
     next_address(d);
 }
 
-static void on_connected(evutil_socket_t fd, short what, void *arg)
+static void on_connected(struct watch *w, uint32_t what)
 {
     (void)what;
-    struct dial *d = arg;
+    struct dial *d = container_of(w, struct dial, watch);
     int why = 0;
     socklen_t n = sizeof(why);
-    check(getsockopt(fd, SOL_SOCKET, SO_ERROR, &why, &n) == 0);
+    check(getsockopt(w->fd, SOL_SOCKET, SO_ERROR, &why, &n) == 0);
     if (why != 0) {
         attempt_failed(d, why);
         return;
     }
-    check(event_del(&d->event) == 0);
+    watch_set(d->loop, &d->watch, 0);
     int got = d->fd;
     d->fd = -1;
     finish(d, got);
@@ -111,9 +111,8 @@ static void attempt(struct dial *d)
     int why = errno;
     if (why == EINPROGRESS) {
         d->fd = fd;
-        check(event_assign(&d->event, d->loop->base, fd, EV_WRITE | EV_PERSIST, on_connected, d) ==
-              0);
-        check(event_add(&d->event, NULL) == 0);
+        d->watch = (struct watch){.fd = fd, .fn = on_connected};
+        watch_set(d->loop, &d->watch, EPOLLOUT);
         timer_set(&d->timer, d->share_us - loop_now_us(d->loop));
         return;
     }

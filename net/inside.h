@@ -5,6 +5,7 @@
 
 #include <stdatomic.h>
 #include <string.h>
+#include <sys/epoll.h>
 
 #include <event2/event.h>
 #include <event2/event_struct.h>
@@ -15,12 +16,23 @@ enum {
     BLOCK_SMALL = 8 * 1024, /* first buffer of a stream that has something to hold */
     BLOCK_LARGE = 64 * 1024,
     CACHE_SMALL_MAX = 128, /* blocks kept per loop: 1 MiB of each size */
-    CACHE_LARGE_MAX = 16
+    CACHE_LARGE_MAX = 16,
+    EVENTS_MAX = 256 /* told of in one turn; more wait for the next */
+};
+
+/* A descriptor that is waited for. Owner: whoever embeds it; `fd` and `fn` are set once. */
+struct watch {
+    int fd;
+    uint32_t want; /* EPOLLIN, EPOLLOUT, EPOLLRDHUP, EPOLLET; 0: nothing */
+    void (*fn)(struct watch *w, uint32_t what);
 };
 
 /* Owner: its thread. Made by loop_new(). */
 struct loop {
-    struct event_base *base;
+    int epoll_fd;
+    int fetched, fetched_at; /* of `events`, in the middle of telling */
+    struct event_base *base; /* NULL: nobody needs libevent here */
+    struct event inner_event;
     int64_t now_us; /* 0: not asked in this turn yet */
     int running;
 
@@ -36,10 +48,10 @@ struct loop {
     size_t heap_cap;
     int64_t armed_us; /* what timer_fd is set to; INT64_MAX: nothing */
     int timer_fd;
-    struct event timer_event;
+    struct watch timer_watch;
 
     int wake_fd;
-    struct event wake_event;
+    struct watch wake_watch;
     _Atomic int stop;
 
     uint8_t *small[CACHE_SMALL_MAX];
@@ -49,6 +61,7 @@ struct loop {
     struct mailbox *homecoming; /* of tasks; NULL until there was one */
     size_t away;                /* tasks out */
     size_t guests;              /* streams, listeners, dials, mailboxes */
+    struct epoll_event events[EVENTS_MAX];
 };
 
 /* strerror() for many threads. */
@@ -71,6 +84,13 @@ void addr_unmap(struct addr *a);
 /* Blocks for stream buffers. `size` is BLOCK_SMALL or BLOCK_LARGE; any block may be given back. */
 uint8_t *loop_block_get(struct loop *loop, size_t size);
 void loop_block_put(struct loop *loop, uint8_t *p, size_t size);
+
+void watches_start(struct loop *loop);
+void watches_wait(struct loop *loop, int look_only); /* and tell whoever waits */
+void watches_end(struct loop *loop);
+/* Wait for `want`; what stands ready already is told of. Inside callbacks, too: a watch that wants
+ * nothing is not told any more and may be freed. */
+void watch_set(struct loop *loop, struct watch *w, uint32_t want);
 
 void timers_start(struct loop *loop);
 void timers_arm(struct loop *loop); /* before a wait */
@@ -99,8 +119,7 @@ struct stream {
     int fd;
     stream_fn *fn;
     void *arg;
-    struct event event;
-    int watched; /* what the event is armed for; 0: it is not */
+    struct watch watch;
     struct list ready_node;
     struct list dirty_node;
     struct list linger_node;
@@ -143,6 +162,7 @@ void streams_flush(struct loop *loop);
 void streams_end_lingering(struct loop *loop); /* when the loop goes */
 
 /* Between stream.c and stream_io.c. */
+void stream_on_event(struct watch *w, uint32_t what);
 void stream_rewatch(struct stream *s);    /* arm the event for what the flags say now */
 void stream_wake(struct stream *s);       /* have it looked at in this turn or the next */
 void stream_send_queue(struct stream *s); /* one send of everything that waits */

@@ -28,7 +28,7 @@ enum {
 struct listener {
     struct loop *loop;
     int fd;
-    struct event event;
+    struct watch watch;
     struct timer rest;
     listen_fn *fn;
     void *arg;
@@ -49,7 +49,7 @@ static void rest(struct listener *l, int why)
     char text[ADDR_TEXT_BYTES];
     log_event(LOG_ACCEPT_FAILED, "address=%s error=\"%s\" retry_ms=%d", addr_text(&l->addr, text),
               errno_text(why), REST_US / 1000);
-    check(event_del(&l->event) == 0);
+    watch_set(l->loop, &l->watch, 0);
     timer_set(&l->rest, REST_US);
 }
 
@@ -57,7 +57,7 @@ static void on_rested(void *arg)
 {
     struct listener *l = arg;
     if (!l->paused) {
-        check(event_add(&l->event, NULL) == 0);
+        watch_set(l->loop, &l->watch, EPOLLIN);
     }
 }
 
@@ -65,21 +65,18 @@ void listen_pause(struct listener *l, int pause)
 {
     timer_cancel(&l->rest);
     l->paused = pause;
-    if (pause) {
-        check(event_del(&l->event) == 0);
-    } else {
-        check(event_add(&l->event, NULL) == 0);
-    }
+    watch_set(l->loop, &l->watch, pause ? 0 : EPOLLIN);
 }
 
-static void on_connection(evutil_socket_t fd, short what, void *arg)
+static void on_connection(struct watch *w, uint32_t what)
 {
     (void)what;
-    struct listener *l = arg;
+    struct listener *l = container_of(w, struct listener, watch);
     l->accepting = 1;
     for (int i = 0; i < ACCEPTS_PER_TURN && !l->freed && !l->paused; i++) {
         struct addr peer = {.len = sizeof(peer.sa)};
-        int got = accept4(fd, (struct sockaddr *)&peer.sa, &peer.len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        int got =
+            accept4(w->fd, (struct sockaddr *)&peer.sa, &peer.len, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (got < 0 && (errno == EINTR || errno == ECONNABORTED || errno == EPROTO)) {
             continue; /* that one is gone already */
         }
@@ -235,8 +232,8 @@ static struct listener *begin(struct loop *loop, int fd, const struct addr *at, 
         l->file = st.st_ino;
     }
     timer_init(&l->rest, loop, on_rested, l);
-    check(event_assign(&l->event, loop->base, fd, EV_READ | EV_PERSIST, on_connection, l) == 0);
-    check(event_add(&l->event, NULL) == 0);
+    l->watch = (struct watch){.fd = fd, .fn = on_connection};
+    watch_set(loop, &l->watch, EPOLLIN);
     loop->guests++;
     return l;
 }
@@ -317,7 +314,7 @@ void listen_free(struct listener *l)
         (void)unlink(unix_path(&l->addr));
     }
     timer_free(&l->rest);
-    check(event_del(&l->event) == 0);
+    watch_set(l->loop, &l->watch, 0);
     (void)close(l->fd);
     l->loop->guests--;
     l->freed = 1;

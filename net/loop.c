@@ -1,11 +1,10 @@
 /*
- * The event loop: libevent waits, everything else happens in the order net.h promises.
+ * The event loop: watch.c waits, everything else happens in the order net.h promises.
  *
  *     wait, run events  >  streams with work left over  >  deferred functions  >  flush  >  wait
  *
- * What one phase leaves for an earlier one makes the next wait a mere look. libevent's locks are
- * off: other threads reach a loop only through eventfds, which are edge-triggered and therefore
- * never read.
+ * What one phase leaves for an earlier one makes the next wait a mere look. Other threads reach a
+ * loop only through eventfds, which are edge-triggered and therefore never read.
  */
 
 #include <errno.h>
@@ -27,11 +26,10 @@ struct loop_signal {
 
 /* ---- the turn -------------------------------------------------------------------------------- */
 
-static void on_wake(evutil_socket_t fd, short what, void *arg)
+static void on_wake(struct watch *w, uint32_t what)
 {
-    (void)fd;
-    (void)what;
-    (void)arg; /* the loop looks at `stop` by itself */
+    (void)w;
+    (void)what; /* the loop looks at `stop` by itself */
 }
 
 /* sends use MSG_NOSIGNAL; this is for evhttp, which writes on its own. */
@@ -48,24 +46,15 @@ struct loop *loop_new(void)
 {
     ignore_sigpipe();
     struct loop *loop = mem_zero(sizeof(*loop));
-    struct event_config *config = event_config_new();
-    check(config != NULL);
-    check(event_config_require_features(config, EV_FEATURE_ET | EV_FEATURE_EARLY_CLOSE) == 0);
-    /* No clock reading of libevent's own: our timers are not in its heap. */
-    check(event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK | EVENT_BASE_FLAG_NO_CACHE_TIME) ==
-          0);
-    loop->base = event_base_new_with_config(config);
-    event_config_free(config);
-    check(loop->base != NULL);
+    watches_start(loop);
     list_init(&loop->deferred);
     list_init(&loop->ready);
     list_init(&loop->dirty);
     list_init(&loop->lingering);
     loop->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     check(loop->wake_fd >= 0);
-    check(event_assign(&loop->wake_event, loop->base, loop->wake_fd, EV_READ | EV_ET | EV_PERSIST,
-                       on_wake, loop) == 0);
-    check(event_add(&loop->wake_event, NULL) == 0);
+    loop->wake_watch = (struct watch){.fd = loop->wake_fd, .fn = on_wake};
+    watch_set(loop, &loop->wake_watch, EPOLLIN | EPOLLET);
     timers_start(loop);
     return loop;
 }
@@ -76,9 +65,9 @@ void loop_free(struct loop *loop)
     crew_come_home(loop);
     check(loop->guests == 0);
     timers_end(loop);
-    check(event_del(&loop->wake_event) == 0);
+    watch_set(loop, &loop->wake_watch, 0);
     check(close(loop->wake_fd) == 0);
-    event_base_free(loop->base);
+    watches_end(loop);
     while (loop->small_n != 0) {
         mem_free(loop->small[--loop->small_n]);
     }
@@ -109,8 +98,7 @@ static void turn(struct loop *loop)
                !list_empty(&loop->dirty) || atomic_load(&loop->stop);
     timers_arm(loop);
     loop->now_us = 0;
-    int flags = busy ? EVLOOP_ONCE | EVLOOP_NONBLOCK : EVLOOP_ONCE;
-    check(event_base_loop(loop->base, flags) >= 0);
+    watches_wait(loop, busy);
     if (!list_empty(&loop->ready)) {
         streams_run_ready(loop);
     }
@@ -155,11 +143,6 @@ int64_t loop_now_us(const struct loop *loop)
     return loop->now_us;
 }
 
-void *loop_event_base(struct loop *loop)
-{
-    return loop->base;
-}
-
 /* ---- deferred functions ---------------------------------------------------------------------- */
 
 static void deferred_init(struct loop_deferred *d)
@@ -200,7 +183,8 @@ struct loop_signal *loop_signal_new(struct loop *loop, int signum,
     struct loop_signal *s = mem_zero(sizeof(*s));
     s->fn = fn;
     s->arg = arg;
-    check(event_assign(&s->event, loop->base, signum, EV_SIGNAL | EV_PERSIST, on_signal, s) == 0);
+    check(event_assign(&s->event, loop_event_base(loop), signum, EV_SIGNAL | EV_PERSIST, on_signal,
+                       s) == 0);
     check(event_add(&s->event, NULL) == 0);
     return s;
 }

@@ -21,7 +21,7 @@ struct mailbox {
     int freed; /* inside a delivery, which releases the memory at its end */
     struct loop *loop;
     int fd;
-    struct event event;
+    struct watch watch;
     mail_fn *fn;
     void *arg;
 };
@@ -53,11 +53,10 @@ static void deliver(struct mailbox *box)
     }
 }
 
-static void on_mail(evutil_socket_t fd, short what, void *arg)
+static void on_mail(struct watch *w, uint32_t what)
 {
-    (void)fd;
     (void)what;
-    struct mailbox *box = arg;
+    struct mailbox *box = container_of(w, struct mailbox, watch);
     take(box);
     box->delivering = 1;
     deliver(box);
@@ -75,9 +74,8 @@ struct mailbox *mailbox_new(struct loop *loop, mail_fn *fn, void *arg)
     box->arg = arg;
     box->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     check(box->fd >= 0);
-    check(event_assign(&box->event, loop->base, box->fd, EV_READ | EV_ET | EV_PERSIST, on_mail,
-                       box) == 0);
-    check(event_add(&box->event, NULL) == 0);
+    box->watch = (struct watch){.fd = box->fd, .fn = on_mail};
+    watch_set(loop, &box->watch, EPOLLIN | EPOLLET);
     loop->guests++;
     return box;
 }
@@ -109,7 +107,7 @@ void mailbox_free(struct mailbox *box)
     }
     take(box);
     deliver(box);
-    check(event_del(&box->event) == 0);
+    watch_set(box->loop, &box->watch, 0);
     check(close(box->fd) == 0);
     box->loop->guests--;
     box->freed = 1;

@@ -21,6 +21,7 @@ struct stream *stream_new(struct loop *loop, int fd, stream_fn *fn, void *arg)
     struct stream *s = mem_zero(sizeof(*s));
     s->loop = loop;
     s->fd = fd;
+    s->watch = (struct watch){.fd = fd, .fn = stream_on_event};
     s->fn = fn;
     s->arg = arg;
     s->need = 1;
@@ -101,10 +102,10 @@ void stream_detach(struct stream *s)
     stream_in_release(s);
     stream_out_release(s);
     s->loop->guests--;
+    watch_set(s->loop, &s->watch, 0);
     s->loop = NULL;
     s->blocked = 0;
     s->redeliver = 0;
-    stream_rewatch(s);
 }
 
 void stream_attach(struct stream *s, struct loop *loop, stream_fn *fn, void *arg)

@@ -21,6 +21,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "base/check.h"
 #include "base/mem.h"
@@ -98,9 +100,12 @@ static void in_arrived(struct stream *s, size_t n, size_t room)
 
 /* ---- the socket ------------------------------------------------------------------------------ */
 
+/* recv() and send() of libc are cancellation points, which costs two atomic steps each; threads are
+ * never cancelled here. */
+
 ssize_t stream_fd_read(struct stream *s, void *p, size_t n)
 {
-    ssize_t got = recv(s->fd, p, n, 0);
+    ssize_t got = syscall(SYS_recvfrom, s->fd, p, n, 0, NULL, NULL);
     if (got > 0) {
         s->bytes_in += (size_t)got;
         s->readable = (size_t)got == n || s->peer_ended;
@@ -118,7 +123,7 @@ ssize_t stream_fd_read(struct stream *s, void *p, size_t n)
 
 ssize_t stream_fd_write(struct stream *s, const void *p, size_t n)
 {
-    ssize_t sent = send(s->fd, p, n, MSG_NOSIGNAL);
+    ssize_t sent = syscall(SYS_sendto, s->fd, p, n, MSG_NOSIGNAL, NULL, 0);
     if (sent >= 0) {
         s->bytes_out += (size_t)sent;
         return sent;
@@ -173,25 +178,15 @@ static ssize_t io_write(struct stream *s, const void *p, size_t n)
 
 /* ---- what to be told about ------------------------------------------------------------------- */
 
-static void on_event(evutil_socket_t fd, short what, void *arg);
-
 /* Arm the event for what the flags say now. One event for all: epoll's edge flag is one for the
  * descriptor. */
 void stream_rewatch(struct stream *s)
 {
-    int want =
-        EV_READ | EV_CLOSED | EV_PERSIST | (s->blocked ? EV_WRITE : 0) | (s->held ? EV_ET : 0);
+    uint32_t want =
+        EPOLLIN | EPOLLRDHUP | (s->blocked ? EPOLLOUT : 0) | (s->held ? (uint32_t)EPOLLET : 0);
     want = s->closed || s->away || s->loop == NULL ? 0 : want;
-    if (want == s->watched) {
-        return;
-    }
-    if (s->watched != 0) {
-        check(event_del(&s->event) == 0);
-    }
-    s->watched = want;
-    if (want != 0) {
-        check(event_assign(&s->event, s->loop->base, s->fd, (short)want, on_event, s) == 0);
-        check(event_add(&s->event, NULL) == 0);
+    if (want != s->watch.want) {
+        watch_set(s->loop, &s->watch, want);
     }
 }
 
@@ -499,14 +494,13 @@ void streams_run_ready(struct loop *loop)
     }
 }
 
-static void on_event(evutil_socket_t fd, short what, void *arg)
+void stream_on_event(struct watch *w, uint32_t what)
 {
-    (void)fd;
-    struct stream *s = arg;
-    s->peer_ended |= (what & EV_CLOSED) != 0;
-    s->readable |= (what & (EV_READ | EV_CLOSED)) != 0;
+    struct stream *s = container_of(w, struct stream, watch);
+    s->peer_ended |= (what & EPOLLRDHUP) != 0;
+    s->readable |= (what & (EPOLLIN | EPOLLRDHUP)) != 0;
     list_remove(&s->ready_node);
-    if (s->blocked && (what & EV_WRITE) != 0) {
+    if (s->blocked && (what & EPOLLOUT) != 0) {
         s->blocked = 0;
         s->inside |= s->secure; /* a read may have waited for this, to answer a key update */
         if (!flush_one(s)) {

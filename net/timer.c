@@ -73,11 +73,10 @@ static void heap_remove(struct loop *loop, struct timer *t)
     t->_slot = 0;
 }
 
-static void on_time(evutil_socket_t fd, short what, void *arg)
+static void on_time(struct watch *w, uint32_t what)
 {
-    (void)fd;
     (void)what;
-    struct loop *loop = arg;
+    struct loop *loop = container_of(w, struct loop, timer_watch);
     loop->armed_us = INT64_MAX;
     int64_t now = loop_now_us(loop);
     while (loop->heap_n != 0 && loop->heap[1]->_key_us <= now) {
@@ -100,9 +99,8 @@ void timers_start(struct loop *loop)
     loop->armed_us = INT64_MAX;
     loop->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
     check(loop->timer_fd >= 0);
-    check(event_assign(&loop->timer_event, loop->base, loop->timer_fd, EV_READ | EV_ET | EV_PERSIST,
-                       on_time, loop) == 0);
-    check(event_add(&loop->timer_event, NULL) == 0);
+    loop->timer_watch = (struct watch){.fd = loop->timer_fd, .fn = on_time};
+    watch_set(loop, &loop->timer_watch, EPOLLIN | EPOLLET);
 }
 
 void timers_arm(struct loop *loop)
@@ -119,7 +117,7 @@ void timers_arm(struct loop *loop)
 void timers_end(struct loop *loop)
 {
     check(loop->heap_n == 0);
-    check(event_del(&loop->timer_event) == 0);
+    watch_set(loop, &loop->timer_watch, 0);
     check(close(loop->timer_fd) == 0);
     mem_free(loop->heap);
 }
