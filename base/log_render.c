@@ -9,6 +9,7 @@
 
 #include "base/check.h"
 #include "base/log.h"
+#include "base/utf8.h"
 
 enum {
     TAIL_BYTES = 24 /* kept free for the end of a cut line */
@@ -63,31 +64,13 @@ static void put_time(struct log_line *out, int64_t wall_us, char between, const 
     (void)put(out, text, n);
 }
 
-/* Length of the UTF-8 character at p, 0 when there is none. */
-static size_t utf8_bytes(const uint8_t *p, size_t n)
-{
-    size_t len = p[0] < 0x80 ? 1 : p[0] >= 0xC2 && p[0] < 0xE0 ? 2 : (p[0] & 0xF0) == 0xE0 ? 3 : 4;
-    if (p[0] >= 0xF5 || (p[0] >= 0x80 && p[0] < 0xC2) || len > n) {
-        return 0;
-    }
-    for (size_t i = 1; i < len; i++) {
-        if ((p[i] & 0xC0) != 0x80) {
-            return 0;
-        }
-    }
-    int overlong = (p[0] == 0xE0 && p[1] < 0xA0) || (p[0] == 0xF0 && p[1] < 0x90);
-    int surrogate = p[0] == 0xED && p[1] >= 0xA0;
-    int beyond = p[0] == 0xF4 && p[1] >= 0x90;
-    return overlong || surrogate || beyond ? 0 : len;
-}
-
 /* Text between double quotes, both formats alike. 1 when all of it went in. */
 static int put_escaped(struct log_line *out, struct slice v)
 {
     for (size_t i = 0; i < v.n;) {
         char code[8];
         uint8_t c = v.p[i];
-        size_t n = utf8_bytes(v.p + i, v.n - i);
+        size_t n = utf8_char_bytes(v.p + i, v.n - i);
         int done = 0;
         if (n == 0) {
             done = put(out, "\\ufffd", 6);

@@ -7,20 +7,28 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "base/utf8.h"
 #include "proxy/http_text.h"
 #include "proxy/pages.h"
 
+/* Names may be any bytes, the format is UTF-8: what is none becomes "?". */
 void metrics_escaped(struct buf *out, const char *text)
 {
-    for (; *text != '\0'; text++) {
-        if (*text == '\\' || *text == '"') {
+    size_t n = strlen(text);
+    for (size_t i = 0; i < n;) {
+        size_t bytes = utf8_char_bytes((const uint8_t *)text + i, n - i);
+        if (bytes == 0) {
+            buf_text(out, "?");
+            bytes = 1;
+        } else if (text[i] == '\\' || text[i] == '"') {
             buf_u8(out, '\\');
-            buf_u8(out, (uint8_t)*text);
-        } else if (*text == '\n') {
+            buf_u8(out, (uint8_t)text[i]);
+        } else if (text[i] == '\n') {
             buf_text(out, "\\n");
         } else {
-            buf_u8(out, (uint8_t)*text);
+            buf_add(out, text + i, bytes);
         }
+        i += bytes;
     }
 }
 

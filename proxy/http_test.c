@@ -115,6 +115,65 @@ Test(http, stats_tell_servers_and_databases_by_name)
     json_decref(o);
 }
 
+/* Two databases, one with a name that must be escaped. */
+static struct stats *counted(void)
+{
+    struct stats *st = stats_new();
+    struct stats_set *a = stats_set_of(st, "app", "job");
+    a->v[STATS_XACTS] = 3;
+    hist_add(&a->requests, 100);
+    hist_add(&a->requests, 100000);
+    hist_add(&stats_set_of(st, "a\"b\\c\n", "\xff")->requests, 7);
+    hist_add(&stats_shard_of(st, "app", "s1", STATS_REPLICA)->trips, 50);
+    stats_error(st, SLICE("23505"), 0);
+    stats_queries_resize(st, 10);
+    struct stats_answer answer = {.us = 9, .rows = 1, .shards = 3};
+    stats_query_add(stats_query_of(st, "app", SLICE("SELECT \"a\\b\" \xff\n$1"), "SELECT"),
+                    &answer);
+    return st;
+}
+
+Test(http, stats_with_names_are_whole_json_whatever_the_names)
+{
+    struct http_numbers n = numbers();
+    struct buf out = {0};
+    struct stats *st = counted();
+    n.stats = st;
+    n.names_max = 10;
+    http_print_stats(&n, &out);
+    json_t *o = parse(&out);
+    json_t *dbs = json_object_get(json_object_get(o, "latency"), "databases");
+    cr_assert_eq(json_integer_value(json_object_get(json_object_get(dbs, "app"), "count")), 2);
+    cr_assert_eq(integer_at(dbs, "app", "transactions"), 3);
+    cr_assert_not_null(json_object_get(dbs, "a\"b\\c\n"));
+    json_t *below = json_object_get(json_object_get(dbs, "app"), "below_us");
+    cr_assert_eq(json_integer_value(json_object_get(below, "128")), 1);
+    cr_assert_eq(json_integer_value(json_object_get(below, "131072")), 2);
+    json_decref(o);
+    http_print_queries(&n, &out);
+    o = parse(&out);
+    cr_assert_eq(json_array_size(json_object_get(o, "queries")), 1);
+    json_decref(o);
+    stats_free(st);
+}
+
+Test(http, names_past_the_limit_are_one)
+{
+    struct http_numbers n = numbers();
+    struct buf out = {0};
+    struct stats *st = counted();
+    hist_add(&stats_set_of(st, "third", "job")->requests, 1);
+    n.stats = st;
+    n.names_max = 1;
+    http_print_stats(&n, &out);
+    json_t *o = parse(&out);
+    json_t *dbs = json_object_get(json_object_get(o, "latency"), "databases");
+    cr_assert_eq(json_object_size(dbs), 2);
+    cr_assert_eq(integer_at(dbs, "other", "count"), 2);
+    json_decref(o);
+    stats_free(st);
+}
+
 Test(http, names_that_are_no_utf8_do_not_break_the_document)
 {
     struct http_numbers n = numbers();
@@ -192,7 +251,8 @@ static void read_metadata(struct reading *r, char *line)
         cr_assert_str_empty(r->type);
         (void)snprintf(r->type, sizeof(r->type), "%s", rest);
         cr_assert(strcmp(rest, "counter") == 0 || strcmp(rest, "gauge") == 0 ||
-                  strcmp(rest, "info") == 0);
+                  strcmp(rest, "info") == 0 || strcmp(rest, "histogram") == 0 ||
+                  strcmp(rest, "summary") == 0);
     } else if (strcmp(kind, "UNIT") == 0) {
         size_t n = strlen(name);
         size_t u = strlen(rest);
@@ -224,16 +284,32 @@ static const char *read_labels(const char *p, const char *line)
     return p + 1;
 }
 
+static int suffix_fits(const char *type, const char *suffix)
+{
+    static const char *const rules[][5] = {{"counter", "_total"},
+                                           {"info", "_info"},
+                                           {"gauge", ""},
+                                           {"histogram", "_bucket", "_count", "_sum"},
+                                           {"summary", "", "_count", "_sum"}};
+    for (size_t i = 0; i < sizeof(rules) / sizeof(rules[0]); i++) {
+        for (size_t k = 1; strcmp(rules[i][0], type) == 0 && k < 5 && rules[i][k] != NULL; k++) {
+            if (strcmp(rules[i][k], suffix) == 0) {
+                return 1;
+            }
+        }
+    }
+    return 0;
+}
+
 static void read_sample(struct reading *r, const char *line)
 {
     size_t n = strspn(line, "abcdefghijklmnopqrstuvwxyz0123456789_");
-    char expected[160];
-    const char *suffix = strcmp(r->type, "counter") == 0 ? "_total"
-                         : strcmp(r->type, "info") == 0  ? "_info"
-                                                         : "";
-    (void)snprintf(expected, sizeof(expected), "%s%s", r->family, suffix);
-    cr_assert(strlen(expected) == n && strncmp(line, expected, n) == 0,
-              "sample of another family: %s, not %s", line, expected);
+    cr_assert(n >= strlen(r->family) && strncmp(line, r->family, strlen(r->family)) == 0,
+              "sample of another family: %s, not %s", line, r->family);
+    char suffix[160];
+    (void)snprintf(suffix, sizeof(suffix), "%.*s", (int)(n - strlen(r->family)),
+                   line + strlen(r->family));
+    cr_assert(suffix_fits(r->type, suffix), "suffix %s of a %s: %s", suffix, r->type, line);
     const char *p = line + n;
     p = *p == '{' ? read_labels(p, line) : p;
     cr_assert_eq(*p, ' ', "%s", line);
@@ -276,6 +352,32 @@ Test(http, metrics_are_valid_openmetrics)
     buf_free(&out);
 }
 
+Test(http, metrics_with_names_are_valid_openmetrics_whatever_the_names)
+{
+    struct http_numbers n = numbers();
+    struct buf out = {0};
+    struct stats *st = counted();
+    n.stats = st;
+    n.names_max = 10;
+    http_print_metrics(&n, &out);
+    buf_u8(&out, 0);
+    const char *text = (const char *)out.p;
+    cr_assert_not_null(
+        strstr(text, "\npgbraid_request_seconds_bucket{database=\"app\",le=\"0.000128\"} 1\n"));
+    cr_assert_not_null(
+        strstr(text, "\npgbraid_request_seconds_bucket{database=\"app\",le=\"+Inf\"} 2\n"));
+    cr_assert_not_null(strstr(text, "\npgbraid_request_seconds_sum{database=\"app\"} 0.100100\n"));
+    cr_assert_not_null(strstr(text, "{database=\"a\\\"b\\\\c\\n\",le="));
+    cr_assert_not_null(strstr(text, "{user=\"?\",quantile=\"0.99\"} 0.000007\n"));
+    cr_assert_not_null(
+        strstr(text, "{database=\"app\",shard=\"s1\",role=\"replica\",le=\"+Inf\"} 1\n"));
+    cr_assert_not_null(
+        strstr(text, "\npgbraid_errors_total{sqlstate=\"23505\",origin=\"server\"} 1\n"));
+    struct reading *r = read_metrics((char *)out.p);
+    free(r);
+    buf_free(&out);
+    stats_free(st);
+}
 Test(http, metrics_carry_the_values_in_base_units)
 {
     struct http_numbers n = numbers();

@@ -77,6 +77,23 @@ void page_metrics(struct buf *out)
     }
     buf_text(
         out,
+        "\n## With names\n\n"
+        "Databases, users and shards past `stats.names_max` are added up as \"other\".\n\n"
+        "| Name | Kind | Labels | What it is |\n|---|---|---|---|\n"
+        "| `pgbraid_request_seconds` | histogram | database | from a request to its ReadyForQuery, "
+        "with waits |\n"
+        "| `pgbraid_user_request_seconds` | summary | user | the same by user |\n"
+        "| `pgbraid_wait_seconds` | histogram | database | waits for a server connection |\n"
+        "| `pgbraid_shard_trip_seconds` | histogram | database, shard, role | from sending to a "
+        "server to the end of its answer |\n"
+        "| `pgbraid_database_transactions_total`, `_errors_total`, `_logins_total`, "
+        "`_received_bytes_total`, `_sent_bytes_total` | counter | database | what clients did |\n"
+        "| `pgbraid_errors_total` | counter | sqlstate, origin: server, pgbraid | errors |\n"
+        "| `pgbraid_pool_connections` | gauge | database, state | server connections |\n"
+        "| `pgbraid_pool_waiting`, `pgbraid_pool_longest_wait_seconds` | gauge | database | clients "
+        "that wait |\n"
+        "| `pgbraid_pool_saturation_ratio` | gauge | database | connections at work by pool.size, "
+        "of the fullest pool |\n"
         "\n## Gauges\n\n"
         "| Name | Labels | What it is |\n|---|---|---|\n"
         "| `pgbraid_client_connections` | state: active, idle, waiting, login | connections of "

@@ -104,6 +104,48 @@ def pgbouncers_columns(braid):
     expect_error("SHOW FDS", "0A000", lambda: show(braid, "FDS"), "cancel keys")
 
 
+# What known tools ask, and which columns they turn into numbers (None: all but the texts).
+TOOLS = [
+    ("prometheus exporter", "SHOW STATS", ["database"], []),
+    ("prometheus exporter", "SHOW DATABASES;", ["name", "host", "port", "database", "force_user", "pool_mode"],
+     ["pool_size", "max_connections", "current_connections", "paused", "disabled"]),
+    ("prometheus exporter", "SHOW STATS_TOTALS;", ["database"],
+     ["query_count", "query_time", "bytes_received", "bytes_sent", "wait_time", "xact_count", "xact_time",
+      "client_parse_count", "server_parse_count", "bind_count"]),
+    ("prometheus exporter", "SHOW POOLS;", ["database", "user"],
+     ["cl_active", "cl_active_cancel_req", "cl_waiting", "cl_waiting_cancel_req", "sv_active",
+      "sv_active_cancel", "sv_being_canceled", "sv_idle", "sv_used", "sv_tested", "sv_login", "maxwait"]),
+    ("telegraf", "SHOW STATS", ["database"], None),
+    ("telegraf", "SHOW POOLS", ["database", "user", "pool_mode", "load_balance_hosts"], None),
+    ("munin", "show pools;", ["database", "user"], ["cl_active", "cl_waiting", "sv_active", "sv_idle"]),
+    ("munin", "show stats;", ["database"], ["avg_recv", "avg_sent", "avg_query_count"]),
+]
+
+
+def tools(braid):
+    """Their queries as they send them; labels must tell rows apart, numbers must be numbers."""
+    braid.sql("SELECT 1", "plain")
+    connection = braid.connect("pgbouncer")
+    with connection.cursor() as cursor:
+        for tool, sql, labels, numbers in TOOLS:
+            cursor.execute(sql)
+            names = [column.name for column in cursor.description]
+            rows = [dict(zip(names, row)) for row in cursor.fetchall()]
+            keys = [tuple(row[label] for label in labels) for row in rows]
+            expect(f"{tool}: rows of {sql} told apart", len(rows), len(set(keys)))
+            for row in rows:
+                for name in names if numbers is None else numbers:
+                    if name not in labels:
+                        int(row[name])
+        cursor.execute("SHOW LISTS;")
+        expect_that("all lists are numbers", all(float(items) >= 0 for _, items in cursor.fetchall()))
+        cursor.execute("SHOW CONFIG;")
+        config = {key: value for key, value, _, _ in cursor.fetchall()}
+        for key in ("max_client_conn", "max_user_connections", "listen_port"):
+            float(config[key])
+    connection.close()
+
+
 def one_per_worker(braid, dbname):
     """Connections on both workers: new clients go to the less busy one."""
     return [braid.connect(dbname) for _ in range(4)]
@@ -325,7 +367,8 @@ def run(place, report):
         return lambda: test(braids[0])
 
     report.run("stats: begin", begin)
-    for name, test in (("PgBouncer's columns", pgbouncers_columns), ("exact numbers", exact_numbers),
+    for name, test in (("PgBouncer's columns", pgbouncers_columns), ("known tools", tools),
+                       ("exact numbers", exact_numbers),
                        ("extended protocol", extended_numbers), ("shapes", statement_shapes),
                        ("latencies", latencies), ("HTTP", http_numbers), ("the end", place.end)):
         report.run(f"stats: {name}", asked(test))
