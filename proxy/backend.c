@@ -181,7 +181,9 @@ void backend_close(struct backend *b, const char *why)
     if (b->state == BACKEND_CONNECTING || b->state == BACKEND_LOGIN) {
         pool_connect_over(p, 0);
     }
-    budget_give(p->budget);
+    if (!b->own) {
+        budget_give(p->budget);
+    }
     atomic_fetch_sub_explicit(&p->server->connections, 1, memory_order_relaxed);
     varset_unref(&p->worker->vars, b->vars);
     free_stmts(b);

@@ -108,6 +108,7 @@ struct backend {
     struct stream *stream;
     struct dial *dial;
     struct session *session; /* HELD: who works with it */
+    struct session *owner;   /* `own`: whose it is, also while it connects */
     struct list held;        /* in session->held */
     uint32_t shard;
     uint64_t id;
@@ -124,6 +125,7 @@ struct backend {
     unsigned skipping : 1; /* an error came: the server ignores everything up to Sync */
     unsigned began : 1;    /* our BEGIN was sent: a transaction block is open */
     unsigned wrote : 1;    /* in this transaction, as far as plans tell */
+    unsigned own : 1;      /* of a replication connection: in no pool, see passage.h */
     unsigned stained : 1;  /* settings that we do not know may be in force: reset for others */
     uint8_t pinned;        /* enum plan_pin: holds this state of its session */
     uint8_t suspect;       /* ... or may hold it: to be asked when the transaction is over */

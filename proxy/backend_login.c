@@ -8,6 +8,7 @@
 #include "base/check.h"
 #include "base/mem.h"
 #include "proxy/backend.h"
+#include "proxy/passage.h"
 #include "proxy/pool.h"
 #include "proxy/session.h"
 #include "proxy/worker.h"
@@ -21,6 +22,11 @@ static void send_startup(struct backend *b)
         {SLICE("database"), slice_of(p->dbname)},
     };
     size_t count = 2;
+    if (b->own) {
+        passage_startup(b, stream_out(b->stream));
+        stream_touch(b->stream);
+        return;
+    }
     for (size_t i = 0; db != NULL && i < db->settings_count; i++) {
         params[count++] =
             (struct startup_param){slice_of(db->settings[i].name), slice_of(db->settings[i].value)};
@@ -117,9 +123,11 @@ static void on_ready(struct backend *b)
 {
     timer_cancel(&b->timer);
     /* The newest connection tells what clients of this pool are greeted with. */
-    b->pool->params.n = 0;
-    buf_add_slice(&b->pool->params, buf_slice(&b->params));
-    budget_learn(b->pool->budget, buf_slice(&b->params));
+    if (!b->own) {
+        b->pool->params.n = 0;
+        buf_add_slice(&b->pool->params, buf_slice(&b->params));
+        budget_learn(b->pool->budget, buf_slice(&b->params));
+    }
     backend_forget_password(b);
     backend_log_open(b);
     pool_backend_ready(b);

@@ -105,7 +105,7 @@ void session_cancel(struct session *s)
     }
     list_each (node, &s->held) {
         struct backend *b = container_of(node, struct backend, held);
-        if (!backend_quiet(b)) {
+        if (!backend_quiet(b) || b->own) {
             backend_cancel(b);
         }
     }

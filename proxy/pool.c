@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "base/mem.h"
+#include "proxy/passage.h"
 #include "proxy/pool_rules.h"
 #include "proxy/session.h"
 #include "proxy/stats_run.h"
@@ -500,6 +501,11 @@ void pool_backend_tested(struct backend *b)
 void pool_backend_ready(struct backend *b)
 {
     struct pool *p = b->pool;
+    if (b->own) {
+        passage_ready(b);
+        pool_budget_freed(p); /* who came meanwhile may connect */
+        return;
+    }
     p->failures = 0;
     p->retry_after_us = 0;
     p->empty_since_us = 0;

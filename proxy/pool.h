@@ -123,7 +123,9 @@ void pool_attend_init(struct pool *p);
 /* An attempt has ended: called when a backend leaves LOGIN, for good or ill. */
 void pool_connect_over(struct pool *p, int ready);
 void pool_connect_more(struct pool *p); /* for the first waiter */
-void pool_connect_min(struct pool *p);  /* up to pool.min_size */
+/* One that serves this session only and counts for nothing; passage_ready() or passage_failed(). */
+struct backend *pool_connect_own(struct pool *p, struct session *s);
+void pool_connect_min(struct pool *p); /* up to pool.min_size */
 void pool_unblock(struct pool *p);
 /* The server's last failure, when it is too early to try again. ERR_NONE: try. */
 enum err pool_server_failing(const struct pool *p, struct note *note) MUST_CHECK;

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "proxy/passage.h"
 #include "proxy/pool.h"
 #include "proxy/pool_rules.h"
 #include "proxy/session.h"
@@ -273,6 +274,16 @@ void pool_connect_more(struct pool *p)
     }
 }
 
+struct backend *pool_connect_own(struct pool *p, struct session *s)
+{
+    (void)counter_take(&p->server->connecting, 0);
+    p->empty_since_us = 0;
+    struct backend *b = backend_connect(p);
+    b->own = 1;
+    b->owner = s;
+    return b;
+}
+
 void pool_connect_min(struct pool *p)
 {
     int64_t now = loop_now_us(p->worker->loop);
@@ -326,6 +337,11 @@ void pool_connect_over(struct pool *p, int ready)
 void pool_backend_failed(struct backend *b, enum err e, const struct note *note)
 {
     struct pool *p = b->pool;
+    if (b->own) {
+        passage_failed(b, e, note);
+        pool_budget_freed(p);
+        return;
+    }
     backend_log_lost(b, note->text);
     metric_add(&p->worker->metrics, METRIC_server_connect_errors, 1);
     note_failure(p, e, note);

@@ -15,6 +15,7 @@
 #include "base/check.h"
 #include "proxy/backend.h"
 #include "proxy/op.h"
+#include "proxy/passage.h"
 #include "proxy/pool.h"
 #include "proxy/session.h"
 #include "proxy/stats_run.h"
@@ -478,6 +479,11 @@ static int scan_messages(struct backend *b, struct scan *sc, size_t *need)
 static void on_data_held(struct backend *b)
 {
     if (client_full(b)) {
+        return;
+    }
+    if (b->own) {
+        passage_data(b);
+        (void)client_full(b);
         return;
     }
     struct scan sc = {.in = stream_in(b->stream)};

@@ -12,6 +12,7 @@
 #include "base/mem.h"
 #include "proxy/exec.h"
 #include "proxy/op.h"
+#include "proxy/passage.h"
 #include "proxy/stats_run.h"
 #include "proxy/tx.h"
 #include "proxy/watch.h"
@@ -346,6 +347,9 @@ static enum step pump_once(struct session *s)
     }
     if (s->login_waits) {
         return session_login_finish(s);
+    }
+    if (s->passage != NULL && s->state == SESSION_READY) {
+        return passage_pump(s);
     }
     if (s->want_quiet) {
         if (!session_quiet(s)) {
@@ -693,6 +697,13 @@ static int expects_client_answer(const struct backend *b)
 
 void session_backend_lost(struct session *s, struct backend *b, const struct note *note)
 {
+    if (s->passage != NULL) {
+        s->passage->backend = NULL;
+        char why[sizeof(note->text)];
+        (void)snprintf(why, sizeof(why), "%s", note->text);
+        session_close(s, why); /* what the server had to say has been passed on */
+        return;
+    }
     s->copy_in = s->copy_in == b ? NULL : s->copy_in;
     if (s->op != NULL) {
         op_backend_lost(s->op, b, note);
@@ -902,6 +913,7 @@ void session_close(struct session *s, const char *why)
         op_abandon(s->op);
     }
     drop_backends(s);
+    passage_free(s);
     stats_client_bytes(s);
     stream_finish(s->client, LINGER_MS);
     loop_defer_cancel(&s->wake);

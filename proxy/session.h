@@ -35,8 +35,9 @@
 #include "proxy/vars.h"
 #include "proxy/worker.h"
 
-struct op;   /* proxy/op.h */
-struct auth; /* proxy/auth.h */
+struct op;      /* proxy/op.h */
+struct passage; /* proxy/passage.h */
+struct auth;    /* proxy/auth.h */
 struct auth_answer;
 
 enum session_state {
@@ -185,7 +186,8 @@ struct session {
     struct world *world;       /* pinned while a transaction or a statement runs; else NULL */
     const struct world_db *db; /* in `world` */
 
-    struct terms *terms; /* NULL before the login and on the console */
+    struct terms *terms;     /* NULL before the login and on the console */
+    struct passage *passage; /* a replication connection; NULL: none */
     struct varset *vars;
     struct varset *startup_vars; /* what RESET goes back to */
     struct session_tx tx;

@@ -14,6 +14,7 @@
 #include "base/rng.h"
 #include "proxy/exec.h"
 #include "proxy/op.h"
+#include "proxy/passage.h"
 #include "proxy/session.h"
 #include "proxy/stats_run.h"
 #include "proxy/watch.h"
@@ -57,6 +58,10 @@ static enum err add_var(struct session *s, const char *name, struct slice value,
 {
     struct buf sql = {0};
     char lower[64];
+    if (s->passage != NULL) {
+        passage_param(s, name, value);
+        return ERR_NONE;
+    }
     size_t n = strlen(name) < sizeof(lower) - 1 ? strlen(name) : sizeof(lower) - 1;
     for (size_t i = 0; i < n; i++) {
         lower[i] = (char)tolower((unsigned char)name[i]);
@@ -162,6 +167,13 @@ static enum err take_params(struct session *s, const struct startup *st, struct 
     (void)snprintf(s->user, user.n + 1, SLICE_FMT, SLICE_ARG(user));
     s->database = mem_alloc(database.n + 1);
     (void)snprintf(s->database, database.n + 1, SLICE_FMT, SLICE_ARG(database));
+    struct slice replication = startup_param(st, "replication");
+    if (replication.p != NULL) {
+        enum err e = passage_asked(s, replication, note);
+        if (e) {
+            return e;
+        }
+    }
     for (size_t i = 0; i < st->params_count; i++) {
         const struct startup_param *p = &st->params[i];
         char name[64];
@@ -169,11 +181,6 @@ static enum err take_params(struct session *s, const struct startup *st, struct 
             continue;
         }
         if (slice_is(p->name, "replication")) {
-            if (!slice_is(p->value, "false") && !slice_is(p->value, "off") &&
-                !slice_is(p->value, "0")) {
-                return note_set(note, ERR_UNSUPPORTED,
-                                "replication connections through pgbraid are not supported yet");
-            }
             continue;
         }
         if (slice_is(p->name, "options")) {
@@ -228,10 +235,24 @@ static enum err choose_database(struct session *s, struct note *note)
     struct worker *w = s->worker;
     s->admin = is_console(s->database) && world_find_db(w->world, slice_of(s->database)) == NULL;
     s->world = world_ref(w->world);
+    if (s->admin && s->passage != NULL) {
+        return note_set(note, ERR_UNSUPPORTED, "the console takes no replication connections");
+    }
     if (s->admin) {
         return ERR_NONE;
     }
+    const char *other = passage_database(s, s->world);
+    if (other != NULL) {
+        mem_free(s->database);
+        s->database = mem_strdup(other);
+    }
     s->db = world_find_db(s->world, slice_of(s->database));
+    if (s->db == NULL && s->passage != NULL && strcmp(s->database, "replication") == 0) {
+        enum err e = note_set(note, ERR_NO_DATABASE,
+                              "a replication connection must say which database's server it means");
+        note_hint(note, "Give the connection string options='-c braid.database=NAME'.");
+        return e;
+    }
     if (s->db == NULL) {
         enum err e = note_set(note, ERR_NO_DATABASE, "no such database: %s", s->database);
         note_hint(note, "The databases of the configuration file can be asked for.");
@@ -399,6 +420,22 @@ static enum err enter(struct session *s, struct note *note)
     return e;
 }
 
+static enum step finish_passage(struct session *s)
+{
+    struct note note;
+    struct passage *p = s->passage;
+    if (p->backend == NULL) {
+        enum err e = passage_connect(s, &note);
+        return e ? refuse(s, e, &note) : STEP_WAIT;
+    }
+    if (p->backend->state != BACKEND_HELD) {
+        return STEP_WAIT;
+    }
+    buf_add_slice(session_out(s), buf_slice(&p->backend->params));
+    send_key_and_ready(s);
+    return STEP_DONE;
+}
+
 /* The home shard tells the parameters clients are greeted with, and whether the settings of the
  * startup packet are good. */
 enum step session_login_finish(struct session *s)
@@ -412,6 +449,9 @@ enum step session_login_finish(struct session *s)
     enum err refused = enter(s, &note);
     if (refused) {
         return refuse(s, refused, &note);
+    }
+    if (s->passage != NULL) {
+        return finish_passage(s);
     }
     struct pool *p = pool_of(s, 0);
     if (p->params.n == 0) {

@@ -25,6 +25,7 @@ SCHEDULES = [
     "moves",
     "state",
     "protocol",
+    "replication",
     "stats",
     "servers",
     "middle",
