@@ -193,6 +193,11 @@ static enum err put_settings(struct pgb *b)
         }
     }
     node_put(b->r, b->root, "log.format", "pgbouncer", 1)->comment = "what reads its log goes on";
+    node_put(b->r, b->root, "service.health", "off", 1)->comment = "it asks no servers";
+    int line = 1;
+    if (strcmp(pgb_setting(b, "auth_type", &line), "any") != 0) {
+        node_put(b->r, b->root, "auth.known_users_only", "on", line)->comment = "auth_type";
+    }
     return e;
 }
 

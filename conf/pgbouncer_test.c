@@ -93,6 +93,11 @@ Test(pgbouncer, a_value_means_what_it_means_in_pgbouncer)
     expect("log_connections = 0", "log.connections", "off");
     expect("log_connections = yes", "log.connections", "on");
     expect("", "log.format", "pgbouncer");
+    expect("", "service.health", "off");
+    expect("auth_type = any", "auth.known_users_only", "off");
+    expect("auth_type = trust", "auth.known_users_only", "on");
+    expect("ignore_startup_parameters = a,b", "session.ignore_startup_parameters", "a,b");
+    expect("", "network.dns_ttl_ms", "15000");
     expect("", "log.syslog", "off");
     expect("syslog = 1", "log.syslog_ident", "pgbouncer");
     expect("log_stats = 0", "log.stats_ms", "0");

@@ -331,7 +331,7 @@ enum err control_start(const struct control_options *options, struct parts **par
     start_workers(c);
     control_health_restart(c);
     c->open_by_us = clock_now_us() + OPEN_AFTER_US;
-    c->resolve_us = c->parts->unknown_hosts > 0 ? clock_now_us() : 0;
+    c->resolve_us = c->parts->unknown_hosts + c->parts->named_hosts > 0 ? clock_now_us() : 0;
     log_event(LOG_START, "version=%s workers=%zu databases=%zu servers=%zu file=%s",
               PGBRAID_VERSION, c->shared->workers_count, c->world->dbs_count,
               c->parts->conf->servers_count, options->conf_path);

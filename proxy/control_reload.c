@@ -47,7 +47,7 @@ static struct health *start_probe(struct control *c, size_t index)
 {
     const struct conf *conf = c->parts->conf;
     struct server_state *s = servers_get(&c->servers, c->parts, index);
-    if (s->addrs_count == 0) {
+    if (s->addrs_count == 0 || conf->health == CONF_OFF) {
         return NULL;
     }
     struct health_options o = {.name = s->name,
@@ -105,6 +105,18 @@ static void read_file(struct job *base)
     job->err = parts_load(job->path, &job->parts, &job->note);
 }
 
+/* Names that are unknown soon, names that may change when their time is over. */
+static int64_t when_to_look(const struct parts *parts)
+{
+    int64_t now_us = clock_now_us();
+    if (parts->unknown_hosts > 0) {
+        return now_us + RESOLVE_US;
+    }
+    return parts->named_hosts > 0 && parts->conf->dns_ttl_ms > 0
+               ? now_us + parts->conf->dns_ttl_ms * 1000
+               : 0;
+}
+
 static void put_in_force(struct control *c, struct parts *parts)
 {
     struct buf restart = {0};
@@ -114,7 +126,7 @@ static void put_in_force(struct control *c, struct parts *parts)
     c->parts = parts;
     auth_query_drop_all();
     creds_keep(parts->conf);
-    c->resolve_us = parts->unknown_hosts > 0 ? clock_now_us() + RESOLVE_US : 0;
+    c->resolve_us = when_to_look(parts);
     log_set_level(c->verbose ? LOG_LEVEL_DEBUG : parts->conf->log_level);
     log_set_format(parts->conf->log_format);
     log_reopen(parts->conf->log_file);
@@ -248,20 +260,32 @@ static void look_hosts_up(struct job *base)
     job->found = parts_look_again(&job->old);
 }
 
+/* Some name has other addresses now. None at all is no news: a resolver that is away. */
+static int have_moved(const struct parts *old, const struct parts *found)
+{
+    int moved = 0;
+    for (size_t i = 0; i < old->conf->servers_count; i++) {
+        const struct parts_server *was = &old->servers[i];
+        const struct parts_server *is = &found->servers[i];
+        moved |= is->count > 0 && !same_addrs(was->addrs, was->count, is->addrs, is->count);
+    }
+    return moved;
+}
+
 static void look_done(struct control *c, struct job *base)
 {
     struct look_job *job = (struct look_job *)(void *)base;
     c->resolving = 0;
     int same_conf = job->old.conf == c->parts->conf;
-    c->resolve_us = c->parts->unknown_hosts > 0 ? clock_now_us() + RESOLVE_US : 0;
-    if (same_conf && !c->stopping && job->found->unknown_hosts < c->parts->unknown_hosts) {
+    if (same_conf && !c->stopping && have_moved(c->parts, job->found)) {
+        parts_keep_known(job->found, c->parts);
         parts_free(c->parts);
         c->parts = job->found;
         job->found = NULL;
-        c->resolve_us = c->parts->unknown_hosts > 0 ? c->resolve_us : 0;
         control_publish(c);
         control_health_restart(c);
     }
+    c->resolve_us = when_to_look(c->parts);
     parts_free(job->found);
     world_unref(job->world);
     mem_free(job);

@@ -237,6 +237,13 @@ static enum step dispatch(struct session *s, uint8_t type, struct slice message)
         session_fatal(s, e, &note);
         return STEP_CLOSE;
     }
+    if (type == 'Q' && s->worker->world->conf->disable_pqexec == CONF_ON && !s->admin) {
+        struct note note;
+        enum err e = note_set(&note, ERR_PROTOCOL, "simple queries are not allowed");
+        note_hint(&note, "session.disable_pqexec is on: use the extended protocol.");
+        session_fatal(s, e, &note);
+        return STEP_CLOSE;
+    }
     s->in_extended = type != 'Q';
     stats_request(s);
     if (session_is_plain(s) && type != 0 && strchr("PBDEC", type) != NULL) {

@@ -389,6 +389,17 @@ static void find_secrets(struct session *s)
     auth_answer_free(&answer);
 }
 
+/* Nobody that auth.known_users_only lets in without a password. */
+static int is_stranger(const struct session *s)
+{
+    enum conf_auth_method method = s->auth->method;
+    struct auth_place place;
+    int open = method == CONF_AUTH_TRUST || method == CONF_AUTH_CERT || method == CONF_AUTH_PEER;
+    return open && s->world->conf->known_users_only == CONF_ON &&
+           conf_find_user(s->world->conf, s->user) == NULL &&
+           (s->admin || !auth_place_of(s->world, s->db, &place));
+}
+
 void session_login_begin(struct session *s)
 {
     struct auth *a = mem_zero(sizeof(*a));
@@ -406,6 +417,10 @@ void session_login_begin(struct session *s)
         enum err e =
             note_set(&note, ERR_AUTH_REFUSED, "connection requires a valid client certificate");
         (void)refuse(s, e, &note);
+        return;
+    }
+    if (is_stranger(s)) {
+        (void)deny(s, "auth.known_users_only: users_file does not name the user");
         return;
     }
     switch (a->method) {

@@ -6,6 +6,7 @@
 #include <ctype.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/check.h"
 #include "base/clock.h"
@@ -154,6 +155,43 @@ static int is_pq_option(struct slice name)
     return name.n >= 5 && memcmp(name.p, "_pq_.", 5) == 0;
 }
 
+/* Is it in session.ignore_startup_parameters? */
+static int is_ignored(const struct conf *conf, struct slice name)
+{
+    const char *p = conf->ignore_startup_parameters;
+    while (p != NULL && *p != '\0') {
+        p += strspn(p, ", \t");
+        size_t n = strcspn(p, ", \t");
+        if (n > 0 && n == name.n && strncasecmp(p, (const char *)name.p, n) == 0) {
+            return 1;
+        }
+        p += n;
+    }
+    return 0;
+}
+
+/* "psql - 127.0.0.1:4711", as PgBouncer writes it. */
+static char *name_with_host(const struct session *s, struct slice name)
+{
+    char peer[ADDR_TEXT_BYTES];
+    size_t room = name.n + 3 + ADDR_TEXT_BYTES;
+    char *out = mem_alloc(room);
+    (void)snprintf(out, room, SLICE_FMT "%s%s", SLICE_ARG(name), name.n == 0 ? "" : " - ",
+                   addr_text(stream_peer(s->client), peer));
+    return out;
+}
+
+static enum err take_application_name(struct session *s, struct slice name, struct note *note)
+{
+    if (s->worker->world->conf->application_name_add_host == CONF_ON) {
+        s->application_name = name_with_host(s, name);
+    } else {
+        s->application_name = mem_alloc(name.n + 1);
+        (void)snprintf(s->application_name, name.n + 1, SLICE_FMT, SLICE_ARG(name));
+    }
+    return add_var(s, "application_name", slice_of(s->application_name), note);
+}
+
 static enum err take_params(struct session *s, const struct startup *st, struct note *note)
 {
     struct slice user = startup_param(st, "user");
@@ -177,7 +215,8 @@ static enum err take_params(struct session *s, const struct startup *st, struct 
     for (size_t i = 0; i < st->params_count; i++) {
         const struct startup_param *p = &st->params[i];
         char name[64];
-        if (slice_is(p->name, "user") || slice_is(p->name, "database") || is_pq_option(p->name)) {
+        if (slice_is(p->name, "user") || slice_is(p->name, "database") || is_pq_option(p->name) ||
+            is_ignored(s->worker->world->conf, p->name)) {
             continue;
         }
         if (slice_is(p->name, "replication")) {
@@ -194,14 +233,16 @@ static enum err take_params(struct session *s, const struct startup *st, struct 
             return note_set(note, ERR_PROTOCOL, "a startup parameter's name is too long");
         }
         (void)snprintf(name, sizeof(name), SLICE_FMT, SLICE_ARG(p->name));
-        if (slice_is(p->name, "application_name")) {
-            s->application_name = mem_alloc(p->value.n + 1);
-            (void)snprintf(s->application_name, p->value.n + 1, SLICE_FMT, SLICE_ARG(p->value));
-        }
-        enum err e = add_var(s, name, p->value, note);
+        enum err e = slice_is(p->name, "application_name") && s->application_name == NULL
+                         ? take_application_name(s, p->value, note)
+                         : add_var(s, name, p->value, note);
         if (e) {
             return e;
         }
+    }
+    if (s->application_name == NULL &&
+        s->worker->world->conf->application_name_add_host == CONF_ON) {
+        return take_application_name(s, slice_of(""), note);
     }
     return ERR_NONE;
 }
@@ -360,12 +401,25 @@ static void greet_admin(struct session *s, struct buf *out)
     }
 }
 
+static void put_login_notice(const struct session *s, struct buf *out)
+{
+    const char *text = s->worker->world->conf->login_notify_message;
+    if (text != NULL) {
+        const struct back_error notice = {.severity = SLICE("NOTICE"),
+                                          .severity_raw = SLICE("NOTICE"),
+                                          .code = SLICE("00000"),
+                                          .message = slice_of(text)};
+        back_put_notice(out, &notice);
+    }
+}
+
 static void send_key_and_ready(struct session *s)
 {
     struct buf *out = session_out(s);
     s->cancel_key_bytes = s->protocol == PROTOCOL_3_2 ? 32 : 4;
     rng_secure(s->cancel_key, s->cancel_key_bytes);
     back_put_key_data(out, s->pid, slice_bytes(s->cancel_key, s->cancel_key_bytes));
+    put_login_notice(s, out);
     back_put_ready(out, 'I');
     s->state = SESSION_READY;
     watch_ready(s);

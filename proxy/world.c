@@ -7,6 +7,7 @@
 
 #include "proxy/world.h"
 
+#include <ctype.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -105,6 +106,17 @@ static enum err load_tls(struct parts *p, struct note *note)
     return ERR_NONE;
 }
 
+static int has_name(const char *hosts)
+{
+    for (const char *p = hosts; *p != '\0'; p++) {
+        if (isalpha((unsigned char)*p) && strchr(hosts, ':') == NULL &&
+            strchr(hosts, '/') == NULL) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
 static void look_up(struct parts *p, int say)
 {
     p->servers = mem_zero((p->conf->servers_count + 1) * sizeof(*p->servers));
@@ -113,6 +125,7 @@ static void look_up(struct parts *p, int say)
         struct note why = {.text = ""};
         enum err e = addr_resolve(s->host, s->port, p->servers[i].addrs, SERVER_ADDRS_MAX,
                                   &p->servers[i].count, &why);
+        p->named_hosts += has_name(s->host);
         if (e) {
             p->servers[i].count = 0;
             p->unknown_hosts++;
@@ -202,6 +215,26 @@ static int has_addr(const struct addr *addrs, size_t count, const struct addr *a
         }
     }
     return 0;
+}
+
+int same_addrs(const struct addr *a, size_t a_count, const struct addr *b, size_t b_count)
+{
+    int same = a_count == b_count;
+    for (size_t i = 0; same && i < a_count; i++) {
+        same = has_addr(b, b_count, &a[i]);
+    }
+    return same;
+}
+
+void parts_keep_known(struct parts *found, const struct parts *before)
+{
+    check(found->conf == before->conf);
+    for (size_t i = 0; i < found->conf->servers_count; i++) {
+        if (found->servers[i].count == 0 && before->servers[i].count > 0) {
+            found->servers[i] = before->servers[i];
+            found->unknown_hosts--;
+        }
+    }
 }
 
 /*

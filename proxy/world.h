@@ -25,6 +25,7 @@ struct parts {
         size_t count; /* 0: the name could not be looked up; tried again later */
     } * servers;
     size_t unknown_hosts; /* servers whose count is 0 */
+    size_t named_hosts;   /* servers with a name, whose addresses may change */
 };
 
 /*
@@ -36,6 +37,11 @@ struct parts {
 enum err parts_load(const char *path, struct parts **out, struct note *note) MUST_CHECK;
 /* The same configuration, its hosts looked up again: for those that were not found before. */
 struct parts *parts_look_again(const struct parts *parts);
+/* Servers that `found` could not look up keep what `before` knew; both of the same configuration.
+ */
+void parts_keep_known(struct parts *found, const struct parts *before);
+/* The same addresses, in any order. */
+int same_addrs(const struct addr *a, size_t a_count, const struct addr *b, size_t b_count);
 void parts_free(struct parts *parts); /* NULL is fine */
 
 /* The state of server `index` of the configuration; made when it is new. */
