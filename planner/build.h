@@ -15,6 +15,7 @@
  *     spread*.c   shard by shard, then combine
  *     write.c     INSERT UPDATE DELETE
  *     ddl*.c      schema; utility*.c: the rest
+ *     replica.c   what a replica may answer
  *
  * Everything here lives in the scratch arena of one plan_make(); what a plan keeps is copied to the
  * batch.
@@ -123,6 +124,8 @@ enum function_class {
     FUNCTION_WINDOW,
     FUNCTION_UNKNOWN
 };
+/* Class of PostgreSQL's own function in functions.def; 0: not there. */
+char function_builtin(const char *name);
 enum function_class function_class_of(const struct build *b, const PgQuery__FuncCall *f);
 
 /* ---- scope ------------------------------------------------------------------------------------
@@ -358,6 +361,10 @@ void plan_everywhere(struct build *b, tnode *stmt, struct plan *p);
 void plan_on_home(struct build *b, tnode *stmt, struct plan *p);
 /* One statement through the table. */
 void plan_statement(struct build *b, tnode *stmt, struct plan *p);
+
+/* replica.c: whether a statement is provably a read that a replica answers as the primary would. */
+int replica_proves(struct build *b, const tnode *stmt);
+enum plan_role replica_hint(struct slice text);
 
 /* Rungs. `spread` returns 0 and leaves the reason in the note when it cannot. */
 int spread_select(struct build *b, struct scope *s, tnode *stmt, struct plan *p, struct note *note);

@@ -30,8 +30,21 @@ enum query {
     Q_PATHS,
     Q_DECLARED,
     Q_PLACEMENT,
+    Q_ON_PRIMARY,
     Q_COUNT
 };
+
+/* Whether the text `sql` of an expression or view calls a function whose name some volatile
+ * function has: PostgreSQL prints every call as name(...). */
+#define CALLS_VOLATILE(sql)                                                             \
+    "EXISTS (SELECT FROM pg_catalog.regexp_matches(" sql ", "                           \
+    "'([[:alnum:]_$]+)\"?[[:space:]]*\\(', 'g') AS m(m) JOIN pg_catalog.pg_proc vp ON " \
+    "vp.proname = m.m[1] WHERE vp.provolatile = 'v')"
+/* Volatile functions that something depends on: `class` is the table of the dependent. */
+#define DEPENDS_ON_VOLATILE(class)                                                            \
+    "pg_catalog.pg_depend d JOIN pg_catalog.pg_proc p ON p.oid = d.refobjid AND "             \
+    "p.provolatile = 'v' WHERE d.refclassid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND " \
+    "d.classid = 'pg_catalog." class "'::pg_catalog.regclass"
 
 /* Not the relations of other sessions' temporary schemas, nor toast. */
 #define USER_SCHEMAS "n.nspname !~ '^pg_(toast|temp)' "
@@ -99,11 +112,21 @@ static const struct {
     [Q_FOREIGNS] = {"SELECT conrelid, confrelid, conname FROM pg_catalog.pg_constraint "
                     "WHERE contype = 'f'",
                     3},
-    [Q_FUNCTIONS] = {"SELECT n.nspname, p.proname, p.provolatile, p.prokind, "
-                     "(l.lanname IN ('c', 'internal'))::int FROM pg_catalog.pg_proc p "
-                     "JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace "
-                     "JOIN pg_catalog.pg_language l ON l.oid = p.prolang WHERE p.oid >= 16384",
-                     5},
+    /* A default argument is evaluated by the caller; an aggregate is as volatile as what it calls.
+     */
+    [Q_FUNCTIONS] =
+        {"SELECT n.nspname, p.proname, "
+         "CASE WHEN p.prokind = 'a' AND EXISTS (SELECT FROM pg_catalog.pg_aggregate a "
+         "JOIN pg_catalog.pg_proc f ON f.oid IN (a.aggtransfn, a.aggfinalfn, "
+         "a.aggcombinefn, a.aggserialfn, a.aggdeserialfn, a.aggmtransfn, "
+         "a.aggminvtransfn, a.aggmfinalfn) WHERE a.aggfnoid = p.oid AND "
+         "f.provolatile = 'v') THEN 'v' "
+         "WHEN p.pronargdefaults > 0 AND " CALLS_VOLATILE(
+             "pg_catalog.pg_get_function_arguments(p.oid)") " THEN 'v' ELSE p.provolatile END, p.prokind, "
+                                                            "(l.lanname IN ('c', 'internal'))::int FROM pg_catalog.pg_proc p "
+                                                            "JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace "
+                                                            "JOIN pg_catalog.pg_language l ON l.oid = p.prolang WHERE p.oid >= 16384",
+         5},
     [Q_OPERATORS] = {"SELECT count(*) FROM pg_catalog.pg_operator WHERE oid >= 16384 AND "
                      "oprname IN ('=', '<', '>', '<=', '>=', '<>') AND "
                      "oprleft < 16384 AND oprright < 16384",
@@ -129,6 +152,47 @@ static const struct {
                      "FROM pg_catalog.pg_namespace n WHERE n.nspname = 'braid' AND "
                      "pg_catalog.obj_description(n.oid, 'pg_namespace') LIKE 'pgbraid shards:%'",
                      1},
+    /*
+     * What a replica must not be asked: views, row security and checks of domains that call
+     * volatile functions, views over what the server counts for itself, unlogged tables; casts,
+     * types and operators that are volatile, which may be called where no name of theirs stands.
+     */
+    [Q_ON_PRIMARY] =
+        {"WITH t AS (SELECT c.oid, pg_catalog.pg_get_viewdef(c.oid) AS sql, 'r' AS kind "
+         "FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
+         "WHERE c.relkind = 'v' AND n.nspname !~ '^(pg_|information_schema)' "
+         "UNION ALL SELECT polrelid, pg_catalog.concat(pg_catalog.pg_get_expr(polqual, polrelid)), "
+         "'r' FROM pg_catalog.pg_policy "
+         "UNION ALL SELECT oid, pg_catalog.pg_get_constraintdef(oid), 'x' "
+         "FROM pg_catalog.pg_constraint WHERE contypid >= 16384) "
+         "SELECT kind, CASE kind WHEN 'r' THEN oid END, CASE kind WHEN 'x' THEN "
+         "'a domain checks with a volatile function' END FROM t WHERE "
+         "kind = 'r' AND sql ~ '\\m(pg_|information_schema)' OR " CALLS_VOLATILE(
+             "sql") " UNION ALL SELECT 'r', r.ev_class, NULL FROM pg_catalog.pg_rewrite r WHERE r.oid IN "
+                    "(SELECT d.objid FROM " DEPENDS_ON_VOLATILE(
+                        "pg_rewrite") ") "
+                                      "UNION ALL SELECT 'r', r.polrelid, NULL FROM pg_catalog.pg_policy r WHERE r.oid IN "
+                                      "(SELECT d.objid FROM " DEPENDS_ON_VOLATILE(
+                                          "pg_policy") ") "
+                                                       "UNION ALL SELECT 'x', NULL, 'a domain checks with a volatile function' "
+                                                       "FROM pg_catalog.pg_constraint r WHERE r.contypid >= 16384 AND r.oid IN "
+                                                       "(SELECT d.objid FROM " DEPENDS_ON_VOLATILE(
+                                                           "pg_constraint") ") "
+                                                                            "UNION ALL SELECT 'r', oid, NULL FROM pg_catalog.pg_class WHERE relpersistence = 'u' AND "
+                                                                            "relkind IN ('r', 'p', 'm') "
+                                                                            "UNION ALL SELECT CASE WHEN o.oprname IN ('=', '<', '>', '<=', '>=', '<>') THEN 'x' "
+                                                                            "ELSE 'o' END, NULL, CASE WHEN o.oprname IN ('=', '<', '>', '<=', '>=', '<>') THEN "
+                                                                            "'a comparison operator is volatile' ELSE o.oprname::text END "
+                                                                            "FROM pg_catalog.pg_operator o JOIN pg_catalog.pg_proc p ON p.oid = o.oprcode "
+                                                                            "WHERE o.oid >= 16384 AND p.provolatile = 'v' "
+                                                                            "UNION ALL SELECT 'x', NULL, 'a cast function is volatile: ' || p.proname "
+                                                                            "FROM pg_catalog.pg_cast c JOIN pg_catalog.pg_proc p ON p.oid = c.castfunc "
+                                                                            "WHERE c.oid >= 16384 AND p.provolatile = 'v' "
+                                                                            "UNION ALL SELECT 'x', NULL, 'functions of a type are volatile: ' || t.typname "
+                                                                            "FROM pg_catalog.pg_type t JOIN pg_catalog.pg_proc p ON p.oid IN "
+                                                                            "(t.typinput, t.typoutput, t.typreceive, t.typsend) "
+                                                                            "WHERE t.oid >= 16384 AND p.oid >= 16384 AND p.provolatile = 'v'",
+         3},
 };
 
 const size_t catalog_queries_count = Q_COUNT;
@@ -415,6 +479,23 @@ static enum err add_declared(struct catalog_build *b, const struct slice *v, str
     return ERR_NONE;
 }
 
+static void add_on_primary(struct catalog_build *b, const struct slice *v)
+{
+    struct catalog *c = b->catalog;
+    if (char_of(v[0]) == 'r') {
+        struct catalog_table *t = table_of(c, number_of(v[1]));
+        if (t != NULL) {
+            t->on_primary = 1;
+        }
+    } else if (char_of(v[0]) == 'o') {
+        c->volatile_operators =
+            grown(c, c->volatile_operators, c->volatile_operators_count, sizeof(char *));
+        c->volatile_operators[c->volatile_operators_count++] = text_of(c, v[2]);
+    } else {
+        c->primary_only = text_of(c, v[2]);
+    }
+}
+
 enum err catalog_build_row(struct catalog_build *b, size_t query, const struct slice *values,
                            size_t count, struct note *note)
 {
@@ -438,6 +519,7 @@ enum err catalog_build_row(struct catalog_build *b, size_t query, const struct s
     case Q_PLACEMENT:
         b->catalog->placement = arena_strndup(&b->catalog->memory, values[0].p, values[0].n);
         break;
+    case Q_ON_PRIMARY: add_on_primary(b, values); break;
     case Q_COUNT: break;
     }
     return ERR_NONE;
@@ -553,6 +635,11 @@ void catalog_unref(struct catalog *c)
 uint64_t catalog_version(const struct catalog *c)
 {
     return c->version;
+}
+
+const char *catalog_primary_only(const struct catalog *c)
+{
+    return c->primary_only;
 }
 
 size_t catalog_tables_count(const struct catalog *c)

@@ -64,6 +64,7 @@ struct catalog_table {
     const char *schema, *name;
     char kind; /* relkind: r p v m f S i */
     uint8_t row_security, has_triggers, has_rules;
+    uint8_t on_primary; /* a read of it must not go to a replica; see the query for why */
     struct catalog_column *columns;
     size_t columns_count;
     struct catalog_unique *uniques;
@@ -110,7 +111,10 @@ struct catalog {
         const char **names; /* one per split: shards are named, numbers may change */
     } * decl_shards;
     size_t decls_count;
-    const char *placement;    /* comment of schema braid: the shards rows were placed on, or NULL */
+    const char *placement; /* comment of schema braid: the shards rows were placed on, or NULL */
+    const char **volatile_operators; /* user-defined, their names */
+    size_t volatile_operators_count;
+    const char *primary_only; /* why no read at all may go to a replica, or NULL */
     uint8_t default_bytewise; /* of the database's collation */
     uint8_t odd_operators;    /* "=" of builtin types was redefined by somebody */
     int refs;

@@ -228,6 +228,7 @@ static void plan_one_shard(struct build *b, tnode *stmt, struct plan *p)
     case NODE(DEALLOCATE_STMT): plan_deallocate(b, stmt, p); return;
     case NODE(DISCARD_STMT): plan_discard(b, stmt, p); return;
     case NODE(PREPARE_STMT): plan_prepare(b, stmt, p); return;
+    case NODE(VARIABLE_SHOW_STMT): plan_show(b, stmt, p); return;
     default: break;
     }
     if (plan_execute(b, stmt, p)) {
@@ -236,7 +237,7 @@ static void plan_one_shard(struct build *b, tnode *stmt, struct plan *p)
     plan_any(b, p);
     p->not_in_tx = refuses_transactions(stmt) ? 1 : 0;
     p->returns_rows = p->returns_rows || has_returning(stmt);
-    p->reads_only = (IS(stmt, SELECT_STMT) && b->survey.reads_only) || IS(stmt, VARIABLE_SHOW_STMT);
+    p->reads_only = IS(stmt, SELECT_STMT) && b->survey.reads_only;
 }
 
 /* ---- plan_make --------------------------------------------------------------------------------
@@ -291,8 +292,13 @@ static void plan_raw(struct build *b, const PgQuery__RawStmt *raw, struct slice 
     } else {
         plan_one_shard(b, raw->stmt, p);
     }
-    if (p->otherwise != NULL && p->otherwise->tag[0] == 0) {
-        p->otherwise->tag = p->tag;
+    p->role = b->env->replicas ? replica_hint(text) : PLAN_ROLE_AUTO;
+    p->replica_ok = (p->kind == PLAN_ONE || p->kind == PLAN_MANY) && b->env->replicas &&
+                    replica_proves(b, raw->stmt);
+    if (p->otherwise != NULL) {
+        p->otherwise->role = p->role;
+        p->otherwise->replica_ok = p->replica_ok;
+        p->otherwise->tag = p->otherwise->tag[0] == 0 ? p->tag : p->otherwise->tag;
     }
     b->suffix_decl = NULL;
 }
@@ -304,9 +310,11 @@ static void finish_batch(struct build *b)
     struct plan_batch *batch = b->batch;
     uint64_t common = UINT64_MAX;
     batch->verbatim_one = batch->count > 0;
+    batch->replica_ok = batch->count > 0;
     for (size_t i = 0; i < batch->count; i++) {
         const struct plan *p = batch->plans[i];
         const struct plan_where *w = p->_where;
+        batch->replica_ok = batch->replica_ok && p->replica_ok;
         if (p->kind != PLAN_ONE) {
             batch->shape_ok = 0;
             batch->verbatim_one = 0;

@@ -98,9 +98,9 @@ static void render_pins(const struct plan *p, struct buf *out)
 static void render_plan(const struct plan *p, const struct test_db *db,
                         const struct plan_args *args, struct buf *out)
 {
-    static const char *const kinds[] = {"empty",    "one",        "many",    "write",   "tx",
-                                        "set",      "deallocate", "discard", "ddl",     "copy-in",
-                                        "copy-out", "prepare",    "execute", "explain", "refuse"};
+    static const char *const kinds[] = {
+        "empty", "one",     "many",     "write",   "tx",      "set",     "deallocate", "discard",
+        "ddl",   "copy-in", "copy-out", "prepare", "execute", "explain", "show",       "refuse"};
     buf_text(out, kinds[p->kind]);
     if (p->kind == PLAN_REFUSE) {
         buf_printf(out, ": %s", p->note.text);

@@ -47,6 +47,8 @@ struct catalog *catalog_ref(struct catalog *c);
 void catalog_unref(struct catalog *c);
 uint64_t catalog_version(const struct catalog *c);
 size_t catalog_tables_count(const struct catalog *c);
+/* Why nothing of this database can be proved to be the same on a replica; NULL: it can. */
+const char *catalog_primary_only(const struct catalog *c);
 /*
  * The declarations of the map: those of the configuration, those kept in SQL on the home shard
  * (schema braid, read by a catalog query), with key types filled in from the catalog. A table
@@ -88,6 +90,7 @@ enum plan_kind {
     PLAN_PREPARE,  /* SQL's PREPARE in a database of one shard: `prepare_suffix`, `prepare_query` */
     PLAN_EXECUTE,  /* SQL's EXECUTE `name`, also inside of EXPLAIN and CREATE TABLE AS */
     PLAN_EXPLAIN,  /* EXPLAIN of a statement over several shards or of a routed one: `explain` */
+    PLAN_SHOW,     /* SHOW of a setting of pgbraid's own (braid.role): `name` */
     PLAN_REFUSE    /* answered with `err`, `note` */
 };
 
@@ -131,6 +134,19 @@ struct plan_split {
     size_t rows_count;
 };
 
+/* Where a statement asks to be run, in front of it: a comment "braid: role=primary". */
+enum plan_role {
+    PLAN_ROLE_AUTO,
+    PLAN_ROLE_PRIMARY,
+    PLAN_ROLE_REPLICA
+};
+
+enum plan_access {
+    PLAN_ACCESS_DEFAULT,
+    PLAN_ACCESS_READ_ONLY,
+    PLAN_ACCESS_READ_WRITE
+};
+
 struct plan {
     enum plan_kind kind;
     struct slice text;         /* the statement as the client wrote it; 0-terminated */
@@ -146,6 +162,8 @@ struct plan {
     /* PIN_SET: settings that set_config() names, lower case; others are found by asking */
     const char *const *config_names;
     size_t config_names_count;
+    unsigned replica_ok : 1; /* provably a read whose answer is the same on a replica, replica.c */
+    enum plan_role role;
     const char *tag;  /* command tag word: "SELECT", "UPDATE", "CREATE TABLE" */
     const char *rung; /* "pass", "route", "prune", "spread", "refuse": for EXPLAIN, logs */
     /* PLAN_MANY, PLAN_WRITE, PLAN_COPY_OUT: parameters keep their numbers */
@@ -159,9 +177,11 @@ struct plan {
     struct plan *otherwise;
     /* PLAN_TX */
     enum plan_tx tx;
-    const char *name;         /* savepoint; PLAN_DEALLOCATE: statement, NULL for ALL */
-    unsigned tx_isolated : 1; /* BEGIN/SET asks for REPEATABLE READ or SERIALIZABLE */
-    unsigned tx_chain : 1;    /* COMMIT AND CHAIN */
+    const char *name;             /* savepoint; PLAN_DEALLOCATE: statement, NULL for ALL */
+    unsigned tx_isolated : 1;     /* BEGIN/SET asks for REPEATABLE READ or SERIALIZABLE */
+    unsigned tx_chain : 1;        /* COMMIT AND CHAIN */
+    unsigned tx_serializable : 1; /* BEGIN/SET may ask for SERIALIZABLE, which no replica has */
+    enum plan_access tx_access;   /* BEGIN/SET: READ ONLY, READ WRITE */
     /* PLAN_SET: `name` is the GUC, lower case; NULL for RESET ALL */
     unsigned set_local : 1;
     unsigned set_reset : 1; /* RESET x or SET x TO DEFAULT */
@@ -203,7 +223,8 @@ struct plan_batch {
     size_t count;
     struct plan **plans;
     uint64_t map_epoch, catalog_version;
-    unsigned shape_ok : 1; /* every plan is right for all texts of the same shape (plan_cache) */
+    unsigned shape_ok : 1;   /* every plan is right for all texts of the same shape (plan_cache) */
+    unsigned replica_ok : 1; /* every plan is */
     unsigned verbatim_one : 1; /* every statement is PLAN_ONE for one and the same fixed shard: the
                                   whole text may be forwarded as it stands; plans[0] says of all
                                   whether they write and pin */
@@ -229,6 +250,8 @@ struct plan_env {
     unsigned standard_strings_off : 1; /* standard_conforming_strings = off */
     unsigned plain : 1; /* one shard, and the session keeps its connection: every statement goes as
                            it stands, but for RESET and DISCARD ALL */
+    unsigned replicas : 1; /* some shard has replicas: say what they may answer. Constant for a map
+                              and catalog, so that it need not be in the key of the cache */
 };
 
 /*

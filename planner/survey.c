@@ -91,7 +91,7 @@ static int row_compare(const void *name, const void *row)
     return strcmp(name, ((const struct function_row *)row)->name);
 }
 
-static char builtin_class(const char *name)
+char function_builtin(const char *name)
 {
     const struct function_row *row = bsearch(name, builtin, sizeof(builtin) / sizeof(builtin[0]),
                                              sizeof(builtin[0]), row_compare);
@@ -129,7 +129,7 @@ enum function_class function_class_of(const struct build *b, const PgQuery__Func
     const char *schema;
     const char *name = tree_name(f->funcname, f->n_funcname, &schema);
     int builtin_meant = schema == NULL || strcmp(schema, "pg_catalog") == 0;
-    char c = builtin_meant ? builtin_class(name) : 0;
+    char c = builtin_meant ? function_builtin(name) : 0;
     enum function_class class = c == 'i'   ? FUNCTION_IMMUTABLE
                                 : c == 's' ? FUNCTION_STABLE
                                 : c == 'v' ? FUNCTION_VOLATILE

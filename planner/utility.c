@@ -22,6 +22,20 @@ static int asks_isolation(tnode *const *options, size_t count)
     return isolated;
 }
 
+/* READ ONLY or READ WRITE, and whether it may be SERIALIZABLE. */
+static void see_access(tnode *const *options, size_t count, struct plan *p)
+{
+    struct arena scratch = {0};
+    const PgQuery__DefElem *access = tree_option(options, count, "transaction_read_only");
+    const char *level =
+        tree_option_text(tree_option(options, count, "transaction_isolation"), &scratch);
+    if (access != NULL) {
+        p->tx_access = tree_option_on(access) ? PLAN_ACCESS_READ_ONLY : PLAN_ACCESS_READ_WRITE;
+    }
+    p->tx_serializable = level != NULL && strcasecmp(level, "serializable") == 0;
+    arena_free(&scratch);
+}
+
 void plan_transaction(struct build *b, tnode *stmt, struct plan *p)
 {
     static const struct {
@@ -45,6 +59,7 @@ void plan_transaction(struct build *b, tnode *stmt, struct plan *p)
             p->name = t->savepoint_name[0] == 0 ? NULL : arena_strdup(b->out, t->savepoint_name);
             p->tx_isolated = asks_isolation(t->options, t->n_options) ? 1 : 0;
             p->tx_chain = t->chain ? 1 : 0;
+            see_access(t->options, t->n_options, p);
             return;
         }
     }
@@ -162,6 +177,7 @@ static void set_multi(struct build *b, const PgQuery__VariableSetStmt *v, struct
         p->kind = PLAN_TX;
         p->tx = TX_SET;
         p->tx_isolated = asks_isolation(v->args, v->n_args) ? 1 : 0;
+        see_access(v->args, v->n_args, p);
     } else if (strcmp(v->name, "SESSION CHARACTERISTICS") == 0) {
         set_characteristics(b, v, p);
     } else if (b->several) {
@@ -204,6 +220,8 @@ void plan_set(struct build *b, tnode *stmt, struct plan *p)
         p->kind = PLAN_TX; /* as SET TRANSACTION: of this transaction only */
         p->tx = TX_SET;
         p->tx_isolated = strcmp(v->name, "transaction_isolation") == 0;
+        p->tx_serializable = p->tx_isolated;
+        p->tx_access = PLAN_ACCESS_READ_WRITE; /* whatever it says: the primary can do both */
     }
 }
 
@@ -212,9 +230,15 @@ void plan_set(struct build *b, tnode *stmt, struct plan *p)
 
 void plan_show(struct build *b, tnode *stmt, struct plan *p)
 {
-    (void)stmt;
-    plan_any(b, p);
+    const char *name = stmt->variable_show_stmt->name;
+    if (strncasecmp(name, "braid.", 6) == 0) {
+        p->kind = PLAN_SHOW;
+        p->name = lower(b, name);
+    } else {
+        plan_any(b, p);
+    }
     p->reads_only = 1;
+    p->returns_rows = 1;
 }
 
 void plan_discard(struct build *b, tnode *stmt, struct plan *p)

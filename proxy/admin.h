@@ -58,6 +58,9 @@ void admin_shards(struct admin_call *call, const char *database, uint64_t shards
 /* Hosts and ports as PgBouncer prints them: "unix" for sockets; out has ADDR_TEXT_BYTES. */
 const char *admin_host(const struct addr *a, char *out);
 
+/* Connections per shard and user, as a database has it. */
+uint64_t admin_pool_size(const struct conf *conf, const struct conf_database *db);
+
 /* Whether `user` is in the list, or is the service user when there is no list. */
 int admin_allowed(const struct conf *conf, const char *user);
 

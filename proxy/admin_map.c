@@ -16,7 +16,7 @@ enum {
 /* ---- databases and shards ---------------------------------------------------------------------
  */
 
-static uint64_t pool_size(const struct conf *conf, const struct conf_database *db)
+uint64_t admin_pool_size(const struct conf *conf, const struct conf_database *db)
 {
     return (uint64_t)(db->pool.size != CONF_UNSET ? db->pool.size : conf->pool_size);
 }
@@ -79,50 +79,6 @@ enum err admin_show_databases(struct admin_call *call)
     const struct world *w = call->c->world;
     for (size_t i = 0; i < w->dbs_count; i++) {
         put_database(call, w, &w->dbs[i]);
-    }
-    admin_end(call);
-    return ERR_NONE;
-}
-
-static void put_shard(struct admin_call *call, const struct world_db *db, size_t shard)
-{
-    struct server_state *s = db->servers[shard];
-    uint64_t active = 0;
-    uint64_t idle = 0;
-    for (size_t i = 0; i < call->snap->pools_count; i++) {
-        const struct pool_view *p = &call->snap->pools[i];
-        if (strcmp(p->database, db->conf->name) == 0 &&
-            strcmp(p->shard, db->conf->shards[shard].name) == 0) {
-            active += p->backends_active;
-            idle += p->backends_idle;
-        }
-    }
-    int healthy = atomic_load(&s->healthy);
-    admin_row(call);
-    admin_text(call, db->conf->name);
-    admin_text(call, db->conf->shards[shard].name);
-    admin_text(call, shard == 0 ? "yes" : "no");
-    admin_uint(call, db->conf->shards[shard].weight);
-    admin_text(call, s->name);
-    admin_text(call, s->host);
-    admin_uint(call, s->port);
-    admin_text(call, "primary");
-    admin_text(call, healthy ? "yes" : "no");
-    admin_int(call, atomic_load(&s->latency_us));
-    admin_uint(call, active);
-    admin_uint(call, idle);
-    admin_uint(call, pool_size(call->c->world->conf, db->conf));
-}
-
-enum err admin_show_shards(struct admin_call *call)
-{
-    admin_columns(call, "database shard home weight:i server host port:i role healthy "
-                        "latency_us:q sv_active:i sv_idle:i pool_size:i");
-    const struct world *w = call->c->world;
-    for (size_t i = 0; i < w->dbs_count; i++) {
-        for (size_t s = 0; s < w->dbs[i].conf->shards_count; s++) {
-            put_shard(call, &w->dbs[i], s);
-        }
     }
     admin_end(call);
     return ERR_NONE;

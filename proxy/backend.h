@@ -48,6 +48,13 @@ enum backend_state {
 #undef STATE
 };
 
+/* What a shard of several servers uses it for. */
+enum backend_role {
+    BACKEND_OF_UNKNOWN,
+    BACKEND_OF_PRIMARY,
+    BACKEND_OF_REPLICA
+};
+
 enum expect_kind {
     EXPECT_QUERY,    /* up to ReadyForQuery */
     EXPECT_PARSE,    /* ParseComplete */
@@ -139,6 +146,7 @@ struct backend {
     unsigned paused_by_op : 1;      /* a merge has rows enough of this shard */
     uint8_t clean;                  /* enum clean */
     uint8_t chance;                 /* of its own, for ages */
+    uint8_t role;                   /* enum backend_role, while it is held */
     uint8_t tx_status;              /* of the last ReadyForQuery */
     uint64_t relay_left;            /* rest of a row that is being passed on in pieces */
     uint64_t rows;                  /* of the relayed statement that is being answered */
@@ -159,6 +167,7 @@ struct backend {
     struct backend_login *login; /* LOGIN: what it knows of passwords; backend_password.c */
     struct buf params;           /* ParameterStatus messages of its login */
     struct timer timer;          /* connect and login timeout */
+    int64_t ready_us;            /* it had logged in by then */
     int64_t connect_us, idle_since_us, held_us, connect_wall_us;
     int64_t expires_us; /* too old from then on */
     uint32_t epoch;     /* terms_epoch() when it was opened */

@@ -130,6 +130,7 @@ static void on_ready(struct backend *b)
     }
     backend_forget_password(b);
     backend_log_open(b);
+    b->ready_us = loop_now_us(b->pool->worker->loop);
     pool_backend_ready(b);
 }
 

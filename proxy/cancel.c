@@ -12,6 +12,7 @@
 #include "proxy/op.h"
 #include "proxy/pool.h"
 #include "proxy/session.h"
+#include "proxy/session_role.h"
 
 enum {
     CANCEL_TIMEOUT_MS = 5000
@@ -93,10 +94,12 @@ void backend_cancel(struct backend *b)
 void session_cancel(struct session *s)
 {
     metric_add(&s->worker->metrics, METRIC_cancels, 1);
-    if (s->wait_pool != NULL) {
+    if (s->wait_pool != NULL || role_waits(s)) {
         struct note note;
         enum err e = note_set(&note, ERR_CANCELED, "canceling statement due to user request");
         pool_stop_waiting(s);
+        role_stop_waiting(s);
+        s->role.asked = NULL;
         session_backend_failed(s, e, &note);
         return;
     }

@@ -22,6 +22,7 @@
 #include "proxy/auth.h"
 #include "proxy/balance.h"
 #include "proxy/http.h"
+#include "proxy/role.h"
 #include "proxy/snapshot.h"
 #include "proxy/systemd.h"
 
@@ -352,9 +353,11 @@ void control_run(struct control *c)
 
 static void free_servers(struct control *c)
 {
+    shards_free(&c->servers);
     struct server_state *next;
     for (struct server_state *s = c->servers.first; s != NULL; s = next) {
         next = s->next;
+        pg_wake_free(&s->wake);
         mem_free((void *)s->name);
         mem_free((void *)s->host);
         mem_free(s);

@@ -49,8 +49,9 @@ void job_start(struct control *c, struct job *job);
 struct control_db {
     struct list node; /* in control.dbs */
     char *name;
-    int present;     /* in the configuration now */
-    int many;        /* several shards: has a catalog */
+    int present;       /* in the configuration now */
+    int many;          /* several shards */
+    int reads_catalog; /* several shards, or replicas */
     uint64_t layout; /* grows when shards or servers change: results for an older one are dropped */
     struct buf shape; /* shards and servers as text, to see such changes */
 
@@ -99,6 +100,7 @@ struct control_db *control_db_find(struct control *c, const char *name); /* NULL
 enum err control_dbs_apply(struct control *c, const struct parts *parts,
                            struct note *note) MUST_CHECK;
 void control_dbs_tick(struct control *c, int64_t now_us); /* start what is due */
+void control_dbs_roles_changed(struct control *c);        /* a shard has another primary */
 void control_dbs_acked(struct control *c);                /* some worker has a newer world */
 void control_dbs_give_up(struct control *c);              /* stopping: answer all who wait */
 void control_dbs_free(struct control *c);
@@ -169,7 +171,9 @@ struct control {
     struct list dbs;
     struct list refreshes;
     struct health **health;
+    struct role_probe *probes; /* what the probes' findings are for */
     size_t health_count;
+    _Atomic int role_mail; /* a finding is on its way */
 
     int open; /* clients are handed out */
     int64_t open_by_us;

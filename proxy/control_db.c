@@ -20,10 +20,12 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "proxy/control.h"
+#include "proxy/role.h"
 
 enum {
     RETRY_US = 1000000,
     INSTALL_AGAIN_US = 60000000,
+    READ_AGAIN_US = 30000000, /* with replicas: functions may have become volatile */
     RECOVER_IDLE_US = 60000000,
     RECOVER_SOON_US = 30000000 /* how long a lost shard is looked at closely */
 };
@@ -174,6 +176,9 @@ static void print_shape(const struct conf *conf, const struct conf_database *db,
         buf_cstr(out, db->shards[i].name);
         buf_cstr(out, s->host);
         buf_be16(out, s->port);
+        if (db->shards_count == 1) {
+            buf_u8(out, db->shards[i].replicas_count > 0); /* then it needs a catalog */
+        }
     }
 }
 
@@ -218,20 +223,31 @@ static enum err plan_change(struct control *c, const struct conf *conf, size_t i
     return make_first_map(change, row, note);
 }
 
+static int row_has_replicas(const struct conf_database *row)
+{
+    for (size_t i = 0; i < row->shards_count; i++) {
+        if (row->shards[i].replicas_count > 0) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
 static void carry_out(struct db_change *change, const struct conf_database *row, int64_t now_us)
 {
     struct control_db *db = change->db;
     int many = row->shards_count > 1;
+    db->reads_catalog = many || row_has_replicas(row);
     if (change->fresh) {
         if (db->catalog != NULL) {
             catalog_unref(db->catalog);
             db->catalog = NULL;
         }
         db->layout++;
-        db->tried = !many;
+        db->tried = !db->reads_catalog;
         db->said[0] = '\0';
         db->install_us = 0;
-        db->retry_us = many ? now_us : 0;
+        db->retry_us = db->reads_catalog ? now_us : 0;
         db->recover_us = many ? now_us : 0;
         (void)note_set(&db->why, ERR_AGAIN, "the catalog of database \"%s\" was not read yet",
                        db->name);
@@ -379,7 +395,7 @@ static enum err take_row(void *arg, size_t query, const struct slice *values, si
 static void target_of_shard(const struct world *world, const struct world_db *wdb, size_t shard,
                             struct pg_target *out)
 {
-    const struct server_state *s = wdb->servers[shard];
+    const struct server_state *s = role_server(wdb, shard);
     *out = (struct pg_target){.host = s->host,
                               .addrs = s->addrs,
                               .addrs_count = s->addrs_count,
@@ -447,7 +463,8 @@ static int apply_catalog(struct control_db *db, struct catalog_job *job)
         db->fingerprint.n = 0; /* the map made before anything was known does not count */
     }
     struct new_map map = {0};
-    enum err e = make_catalog_map(db, catalog, job->wdb->conf, &map, &job->note);
+    enum err e =
+        db->many ? make_catalog_map(db, catalog, job->wdb->conf, &map, &job->note) : ERR_NONE;
     if (e) {
         catalog_unref(catalog);
         return become_unready(db, &job->note);
@@ -460,12 +477,15 @@ static int apply_catalog(struct control_db *db, struct catalog_job *job)
     memcpy(db->digest, job->digest, sizeof(db->digest));
     int changed = !same || !db->ready;
     db->ready = 1;
-    db->retry_us = 0;
+    db->retry_us = job->wdb->replicated ? clock_now_us() + READ_AGAIN_US : 0;
     db->said[0] = '\0';
     if (!same) {
-        log_event(LOG_CATALOG, "database=%s version=%llu tables=%zu rows=%llu took_us=%lld",
+        const char *why = job->wdb->replicated ? catalog_primary_only(catalog) : NULL;
+        log_event(LOG_CATALOG, "database=%s version=%llu tables=%zu rows=%llu took_us=%lld%s%s%s",
                   db->name, (unsigned long long)db->catalog_version, catalog_tables_count(catalog),
-                  (unsigned long long)job->rows, (long long)job->took_us);
+                  (unsigned long long)job->rows, (long long)job->took_us,
+                  why == NULL ? "" : " no read goes to a replica: \"", why == NULL ? "" : why,
+                  why == NULL ? "" : "\"");
     }
     if (install_map(db, &map)) {
         changed = 1;
@@ -513,7 +533,7 @@ static void catalog_done(struct control *c, struct job *base)
     db->reading = 0;
     db->tried = 1;
     if (job->layout != db->layout || !db->present) {
-        db->retry_us = db->present && db->many ? clock_now_us() : 0;
+        db->retry_us = db->present && db->reads_catalog ? clock_now_us() : 0;
         answer_failed(c, db);
     } else if (job->err) {
         reading_failed(c, db, &job->note);
@@ -530,7 +550,7 @@ static void catalog_done(struct control *c, struct job *base)
     }
     world_unref(job->world);
     mem_free(job);
-    if (db->present && db->many && !c->stopping && someone_asks(c, db)) {
+    if (db->present && db->reads_catalog && !c->stopping && someone_asks(c, db)) {
         start_reading(c, db);
     }
 }
@@ -538,7 +558,7 @@ static void catalog_done(struct control *c, struct job *base)
 static void start_reading(struct control *c, struct control_db *db)
 {
     const struct world_db *wdb = world_db_of(c, db);
-    check(wdb != NULL && db->many && !db->reading);
+    check(wdb != NULL && db->reads_catalog && !db->reading);
     struct catalog_job *job = mem_zero(sizeof(*job));
     job->job.work = read_catalog;
     job->job.done = catalog_done;
@@ -547,7 +567,7 @@ static void start_reading(struct control *c, struct control_db *db)
     job->wdb = wdb;
     job->layout = db->layout;
     job->version = db->catalog_version + 1;
-    job->install = clock_now_us() >= db->install_us;
+    job->install = db->many && clock_now_us() >= db->install_us;
     job->digest[0] = 1;
     job->digest[1] = 2;
     db->reading = 1;
@@ -576,7 +596,7 @@ static void on_refresh(struct control *c, struct control_mail *mail)
     list_push_back(&c->refreshes, &r->node);
     mem_free(m->database);
     mem_free(m);
-    if (db == NULL || !db->present || !db->many || c->stopping) {
+    if (db == NULL || !db->present || !db->reads_catalog || c->stopping) {
         answer(c, r);
     } else if (!db->reading) {
         start_reading(c, db);
@@ -694,19 +714,34 @@ void control_recover_soon(struct control *c, const char *database)
     control_send(c, &m->mail);
 }
 
+/* The new primary has the prepared transactions of the old one, and perhaps another catalog. */
+void control_dbs_roles_changed(struct control *c)
+{
+    int64_t now_us = clock_now_us();
+    list_each (node, &c->dbs) {
+        struct control_db *db = container_of(node, struct control_db, node);
+        const struct world_db *wdb =
+            db->present ? world_find_db(c->world, slice_of(db->name)) : NULL;
+        if (wdb != NULL && wdb->replicated) {
+            db->retry_us = now_us;
+            db->recover_us = db->many ? now_us : db->recover_us;
+        }
+    }
+}
+
 /* ---- tick ------------------------------------------------------------------------------------ */
 
 void control_dbs_tick(struct control *c, int64_t now_us)
 {
     list_each (node, &c->dbs) {
         struct control_db *db = container_of(node, struct control_db, node);
-        if (!db->present || !db->many) {
+        if (!db->present || !db->reads_catalog) {
             continue;
         }
         if (!db->reading && db->retry_us != 0 && now_us >= db->retry_us) {
             start_reading(c, db);
         }
-        if (!db->recovering && now_us >= db->recover_us) {
+        if (db->many && !db->recovering && now_us >= db->recover_us) {
             start_recovery(c, db);
         }
     }

@@ -12,6 +12,7 @@
 #include "base/mem.h"
 #include "proxy/auth.h"
 #include "proxy/control.h"
+#include "proxy/role.h"
 #include "proxy/systemd.h"
 
 enum {
@@ -20,22 +21,17 @@ enum {
 
 /* ---- health ---------------------------------------------------------------------------------- */
 
-static void take_health(void *arg, int healthy, int64_t latency_us)
-{
-    struct server_state *s = arg;
-    if (healthy) {
-        atomic_store_explicit(&s->latency_us, latency_us, memory_order_relaxed);
-    }
-    atomic_store_explicit(&s->healthy, healthy, memory_order_relaxed);
-}
-
 /* A database of the server that the service user may ask. */
 static const char *dbname_on(const struct conf *conf, size_t server)
 {
     for (size_t i = 0; i < conf->databases_count; i++) {
         const struct conf_database *db = &conf->databases[i];
         for (size_t s = 0; s < db->shards_count; s++) {
-            if (db->shards[s].primary == server) {
+            int here = db->shards[s].primary == server;
+            for (size_t r = 0; r < db->shards[s].replicas_count; r++) {
+                here |= db->shards[s].replicas[r] == server;
+            }
+            if (here) {
                 return db->dbname;
             }
         }
@@ -50,11 +46,17 @@ static struct health *start_probe(struct control *c, size_t index)
     if (s->addrs_count == 0 || conf->health == CONF_OFF) {
         return NULL;
     }
+    c->probes[index] = (struct role_probe){.control = c, .server = s};
     struct health_options o = {.name = s->name,
                                .interval_ms = (int)conf->health_interval_ms,
                                .known_up = atomic_load(&s->healthy),
-                               .fn = take_health,
-                               .arg = s};
+                               .roles = atomic_load(&s->replicated),
+                               .wake = &s->wake,
+                               .fn = role_found,
+                               .arg = &c->probes[index]};
+    o.limits = (struct health_limits){.suspect_after = (unsigned)conf->health_suspect_after,
+                                      .down_after = (unsigned)conf->health_down_after,
+                                      .up_after = (unsigned)conf->health_up_after};
     o.target = (struct pg_target){.host = s->host,
                                   .addrs = s->addrs,
                                   .addrs_count = s->addrs_count,
@@ -63,6 +65,22 @@ static struct health *start_probe(struct control *c, size_t index)
                                   .timeout_ms = (int)conf->health_timeout_ms};
     pg_target_login(&o.target, conf);
     return health_start(&o);
+}
+
+/* Which servers are asked for their role: those that are not alone in a shard. */
+static void mark_replicated(struct control *c)
+{
+    for (struct server_state *s = c->servers.first; s != NULL; s = s->next) {
+        atomic_store(&s->replicated, 0);
+    }
+    for (size_t d = 0; d < c->world->dbs_count; d++) {
+        for (size_t i = 0; i < c->world->dbs[d].conf->shards_count; i++) {
+            const struct shard_state *shard = c->world->dbs[d].shards[i];
+            for (size_t m = 0; shard != NULL && m < shard->count; m++) {
+                atomic_store(&shard->members[m].server->replicated, 1);
+            }
+        }
+    }
 }
 
 void control_health_restart(struct control *c)
@@ -76,14 +94,18 @@ void control_health_restart(struct control *c)
         health_free(c->health[i]);
     }
     mem_free(c->health);
+    mem_free(c->probes);
     c->health = NULL;
+    c->probes = NULL;
     c->health_count = 0;
     if (c->stopping) {
         return;
     }
+    mark_replicated(c);
     c->health_count = c->parts->conf->servers_count;
     size_t bytes = (c->health_count + 1) * sizeof(*c->health); /* NOLINT: pointers are meant */
     c->health = mem_zero(bytes);
+    c->probes = mem_zero((c->health_count + 1) * sizeof(*c->probes));
     for (size_t i = 0; i < c->health_count; i++) {
         c->health[i] = start_probe(c, i);
     }

@@ -9,6 +9,7 @@
 
 #include "base/check.h"
 #include "proxy/op.h"
+#include "proxy/session_role.h"
 #include "proxy/tx.h"
 
 /* ---- a backend becomes part of the session's transaction ------------------------------------- */
@@ -111,6 +112,9 @@ static void add_change(const struct varset *from, const struct varset *to, struc
 static void add_locals(const struct varset *locals, struct buf *sql)
 {
     for (size_t i = 0; i < locals->count; i++) {
+        if (role_is_own_setting(locals->vars[i].name)) {
+            continue;
+        }
         buf_text(sql, AFTER_CLIENT_TEXT "SET LOCAL ");
         var_put_setting_name(locals->vars[i].name, sql);
         buf_printf(sql, " TO %s", locals->vars[i].value);
@@ -216,39 +220,76 @@ static enum err check_isolation(const struct session *s, uint64_t bits, struct n
     return ERR_NONE;
 }
 
+/* A backend of one shard that none is held of; `missing`: the others that are wanted, too. */
+static enum step get_backend(struct session *s, uint32_t shard, uint64_t missing, enum err *e,
+                             struct note *note)
+{
+    struct pool *p = NULL;
+    do {
+        enum step step = STEP_DONE;
+        if (s->db->shards[shard] == NULL) {
+            p = pool_of(s, shard);
+        } else {
+            step = role_choose(s, shard, &p, e, note);
+        }
+        if (step != STEP_DONE) {
+            return step;
+        }
+        *e = pool_get(p, s, note);
+    } while (*e != ERR_NONE && *e != ERR_AGAIN && s->db->replicated && role_try_again(s, *e));
+    if (*e == ERR_AGAIN) {
+        bits_each (later, missing & ~((UINT64_C(2) << shard) - 1)) {
+            if (s->db->shards[later] == NULL) {
+                pool_warm(pool_of(s, (uint32_t)later));
+            }
+        }
+        *e = ERR_NONE;
+        return STEP_WAIT;
+    }
+    return *e ? STEP_FAILED : STEP_DONE;
+}
+
 enum step session_engage(struct session *s, uint64_t bits, enum err *e, struct note *note)
 {
     if (s->wait_err != ERR_NONE) {
         *e = s->wait_err;
         *note = s->wait_note;
         s->wait_err = ERR_NONE;
-        return STEP_FAILED;
+        if (!s->db->replicated || !role_try_again(s, *e)) {
+            return STEP_FAILED;
+        }
+        *e = ERR_NONE;
     }
     *e = check_isolation(s, bits, note);
     if (*e) {
         return STEP_FAILED;
     }
     join_pipelines(s, bits);
+    enum step step = s->db->replicated ? role_switch(s, bits, e, note) : STEP_DONE;
+    if (step != STEP_DONE) {
+        return step;
+    }
     uint64_t missing = bits & ~s->held_bits;
     bits_each (shard, missing) {
-        struct pool *p = pool_of(s, (uint32_t)shard);
-        *e = pool_get(p, s, note);
-        if (*e == ERR_AGAIN) {
-            bits_each (later, missing & ~((UINT64_C(2) << shard) - 1)) {
-                pool_warm(pool_of(s, (uint32_t)later));
-            }
-            *e = ERR_NONE;
-            return STEP_WAIT;
-        }
-        if (*e) {
-            return STEP_FAILED;
-        }
-    }
-    bits_each (shard, bits) {
-        enum step step = enlist(s, session_backend(s, (uint32_t)shard));
+        step = get_backend(s, (uint32_t)shard, missing, e, note);
         if (step != STEP_DONE) {
             return step;
         }
+    }
+    if (s->db->replicated) {
+        step = role_engage_held(s, bits, e, note);
+        if (step != STEP_DONE) {
+            return step;
+        }
+    }
+    bits_each (shard, bits) {
+        step = enlist(s, session_backend(s, (uint32_t)shard));
+        if (step != STEP_DONE) {
+            return step;
+        }
+    }
+    if (s->db->replicated) {
+        role_engaged(s);
     }
     return STEP_DONE;
 }
@@ -265,7 +306,8 @@ enum err session_may_run(struct session *s, const struct plan *plan, struct note
 {
     int plain = session_is_plain(s);                       /* then the server says so by itself */
     if (s->tx.untold && plan->kind != PLAN_TX && !plain) { /* COMMIT tells by itself */
-        return note_set(note, ERR_SHARD_DOWN, "shard %s of this transaction was lost",
+        return note_set(note, role_lost(s, s->tx.lost_shard, 0),
+                        "shard %s of this transaction was lost",
                         s->db->map->shard_names[s->tx.lost_shard]);
     }
     if (s->tx.failed && s->tx.kind != TX_KIND_NONE && !ends_failed_tx(plan) && !plain) {
@@ -369,6 +411,7 @@ enum step session_run(struct session *s, struct plan *plan, const struct front_b
         return session_fail(s, e, &note, 0);
     }
     s->writes_now = !plan->reads_only;
+    role_plan(s, plan, s->batch == NULL || s->batch->count == 1 || s->batch->replica_ok);
     switch (plan->kind) {
     case PLAN_EMPTY: back_put_empty(session_out(s), 'I'); return session_complete(s, NULL);
     case PLAN_TX: return tx_start(s, plan);
@@ -383,6 +426,7 @@ enum step session_run(struct session *s, struct plan *plan, const struct front_b
     case PLAN_WRITE:
     case PLAN_COPY_OUT: return run_many(s, plan, bind);
     case PLAN_EXPLAIN: return explain_start(s, plan);
+    case PLAN_SHOW: return role_show(s, plan);
     case PLAN_ONE:
     case PLAN_REFUSE: break;
     }

@@ -11,6 +11,7 @@
 #include "base/mem.h"
 #include "proxy/exec.h"
 #include "proxy/op.h"
+#include "proxy/session_role.h"
 
 struct set_op {
     struct op op;
@@ -265,6 +266,15 @@ enum step set_start(struct session *s, struct plan *plan)
     }
     if (plan->kind == PLAN_DISCARD_ALL) {
         return discard_all(s, plan);
+    }
+    if (plan->kind == PLAN_SET && role_is_own_setting(plan->name)) {
+        struct note note;
+        enum err e = role_check_setting(plan, &note);
+        if (e) {
+            return session_fail(s, e, &note, 0);
+        }
+        take_over(s, plan);
+        return session_complete(s, plan->tag);
     }
     return plan->kind == PLAN_DEALLOCATE ? deallocate(s, plan) : set_variable(s, plan);
 }

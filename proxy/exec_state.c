@@ -137,15 +137,18 @@ static void on_row(struct op *op, struct backend *b, uint8_t type, struct slice 
     }
 }
 
-/* pg_settings does not show who the session is. */
-static void keep_session_user(struct state_op *op, const struct backend *b)
+/* The server shows neither who the session is nor what it was never told. */
+static void keep_hidden(struct state_op *op, const struct backend *b)
 {
+    static const char *const hidden[] = {"session_authorization", "braid.role"};
     struct varset_table *t = &op->op.session->worker->vars;
-    const char *user = varset_get(b->vars, "session_authorization");
-    if (user != NULL) {
-        struct varset *more = varset_with(t, op->vars, "session_authorization", user);
-        varset_unref(t, op->vars);
-        op->vars = more;
+    for (size_t i = 0; i < sizeof(hidden) / sizeof(hidden[0]); i++) {
+        const char *value = varset_get(b->vars, hidden[i]);
+        if (value != NULL) {
+            struct varset *more = varset_with(t, op->vars, hidden[i], value);
+            varset_unref(t, op->vars);
+            op->vars = more;
+        }
     }
 }
 
@@ -163,7 +166,7 @@ static void take_answer(struct state_op *state, struct backend *b)
     uint8_t kept = b->pinned & (uint8_t)~b->suspect;
     b->pinned = kept | state->found | (b->suspect & PIN_LOAD);
     if (state->vars != NULL) {
-        keep_session_user(state, b);
+        keep_hidden(state, b);
         session_set_vars(s, varset_ref(state->vars));
         varset_unref(&s->worker->vars, b->vars);
         b->vars = varset_ref(state->vars);

@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "proxy/passage.h"
 #include "proxy/pool_rules.h"
+#include "proxy/role.h"
 #include "proxy/session.h"
 #include "proxy/stats_run.h"
 #include "proxy/worker.h"
@@ -38,18 +39,23 @@ static struct pool *find_pool(struct worker *w, const struct server_state *serve
 struct pool *pool_find(struct worker *w, const struct world_db *db, uint32_t shard,
                        const char *user)
 {
+    return pool_find_on(w, db, shard, role_server(db, shard), user);
+}
+
+struct pool *pool_find_on(struct worker *w, const struct world_db *db, uint32_t shard,
+                          struct server_state *server, const char *user)
+{
     uint64_t h = budget_hash(db->conf->name, shard, user);
-    struct pool *p =
-        find_pool(w, db->servers[shard], db->conf->name, db->conf->dbname, shard, user, h);
+    struct pool *p = find_pool(w, server, db->conf->name, db->conf->dbname, shard, user, h);
     if (p != NULL) {
         return p;
     }
     p = mem_zero(sizeof(*p));
     p->worker = w;
-    p->server = db->servers[shard];
+    p->server = server;
     p->shard = shard;
-    p->stats =
-        stats_shard_of(w->stats, db->conf->name, db->conf->shards[shard].name, STATS_PRIMARY);
+    p->stats = stats_shard_of(w->stats, db->conf->name, db->conf->shards[shard].name,
+                              server == role_server(db, shard) ? STATS_PRIMARY : STATS_REPLICA);
     p->database = mem_strdup(db->conf->name);
     p->dbname = mem_strdup(db->conf->dbname);
     p->user = mem_strdup(user);
@@ -77,7 +83,7 @@ struct pool *pool_of(const struct session *s, uint32_t shard)
         return pool_find(s->worker, s->db, shard, user);
     }
     struct pool *p = s->terms->pools[shard];
-    if (p == NULL || p->server != s->db->servers[shard] ||
+    if (p == NULL || p->server != role_server(s->db, shard) ||
         strcmp(p->dbname, s->db->conf->dbname) != 0) {
         p = pool_find(s->worker, s->db, shard, user);
         s->terms->pools[shard] = p;
@@ -554,7 +560,7 @@ void pools_refresh(struct worker *w)
         struct pool *p = container_of(n, struct pool, node);
         const struct world_db *db = world_find_db(w->world, slice_of(p->database));
         int same = db != NULL && p->shard < db->map->shards_count &&
-                   db->servers[p->shard] == p->server && strcmp(db->conf->dbname, p->dbname) == 0;
+                   role_has(db, p->shard, p->server) && strcmp(db->conf->dbname, p->dbname) == 0;
         if (!same) {
             pool_close_idle(p, "no longer configured");
         } else {

@@ -72,6 +72,9 @@ struct pool {
  * the loop has turned: keep no pointer to it. */
 struct pool *pool_find(struct worker *w, const struct world_db *db, uint32_t shard,
                        const char *user);
+/* On another server of the shard than its primary. */
+struct pool *pool_find_on(struct worker *w, const struct world_db *db, uint32_t shard,
+                          struct server_state *server, const char *user);
 /* The same without a look-up, for a session that has logged in. */
 struct pool *pool_of(const struct session *s, uint32_t shard);
 void pools_free(struct worker *w);

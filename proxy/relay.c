@@ -18,6 +18,7 @@
 #include "proxy/passage.h"
 #include "proxy/pool.h"
 #include "proxy/session.h"
+#include "proxy/session_role.h"
 #include "proxy/stats_run.h"
 #include "proxy/watch.h"
 #include "proxy/worker.h"
@@ -149,6 +150,7 @@ static void forward_error(struct backend *b, struct scan *sc, struct slice body,
     }
     metric_add(&s->worker->metrics, METRIC_query_errors, 1);
     stats_failed(s, err.code, 0);
+    role_see_error(b, err.code);
     session_after_error(s);
     if (extended && b->expect_count == 0) {
         s->skip_until_sync = 1; /* the Sync of these messages is still to come */

@@ -13,6 +13,7 @@
 #include "proxy/exec.h"
 #include "proxy/op.h"
 #include "proxy/passage.h"
+#include "proxy/session_role.h"
 #include "proxy/stats_run.h"
 #include "proxy/tx.h"
 #include "proxy/watch.h"
@@ -116,7 +117,8 @@ void session_plan_env(struct session *s, struct plan_env *env)
         .map = s->db->map,
         .catalog = s->db->catalog,
         .user = session_server_user(s),
-        .search_path = s->sharded ? search_path(s) : NULL,
+        .search_path = s->sharded || s->db->replicated ? search_path(s) : NULL,
+        .replicas = s->db->replicated != 0,
         .changed_tables = (const char *const *)s->tx.changed,
         .changed_tables_count = s->tx.changed_count,
     };
@@ -245,6 +247,7 @@ static enum step dispatch(struct session *s, uint8_t type, struct slice message)
         return STEP_CLOSE;
     }
     s->in_extended = type != 'Q';
+    s->role.need = type == 'F' ? ROLE_NEED_PRIMARY : ROLE_NEED_ANY;
     stats_request(s);
     if (session_is_plain(s) && type != 0 && strchr("PBDEC", type) != NULL) {
         return session_plain(s, type, message, body);
@@ -437,6 +440,7 @@ static void clean_by(struct backend *b, enum clean how)
 
 void session_let_go(struct session *s, struct backend *b)
 {
+    role_let_go(s, b);
     s->held_bits &= ~(UINT64_C(1) << b->shard);
     if (s->copy_in == b) {
         s->copy_in = NULL;
@@ -672,9 +676,8 @@ static void lost_in_relay(struct session *s, struct backend *b, const struct not
         in_doubt |= b->wrote && s->tx.kind == TX_KIND_NONE && ends_for_client(expected(b, i));
     }
     struct note told;
-    enum err e =
-        note_set(&told, in_doubt ? ERR_OUTCOME_UNKNOWN : ERR_SHARD_DOWN,
-                 "shard %s was lost: %.300s", s->db->map->shard_names[b->shard], note->text);
+    enum err e = note_set(&told, role_lost(s, b->shard, in_doubt), "shard %s was lost: %.300s",
+                          s->db->map->shard_names[b->shard], note->text);
     note_hint(&told, in_doubt ? "Ask the database whether the change was made before repeating it."
                               : "Nothing was changed; the statement may be repeated.");
     if (s->timed_out && !in_doubt) {
@@ -711,6 +714,7 @@ void session_backend_lost(struct session *s, struct backend *b, const struct not
         session_close(s, why); /* what the server had to say has been passed on */
         return;
     }
+    role_note_write(s, b);
     s->copy_in = s->copy_in == b ? NULL : s->copy_in;
     if (s->op != NULL) {
         op_backend_lost(s->op, b, note);
@@ -806,6 +810,7 @@ struct session *session_new(struct worker *w, int fd, const struct entrance *ent
     list_init(&s->held);
     list_init(&s->portals);
     list_init(&s->pool_node);
+    list_init(&s->role.node);
     list_push_back(&w->sessions, &s->node);
     hmap_add(&w->sessions_by_id, &s->by_id, hash_u64(s->id, 0));
     timer_init(&s->timer, w->loop, on_timeout, s);
@@ -866,6 +871,7 @@ static void free_parts(struct session *s)
     session_drop_portals(s);
     session_drop_pstmts(s);
     session_tx_end(s, 0);
+    role_free(s);
     varset_unref(&w->vars, s->vars);
     if (s->batch != NULL) {
         plan_batch_unref(s->batch);

@@ -31,6 +31,7 @@
 #include "planner/planner.h"
 #include "proxy/backend.h"
 #include "proxy/pool.h"
+#include "proxy/role.h"
 #include "proxy/shared.h"
 #include "proxy/vars.h"
 #include "proxy/worker.h"
@@ -110,11 +111,13 @@ struct session_tx {
     unsigned lost : 1;     /* a shard of it was lost: only the end is accepted */
     unsigned untold : 1;   /* it failed while the client asked for nothing: the next answer tells */
     unsigned changed_schema : 1;
-    int64_t begin_us;      /* when it began here */
-    uint32_t lost_shard;   /* while `untold` */
-    struct buf begin;      /* "BEGIN ..." and SET TRANSACTION statements, for each new shard */
-    struct varset *vars;   /* at the begin */
-    struct varset *locals; /* SET LOCAL so far */
+    unsigned read_only : 1;    /* the client said so: it may be on replicas */
+    unsigned serializable : 1; /* ... but not then */
+    int64_t begin_us;          /* when it began here */
+    uint32_t lost_shard;       /* while `untold` */
+    struct buf begin;          /* "BEGIN ..." and SET TRANSACTION statements, for each new shard */
+    struct varset *vars;       /* at the begin */
+    struct varset *locals;     /* SET LOCAL so far */
     struct savepoint *savepoints;
     size_t savepoints_count, savepoints_cap;
     char **changed; /* sharded tables that DDL changed */
@@ -186,8 +189,9 @@ struct session {
     struct world *world;       /* pinned while a transaction or a statement runs; else NULL */
     const struct world_db *db; /* in `world` */
 
-    struct terms *terms;     /* NULL before the login and on the console */
-    struct passage *passage; /* a replication connection; NULL: none */
+    struct terms *terms;      /* NULL before the login and on the console */
+    struct passage *passage;  /* a replication connection; NULL: none */
+    struct session_role role; /* which server of a shard: session_role.c */
     struct varset *vars;
     struct varset *startup_vars; /* what RESET goes back to */
     struct session_tx tx;

@@ -17,6 +17,7 @@
 #include "proxy/exec.h"
 #include "proxy/extended.h"
 #include "proxy/op.h"
+#include "proxy/session_role.h"
 #include "proxy/stats_run.h"
 #include "proxy/watch.h"
 
@@ -175,6 +176,7 @@ static enum step resolve_pending(struct session *s)
     struct backend *b = NULL;
     s->writes_now = 0;
     s->describing = 1;
+    role_plan(s, s->pending_parse->batch->plans[0], 1);
     enum step step = relay_to(s, any_shard_for(s, s->pending_parse->batch->plans[0]), &b);
     s->describing = 0;
     if (step == STEP_DONE) {
@@ -331,6 +333,7 @@ static enum step bind_relay(struct session *s, const struct front_bind *msg, str
         }
     }
     s->writes_now = !p->batch->plans[0]->reads_only;
+    role_plan(s, p->batch->plans[0], 1);
     enum step step = relay_to(s, shard, &b);
     if (step != STEP_DONE) {
         return relayed(step);
@@ -417,8 +420,8 @@ static enum step describe_local(struct session *s, const struct plan *plan, uint
         buf_be16(out, 0);
         frame_end(out, mark);
     }
-    if (plan->kind == PLAN_EXPLAIN) {
-        const char *name = "QUERY PLAN";
+    if (plan->kind == PLAN_EXPLAIN || plan->kind == PLAN_SHOW) {
+        const char *name = plan->kind == PLAN_SHOW ? plan->name : "QUERY PLAN";
         back_put_text_columns(out, &name, 1);
     } else {
         back_put_empty(out, 'n');
@@ -465,6 +468,7 @@ static enum step describe_statement(struct session *s, struct pstmt *p)
     }
     s->writes_now = 0;
     s->describing = 1;
+    role_plan(s, plan, 1);
     enum step step = relay_to(s, any_shard_for(s, plan), &b);
     s->describing = 0;
     if (step != STEP_DONE) {

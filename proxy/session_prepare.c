@@ -16,6 +16,7 @@
 #include "proxy/exec.h"
 #include "proxy/extended.h"
 #include "proxy/op.h"
+#include "proxy/session_role.h"
 
 int stmt_is_sql(const struct stmt *st)
 {
@@ -252,6 +253,7 @@ static enum step execute_statement(struct session *s, struct plan *plan)
     }
     struct plan *inner = p->batch->plans[0];
     s->writes_now = !inner->reads_only;
+    role_plan(s, inner, s->batch == NULL || s->batch->count == 1);
     enum step step = session_engage(s, 1, &e, &note);
     if (step != STEP_DONE) {
         return step == STEP_WAIT ? STEP_WAIT : session_fail(s, e, &note, 0);
@@ -298,6 +300,7 @@ static enum step parse_execute(struct session *s, const struct plan *plan, struc
         return step == STEP_WAIT ? step : STEP_FAILED;
     }
     s->writes_now = !(*p)->batch->plans[0]->reads_only;
+    role_plan(s, (*p)->batch->plans[0], 1);
     step = extended_relay_to(s, 0, b);
     if (step != STEP_DONE) {
         return step;

@@ -9,6 +9,7 @@
 
 #include "proxy/exec.h"
 #include "proxy/op.h"
+#include "proxy/session_role.h"
 #include "proxy/stats_run.h"
 #include "proxy/tx.h"
 #include "proxy/watch.h"
@@ -70,6 +71,7 @@ static enum step run_one(struct session *s, struct plan_batch *batch, const stru
     if (e) {
         return session_fail(s, e, &note, 0);
     }
+    role_plan(s, plan, batch->replica_ok);
     return relay(s, plan, exec_choose(s, bits, any), message, TO_CLIENT);
 }
 
@@ -183,6 +185,7 @@ static enum step batch_one(struct session *s, struct plan *plan)
     if (e) {
         return session_fail(s, e, &note, 0);
     }
+    role_plan(s, plan, s->batch->replica_ok);
     enum step step =
         relay(s, plan, exec_choose(s, bits, any), (struct slice){NULL, 0}, TO_CLIENT_NO_READY);
     if (step == STEP_DONE && s->batch != NULL) {

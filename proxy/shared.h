@@ -22,6 +22,7 @@
 #include "conf/conf.h"
 #include "net/net.h"
 #include "planner/planner.h"
+#include "replication/replication.h"
 #include "shardmap/shardmap.h"
 #include "txn/txn.h"
 
@@ -42,7 +43,8 @@ struct server_state {
     int turns; /* several hosts, of which each is the first in turn */
     _Atomic uint32_t turn;
     _Atomic int healthy;          /* 1 until checks say that it is down */
-    _Atomic int suspect;          /* the last check failed, or it came back a moment ago */
+    _Atomic int health;           /* enum role_health */
+    _Atomic uint32_t checks;      /* ended so far */
     _Atomic int64_t latency_us;   /* of the last good check */
     _Atomic uint32_t connections; /* backends open or opening, all pools */
     /* Of those who could not reach it; see pool_connect.c. */
@@ -54,10 +56,15 @@ struct server_state {
     enum err last_error;
     /* What it said of itself when it was last asked; see proxy/role.h. `lsn` is written before
      * `lsn_us`, and grows: who reads `lsn_us` first has a position that is at least as new. */
+    _Atomic int replicated;    /* some shard has it and others */
     _Atomic int standing;      /* enum role_standing */
+    _Atomic uint64_t system;   /* system identifier; 0: not known */
     _Atomic uint32_t timeline; /* 0: not known */
     _Atomic uint64_t lsn;      /* primary: end of what was written; replica: what it has replayed */
     _Atomic int64_t lsn_us;    /* the question was asked then (monotonic); 0: never */
+    _Atomic uint64_t reads;    /* statements sent to it because it is a replica */
+    struct pg_wake wake;       /* its probe */
+    int pace_ms;               /* the control thread's: how often it is to be asked */
     struct server_state *next;
 };
 
@@ -133,6 +140,8 @@ void worker_set_world(struct worker *w, struct world *world);
 /* Finish: idle sessions go at once, others at the end of their transaction, all after `wait_ms`.
  * When the last is gone the thread calls control_worker_done() and ends. */
 void worker_drain(struct worker *w, int wait_ms);
+/* Servers of a shard have other roles than before: see proxy/role.h. */
+void worker_roles_changed(struct worker *w);
 /* Run fn(worker, arg) on the worker's thread. */
 void worker_visit(struct worker *w, void (*fn)(struct worker *w, void *arg), void *arg);
 /* Answers of the control side to a session; dropped when it is gone. */

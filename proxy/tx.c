@@ -10,6 +10,7 @@
 #include "base/check.h"
 #include "base/mem.h"
 #include "proxy/exec.h"
+#include "proxy/session_role.h"
 
 /* ---- bookkeeping ----------------------------------------------------------------------------- */
 
@@ -37,6 +38,8 @@ void session_tx_begin(struct session *s, enum tx_kind kind, const char *begin)
     tx->lost = 0;
     tx->changed_schema = 0;
     tx->isolated = asks_isolation(s) != 0;
+    tx->read_only = 0;
+    tx->serializable = tx->isolated;
     tx->begin.n = 0;
     buf_text(&tx->begin, begin);
     tx->vars = varset_ref(s->vars);
@@ -70,6 +73,7 @@ void session_tx_end(struct session *s, int committed)
             varset_unref(&w->vars, b->vars);
             b->vars = varset_ref(s->vars);
         }
+        role_note_write(s, b);
         b->began = 0;
         b->wrote = 0;
     }
@@ -371,6 +375,14 @@ static enum step savepoint_plan(struct session *s, struct plan *plan)
 
 /* ---- BEGIN, SET TRANSACTION ------------------------------------------------------------------ */
 
+static void see_access(struct session *s, const struct plan *plan)
+{
+    s->tx.serializable |= plan->tx_serializable;
+    if (plan->tx_access != PLAN_ACCESS_DEFAULT) {
+        s->tx.read_only = plan->tx_access == PLAN_ACCESS_READ_ONLY;
+    }
+}
+
 static enum step begin_plan(struct session *s, struct plan *plan)
 {
     if (s->tx.kind == TX_KIND_EXPLICIT) {
@@ -385,6 +397,7 @@ static enum step begin_plan(struct session *s, struct plan *plan)
     char *text = arena_strndup(&s->arena, plan->text.p, plan->text.n);
     session_tx_begin(s, TX_KIND_EXPLICIT, text);
     s->tx.isolated |= plan->tx_isolated;
+    see_access(s, plan);
     return session_complete(s, plan->tag);
 }
 
@@ -406,6 +419,7 @@ static enum step set_transaction(struct session *s, struct plan *plan)
         return session_complete(s, "SET");
     }
     s->tx.isolated |= plan->tx_isolated;
+    see_access(s, plan);
     buf_text(&s->tx.begin, AFTER_CLIENT_TEXT);
     buf_add_slice(&s->tx.begin, plan->text);
     char *sql = arena_strndup(&s->arena, plan->text.p, plan->text.n);

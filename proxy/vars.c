@@ -189,11 +189,20 @@ static int differ(const char *a, const char *b)
 
 /* The role comes last on the way in and first on the way out: the other settings are the login
  * user's to change. */
+/* A setting of pgbraid's own, which no server is told of. */
+static int is_own(const struct var *v)
+{
+    return strncmp(v->name, "braid.", 6) == 0;
+}
+
 void varset_print_change(const struct varset *from, const struct varset *to, struct buf *out)
 {
     for (int pass = 0; pass < 2; pass++) {
         for (size_t i = 0; i < from->count; i++) {
             int role = strcmp(from->vars[i].name, "role") == 0;
+            if (is_own(&from->vars[i])) {
+                continue;
+            }
             if (role == (pass == 0) && varset_get(to, from->vars[i].name) == NULL) {
                 print_one("RESET ", &from->vars[i], out);
             }
@@ -203,6 +212,9 @@ void varset_print_change(const struct varset *from, const struct varset *to, str
         for (size_t i = 0; i < to->count; i++) {
             const char *old = varset_get(from, to->vars[i].name);
             int role = strcmp(to->vars[i].name, "role") == 0;
+            if (is_own(&to->vars[i])) {
+                continue;
+            }
             if (role == (pass == 1) && (old == NULL || differ(old, to->vars[i].value))) {
                 print_one("SET ", &to->vars[i], out);
                 buf_text(out, " TO ");

@@ -14,6 +14,7 @@
 #include "proxy/balance.h"
 #include "proxy/op.h"
 #include "proxy/session.h"
+#include "proxy/session_role.h"
 #include "proxy/stats_run.h"
 #include "proxy/tx.h"
 #include "proxy/watch.h"
@@ -172,6 +173,7 @@ static void on_mail(struct mail *m, void *arg)
     case WORKER_MAIL_SESSION: session_adopt(w, mail->session, mail->deadline_us); break;
     case WORKER_MAIL_WANT: pool_wanted(w, mail->budget); break;
     case WORKER_MAIL_CANCEL: on_cancel(w, mail); break;
+    case WORKER_MAIL_ROLES: role_changed(w); break;
     case WORKER_MAIL_DURABLE: tx_durable(worker_session(w, mail->session_id), mail->err); break;
     }
     if (mail->budget != NULL) {
@@ -202,6 +204,11 @@ void worker_drain(struct worker *w, int wait_ms)
     struct worker_mail *mail = worker_mail_new(WORKER_MAIL_DRAIN);
     mail->wait_ms = wait_ms;
     worker_send(w, mail);
+}
+
+void worker_roles_changed(struct worker *w)
+{
+    worker_send(w, worker_mail_new(WORKER_MAIL_ROLES));
 }
 
 void worker_visit(struct worker *w, void (*fn)(struct worker *w, void *arg), void *arg)
@@ -302,6 +309,8 @@ struct worker *worker_start(struct shared *shared, size_t index, struct world *w
     w->rng = rng_seeded(hash_process_seed() + index);
     list_init(&w->sessions);
     list_init(&w->cancels);
+    role_worker_init(w);
+    w->role_ticket = index;
     list_init(&w->with_idle);
     list_init(&w->blocked);
     timer_init(&w->retry, w->loop, pools_on_retry, w);
@@ -319,6 +328,7 @@ void worker_join(struct worker *w)
     (void)pthread_join(w->thread, NULL);
     mailbox_free(w->mail); /* what is still in it is handled: a second drain sets the tick */
     timer_free(&w->tick);
+    role_worker_free(w);
     timer_free(&w->retry);
     balance_end(w);
     shape_memo_free(w);
@@ -379,7 +389,7 @@ static enum client_state_word state_word(const struct session *s)
     if (s->state != SESSION_READY) {
         return CLIENT_LOGIN;
     }
-    if (s->wait_pool != NULL) {
+    if (s->wait_pool != NULL || role_waits(s)) {
         return CLIENT_WAITING;
     }
     int idle = list_empty(&s->held) && s->op == NULL;

@@ -45,6 +45,9 @@ struct worker {
     _Atomic uint32_t load; /* proxy/balance.h */
     struct timer balance;
     int64_t balance_us, balance_cpu_us; /* of the last look */
+    struct list role_waiters;           /* sessions that wait for a server in the right role */
+    struct timer role_tick;
+    uint64_t role_ticket; /* for balancing */
     unsigned draining : 1;
     int64_t drain_deadline_us;
 
@@ -68,6 +71,7 @@ enum worker_mail_kind {
     WORKER_MAIL_WANT,    /* another worker has waiters and no budget: send an idle backend */
     WORKER_MAIL_SESSION, /* a session changes workers */
     WORKER_MAIL_CANCEL,
+    WORKER_MAIL_ROLES,  /* servers of a shard have other roles than before */
     WORKER_MAIL_DURABLE /* the ledger has (not) written a decision */
 };
 

@@ -14,6 +14,7 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "proxy/role.h"
 
 /* ---- references ------------------------------------------------------------------------------ */
 
@@ -273,6 +274,8 @@ struct server_state *servers_get(struct servers *servers, const struct parts *pa
     s->addrs_count = found->count;
     s->turns = found->count > 1 && strchr(conf->host, ',') != NULL && !conf->in_order;
     atomic_store(&s->healthy, found->count > 0);
+    struct note note;
+    check(pg_wake_init(&s->wake, &note) == ERR_NONE);
     s->next = servers->first;
     servers->first = s;
     return s;
@@ -300,6 +303,8 @@ struct world *world_new(struct parts *parts, struct servers *servers, const uint
         w->dbs[i].conf = db;
         for (size_t s = 0; s < db->shards_count; s++) {
             w->dbs[i].servers[s] = servers_get(servers, parts, db->shards[s].primary);
+            w->dbs[i].shards[s] = shards_get(servers, parts, db, s);
+            w->dbs[i].replicated |= w->dbs[i].shards[s] != NULL;
         }
     }
     if (parts->conf->fallback != NULL) {

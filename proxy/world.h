@@ -13,6 +13,7 @@
 /* Every server ever configured, by name, host and port. Control thread adds, nobody removes. */
 struct servers {
     struct server_state *first;
+    struct shard_state *shards; /* of several servers; see role.h */
 };
 
 /* What a configuration needs from outside before it can be used. Owner: whoever loads. */

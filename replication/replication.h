@@ -21,6 +21,7 @@
 #include "base/slice.h"
 #include "conf/conf.h"
 #include "net/net.h"
+#include "replication/roles.h"
 #include "txn/txn.h"
 
 /* ---- stop: ends all waits of those who look at it ---------------------------------------------
@@ -64,22 +65,47 @@ void pg_target_login_as(struct pg_target *target, const struct conf *conf, const
 
 struct health;
 
-/*
- * One finding, on the probe's thread. `healthy`: the server answers (also when it answers that the
- * service user may not log in: pools may still work). `latency_us`: of this check; 0 when down.
- */
-typedef void health_fn(void *arg, int healthy, int64_t latency_us);
+/* Asks a probe to look now; any thread, owner: whoever made it, longer than the probe. */
+struct pg_wake {
+    _Atomic int set;
+    _Atomic int every_ms; /* 0: the interval of the options; else look this often meanwhile */
+    int _fd;
+};
+enum err pg_wake_init(struct pg_wake *wake, struct note *note) MUST_CHECK; /* ERR_IO */
+void pg_wake_now(struct pg_wake *wake); /* one system call for each look that is asked for */
+void pg_wake_free(struct pg_wake *wake);
 
 /*
- * Start probing. Each interval: one `SELECT pg_is_in_recovery()` on a kept connection. SERVER_UP
- * and SERVER_DOWN are logged once per change; `name` is the server in these lines.
+ * One finding, on the probe's thread. A server is up when it answers, also when it answers that the
+ * service user may not log in or that it has no connection free: pools may still work.
+ */
+struct health_finding {
+    enum role_health health;
+    int64_t latency_us; /* of this check; 0 when it failed */
+    /* What it said of itself; all 0 when it was not asked or did not answer. */
+    enum role_standing standing;
+    uint32_t timeline;
+    uint64_t system;
+    uint64_t lsn;     /* writable: end of what was written; else: what was replayed */
+    int64_t asked_us; /* monotonic, before the question was sent */
+};
+typedef void health_fn(void *arg, const struct health_finding *finding);
+
+/*
+ * Start probing. Each interval: one statement on a kept connection, sooner while checks fail.
+ * SERVER_UP and SERVER_DOWN are logged once per change; `name` is the server in these lines.
  *   known_up  what the log already said: a server found as expected is not logged
+ *   roles     ask for role, timeline and position, too
+ *   wake      borrowed; may be NULL
  */
 struct health_options {
     const char *name;
     struct pg_target target;
+    struct health_limits limits;
     int interval_ms;
     int known_up;
+    int roles;
+    struct pg_wake *wake;
     health_fn *fn;
     void *arg;
 };

@@ -137,10 +137,11 @@ struct findings {
     _Atomic int last_healthy;
 };
 
-static void take(void *arg, int healthy, int64_t latency_us)
+static void take(void *arg, const struct health_finding *finding)
 {
     struct findings *f = arg;
-    cr_assert(healthy || latency_us == 0);
+    int healthy = finding->health == ROLE_HEALTH_UP;
+    cr_assert(healthy || finding->latency_us == 0);
     atomic_store(&f->last_healthy, healthy);
     atomic_fetch_add(&f->count, 1);
 }
@@ -152,6 +153,7 @@ Test(replication, a_probe_finds_a_closed_port_down_again_and_again)
     struct findings f = {.last_healthy = 1};
     struct health_options o = {.name = "s0",
                                .target = target_of(&d, 1000),
+                               .limits = {1, 3, 2},
                                .interval_ms = 5,
                                .known_up = 0,
                                .fn = take,
@@ -171,6 +173,7 @@ Test(replication, a_probe_that_waits_stops_at_once)
     struct findings f = {.last_healthy = 1};
     struct health_options o = {.name = "s0",
                                .target = target_of(&d, 60000),
+                               .limits = {1, 3, 2},
                                .interval_ms = 60000,
                                .known_up = 1,
                                .fn = take,
@@ -182,6 +185,31 @@ Test(replication, a_probe_that_waits_stops_at_once)
     cr_assert_lt(clock_now_us() - start_us, 5000000);
     cr_assert_eq(atomic_load(&f.count), 0);
     (void)close(d.fd);
+}
+
+Test(replication, a_probe_that_sleeps_looks_when_it_is_woken)
+{
+    struct deaf d = deaf_open();
+    (void)close(d.fd);
+    struct note note;
+    struct pg_wake wake;
+    struct findings f = {.last_healthy = 1};
+    cr_assert_eq(pg_wake_init(&wake, &note), ERR_NONE);
+    struct health_options o = {.name = "s0",
+                               .target = target_of(&d, 1000),
+                               .limits = {1, 1, 2},
+                               .interval_ms = 600000,
+                               .wake = &wake,
+                               .fn = take,
+                               .arg = &f};
+    struct health *h = health_start(&o);
+    for (int i = 0; i < 5000 && atomic_load(&f.count) < 4; i++) {
+        pg_wake_now(&wake);
+        (void)usleep(1000);
+    }
+    health_free(h);
+    pg_wake_free(&wake);
+    cr_assert_geq(atomic_load(&f.count), 4);
 }
 
 /* ---- what servers say -------------------------------------------------------------------------
