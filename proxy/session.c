@@ -925,8 +925,8 @@ void session_close(struct session *s, const char *why)
     if (s->op != NULL) {
         op_abandon(s->op);
     }
-    drop_backends(s);
     passage_free(s);
+    drop_backends(s);
     stats_client_bytes(s);
     stream_finish(s->client, LINGER_MS);
     loop_defer_cancel(&s->wake);
