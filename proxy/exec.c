@@ -298,6 +298,9 @@ enum step session_engage(struct session *s, uint64_t bits, enum err *e, struct n
 
 static int ends_failed_tx(const struct plan *plan)
 {
+    if (plan->kind == PLAN_ONE) {
+        return strcmp(plan->tag, "PREPARE TRANSACTION") == 0;
+    }
     return plan->kind == PLAN_TX &&
            (plan->tx == TX_COMMIT || plan->tx == TX_ROLLBACK || plan->tx == TX_ROLLBACK_TO);
 }

@@ -252,8 +252,9 @@ static void follow_status(struct session *s, struct backend *b, uint8_t before)
         b->began = 1;
         s->tx.failed = b->tx_status == 'E';
     } else if (b->tx_status == 'I' && b->began && s->tx.kind == TX_KIND_EXPLICIT) {
+        int committed = !s->tx.failed; /* PREPARE TRANSACTION may fail, and rolls back then */
         b->began = 0;
-        session_tx_end(s, 1);
+        session_tx_end(s, committed);
     }
 }
 

@@ -185,11 +185,21 @@ static enum step start_end(struct session *s, struct plan *plan, int commit)
 
 static enum step end_plan(struct session *s, struct plan *plan, int commit)
 {
-    if (s->tx.kind == TX_KIND_NONE) {
-        warn(s, "25P01", "there is no transaction in progress");
-        return session_complete(s, commit ? "COMMIT" : "ROLLBACK");
+    if (s->tx.kind == TX_KIND_EXPLICIT) {
+        return start_end(s, plan, commit);
     }
-    return start_end(s, plan, commit);
+    if (plan->tx_chain) {
+        struct note note;
+        enum err e =
+            note_set(&note, ERR_NO_TX, "%s AND CHAIN can only be used in transaction blocks",
+                     commit ? "COMMIT" : "ROLLBACK");
+        return session_fail(s, e, &note, 0);
+    }
+    warn(s, "25P01", "there is no transaction in progress");
+    if (s->tx.kind == TX_KIND_IMPLICIT) { /* what ran before it in this query ends here */
+        return start_end(s, plan, commit);
+    }
+    return session_complete(s, commit ? "COMMIT" : "ROLLBACK");
 }
 
 static void after_abort(struct op *op, int committed)
@@ -350,7 +360,10 @@ static enum step savepoint_plan(struct session *s, struct plan *plan)
     struct note note;
     enum err e = ERR_NONE;
     if (s->tx.kind != TX_KIND_EXPLICIT) {
-        e = note_set(&note, ERR_NO_TX, "%s can only be used in transaction blocks", plan->tag);
+        e = note_set(&note, ERR_NO_TX, "%s can only be used in transaction blocks",
+                     plan->tx == TX_SAVEPOINT ? "SAVEPOINT"
+                     : plan->tx == TX_RELEASE ? "RELEASE SAVEPOINT"
+                                              : "ROLLBACK TO SAVEPOINT");
     } else if (plan->tx != TX_SAVEPOINT && find_savepoint(s, plan->name) < 0) {
         e = note_set(&note, ERR_NO_SAVEPOINT, "savepoint \"%s\" does not exist", plan->name);
     } else if (plan->tx == TX_ROLLBACK_TO && s->tx.lost) {
@@ -383,16 +396,54 @@ static void see_access(struct session *s, const struct plan *plan)
     }
 }
 
-static enum step begin_plan(struct session *s, struct plan *plan)
+struct begin_op {
+    struct op op;
+    const char *tag;
+};
+
+static void begin_then(struct op *op)
 {
+    struct session *s = op->session;
+    const char *tag = ((struct begin_op *)op)->tag;
+    if (op->errors != 0) {
+        op_fail(op, ERR_INTERNAL, NULL);
+        return;
+    }
+    op_end(op);
+    (void)session_complete(s, tag);
+}
+
+static void say_nothing(struct op *op, struct backend *b, uint8_t type, struct slice body)
+{
+    (void)op;
+    (void)b;
+    (void)type;
+    (void)body;
+}
+
+/* BEGIN where a transaction is open: what it asks for holds from here on. */
+static enum step begin_again(struct session *s, struct plan *plan)
+{
+    char *text = arena_strndup(&s->arena, plan->text.p, plan->text.n);
     if (s->tx.kind == TX_KIND_EXPLICIT) {
         warn(s, "25001", "there is already a transaction in progress");
-        return session_complete(s, plan->tag);
     }
-    if (s->tx.kind == TX_KIND_IMPLICIT) {
-        s->tx.kind = TX_KIND_EXPLICIT; /* what ran before it in this query belongs to it */
-        s->tx.isolated |= plan->tx_isolated;
-        return session_complete(s, plan->tag);
+    s->tx.kind = TX_KIND_EXPLICIT; /* what ran before it in this query belongs to it */
+    s->tx.isolated |= plan->tx_isolated;
+    see_access(s, plan);
+    buf_text(&s->tx.begin, AFTER_CLIENT_TEXT);
+    buf_text(&s->tx.begin, text);
+    struct begin_op *op = op_begin(s, sizeof(*op), "begin");
+    op->tag = plan->tag;
+    op->op.on_message = say_nothing; /* the server's warning */
+    op_round(&op->op, tx_began(s), text, begin_then);
+    return STEP_DONE;
+}
+
+static enum step begin_plan(struct session *s, struct plan *plan)
+{
+    if (s->tx.kind != TX_KIND_NONE) {
+        return begin_again(s, plan);
     }
     char *text = arena_strndup(&s->arena, plan->text.p, plan->text.n);
     session_tx_begin(s, TX_KIND_EXPLICIT, text);
