@@ -12,6 +12,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/check.h"
@@ -28,6 +29,7 @@
 
 enum {
     AUTOS_KEPT_US = 10000000,
+    USERS_LOOK_US = 1000000,
     OPEN_AFTER_US = 3000000 /* clients wait this long for the first catalogs, no longer */
 };
 
@@ -141,6 +143,30 @@ static void forget_autos(struct control *c, int64_t now_us)
     }
 }
 
+/* PgBouncer reads its users again when their file has changed; with its configuration, so do we. */
+static void look_at_users(struct control *c, int64_t now_us)
+{
+    const struct conf *conf = c->parts->conf;
+    struct stat st;
+    if (conf->pgbouncer == NULL || conf->users_file == NULL || now_us < c->users_look_us) {
+        return;
+    }
+    c->users_look_us = now_us + USERS_LOOK_US;
+    if (stat(conf->users_file, &st) != 0) {
+        return;
+    }
+    struct file_mark mark = {.inode = st.st_ino,
+                             .bytes = st.st_size,
+                             .seconds = st.st_mtim.tv_sec,
+                             .nanoseconds = st.st_mtim.tv_nsec};
+    int known = c->users_mark.inode != 0;
+    int changed = memcmp(&mark, &c->users_mark, sizeof(mark)) != 0;
+    c->users_mark = mark;
+    if (known && changed && !c->reloading) {
+        control_reload(c, NULL, NULL);
+    }
+}
+
 static void on_tick(void *arg)
 {
     struct control *c = arg;
@@ -155,6 +181,7 @@ static void on_tick(void *arg)
             open_when_ready(c, now_us);
         }
         forget_autos(c, now_us);
+        look_at_users(c, now_us);
         stats_tick(c, now_us);
     }
     timer_set(&c->tick, (int64_t)(c->open ? CONTROL_TICK_MS : CONTROL_TICK_MS / 20) * 1000);

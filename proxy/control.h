@@ -166,7 +166,12 @@ struct control {
     struct servers servers;
     uint8_t secret[32];
     struct world *world;
-    int64_t world_us;            /* published then */
+    int64_t world_us; /* published then */
+    struct file_mark {
+        uint64_t inode;
+        int64_t bytes, seconds, nanoseconds;
+    } users_mark; /* of the users file, when it was looked at; inode 0: not yet */
+    int64_t users_look_us;
     uint64_t acked[WORKERS_MAX]; /* version each worker has */
     struct list dbs;
     struct list refreshes;

@@ -31,6 +31,7 @@ SCHEDULES = [
     "middle",
     "life",
     "listen",
+    "dropin",
 ]
 
 
