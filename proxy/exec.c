@@ -128,14 +128,18 @@ static void send_begin(struct session *s, struct backend *b)
     const struct session_tx *tx = &s->tx;
     const struct varset *vars = tx->vars;
     sql->n = 0;
-    buf_add_slice(sql, buf_slice(&tx->begin));
+    size_t at = 0; /* in tx->begin: SET TRANSACTION behind a savepoint goes behind it */
     for (size_t i = 0; i < tx->savepoints_count; i++) {
+        const struct savepoint *sp = &tx->savepoints[i];
+        buf_add_slice(sql, slice_bytes(tx->begin.p + at, sp->begin_bytes - at));
+        at = sp->begin_bytes;
         add_change(vars, tx->savepoints[i].vars, sql);
         add_locals(tx->savepoints[i].locals, sql);
         buf_text(sql, AFTER_CLIENT_TEXT "SAVEPOINT ");
         var_put_name(tx->savepoints[i].name, sql);
         vars = tx->savepoints[i].vars;
     }
+    buf_add_slice(sql, slice_from(buf_slice(&tx->begin), at));
     add_change(vars, s->vars, sql);
     add_locals(tx->locals, sql);
     backend_query(b, buf_slice(sql), TO_NOBODY);
@@ -313,7 +317,8 @@ enum err session_may_run(struct session *s, const struct plan *plan, struct note
                         "shard %s of this transaction was lost",
                         s->db->map->shard_names[s->tx.lost_shard]);
     }
-    if (s->tx.failed && s->tx.kind != TX_KIND_NONE && !ends_failed_tx(plan) && !plain) {
+    if (s->tx.failed && s->tx.kind != TX_KIND_NONE && !ends_failed_tx(plan) &&
+        plan->kind != PLAN_EMPTY && !plain) {
         return note_set(note, ERR_IN_FAILED_TX,
                         "current transaction is aborted, commands ignored until end of "
                         "transaction block");

@@ -31,7 +31,13 @@ static struct varset *vars_after(struct session *s, const struct plan *plan)
         return varset_with(t, s->startup_vars, "role", role);
     }
     const char *value = plan->set_reset ? varset_get(s->startup_vars, plan->name) : plan->set_value;
-    return varset_with(t, s->vars, plan->name, value);
+    struct varset *after = varset_with(t, s->vars, plan->name, value);
+    if (strcmp(plan->name, "session_authorization") == 0) { /* ends what SET ROLE did */
+        struct varset *plain = varset_with(t, after, "role", NULL);
+        varset_unref(t, after);
+        return plain;
+    }
+    return after;
 }
 
 static void take_local(struct session *s, const struct plan *plan, const char *value)

@@ -28,6 +28,8 @@ enum err extended_plan(struct session *s, struct slice text, struct plan_batch *
 enum err prepare_plan(struct session *s, const struct stmt *stmt, struct plan_batch **batch,
                       struct note *note) MUST_CHECK;
 void prepare_in_pipeline(struct backend *b, struct stmt *stmt);
+/* An error of an EXECUTE sent as a simple query: in the client's words and places. */
+int prepare_words(struct session *s, struct back_error *err);
 enum step prepare_bind(struct session *s, const struct front_bind *msg, struct plan *plan);
 enum step prepare_describe(struct session *s, const struct plan *plan);
 

@@ -14,6 +14,7 @@
 
 #include "base/check.h"
 #include "proxy/backend.h"
+#include "proxy/extended.h"
 #include "proxy/op.h"
 #include "proxy/passage.h"
 #include "proxy/pool.h"
@@ -136,6 +137,9 @@ static void forward_error(struct backend *b, struct scan *sc, struct slice body,
         (void)watch_words(s, &note);
         err.message = slice_of(note.text);
         err.hint = slice_of(note.hint);
+    }
+    if (whole && s->execute_plan != NULL && s->batch != NULL) {
+        ours |= prepare_words(s, &err);
     }
     if (whole && !ours && slice_is(err.severity_raw, "ERROR")) {
         sc->at += total; /* stays in the run */

@@ -101,6 +101,7 @@ enum tx_kind {
 
 struct savepoint {
     char *name;
+    size_t begin_bytes; /* of tx.begin: what came before it */
     struct varset *vars, *locals;
 };
 
@@ -189,7 +190,11 @@ struct session {
     struct world *world;       /* pinned while a transaction or a statement runs; else NULL */
     const struct world_db *db; /* in `world` */
 
-    struct terms *terms;      /* NULL before the login and on the console */
+    struct terms *terms; /* NULL before the login and on the console */
+    /* EXECUTE that runs as a simple query: what errors of the server call it; see prepare_words()
+     */
+    const struct plan *execute_plan;
+    char execute_name[32];
     struct passage *passage;  /* a replication connection; NULL: none */
     struct session_role role; /* which server of a shard: session_role.c */
     struct varset *vars;

@@ -270,6 +270,8 @@ static enum step execute_statement(struct session *s, struct plan *plan)
     sql->n = 0;
     put_execute(plan, p->stmt, sql);
     backend_query(b, buf_slice(sql), TO_CLIENT_NO_READY);
+    s->execute_plan = plan; /* the batch holds it while the statement runs */
+    (void)snprintf(s->execute_name, sizeof(s->execute_name), "%s", p->stmt->name);
     mark(s, b, plan, inner);
     return STEP_DONE;
 }
@@ -280,6 +282,39 @@ enum step prepare_start(struct session *s, struct plan *plan)
         return session_wait_quiet(s);
     }
     return plan->kind == PLAN_PREPARE ? prepare_statement(s, plan) : execute_statement(s, plan);
+}
+
+static void put_own_name(struct slice message, const struct session *s, struct arena *arena,
+                         struct slice *out)
+{
+    size_t n = strlen(s->execute_name);
+    for (size_t i = 0; i + n <= message.n; i++) {
+        if (memcmp(message.p + i, s->execute_name, n) == 0) {
+            struct slice rest = slice_from(message, i + n);
+            *out = slice_of(arena_printf(arena, "%.*s%s" SLICE_FMT, (int)i, (const char *)message.p,
+                                         s->execute_plan->name, SLICE_ARG(rest)));
+            return;
+        }
+    }
+}
+
+int prepare_words(struct session *s, struct back_error *err)
+{
+    const struct plan *plan = s->execute_plan;
+    long more = (long)strlen(s->execute_name) - (long)plan->execute_name_bytes;
+    char at[16] = "";
+    s->execute_plan = NULL;
+    if (err->position.n > 0 && err->position.n < sizeof(at)) {
+        memcpy(at, err->position.p, err->position.n);
+        long position = strtol(at, NULL, 10);
+        if (position > (long)plan->execute_name_at) {
+            err->position = slice_of(arena_printf(&s->arena, "%ld", position - more));
+        }
+    }
+    s->execute_plan = plan;
+    put_own_name(err->message, s, &s->arena, &err->message);
+    s->execute_plan = NULL;
+    return 1;
 }
 
 /* ---- EXECUTE that comes by Parse --------------------------------------------------------------

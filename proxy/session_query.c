@@ -203,6 +203,7 @@ enum step session_batch_step(struct session *s)
         return finish_batch(s);
     }
     struct plan *plan = s->batch->plans[s->batch_next];
+    s->execute_plan = NULL;
     s->run_stmt = NULL;
     s->run_portal = NULL;
     s->run_rows_max = 0;

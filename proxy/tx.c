@@ -312,8 +312,10 @@ static void push_savepoint(struct session *s, const char *name)
         tx->savepoints_cap = tx->savepoints_cap == 0 ? 4 : tx->savepoints_cap * 2;
         tx->savepoints = mem_grow(tx->savepoints, tx->savepoints_cap * sizeof(*tx->savepoints));
     }
-    tx->savepoints[tx->savepoints_count++] = (struct savepoint){
-        .name = mem_strdup(name), .vars = varset_ref(s->vars), .locals = varset_ref(tx->locals)};
+    tx->savepoints[tx->savepoints_count++] = (struct savepoint){.name = mem_strdup(name),
+                                                                .begin_bytes = tx->begin.n,
+                                                                .vars = varset_ref(s->vars),
+                                                                .locals = varset_ref(tx->locals)};
 }
 
 static void back_to_savepoint(struct session *s, size_t index)
@@ -323,6 +325,7 @@ static void back_to_savepoint(struct session *s, size_t index)
     varset_unref(&s->worker->vars, s->tx.locals);
     s->tx.locals = varset_ref(sp->locals);
     s->tx.failed = s->tx.lost;
+    s->tx.begin.n = sp->begin_bytes;
     drop_savepoints(s, index + 1);
     list_each (node, &s->held) {
         struct backend *b = container_of(node, struct backend, held);

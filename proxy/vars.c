@@ -187,38 +187,46 @@ static int differ(const char *a, const char *b)
     return strcmp(a, b) != 0;
 }
 
-/* The role comes last on the way in and first on the way out: the other settings are the login
- * user's to change. */
 /* A setting of pgbraid's own, which no server is told of. */
 static int is_own(const struct var *v)
 {
     return strncmp(v->name, "braid.", 6) == 0;
 }
 
+/* Who the session is comes last on the way in and first on the way out: the other settings are the
+ * login user's to change. */
+static int rank_of(const char *name)
+{
+    return strcmp(name, "role") == 0 ? 2 : strcmp(name, "session_authorization") == 0 ? 1 : 0;
+}
+
+static int changes(const struct varset *from, const struct varset *to, const char *name)
+{
+    const char *old = varset_get(from, name);
+    const char *new = varset_get(to, name);
+    return old == NULL || new == NULL ? old != new : differ(old, new);
+}
+
 void varset_print_change(const struct varset *from, const struct varset *to, struct buf *out)
 {
-    for (int pass = 0; pass < 2; pass++) {
+    /* Another session user has no role of the one before. */
+    int new_user = changes(from, to, "session_authorization");
+    for (int rank = 2; rank >= 0; rank--) {
         for (size_t i = 0; i < from->count; i++) {
-            int role = strcmp(from->vars[i].name, "role") == 0;
-            if (is_own(&from->vars[i])) {
-                continue;
-            }
-            if (role == (pass == 0) && varset_get(to, from->vars[i].name) == NULL) {
-                print_one("RESET ", &from->vars[i], out);
+            const struct var *v = &from->vars[i];
+            if (!is_own(v) && rank_of(v->name) == rank && varset_get(to, v->name) == NULL) {
+                print_one("RESET ", v, out);
             }
         }
     }
-    for (int pass = 0; pass < 2; pass++) {
+    for (int rank = 0; rank <= 2; rank++) {
         for (size_t i = 0; i < to->count; i++) {
-            const char *old = varset_get(from, to->vars[i].name);
-            int role = strcmp(to->vars[i].name, "role") == 0;
-            if (is_own(&to->vars[i])) {
-                continue;
-            }
-            if (role == (pass == 1) && (old == NULL || differ(old, to->vars[i].value))) {
-                print_one("SET ", &to->vars[i], out);
+            const struct var *v = &to->vars[i];
+            if (!is_own(v) && rank_of(v->name) == rank &&
+                (changes(from, to, v->name) || (rank == 2 && new_user))) {
+                print_one("SET ", v, out);
                 buf_text(out, " TO ");
-                buf_text(out, to->vars[i].value);
+                buf_text(out, v->value);
             }
         }
     }

@@ -162,3 +162,34 @@ Test(vars, lists_are_read_as_postgresql_reads_them)
         cr_assert(!var_list_is_good(slice_of(bad[i])), "%s", bad[i]);
     }
 }
+
+static void change_is(struct varset_table *t, const struct varset *from, const struct varset *to,
+                      const char *expected)
+{
+    struct buf sql = {0};
+    varset_print_change(from, to, &sql);
+    buf_u8(&sql, 0);
+    cr_assert_str_eq((const char *)sql.p, expected);
+    buf_free(&sql);
+    (void)t;
+}
+
+Test(vars, who_the_session_is_comes_last_and_goes_first)
+{
+    struct varset_table t;
+    varset_table_init(&t);
+    struct varset *a = varset_with(&t, t.empty, "work_mem", "'7MB'");
+    struct varset *b = varset_with(&t, a, "role", "'r'");
+    struct varset *c = varset_with(&t, b, "session_authorization", "'u'");
+    change_is(
+        &t, t.empty, c,
+        "SET \"work_mem\" TO '7MB'; SET \"session_authorization\" TO 'u'; SET \"role\" TO 'r'");
+    change_is(&t, c, t.empty,
+              "RESET \"role\"; RESET \"session_authorization\"; RESET \"work_mem\"");
+    change_is(&t, b, c, "SET \"session_authorization\" TO 'u'; SET \"role\" TO 'r'");
+    change_is(&t, c, b, "RESET \"session_authorization\"; SET \"role\" TO 'r'");
+    varset_unref(&t, a);
+    varset_unref(&t, b);
+    varset_unref(&t, c);
+    varset_table_free(&t);
+}

@@ -20,11 +20,12 @@ def client(braid, dbname="plain", **more):
 
 
 def shape(messages):
-    """Letters of the answer, SQLSTATE behind an error, rows as they are."""
+    """Letters of the answer, what an error says, rows as they are."""
     out = []
     for kind, body in messages:
         if kind == "E":
-            out.append("E" + raw.fields_of(body)["C"])
+            fields = raw.fields_of(body)
+            out.append(("E" + fields["C"], fields["M"], fields.get("P")))
         elif kind == "D":
             out.append(raw.rows_of([(kind, body)])[0])
         elif kind not in "NS":
@@ -37,6 +38,13 @@ PREPARED = [
     ("PREPARE, EXECUTE", [Q("PREPARE q AS SELECT 5")], [Q("EXECUTE q")], [Q("DEALLOCATE q")], [Q("EXECUTE q")]),
     ("types", [Q("PREPARE q (int, text) AS SELECT $1 + 1, $2")], [Q("EXECUTE q ('4', 5)")],
      [Q("EXECUTE q (1)")], [Q("EXECUTE q ('x', 'y')")], [Q("DEALLOCATE ALL")]),
+    ("a failed transaction and nothing", [Q("BEGIN; SELECT 1/0")], [Q("")], [P(""), S],
+     [P("SELECT 1"), S], [Q("ROLLBACK")]),
+    ("SET TRANSACTION and savepoints", [Q("BEGIN")], [Q("SAVEPOINT x")], [Q("SET TRANSACTION READ ONLY")],
+     [Q("SHOW transaction_read_only")], [Q("ROLLBACK TO x")], [Q("SHOW transaction_read_only")], [Q("COMMIT")]),
+    ("places of errors", [Q("PREPARE q (int) AS SELECT nothing, $1")], [Q("PREPARE q (int) AS SELECT $1")],
+     [Q("EXECUTE q ('x')")], [Q("EXECUTE q ()")], [Q("EXECUTE  q(1, 2)")], [Q("EXECUTE q(nothing)")],
+     [Q("EXPLAIN EXECUTE q('x')")], [Q("DEALLOCATE q")]),
     ("twice", [Q("PREPARE q AS SELECT 5")], [Q("PREPARE q AS SELECT 6")], [Q("DEALLOCATE q")]),
     ("bad", [Q("PREPARE q AS SELECT nothing")], [Q("EXECUTE q")], [Q("DEALLOCATE q")]),
     ("unknown type", [Q("PREPARE q (nonsense) AS SELECT $1")]),
