@@ -65,11 +65,11 @@ Test(stats, workers_are_added_up)
 Test(stats, what_a_server_calls_an_sqlstate_is_tamed_and_bounded)
 {
     struct stats *st = stats_new();
-    char code[8];
+    char code[16];
     stats_error(st, SLICE("\"\n{}\x01"), 0);
     stats_error(st, SLICE("toolong"), 0);
     for (int i = 0; i < 5 * STATS_ERRORS_MAX; i++) {
-        (void)snprintf(code, sizeof(code), "%05d", i);
+        (void)snprintf(code, sizeof(code), "%05u", (unsigned)i % 100000U);
         stats_error(st, slice_of(code), 0);
     }
     uint64_t count = 0;
