@@ -4,6 +4,7 @@
  */
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -98,36 +99,66 @@ enum err admin_show_mem(struct admin_call *call)
 /* ---- pools ------------------------------------------------------------------------------------
  */
 
-static int same_pool(const struct pool_view *a, const struct pool_view *b, int with_shard)
+static int by_names(const struct pool_view *x, const struct pool_view *y)
 {
-    return strcmp(a->database, b->database) == 0 && strcmp(a->user, b->user) == 0 &&
-           (!with_shard || strcmp(a->shard, b->shard) == 0);
+    int c = strcmp(x->database, y->database);
+    return c != 0 ? c : strcmp(x->user, y->user);
 }
 
-/* Pools of all workers added up, in order of first appearance. The caller frees it. */
+static int by_place(const struct pool_view *x, const struct pool_view *y)
+{
+    int c = by_names(x, y);
+    c = c != 0 ? c : strcmp(x->shard, y->shard);
+    return c != 0 ? c : strcmp(x->server, y->server);
+}
+
+static int by_names_sort(const void *a, const void *b)
+{
+    return by_names(a, b);
+}
+
+static int by_place_sort(const void *a, const void *b)
+{
+    return by_place(a, b);
+}
+
+static void add_pool(struct pool_view *m, const struct pool_view *p)
+{
+    m->clients_active += p->clients_active;
+    m->clients_waiting += p->clients_waiting;
+    m->backends_active += p->backends_active;
+    m->backends_idle += p->backends_idle;
+    m->backends_login += p->backends_login;
+    m->max_wait_us = p->max_wait_us > m->max_wait_us ? p->max_wait_us : m->max_wait_us;
+}
+
+/* Pools of all workers added up, in order of names. */
+static void merge_list(struct pool_view *list, size_t *count, int with_shard)
+{
+    size_t all = *count;
+    *count = all == 0 ? 0 : 1;
+    qsort(list, all, sizeof(*list), by_place_sort);
+    for (size_t i = 1; i < all; i++) {
+        struct pool_view *last = &list[*count - 1];
+        int same = with_shard ? by_place(last, &list[i]) == 0 : by_names(last, &list[i]) == 0;
+        if (same) {
+            add_pool(last, &list[i]);
+        } else {
+            list[(*count)++] = list[i];
+        }
+    }
+}
+
+/* The caller frees it. */
 static struct pool_view *merge_pools(const struct snapshot *s, int with_shard, size_t *count)
 {
-    struct pool_view *merged = mem_zero((s->pools_count + 1) * sizeof(*merged));
-    *count = 0;
-    for (size_t i = 0; i < s->pools_count; i++) {
-        const struct pool_view *p = &s->pools[i];
-        size_t at = 0;
-        while (at < *count && !same_pool(&merged[at], p, with_shard)) {
-            at++;
-        }
-        if (at == *count) {
-            merged[(*count)++] = *p;
-            continue;
-        }
-        struct pool_view *m = &merged[at];
-        m->clients_active += p->clients_active;
-        m->clients_waiting += p->clients_waiting;
-        m->backends_active += p->backends_active;
-        m->backends_idle += p->backends_idle;
-        m->backends_login += p->backends_login;
-        m->max_wait_us = p->max_wait_us > m->max_wait_us ? p->max_wait_us : m->max_wait_us;
+    struct pool_view *list = mem_alloc((s->pools_count + 1) * sizeof(*list));
+    if (s->pools_count > 0) {
+        memcpy(list, s->pools, s->pools_count * sizeof(*list));
     }
-    return merged;
+    *count = s->pools_count;
+    merge_list(list, count, with_shard);
+    return list;
 }
 
 static void put_pool(struct admin_call *call, const struct pool_view *p, uint64_t clients_active,
@@ -154,28 +185,57 @@ static void put_pool(struct admin_call *call, const struct pool_view *p, uint64_
     "sv_active:i sv_active_cancel:i sv_being_canceled:i sv_idle:i sv_used:i sv_tested:i "    \
     "sv_login:i maxwait:i maxwait_us:i pool_mode load_balance_hosts"
 
+/* One row of SHOW POOLS for each client: a client that has not asked for anything has a pool there,
+ * too. Clients of the console have none. */
+static void add_clients(const struct admin_call *call, struct pool_view *list, size_t *count)
+{
+    const struct world *w = call->c->world;
+    for (size_t i = 0; i < call->snap->clients_count; i++) {
+        const struct client_view *v = &call->snap->clients[i];
+        const struct world_db *db =
+            v->state == CLIENT_LOGIN ? NULL : world_find_db(w, slice_of(v->database));
+        if (db != NULL) {
+            struct conf_pool_options options;
+            conf_resolve(w->conf, db->conf, v->user, &options);
+            list[(*count)++] = (struct pool_view){.user = v->user,
+                                                  .database = v->database,
+                                                  .shard = "",
+                                                  .server = "",
+                                                  .mode = (enum conf_pool_mode)options.mode};
+        }
+    }
+}
+
 /* A client may hold connections of several shards: it is counted once here, by itself. PgBouncer
  * counts idle clients as active too. */
 enum err admin_show_pools(struct admin_call *call)
 {
-    admin_columns(call, POOL_COLUMNS " cl_idle:i");
+    typedef uint64_t states[CLIENT_WAITING + 1];
     const struct snapshot *s = call->snap;
-    size_t count = 0;
-    struct pool_view *pools = merge_pools(s, 0, &count);
-    for (size_t i = 0; i < count; i++) {
-        uint64_t states[CLIENT_WAITING + 1] = {0};
-        for (size_t k = 0; k < s->clients_count; k++) {
-            const struct client_view *v = &s->clients[k];
-            if (strcmp(v->database, pools[i].database) == 0 &&
-                strcmp(v->user, pools[i].user) == 0) {
-                states[v->state]++;
-            }
-        }
-        admin_row(call);
-        put_pool(call, &pools[i], states[CLIENT_ACTIVE] + states[CLIENT_IDLE],
-                 states[CLIENT_WAITING]);
-        admin_uint(call, states[CLIENT_IDLE]);
+    size_t count = s->pools_count;
+    struct pool_view *pools = mem_alloc((s->pools_count + s->clients_count + 1) * sizeof(*pools));
+    if (count > 0) {
+        memcpy(pools, s->pools, count * sizeof(*pools));
     }
+    add_clients(call, pools, &count);
+    merge_list(pools, &count, 0);
+    states *clients = mem_zero((count + 1) * sizeof(*clients));
+    for (size_t i = 0; i < s->clients_count; i++) {
+        const struct client_view *v = &s->clients[i];
+        const struct pool_view key = {.user = v->user, .database = v->database};
+        const struct pool_view *at = bsearch(&key, pools, count, sizeof(*pools), by_names_sort);
+        if (at != NULL) {
+            clients[at - pools][v->state]++;
+        }
+    }
+    admin_columns(call, POOL_COLUMNS " cl_idle:i");
+    for (size_t i = 0; i < count; i++) {
+        const uint64_t *n = clients[i];
+        admin_row(call);
+        put_pool(call, &pools[i], n[CLIENT_ACTIVE] + n[CLIENT_IDLE], n[CLIENT_WAITING]);
+        admin_uint(call, n[CLIENT_IDLE]);
+    }
+    mem_free(clients);
     mem_free(pools);
     admin_end(call);
     return ERR_NONE;
@@ -183,7 +243,7 @@ enum err admin_show_pools(struct admin_call *call)
 
 enum err admin_show_shard_pools(struct admin_call *call)
 {
-    admin_columns(call, POOL_COLUMNS " shard server pool_size:i");
+    admin_columns(call, POOL_COLUMNS " shard server pool_size:i role");
     size_t count = 0;
     struct pool_view *pools = merge_pools(call->snap, 1, &count);
     for (size_t i = 0; i < count; i++) {
@@ -192,6 +252,7 @@ enum err admin_show_shard_pools(struct admin_call *call)
         admin_text(call, pools[i].shard);
         admin_text(call, pools[i].server);
         admin_uint(call, pools[i].size);
+        admin_text(call, pools[i].role);
     }
     mem_free(pools);
     admin_end(call);

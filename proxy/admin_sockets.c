@@ -159,13 +159,14 @@ enum err admin_show_clients(struct admin_call *call)
 
 enum err admin_show_servers(struct admin_call *call)
 {
-    admin_columns(call, SOCKET_COLUMNS " shard server");
+    admin_columns(call, SOCKET_COLUMNS " shard server role");
     for (size_t i = 0; i < call->snap->backends_count; i++) {
         const struct backend_view *v = &call->snap->backends[i];
         struct socket_row row = server_row(v, v->state);
         put_socket(call, &row);
         admin_text(call, v->shard);
         admin_text(call, v->server);
+        admin_text(call, v->role);
     }
     admin_end(call);
     return ERR_NONE;

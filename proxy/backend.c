@@ -319,6 +319,9 @@ void backend_expect(struct backend *b, enum expect_kind kind, enum expect_action
     b->unnamed = kind == EXPECT_QUERY ? 0 : b->unnamed; /* a simple query takes it away */
     b->unsynced = kind != EXPECT_QUERY && kind != EXPECT_SYNC;
     b->executed = b->unsynced && (b->executed || kind == EXPECT_EXECUTE);
+    if (!b->unsynced && action == TO_CLIENT && b->session != NULL) {
+        stats_request_sent(b->session, b); /* its ReadyForQuery is the client's */
+    }
 }
 
 void backend_expect_parse(struct backend *b, enum expect_action action, struct stmt *stmt,

@@ -42,6 +42,25 @@ struct pool *pool_find(struct worker *w, const struct world_db *db, uint32_t sha
     return pool_find_on(w, db, shard, role_server(db, shard), user);
 }
 
+/* What it does is counted for its shard and the server's role. */
+static void set_stats(struct pool *p, const struct world_db *db)
+{
+    p->stats =
+        stats_shard_of(p->worker->stats, db->conf->name, db->conf->shards[p->shard].name,
+                       p->server == role_server(db, p->shard) ? STATS_PRIMARY : STATS_REPLICA);
+}
+
+void pools_roles(struct worker *w)
+{
+    for (struct hnode *n = hmap_each(&w->pools, NULL); n != NULL; n = hmap_each(&w->pools, n)) {
+        struct pool *p = container_of(n, struct pool, node);
+        const struct world_db *db = world_find_db(w->world, slice_of(p->database));
+        if (db != NULL && p->shard < db->conf->shards_count) {
+            set_stats(p, db);
+        }
+    }
+}
+
 struct pool *pool_find_on(struct worker *w, const struct world_db *db, uint32_t shard,
                           struct server_state *server, const char *user)
 {
@@ -54,8 +73,7 @@ struct pool *pool_find_on(struct worker *w, const struct world_db *db, uint32_t 
     p->worker = w;
     p->server = server;
     p->shard = shard;
-    p->stats = stats_shard_of(w->stats, db->conf->name, db->conf->shards[shard].name,
-                              server == role_server(db, shard) ? STATS_PRIMARY : STATS_REPLICA);
+    set_stats(p, db);
     p->database = mem_strdup(db->conf->name);
     p->dbname = mem_strdup(db->conf->dbname);
     p->user = mem_strdup(user);

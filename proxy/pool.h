@@ -73,6 +73,8 @@ struct pool {
 struct pool *pool_find(struct worker *w, const struct world_db *db, uint32_t shard,
                        const char *user);
 /* On another server of the shard than its primary. */
+/* Servers have changed their roles: numbers go on under the new ones. */
+void pools_roles(struct worker *w);
 struct pool *pool_find_on(struct worker *w, const struct world_db *db, uint32_t shard,
                           struct server_state *server, const char *user);
 /* The same without a look-up, for a session that has logged in. */

@@ -198,7 +198,6 @@ static enum step on_function_call(struct session *s, struct slice message)
     backend_expect(b, EXPECT_QUERY, TO_CLIENT);
     b->wrote = 1;
     s->ready_owed = 0;
-    stats_request_sent(s, b);
     return STEP_DONE;
 }
 

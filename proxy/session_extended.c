@@ -660,7 +660,6 @@ enum step session_sync(struct session *s)
         front_put_sync(stream_out(last->stream));
         stream_touch(last->stream);
         backend_expect(last, EXPECT_SYNC, TO_CLIENT);
-        stats_request_sent(s, last);
     } else {
         if (!session_quiet(s)) {
             return session_wait_quiet(s);

@@ -14,6 +14,7 @@
 
 #include "proxy/exec.h"
 #include "proxy/extended.h"
+#include "proxy/stats_run.h"
 
 static int has_word(struct slice text, const char *word)
 {
@@ -55,8 +56,12 @@ static enum step pass(struct session *s, struct slice message, enum expect_kind 
     }
     stream_write(b->stream, message.p, message.n);
     backend_expect(b, kind, TO_CLIENT);
+    stats_add(s, STATS_CLIENT_PARSES, kind == EXPECT_PARSE);
+    stats_add(s, STATS_SERVER_PARSES, kind == EXPECT_PARSE);
+    stats_add(s, STATS_BINDS, kind == EXPECT_BIND);
     if (kind == EXPECT_EXECUTE) {
         b->wrote = 1; /* for all we know */
+        stats_statement(s, NULL, 1, b);
         metric_add(&s->worker->metrics, METRIC_queries, 1);
         metric_add(&s->worker->metrics, METRIC_queries_writes, 1);
         metric_add(&s->worker->metrics, METRIC_queries_single_shard, 1);

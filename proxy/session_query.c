@@ -40,7 +40,6 @@ static enum step relay(struct session *s, struct plan *plan, uint32_t shard, str
     session_count(s, plan, UINT64_C(1) << shard, b);
     if (action == TO_CLIENT) {
         s->ready_owed = 0; /* the server's own will do */
-        stats_request_sent(s, b);
     }
     return STEP_DONE;
 }

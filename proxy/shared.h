@@ -188,6 +188,7 @@ struct backend_view {
     const char *tls;
     uint32_t prepared_statements;
     size_t in_bytes, out_bytes;
+    const char *role; /* "primary", "replica" */
 };
 struct pool_view {
     const char *user, *database, *shard, *server;
@@ -196,6 +197,7 @@ struct pool_view {
     int64_t max_wait_us;
     enum conf_pool_mode mode;
     uint32_t size; /* limit over all workers */
+    const char *role;
 };
 void worker_each_client(struct worker *w, void (*fn)(const struct client_view *, void *),
                         void *arg);

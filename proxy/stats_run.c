@@ -116,7 +116,7 @@ void stats_statement(struct session *s, struct plan *plan, uint64_t shards, stru
     struct stats *st = s->worker->stats;
     uint32_t slot = 0;
     uint32_t serial = 0;
-    if (st->queries_max != 0) {
+    if (st->queries_max != 0 && plan != NULL) {
         struct stats_query *q = stats_query_at(st, plan->stats_slot, plan->stats_serial);
         q = q == NULL ? find_query(s, plan) : q;
         slot = q->slot;

@@ -7,7 +7,7 @@
  *
  *     dispatch of a message      stats_request()         the request begins
  *     sent to one backend        stats_statement()       ... its expectation knows the statement
- *                                stats_request_sent()    ... and the request's beginning
+ *     backend_expect()           stats_request_sent()    ... and the request's beginning
  *     CommandComplete, an error  stats_relayed_end()     the statement ends
  *     ReadyForQuery              stats_request_end()     the request ends
  *     an operation               stats_statement(), stats_op_end(), then stats_request_end()
@@ -38,7 +38,8 @@ static inline void stats_request(struct session *s)
 /* Its ReadyForQuery comes with the answer to the newest expectation of `b`. */
 void stats_request_sent(struct session *s, struct backend *b);
 void stats_request_end(struct session *s, int64_t began_us);
-/* `b`: the newest expectation is its; NULL: an operation begins. */
+/* `plan`: NULL when nobody has looked at the statement; then it has no shape. `b`: the newest
+ * expectation is its; NULL: an operation begins. */
 void stats_statement(struct session *s, struct plan *plan, uint64_t shards, struct backend *b);
 void stats_relayed_end(struct backend *b, const struct expect *e, int failed);
 void stats_op_end(struct session *s, const char *tag, int failed); /* fine when none runs */

@@ -173,7 +173,10 @@ static void on_mail(struct mail *m, void *arg)
     case WORKER_MAIL_SESSION: session_adopt(w, mail->session, mail->deadline_us); break;
     case WORKER_MAIL_WANT: pool_wanted(w, mail->budget); break;
     case WORKER_MAIL_CANCEL: on_cancel(w, mail); break;
-    case WORKER_MAIL_ROLES: role_changed(w); break;
+    case WORKER_MAIL_ROLES:
+        role_changed(w);
+        pools_roles(w);
+        break;
     case WORKER_MAIL_DURABLE: tx_durable(worker_session(w, mail->session_id), mail->err); break;
     }
     if (mail->budget != NULL) {
@@ -444,6 +447,7 @@ static void view_backends(struct pool *p, struct list *list, const struct each_b
                          ? ""
                          : db->map->shard_names[p->shard],
             .server = p->server->name,
+            .role = stats_role_name(p->stats->role),
             .state = backend_state_name(b->state),
             .peer = b->stream == NULL ? NULL : stream_peer(b->stream),
             .local = b->stream == NULL ? NULL : stream_local(b->stream),
@@ -487,6 +491,7 @@ void worker_each_pool(struct worker *w, void (*fn)(const struct pool_view *, voi
                          ? ""
                          : db->map->shard_names[p->shard],
             .server = p->server->name,
+            .role = stats_role_name(p->stats->role),
             .clients_active = p->held_count,
             .clients_waiting = p->waiters_count,
             .backends_active = p->held_count,

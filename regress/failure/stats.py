@@ -278,7 +278,8 @@ def waits(place):
             cursor.execute("SELECT 2")
     thread = threading.Thread(target=work)
     thread.start()
-    wait_for("somebody waits", lambda: show(braid, "POOLS")[0]["cl_waiting"] == 1)
+    wait_for("somebody waits",
+             lambda: [row["cl_waiting"] for row in show(braid, "POOLS")] == [1])
     time.sleep(0.1)
     with a.cursor() as cursor:
         cursor.execute("COMMIT")
