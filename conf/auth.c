@@ -68,7 +68,8 @@ static int needs_secrets(enum conf_auth_method method)
 
 static enum err check_query_dbname(struct reader *r, int line, const char *what, const char *name)
 {
-    if (name != NULL && conf_find_database(r->conf, name) == NULL) {
+    if (name != NULL && conf_find_database(r->conf, name) == NULL &&
+        conf_find_database(r->conf, "*") == NULL) {
         return bad(r, line, "%s is %s, which databases does not name; add it there", what,
                    shown(r, name));
     }

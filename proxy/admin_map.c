@@ -49,7 +49,7 @@ static void put_database(struct admin_call *call, const struct world *w, const s
     admin_text(call, db->servers[0]->host);
     admin_uint(call, db->servers[0]->port);
     admin_text(call, db->conf->dbname);
-    admin_text(call, NULL);
+    admin_text(call, db->conf->auth.user);
     admin_int(call, options.size);
     admin_int(call, options.min_size);
     admin_int(call, options.reserve_size);

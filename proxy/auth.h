@@ -31,6 +31,13 @@ enum {
 /* ---- auth_secret.c ----------------------------------------------------------------------------
  */
 
+/*
+ * What fake secrets, and salts for plain ones, are made of: the same after a restart, or asking
+ * before and after it would tell who exists. Comes from /etc/machine-id, which systemd asks not to
+ * show on a network; random where there is none.
+ */
+void auth_process_secret(uint8_t out[SCRAM_KEY_BYTES]);
+
 struct auth_secret {
     enum secret_kind kind;
     char *text; /* owned, wiped */
@@ -44,12 +51,18 @@ struct auth_secrets {
 };
 
 /*
- * Secrets of the users file; where it does not name the user, `queried` (NULL: nothing was found);
- * else fake ones. At least one, none of them empty.
+ * Secrets of the users file, else fake ones. At least one, none of them empty.
  *   process_secret  32 bytes that the fake ones depend on: the same for a name each time
  */
 void auth_secrets_find(const struct conf *conf, const uint8_t process_secret[32], const char *user,
-                       const char *queried, struct auth_secrets *out);
+                       struct auth_secrets *out);
+/* The same for a user that auth.query was asked for; `answer` NULL: it knows none. */
+void auth_secrets_of_answer(const uint8_t process_secret[32], const char *user, const char *answer,
+                            struct auth_secrets *out);
+/* The verifier of a password, as PostgreSQL would store it; with salt and iterations of `like`, or
+ * (NULL) a salt of its own. Costs milliseconds. ERR_BAD_SETTING. */
+enum err auth_secret_make(const char *password, const char *like, struct buf *out,
+                          struct note *note) MUST_CHECK;
 void auth_secrets_wipe(struct auth_secrets *secrets);
 /*
  * Keep those that SCRAM can check (`scram`), or those that an md5 answer can. When none is left,

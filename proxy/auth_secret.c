@@ -7,11 +7,31 @@
 #include "base/check.h"
 #include "base/hash.h"
 #include "base/mem.h"
+#include "base/rng.h"
 #include "proxy/auth.h"
 
 enum {
     TURNS = 4096
 };
+
+/* ---- the secret of this machine ---------------------------------------------------------------
+ */
+
+void auth_process_secret(uint8_t out[SCRAM_KEY_BYTES])
+{
+    static const uint8_t no_key[SCRAM_KEY_BYTES];
+    char id[64] = "";
+    FILE *f = fopen("/etc/machine-id", "re");
+    if (f != NULL) {
+        id[fread(id, 1, sizeof(id) - 1, f)] = '\0';
+        (void)fclose(f);
+    }
+    if (strspn(id, "0123456789abcdef") >= 32) {
+        scram_derive(no_key, "pgbraid who is nobody", id, out);
+    } else {
+        rng_secure(out, SCRAM_KEY_BYTES);
+    }
+}
 
 /* ---- secrets --------------------------------------------------------------------------------- */
 
@@ -37,6 +57,23 @@ void auth_secrets_wipe(struct auth_secrets *secrets)
         wipe(&secrets->s[i]);
     }
     secrets->count = 0;
+}
+
+enum err auth_secret_make(const char *password, const char *like, struct buf *out,
+                          struct note *note)
+{
+    struct scram_verifier v = {.iterations = SCRAM_ITERATIONS};
+    if (password[0] == '\0') {
+        return note_set(note, ERR_BAD_SETTING, "the password is empty; write it on standard input");
+    }
+    enum err e = like == NULL ? ERR_NONE : scram_verifier_parse(like, &v, note);
+    if (e) {
+        return e;
+    }
+    struct scram_verifier made;
+    scram_verifier_make(password, v.salt, v.salt_bytes, v.iterations, &made, NULL);
+    scram_verifier_print(&made, out);
+    return ERR_NONE;
 }
 
 /* ---- fake ones --------------------------------------------------------------------------------
@@ -107,20 +144,35 @@ static void add_imitation(const struct conf *conf, const uint8_t process_secret[
     }
 }
 
+/* How the secret looked that auth.query gave last: kind and iterations. */
+static _Atomic uint64_t answer_shape = (uint64_t)SECRET_SCRAM << 32 | SCRAM_ITERATIONS;
+
 void auth_secrets_find(const struct conf *conf, const uint8_t process_secret[32], const char *user,
-                       const char *queried, struct auth_secrets *out)
+                       struct auth_secrets *out)
 {
     *out = (struct auth_secrets){0};
     const struct conf_user *found = conf_find_user(conf, user);
     if (found != NULL) {
         add_secret(out, found->secret);
         add_secret(out, found->older);
-    } else if (queried != NULL) {
-        add_secret(out, queried);
     }
     if (out->count == 0) {
         add_imitation(conf, process_secret, user, out);
     }
+}
+
+void auth_secrets_of_answer(const uint8_t process_secret[32], const char *user, const char *answer,
+                            struct auth_secrets *out)
+{
+    *out = (struct auth_secrets){0};
+    add_secret(out, answer);
+    if (out->count != 0) {
+        atomic_store_explicit(&answer_shape, (uint64_t)out->s[0].kind << 32 | iterations_of(answer),
+                              memory_order_relaxed);
+        return;
+    }
+    uint64_t shape = atomic_load_explicit(&answer_shape, memory_order_relaxed);
+    add_fake(out, (enum secret_kind)(shape >> 32), (uint32_t)shape, process_secret, user, 0);
 }
 
 int auth_secrets_keep(struct auth_secrets *secrets, int scram, const uint8_t process_secret[32],

@@ -6,6 +6,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include <criterion/criterion.h>
 
@@ -32,34 +33,30 @@ static struct conf conf_of(struct conf_user *users, size_t count)
     return (struct conf){.users = users, .users_count = count};
 }
 
-static struct auth_secrets find(const struct conf *conf, const char *user, const char *queried)
+static struct auth_secrets find(const struct conf *conf, const char *user)
 {
     struct auth_secrets out;
-    auth_secrets_find(conf, SECRET, user, queried, &out);
+    auth_secrets_find(conf, SECRET, user, &out);
     cr_assert(out.count >= 1 && out.count <= 2);
     return out;
 }
 
 /* ---- secrets --------------------------------------------------------------------------------- */
 
-Test(auth, the_newest_secret_of_the_file_comes_first_and_the_query_counts_for_others_only)
+Test(auth, the_newest_secret_of_the_file_comes_first)
 {
     struct conf_user users[] = {{"ann", "new", "old"}, {"bob", "", NULL}};
     struct conf conf = conf_of(users, 2);
-    struct auth_secrets s = find(&conf, "ann", "from the query");
+    struct auth_secrets s = find(&conf, "ann");
     cr_expect_eq(s.count, 2);
     cr_expect_str_eq(s.s[0].text, "new");
     cr_expect_str_eq(s.s[1].text, "old");
     cr_expect_not(s.fake);
     auth_secrets_wipe(&s);
-    s = find(&conf, "zoe", MD5);
-    cr_expect_eq(s.s[0].kind, SECRET_MD5);
-    cr_expect_not(s.fake);
-    auth_secrets_wipe(&s);
-    s = find(&conf, "zoe", NULL);
+    s = find(&conf, "zoe");
     cr_expect(s.fake);
     auth_secrets_wipe(&s);
-    s = find(&conf, "bob", "from the query");
+    s = find(&conf, "bob");
     cr_expect(s.fake, "who has no password in the file has none");
     auth_secrets_wipe(&s);
 }
@@ -70,9 +67,9 @@ Test(auth, who_does_not_exist_looks_as_those_who_do_and_the_same_each_time)
     char *older = verifier_of("pw", 2, 777);
     struct conf_user users[] = {{"ann", hashed, older}, {"bob", hashed, older}};
     struct conf conf = conf_of(users, 2);
-    struct auth_secrets a = find(&conf, "nobody", NULL);
-    struct auth_secrets b = find(&conf, "nobody", NULL);
-    struct auth_secrets other = find(&conf, "nobody2", NULL);
+    struct auth_secrets a = find(&conf, "nobody");
+    struct auth_secrets b = find(&conf, "nobody");
+    struct auth_secrets other = find(&conf, "nobody2");
     struct scram_verifier v;
     struct note note;
     cr_expect(a.fake && a.count == 2);
@@ -86,15 +83,52 @@ Test(auth, who_does_not_exist_looks_as_those_who_do_and_the_same_each_time)
     auth_secrets_wipe(&b);
     auth_secrets_wipe(&other);
     users[0] = users[1] = (struct conf_user){"ann", "plain", NULL};
-    a = find(&conf, "nobody", NULL);
+    a = find(&conf, "nobody");
     cr_expect(a.count == 1 && a.s[0].kind == SECRET_PLAIN);
     auth_secrets_wipe(&a);
     users[0] = users[1] = (struct conf_user){"ann", MD5, NULL};
-    a = find(&conf, "nobody", NULL);
+    a = find(&conf, "nobody");
     cr_expect(a.count == 1 && a.s[0].kind == SECRET_MD5);
     auth_secrets_wipe(&a);
     mem_free(hashed);
     mem_free(older);
+}
+
+Test(auth, whom_a_query_does_not_know_looks_as_the_last_one_it_knew)
+{
+    char *hashed = verifier_of("pw", 1, 777);
+    struct auth_secrets s;
+    struct scram_verifier v;
+    struct note note;
+    auth_secrets_of_answer(SECRET, "nobody", NULL, &s);
+    cr_expect(s.fake && s.s[0].kind == SECRET_SCRAM);
+    cr_assert_eq(scram_verifier_parse(s.s[0].text, &v, &note), ERR_NONE);
+    cr_expect_eq(v.iterations, SCRAM_ITERATIONS);
+    auth_secrets_wipe(&s);
+    auth_secrets_of_answer(SECRET, "ann", hashed, &s);
+    cr_expect(!s.fake && strcmp(s.s[0].text, hashed) == 0);
+    auth_secrets_wipe(&s);
+    auth_secrets_of_answer(SECRET, "nobody", NULL, &s);
+    cr_assert_eq(scram_verifier_parse(s.s[0].text, &v, &note), ERR_NONE);
+    cr_expect_eq(v.iterations, 777);
+    auth_secrets_wipe(&s);
+    auth_secrets_of_answer(SECRET, "bob", MD5, &s);
+    auth_secrets_wipe(&s);
+    auth_secrets_of_answer(SECRET, "nobody", NULL, &s);
+    cr_expect(s.fake && s.s[0].kind == SECRET_MD5);
+    auth_secrets_wipe(&s);
+    mem_free(hashed);
+}
+
+Test(auth, what_fakes_are_made_of_stays_the_same_on_one_machine)
+{
+    uint8_t a[SCRAM_KEY_BYTES];
+    uint8_t b[SCRAM_KEY_BYTES];
+    auth_process_secret(a);
+    auth_process_secret(b);
+    struct stat st;
+    int known = stat("/etc/machine-id", &st) == 0 && st.st_size >= 32;
+    cr_expect(!known || memcmp(a, b, sizeof(a)) == 0);
 }
 
 Test(auth, a_secret_that_a_method_cannot_use_is_replaced_by_one_that_nobody_knows)
@@ -102,18 +136,18 @@ Test(auth, a_secret_that_a_method_cannot_use_is_replaced_by_one_that_nobody_know
     struct conf_user users[] = {
         {"ann", MD5, "plain"}, {"bob", MD5, NULL}, {"eve", "SCRAM-SHA-256$x", NULL}};
     struct conf conf = conf_of(users, 3);
-    struct auth_secrets s = find(&conf, "ann", NULL);
+    struct auth_secrets s = find(&conf, "ann");
     cr_expect(auth_secrets_keep(&s, 1, SECRET, "ann"));
     cr_expect(s.count == 1 && s.s[0].kind == SECRET_PLAIN && !s.fake);
     auth_secrets_wipe(&s);
     static const char *const unusable[] = {"bob", "eve"};
     for (size_t i = 0; i < 2; i++) {
-        s = find(&conf, unusable[i], NULL);
+        s = find(&conf, unusable[i]);
         cr_expect(auth_secrets_keep(&s, 1, SECRET, unusable[i]));
         cr_expect(s.count == 1 && s.s[0].kind == SECRET_SCRAM && s.fake);
         auth_secrets_wipe(&s);
     }
-    s = find(&conf, "bob", NULL);
+    s = find(&conf, "bob");
     cr_expect_not(auth_secrets_keep(&s, 0, SECRET, "bob"), "md5 can use it");
     auth_secrets_wipe(&s);
 }
@@ -125,7 +159,7 @@ static size_t checks_of(const char *newest, const char *older, unsigned turn,
 {
     struct conf_user users[] = {{"ann", newest, older}};
     struct conf conf = conf_of(users, 1);
-    struct auth_secrets s = find(&conf, "ann", NULL);
+    struct auth_secrets s = find(&conf, "ann");
     *alternate = auth_checks_alternate(&s);
     size_t count = auth_checks_make(&s, SECRET, "ann", turn, out);
     for (size_t i = 0; i < count; i++) {
@@ -164,6 +198,27 @@ Test(auth, one_exchange_checks_two_secrets_when_they_can_share_a_salt)
     mem_free(same);
     mem_free(other);
     mem_free(longer);
+}
+
+Test(auth, a_verifier_made_like_another_shares_its_salt)
+{
+    struct buf first = {0};
+    struct buf second = {0};
+    struct note note;
+    struct scram_verifier a;
+    struct scram_verifier b;
+    cr_assert_eq(auth_secret_make("one", NULL, &first, &note), ERR_NONE);
+    buf_u8(&first, 0);
+    cr_assert_eq(auth_secret_make("two", (char *)first.p, &second, &note), ERR_NONE);
+    buf_u8(&second, 0);
+    cr_assert_eq(scram_verifier_parse((char *)first.p, &a, &note), ERR_NONE);
+    cr_assert_eq(scram_verifier_parse((char *)second.p, &b, &note), ERR_NONE);
+    cr_expect(a.iterations == b.iterations && memcmp(a.salt, b.salt, 16) == 0);
+    cr_expect_neq(memcmp(a.stored_key, b.stored_key, SCRAM_KEY_BYTES), 0);
+    cr_expect_eq(auth_secret_make("two", "junk", &second, &note), ERR_BAD_SETTING);
+    cr_expect_eq(auth_secret_make("", NULL, &second, &note), ERR_BAD_SETTING);
+    buf_free(&first);
+    buf_free(&second);
 }
 
 Test(auth, turns_belong_to_a_user_and_a_place)

@@ -13,6 +13,7 @@
 
 #include "base/arena.h"
 #include "base/check.h"
+#include "proxy/auth.h"
 #include "proxy/pages.h"
 #include "proxy/world.h"
 #include "replication/replication.h"
@@ -40,6 +41,8 @@ static const char usage[] =
     "       braidctl sample | manual                 a configuration file, all settings\n"
     "       braidctl errors | metrics | logs | pgbouncer   pages of the manual\n"
     "       braidctl import pgbouncer.ini            PgBouncer's configuration as ours\n"
+    "       braidctl secret [VERIFIER]               SCRAM verifier of the password on standard input\n"
+    "           VERIFIER       take its salt, so that one login can be checked against both\n"
     "       braidctl version | --help\n"
     "\n"
     "A key that begins with '-' and is no number goes behind \"--\".\n";
@@ -523,6 +526,26 @@ static int run_import(const struct arguments *a)
     return print_out(&out);
 }
 
+/* The password is read, not given as a word: words can be seen by everybody on the machine. */
+static int run_secret(const struct arguments *a)
+{
+    char password[AUTH_SECRET_BYTES_MAX + 2] = "";
+    struct buf out = {0};
+    struct note note = {.text = ""};
+    if (fgets(password, sizeof(password), stdin) == NULL) {
+        password[0] = '\0';
+    }
+    password[strcspn(password, "\r\n")] = '\0';
+    enum err e = auth_secret_make(password, a->words_count > 1 ? a->words[1] : NULL, &out, &note);
+    explicit_bzero(password, sizeof(password));
+    if (e) {
+        return fail(&note);
+    }
+    (void)printf(SLICE_FMT "\n", SLICE_ARG(buf_slice(&out)));
+    buf_free(&out);
+    return 0;
+}
+
 static int run_version(const struct arguments *a)
 {
     (void)a;
@@ -543,13 +566,11 @@ static int run_help(const struct arguments *a)
 static const struct {
     const char *name;
     int (*run)(const struct arguments *a);
-} commands[] = {{"route", run_route},   {"ring", run_ring},
-                {"check", run_check},   {"show", run_show},
-                {"sample", run_sample}, {"manual", run_manual},
-                {"errors", run_errors}, {"metrics", run_metrics},
-                {"logs", run_logs},     {"pgbouncer", run_pgbouncer},
-                {"import", run_import}, {"version", run_version},
-                {"help", run_help}};
+} commands[] = {{"route", run_route},         {"ring", run_ring},       {"check", run_check},
+                {"show", run_show},           {"sample", run_sample},   {"manual", run_manual},
+                {"errors", run_errors},       {"metrics", run_metrics}, {"logs", run_logs},
+                {"pgbouncer", run_pgbouncer}, {"import", run_import},   {"version", run_version},
+                {"secret", run_secret},       {"help", run_help}};
 
 static enum err add_change(struct arguments *a, int add, const char *text, struct note *note)
 {

@@ -19,7 +19,6 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "base/rng.h"
 #include "proxy/auth.h"
 #include "proxy/balance.h"
 #include "proxy/http.h"
@@ -316,7 +315,7 @@ static struct control *control_new(const char *conf_path, struct parts **parts)
     list_init(&c->refreshes);
     list_init(&c->reload_running);
     list_init(&c->reload_waiting);
-    rng_secure(c->secret, sizeof(c->secret));
+    auth_process_secret(c->secret);
     c->loop = loop_new();
     c->mail = mailbox_new(c->loop, take_mail, c);
     timer_init(&c->tick, c->loop, on_tick, c);

@@ -313,7 +313,11 @@ static void ask_password(struct session *s, const char *queried)
 {
     struct auth *a = s->auth;
     const uint8_t *secret = s->world->secret;
-    auth_secrets_find(s->world->conf, secret, s->user, queried, &a->secrets);
+    if (a->has_place) {
+        auth_secrets_of_answer(secret, s->user, queried, &a->secrets);
+    } else {
+        auth_secrets_find(s->world->conf, secret, s->user, &a->secrets);
+    }
     if (a->secrets.fake) {
         (void)snprintf(a->why, sizeof(a->why), "there is no such user, or it has no password");
     }
