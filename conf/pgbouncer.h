@@ -37,6 +37,7 @@ enum pgb_kind {
     PGB_CHECK_QUERY,
     PGB_CIPHERS,
     PGB_CURVE,
+    PGB_EMPTY, /* as TEXT, but empty says something */
     PGB_LISTEN,
     PGB_LOG_STATS,
     PGB_MILLISECONDS,

@@ -86,7 +86,10 @@ Test(pgbouncer, a_value_means_what_it_means_in_pgbouncer)
     expect("query_wait_timeout = 999999", "pool.query_wait_ms", "86400000");
     expect("max_packet_size = 2147483647", "limits.message_bytes", "1073741824");
     expect("auth_type = any", "auth.method", "trust");
-    expect("admin_users =", "auth.admin_users", "pgbouncer");
+    expect("admin_users =", "auth.admin_users", "");
+    expect("", "auth.admin_users", "");
+    expect("server_reset_query =", "pool.server_reset_query", "");
+    expect("", "pool.server_reset_query", "DISCARD ALL");
     expect("admin_users = a, b", "auth.admin_users", "a, b");
     expect("verbose = 2", "log.level", "debug");
     expect("verbose = 0", "log.level", "info");
@@ -319,6 +322,7 @@ static const char *some_value(const struct pgb_key *key)
     case PGB_ADMINS:
     case PGB_CHECK_QUERY:
     case PGB_CURVE:
+    case PGB_EMPTY:
     case PGB_MILLISECONDS:
     case PGB_NUMBER:
     case PGB_NUMBER_OWN:
@@ -372,7 +376,7 @@ Test(pgbouncer, every_key_of_the_table_is_taken_and_comes_back_from_import)
 
 Test(pgbouncer, what_import_writes_loads_as_the_same)
 {
-    expect_round_trip("[databases]\n[pgbouncer]\nauth_type = trust\n");
+    expect_round_trip("[databases]\n[pgbouncer]\nauth_type = trust\nserver_reset_query =\n");
     expect_round_trip("[databases]\nyes =\nnull = dbname=true\n1e3 = dbname=~\n\"- x: {\" =\n"
                       "[pgbouncer]\nauth_type = trust\n");
 }

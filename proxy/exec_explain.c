@@ -195,6 +195,7 @@ enum step admin_start(struct session *s, struct slice text)
     struct op *op = op_begin(s, sizeof(*op), "admin");
     op->then = never;
     op->pending = UINT64_MAX;
-    control_admin(s->worker->shared->control, text, s->user, s->worker->index, s->id);
+    control_admin(s->worker->shared->control, text, s->owner ? NULL : s->user, s->worker->index,
+                  s->id);
     return STEP_DONE;
 }

@@ -162,6 +162,7 @@ struct session {
     struct auth *auth;            /* until it is in; proxy/auth.h */
     unsigned wants_header : 1;    /* of the PROXY protocol, before anything else */
     unsigned admin : 1;           /* connected to the console */
+    unsigned owner : 1;           /* there, and as who pgbraid runs as: see session_auth.c */
     unsigned sharded : 1;         /* its database has several shards */
     unsigned in_session_mode : 1; /* as it was when it came */
     unsigned pumping : 1;

@@ -221,6 +221,7 @@ void control_worker_done(struct control *c, size_t worker);
 void control_refresh(struct control *c, const char *database, size_t worker, uint64_t session_id);
 /* An admin statement (database pgbraid or pgbouncer): answered by worker_admin_done() with whole
  * messages up to and without ReadyForQuery. */
+/* `user` NULL: the system user that pgbraid runs as, who may do everything. */
 void control_admin(struct control *c, struct slice sql, const char *user, size_t worker,
                    uint64_t session_id);
 /* A shard was lost between prepare and the end: look for its prepared transactions soon. */

@@ -277,6 +277,19 @@ def test_show_config(place, setting):
         pooler.stop()
 
 
+def test_console_owner(place, setting):
+    """Whoever runs the process needs no password for the console; nobody else is let in that way."""
+    braid = Pooler(place, "pgbraid", setting.ini(), setting.users)
+    expect("by unix socket", [], braid.sql("RELOAD", "pgbouncer", "pgbouncer", "", host=braid.folder))
+    expect("by TCP", "refused", let_in(braid, "pgbouncer", "pgbouncer", ""))
+    expect("to a database", "refused", let_in(braid, "app", "pgbouncer", "", host=braid.folder))
+    braid.stop()
+    if os.getuid() == 0:
+        braid = Pooler(place, "pgbraid", setting.ini(), setting.users, words=("-u", "postgres"))
+        expect("another user", "refused", let_in(braid, "pgbouncer", "pgbouncer", "", host=braid.folder))
+        braid.stop()
+
+
 def test_stats_users(place, setting):
     poolers = both(place, setting, "stats_users = limited\n")
     for pooler in poolers:
@@ -495,7 +508,7 @@ def test_secrets_stay(place, setting):
 
 
 TESTS = [test_logins, test_auth_types, test_what_a_line_says, test_several_hosts, test_show_config,
-         test_stats_users, test_log, test_log_switches, test_daemon, test_daemon_refused, test_user,
+         test_console_owner, test_stats_users, test_log, test_log_switches, test_daemon, test_daemon_refused, test_user,
          test_reload, test_include_and_import, test_mistakes, test_secrets_stay]
 
 
