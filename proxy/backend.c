@@ -188,6 +188,7 @@ void backend_close(struct backend *b, const char *why)
     varset_unref(&p->worker->vars, b->vars);
     free_stmts(b);
     buf_free(&b->params);
+    buf_free(&b->unit);
     mem_free(b->expects);
     mem_free(b);
 }
@@ -289,6 +290,7 @@ void backend_drop_detached(struct backend *b, struct loop *loop, struct pool_bud
     stream_free(b->stream);
     free_stmts(b);
     buf_free(&b->params);
+    buf_free(&b->unit);
     mem_free(b->expects);
     mem_free(b);
 }
@@ -435,16 +437,15 @@ void backend_drop_stmt(struct backend *b, uint64_t id)
     }
 }
 
-static void close_oldest(struct backend *b)
+void backend_close_stmt(struct backend *b, uint64_t id)
 {
-    struct backend_stmt *oldest = container_of(b->stmts_lru.prev, struct backend_stmt, lru);
     char name[32];
-    stmt_name(oldest->id, name);
+    stmt_name(id, name);
     front_put_close(stream_out(b->stream), 'S', name);
     stream_touch(b->stream);
     backend_expect(b, EXPECT_CLOSE, TO_NOBODY);
-    b->expects[(b->expect_first + b->expect_count - 1) & (b->expect_cap - 1)].stmt_id = oldest->id;
-    backend_drop_stmt(b, oldest->id);
+    backend_newest_expect(b)->stmt_id = id;
+    backend_drop_stmt(b, id);
 }
 
 void backend_keep_stmt(struct backend *b, uint64_t id)
@@ -463,7 +464,7 @@ void backend_add_stmt(struct backend *b, uint64_t id)
 {
     uint32_t most = (uint32_t)b->pool->worker->world->conf->prepared_max;
     while (b->stmts_count > 0 && b->stmts_count >= most) {
-        close_oldest(b);
+        backend_close_stmt(b, container_of(b->stmts_lru.prev, struct backend_stmt, lru)->id);
     }
     backend_keep_stmt(b, id);
     b->changed_by = b->expects_made + 1; /* its Parse comes next */

@@ -156,7 +156,12 @@ struct backend {
     struct hmap stmts;
     struct list stmts_lru;
     uint32_t stmts_count;
-    uint64_t unnamed; /* id of the statement that is the unnamed one there; 0: none */
+    struct buf unit;    /* the request in flight, to send it again: session_unit.c */
+    uint64_t unit_stmt; /* ... what was executed instead of its own Parse */
+    uint32_t unit_serial;
+    unsigned unit_describes : 1;
+    unsigned unit_retries : 2; /* 1: when its Bind fails; 2: when the server is ready for it */
+    uint64_t unnamed;          /* id of the statement that is the unnamed one there; 0: none */
 
     /* Cancel requests on their way: until the server has closed their connections one may still
      * arrive, and must not meet another session's statement. */
@@ -234,7 +239,8 @@ static inline int backend_changing(const struct backend *b)
 int backend_has_stmt(struct backend *b, uint64_t id);
 void backend_add_stmt(struct backend *b, uint64_t id);
 void backend_drop_stmt(struct backend *b, uint64_t id);
-void backend_keep_stmt(struct backend *b, uint64_t id); /* its Close was skipped */
+void backend_close_stmt(struct backend *b, uint64_t id); /* on the server, too */
+void backend_keep_stmt(struct backend *b, uint64_t id);  /* its Close was skipped */
 const char *backend_state_name(enum backend_state state);
 
 /* backend_login.c: one message during LOGIN. ERR_NONE to go on. */

@@ -17,6 +17,8 @@ enum step extended_resolve_pending(struct session *s);
 /* The plan of a statement, made again when map or catalog have moved on. */
 enum err extended_fresh_plan(struct session *s, struct pstmt *p, struct note *note) MUST_CHECK;
 /* Plan the text of a statement as Parse does; *batch is borrowed. */
+/* The unnamed statement, new; NULL: it cannot be planned. Outside of a transaction. */
+struct pstmt *extended_add_unnamed(struct session *s, const struct front_parse *msg);
 enum err extended_plan(struct session *s, struct slice text, struct plan_batch **batch,
                        struct note *note) MUST_CHECK;
 

@@ -14,56 +14,97 @@
 #include "base/mem.h"
 #include "proxy/session.h"
 
+enum {
+    IDLE_MAX = 1000,
+    IDLE_BYTES_MAX = 4096
+};
+
 void stmt_name(uint64_t id, char out[32])
 {
     (void)snprintf(out, 32, "pgbraid_%llx", (unsigned long long)id);
 }
 
-static int same(const struct stmt *st, uint64_t version, struct slice text, const uint32_t *types,
-                size_t count)
+static int same(const struct stmt *st, const struct stmt *as, struct slice text)
 {
-    return st->version == version && st->text_bytes == text.n &&
-           memcmp(st->text, text.p, text.n) == 0 && st->types_count == count &&
-           (count == 0 || memcmp(st->types, types, count * sizeof(*types)) == 0);
+    return st->version == as->version && st->settings == as->settings && st->text_bytes == text.n &&
+           memcmp(st->text, text.p, text.n) == 0 && st->types_count == as->types_count &&
+           (st->types_count == 0 ||
+            memcmp(st->types, as->types, st->types_count * sizeof(*st->types)) == 0);
 }
 
-static struct stmt *make_stmt(uint64_t version, struct slice text, const uint32_t *types,
-                              size_t count)
+/* `as`: version, settings and types. */
+static struct stmt *make_stmt(const struct stmt *as, struct slice text)
 {
     struct stmt *st = mem_zero(sizeof(*st));
+    list_init(&st->idle);
     st->refs = 1;
-    st->version = version;
+    st->version = as->version;
+    st->settings = as->settings;
     st->text = mem_alloc(text.n + 1);
     memcpy(st->text, text.p, text.n);
     st->text[text.n] = '\0';
     st->text_bytes = text.n;
-    st->types = mem_dup(types, count * sizeof(*types));
-    st->types_count = count;
+    st->types = mem_dup(as->types, as->types_count * sizeof(*as->types));
+    st->types_count = as->types_count;
     return st;
 }
 
-struct stmt *stmt_find(struct worker *w, uint64_t version, struct slice text, const uint32_t *types,
-                       size_t count)
+uint64_t stmt_settings(const struct session *s)
 {
-    uint64_t h = hash_bytes(text.p, text.n, hash_process_seed());
+    uint64_t reading = s->vars->reading;
+    if (s->tx.kind != TX_KIND_NONE && s->tx.locals->reading != 0) {
+        reading = hash_u64(s->tx.locals->reading, reading);
+    }
+    return reading;
+}
+
+static void leave_idle(struct worker *w, struct stmt *st)
+{
+    list_remove(&st->idle);
+    w->stmts_idle_count--;
+}
+
+static struct stmt *find(struct worker *w, const struct stmt *as, struct slice text, uint64_t h)
+{
     for (struct hnode *n = hmap_find(&w->stmts, h); n != NULL; n = hmap_more(n)) {
         struct stmt *st = container_of(n, struct stmt, node);
-        if (same(st, version, text, types, count)) {
-            st->refs++;
+        if (same(st, as, text)) {
             return st;
         }
     }
-    struct stmt *st = make_stmt(version, text, types, count);
+    return NULL;
+}
+
+static struct stmt *find_or_make(struct worker *w, const struct stmt *as, struct slice text)
+{
+    uint64_t h = hash_bytes(text.p, text.n, hash_process_seed());
+    struct stmt *st = find(w, as, text, h);
+    if (st != NULL) {
+        if (st->refs++ == 0) {
+            leave_idle(w, st);
+        }
+        return st;
+    }
+    st = make_stmt(as, text);
     st->id = ((uint64_t)w->index << 48) + ++w->next_stmt;
     stmt_name(st->id, st->name);
     hmap_add(&w->stmts, &st->node, h);
     return st;
 }
 
+struct stmt *stmt_find(struct session *s, uint64_t version, struct slice text,
+                       const uint32_t *types, size_t count)
+{
+    const struct stmt as = {.version = version,
+                            .settings = stmt_settings(s),
+                            .types = (uint32_t *)types, /* only read */
+                            .types_count = count};
+    return find_or_make(s->worker, &as, text);
+}
+
 struct stmt *stmt_copy(const struct stmt *st)
 {
-    return make_stmt(st->version, slice_bytes(st->text, st->text_bytes), st->types,
-                     st->types_count);
+    return make_stmt(st, slice_bytes(st->text, st->text_bytes));
 }
 
 void stmt_free_copy(struct stmt *st)
@@ -73,12 +114,47 @@ void stmt_free_copy(struct stmt *st)
     mem_free(st);
 }
 
+struct stmt *stmt_exchange(struct worker *w, struct stmt *copy)
+{
+    struct stmt *st = find_or_make(w, copy, slice_bytes(copy->text, copy->text_bytes));
+    stmt_free_copy(copy);
+    return st;
+}
+
+static void drop(struct worker *w, struct stmt *st)
+{
+    hmap_remove(&w->stmts, &st->node);
+    stmt_free_copy(st);
+}
+
+static void drop_idle(struct worker *w, size_t keep)
+{
+    while (w->stmts_idle_count > keep) {
+        struct stmt *oldest = container_of(list_first(&w->stmts_idle), struct stmt, idle);
+        leave_idle(w, oldest);
+        drop(w, oldest);
+    }
+}
+
+/* One that nobody refers to stays for a while: whoever parses it without a name does so again. */
 void stmt_unref(struct worker *w, struct stmt *st)
 {
-    if (--st->refs == 0) {
-        hmap_remove(&w->stmts, &st->node);
-        stmt_free_copy(st);
+    if (--st->refs != 0) {
+        return;
     }
+    if (st->text_bytes > IDLE_BYTES_MAX) {
+        drop(w, st);
+        return;
+    }
+    list_push_back(&w->stmts_idle, &st->idle);
+    w->stmts_idle_count++;
+    drop_idle(w, IDLE_MAX);
+}
+
+void stmts_free(struct worker *w)
+{
+    drop_idle(w, 0);
+    hmap_free(&w->stmts);
 }
 
 static uint64_t hash_name(struct slice name)
@@ -115,6 +191,7 @@ void pstmt_unref(struct session *s, struct pstmt *p)
 {
     if (--p->refs == 0) {
         stmt_unref(s->worker, p->stmt);
+        varset_unref(&s->worker->vars, p->vars);
         if (p->batch != NULL) {
             plan_batch_unref(p->batch);
         }
@@ -236,6 +313,10 @@ void session_forget_unnamed(struct session *s)
     }
     if (s->tx.kind == TX_KIND_NONE) {
         session_end_portals(s);
+    }
+    struct pstmt *p = pstmt_find(s, SLICE(""));
+    if (p != NULL) {
+        pstmt_remove(s, p);
     }
 }
 

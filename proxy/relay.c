@@ -221,6 +221,14 @@ static int on_error(struct backend *b, struct scan *sc, struct slice body, size_
         own_statement_failed(b, body);
         return 0;
     }
+    if (e->kind == EXPECT_BIND && b->unit_retries == 1) {
+        b->unit_retries = 2; /* on_ready() sends it again */
+        pop_to_sync(b, sc);
+        sc->at += total;
+        sc->run = sc->at;
+        return 1;
+    }
+    b->unit_retries = 0;
     if (extended) {
         pop_to_sync(b, sc);
     }
@@ -272,6 +280,18 @@ static void count_statement(struct session *s)
     }
 }
 
+/* A promoted request failed at its Bind: nothing of it was executed, nothing of it was said. */
+static void again(struct backend *b, struct scan *sc, size_t total)
+{
+    const struct expect sync = *first(b);
+    flush_run(b, sc);
+    sc->at += total;
+    sc->run = sc->at;
+    pop(b, sc);
+    b->unit_retries = 0;
+    unit_again(b, sync.sent_us, sync.before_us);
+}
+
 static int on_ready(struct backend *b, struct scan *sc, struct slice body, size_t total)
 {
     struct expect *e = first(b);
@@ -285,6 +305,10 @@ static int on_ready(struct backend *b, struct scan *sc, struct slice body, size_
     uint8_t before = b->tx_status;
     b->tx_status = body.p[0];
     b->skipping = 0;
+    if (b->unit_retries == 2 && s != NULL) {
+        again(b, sc, total);
+        return 1;
+    }
     int64_t began_us = e->sent_us - e->before_us;
     if (action <= TO_CLIENT_NO_READY && e->kind == EXPECT_QUERY) {
         stats_relayed_end(b, e, s->error_said);
@@ -375,6 +399,16 @@ static void on_copy_in(struct session *s, struct backend *b)
     session_wake(s);
 }
 
+/* The ParseComplete of a promoted request comes with its BindComplete. */
+static void say_parsed(struct backend *b, struct scan *sc, const struct expect *e)
+{
+    b->unit_retries = 0;
+    if (e->fake != 0) {
+        flush_run(b, sc);
+        back_put_empty(session_out(b->session), e->fake);
+    }
+}
+
 /* One whole message. Returns 0 when the backend is gone. */
 static int on_message(struct backend *b, struct scan *sc, uint8_t type, size_t total)
 {
@@ -394,6 +428,9 @@ static int on_message(struct backend *b, struct scan *sc, uint8_t type, size_t t
     int relayed = e != NULL && e->action <= TO_CLIENT_NO_READY;
     if (relayed && type == 'C') {
         stats_rows(b, body);
+    }
+    if (type == '2' && relayed && e->kind == EXPECT_BIND) {
+        say_parsed(b, sc, e);
     }
     on_other(b, sc, type, body, total);
     if (relayed && type == 'G') {

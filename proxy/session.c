@@ -318,6 +318,16 @@ static enum step pump_message(struct session *s)
         s->needs_bytes = 1;
         return STEP_WAIT;
     }
+    if ((type == 'P' || type == 'B') && s->state == SESSION_READY && s->op == NULL &&
+        s->copy_in == NULL) {
+        size_t used = 0;
+        enum step whole = session_unit(s, in, &used);
+        if (used != 0 || whole == STEP_WAIT) {
+            s->midway = whole == STEP_WAIT;
+            stream_consume(s->client, used);
+            return whole;
+        }
+    }
     enum step step = dispatch(s, type, slice_bytes(in.p, total));
     s->midway = step == STEP_WAIT;
     if (step == STEP_DONE) {
@@ -365,6 +375,12 @@ static enum step pump_once(struct session *s)
             return STEP_WAIT;
         }
         s->want_quiet = 0;
+    }
+    if (s->guarded) {
+        if (!session_quiet(s)) {
+            return session_wait_quiet(s);
+        }
+        s->guarded = 0;
     }
     if (s->copy_in == NULL) {
         if (s->batch != NULL) {
@@ -632,7 +648,7 @@ static int ends_for_client(const struct expect *e)
 /* Every query and every segment whose end has not come gets the error and its ReadyForQuery. */
 static void answer_lost(struct session *s, struct backend *b, const struct back_error *err)
 {
-    int told = b->skipping;
+    int told = b->skipping && b->unit_retries != 2;
     uint32_t tail = b->expect_count; /* behind the last end */
     while (tail > 0 && !ends_for_client(expected(b, tail - 1))) {
         tail--;

@@ -58,9 +58,12 @@ enum step {
 
 /* A prepared statement shared by all sessions of the worker that use the same text and types. */
 struct stmt {
-    struct hnode node;   /* by text and types */
+    struct hnode node;   /* by text, types and settings */
+    struct list idle;    /* in worker->stmts_idle while nobody refers to it */
     uint64_t id;         /* unique in the process; its name on servers is "pgbraid_<id>" */
     unsigned proved : 1; /* a server has accepted it under this version */
+    uint8_t parses;      /* without a name, counted up to 2 */
+    uint64_t settings;   /* stmt_settings() */
     uint64_t version;    /* of the catalog: after DDL a new Parse must not meet an old plan */
     int refs;
     char *text;
@@ -76,6 +79,7 @@ struct pstmt {
     char *name;        /* "" is the unnamed one */
     uint32_t serial;   /* unique in the session, never 0 */
     struct stmt *stmt;
+    struct varset *vars;      /* the unnamed one: settings it was planned under; or NULL */
     struct plan_batch *batch; /* NULL: to be planned again, the session has changed workers */
     int refs;
 };
@@ -177,6 +181,7 @@ struct session {
     unsigned in_extended : 1; /* the running statement came by Execute */
     unsigned login_waits : 1;
     unsigned stranger : 1;     /* counted in shared.logins */
+    unsigned guarded : 1;      /* nothing more is sent before the answer: session_unit.c */
     unsigned error_said : 1;   /* since the last ReadyForQuery of a relayed statement */
     unsigned batch_failed : 1; /* a statement of the batch failed: the rest is not run */
     unsigned describing : 1;   /* Parse or Describe: in an isolated transaction no part of it */
@@ -341,6 +346,11 @@ enum step session_describe(struct session *s, struct slice body);
 enum step session_execute(struct session *s, struct slice message, struct slice body);
 enum step session_close_message(struct session *s, struct slice message, struct slice body);
 enum step session_sync(struct session *s);
+/* session_unit.c: a whole request at the begin of `in`, if it is one that needs no more thought;
+ * *used: bytes that are dealt with. STEP_DONE and 0: take it message by message. */
+enum step session_unit(struct session *s, struct slice in, size_t *used);
+/* Its Bind failed: send it as it came. What it was counted by goes on. */
+void unit_again(struct backend *b, int64_t sent_us, uint32_t before_us);
 /* session_plain.c: Parse, Bind, Describe, Execute, Close when session_is_plain(). */
 enum step session_plain(struct session *s, uint8_t type, struct slice message, struct slice body);
 enum step session_flush(struct session *s);
@@ -369,13 +379,18 @@ void session_set_vars(struct session *s, struct varset *v); /* takes the referen
 void session_tx_begin(struct session *s, enum tx_kind kind, const char *begin);
 void session_tx_end(struct session *s, int committed); /* bookkeeping only */
 
-struct stmt *stmt_find(struct worker *w, uint64_t version, struct slice text, const uint32_t *types,
-                       size_t count);
+/* Of the settings in force, what may change how a text is read ('now'::timestamptz). Sessions share
+ * a statement only when it is the same. */
+uint64_t stmt_settings(const struct session *s);
+struct stmt *stmt_find(struct session *s, uint64_t version, struct slice text,
+                       const uint32_t *types, size_t count);
+void stmts_free(struct worker *w);
 void stmt_name(uint64_t id, char out[32]); /* its name on servers */
 int stmt_is_sql(const struct stmt *stmt);  /* made by PREPARE, see session_prepare.c */
 void stmt_unref(struct worker *w, struct stmt *stmt);
 /* For a journey between workers: a statement of no worker, without id and name. */
 struct stmt *stmt_copy(const struct stmt *st);
+struct stmt *stmt_exchange(struct worker *w, struct stmt *copy); /* frees `copy` */
 void stmt_free_copy(struct stmt *st);
 struct pstmt *pstmt_find(struct session *s, struct slice name);
 struct pstmt *pstmt_add(struct session *s, struct slice name, struct stmt *stmt,

@@ -243,8 +243,7 @@ static enum step add_statement(struct session *s, const struct front_parse *msg,
     if (old != NULL) {
         pstmt_remove(s, old);
     }
-    struct stmt *stmt =
-        stmt_find(s->worker, batch->catalog_version, msg->text, types, msg->types_count);
+    struct stmt *stmt = stmt_find(s, batch->catalog_version, msg->text, types, msg->types_count);
     struct pstmt *p = pstmt_add(s, msg->name, stmt, batch);
     if (batch->plans[0]->kind == PLAN_ONE) {
         p->refs++;
@@ -702,4 +701,29 @@ enum err extended_plan(struct session *s, struct slice text, struct plan_batch *
     const struct parse_text parse = {.text = text};
     int position = 0;
     return plan_text(s, &parse, batch, &position, note);
+}
+
+struct pstmt *extended_add_unnamed(struct session *s, const struct front_parse *msg)
+{
+    struct note note;
+    int position = 0;
+    struct plan_batch *batch = NULL;
+    struct pstmt *p = NULL;
+    uint32_t *types = arena_alloc(&s->arena, (msg->types_count + 1) * sizeof(*types));
+    for (size_t i = 0; i < msg->types_count; i++) {
+        types[i] = be32_at(msg->types + 4 * i);
+    }
+    const struct parse_text parse = {msg->text, types, msg->types_count};
+    if (plan_text(s, &parse, &batch, &position, &note) == ERR_NONE) {
+        struct pstmt *old = pstmt_find(s, msg->name);
+        if (old != NULL) {
+            pstmt_remove(s, old);
+        }
+        struct stmt *stmt =
+            stmt_find(s, batch->catalog_version, msg->text, types, msg->types_count);
+        p = pstmt_add(s, msg->name, stmt, batch);
+        p->vars = varset_ref(s->vars);
+    }
+    arena_reset(&s->arena);
+    return p;
 }

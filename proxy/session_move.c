@@ -32,7 +32,8 @@ static int is_quiet(const struct session *s)
 {
     int between = s->tx.kind == TX_KIND_NONE && s->op == NULL && s->batch == NULL &&
                   s->copy_in == NULL && s->copy_left == 0 && s->pending_parse == NULL &&
-                  !s->skip_until_sync && !s->midway && !s->want_quiet && !s->ready_owed;
+                  !s->skip_until_sync && !s->midway && !s->want_quiet && !s->ready_owed &&
+                  !s->guarded;
     int alone = list_empty(&s->held) && s->wait_pool == NULL && !s->wait_refresh &&
                 s->wait_err == ERR_NONE && s->pinned == 0 && s->touched.n == 0 &&
                 !has_live_portal(s);
@@ -48,6 +49,8 @@ static void take_statements_along(struct session *s)
         struct stmt *copy = stmt_copy(p->stmt);
         stmt_unref(s->worker, p->stmt);
         p->stmt = copy;
+        varset_unref(&s->worker->vars, p->vars);
+        p->vars = NULL;
         if (p->batch != NULL) {
             plan_batch_unref(p->batch);
             p->batch = NULL;
@@ -59,10 +62,7 @@ static void exchange_statements(struct session *s)
 {
     for (struct hnode *n = hmap_each(&s->pstmts, NULL); n != NULL; n = hmap_each(&s->pstmts, n)) {
         struct pstmt *p = container_of(n, struct pstmt, node);
-        struct stmt *own = p->stmt;
-        p->stmt = stmt_find(s->worker, own->version, slice_bytes(own->text, own->text_bytes),
-                            own->types, own->types_count);
-        stmt_free_copy(own);
+        p->stmt = stmt_exchange(s->worker, p->stmt);
     }
 }
 

@@ -156,7 +156,7 @@ static struct stmt *stmt_of_prepare(struct session *s, const struct plan *plan)
     struct buf text = {0};
     buf_u8(&text, 0);
     buf_add_slice(&text, plan->prepare_suffix);
-    struct stmt *st = stmt_find(s->worker, 0, buf_slice(&text), NULL, 0);
+    struct stmt *st = stmt_find(s, 0, buf_slice(&text), NULL, 0);
     buf_free(&text);
     return st;
 }

@@ -140,7 +140,7 @@ enum step session_query(struct session *s, struct slice message, struct slice bo
         session_fatal(s, e, &note);
         return STEP_CLOSE;
     }
-    if (s->pending_parse != NULL || !list_empty(&s->portals)) {
+    if (s->pending_parse != NULL || !list_empty(&s->portals) || s->pstmts.count != 0) {
         session_forget_unnamed(s);
     }
     if (!s->ready_owed) { /* not when it is run again after a wait */

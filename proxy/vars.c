@@ -81,12 +81,56 @@ static int same_vars(const struct varset *v, const struct var *vars, size_t coun
     return 1;
 }
 
+/* Settings that have no part in reading a statement (its literals, its names), or that PostgreSQL
+ * itself follows in prepared statements. */
+static int is_no_matter(const char *name)
+{
+    static const char *const names[] = {
+        "application_name",
+        "bytea_output",
+        "client_min_messages",
+        "default_transaction_deferrable",
+        "default_transaction_isolation",
+        "default_transaction_read_only",
+        "extra_float_digits",
+        "idle_in_transaction_session_timeout",
+        "idle_session_timeout",
+        "jit",
+        "lock_timeout",
+        "maintenance_work_mem",
+        "search_path",
+        "statement_timeout",
+        "synchronous_commit",
+        "transaction_timeout",
+        "work_mem",
+    };
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        if (strcmp(name, names[i]) == 0) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+static uint64_t hash_reading(const struct var *vars, size_t count)
+{
+    uint64_t h = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (!is_no_matter(vars[i].name)) {
+            h = hash_bytes(vars[i].name, strlen(vars[i].name), h);
+            h = hash_bytes(vars[i].value, strlen(vars[i].value), h);
+        }
+    }
+    return h;
+}
+
 static struct varset *make_set(const struct var *vars, size_t count)
 {
     struct varset *v = mem_zero(sizeof(*v));
     v->refs = 1;
     list_init(&v->proofs);
     v->count = count;
+    v->reading = hash_reading(vars, count);
     v->vars = mem_zero(count * sizeof(*v->vars));
     for (size_t i = 0; i < count; i++) {
         v->vars[i] = (struct var){mem_strdup(vars[i].name), mem_strdup(vars[i].value)};

@@ -32,6 +32,7 @@ struct varset_proof {
 struct varset {
     struct hnode node;
     int refs;
+    uint64_t reading; /* hash of what may change how a statement is read: see stmt_settings() */
     size_t count;
     struct var *vars; /* sorted by name */
     struct list proofs;

@@ -311,6 +311,7 @@ struct worker *worker_start(struct shared *shared, size_t index, struct world *w
     stats_configure(w->stats, world->conf);
     w->rng = rng_seeded(hash_process_seed() + index);
     list_init(&w->sessions);
+    list_init(&w->stmts_idle);
     list_init(&w->cancels);
     role_worker_init(w);
     w->role_ticket = index;
@@ -339,7 +340,7 @@ void worker_join(struct worker *w)
     plan_cache_free(w->plans);
     lex_free(&w->lex);
     hmap_free(&w->sessions_by_id);
-    hmap_free(&w->stmts);
+    stmts_free(w);
     varset_table_free(&w->vars);
     stats_free(w->stats);
     buf_free(&w->scratch);

@@ -39,6 +39,8 @@ struct worker {
     struct shape_memo shapes;
     struct hmap stmts; /* shared prepared statements by text */
     uint64_t next_stmt;
+    struct list stmts_idle; /* those that nobody refers to, oldest first */
+    size_t stmts_idle_count;
     struct rng rng;
     struct timer tick;
     struct list cancels;   /* cancel requests on their way; cancel.c */

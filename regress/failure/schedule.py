@@ -23,6 +23,7 @@ SCHEDULES = [
     "bad_bytes",
     "clients",
     "moves",
+    "unnamed",
     "state",
     "protocol",
     "replication",
