@@ -103,7 +103,7 @@ struct log_line {
     size_t n;
 };
 
-void log_read_fields(struct log_record *record, const char *fmt, va_list args);
+void log_read_fields(struct log_record *record, const char *fmt, va_list list);
 /* The value of a pair; empty when there is none. */
 struct slice log_field(const struct log_record *record, const char *key);
 /* One whole line, with its line end. */

@@ -128,7 +128,7 @@ static size_t write_bytes(const uint8_t *p, size_t n)
             continue;
         }
         if (wrote < 0 && errno == EAGAIN) { /* a pipe that its reader made non-blocking */
-            struct timespec pause = {.tv_nsec = 10 * 1000 * 1000};
+            struct timespec pause = {.tv_nsec = 10000000};
             (void)nanosleep(&pause, NULL);
             continue;
         }
@@ -346,7 +346,7 @@ void log_flush(int wait_ms)
     uint64_t head = atomic_load(&q.head);
     int64_t until_us = clock_now_us() + (int64_t)wait_ms * 1000;
     while (atomic_load(&q.running) && atomic_load(&q.tail) < head && clock_now_us() < until_us) {
-        struct timespec pause = {.tv_nsec = 1000 * 1000};
+        struct timespec pause = {.tv_nsec = 1000000};
         (void)nanosleep(&pause, NULL);
     }
 }

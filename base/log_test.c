@@ -113,7 +113,7 @@ static size_t read_lines(int fd, size_t *drops)
         quiet = got > 0 ? 0 : quiet + 1;
         n += got > 0 ? (size_t)got : 0;
         if (got <= 0) {
-            struct timespec pause = {.tv_nsec = 10 * 1000 * 1000};
+            struct timespec pause = {.tv_nsec = 10000000};
             (void)nanosleep(&pause, NULL);
         }
     }
@@ -171,7 +171,7 @@ Test(log, a_full_disk_costs_lines_and_nothing_else)
     log_flush(2000);
     log_reopen(path);
     for (int i = 0; i < 1000 && log_dropped() < 2; i++) {
-        struct timespec pause = {.tv_nsec = 10 * 1000 * 1000};
+        struct timespec pause = {.tv_nsec = 10000000};
         (void)nanosleep(&pause, NULL);
     }
     cr_assert_eq(log_dropped(), 2);

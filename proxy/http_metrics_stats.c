@@ -62,14 +62,25 @@ static const char *labels_of(struct buf *scratch, const char *name, const char *
 
 /* ---- databases and users --------------------------------------------------------------------- */
 
+static const struct figure {
+    enum stats_figure figure;
+    const char *name, *unit, *help;
+} figures[] = {
+    {STATS_XACTS, "pgbraid_database_transactions", NULL, "transactions of clients"},
+    {STATS_ERRORS, "pgbraid_database_errors", NULL, "errors that clients were told"},
+    {STATS_CLIENT_LOGINS, "pgbraid_database_logins", NULL, "logins"},
+    {STATS_RECEIVED, "pgbraid_database_received_bytes", "bytes", "bytes received from clients"},
+    {STATS_SENT, "pgbraid_database_sent_bytes", "bytes", "bytes sent to clients"},
+};
+
 static void put_figure(struct buf *out, struct stats_set *const *sets, size_t count,
-                       enum stats_figure f, const char *name, const char *unit, const char *help)
+                       const struct figure *f)
 {
-    metrics_begin(out, name, "counter", unit, help);
+    metrics_begin(out, f->name, "counter", f->unit, f->help);
     for (size_t i = 0; i < count; i++) {
-        buf_printf(out, "%s_total{", name);
+        buf_printf(out, "%s_total{", f->name);
         put_label(out, "database", sets[i]->database);
-        buf_printf(out, "} %" PRIu64 "\n", sets[i]->v[f]);
+        buf_printf(out, "} %" PRIu64 "\n", sets[i]->v[f->figure]);
     }
 }
 
@@ -92,15 +103,9 @@ static void put_databases(const struct http_numbers *n, struct buf *out, struct 
         put_histogram(out, "pgbraid_wait_seconds",
                       labels_of(scratch, "database", sets[i]->database), &sets[i]->waits);
     }
-    put_figure(out, sets, count, STATS_XACTS, "pgbraid_database_transactions", NULL,
-               "transactions of clients");
-    put_figure(out, sets, count, STATS_ERRORS, "pgbraid_database_errors", NULL,
-               "errors that clients were told");
-    put_figure(out, sets, count, STATS_CLIENT_LOGINS, "pgbraid_database_logins", NULL, "logins");
-    put_figure(out, sets, count, STATS_RECEIVED, "pgbraid_database_received_bytes", "bytes",
-               "bytes received from clients");
-    put_figure(out, sets, count, STATS_SENT, "pgbraid_database_sent_bytes", "bytes",
-               "bytes sent to clients");
+    for (size_t f = 0; f < sizeof(figures) / sizeof(figures[0]); f++) {
+        put_figure(out, sets, count, &figures[f]);
+    }
     mem_free(sets);
     stats_free(st);
 }
