@@ -102,6 +102,8 @@ struct survey {
         *bad_function; /* runs SQL that we cannot see, or written in a language, not immutable */
     const char *home_function; /* for messages */
     const char *unknown_function;
+    const char **functions; /* of users, unknown or volatile */
+    size_t functions_count;
     const char **config_names; /* set_config() of these */
     size_t config_names_count;
 };
@@ -113,6 +115,7 @@ void survey_message(struct build *b, const ProtobufCMessage *m, struct survey *o
 void plan_prepare(struct build *b, tnode *stmt, struct plan *p);
 int plan_execute(struct build *b, tnode *stmt, struct plan *p);
 /* pins.c */
+void pins_see_user_function(struct build *b, const char *name, struct survey *out);
 void pins_see_function(struct build *b, const PgQuery__FuncCall *f, const char *name,
                        struct survey *out);
 void pins_of_statement(struct build *b, const tnode *stmt, struct plan *p);

@@ -15,20 +15,32 @@ static int begins(const char *name, const char *with)
     return strncmp(name, with, strlen(with)) == 0;
 }
 
+static void add_name(struct build *b, const char ***list, size_t *count, const char *name)
+{
+    const char **names = arena_zero(b->out, (*count + 1) * sizeof(*names));
+    for (size_t i = 0; i < *count; i++) {
+        names[i] = (*list)[i];
+        if (strcmp(names[i], name) == 0) {
+            return;
+        }
+    }
+    names[*count] = arena_strdup(b->out, name);
+    *list = names;
+    (*count)++;
+}
+
 static void add_config_name(struct build *b, struct survey *out, const char *name)
 {
-    size_t n = out->config_names_count;
-    const char **names = arena_zero(b->out, (n + 1) * sizeof(*names));
-    if (n > 0) {
-        memcpy(names, out->config_names, n * sizeof(*names));
-    }
-    char *copy = arena_strdup(b->out, name);
-    for (char *c = copy; *c != '\0'; c++) {
+    char *lower = arena_strdup(&b->scratch, name);
+    for (char *c = lower; *c != '\0'; c++) {
         *c = (char)tolower((unsigned char)*c);
     }
-    names[n] = copy;
-    out->config_names = names;
-    out->config_names_count = n + 1;
+    add_name(b, &out->config_names, &out->config_names_count, lower);
+}
+
+void pins_see_user_function(struct build *b, const char *name, struct survey *out)
+{
+    add_name(b, &out->functions, &out->functions_count, name);
 }
 
 static int is_true(const tnode *n)
@@ -86,8 +98,7 @@ static uint8_t pins_of(const tnode *n)
     switch ((int)n->node_case) {
     case NODE(LISTEN_STMT): return PIN_LISTEN;
     case NODE(LOAD_STMT): return PIN_LOAD;
-    case NODE(DO_STMT):
-    case NODE(CALL_STMT): return PIN_UNSEEN;
+    case NODE(DO_STMT): return PIN_UNSEEN;
     case NODE(CREATE_STMT): return created(names_temporary(n->create_stmt->relation));
     case NODE(CREATE_TABLE_AS_STMT):
         return created(names_temporary(n->create_table_as_stmt->into->rel));
@@ -128,6 +139,8 @@ void pins_of_statement(struct build *b, const tnode *stmt, struct plan *p)
     p->pins |= b->survey.pins | pins_of(stmt);
     p->unpins |= b->survey.unpins | unpins_of(stmt);
     p->asks_sequence |= b->survey.asks_sequence;
+    p->functions = b->survey.functions;
+    p->functions_count = b->survey.functions_count;
     p->config_names = b->survey.config_names;
     p->config_names_count = b->survey.config_names_count;
 }

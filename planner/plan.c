@@ -211,6 +211,7 @@ static void plan_plain(struct build *b, tnode *stmt, struct plan *p)
     p->unpins = 0;
     p->asks_sequence = 0;
     p->config_names_count = 0;
+    p->functions_count = 0;
     p->returns_rows = p->returns_rows || has_returning(stmt);
     p->reads_only = (IS(stmt, SELECT_STMT) && b->survey.reads_only) || IS(stmt, VARIABLE_SHOW_STMT);
 }
@@ -336,6 +337,7 @@ static void finish_batch(struct build *b)
         all->pins |= batch->plans[i]->pins;
         all->unpins |= batch->plans[i]->unpins;
         all->asks_sequence |= batch->plans[i]->asks_sequence;
+        all->pins |= batch->plans[i]->functions_count != 0 ? PIN_UNSEEN : 0;
     }
     batch->shape_ok = batch->shape_ok && b->lex.usable && !b->env->extended && batch->count == 1;
 }

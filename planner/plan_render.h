@@ -89,6 +89,9 @@ static void render_pins(const struct plan *p, struct buf *out)
             buf_printf(out, " unpins-%s", names[i]);
         }
     }
+    for (size_t i = 0; i < p->functions_count; i++) {
+        buf_printf(out, " calls-%s", p->functions[i]);
+    }
     for (size_t i = 0; i < p->config_names_count; i++) {
         buf_printf(out, " sets-%s", p->config_names[i]);
     }

@@ -159,6 +159,11 @@ struct plan {
     unsigned asks_sequence : 1;   /* currval(), lastval(): what nextval() gave to this session */
     uint8_t pins;                 /* enum plan_pin: may leave it, */
     uint8_t unpins;               /* may end it */
+    /* Functions of users that it calls, when nothing is known of them: PIN_UNSEEN, unless the proxy
+     * has found them harmless; see exec_state.c */
+    const char *const *functions;
+    size_t functions_count;
+    int64_t harmless_until_us; /* the proxy's */
     /* PIN_SET: settings that set_config() names, lower case; others are found by asking */
     const char *const *config_names;
     size_t config_names_count;

@@ -145,6 +145,8 @@ void plan_prepare(struct build *b, tnode *stmt, struct plan *p)
     p->pins = 0; /* what its functions leave, EXECUTE leaves */
     p->unpins = 0;
     p->asks_sequence = 0;
+    p->functions_count = 0;
+    p->config_names_count = 0;
 }
 
 static const PgQuery__ExecuteStmt *execute_in(const tnode *stmt)

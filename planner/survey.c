@@ -202,7 +202,7 @@ static void see_function(struct walk *w, const PgQuery__FuncCall *f)
     }
     if (!w->build->several &&
         (class == FUNCTION_UNKNOWN || user_class(w->build, schema, name) == FUNCTION_VOLATILE)) {
-        out->pins |= PIN_UNSEEN;
+        pins_see_user_function(w->build, name, out);
     }
     out->aggregates |= class == FUNCTION_AGGREGATE && f->over == NULL;
     out->immutable &=

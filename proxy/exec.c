@@ -356,10 +356,10 @@ uint32_t exec_choose(const struct session *s, uint64_t bits, int any)
     return (uint32_t)__builtin_ctzll(any && held != 0 ? held : bits);
 }
 
-void exec_mark(struct session *s, struct backend *b, const struct plan *plan)
+void exec_mark(struct session *s, struct backend *b, struct plan *plan)
 {
     b->wrote |= !plan->reads_only;
-    if ((plan->pins | plan->unpins) != 0) {
+    if ((plan->pins | plan->unpins) != 0 || plan->functions_count != 0) {
         exec_suspect(s, b, plan);
     }
 }

@@ -9,9 +9,10 @@
 #define AFTER_CLIENT_TEXT "\n; "
 
 uint32_t exec_choose(const struct session *s, uint64_t bits, int any);
-void exec_mark(struct session *s, struct backend *b, const struct plan *plan);
+void exec_mark(struct session *s, struct backend *b, struct plan *plan);
 /* exec_state.c: state left on a connection. Something may be left by a plan that starts now. */
-void exec_suspect(struct session *s, struct backend *b, const struct plan *plan);
+void exec_suspect(struct session *s, struct backend *b, struct plan *plan);
+void exec_forget_doubted(struct session *s);
 /* In front of a plan that asks for what nextval() gave: in this transaction, or it is an error. */
 void exec_forget_sequences(struct session *s, struct backend *b);
 /* The transaction is over: ask the server what is left. 1: an operation has begun. */

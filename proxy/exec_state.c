@@ -18,16 +18,28 @@
 #include "proxy/exec.h"
 #include "proxy/op.h"
 
+enum {
+    HARMLESS_US = 60 * 1000 * 1000 /* then the functions may be others */
+};
+
 struct state_op {
     struct op op;
+    unsigned harmless : 1; /* the functions of session->doubted_plan */
     uint32_t shard;
     uint8_t found;
     struct varset *vars; /* as the server lists them; NULL: not asked */
 };
 
-void exec_suspect(struct session *s, struct backend *b, const struct plan *plan)
+void exec_suspect(struct session *s, struct backend *b, struct plan *plan)
 {
     b->suspect |= plan->pins | (uint8_t)(plan->unpins & b->pinned);
+    if (plan->functions_count != 0 && loop_now_us(s->worker->loop) >= plan->harmless_until_us) {
+        b->suspect |= PIN_UNSEEN;
+        if (s->doubted == NULL) {
+            s->doubted = plan_batch_ref(plan->_batch);
+            s->doubted_plan = plan;
+        }
+    }
     if ((plan->pins & PIN_SET) == 0 || s->in_session_mode) {
         return; /* in session mode nothing is asked, unless the mode changes */
     }
@@ -87,6 +99,36 @@ static void put_settings(struct session *s, const struct backend *b, struct buf 
     s->touched.n = 0;
 }
 
+/*
+ * Whether the functions that a plan calls may leave state, judged by their text and that of the
+ * functions whose names are in it: once in a while, so that calls of harmless ones cost nothing.
+ * Other languages than SQL and PL/pgSQL, and SQL made at run time, may do anything; functions in C
+ * are trusted.
+ */
+static void put_verdict(const struct plan *plan, struct buf *sql)
+{
+    static const char calls[] = "'([[:alnum:]_$]+)\"?[[:space:]]*\\('";
+    static const char leaves[] =
+        "'(set_config|advisory_(un)?lock|\\mtemp|pg_temp|\\mlisten|\\mload\\M|\\mexecute\\M|\\mdiscard\\M|"
+        "\\mhold\\M|dblink|\\mreset\\M|(^|;|\\mbegin|\\mthen|\\melse|\\mloop)[[:space:]]*set[[:space:]])'";
+    buf_text(sql,
+             "; WITH RECURSIVE f(oid, language, text) AS (SELECT p.oid, l.lanname, p.prosrc FROM "
+             "pg_catalog.pg_proc p JOIN pg_catalog.pg_language l ON l.oid = p.prolang WHERE "
+             "p.proname IN (");
+    for (size_t i = 0; i < plan->functions_count; i++) {
+        buf_text(sql, i == 0 ? "" : ", ");
+        var_put_literal(slice_of(plan->functions[i]), sql);
+    }
+    buf_printf(sql,
+               ") AND l.lanname NOT IN ('c', 'internal') UNION SELECT p.oid, l.lanname, p.prosrc "
+               "FROM f, pg_catalog.regexp_matches(f.text, %s, 'g') m(m), pg_catalog.pg_proc p "
+               "JOIN pg_catalog.pg_language l ON l.oid = p.prolang WHERE p.proname = "
+               "pg_catalog.lower(m.m[1]) AND l.lanname NOT IN ('c', 'internal') AND "
+               "p.pronamespace <> 11) SELECT NOT EXISTS (SELECT FROM f WHERE language NOT IN "
+               "('sql', 'plpgsql') OR text = '' OR text ~* %s)",
+               calls, leaves);
+}
+
 /* ---- the answer ------------------------------------------------------------------------------ */
 
 static void take_setting(struct state_op *op, struct slice name, struct slice value)
@@ -126,6 +168,10 @@ static void on_row(struct op *op, struct backend *b, uint8_t type, struct slice 
     }
     while (count < 4 && back_next_value(&walk, &values[count]) == 1) {
         count++;
+    }
+    if (count == 1) {
+        state->harmless = slice_is(values[0], "t") ? 1 : 0;
+        return;
     }
     if (count == 2) {
         take_setting(state, values[0], values[1]);
@@ -174,6 +220,15 @@ static void take_answer(struct state_op *state, struct backend *b)
     }
 }
 
+void exec_forget_doubted(struct session *s)
+{
+    if (s->doubted != NULL) {
+        plan_batch_unref(s->doubted);
+        s->doubted = NULL;
+        s->doubted_plan = NULL;
+    }
+}
+
 static void state_known(struct op *op)
 {
     struct state_op *state = (struct state_op *)op;
@@ -195,6 +250,11 @@ static void state_known(struct op *op)
         take_answer(state, b);
     }
     b->suspect = 0;
+    if (s->doubted != NULL) {
+        int64_t until = loop_now_us(s->worker->loop) + HARMLESS_US;
+        s->doubted_plan->harmless_until_us = op->errors == 0 && state->harmless ? until : 0;
+        exec_forget_doubted(s);
+    }
     show_pins(s);
     op_end(op);
 }
@@ -217,6 +277,9 @@ static void ask(struct session *s, struct backend *b)
     if ((b->suspect & PIN_SET) != 0) {
         op->vars = varset_ref(s->worker->vars.empty);
         put_settings(s, b, sql);
+    }
+    if (s->doubted != NULL) {
+        put_verdict(s->doubted_plan, sql);
     }
     backend_query(b, buf_slice(sql), TO_OP);
     timer_set(&s->timer, s->worker->world->conf->prepare_timeout_ms * 1000);

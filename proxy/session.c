@@ -896,6 +896,7 @@ static void free_parts(struct session *s)
     session_auth_free(s);
     arena_free(&s->arena);
     buf_free(&s->search_path);
+    exec_forget_doubted(s);
     buf_free(&s->touched);
     buf_free(&s->notifications);
     buf_free(&s->wait_error);

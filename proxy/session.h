@@ -210,7 +210,10 @@ struct session {
     struct list held;
     struct buf notifications; /* that came inside of a transaction: for its end */
     uint8_t pinned;           /* enum plan_pin: state that keeps a backend held */
-    struct buf touched;       /* names of settings that set_config() named, each with its 0 byte */
+    /* a plan whose functions are to be looked at, and its batch, held */
+    struct plan_batch *doubted;
+    struct plan *doubted_plan;
+    struct buf touched; /* names of settings that set_config() named, each with its 0 byte */
     uint64_t held_bits;
     struct backend *copy_in; /* a relayed COPY FROM STDIN: CopyData goes there */
     uint64_t copy_left;      /* rest of a CopyData that is passed on in pieces */

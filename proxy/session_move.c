@@ -36,7 +36,7 @@ static int is_quiet(const struct session *s)
                   !s->guarded;
     int alone = list_empty(&s->held) && s->wait_pool == NULL && !s->wait_refresh &&
                 s->wait_err == ERR_NONE && s->pinned == 0 && s->touched.n == 0 &&
-                !has_live_portal(s);
+                s->doubted == NULL && !has_live_portal(s);
     int silent = stream_in(s->client).n == 0 && stream_queued(s->client) == 0 && !s->client_paused;
     return s->state == SESSION_READY && !s->admin && s->entered && !s->pumping && !s->closing &&
            between && alone && silent;

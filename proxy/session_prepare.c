@@ -235,8 +235,7 @@ static enum err find_statement(struct session *s, const struct plan *plan, struc
     return e;
 }
 
-static void mark(struct session *s, struct backend *b, const struct plan *execute,
-                 struct plan *inner)
+static void mark(struct session *s, struct backend *b, struct plan *execute, struct plan *inner)
 {
     exec_mark(s, b, execute);
     exec_mark(s, b, inner);
