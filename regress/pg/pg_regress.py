@@ -181,7 +181,8 @@ class Run:
             except subprocess.TimeoutExpired:
                 os.killpg(psql.pid, signal.SIGKILL)
                 text = psql.communicate()[0] + b"\n### psql did not end\n"
-        text = text.decode("utf-8", "replace").replace(self.home, "HOME").replace(str(self.port), "PORT")
+        text = text.decode("utf-8", "replace").replace(self.home, "HOME")
+        text = re.sub(rf'(port "?|:){self.port}\b', r"\1PORT", text)
         with open(os.path.join(self.results, f"{name}.out"), "w", encoding="utf-8") as f:
             f.write(text)
         for pattern, by in NOISE:
