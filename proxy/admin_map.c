@@ -55,7 +55,9 @@ static void put_database(struct admin_call *call, const struct world *w, const s
     admin_int(call, options.reserve_size);
     admin_int(call, options.server_lifetime_ms / 1000);
     admin_text(call, admin_mode_name((enum conf_pool_mode)options.mode));
-    admin_text(call, NULL);
+    const struct server_state *server = db->servers[0];
+    int several = strchr(server->host, ',') != NULL;
+    admin_text(call, !several ? NULL : server->turns ? "round-robin" : "disable");
     admin_int(call, options.db_connections);
     admin_uint(call, backends);
     admin_int(call, options.db_clients);
@@ -69,6 +71,12 @@ static void put_database(struct admin_call *call, const struct world *w, const s
     admin_uint(call, db->map->tables_count);
 }
 
+static void put_auto(void *arg, const struct world_db *db)
+{
+    struct admin_call *call = arg;
+    put_database(call, call->c->world, db);
+}
+
 enum err admin_show_databases(struct admin_call *call)
 {
     admin_columns(call, "name host port:i database force_user pool_size:i min_pool_size:i "
@@ -80,6 +88,7 @@ enum err admin_show_databases(struct admin_call *call)
     for (size_t i = 0; i < w->dbs_count; i++) {
         put_database(call, w, &w->dbs[i]);
     }
+    world_each_auto(w, put_auto, call);
     admin_end(call);
     return ERR_NONE;
 }

@@ -59,6 +59,8 @@ struct world_autos *world_autos_new(const struct world_db *like);
 void world_autos_free(struct world_autos *autos); /* NULL is fine */
 /* The database `name`, made now if there was none; NULL: there is no "*", or it is no name. */
 const struct world_db *world_find_auto(const struct world *w, struct slice name);
+void world_each_auto(const struct world *w, void (*fn)(void *arg, const struct world_db *db),
+                     void *arg);
 int world_autos_any(const struct world *w);
 int world_autos_many(const struct world *w); /* time for a world without them */
 

@@ -63,6 +63,17 @@ void world_autos_free(struct world_autos *autos)
     mem_free(autos);
 }
 
+void world_each_auto(const struct world *w, void (*fn)(void *arg, const struct world_db *db),
+                     void *arg)
+{
+    for (size_t i = 0; w->autos != NULL && i < AUTO_BUCKETS; i++) {
+        const struct world_auto *one = atomic_load(&w->autos->buckets[i]);
+        for (; one != NULL; one = one->next) {
+            fn(arg, &one->db);
+        }
+    }
+}
+
 int world_autos_many(const struct world *w)
 {
     return w->autos != NULL && atomic_load(&w->autos->count) > AUTOS_MANY;

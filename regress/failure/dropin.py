@@ -7,6 +7,7 @@ import re
 import shutil
 import signal
 import subprocess
+import time
 
 import psycopg2
 
@@ -187,6 +188,11 @@ def test_logins(place, setting):
     poolers = both(place, setting)
     for what, where, wanted in tries:
         compare(poolers, what, lambda p, where=where: let_in(p, *where), wanted)
+    def names(p):
+        return {r["name"]: r["database"] for r in p.console("SHOW DATABASES") if r["name"] != "pgbouncer"}
+    found = [names(p) for p in poolers]
+    expect_that(f"SHOW DATABASES has those by *, too: {found}",
+                all(f["other"] == "other" and f["renamed"] == "other" for f in found))
     compare(poolers, "by unix socket", lambda p: let_in(p, "app", host=p.folder), ("plain", "app"))
     for pooler in poolers:
         expect(f"{pooler.kind} stops well", 0, pooler.stop())
@@ -257,6 +263,41 @@ def test_several_hosts(place, setting):
     for _ in range(4):
         expect("served", [(1,)], braid.sql("SELECT 1", "two"))
     braid.stop()
+
+
+def test_dns(place, setting):
+    """A name that moves takes its connections along, one that is not found keeps its address."""
+    server = place.fleet.add(hba=["host all all 127.0.0.0/8 trust"],
+                             options=["listen_addresses = '127.0.0.1,127.0.0.2'"])
+    server.start()
+    server.sql("CREATE ROLE plain LOGIN")
+    braid = Pooler(place, "pgbraid", "auth_type = trust\npool_mode = transaction\ndns_max_ttl = 1\n"
+                   f"[databases]\nnamed = host=db.pgbraid.test port={server.port} dbname=postgres\n",
+                   setting.users, ready=False)
+    hosts = braid.write("hosts", "127.0.0.1 db.pgbraid.test\n")
+    seen = ["unshare", "-m", "sh", "-c", f'mount --bind {hosts} /etc/hosts && exec "$@"', "sh"]
+    if os.getuid() != 0 or subprocess.run([*seen, "true"], stderr=subprocess.DEVNULL).returncode != 0:
+        server.stop()
+        return  # its own /etc/hosts is more than we may have here
+    plain = braid.command
+    braid.command = lambda *words: [*seen, *plain(*words)]
+    braid.start()
+    connection = braid.connect("named")
+    with connection.cursor() as cursor:
+        def address():
+            cursor.execute("SELECT host(inet_server_addr())")
+            return cursor.fetchone()[0]
+        expect("before", "127.0.0.1", address())
+        braid.write("hosts", "127.0.0.2 db.pgbraid.test\n")
+        wait_for("it moves", lambda: address() == "127.0.0.2")
+        braid.write("hosts", "127.0.0.1 localhost\n")
+        until = time.monotonic() + 2.5
+        while time.monotonic() < until:
+            expect("while it is not found", "127.0.0.2", address())
+            time.sleep(0.1)
+    connection.close()
+    braid.stop()
+    server.stop()
 
 
 # ---- the console ----
@@ -507,7 +548,7 @@ def test_secrets_stay(place, setting):
     expect_that(f"a message: {done.stderr}", done.returncode == 2 and secret not in done.stderr)
 
 
-TESTS = [test_logins, test_auth_types, test_what_a_line_says, test_several_hosts, test_show_config,
+TESTS = [test_logins, test_auth_types, test_what_a_line_says, test_several_hosts, test_dns, test_show_config,
          test_console_owner, test_stats_users, test_log, test_log_switches, test_daemon, test_daemon_refused, test_user,
          test_reload, test_include_and_import, test_mistakes, test_secrets_stay]
 
