@@ -125,13 +125,13 @@ static enum err keep_sorted(struct reader *r, struct entries *list)
     }
     conf->_first_user = list->p[0].user.name;
     qsort(list->p, list->count, sizeof(list->p[0]), by_name_then_line);
-    conf->users = arena_alloc(r->keep, list->count * sizeof(conf->users[0]));
+    struct conf_user *users = arena_alloc(r->keep, list->count * sizeof(users[0]));
+    conf->users = users;
     for (size_t i = 0; i < list->count; i++) {
         const struct entry *entry = &list->p[i];
-        struct conf_user *last =
-            conf->users_count == 0 ? NULL : &conf->users[conf->users_count - 1];
+        struct conf_user *last = conf->users_count == 0 ? NULL : &users[conf->users_count - 1];
         if (last == NULL || strcmp(last->name, entry->user.name) != 0) {
-            conf->users[conf->users_count++] = entry->user;
+            users[conf->users_count++] = entry->user;
             continue;
         }
         if (last->older != NULL) {

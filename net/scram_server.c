@@ -222,9 +222,10 @@ enum err scram_server_final(struct scram_server *s, struct slice in, struct buf 
     struct buf message = {0};
     scram_auth_message(buf_slice(&s->_first_bare), buf_slice(&s->_server_first),
                        slice_bytes(in.p, n), &message);
-    const struct scram_verifier *other = s->other == NULL ? s->verifier : s->other;
+    const struct scram_verifier *other = s->other;
     int first = proves(s->verifier, &message, proof, keys[0]);
-    int second = proves(other, &message, proof, keys[1]); /* always both: no time tells which */
+    /* the other one always, too: no time tells which it was */
+    int second = other != NULL && proves(other, &message, proof, keys[1]);
     if (first || second) {
         s->matched_other = !first;
         memcpy(s->client_key, keys[s->matched_other], SCRAM_KEY_BYTES);

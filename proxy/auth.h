@@ -129,14 +129,20 @@ struct auth_answer {
 };
 void auth_answer_free(struct auth_answer *answer);
 
+/* Who wants to know. */
+struct auth_asker {
+    struct shared *shared;
+    struct world *world;
+    size_t worker;
+    uint64_t session_id;
+};
 /*
  * Ask, or take what was answered lately. ERR_NONE: *out is the answer. ERR_AGAIN: it comes later,
  * by session_auth_answered() on the worker's thread. ERR_TOO_MANY: too many questions wait.
  * Never blocks; logins of one user that wait together are one question.
  */
-enum err auth_query_ask(struct shared *shared, struct world *world, const struct auth_place *place,
-                        const char *user, size_t worker, uint64_t session_id,
-                        struct auth_answer *out, struct note *note) MUST_CHECK;
+enum err auth_query_ask(const struct auth_asker *asker, const struct auth_place *place,
+                        const char *user, struct auth_answer *out, struct note *note) MUST_CHECK;
 /* A login failed by a cached answer: it may be old, so the next login asks anew. */
 void auth_query_doubt(const struct auth_place *place, const char *user);
 void auth_query_drop_all(void); /* RELOAD */

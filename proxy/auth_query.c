@@ -144,11 +144,11 @@ static struct question *add(const struct auth_place *place, const char *user)
     return q;
 }
 
-static void add_waiter(struct question *q, size_t worker, uint64_t session_id)
+static void add_waiter(struct question *q, const struct auth_asker *asker)
 {
     struct waiter *w = mem_zero(sizeof(*w));
-    w->worker = worker;
-    w->session_id = session_id;
+    w->worker = asker->worker;
+    w->session_id = asker->session_id;
     w->next = q->waiters;
     q->waiters = w;
 }
@@ -228,7 +228,8 @@ static void ask_server(struct question *q, struct secret_source *source, struct 
     struct pg_target target;
     target_of(q, &target);
     *out = (struct auth_answer){0};
-    out->err = secret_ask(source, &target, q->sql, q->user, &stop, &out->secret, &out->note);
+    const struct secret_question question = {.sql = q->sql, .user = q->user, .stop = &stop};
+    out->err = secret_ask(source, &target, &question, &out->secret, &out->note);
     if (!out->err && out->secret != NULL && strlen(out->secret) > AUTH_SECRET_BYTES_MAX) {
         auth_answer_free(out);
         out->err = note_set(&out->note, ERR_SHARD_REFUSED, "the secret is longer than %d bytes",
@@ -327,7 +328,7 @@ static int is_good(const struct question *q)
 }
 
 /* Under the lock: a question that nobody has asked yet, or whose answer is old. */
-static enum err begin(struct question *q, struct shared *shared, struct world *world,
+static enum err begin(struct question *q, const struct auth_asker *asker,
                       const struct auth_place *place, struct note *note)
 {
     if (waiting_count == QUESTIONS_MAX) {
@@ -341,8 +342,8 @@ static enum err begin(struct question *q, struct shared *shared, struct world *w
     wipe_secret(q->secret);
     q->secret = NULL;
     q->state = QUESTION_WAITS;
-    q->shared = shared;
-    q->world = world_ref(world);
+    q->shared = asker->shared;
+    q->world = world_ref(asker->world);
     q->place = *place;
     q->generation = generation;
     list_push_back(&waiting, &q->line);
@@ -351,9 +352,8 @@ static enum err begin(struct question *q, struct shared *shared, struct world *w
     return ERR_NONE;
 }
 
-enum err auth_query_ask(struct shared *shared, struct world *world, const struct auth_place *place,
-                        const char *user, size_t worker, uint64_t session_id,
-                        struct auth_answer *out, struct note *note)
+enum err auth_query_ask(const struct auth_asker *asker, const struct auth_place *place,
+                        const char *user, struct auth_answer *out, struct note *note)
 {
     (void)pthread_mutex_lock(&lock);
     enum err e = make_ready(note);
@@ -365,9 +365,9 @@ enum err auth_query_ask(struct shared *shared, struct world *world, const struct
     } else if (!e) {
         int fresh = q == NULL || q->state == QUESTION_ANSWERED;
         q = q == NULL ? add(place, user) : q;
-        e = fresh ? begin(q, shared, world, place, note) : ERR_NONE;
+        e = fresh ? begin(q, asker, place, note) : ERR_NONE;
         if (!e) {
-            add_waiter(q, worker, session_id);
+            add_waiter(q, asker);
             e = ERR_AGAIN;
         }
     }

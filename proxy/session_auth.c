@@ -381,8 +381,11 @@ static void find_secrets(struct session *s)
     }
     struct auth_answer answer = {0};
     struct note note;
-    enum err e = auth_query_ask(s->worker->shared, world, &a->place, s->user, s->worker->index,
-                                s->id, &answer, &note);
+    const struct auth_asker asker = {.shared = s->worker->shared,
+                                     .world = world,
+                                     .worker = s->worker->index,
+                                     .session_id = s->id};
+    enum err e = auth_query_ask(&asker, &a->place, s->user, &answer, &note);
     if (e == ERR_AGAIN) {
         a->waits = 1;
         metric_add(&s->worker->metrics, METRIC_auth_queries, 1);

@@ -412,23 +412,24 @@ static enum err failed_result(PGconn *conn, const PGresult *result, struct pq_tr
 enum err pq_run(PGconn *conn, const char *sql, struct pq_wait wait, PGresult **out,
                 struct pq_trouble *trouble, struct note *note)
 {
-    return pq_run_with(conn, sql, NULL, wait, out, trouble, note);
+    const struct pq_statement statement = {sql, NULL};
+    return pq_run_with(conn, &statement, wait, out, trouble, note);
 }
 
-static int send_query(PGconn *conn, const char *sql, const char *param)
+static int send_query(PGconn *conn, const struct pq_statement *s)
 {
-    return param == NULL ? PQsendQuery(conn, sql)
-                         : PQsendQueryParams(conn, sql, 1, NULL, &param, NULL, NULL, 0);
+    return s->param == NULL ? PQsendQuery(conn, s->sql)
+                            : PQsendQueryParams(conn, s->sql, 1, NULL, &s->param, NULL, NULL, 0);
 }
 
-enum err pq_run_with(PGconn *conn, const char *sql, const char *param, struct pq_wait wait,
+enum err pq_run_with(PGconn *conn, const struct pq_statement *statement, struct pq_wait wait,
                      PGresult **out, struct pq_trouble *trouble, struct note *note)
 {
     struct pq_trouble unused;
     trouble = trouble == NULL ? &unused : trouble;
     trouble->sqlstate[0] = '\0';
     int64_t deadline_us = clock_now_us() + (int64_t)wait.timeout_ms * 1000;
-    if (PQsetnonblocking(conn, 1) != 0 || !send_query(conn, sql, param)) {
+    if (PQsetnonblocking(conn, 1) != 0 || !send_query(conn, statement)) {
         char text[400];
         one_line(PQerrorMessage(conn), text, sizeof(text));
         return note_set(note, ERR_SHARD_DOWN, "%s", text);

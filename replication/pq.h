@@ -30,8 +30,12 @@ struct pq_wait {
  */
 enum err pq_run(PGconn *conn, const char *sql, struct pq_wait wait, PGresult **out,
                 struct pq_trouble *trouble, struct note *note) MUST_CHECK;
-/* The same with one text parameter, $1. */
-enum err pq_run_with(PGconn *conn, const char *sql, const char *param, struct pq_wait wait,
+/* The same with one text parameter. */
+struct pq_statement {
+    const char *sql;
+    const char *param; /* $1; NULL: a simple query */
+};
+enum err pq_run_with(PGconn *conn, const struct pq_statement *statement, struct pq_wait wait,
                      PGresult **out, struct pq_trouble *trouble, struct note *note) MUST_CHECK;
 /* The value of a cell; NULL: p == NULL. */
 struct slice pq_cell(const PGresult *result, int row, int column);

@@ -172,14 +172,18 @@ struct secret_source {
     void *_conn;
     struct buf _place; /* where it leads to */
 };
+struct secret_question {
+    const char *sql;
+    const char *user; /* $1 of it */
+    struct pg_stop *stop;
+};
 /*
- * Ask `sql` with the user's name as its parameter.
  *   secret  the second column of the one row, owned by the caller (mem_free); NULL: no row, or null
  * Errors: ERR_SHARD_DOWN, ERR_SHARD_REFUSED (not logged in, the query failed, or its answer has
  * another shape), ERR_SHUTDOWN.
  */
-enum err secret_ask(struct secret_source *source, const struct pg_target *target, const char *sql,
-                    const char *user, struct pg_stop *stop, char **secret,
+enum err secret_ask(struct secret_source *source, const struct pg_target *target,
+                    const struct secret_question *question, char **secret,
                     struct note *note) MUST_CHECK;
 void secret_source_close(struct secret_source *source);
 

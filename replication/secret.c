@@ -66,17 +66,18 @@ static enum err take_row(const PGresult *result, char **secret, struct note *not
     return ERR_NONE;
 }
 
-enum err secret_ask(struct secret_source *source, const struct pg_target *target, const char *sql,
-                    const char *user, struct pg_stop *stop, char **secret, struct note *note)
+enum err secret_ask(struct secret_source *source, const struct pg_target *target,
+                    const struct secret_question *question, char **secret, struct note *note)
 {
     for (int fresh = 0;;) {
-        enum err e = open_source(source, target, stop, &fresh, note);
+        enum err e = open_source(source, target, question->stop, &fresh, note);
         if (e) {
             return e;
         }
         PGresult *result = NULL;
-        struct pq_wait wait = {.timeout_ms = target->timeout_ms, .stop = stop};
-        e = pq_run_with(source->_conn, sql, user, wait, &result, NULL, note);
+        const struct pq_statement statement = {question->sql, question->user};
+        struct pq_wait wait = {.timeout_ms = target->timeout_ms, .stop = question->stop};
+        e = pq_run_with(source->_conn, &statement, wait, &result, NULL, note);
         if (!e && result != NULL) {
             e = take_row(result, secret, note);
         }
