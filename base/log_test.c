@@ -4,9 +4,11 @@
  */
 
 #include <fcntl.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -181,6 +183,39 @@ Test(log, a_full_disk_costs_lines_and_nothing_else)
     cr_assert_gt(pread(fd, text, sizeof(text) - 1, 0), 0);
     cr_assert(strstr(text, "a=3\n") != NULL && strstr(text, "a=1") == NULL, "%s", text);
     cr_assert(strstr(text, "LOG_DROPPED lines=2\n") != NULL, "%s", text);
+    (void)close(fd);
+    (void)unlink(path);
+}
+
+Test(log, a_line_cut_by_a_full_disk_is_ended_before_the_next_one)
+{
+    struct note note;
+    struct rlimit limit;
+    char path[] = "/tmp/pgbraid_log_XXXXXX";
+    int fd = mkstemp(path);
+    cr_assert_geq(fd, 0);
+    (void)signal(SIGXFSZ, SIG_IGN);
+    cr_assert_eq(getrlimit(RLIMIT_FSIZE, &limit), 0);
+    rlim_t before = limit.rlim_cur;
+    cr_assert_eq(log_start(path, &note), ERR_NONE);
+    limit.rlim_cur = 100;
+    cr_assert_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
+    log_event(LOG_START, "a=%d b=%s", 1,
+              "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx");
+    for (int i = 0; i < 1000 && log_dropped() < 1; i++) {
+        struct timespec pause = {.tv_nsec = 10000000};
+        (void)nanosleep(&pause, NULL);
+    }
+    limit.rlim_cur = before;
+    cr_assert_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
+    log_event(LOG_START, "a=%d", 2);
+    log_stop(2000);
+    char text[1000] = "";
+    cr_assert_gt(pread(fd, text, sizeof(text) - 1, 0), 100);
+    cr_assert_eq(text[99], 'x', "%s", text);
+    cr_assert_eq(text[100], '\n', "%s", text);
+    cr_assert(strstr(text + 100, "a=2\n") != NULL, "%s", text);
+    cr_assert(strstr(text + 100, "LOG_DROPPED lines=1\n") != NULL, "%s", text);
     (void)close(fd);
     (void)unlink(path);
 }

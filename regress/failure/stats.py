@@ -1,6 +1,7 @@
 """What was counted: PgBouncer's SHOW commands column by column, exact numbers after known work over
 two workers, statement shapes, latencies, errors, the slow log, and a log whose disk is full."""
 
+import io
 import json
 import os
 import time
@@ -189,12 +190,46 @@ def exact_numbers(braid):
                 grown["total_query_time"] <= grown["total_xact_time"])
 
 
+def as_pgbouncer_counts(braid):
+    """What PgBouncer 1.18 counts for this: 22 queries (one per ReadyForQuery), 14 transactions."""
+    import psycopg  # pylint: disable=import-outside-toplevel
+    before = counted(braid, "plain")
+    connection = braid.connect("plain")
+    with connection.cursor() as cursor:
+        for sql in ("SELECT 1; SELECT 2; SELECT 3", "BEGIN", "SELECT 1", "SELECT 2", "COMMIT",
+                    "SET work_mem = '5MB'", "SELECT 1/0", "BEGIN", "SELECT 1/0", "ROLLBACK",
+                    "CREATE TABLE counted (a int)"):
+            try:
+                cursor.execute(sql)
+            except psycopg2.errors.DivisionByZero:
+                pass
+        cursor.copy_expert("COPY counted FROM STDIN", io.StringIO("1\n2\n3\n"))
+        cursor.copy_expert("COPY counted TO STDOUT", io.StringIO())
+    connection.close()
+    with psycopg.connect(braid.dsn("plain"), autocommit=True, prepare_threshold=None) as connection:
+        for i in range(4):
+            connection.execute("SELECT %s::int", (i,))
+        with connection.transaction():
+            connection.execute("SELECT %s::int", (1,))
+            connection.execute("SELECT %s::int", (2,))
+        with connection.pipeline():
+            for i in range(5):
+                connection.execute("SELECT %s::int", (i,))
+    after = counted(braid, "plain")
+    expect("queries and transactions", (22, 14),
+           tuple(int(after[name] - before[name]) for name in ("total_query_count", "total_xact_count")))
+    rows = {row["query"]: row for row in show(braid, "QUERIES") if row["database"] == "plain"}
+    expect("rows of COPY", (3, 3), (rows["COPY counted FROM STDIN"]["rows"],
+                                    rows["COPY counted TO STDOUT"]["rows"]))
+    braid.sql("DROP TABLE counted", "plain")
+
+
 def extended_numbers(braid):
     import psycopg  # pylint: disable=import-outside-toplevel
     before = counted(braid, "plain")
     with psycopg.connect(braid.dsn("plain"), autocommit=True) as connection:
         for _ in range(6):
-            connection.execute("SELECT %s::int", (1,), prepare=True)
+            connection.execute("SELECT %s::int + 1000", (1,), prepare=True)
     after = counted(braid, "plain")
     grown = {name: int(after[name] - before[name]) for name in after if name.startswith("total_")}
     expect("binds", 6, grown["total_bind_count"])
@@ -370,6 +405,7 @@ def run(place, report):
     report.run("stats: begin", begin)
     for name, test in (("PgBouncer's columns", pgbouncers_columns), ("known tools", tools),
                        ("exact numbers", exact_numbers),
+                       ("as PgBouncer counts", as_pgbouncer_counts),
                        ("extended protocol", extended_numbers), ("shapes", statement_shapes),
                        ("latencies", latencies), ("HTTP", http_numbers), ("the end", place.end)):
         report.run(f"stats: {name}", asked(test))
