@@ -239,8 +239,7 @@ void pool_warm(struct pool *p)
 /* The server has no more connections to give, but some are open: they will come free. */
 static int only_full(const struct pool *p, enum err e)
 {
-    return e == ERR_TOO_MANY &&
-           atomic_load_explicit(&p->budget->open, memory_order_relaxed) > p->connecting_count;
+    return e == ERR_TOO_MANY && atomic_load_explicit(&p->budget->open, memory_order_relaxed) > 0;
 }
 
 static enum err failing(const struct pool *p, struct note *note)
