@@ -24,7 +24,7 @@ enum account_kind {
 };
 
 /* Bits of account.gate: what the console has asked for. Of ACCOUNT_PROCESS they hold for all. */
-enum gate {
+enum gate_bit {
     GATE_PAUSED = 1,   /* server connections are closed when they come free, none is opened */
     GATE_DISABLED = 2, /* no new clients */
     GATE_LEAVING = 4   /* as PAUSED, and who waits for a connection is sent away */

@@ -21,6 +21,7 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "proxy/gate.h"
 #include "wire/types.h"
 #include "wire/wire.h"
 
@@ -162,13 +163,6 @@ int admin_allowed(const struct conf *conf, const char *user)
 /* ---- commands that do something ---------------------------------------------------------------
  */
 
-static enum err later(struct admin_call *call)
-{
-    enum err e = note_set(&call->note, ERR_UNSUPPORTED, "this console command comes later");
-    note_hint(&call->note, "SHOW HELP lists what works now");
-    return e;
-}
-
 /* Settings of drivers mean nothing here and must not stop them from connecting. */
 static enum err set_something(struct admin_call *call)
 {
@@ -194,7 +188,24 @@ static enum err set_something(struct admin_call *call)
 }
 
 /* Handled by the walk itself, see step(): they go on later, or after the answer. */
-static admin_fn do_reload, do_shutdown, do_kill, do_kill_client;
+static admin_fn do_reload, do_shutdown, do_kill, do_kill_client, do_pause, do_resume, do_suspend,
+    do_disable, do_enable, do_reconnect, do_wait_close;
+
+#define DONE(name, tag)                                \
+    static enum err do_##name(struct admin_call *call) \
+    {                                                  \
+        back_put_complete(call->out, tag);             \
+        return ERR_NONE;                               \
+    }
+DONE(pause, "PAUSE")
+DONE(resume, "RESUME")
+DONE(suspend, "SUSPEND")
+DONE(disable, "DISABLE")
+DONE(enable, "ENABLE")
+DONE(reconnect, "RECONNECT")
+DONE(wait_close, "WAIT_CLOSE")
+DONE(kill, "KILL")
+#undef DONE
 
 static enum err do_reload(struct admin_call *call)
 {
@@ -205,12 +216,6 @@ static enum err do_reload(struct admin_call *call)
 static enum err do_shutdown(struct admin_call *call)
 {
     back_put_complete(call->out, "SHUTDOWN");
-    return ERR_NONE;
-}
-
-static enum err do_kill(struct admin_call *call)
-{
-    back_put_complete(call->out, "KILL");
     return ERR_NONE;
 }
 
@@ -267,16 +272,17 @@ const struct admin_command admin_commands[] = {
     {"SHOW BUCKETS",        "[database] table", 1, 2, 0,       admin_show_buckets,        "where the pieces of a table are"},
     {"SHOW TRANSACTIONS",   "",                 0, 0, 0,       admin_show_transactions,   "transactions over several shards that are under way"},
     {"RELOAD",              "",                 0, 0, 0,       do_reload,                 "read the configuration file again"},
-    {"KILL",                "database",         1, 1, SNAPSHOT_KILL, do_kill,             "close all clients of a database"},
+    {"KILL",                "[database]",       0, 1, 0,       do_kill,                   "close all clients and server connections; new ones wait for RESUME"},
     {"KILL_CLIENT",         "id",               1, 1, SNAPSHOT_KILL, do_kill_client,      "close one client (id of SHOW CLIENTS)"},
-    {"SHUTDOWN",            "",                 0, 1, 0,       do_shutdown,               "stop: sessions end with their transactions"},
+    {"SHUTDOWN",            "[WAIT_FOR_SERVERS | WAIT_FOR_CLIENTS]", 0, 1, 0, do_shutdown, "stop at once, or when server connections have come free, or clients have gone"},
     {"SET",                 "name = value",     1, 12, 0,      set_something,             "not yet, but for settings of drivers, which are ignored"},
-    {"PAUSE",               "[database]",       0, 1, 0,       later,                     "not yet"},
-    {"RESUME",              "[database]",       0, 1, 0,       later,                     "not yet"},
-    {"SUSPEND",             "",                 0, 0, 0,       later,                     "not yet"},
-    {"DISABLE",             "database",         1, 1, 0,       later,                     "not yet"},
-    {"ENABLE",              "database",         1, 1, 0,       later,                     "not yet"},
-    {"RECONNECT",           "[database]",       0, 1, 0,       later,                     "not yet"},
+    {"PAUSE",               "[database]",       0, 1, 0,       do_pause,                  "close server connections as they come free; clients wait for RESUME"},
+    {"RESUME",              "[database]",       0, 1, 0,       do_resume,                 "the end of PAUSE, SUSPEND and KILL"},
+    {"SUSPEND",             "",                 0, 0, 0,       do_suspend,                "listen to clients no more when each has its answer"},
+    {"DISABLE",             "database",         1, 1, 0,       do_disable,                "no new clients for the database"},
+    {"ENABLE",              "database",         1, 1, 0,       do_enable,                 "the end of DISABLE"},
+    {"RECONNECT",           "[database]",       0, 1, 0,       do_reconnect,              "replace server connections as they come free"},
+    {"WAIT_CLOSE",          "[database]",       0, 1, 0,       do_wait_close,             "wait until RECONNECT has replaced all of them"},
 };
 /* clang-format on */
 const size_t admin_commands_count = sizeof(admin_commands) / sizeof(admin_commands[0]);
@@ -368,6 +374,7 @@ static void finish(struct admin_run *run)
     }
     if (run->shutdown) {
         control_shutdown(c, "SHUTDOWN");
+        control_shutdown(c, "SHUTDOWN");
     }
     buf_free(&run->out); /* empty when the worker took it */
     buf_free(&run->sql);
@@ -425,21 +432,52 @@ static enum err start_kill(struct admin_run *run, struct note *note)
 {
     struct snapshot *s = snapshot_new(run->command->wants);
     const char *arg = run->statement.words[run->command_words];
-    if (run->command->fn == do_kill) {
-        s->kill_database = arg;
-    } else {
-        char *end = NULL;
-        s->kill_client = strtoull(arg, &end, 0);
-        if (end == arg || *end != '\0') {
-            snapshot_free(s);
-            return note_set(note, ERR_SYNTAX, "\"%s\" is no id of a client", arg);
-        }
-    }
-    if (s->kill_database != NULL && world_find_db(run->c->world, slice_of(arg)) == NULL) {
+    char *end = NULL;
+    s->kill_client = strtoull(arg, &end, 0);
+    if (end == arg || *end != '\0') {
         snapshot_free(s);
-        return note_set(note, ERR_NO_DATABASE, "database \"%s\" is not configured", arg);
+        return note_set(note, ERR_SYNTAX, "\"%s\" is no id of a client", arg);
     }
     snapshot_send(run->c, s, have_snapshot, run);
+    return ERR_NONE;
+}
+
+static int is_gate(admin_fn *fn, enum gate_command *out)
+{
+    static const struct {
+        admin_fn *fn;
+        enum gate_command gate;
+    } gates[] = {
+        {do_pause, GATE_PAUSE},         {do_resume, GATE_RESUME},
+        {do_suspend, GATE_SUSPEND},     {do_disable, GATE_DISABLE},
+        {do_enable, GATE_ENABLE},       {do_kill, GATE_KILL},
+        {do_reconnect, GATE_RECONNECT}, {do_wait_close, GATE_WAIT_CLOSE},
+    };
+    for (size_t i = 0; i < sizeof(gates) / sizeof(gates[0]); i++) {
+        if (gates[i].fn == fn) {
+            *out = gates[i].gate;
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* Without a word it stops at once, as PgBouncer does; commits over shards are ended first. */
+static enum err start_shutdown(struct admin_run *run, int *waits, struct note *note)
+{
+    size_t at = run->command_words;
+    const char *how = run->statement.count > at ? run->statement.words[at] : NULL;
+    if (how == NULL) {
+        run->shutdown = 1;
+        *waits = 0;
+        return ERR_NONE;
+    }
+    int clients = strcasecmp(how, "WAIT_FOR_CLIENTS") == 0;
+    if (!clients && strcasecmp(how, "WAIT_FOR_SERVERS") != 0) {
+        return note_set(note, ERR_SYNTAX, "SHUTDOWN takes WAIT_FOR_SERVERS or WAIT_FOR_CLIENTS");
+    }
+    gate_run(run->c, clients ? GATE_SHUTDOWN_CLIENTS : GATE_SHUTDOWN_SERVERS, NULL, run->worker,
+             run->session_id, have_reloaded, run);
     return ERR_NONE;
 }
 
@@ -447,8 +485,17 @@ static enum err start_kill(struct admin_run *run, struct note *note)
  * `run` is not to be touched then. */
 static enum err start_command(struct admin_run *run, int *waits, struct note *note)
 {
+    enum gate_command gate = GATE_PAUSE;
     *waits = 1;
-    run->shutdown |= run->command->fn == do_shutdown;
+    if (run->command->fn == do_shutdown) {
+        return start_shutdown(run, waits, note);
+    }
+    if (is_gate(run->command->fn, &gate)) {
+        size_t at = run->command_words;
+        gate_run(run->c, gate, run->statement.count > at ? run->statement.words[at] : NULL,
+                 run->worker, run->session_id, have_reloaded, run);
+        return ERR_NONE;
+    }
     if (run->command->wants == SNAPSHOT_KILL) {
         return start_kill(run, note);
     }

@@ -7,7 +7,9 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/mem.h"
+#include "proxy/account.h"
 #include "proxy/admin.h"
+#include "proxy/gate.h"
 
 enum {
     TRANSACTIONS_SHOWN_MAX = 1000
@@ -62,8 +64,9 @@ static void put_database(struct admin_call *call, const struct world *w, const s
     admin_uint(call, backends);
     admin_int(call, options.db_clients);
     admin_uint(call, clients);
-    admin_uint(call, 0);
-    admin_uint(call, 0);
+    unsigned gate = gate_of(db->conf->name);
+    admin_uint(call, (gate & GATE_PAUSED) != 0);
+    admin_uint(call, (gate & GATE_DISABLED) != 0);
     admin_uint(call, db->conf->shards_count);
     admin_text(call, db->ready ? "yes" : "no");
     admin_text(call, db->ready ? "" : db->why.text);

@@ -11,7 +11,9 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/mem.h"
+#include "proxy/account.h"
 #include "proxy/admin.h"
+#include "proxy/gate.h"
 
 /* Rows and values that PgBouncer has and pgbraid has not: a column must not be missing. */
 static void zeros(struct admin_call *call, size_t count)
@@ -45,16 +47,18 @@ enum err admin_show_state(struct admin_call *call)
     admin_columns(call, "key value");
     admin_row(call);
     admin_text(call, "active");
-    admin_text(call, call->c->stopping ? "no" : "yes");
+    int paused = (gate_of_all() & GATE_PAUSED) != 0;
+    int leaving = call->c->stopping || call->c->leaving != 0;
+    admin_text(call, leaving || paused || call->c->suspended ? "no" : "yes");
     admin_row(call);
     admin_text(call, "paused");
-    admin_text(call, "no");
+    admin_text(call, paused ? "yes" : "no");
     admin_row(call);
     admin_text(call, "suspended");
-    admin_text(call, "no");
+    admin_text(call, call->c->suspended ? "yes" : "no");
     admin_row(call);
     admin_text(call, "stopping");
-    admin_text(call, call->c->stopping ? "yes" : "no");
+    admin_text(call, leaving ? "yes" : "no");
     admin_end(call);
     return ERR_NONE;
 }

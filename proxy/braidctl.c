@@ -23,13 +23,17 @@ enum {
     EXIT_BAD = 2,
     WORDS_MAX = 32,
     CHANGES_MAX = 64,
-    TIMEOUT_MS = 10000
+    TIMEOUT_MS = 10000,
+    COMMAND_MS = 24 * 3600 * 1000 /* PAUSE waits; Ctrl-C ends it */
 };
 
 static const char usage[] =
     "braidctl: questions to pgbraid\n"
     "\n"
     "usage: braidctl -c FILE check                   is the configuration valid\n"
+    "       braidctl -c FILE pause|resume|reconnect|wait_close|kill [DATABASE]\n"
+    "       braidctl -c FILE disable|enable DATABASE, kill_client ID, suspend, reload\n"
+    "       braidctl -c FILE shutdown [wait_for_servers|wait_for_clients]\n"
     "       braidctl -c FILE route TABLE KEY...      hash, bucket and shard of a key\n"
     "           -d DATABASE    default: the first one with several shards\n"
     "           --type T[,T]   types of the key columns; default: guessed from the values\n"
@@ -396,10 +400,10 @@ static enum err console_address(const struct conf *conf, struct addr *out, struc
     return e;
 }
 
-/* The words as one SHOW; names keep their case in quotes. */
+/* The words as one statement; names keep their case in quotes. */
 static void print_show(const struct arguments *a, struct buf *out)
 {
-    buf_text(out, "SHOW");
+    buf_text(out, a->words[0]);
     for (size_t i = 1; i < a->words_count; i++) {
         buf_text(out, " \"");
         for (const char *p = a->words[i]; *p != '\0'; p++) {
@@ -442,7 +446,7 @@ static enum err show(const struct arguments *a, const struct conf *conf, struct 
     target.dbname = "pgbraid";
     target.tls_mode = CONF_TLS_PREFER;
     target.tls_ca = target.tls_crl = target.tls_cert = target.tls_key = NULL;
-    target.timeout_ms = TIMEOUT_MS;
+    target.timeout_ms = strcmp(a->words[0], "show") == 0 ? TIMEOUT_MS : COMMAND_MS;
     struct buf sql = {0};
     print_show(a, &sql);
     e = console_run(&target, (const char *)sql.p, out, note);
@@ -570,7 +574,11 @@ static const struct {
                 {"show", run_show},           {"sample", run_sample},   {"manual", run_manual},
                 {"errors", run_errors},       {"metrics", run_metrics}, {"logs", run_logs},
                 {"pgbouncer", run_pgbouncer}, {"import", run_import},   {"version", run_version},
-                {"secret", run_secret},       {"help", run_help}};
+                {"secret", run_secret},       {"help", run_help},       {"reload", run_show},
+                {"pause", run_show},          {"resume", run_show},     {"suspend", run_show},
+                {"disable", run_show},        {"enable", run_show},     {"kill", run_show},
+                {"kill_client", run_show},    {"reconnect", run_show},  {"wait_close", run_show},
+                {"shutdown", run_show}};
 
 static enum err add_change(struct arguments *a, int add, const char *text, struct note *note)
 {

@@ -94,6 +94,10 @@ void backend_cancel(struct backend *b)
 void session_cancel(struct session *s)
 {
     metric_add(&s->worker->metrics, METRIC_cancels, 1);
+    if (s->admin) {
+        control_admin_gave_up(s->worker->shared->control, s->worker->index, s->id);
+        return;
+    }
     if (s->wait_pool != NULL || role_waits(s)) {
         struct note note;
         enum err e = note_set(&note, ERR_CANCELED, "canceling statement due to user request");

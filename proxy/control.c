@@ -21,6 +21,7 @@
 #include "base/mem.h"
 #include "proxy/auth.h"
 #include "proxy/balance.h"
+#include "proxy/gate.h"
 #include "proxy/http.h"
 #include "proxy/role.h"
 #include "proxy/snapshot.h"
@@ -184,6 +185,7 @@ static void on_tick(void *arg)
         stats_tick(c, now_us);
     }
     timer_set(&c->tick, (int64_t)(c->open ? CONTROL_TICK_MS : CONTROL_TICK_MS / 20) * 1000);
+    gate_tick(c);
     end_if_done(c);
 }
 
@@ -229,9 +231,42 @@ void control_shutdown(struct control *c, const char *reason)
     }
 }
 
+/* PgBouncer's meanings; the second one of a kind stops at once. */
+static void stop_as_pgbouncer(struct control *c, int signum)
+{
+    if (signum == SIGQUIT || c->leaving != 0) {
+        control_shutdown(c, signum == SIGQUIT ? "SIGQUIT" : "signal");
+        control_shutdown(c, "signal");
+        return;
+    }
+    gate_run(c, signum == SIGTERM ? GATE_SHUTDOWN_CLIENTS : GATE_SHUTDOWN_SERVERS, NULL, 0, 0, NULL,
+             NULL);
+}
+
+static int on_pool_signal(struct control *c, int signum)
+{
+    if (signum == SIGUSR1 || signum == SIGUSR2) {
+        gate_run(c, signum == SIGUSR1 ? GATE_PAUSE : GATE_RESUME, NULL, 0, 0, NULL, NULL);
+        return 1;
+    }
+    if (signum == SIGQUIT || (signum != SIGHUP && c->parts->conf->pgbouncer != NULL)) {
+        log_event(LOG_SIGNAL, "signal=%s does=\"%s\"",
+                  signum == SIGTERM  ? "SIGTERM"
+                  : signum == SIGINT ? "SIGINT"
+                                     : "SIGQUIT",
+                  "shutting down");
+        stop_as_pgbouncer(c, signum);
+        return 1;
+    }
+    return 0;
+}
+
 static void on_signal(int signum, void *arg)
 {
     struct control *c = arg;
+    if (on_pool_signal(c, signum)) {
+        return;
+    }
     if (signum == SIGHUP) {
         log_event(LOG_SIGNAL, "signal=%s does=\"%s\"", "SIGHUP", "re-reading config");
         control_reload(c, NULL, NULL);
@@ -313,6 +348,8 @@ static struct control *control_new(const char *conf_path, struct parts **parts)
     c->http_fd = -1;
     list_init(&c->dbs);
     list_init(&c->refreshes);
+    list_init(&c->gate_waits);
+    list_init(&c->gates_kept);
     list_init(&c->reload_running);
     list_init(&c->reload_waiting);
     auth_process_secret(c->secret);
@@ -354,6 +391,9 @@ enum err control_start(const struct control_options *options, struct parts **par
     add_signal(c, SIGHUP);
     add_signal(c, SIGTERM);
     add_signal(c, SIGINT);
+    add_signal(c, SIGQUIT);
+    add_signal(c, SIGUSR1);
+    add_signal(c, SIGUSR2);
     crew_start((size_t)c->parts->conf->crypto_threads);
     start_workers(c);
     control_health_restart(c);
@@ -414,6 +454,7 @@ void control_free(struct control *c)
     creds_free();
     mailbox_free(c->mail);
     check(c->snapshots == 0 && c->jobs == 0);
+    gate_free(c);
     http_stop(c->http);
     stats_window_free(&c->stats);
     for (size_t i = 0; i < c->signals_count; i++) {

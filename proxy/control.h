@@ -156,7 +156,7 @@ struct control {
     struct loop *loop;
     struct mailbox *mail;
     struct timer tick;
-    struct loop_signal *signals[4];
+    struct loop_signal *signals[8];
     size_t signals_count;
     struct inherited inherited; /* not used yet */
     struct gate gates[LISTENERS_MAX];
@@ -194,6 +194,11 @@ struct control {
     int reload_again;           /* asked for while one was under way */
     struct list reload_running; /* who waits for the running one */
     struct list reload_waiting; /* who waits for the one after it */
+
+    struct list gate_waits, gates_kept; /* gate.c */
+    int suspended;
+    int leaving; /* enum gate_command that stops us when its time has come; 0: none */
+    int64_t leaving_since_us;
 
     int stopping; /* 1: draining, 2: at once */
     const char *stop_reason;

@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "base/mem.h"
+#include "proxy/op.h"
 #include "proxy/passage.h"
 #include "proxy/pool_rules.h"
 #include "proxy/role.h"
@@ -600,7 +601,8 @@ void pools_gate(struct worker *w, const char *database)
                 backend_close(b, why);
             }
         }
-        pool_attend_by(p, loop_now_us(w->loop) + 1);
+        p->resumed_us = loop_now_us(w->loop);
+        pool_attend_by(p, p->resumed_us + 1);
     }
 }
 
@@ -620,13 +622,24 @@ size_t pools_stale(struct worker *w, const char *database)
     return count;
 }
 
+/* A commit that is under way is ended; its backends are closed when they come back. */
+static struct backend *killable(struct list *list)
+{
+    list_each (node, list) {
+        struct backend *b = container_of(node, struct backend, node);
+        if (b->session == NULL || b->session->op == NULL || !b->session->op->no_cancel) {
+            return b;
+        }
+    }
+    return NULL;
+}
+
 static void kill_list(struct pool *p, struct list *list)
 {
     struct note note;
     (void)note_set(&note, ERR_SHARD_DOWN, "the connection was closed by KILL");
-    struct list *first;
-    while ((first = list_first(list)) != NULL) {
-        struct backend *b = container_of(first, struct backend, node);
+    struct backend *b = NULL;
+    while ((b = killable(list)) != NULL) { /* one may take others with it */
         if (b->session != NULL) {
             relay_lost(b, &note);
         } else {

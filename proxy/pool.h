@@ -60,6 +60,7 @@ struct pool {
     struct list blocked;   /* in worker->blocked: waits for a limit other than pool.size */
     enum pool_block blocked_by;
     struct timer timer;     /* when to look at it: see pool_attend() */
+    int64_t resumed_us;     /* RESUME: waits count from here */
     int64_t empty_since_us; /* 0: something is open or waits */
     int64_t retry_after_us; /* after a failed connect: no new one before */
     uint32_t failures;      /* in a row */

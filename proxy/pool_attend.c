@@ -79,6 +79,7 @@ static void look_at_waiters(struct pool *p, int64_t now)
     int64_t limit = p->terms->rule.query_wait_ms;
     int64_t notify = p->worker->world->conf->query_wait_notify_ms;
     unsigned gate = terms_gate(p->terms);
+    int64_t open_ms = (now - p->resumed_us) / 1000;
     list_each_safe (node, &p->waiters) {
         struct session *s = container_of(node, struct session, pool_node);
         int64_t waited_ms = (now - s->wait_since_us) / 1000;
@@ -87,7 +88,8 @@ static void look_at_waiters(struct pool *p, int64_t now)
             enum err e = note_set(&note, ERR_SHUTDOWN, "pgbraid is shutting down");
             pool_stop_waiting(s);
             session_backend_failed(s, e, &note);
-        } else if (limit != 0 && waited_ms >= limit && !pool_gate_closed(p, s)) {
+        } else if (limit != 0 && waited_ms >= limit && open_ms >= limit &&
+                   !pool_gate_closed(p, s)) {
             fail_waiter(p, s, limit); /* in PAUSE they wait for RESUME */
         } else if (notify != 0 && waited_ms >= notify && may_be_told(s)) {
             tell_waiter(s);

@@ -364,8 +364,12 @@ static enum step pump_once(struct session *s)
     if (s->wait_pool != NULL || s->wait_refresh) {
         return STEP_WAIT;
     }
+    if (s->worker->suspended && !s->admin && !s->midway && s->state == SESSION_READY &&
+        s->batch == NULL && s->copy_in == NULL) {
+        return STEP_WAIT; /* worker_suspend() wakes us */
+    }
     if (s->login_waits) {
-        return session_login_finish(s);
+        return s->worker->suspended && !s->admin ? STEP_WAIT : session_login_finish(s);
     }
     if (s->passage != NULL && s->state == SESSION_READY) {
         return passage_pump(s);
@@ -811,6 +815,7 @@ void session_attach(struct session *s)
     list_push_back(&w->sessions, &s->node);
     hmap_add(&w->sessions_by_id, &s->by_id, hash_u64(s->id, 0));
     timer_init(&s->timer, w->loop, on_timeout, s);
+    timer_init(&s->watch, w->loop, watch_on_timer, s);
     stream_attach(s->client, w->loop, on_event, s);
 }
 
@@ -938,6 +943,9 @@ void session_close(struct session *s, const char *why)
         metric_add(&w->metrics, METRIC_client_login_failures, 1);
     }
     pool_stop_waiting(s);
+    if (s->op != NULL && s->admin) {
+        control_admin_gave_up(w->shared->control, w->index, s->id);
+    }
     if (s->op != NULL) {
         op_abandon(s->op);
     }

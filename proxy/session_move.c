@@ -16,6 +16,7 @@
 #include "proxy/balance.h"
 #include "proxy/session.h"
 #include "proxy/stats.h"
+#include "proxy/watch.h"
 #include "proxy/worker.h"
 
 static int has_live_portal(const struct session *s)
@@ -86,6 +87,7 @@ int session_move(struct session *s, struct worker *to)
     loop_defer_cancel(&s->wake);
     int64_t deadline_us = s->timer.deadline_us;
     timer_free(&s->timer);
+    timer_free(&s->watch);
     list_remove(&s->node);
     hmap_remove(&w->sessions_by_id, &s->by_id);
     terms_depart(w, s->terms);
@@ -114,6 +116,9 @@ void session_adopt(struct worker *w, struct session *s, int64_t deadline_us)
     if (deadline_us != 0) {
         int64_t left = deadline_us - loop_now_us(w->loop);
         timer_set(&s->timer, left < 1 ? 1 : left);
+    }
+    if (s->terms->timed) {
+        watch_arm(s);
     }
     if (w->draining) {
         struct note note;

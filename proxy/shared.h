@@ -209,7 +209,11 @@ size_t worker_plan_cache_bytes(struct worker *w);
 size_t worker_plan_cache_count(struct worker *w);
 /* KILL: close a client or the clients of a database; returns how many. */
 size_t worker_kill_client(struct worker *w, uint64_t id);
-size_t worker_kill_database(struct worker *w, const char *database);
+size_t worker_kill_database(struct worker *w, const char *database); /* NULL: of all */
+/* SUSPEND: clients of databases are listened to no more, or again. */
+void worker_suspend(struct worker *w, int suspend);
+/* ... and how many of them still have something under way. */
+size_t worker_unquiet(struct worker *w);
 
 /* ---- offered by control.c, called on workers' threads ---------------------------------------- */
 
@@ -224,6 +228,8 @@ void control_refresh(struct control *c, const char *database, size_t worker, uin
 /* `user` NULL: the system user that pgbraid runs as, who may do everything. */
 void control_admin(struct control *c, struct slice sql, const char *user, size_t worker,
                    uint64_t session_id);
+/* The console session no longer waits for the answer of its statement. */
+void control_admin_gave_up(struct control *c, size_t worker, uint64_t session_id);
 /* A shard was lost between prepare and the end: look for its prepared transactions soon. */
 void control_recover_soon(struct control *c, const char *database);
 

@@ -532,13 +532,34 @@ static size_t kill(struct worker *w, uint64_t id, const char *database)
     size_t killed = 0;
     list_each_safe (node, &w->sessions) {
         struct session *s = container_of(node, struct session, node);
-        if (database == NULL ? s->id == id
-                             : s->database != NULL && strcmp(s->database, database) == 0) {
+        int of_database = !s->admin && s->database != NULL &&
+                          (database == NULL || strcmp(s->database, database) == 0);
+        if (id != 0 ? s->id == id : of_database) {
             session_fatal(s, e, &note);
             killed++;
         }
     }
     return killed;
+}
+
+void worker_suspend(struct worker *w, int suspend)
+{
+    w->suspended = suspend != 0;
+    list_each (node, &w->sessions) {
+        session_wake(container_of(node, struct session, node));
+    }
+}
+
+size_t worker_unquiet(struct worker *w)
+{
+    size_t count = 0;
+    list_each (node, &w->sessions) {
+        const struct session *s = container_of(node, struct session, node);
+        count += !s->admin && s->state == SESSION_READY &&
+                 (s->op != NULL || s->batch != NULL || s->copy_in != NULL || !session_quiet(s) ||
+                  stream_queued(s->client) != 0);
+    }
+    return count;
 }
 
 size_t worker_kill_client(struct worker *w, uint64_t id)

@@ -50,6 +50,7 @@ struct worker {
     struct list role_waiters;           /* sessions that wait for a server in the right role */
     struct timer role_tick;
     uint64_t role_ticket; /* for balancing */
+    unsigned suspended : 1;
     unsigned draining : 1;
     int64_t drain_deadline_us;
 
