@@ -252,7 +252,7 @@ def idle_memory(target):
             sock.sendall(query)
         for sock in clients[1:]:
             read_to_ready(sock)
-        time.sleep(1)
+        time.sleep(3)  # what a burst leaves behind may be given back
         return before, cost.memory_kb(target.pid)
     finally:
         for sock in clients:

@@ -58,6 +58,8 @@ struct loop {
     size_t small_n;
     uint8_t *large[CACHE_LARGE_MAX];
     size_t large_n;
+    /* Since the last loop_trim(): fewest blocks that lay unused, and how many were let go. */
+    size_t small_least, large_least, blocks_freed;
     struct mailbox *homecoming; /* of tasks; NULL until there was one */
     size_t away;                /* tasks out */
     size_t guests;              /* streams, listeners, dials, mailboxes */

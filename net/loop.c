@@ -8,6 +8,7 @@
  */
 
 #include <errno.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
@@ -17,6 +18,11 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "net/inside.h"
+
+enum {
+    TRIM_KEEPS = 8,  /* unused blocks that stay */
+    TRIM_BLOCKS = 32 /* fewer than so many let go are not worth a walk through the heap */
+};
 
 struct loop_signal {
     struct event event;
@@ -210,10 +216,14 @@ uint8_t *loop_block_get(struct loop *loop, size_t size)
 {
     check(size == BLOCK_SMALL || size == BLOCK_LARGE);
     if (size == BLOCK_SMALL && loop->small_n != 0) {
-        return loop->small[--loop->small_n];
+        uint8_t *p = loop->small[--loop->small_n];
+        loop->small_least = loop->small_n < loop->small_least ? loop->small_n : loop->small_least;
+        return p;
     }
     if (size == BLOCK_LARGE && loop->large_n != 0) {
-        return loop->large[--loop->large_n];
+        uint8_t *p = loop->large[--loop->large_n];
+        loop->large_least = loop->large_n < loop->large_least ? loop->large_n : loop->large_least;
+        return p;
     }
     return mem_alloc(size);
 }
@@ -225,6 +235,25 @@ void loop_block_put(struct loop *loop, uint8_t *p, size_t size)
     } else if (keep_blocks && size == BLOCK_LARGE && loop->large_n < CACHE_LARGE_MAX) {
         loop->large[loop->large_n++] = p;
     } else {
+        loop->blocks_freed++;
         mem_free(p);
     }
+}
+
+void loop_trim(struct loop *loop)
+{
+    for (; loop->small_least > TRIM_KEEPS && loop->small_n != 0; loop->small_least--) {
+        loop->blocks_freed++;
+        mem_free(loop->small[--loop->small_n]);
+    }
+    for (; loop->large_least > 1 && loop->large_n != 0; loop->large_least--) {
+        loop->blocks_freed++;
+        mem_free(loop->large[--loop->large_n]);
+    }
+    if (loop->blocks_freed > TRIM_BLOCKS) {
+        (void)malloc_trim(TRIM_BLOCKS * BLOCK_SMALL);
+    }
+    loop->small_least = loop->small_n;
+    loop->large_least = loop->large_n;
+    loop->blocks_freed = 0;
 }

@@ -30,6 +30,8 @@ void loop_free(struct loop *loop); /* every stream, timer and mailbox on it must
 void loop_run(struct loop *loop);  /* until loop_stop() */
 void loop_stop(struct loop *loop); /* any thread */
 int64_t loop_now_us(const struct loop *loop); /* monotonic, read at most once per turn */
+/* Now and then: give memory that a burst of work has left behind back to the system. */
+void loop_trim(struct loop *loop);
 /* For a component that keeps a libevent structure of its own on this loop (evhttp): event_base. */
 void *loop_event_base(struct loop *loop);
 

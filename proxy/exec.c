@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "base/mem.h"
 #include "proxy/op.h"
 #include "proxy/session_role.h"
 #include "proxy/tx.h"
@@ -72,11 +73,12 @@ static void prove_then(struct op *op)
     s->wait_err = ERR_BAD_SETTING;
     if (back_read_error(buf_slice(&op->error), &err, &note) == ERR_NONE) {
         s->wait_err = why_not_proved(err.code);
-        (void)note_set(&s->wait_note, ERR_BAD_SETTING, SLICE_FMT, SLICE_ARG(err.message));
+        (void)note_set(session_wait_note(s), ERR_BAD_SETTING, SLICE_FMT, SLICE_ARG(err.message));
         s->wait_error.n = 0;
         buf_add_slice(&s->wait_error, buf_slice(&op->error));
     } else { /* accepted, and lost before we looked */
-        s->wait_err = note_set(&s->wait_note, ERR_SHARD_DOWN, "the shard's connection was lost");
+        s->wait_err =
+            note_set(session_wait_note(s), ERR_SHARD_DOWN, "the shard's connection was lost");
     }
     op_end(op);
 }
@@ -257,7 +259,9 @@ enum step session_engage(struct session *s, uint64_t bits, enum err *e, struct n
 {
     if (s->wait_err != ERR_NONE) {
         *e = s->wait_err;
-        *note = s->wait_note;
+        *note = *session_wait_note(s);
+        mem_free(s->wait_note);
+        s->wait_note = NULL;
         s->wait_err = ERR_NONE;
         if (!s->db->replicated || !role_try_again(s, *e)) {
             return STEP_FAILED;

@@ -631,10 +631,16 @@ void session_backend_granted(struct session *s)
     session_wake(s);
 }
 
+struct note *session_wait_note(struct session *s)
+{
+    s->wait_note = s->wait_note != NULL ? s->wait_note : mem_zero(sizeof(*s->wait_note));
+    return s->wait_note;
+}
+
 void session_backend_failed(struct session *s, enum err e, const struct note *note)
 {
     s->wait_err = e;
-    s->wait_note = *note;
+    *session_wait_note(s) = *note;
     session_wake(s);
 }
 
@@ -903,6 +909,7 @@ static void free_parts(struct session *s)
     buf_free(&s->search_path);
     exec_forget_doubted(s);
     buf_free(&s->touched);
+    mem_free(s->wait_note);
     buf_free(&s->notifications);
     buf_free(&s->wait_error);
     buf_free(&s->tx.begin);

@@ -223,7 +223,7 @@ struct session {
     struct list pool_node;
     int64_t wait_since_us;
     enum err wait_err; /* why it failed; taken by the next step */
-    struct note wait_note;
+    struct note *wait_note; /* NULL: none */
     struct buf wait_error; /* body of the server's ErrorResponse, when it was one of settings */
 
     struct hmap pstmts;
@@ -274,6 +274,7 @@ void session_fatal(struct session *s, enum err e, const struct note *note);
 
 /* Called by pools. */
 void session_backend_granted(struct session *s);
+struct note *session_wait_note(struct session *s); /* to be written */
 void session_backend_failed(struct session *s, enum err e, const struct note *note);
 /* A held backend broke; it is freed by the caller after this. */
 void session_backend_lost(struct session *s, struct backend *b, const struct note *note);

@@ -273,6 +273,7 @@ static void on_tick(void *arg)
     if (w->draining) {
         drain_some(w);
     }
+    loop_trim(w->loop);
     timer_set(&w->tick, w->draining ? TICK_US / 50 : TICK_US);
 }
 
