@@ -222,9 +222,9 @@ struct session {
     struct pool *wait_pool;
     struct list pool_node;
     int64_t wait_since_us;
-    enum err wait_err; /* why it failed; taken by the next step */
+    enum err wait_err;      /* why it failed; taken by the next step */
     struct note *wait_note; /* NULL: none */
-    struct buf wait_error; /* body of the server's ErrorResponse, when it was one of settings */
+    struct buf wait_error;  /* body of the server's ErrorResponse, when it was one of settings */
 
     struct hmap pstmts;
     uint32_t pstmts_made;
