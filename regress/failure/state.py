@@ -136,6 +136,31 @@ STATES = [
     ("insert with a sequence", ["INSERT INTO t_serial DEFAULT VALUES"], None, None, None, []),
 ]
 
+# The same over three shards: what A asks is answered by every shard.
+EACH = "SELECT current_setting('work_mem'), nullif(current_setting('app.x', true), ''), current_user " \
+       "FROM items WHERE id = {}"
+SHARDED = [
+    ("set", ["SET work_mem = '7MB'"], None, ("7MB", None, "app"), ["RESET work_mem"]),
+    ("set custom", ["SET app.x = 'mine'"], None, ("4MB", "mine", "app"), ["RESET ALL"]),
+    ("set in transaction", ["BEGIN", "SELECT count(*) FROM items", "SET work_mem = '7MB'", "COMMIT"], None,
+     ("7MB", None, "app"), ["DISCARD ALL"]),
+    ("set rolled back", ["BEGIN", "SELECT count(*) FROM items", "SET work_mem = '7MB'", "ROLLBACK"], None,
+     ("4MB", None, "app"), []),
+    ("set to savepoint", ["BEGIN", "SET work_mem = '7MB'", "SAVEPOINT a", "SET work_mem = '9MB'",
+                          "SELECT count(*) FROM items", "ROLLBACK TO a", "COMMIT"], None, ("7MB", None, "app"),
+     ["RESET ALL"]),
+    ("set local", ["BEGIN", "SET LOCAL work_mem = '7MB'", "SELECT count(*) FROM items", "COMMIT"], None,
+     ("4MB", None, "app"), []),
+    ("set role", ["SET ROLE other"], None, ("4MB", None, "other"), ["RESET ROLE"]),
+    ("listen", ["LISTEN news"], "listen", ("4MB", None, "app"), ["UNLISTEN news"]),
+    ("temporary table", ["CREATE TEMP TABLE t (i int)", "INSERT INTO t VALUES (1)"], "temp",
+     ("4MB", None, "app"), ["DROP TABLE t"]),
+    ("advisory lock", ["SELECT pg_advisory_lock(7)"], "lock", ("4MB", None, "app"),
+     ["SELECT pg_advisory_unlock(7)"]),
+    ("cursor with hold", ["DECLARE c CURSOR WITH HOLD FOR SELECT 5"], "cursor", ("4MB", None, "app"),
+     ["CLOSE c"]),
+]
+
 OBJECTS = """
 DO $$ BEGIN CREATE ROLE other; EXCEPTION WHEN duplicate_object THEN NULL; END $$;
 GRANT other TO app;
@@ -189,8 +214,8 @@ def pin_of(braid, name):
     raise Failed(f"client {name} is not in SHOW CLIENTS")
 
 
-def clean(braid, what):
-    b = braid.connect("plain", options="-c statement_timeout=20s")
+def clean(braid, what, dbname="plain"):
+    b = braid.connect(dbname, options="-c statement_timeout=20s")
     try:
         with b.cursor() as cur:
             cur.execute("RESET statement_timeout")
@@ -199,7 +224,7 @@ def clean(braid, what):
             got = cur.fetchone()
             got = got[:2] + ((got[2] or "").replace("statement_timeout=20000", "") or None,) + got[3:]
             expect(f"B sees, {what}", CLEAN, got)
-            for sql in ("SELECT lastval()", "SELECT currval('t_seq')"):
+            for sql in ("SELECT lastval()", "SELECT currval('t_seq')") if dbname == "plain" else ():
                 try:
                     cur.execute(sql)
                 except psycopg2.errors.ObjectNotInPrerequisiteState:
@@ -232,6 +257,53 @@ def one(braid, session_mode, statements, pin, question, answer, end):
     clean(braid, "when A has left")
 
 
+def each_shard(connection, rows):
+    with connection.cursor() as cur:
+        for row in rows:
+            cur.execute(EACH.format(row))
+            yield cur.fetchone()
+
+
+def all_clean(braid, rows, what):
+    clean(braid, what, "app")
+    b = braid.connect("app")
+    expect(f"B sees on each shard, {what}", [("4MB", None, "app")] * 3, list(each_shard(b, rows)))
+    b.close()
+
+
+def one_sharded(place, braid, rows, statements, pin, answer, end):
+    a = braid.connect("app", application_name="a")
+    try:
+        do(a, statements)
+        expect("A sees on each shard", [answer] * 3, list(each_shard(a, rows)))
+        wait_for(f"A is pinned by {pin}", lambda: pin_of(braid, "a") == pin, 5)
+        if pin is None:
+            all_clean(braid, rows, "while A is there")
+            expect("A sees after B was served", [answer] * 3, list(each_shard(a, rows)))
+        do(a, end)
+        wait_for("A is not pinned any longer", lambda: pin_of(braid, "a") is None, 5)
+        all_clean(braid, rows, "when A has ended its state")
+        do(a, statements)
+    finally:
+        a.close()
+    all_clean(braid, rows, "when A has left")
+
+
+def test_statement_mode(place, braid):
+    """Every statement is a transaction: settings follow, blocks are refused."""
+    a = braid.connect("plain", application_name="a")
+    do(a, ["SET work_mem = '7MB'", "PREPARE q AS SELECT 5"])
+    clean(braid, "in statement mode")
+    expect("settings follow", "7MB", ask(a, "SHOW work_mem"))
+    expect("EXECUTE", 5, ask(a, "EXECUTE q"))
+    try:
+        ask(a, "BEGIN")
+    except psycopg2.errors.FeatureNotSupported:
+        a.close()
+        return
+    raise Failed("BEGIN was accepted in statement mode")
+
+
 def test_load(place, braid):
     """Only a superuser may load what lies outside of plugins; nothing unloads a library."""
     a = psycopg2.connect(braid.dsn("plain", pg.SUPERUSER, application_name="a"))
@@ -253,10 +325,19 @@ def test_load(place, braid):
 
 def run(place, report):
     place.servers[0].sql(OBJECTS, "plain")
+    for server in place.servers:
+        server.sql("DO $$ BEGIN CREATE ROLE other; EXCEPTION WHEN duplicate_object THEN NULL; END $$; "
+                   "GRANT other TO app; GRANT SELECT ON items TO other", "app")
+    braid = place.braid(pool={"size": 1, "mode": "statement", "query_wait_ms": 4000}, workers=1)
+    report.run("state.statement mode", test_statement_mode, place, braid)
+    place.end(braid)
     for mode in ("transaction", "session"):
         braid = place.braid(pool={"size": 1, "mode": mode, "query_wait_ms": 4000}, workers=1)
         for name, *row in STATES:
             report.run(f"state.{mode}.{name}", one, braid, mode == "session", *row)
         if mode == "transaction":
+            rows = [place.row_on(i) for i in range(3)]
+            for name, *row in SHARDED:
+                report.run(f"state.sharded.{name}", one_sharded, place, braid, rows, *row)
             report.run("state.load", test_load, place, braid)
         place.end(braid)
