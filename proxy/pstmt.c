@@ -68,7 +68,7 @@ static struct stmt *find(struct worker *w, const struct stmt *as, struct slice t
 {
     for (struct hnode *n = hmap_find(&w->stmts, h); n != NULL; n = hmap_more(n)) {
         struct stmt *st = container_of(n, struct stmt, node);
-        if (same(st, as, text)) {
+        if (same(st, as, text) && st->generation == w->stmt_generation) {
             return st;
         }
     }
@@ -87,6 +87,7 @@ static struct stmt *find_or_make(struct worker *w, const struct stmt *as, struct
     }
     st = make_stmt(as, text);
     st->id = ((uint64_t)w->index << 48) + ++w->next_stmt;
+    st->generation = w->stmt_generation;
     stmt_name(st->id, st->name);
     hmap_add(&w->stmts, &st->node, h);
     return st;
@@ -100,6 +101,15 @@ struct stmt *stmt_find(struct session *s, uint64_t version, struct slice text,
                             .types = (uint32_t *)types, /* only read */
                             .types_count = count};
     return find_or_make(s->worker, &as, text);
+}
+
+void stmt_renew(struct session *s, struct pstmt *p)
+{
+    struct stmt *old = p->stmt;
+    if (old->generation != s->worker->stmt_generation) {
+        p->stmt = find_or_make(s->worker, old, slice_bytes(old->text, old->text_bytes));
+        stmt_unref(s->worker, old);
+    }
 }
 
 struct stmt *stmt_copy(const struct stmt *st)

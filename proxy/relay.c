@@ -123,6 +123,13 @@ static void broken(struct backend *b, enum err e, const char *what)
 
 /* ---- messages that need thought -------------------------------------------------------------- */
 
+/* "cached plan must not change result type", in whatever language: a table has changed since the
+ * statement was prepared. */
+static int plan_is_old(const struct back_error *err)
+{
+    return slice_is(err->code, "0A000") && slice_is(err->routine, "RevalidateCachedQuery");
+}
+
 /* An error that is not the last word of the connection may pass as it is; FATAL may not, because
  * the client's own connection lives on. */
 static void forward_error(struct backend *b, struct scan *sc, struct slice body, size_t total,
@@ -132,6 +139,16 @@ static void forward_error(struct backend *b, struct scan *sc, struct slice body,
     struct back_error err = {0};
     struct note note;
     int whole = back_read_error(body, &err, &note) == ERR_NONE;
+    if (whole && plan_is_old(&err)) {
+        s->worker->stmt_generation++;
+        if (s->batch != NULL && s->execute_plan != NULL && s->tx.kind == TX_KIND_NONE) {
+            s->batch_next--; /* nothing was done or said: run EXECUTE again, with a new plan */
+            flush_run(b, sc);
+            sc->at += total;
+            sc->run = sc->at;
+            return;
+        }
+    }
     int ours = whole && s->timed_out && slice_is(err.code, "57014");
     if (ours) {
         (void)watch_words(s, &note);
@@ -158,9 +175,6 @@ static void forward_error(struct backend *b, struct scan *sc, struct slice body,
     session_after_error(s);
     if (extended && b->expect_count == 0) {
         s->skip_until_sync = 1; /* the Sync of these messages is still to come */
-    }
-    if (extended && slice_is(err.code, "0A000")) {
-        b->dirty = 1; /* "cached plan must not change result type": its statements are old */
     }
 }
 

@@ -64,6 +64,7 @@ struct stmt {
     unsigned proved : 1; /* a server has accepted it under this version */
     uint8_t parses;      /* without a name, counted up to 2 */
     uint64_t settings;   /* stmt_settings() */
+    uint32_t generation; /* of the worker: see stmt_renew() */
     uint64_t version;    /* of the catalog: after DDL a new Parse must not meet an old plan */
     int refs;
     char *text;
@@ -390,7 +391,10 @@ struct stmt *stmt_find(struct session *s, uint64_t version, struct slice text,
                        const uint32_t *types, size_t count);
 void stmts_free(struct worker *w);
 void stmt_name(uint64_t id, char out[32]); /* its name on servers */
-int stmt_is_sql(const struct stmt *stmt);  /* made by PREPARE, see session_prepare.c */
+/* After "cached plan must not change result type": another name on servers, so that no connection
+ * uses the old plan again. */
+void stmt_renew(struct session *s, struct pstmt *p);
+int stmt_is_sql(const struct stmt *stmt); /* made by PREPARE, see session_prepare.c */
 void stmt_unref(struct worker *w, struct stmt *stmt);
 /* For a journey between workers: a statement of no worker, without id and name. */
 struct stmt *stmt_copy(const struct stmt *st);

@@ -213,6 +213,7 @@ static enum err plan_text(struct session *s, const struct parse_text *parse,
 static enum err fresh_plan(struct session *s, struct pstmt *p, struct note *note)
 {
     uint64_t version = s->db->catalog == NULL ? 0 : catalog_version(s->db->catalog);
+    stmt_renew(s, p);
     if (p->batch != NULL && p->batch->map_epoch == s->db->map->epoch &&
         p->batch->catalog_version == version) {
         return ERR_NONE;

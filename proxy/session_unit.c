@@ -120,8 +120,8 @@ static int is_ready(const struct session *s)
 static int is_fresh(const struct session *s, const struct pstmt *p)
 {
     uint64_t version = s->db->catalog == NULL ? 0 : catalog_version(s->db->catalog);
-    return p->batch != NULL && p->batch->map_epoch == s->db->map->epoch &&
-           p->batch->catalog_version == version;
+    return p->batch != NULL && p->stmt->generation == s->worker->stmt_generation &&
+           p->batch->map_epoch == s->db->map->epoch && p->batch->catalog_version == version;
 }
 
 static int same_types(const struct stmt *st, const struct front_parse *msg)
@@ -166,6 +166,7 @@ static int find_statement(struct session *s, struct unit *u)
     const struct plan *plan = p->batch->plans[0];
     u->pstmt = p;
     return plan->kind == PLAN_ONE && (plan->pins | plan->unpins) == 0 && !plan->asks_sequence &&
+           (plan->functions_count == 0 || loop_now_us(s->worker->loop) < plan->harmless_until_us) &&
            session_may_run(s, plan, &note) == ERR_NONE;
 }
 

@@ -39,6 +39,8 @@ struct worker {
     struct shape_memo shapes;
     struct hmap stmts; /* shared prepared statements by text */
     uint64_t next_stmt;
+    uint32_t stmt_generation; /* moves on when a server says that the plan of one is too old */
+
     struct list stmts_idle; /* those that nobody refers to, oldest first */
     size_t stmts_idle_count;
     struct rng rng;

@@ -1,11 +1,12 @@
 """The protocol by hand: prepared statements of SQL and of the protocol, pipelines, COPY, parameters."""
 
-import socket
+import random
 import struct
 import threading
 import time
 
 import raw
+import state
 from report import expect, expect_that
 from place import wait_for
 
@@ -207,6 +208,111 @@ def test_notify(place, braid):
         expect("not any longer", ["T", ["1"], "C", "ZI"], shape(a.ask(Q("SELECT 1"))))
 
 
+def test_old_plans(place, braid):
+    """After ALTER TABLE: EXECUTE goes on; the protocol's are told once, whatever connection is next."""
+    place.servers[0].sql("DROP TABLE IF EXISTS wide; CREATE TABLE wide (a int); INSERT INTO wide VALUES (1); "
+                         "GRANT ALL ON wide TO app", "plain")
+    rs = [client(braid) for _ in range(2)]
+    for r in rs:  # each in a transaction: both server connections know them
+        expect("made", ["ZT"], [shape(r.ask(Q("BEGIN")))[-1]])
+        r.ask(P("SELECT * FROM wide", "p"), B((), "p"), E(), S)
+        r.ask(Q("PREPARE q AS SELECT * FROM wide"))
+        expect("runs", ["T", ["1"], "C", "ZT"], shape(r.ask(Q("EXECUTE q"))))
+    for r in rs:
+        r.ask(Q("COMMIT"))
+    place.servers[0].sql("ALTER TABLE wide ADD b int", "plain")
+    if braid.config["pool"]["mode"] == "session":  # then all is as the server has it
+        expect("the server's error", "E0A000", shape(rs[0].ask(Q("EXECUTE q")))[0][0])
+        return
+    expect("EXECUTE sees the new column", ["T", ["1", None], "C", "ZI"], shape(rs[0].ask(Q("EXECUTE q"))))
+    errors = 0
+    for _ in range(3):
+        for r in rs:
+            got = raw.letters(r.ask(B((), "p"), E(), S))
+            errors += "E" in got
+    expect_that(f"{errors} errors", errors <= 1)
+    rs[0].ask(Q("BEGIN"))
+    rs[1].ask(Q("BEGIN"))
+    for r in rs:  # on both server connections
+        expect("EXECUTE", ["T", ["1", None], "C", "ZT"], shape(r.ask(Q("EXECUTE q"))))
+        expect("Bind", ["2", ["1", None], "C", "ZT"], shape(r.ask(B((), "p"), E(), S)))
+    for r in rs:
+        r.socket.close()
+
+
+def test_versions(place, braid):
+    """Protocol 3.2 has long keys; newer versions and unknown options are negotiated."""
+    for version, more, kind, key in ((raw.V30, {}, None, 4), (raw.V32, {}, None, 32), (raw.V30 + 9, {}, raw.V32, 32),
+                                     (raw.V30 + 1, {}, raw.V30, 4),
+                                     (raw.V32, {"_pq_.shiny": "1", "_pq_.new": "2"}, raw.V32, 32)):
+        with raw.Raw(braid.port) as r:
+            got = dict(r.login(database="plain", version=version, **more))
+            expect(f"{version:#x} is negotiated", kind is not None, "v" in got)
+            if kind is not None:
+                newest, count = struct.unpack("!II", got["v"][:8])
+                expect("version and options", (kind, sorted(more)),
+                       (newest, sorted(x.decode() for x in got["v"][8:].split(b"\0") if x)))
+                expect("options counted", len(more), count)
+            expect("bytes of the key", key, len(r.key))
+            for wrong in (r.key[:-1] + b"\0\1"[r.key[-1] == 0:][:1], b"\0" * 8):
+                r.send(Q("SELECT pg_sleep(0.2)"))
+                c = raw.Raw(braid.port)
+                c.send(raw.request(raw.CANCEL_REQUEST, struct.pack("!I", r.pid) + wrong))
+                expect("a wrong key is not answered", [], c.rest())
+                expect("... and does nothing", [], raw.codes_of(r.until("Z")))
+            r.send(Q("SELECT pg_sleep(30)"))
+            time.sleep(0.2)
+            c = raw.Raw(braid.port)
+            c.send(raw.request(raw.CANCEL_REQUEST, struct.pack("!I", r.pid) + r.key))
+            expect("a cancel is not answered", [], c.rest())
+            expect("canceled", ["57014"], raw.codes_of(r.until("Z")))
+
+
+def test_cancels(place, braid):
+    """Who cancels all the time stops nobody else, though both use the same server connections."""
+    until = time.monotonic() + 2
+    wrong, stopped = [], []
+
+    def bystander():
+        with client(braid) as r:
+            while time.monotonic() < until:
+                wrong.extend(raw.codes_of(r.ask(Q("SELECT pg_sleep(0.003)"))))
+                wrong.extend(raw.codes_of(r.ask(P("SELECT 1"), B(), E(), S)))
+
+    def nervous():
+        with client(braid) as r:
+            while time.monotonic() < until:
+                c = raw.Raw(braid.port)
+                r.send(Q("SELECT pg_sleep(0.002)"))
+                c.send(raw.request(raw.CANCEL_REQUEST, struct.pack("!I", r.pid) + r.key))
+                stopped.extend(raw.codes_of(r.until("Z")))
+                c.socket.close()
+
+    threads = [threading.Thread(target=t) for t in (bystander, bystander, bystander, nervous, nervous)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    expect("nobody else was stopped", [], wrong)
+    expect_that("some were stopped", set(stopped) == {"57014"})
+
+
+def test_leaving(place, braid):
+    """Clients that leave anywhere, with a word or without one: what they held is clean for others."""
+    dice = random.Random(5)
+    for number in range(150):
+        name, *rounds = dice.choice([c for c in PREPARED + PIPELINES if c[0] != "two-phase commit"])
+        data = b"".join(b"".join(parts) for parts in rounds)
+        r = client(braid)
+        r.send(data[:dice.randrange(len(data) + 1)], dice.choice((b"", raw.TERMINATE, raw.TERMINATE[:3])))
+        if dice.random() < 0.5:
+            time.sleep(dice.random() * 0.01)
+        r.socket.close()
+    state.clean(braid, "after clients that left in the middle")
+    expect("nothing is open", [(0,)], place.servers[0].sql(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = 'plain' AND usename = 'app' AND state <> 'idle'"))
+
+
 def test_startup(place, braid):
     """Any setting, in any form; a bad one refuses the connection with the server's words."""
     with client(braid, work_mem="7MB", options="-c statement_timeout=9s --lock_timeout=8s -c a.b=x\\ y") as r:
@@ -234,11 +340,15 @@ def test_startup(place, braid):
         expect(f"{words}", errors[0], errors[1])
 
 
+TESTS = (test_status, test_notify, test_old_plans, test_versions, test_cancels, test_leaving, test_startup)
+
+
 def run(place, report):
+    place.servers[0].sql(state.OBJECTS, "plain")
     for mode in ("transaction", "session"):
         braid = place.braid(pool={"size": 2, "mode": mode, "query_wait_ms": 5000}, workers=1)
         for name, *rounds in PREPARED + PIPELINES:
             report.run(f"protocol.{mode}.{name}", same_as_server, place, braid, name, *rounds)
-        for test in (test_status, test_notify, test_startup):
+        for test in TESTS:
             report.run(f"protocol.{mode}.{test.__name__[5:]}", test, place, braid)
         place.end(braid)
