@@ -176,6 +176,45 @@ static int refuses_transactions(const tnode *n)
     }
 }
 
+/* Whether what the catalog knows may be different after it. CALL, DO and EXECUTE hide what they do;
+ * the catalog is read again now and then. */
+static int may_change_schema(const tnode *n)
+{
+    static const PgQuery__Node__NodeCase harmless[] = {NODE(INSERT_STMT),
+                                                       NODE(UPDATE_STMT),
+                                                       NODE(DELETE_STMT),
+                                                       NODE(MERGE_STMT),
+                                                       NODE(COPY_STMT),
+                                                       NODE(EXPLAIN_STMT),
+                                                       NODE(LOCK_STMT),
+                                                       NODE(VACUUM_STMT),
+                                                       NODE(TRUNCATE_STMT),
+                                                       NODE(LISTEN_STMT),
+                                                       NODE(UNLISTEN_STMT),
+                                                       NODE(NOTIFY_STMT),
+                                                       NODE(FETCH_STMT),
+                                                       NODE(CLOSE_PORTAL_STMT),
+                                                       NODE(DECLARE_CURSOR_STMT),
+                                                       NODE(PREPARE_STMT),
+                                                       NODE(EXECUTE_STMT),
+                                                       NODE(CALL_STMT),
+                                                       NODE(DO_STMT),
+                                                       NODE(CHECK_POINT_STMT),
+                                                       NODE(LOAD_STMT),
+                                                       NODE(CONSTRAINTS_SET_STMT),
+                                                       NODE(VARIABLE_SHOW_STMT),
+                                                       NODE(REFRESH_MAT_VIEW_STMT)};
+    if (IS(n, SELECT_STMT)) {
+        return n->select_stmt->into_clause != NULL;
+    }
+    for (size_t i = 0; i < sizeof(harmless) / sizeof(harmless[0]); i++) {
+        if (n->node_case == harmless[i]) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
 static int has_returning(const tnode *n)
 {
     switch ((int)n->node_case) {
@@ -236,6 +275,7 @@ static void plan_one_shard(struct build *b, tnode *stmt, struct plan *p)
         return;
     }
     plan_any(b, p);
+    p->changes_schema = may_change_schema(stmt) ? 1 : 0;
     p->not_in_tx = refuses_transactions(stmt) ? 1 : 0;
     p->returns_rows = p->returns_rows || has_returning(stmt);
     p->reads_only = IS(stmt, SELECT_STMT) && b->survey.reads_only;
@@ -334,6 +374,7 @@ static void finish_batch(struct build *b)
     for (size_t i = 1; batch->verbatim_one && i < batch->count; i++) {
         struct plan *all = batch->plans[0]; /* the first one stands for the text */
         all->reads_only &= batch->plans[i]->reads_only;
+        all->changes_schema |= batch->plans[i]->changes_schema;
         all->pins |= batch->plans[i]->pins;
         all->unpins |= batch->plans[i]->unpins;
         all->asks_sequence |= batch->plans[i]->asks_sequence;

@@ -167,6 +167,7 @@ struct plan {
     /* PIN_SET: settings that set_config() names, lower case; others are found by asking */
     const char *const *config_names;
     size_t config_names_count;
+    unsigned changes_schema : 1; /* one shard: what the catalog says may change */
     unsigned replica_ok : 1; /* provably a read whose answer is the same on a replica, replica.c */
     enum plan_role role;
     const char *tag;  /* command tag word: "SELECT", "UPDATE", "CREATE TABLE" */

@@ -230,6 +230,33 @@ Test(replica, a_comment_in_front_of_a_statement_says_where_to_run_it)
     test_db_close(&one.db);
 }
 
+Test(replica, what_may_change_the_catalog_is_known)
+{
+    static const struct {
+        const char *sql;
+        unsigned changes;
+    } cases[] = {{"CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1'", 1},
+                 {"ALTER TABLE t ADD COLUMN x int", 1},
+                 {"SELECT * INTO u FROM t", 1},
+                 {"SELECT 1; DROP TABLE t", 1},
+                 {"SELECT * FROM t", 0},
+                 {"INSERT INTO t VALUES (1)", 0},
+                 {"TRUNCATE t", 0},
+                 {"CALL p()", 0}};
+    struct one_shard one;
+    open_one(&one, NULL);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct plan_batch *batch = NULL;
+        struct note note;
+        int position;
+        enum err e = plan_make(&one.env, slice_of(cases[i].sql), &batch, &position, &note);
+        cr_assert_eq(e, ERR_NONE);
+        cr_expect_eq(batch->plans[0]->changes_schema, cases[i].changes, "%s", cases[i].sql);
+        plan_batch_unref(batch);
+    }
+    test_db_close(&one.db);
+}
+
 Test(replica, transactions_say_whether_they_only_read)
 {
     static const struct {

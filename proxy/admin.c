@@ -207,6 +207,17 @@ DONE(wait_close, "WAIT_CLOSE")
 DONE(kill, "KILL")
 #undef DONE
 
+static enum err do_failover(struct admin_call *call)
+{
+    const struct back_error notice = {.severity = SLICE("NOTICE"),
+                                      .severity_raw = SLICE("NOTICE"),
+                                      .code = SLICE("00000"),
+                                      .message = slice_of(call->c->failover_said)};
+    back_put_notice(call->out, &notice);
+    back_put_complete(call->out, "FAILOVER");
+    return ERR_NONE;
+}
+
 static enum err do_reload(struct admin_call *call)
 {
     back_put_complete(call->out, "RELOAD");
@@ -272,6 +283,7 @@ const struct admin_command admin_commands[] = {
     {"SHOW BUCKETS",        "[database] table", 1, 2, 0,       admin_show_buckets,        "where the pieces of a table are"},
     {"SHOW TRANSACTIONS",   "",                 0, 0, 0,       admin_show_transactions,   "transactions over several shards that are under way"},
     {"RELOAD",              "",                 0, 0, 0,       do_reload,                 "read the configuration file again"},
+    {"FAILOVER",            "[database] shard [FORCE]", 1, 3, 0, do_failover,             "fence the primary of a shard and promote its most advanced replica"},
     {"KILL",                "[database]",       0, 1, 0,       do_kill,                   "close all clients and server connections; new ones wait for RESUME"},
     {"KILL_CLIENT",         "id",               1, 1, SNAPSHOT_KILL, do_kill_client,      "close one client (id of SHOW CLIENTS)"},
     {"SHUTDOWN",            "[WAIT_FOR_SERVERS | WAIT_FOR_CLIENTS]", 0, 1, 0, do_shutdown, "stop at once, or when server connections have come free, or clients have gone"},
@@ -501,6 +513,9 @@ static enum err start_command(struct admin_run *run, int *waits, struct note *no
     }
     if (run->command->fn == do_reload) {
         control_reload(run->c, have_reloaded, run);
+    } else if (run->command->fn == do_failover) {
+        return failover_start(run->c, run->statement.words + run->command_words,
+                              run->statement.count - run->command_words, have_reloaded, run, note);
     } else if (run->command->wants != 0) {
         snapshot_take(run->c, run->command->wants, have_snapshot, run);
     } else {

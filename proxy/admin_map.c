@@ -10,6 +10,7 @@
 #include "proxy/account.h"
 #include "proxy/admin.h"
 #include "proxy/gate.h"
+#include "proxy/role.h"
 
 enum {
     TRANSACTIONS_SHOWN_MAX = 1000
@@ -48,8 +49,8 @@ static void put_database(struct admin_call *call, const struct world *w, const s
     count_database(call, db->conf->name, &backends, &clients);
     admin_row(call);
     admin_text(call, db->conf->name);
-    admin_text(call, db->servers[0]->host);
-    admin_uint(call, db->servers[0]->port);
+    admin_text(call, role_server(db, 0)->host);
+    admin_uint(call, role_server(db, 0)->port);
     admin_text(call, db->conf->dbname);
     admin_text(call, db->conf->auth.user);
     admin_int(call, options.size);

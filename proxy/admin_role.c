@@ -27,14 +27,6 @@ static void count_backends(const struct admin_call *call, const struct place *at
     }
 }
 
-static const char *state_word(const struct place *at)
-{
-    uint64_t fenced = at->state == NULL ? 0 : atomic_load(&at->state->fenced);
-    return (fenced >> at->member & 1) != 0
-               ? "fenced"
-               : role_health_word((enum role_health)atomic_load(&at->server->health));
-}
-
 /* NULL for what does not apply. */
 static void put_lag(struct admin_call *call, int64_t value)
 {
@@ -50,7 +42,7 @@ static void put_role(struct admin_call *call, const struct place *at)
     const struct shard_member *m = at->state == NULL ? NULL : &at->state->members[at->member];
     uint64_t readers = at->state == NULL ? 0 : atomic_load(&at->state->readers);
     uint32_t timeline = atomic_load(&at->server->timeline);
-    admin_text(call, state_word(at));
+    admin_text(call, role_state_word(at->state, at->member, at->server));
     put_lag(call, timeline == 0 ? -1 : (int64_t)timeline);
     put_lag(call, m == NULL ? -1 : atomic_load(&m->lag_bytes));
     put_lag(call, m == NULL ? -1 : atomic_load(&m->lag_ms));

@@ -23,6 +23,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "proxy/auth.h"
+#include "proxy/role.h"
 #include "proxy/session.h"
 #include "replication/replication.h"
 
@@ -213,7 +214,7 @@ static void settle(struct question *q, struct auth_answer *answer)
 
 static void target_of(const struct question *q, struct pg_target *out)
 {
-    const struct server_state *s = q->place.db->servers[0]; /* the home shard's primary */
+    const struct server_state *s = role_server(q->place.db, 0); /* the home shard's primary */
     *out = (struct pg_target){.host = s->host,
                               .addrs = s->addrs,
                               .addrs_count = s->addrs_count,

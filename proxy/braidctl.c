@@ -42,6 +42,9 @@ static const char usage[] =
     "           --add NAME[:WEIGHT], --remove NAME   what that would move; may be repeated\n"
     "       braidctl -c FILE show WORD...            a SHOW command of the admin console\n"
     "           -U USER        default: the service user\n"
+    "       braidctl -c FILE failover SHARD          promote its most advanced replica\n"
+    "           -d DATABASE    when several have a shard of that name\n"
+    "           --force        without service.fence_command: the old primary is stopped for sure\n"
     "       braidctl sample | manual                 a configuration file, all settings\n"
     "       braidctl errors | metrics | logs | pgbouncer   pages of the manual\n"
     "       braidctl import pgbouncer.ini            PgBouncer's configuration as ours\n"
@@ -53,7 +56,7 @@ static const char usage[] =
 
 struct arguments {
     const char *path, *database, *types, *user;
-    int live;
+    int live, force;
     const char *words[WORDS_MAX];
     size_t words_count;
     struct ring_change changes[CHANGES_MAX];
@@ -471,6 +474,26 @@ static int run_show(const struct arguments *a)
     return print_out(&out);
 }
 
+/* failover SHARD with its options, as the console's words: FAILOVER [database] shard [FORCE]. */
+static int run_failover(const struct arguments *a)
+{
+    struct arguments words = *a;
+    words.words_count = 1;
+    if (a->words_count != 2) {
+        struct note note;
+        (void)note_set(&note, ERR_BAD_SETTING, "failover needs the name of one shard");
+        return fail(&note);
+    }
+    if (a->database != NULL) {
+        words.words[words.words_count++] = a->database;
+    }
+    words.words[words.words_count++] = a->words[1];
+    if (a->force) {
+        words.words[words.words_count++] = "FORCE";
+    }
+    return run_show(&words);
+}
+
 static int run_page(void (*print)(struct buf *out))
 {
     struct buf out = {0};
@@ -570,15 +593,15 @@ static int run_help(const struct arguments *a)
 static const struct {
     const char *name;
     int (*run)(const struct arguments *a);
-} commands[] = {{"route", run_route},         {"ring", run_ring},       {"check", run_check},
-                {"show", run_show},           {"sample", run_sample},   {"manual", run_manual},
-                {"errors", run_errors},       {"metrics", run_metrics}, {"logs", run_logs},
-                {"pgbouncer", run_pgbouncer}, {"import", run_import},   {"version", run_version},
-                {"secret", run_secret},       {"help", run_help},       {"reload", run_show},
-                {"pause", run_show},          {"resume", run_show},     {"suspend", run_show},
-                {"disable", run_show},        {"enable", run_show},     {"kill", run_show},
-                {"kill_client", run_show},    {"reconnect", run_show},  {"wait_close", run_show},
-                {"shutdown", run_show}};
+} commands[] = {{"route", run_route},         {"ring", run_ring},        {"check", run_check},
+                {"show", run_show},           {"sample", run_sample},    {"manual", run_manual},
+                {"errors", run_errors},       {"metrics", run_metrics},  {"logs", run_logs},
+                {"pgbouncer", run_pgbouncer}, {"import", run_import},    {"version", run_version},
+                {"failover", run_failover},   {"secret", run_secret},    {"help", run_help},
+                {"reload", run_show},         {"pause", run_show},       {"resume", run_show},
+                {"suspend", run_show},        {"disable", run_show},     {"enable", run_show},
+                {"kill", run_show},           {"kill_client", run_show}, {"reconnect", run_show},
+                {"wait_close", run_show},     {"shutdown", run_show}};
 
 static enum err add_change(struct arguments *a, int add, const char *text, struct note *note)
 {
@@ -636,6 +659,9 @@ static enum err read_arguments(int argc, char **argv, struct arguments *a, struc
         }
         if (only_words || arg[0] != '-' || is_integer(arg)) {
             e = add_word(a, arg, note);
+            known = 1;
+        } else if (strcmp(arg, "--force") == 0) {
+            a->force = 1;
             known = 1;
         } else if (strcmp(arg, "--live") == 0) {
             a->live = 1;

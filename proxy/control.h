@@ -195,6 +195,7 @@ struct control {
     struct list reload_running; /* who waits for the running one */
     struct list reload_waiting; /* who waits for the one after it */
 
+    char failover_said[300];            /* what came of the last FAILOVER */
     struct list gate_waits, gates_kept; /* gate.c */
     int suspended;
     int leaving; /* enum gate_command that stops us when its time has come; 0: none */
@@ -226,6 +227,13 @@ void control_accept(struct control *c, int on); /* stop for a while: the kernel 
 void control_unlisten(struct control *c);
 void control_log_addresses(const struct control *c);
 void control_serve_early(struct control *c, int serve); /* who came before; 0: closed */
+/*
+ * FAILOVER [database] shard [FORCE]: fence the primary, promote the most advanced replica. `done`
+ * is called once when this returns ERR_NONE, with the outcome in words. See failover.c.
+ */
+typedef void failover_fn(void *arg, enum err e, const struct note *note);
+enum err failover_start(struct control *c, const char *const *args, size_t count, failover_fn *done,
+                        void *arg, struct note *note) MUST_CHECK;
 /* Graceful the first time, at once the second. */
 void control_shutdown(struct control *c, const char *reason);
 

@@ -363,6 +363,7 @@ uint32_t exec_choose(const struct session *s, uint64_t bits, int any)
 void exec_mark(struct session *s, struct backend *b, struct plan *plan)
 {
     b->wrote |= !plan->reads_only;
+    s->role.schema_touched |= plan->changes_schema;
     if ((plan->pins | plan->unpins) != 0 || plan->functions_count != 0) {
         exec_suspect(s, b, plan);
     }

@@ -20,6 +20,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "proxy/http_text.h"
+#include "proxy/role.h"
 #include "proxy/snapshot.h"
 
 enum {
@@ -50,6 +51,54 @@ static void count_clients(struct http_numbers *n, const struct snapshot *s)
         case CLIENT_LOGIN: n->clients_login++; break;
         }
     }
+}
+
+static void fill_place(struct http_place *out, const struct world_db *db, size_t shard,
+                       size_t member)
+{
+    const struct shard_state *state = db->shards[shard];
+    struct server_state *server =
+        state == NULL ? db->servers[shard] : state->members[member].server;
+    *out = (struct http_place){.database = db->conf->name,
+                               .shard = db->conf->shards[shard].name,
+                               .server = server->name,
+                               .role = state == NULL ? "primary" : role_word(state, member),
+                               .state = role_state_word(state, member, server),
+                               .timeline = atomic_load(&server->timeline),
+                               .lag_bytes = -1,
+                               .lag_ms = -1,
+                               .reads = atomic_load(&server->reads)};
+    if (state != NULL) {
+        out->lag_bytes = atomic_load(&state->members[member].lag_bytes);
+        out->lag_ms = atomic_load(&state->members[member].lag_ms);
+        out->takes_reads = (int)(atomic_load(&state->readers) >> member & 1);
+    }
+}
+
+/* The world keeps what the texts point to until the answer is written. */
+static const struct http_place *list_places(const struct control *c, struct arena *a, size_t *count)
+{
+    size_t n = 0;
+    for (int pass = 0; pass < 2; pass++) {
+        struct http_place *out = pass == 0 ? NULL : arena_zero(a, (n + 1) * sizeof(*out));
+        n = 0;
+        for (size_t i = 0; i < c->world->dbs_count; i++) {
+            const struct world_db *db = &c->world->dbs[i];
+            for (size_t s = 0; s < db->conf->shards_count; s++) {
+                size_t members = db->shards[s] == NULL ? 1 : db->shards[s]->count;
+                for (size_t m = 0; m < members; m++, n++) {
+                    if (out != NULL) {
+                        fill_place(&out[n], db, s, m);
+                    }
+                }
+            }
+        }
+        if (out != NULL) {
+            *count = n;
+            return out;
+        }
+    }
+    return NULL;
 }
 
 static const struct http_server *list_servers(struct control *c, const struct snapshot *s,
@@ -176,6 +225,7 @@ static void collect(struct control *c, const struct snapshot *s, struct arena *a
         n->in_flight = stats.live;
     }
     n->servers = list_servers(c, s, a, &n->servers_count);
+    n->places = list_places(c, a, &n->places_count);
     n->databases = list_databases(c, a);
     n->pools = list_pools(s, a, &n->pools_count);
     n->stats = s->stats;

@@ -137,6 +137,7 @@ void http_print_stats(const struct http_numbers *n, struct buf *out)
     set(o, "connections", connections(n));
     set(o, "queries", queries(n));
     set(o, "backends", backends(n));
+    set(o, "shards", http_json_places(n));
     set(o, "transactions", transactions(n));
     set(o, "plan_cache", plans);
     set(o, "databases", databases(n));
@@ -151,6 +152,7 @@ int http_print_health(const struct http_numbers *n, struct buf *out)
     json_t *o = json_object();
     json_t *down = json_object();
     json_t *unready = json_object();
+    json_t *shards = http_json_shard_troubles(n);
     for (size_t i = 0; i < n->servers_count; i++) {
         if (!n->servers[i].healthy) {
             set_named(down, n->servers[i].name, text("does not answer its health check"));
@@ -161,7 +163,8 @@ int http_print_health(const struct http_numbers *n, struct buf *out)
             set_named(unready, n->databases[i].name, text(n->databases[i].why));
         }
     }
-    int well = !n->stopping && json_object_size(down) == 0 && json_object_size(unready) == 0;
+    int well = !n->stopping && json_object_size(down) == 0 && json_object_size(unready) == 0 &&
+               json_object_size(shards) == 0;
     set(o, "status", text(well ? "ok" : n->stopping ? "stopping" : "degraded"));
     if (json_object_size(down) > 0) {
         set(o, "servers", json_incref(down));
@@ -169,8 +172,12 @@ int http_print_health(const struct http_numbers *n, struct buf *out)
     if (json_object_size(unready) > 0) {
         set(o, "databases", json_incref(unready));
     }
+    if (json_object_size(shards) > 0) {
+        set(o, "shards", json_incref(shards));
+    }
     json_decref(down);
     json_decref(unready);
+    json_decref(shards);
     print(o, out);
     return well ? 200 : 503;
 }

@@ -180,6 +180,7 @@ void http_print_metrics(const struct http_numbers *n, struct buf *out)
     put_state(out, "pgbraid_client_connections", "waiting", n->clients_waiting);
     put_state(out, "pgbraid_client_connections", "login", n->clients_login);
     put_servers(n, out);
+    metrics_put_places(n, out);
     put_databases(n, out);
     put_gauge(out, "pgbraid_tx_in_doubt", NULL,
               "transactions over several shards that recovery has to finish", n->in_doubt);

@@ -18,6 +18,16 @@ struct http_server {
     uint64_t connections, active, idle;
 };
 
+/* One server in one shard. */
+struct http_place {
+    const char *database, *shard, *server;
+    const char *role, *state;
+    uint32_t timeline;         /* 0: not known */
+    int64_t lag_bytes, lag_ms; /* -1: none */
+    int takes_reads;
+    uint64_t reads;
+};
+
 struct http_database {
     const char *name;
     const char *const *shards;
@@ -50,6 +60,8 @@ struct http_numbers {
     size_t servers_count;
     const struct http_database *databases;
     size_t databases_count;
+    const struct http_place *places; /* servers of a shard stand together */
+    size_t places_count;
     int stopping;
     const struct stats *stats; /* of all workers; NULL: not asked for */
     size_t names_max;          /* databases and users with a label of their own */
@@ -72,6 +84,9 @@ struct json_t; /* jansson's */
 struct json_t *http_json_latency(const struct http_numbers *n);
 struct json_t *http_json_errors(const struct http_numbers *n);
 struct json_t *http_json_pools(const struct http_numbers *n);
+struct json_t *http_json_places(const struct http_numbers *n);
+struct json_t *http_json_shard_troubles(const struct http_numbers *n);
+void metrics_put_places(const struct http_numbers *n, struct buf *out);
 /* http_metrics.c: HELP, TYPE and UNIT (or NULL); a label's value. */
 void metrics_begin(struct buf *out, const char *name, const char *type, const char *unit,
                    const char *help);

@@ -141,6 +141,15 @@ const char *role_word(const struct shard_state *shard, size_t member)
                                                         : "unknown";
 }
 
+const char *role_state_word(const struct shard_state *shard, size_t member,
+                            const struct server_state *server)
+{
+    uint64_t fenced = shard == NULL ? 0 : atomic_load(&shard->fenced);
+    return (fenced >> member & 1) != 0
+               ? "fenced"
+               : role_health_word((enum role_health)atomic_load(&server->health));
+}
+
 /* ---- findings ---------------------------------------------------------------------------------
  */
 
@@ -170,7 +179,11 @@ void role_found(void *arg, const struct health_finding *f)
         if (f->timeline != 0) {
             atomic_store(&s->timeline, f->timeline);
         }
+        uint64_t flushed =
+            f->standing == ROLE_STANDING_WRITABLE && f->flushed != 0 ? f->flushed : f->lsn;
         atomic_store_explicit(&s->lsn, f->lsn, memory_order_relaxed);
+        atomic_store_explicit(&s->flushed, flushed, memory_order_relaxed);
+        atomic_store_explicit(&s->settle_us, f->settle_us, memory_order_relaxed);
         atomic_store_explicit(&s->lsn_us, f->asked_us, memory_order_release);
     }
     if (f->health == ROLE_HEALTH_UP) { /* an earlier failure keeps nobody from connecting */
@@ -290,7 +303,7 @@ static void note_position(struct shard_state *shard)
         struct server_state *s = shard->members[primary].server;
         int64_t at_us = atomic_load_explicit(&s->lsn_us, memory_order_acquire);
         if (at_us != 0 && atomic_load(&s->standing) == ROLE_STANDING_WRITABLE) {
-            lag_note(&shard->clock, at_us, atomic_load(&s->lsn));
+            lag_note(&shard->clock, at_us, atomic_load(&s->flushed));
         }
     }
 }
@@ -308,6 +321,11 @@ static int decide(struct control *c, struct shard_state *shard)
         }
         if (!all) {
             return 0; /* at the start: one early answer must not decide alone */
+        }
+    }
+    for (size_t i = 0; i < shard->count; i++) {
+        if (members[i].standing == ROLE_STANDING_RECOVERY) {
+            shard->barred &= ~(UINT64_C(1) << i); /* a replica now: the next failover may take it */
         }
     }
     roles_decide(members, shard->count, shard->barred, &before, &shard->verdict);

@@ -57,6 +57,9 @@ struct shard_state {
 
 /* Whether a check has asked at least once, so that roles are known as far as they can be. */
 int role_settled(const struct shard_state *shard);
+/* "fenced", else its health; `shard` may be NULL. Any thread. */
+const char *role_state_word(const struct shard_state *shard, size_t member,
+                            const struct server_state *server);
 /* "primary", "replica", "fenced" or "unknown"; any thread. */
 const char *role_word(const struct shard_state *shard, size_t member);
 
@@ -110,9 +113,10 @@ enum role_need {
  *     a replica that has replayed lsn shows them
  */
 struct role_mark {
-    int64_t at_us;  /* 0: nothing to wait for */
-    uint64_t lsn;   /* 0: not known yet */
-    uint32_t epoch; /* of the shard's primary */
+    int64_t at_us;        /* 0: nothing to wait for */
+    uint64_t lsn;         /* 0: not known yet */
+    uint32_t epoch;       /* of the shard's primary */
+    unsigned settled : 1; /* lsn becomes no better */
 };
 
 struct session_role {
@@ -124,8 +128,9 @@ struct session_role {
     uint32_t avoid_shard;
     struct server_state *asked; /* whose pool the session waits for */
     uint32_t asked_shard;
-    uint64_t wrote;          /* shards written since their mark was set */
-    struct role_mark *marks; /* per shard; NULL: never wrote in a database with replicas */
+    uint64_t wrote;              /* shards written since their mark was set */
+    unsigned schema_touched : 1; /* one shard: read the catalog again when the change is done */
+    struct role_mark *marks;     /* per shard; NULL: never wrote in a database with replicas */
 };
 
 #endif

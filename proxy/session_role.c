@@ -10,7 +10,11 @@
  * primary's WAL then. A position P that the primary was asked for at T or later is at least that
  * end, so a replica that has replayed P has replayed W. What a replica has replayed only grows, but
  * for a restart, after which it may show an earlier state for a moment: so the sample counts only
- * for connections that were open before the replica was asked. Another primary (epoch) makes
+ * for connections that were open before the replica was asked. P is the end of what was inserted,
+ * as a commit may be acknowledged before it is flushed (synchronous_commit off). Replicas get only
+ * what is flushed, and records of transactions that are still open may keep P unflushed for long;
+ * but any commit is flushed within three wal_writer_delay, so once that has passed the end of what
+ * is flushed covers W, too. Another primary (epoch) makes
  * positions of the old one worthless: the mark is set anew.
  */
 
@@ -184,15 +188,23 @@ static struct role_mark *mark_of(struct session *s, uint32_t shard)
 static int find_position(const struct shard_state *state, struct role_mark *mark)
 {
     int primary = atomic_load(&state->primary);
-    if (mark->lsn != 0 || primary < 0) {
+    if (mark->settled || primary < 0) {
         return mark->lsn != 0;
     }
     struct server_state *p = state->members[primary].server;
-    if (atomic_load_explicit(&p->lsn_us, memory_order_acquire) < mark->at_us) {
+    int64_t asked_us = atomic_load_explicit(&p->lsn_us, memory_order_acquire);
+    if (asked_us < mark->at_us) {
         pg_wake_now(&p->wake);
         return 0;
     }
-    mark->lsn = atomic_load_explicit(&p->lsn, memory_order_relaxed);
+    if (mark->lsn == 0) {
+        mark->lsn = atomic_load_explicit(&p->lsn, memory_order_relaxed);
+    }
+    if (asked_us - mark->at_us >= atomic_load_explicit(&p->settle_us, memory_order_relaxed)) {
+        uint64_t flushed = atomic_load_explicit(&p->flushed, memory_order_relaxed);
+        mark->settled = 1;
+        mark->lsn = flushed < mark->lsn ? flushed : mark->lsn;
+    }
     return mark->lsn != 0;
 }
 
@@ -521,6 +533,14 @@ void role_let_go(struct session *s, struct backend *b)
 {
     role_note_write(s, b);
     b->role = BACKEND_OF_UNKNOWN;
+    if (!s->role.schema_touched || s->tx.kind != TX_KIND_NONE) {
+        return;
+    }
+    s->role.schema_touched = 0;
+    if (s->db != NULL && s->db->replicated && !s->sharded && !s->closing) {
+        s->wait_refresh = 1; /* its next statement is planned by what it has made of the schema */
+        control_refresh(s->worker->shared->control, s->database, s->worker->index, s->id);
+    }
 }
 
 /* ---- what goes wrong --------------------------------------------------------------------------

@@ -20,6 +20,7 @@
 #include "base/check.h"
 #include "proxy/exec.h"
 #include "proxy/extended.h"
+#include "proxy/session_role.h"
 #include "proxy/stats_run.h"
 
 enum {
@@ -293,6 +294,7 @@ enum step session_unit(struct session *s, struct slice in, size_t *used)
     stats_request(s);
     s->writes_now = !plan->reads_only;
     s->relays_now = 1;
+    role_plan(s, plan, 1);
     enum step step = session_engage(s, UINT64_C(1) << shard, &e, &note);
     s->relays_now = 0;
     if (step == STEP_FAILED) {

@@ -61,6 +61,8 @@ struct server_state {
     _Atomic uint64_t system;   /* system identifier; 0: not known */
     _Atomic uint32_t timeline; /* 0: not known */
     _Atomic uint64_t lsn;      /* primary: end of what was written; replica: what it has replayed */
+    _Atomic uint64_t flushed;  /* primary: what replicas can have; else as lsn */
+    _Atomic int64_t settle_us; /* a commit is flushed at most so long after it was acknowledged */
     _Atomic int64_t lsn_us;    /* the question was asked then (monotonic); 0: never */
     _Atomic uint64_t reads;    /* statements sent to it because it is a replica */
     struct pg_wake wake;       /* its probe */

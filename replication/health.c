@@ -32,6 +32,7 @@
 
 enum {
     SOON_MS = 200,    /* between checks while they fail */
+    ASYNC_DELAYS = 3, /* of the WAL writer, by which PostgreSQL has flushed any commit */
     SPACING_MS = 5,   /* between two checks that were asked for */
     PLAIN_CHECKS = 60 /* where roles may not be asked: so many before it is tried again */
 };
@@ -48,9 +49,12 @@ static const char ROLE_SQL[] =
     "pg_catalog.pg_current_wal_insert_lsn()), 1, 8))::bit(32)::int END, "
     "coalesce(CASE WHEN r THEN pg_catalog.pg_last_wal_replay_lsn() "
     "ELSE pg_catalog.pg_current_wal_insert_lsn() END - '0/0'::pg_catalog.pg_lsn, 0), "
-    "(SELECT system_identifier FROM pg_catalog.pg_control_system()) "
+    "(SELECT system_identifier FROM pg_catalog.pg_control_system()), "
+    "coalesce(CASE WHEN NOT r THEN pg_catalog.pg_current_wal_flush_lsn() END "
+    "- '0/0'::pg_catalog.pg_lsn, 0), "
+    "extract(epoch FROM pg_catalog.current_setting('wal_writer_delay')::interval) * 1000000 "
     "FROM (SELECT pg_catalog.pg_is_in_recovery() AS r OFFSET 0) q";
-static const char PLAIN_SQL[] = "SELECT pg_catalog.pg_is_in_recovery()::int, 0, 0, 0";
+static const char PLAIN_SQL[] = "SELECT pg_catalog.pg_is_in_recovery()::int, 0, 0, 0, 0, 0";
 
 /* Owner: whoever called health_start(); the fields below `options` belong to the thread. */
 struct health {
@@ -133,13 +137,15 @@ static uint64_t number_of(const PGresult *r, int column)
 
 static void read_roles(const PGresult *r, struct health_finding *out)
 {
-    if (PQntuples(r) != 1 || PQnfields(r) != 4) {
+    if (PQntuples(r) != 1 || PQnfields(r) != 6) {
         return;
     }
     out->standing = number_of(r, 0) != 0 ? ROLE_STANDING_RECOVERY : ROLE_STANDING_WRITABLE;
     out->timeline = (uint32_t)number_of(r, 1);
     out->lsn = number_of(r, 2);
     out->system = number_of(r, 3);
+    out->flushed = number_of(r, 4);
+    out->settle_us = ASYNC_DELAYS * (int64_t)number_of(r, 5);
 }
 
 /* The functions may have been taken from PUBLIC: then only "in recovery or not" is known. */

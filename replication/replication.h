@@ -86,8 +86,10 @@ struct health_finding {
     enum role_standing standing;
     uint32_t timeline;
     uint64_t system;
-    uint64_t lsn;     /* writable: end of what was written; else: what was replayed */
-    int64_t asked_us; /* monotonic, before the question was sent */
+    uint64_t lsn;      /* writable: end of what was written; else: what was replayed */
+    uint64_t flushed;  /* writable: as far as replicas can have got it */
+    int64_t settle_us; /* a commit that was acknowledged so long ago is flushed */
+    int64_t asked_us;  /* monotonic, before the question was sent */
 };
 typedef void health_fn(void *arg, const struct health_finding *finding);
 
@@ -186,6 +188,33 @@ enum err secret_ask(struct secret_source *source, const struct pg_target *target
                     const struct secret_question *question, char **secret,
                     struct note *note) MUST_CHECK;
 void secret_source_close(struct secret_source *source);
+
+/* ---- failover (promote.c) ----------------------------------------------------------------------
+ */
+
+/* How far a replica is: what it has received it will have after its promotion. */
+struct promote_position {
+    int in_recovery;
+    uint32_t timeline;
+    uint64_t received;
+};
+enum err promote_ask(const struct pg_target *target, struct pg_stop *stop,
+                     struct promote_position *out, struct note *note) MUST_CHECK;
+/* pg_promote(), and wait until it has happened. Errors: ERR_SHARD_DOWN, ERR_SHARD_REFUSED (the hint
+ * says what to grant), ERR_SHUTDOWN. */
+enum err promote_server(const struct pg_target *target, struct pg_stop *stop,
+                        struct note *note) MUST_CHECK;
+
+/* The operator's program that stops a server for good; a shell runs it. Borrowed texts. */
+struct fence_order {
+    const char *command;
+    int timeout_ms;
+    const char *database, *shard, *server, *host;
+    uint16_t port;
+};
+/* ERR_NONE: it ended with status 0. ERR_IO: anything else; it does not run any more then. */
+enum err fence_run(const struct fence_order *order, struct pg_stop *stop,
+                   struct note *note) MUST_CHECK;
 
 /* ---- console -----------------------------------------------------------------------------------
  */

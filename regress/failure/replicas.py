@@ -10,7 +10,7 @@ cluster of their own.
 
 import argparse
 import os
-import signal
+import subprocess
 import sys
 import threading
 import time
@@ -53,7 +53,8 @@ class Cluster:
         self.fleet = fleet
         primary = fleet.add(hba=HBA, options=["wal_level = replica", "max_wal_senders = 10",
                                               "wal_keep_size = 64MB", "hot_standby = on",
-                                              "wal_receiver_status_interval = 1s"])
+                                              "wal_receiver_status_interval = 1s", "wal_log_hints = on", "full_page_writes = on",
+                                              "wal_retrieve_retry_interval = 200ms"])
         primary.start()
         pg.prepare(primary, databases=("app",))
         primary.sql("GRANT pg_monitor TO app")
@@ -93,7 +94,7 @@ class Cluster:
 
     def caught_up(self):
         """Every replica that runs has replayed what the primary has."""
-        position = self.primary.sql("SELECT pg_current_wal_insert_lsn()")[0][0]
+        position = self.primary.sql("SELECT pg_current_wal_flush_lsn()")[0][0]
         for server in self.servers:
             if server is not self.primary and server.pid() is not None:
                 server.wait_sql("SELECT pg_last_wal_replay_lsn() >= %s::pg_lsn" % repr(position),
@@ -126,7 +127,7 @@ class Place:
         config = {
             "workers": 2,
             "auth": {"method": "trust", "users_file": "users.txt"},
-            "replicas": {"read_wait_ms": 2000, **(replicas or {})},
+            "replicas": {"read_wait_ms": 1000, **(replicas or {})},
             "service": {"health_interval_ms": 200, "health_timeout_ms": 1000, **(service or {})},
             "servers": {f"s{i}": {"host": "127.0.0.1", "port": s.port, **((servers or {}).get(i) or {})}
                         for i, s in enumerate(cluster.servers)},
@@ -313,8 +314,364 @@ def test_hints_and_the_setting(place):
     place.end(braid)
 
 
+# ---- behind ----------------------------------------------------------------------------------------
+
+
+def test_read_your_writes(place):
+    cluster = place.shared()
+    s0, s1, s2 = (s.port for s in cluster.servers)
+    braid = ready(place, cluster)
+    hasty = ready(place, cluster, replicas={"read_wait_ms": 0})
+    c, h, other = braid.connect(), hasty.connect(), braid.connect()
+    with c.cursor() as cur:
+        for i in range(20):
+            cur.execute("UPDATE t SET v = %s WHERE id = 3", (f"round {i}",))
+            cur.execute(f"SELECT v, {PORT} FROM t WHERE id = 3")
+            v, port = cur.fetchone()
+            expect("what was written", f"round {i}", v)
+            expect_that("read on a replica that has it", port in (s1, s2))
+        for server in cluster.servers[1:]:
+            server.sql("SELECT pg_wal_replay_pause()")
+        try:
+            for connection, limit in ((h, 1), (c, 4)):
+                with connection.cursor() as cur2:
+                    cur2.execute("UPDATE t SET v = 'paused' WHERE id = 3")
+                    begin = time.monotonic()
+                    cur2.execute(f"SELECT v, {PORT} FROM t WHERE id = 3")
+                    expect("from the primary", ("paused", s0), cur2.fetchone())
+                    expect_that("within the limit", time.monotonic() - begin < limit)
+            cur.execute("BEGIN; INSERT INTO t VALUES (2000, 'block'); COMMIT")
+            cur.execute(f"SELECT v, {PORT} FROM t WHERE id = 2000")
+            expect("a block counts, too", ("block", s0), cur.fetchone())
+            with other.cursor() as cur2:
+                cur2.execute(f"SELECT v, {PORT} FROM t WHERE id = 3")
+                v, port = cur2.fetchone()
+                expect_that("others read what replicas have", v != "paused" and port in (s1, s2))
+        finally:
+            for server in cluster.servers[1:]:
+                server.sql("SELECT pg_wal_replay_resume()")
+        cluster.caught_up()
+        wait_for("replicas again", lambda: ports_of(c, times=2) <= {s1, s2})
+        cur.execute("DELETE FROM t WHERE id = 2000")
+    for connection in (c, h, other):
+        connection.close()
+    place.end(hasty)
+    place.end(braid)
+
+
+def test_lag_limits(place):
+    cluster = place.shared()
+    s0, s1, s2 = (s.port for s in cluster.servers)
+    braid = ready(place, cluster, servers={1: {"max_lag_bytes": 1000}, 2: {"max_lag_ms": 700}})
+    writer = cluster.servers[0].connect("app")
+    c = braid.connect()
+    for server in cluster.servers[1:]:
+        server.sql("SELECT pg_wal_replay_pause()")
+    try:
+        with writer.cursor() as cur:
+            for i in range(3):
+                cur.execute("UPDATE t SET v = repeat('x', 500) WHERE id BETWEEN 10 AND 20")
+            wait_for("too many bytes", lambda: ports_of(c, times=4) == {s2} or ports_of(c, times=4) == {s0}, 10)
+            wait_for("too late", lambda: ports_of(c, times=4) == {s0}, 10)
+        row = shards(braid)["s1"]
+        expect_that(f"SHOW SHARDS says how far: {row}", int(row["lag_bytes"]) > 1000 and int(row["lag_ms"]) > 500)
+    finally:
+        for server in cluster.servers[1:]:
+            server.sql("SELECT pg_wal_replay_resume()")
+    wait_for("both read again", lambda: ports_of(c, times=6) == {s1, s2})
+    c.close()
+    writer.close()
+    place.end(braid)
+
+
+def test_weights_and_shares(place):
+    cluster = place.shared()
+    s0, s1, s2 = (s.port for s in cluster.servers)
+    braid = place.braid(cluster, servers={1: {"weight": 0}}, replicas={"primary_reads": "share"})
+    wait_readers(braid, 1)
+    c = braid.connect()
+    expect("the primary takes part, weight 0 does not", {s0, s2}, ports_of(c))
+    c.close()
+    place.end(braid)
+
+
+# ---- replicas that fail ----------------------------------------------------------------------------
+
+
+def in_thread(call):
+    """Run it beside; .join() gives its result or raises its error."""
+    class Run(threading.Thread):
+        def run(self):
+            try:
+                self.got, self.error = call(), None
+            except Exception as e:  # pylint: disable=broad-except
+                self.got, self.error = None, e
+
+        def result(self, seconds=20):
+            self.join(seconds)
+            expect_that("it ended in time", not self.is_alive())
+            if self.error is not None:
+                raise self.error
+            return self.got
+    run = Run(daemon=True)
+    run.start()
+    return run
+
+
+def test_replicas_killed_and_frozen(place):
+    cluster = place.shared()
+    s0, s1, s2 = (s.port for s in cluster.servers)
+    braid = ready(place, cluster, service={"health_timeout_ms": 300})
+    c = braid.connect()
+    slow = "/* braid: role=replica */ SELECT count(*), pg_sleep(30)"
+
+    def kill(server):
+        ports_of(c)
+        runs = [in_thread(lambda: braid.sql(slow)) for _ in range(4)]
+        wait_for("they run", lambda: len(server.sql(
+            "SELECT 1 FROM pg_stat_activity WHERE query LIKE '%pg_sleep%' AND state = 'active' AND pid <> pg_backend_pid()")) >= 1)
+        return runs
+
+    dead = cluster.servers[1]
+    runs = kill(dead)
+    dead.stop("immediate")
+    try:
+        wait_for("one of them fails", lambda: any(not r.is_alive() for r in runs))
+        for r in runs:
+            if not r.is_alive():
+                expect("nothing was changed: repeat", "40001", r.error.pgcode)
+        expect("the other one reads on", {s2}, ports_of(c))
+        frozen = cluster.servers[2]
+        frozen.freeze()
+        try:
+            wait_for("all fail when the last one hangs", lambda: all(not r.is_alive() for r in runs), 20)
+            expect("reads go to the primary", {s0}, ports_of(c))
+            row = shards(braid)
+            expect("SHOW SHARDS", ("down", "down"), (row["s1"]["state"], row["s2"]["state"]))
+        finally:
+            frozen.resume()
+    finally:
+        dead.start()
+    wait_readers(braid, 2)
+    expect("both are back", {s1, s2}, ports_of(c))
+    c.close()
+    place.end(braid)
+
+
+# ---- failover --------------------------------------------------------------------------------------
+
+
+def test_promotion(place):
+    """pg_ctl promote after a crash: writes wait and go on; the old primary comes back and is fenced."""
+    cluster = Cluster(place.fleet, replicas=2)
+    old, new, third = cluster.servers
+    braid = ready(place, cluster)
+    c = braid.connect()
+    idle = braid.connect()
+    block = braid.connect(autocommit=False)
+    with c.cursor() as cur, block.cursor() as in_block, idle.cursor() as other:
+        other.execute("UPDATE t SET v = 'warm' WHERE id = 5")
+        in_block.execute("UPDATE t SET v = 'lost' WHERE id = 6")
+        cluster.caught_up()
+        running = in_thread(lambda: braid.sql("UPDATE t SET v = pg_sleep(30)::text WHERE id = 7"))
+        wait_for("it runs", lambda: old.sql("SELECT 1 FROM pg_stat_activity WHERE query LIKE 'UPDATE t SET v = pg_sleep%'"))
+        old.stop("immediate")
+        e = expect_error("in the middle of a write", "08006", running.result)
+        expect_that(f"it says so: {e}", "outcome" in str(e) or "known" in str(e) or "whether" in str(e))
+        wait_for("the primary is gone", lambda: shards(braid)["s0"]["role"] != "primary")
+        cur.execute(f"SELECT {PORT}")
+        expect_that("reads go on", cur.fetchone()[0] in (new.port, third.port))
+        write = in_thread(lambda: braid.sql(f"UPDATE t SET v = 'after' WHERE id = 5 RETURNING v, {PORT}"))
+        time.sleep(0.5)
+        expect_that("writes wait", write.is_alive())
+        cluster.promote(new)
+        new.wait_sql("SELECT pg_is_in_recovery()", lambda rows: not rows[0][0])
+        promoted = time.monotonic()
+        expect("the write goes on", [("after", new.port)], write.result())
+        took = time.monotonic() - promoted
+        expect_that(f"within a second: {took:.2f} s", took < 1.0)
+        expect_error("the block is lost, told as such", "40001", lambda: in_block.execute("SELECT 1"))
+        block.rollback()
+        in_block.execute(f"SELECT {PORT} FROM t WHERE id = 6 AND v <> 'lost'")
+        expect("the block's change is not there", (new.port,), in_block.fetchone())
+        block.rollback()
+        old.start()
+        wait_for("the old one is fenced", lambda: shards(braid)["s0"]["role"] == "fenced")
+        expect("state", "fenced", shards(braid)["s0"]["state"])
+        expect_that("and shouted about", braid.count("SHARD_SPLIT") >= 1)
+        for _ in range(10):
+            other.execute(f"UPDATE t SET v = v WHERE id = 5 RETURNING {PORT}")
+            expect("writes go to the new one", new.port, other.fetchone()[0])
+        expect_that("/stats tells", '"fenced"' in braid.http("/stats")[1])
+        expect_that("/metrics tells", 'role="fenced"' in braid.http("/metrics")[1])
+        failback(cluster, braid, old, new, third, other)
+    for connection in (c, idle, block):
+        connection.close()
+    place.end(braid)
+
+
+def failback(cluster, braid, old, new, third, cursor):
+    """The old primary becomes a replica of the new one, and then primary again."""
+    pg.run_quiet(pg.as_server("psql", "-h", new.socket_dir, "-p", str(new.port), "-U", "postgres", "-c", "CHECKPOINT"), "checkpoint")
+    for server in (old, third):  # the third one may have received what the new one has not
+        server.stop()
+        pg.run_quiet(pg.as_server(f"{pg.BIN}/pg_rewind", "-D", server.folder, "--source-server",
+                                  f"host={new.socket_dir} port={new.port} user=postgres dbname=postgres"), "pg_rewind")
+        cluster.follow(server, new)
+        server.start()
+    try:
+        wait_for("both follow the new one", lambda: all(
+            shards(braid)[s]["reads"] == "yes" for s in ("s0", "s2")), 20)
+    except Failed as e:
+        raise Failed(f"{e}\n{shards(braid)}\n{old.tail(5)}\n{third.tail(5)}") from None
+    expect("the timeline", "2", str(shards(braid)["s0"]["timeline"]))
+    cursor.execute("UPDATE t SET v = 'again' WHERE id = 5")
+    cursor.execute(f"SELECT v, {PORT} FROM t WHERE id = 5")
+    v, port = cursor.fetchone()
+    expect_that("read from a replica", v == "again" and port in (old.port, third.port))
+    new.stop()
+    cluster.promote(old)
+    cursor.execute(f"UPDATE t SET v = v WHERE id = 5 RETURNING {PORT}")
+    expect("back where it was", old.port, cursor.fetchone()[0])
+
+
+def test_failover_by_command(place):
+    cluster = Cluster(place.fleet, replicas=2)
+    old, ahead, behind = cluster.servers
+    fence = os.path.join(place.fleet.folder, "fence.sh")
+    told = os.path.join(place.fleet.folder, "fenced")
+    stop = " ".join(pg.as_server(f"{pg.BIN}/pg_ctl", "-D", old.folder, "-m", "fast", "-w", "stop"))
+    with open(fence, "w", encoding="utf-8") as f:
+        f.write(f"#!/bin/sh\necho $BRAID_SHARD $BRAID_SERVER $BRAID_PORT >> {told}\n[ -n \"$1\" ] && exit $1\n{stop} > /dev/null\n")
+    os.chmod(fence, 0o755)
+
+    def command(braid, text):
+        c = braid.connect("pgbraid")
+        try:
+            with c.cursor() as cur:
+                cur.execute(text)
+                return " ".join(c.notices)
+        finally:
+            c.close()
+
+    braid = ready(place, cluster)
+    expect_error("not allowed", None, lambda: command(braid, "FAILOVER only"), "service.failover")
+    place.end(braid)
+    braid = ready(place, cluster, service={"failover": "on"})
+    expect_error("no fence", None, lambda: command(braid, "FAILOVER only"), "FORCE")
+    expect_error("no shard", None, lambda: command(braid, "FAILOVER nowhere"), "nowhere")
+    place.end(braid)
+    braid = ready(place, cluster, service={"failover": "on", "fence_command": f"{fence} 3"})
+    expect_error("the fence fails", None, lambda: command(braid, "FAILOVER app only"), "exit status 3")
+    expect("nothing has changed", [(old.port,)], braid.sql(f"UPDATE t SET v = v WHERE id = 1 RETURNING {PORT}"))
+    place.end(braid)
+    braid = ready(place, cluster, service={"failover": "on", "fence_command": fence})
+    expect_error("not permitted", None, lambda: command(braid, "FAILOVER only"), "GRANT EXECUTE")
+    old.start()
+    old.sql("GRANT EXECUTE ON FUNCTION pg_promote TO app", "app")
+    wait_for("the old one again", lambda: shards(braid)["s0"]["role"] == "primary")
+    cluster.caught_up()
+    behind.ctl("stop", "-m", "fast")
+    c = braid.connect()
+    with c.cursor() as cur:
+        cur.execute("UPDATE t SET v = 'newest' WHERE id = 9")
+        cluster.caught_up()
+        behind.write("recovery_hold", "")
+        cluster.follow(behind, behind)  # it follows nobody: it stays behind
+        behind.start()
+        wait_for("it is seen", lambda: shards(braid)["s2"]["role"] == "replica")
+        write = in_thread(lambda: [braid.sql(f"UPDATE t SET v = v WHERE id = 9 RETURNING v, {PORT}") for _ in range(200)])
+        text = run_braidctl(braid, "failover", "only")
+        expect_that(f"it says what it did: {text}", "s1 is primary" in text)
+        try:
+            got = write.result()
+            expect("writes go on", [("newest", ahead.port)], got[-1])
+        except psycopg2.Error as e:
+            expect_that(f"the one that ran is told: {e.pgcode} {e}", e.pgcode in ("08006", "40001"))
+        cur.execute(f"UPDATE t SET v = v WHERE id = 9 RETURNING v, {PORT}")
+        expect("on the one that was ahead", ("newest", ahead.port), cur.fetchone())
+    with open(told, encoding="utf-8") as f:
+        expect("the program was told", f"only s0 {old.port}", f.read().splitlines()[-1])
+    c.close()
+    place.end(braid)
+
+
+def run_braidctl(braid, *words):
+    binary = os.path.join(os.path.dirname(braid.binary), "braidctl")
+    done = subprocess.run([binary, "-c", braid.path, *words], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, text=True, timeout=60, check=False)
+    return done.stdout
+
+
+def test_schema_changes(place):
+    """What is made through pgbraid is known at once, with what it calls."""
+    cluster = place.shared()
+    s0, s1, s2 = (s.port for s in cluster.servers)
+    braid = ready(place, cluster)
+    c = braid.connect()
+    with c.cursor() as cur:
+        cur.execute("CREATE TABLE made (id int)")
+        cur.execute("CREATE FUNCTION made_fn() RETURNS int LANGUAGE sql STABLE AS 'SELECT 1'")
+        cur.execute(f"SELECT {PORT}, made_fn() FROM t LIMIT 1")
+        expect_that("a new stable function", cur.fetchone()[0] in (s1, s2))
+        cur.execute(f"SELECT {PORT}, count(*) FROM made")
+        expect_that("a new table", cur.fetchone()[0] in (s1, s2))
+        cur.execute("BEGIN; CREATE OR REPLACE FUNCTION made_fn() RETURNS int LANGUAGE sql VOLATILE AS 'SELECT 2'; COMMIT")
+        cur.execute(f"SELECT {PORT}, made_fn()")
+        expect("volatile now", (s0, 2), cur.fetchone())
+        cur.execute("DROP FUNCTION made_fn(); DROP TABLE made")
+    c.close()
+    place.end(braid)
+
+
+def test_two_shards(place):
+    """Over shards: reads of a key and gathered reads go to replicas where there are some."""
+    cluster = place.shared()
+    servers = {f"s{i}": {"host": "127.0.0.1", "port": s.port} for i, s in enumerate(cluster.servers)}
+    servers["s3"] = {"host": "127.0.0.1", "port": place._alone.port}
+    place._alone.sql("GRANT pg_monitor TO app")
+    database = {"dbname": "app", "shards": {"shard0": {"servers": ["s0", "s1", "s2"]}, "shard1": {"primary": "s3"}},
+                "tables": {"items": {"hash": ["id"]}}}
+    braid = place.braid(cluster, start=False)
+    braid.config["servers"] = servers
+    braid.config["databases"] = {"wide": database}
+    braid.write_files()
+    braid.start()
+    wait_readers(braid, 2)
+    c = braid.connect("wide")
+    with c.cursor() as cur:
+        cur.execute("CREATE TABLE items (id int PRIMARY KEY, v text)")
+        for i in range(1, 41):
+            cur.execute("INSERT INTO items VALUES (%s, 'x')", (i,))
+        reads = int(shards(braid)["s1"]["replica_reads"]) + int(shards(braid)["s2"]["replica_reads"])
+        cur.execute("SELECT count(*) FROM items")
+        expect("gathered", (40,), cur.fetchone())
+        for i in range(1, 41):
+            cur.execute("SELECT v FROM items WHERE id = %s", (i,))
+            expect("a row", ("x",), cur.fetchone())
+        cur.execute("BEGIN; UPDATE items SET v = 'y'; COMMIT")
+        cur.execute("SELECT count(*) FROM items WHERE v = 'y'")
+        expect("two-phase commit, then read your writes", (40,), cur.fetchone())
+        now = int(shards(braid)["s1"]["replica_reads"]) + int(shards(braid)["s2"]["replica_reads"])
+        expect_that(f"replicas served them: {now - reads}", now - reads > 10)
+        cur.execute("DROP TABLE items")
+    c.close()
+    place.end(braid)
+
+
 TESTS = [test_reads_go_to_replicas, test_the_rest_goes_to_the_primary, test_transactions_that_only_read,
-         test_hints_and_the_setting]
+         test_hints_and_the_setting, test_schema_changes, test_two_shards, test_read_your_writes, test_lag_limits,
+         test_weights_and_shares, test_replicas_killed_and_frozen, test_promotion, test_failover_by_command]
+
+
+def run(place, report):
+    """All of it in servers of its own beside those of the schedule."""
+    mine = Place(place.fleet, place.build)
+    before = len(place.fleet.servers)
+    for test in TESTS:
+        report.run("replicas: " + test.__name__[5:].replace("_", " "), test, mine)
+    for server in place.fleet.servers[before:]:
+        server.stop("immediate")
 
 
 def main():
@@ -327,9 +684,7 @@ def main():
     pg.stop_on_signals()
     report = Report(args.verbose, args.only)
     with pg.Fleet(keep=args.keep) as fleet:
-        place = Place(fleet, args.build)
-        for test in TESTS:
-            report.run(test.__name__[5:].replace("_", " "), test, place)
+        run(Place(fleet, args.build), report)
     return report.finish()
 
 

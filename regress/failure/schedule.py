@@ -29,6 +29,7 @@ SCHEDULES = [
     "replication",
     "stats",
     "servers",
+    "replicas",
     "middle",
     "life",
     "listen",
