@@ -222,15 +222,20 @@ static enum err listen_error(const struct addr *addr, int why, struct note *note
     return e;
 }
 
+void listen_own_file(struct listener *l)
+{
+    struct stat st;
+    if (has_file(&l->addr) && lstat(unix_path(&l->addr), &st) == 0) {
+        l->file = st.st_ino;
+    }
+}
+
 static struct listener *begin(struct loop *loop, int fd, const struct addr *at, listen_fn *fn,
                               void *arg)
 {
     struct listener *l = mem_zero(sizeof(*l));
     *l = (struct listener){.loop = loop, .fd = fd, .fn = fn, .arg = arg, .addr = *at};
-    struct stat st;
-    if (has_file(at) && lstat(unix_path(at), &st) == 0) {
-        l->file = st.st_ino;
-    }
+    listen_own_file(l);
     timer_init(&l->rest, loop, on_rested, l);
     l->watch = (struct watch){.fd = fd, .fn = on_connection};
     watch_set(loop, &l->watch, EPOLLIN);

@@ -181,6 +181,10 @@ void stream_set_owner(struct stream *s, stream_fn *fn, void *arg);
  */
 void stream_detach(struct stream *s);
 void stream_attach(struct stream *s, struct loop *loop, stream_fn *fn, void *arg);
+/* To another process: the socket of a plain stream, which is gone then. Nothing may be queued; what
+ * stands in stream_in() must be taken before, and given to the new stream by stream_unread(). */
+int stream_give(struct stream *s);
+void stream_unread(struct stream *s, struct slice bytes); /* of a new stream; at most 64 KiB */
 
 /* Bytes received and not yet consumed. The view is valid until the next consume or event. Reading
  * stops at 64 KiB that lie here, unless stream_need() asked for more. */
@@ -278,6 +282,7 @@ void listen_pause(struct listener *l, int pause); /* the kernel keeps who comes 
 void listen_free(struct listener *l);
 const struct addr *listen_addr(const struct listener *l); /* with the real port when 0 was asked */
 int listen_fd(const struct listener *l);                  /* still the listener's */
+void listen_own_file(struct listener *l);  /* ... or ends with it, as that of listen_new() does */
 void listen_keep_file(struct listener *l); /* a unix socket's file outlives the listener */
 /* Where `fd` listens; ERR_IO when it is no listening stream socket. */
 enum err listen_addr_of(int fd, struct addr *out, struct note *note) MUST_CHECK;

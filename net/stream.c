@@ -123,6 +123,29 @@ void stream_attach(struct stream *s, struct loop *loop, stream_fn *fn, void *arg
     }
 }
 
+int stream_give(struct stream *s)
+{
+    check(s->tls == NULL && stream_in(s).n == 0);
+    stream_detach(s);
+    int fd = s->fd;
+    mem_free(s->why);
+    mem_free(s);
+    return fd;
+}
+
+void stream_unread(struct stream *s, struct slice bytes)
+{
+    check(stream_in(s).n == 0 && bytes.n <= BLOCK_LARGE);
+    if (bytes.n != 0) {
+        stream_in_release(s);
+        s->in = (struct inbox){.p = loop_block_get(s->loop, BLOCK_LARGE), .cap = BLOCK_LARGE};
+        memcpy(s->in.p, bytes.p, bytes.n);
+        s->in.end = bytes.n;
+        s->redeliver = 1;
+        stream_wake(s);
+    }
+}
+
 /* ---- the end --------------------------------------------------------------------------------- */
 
 /*

@@ -59,7 +59,7 @@ static void put_alias(struct admin_call *call, const struct alias *a, const stru
 static void put_listen(struct admin_call *call)
 {
     const struct control *c = call->c;
-    const struct addr *a = c->gates_count == 0 ? NULL : listen_addr(c->gates[0].listener);
+    const struct addr *a = c->doors_count == 0 ? NULL : listen_addr(c->doors[0].listener);
     char text[ADDR_TEXT_BYTES];
     char port[16];
     (void)snprintf(port, sizeof(port), "%u", a == NULL ? 0U : (unsigned)addr_port(a));

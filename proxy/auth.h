@@ -199,6 +199,7 @@ char *creds_secret(const char *source, const char *user);
 void creds_keep(const struct conf *conf);
 void creds_forget(const char *source, const char *user);
 size_t creds_count(void);
+void creds_put(struct buf *out); /* as SECRET frames of an online restart */
 void creds_free(void);
 
 #endif

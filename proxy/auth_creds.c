@@ -12,6 +12,7 @@
 #include "base/list.h"
 #include "base/mem.h"
 #include "proxy/auth.h"
+#include "proxy/handover.h"
 
 struct known {
     char *secret;
@@ -210,4 +211,28 @@ void creds_free(void)
     }
     hmap_free(&creds);
     (void)pthread_mutex_unlock(&lock);
+}
+
+static void put_known(struct buf *out, const struct cred *c, const struct known *k)
+{
+    size_t at = handover_begin(out, HANDOVER_SECRET);
+    handover_field(out, FIELD_SOURCE, slice_of(c->source));
+    handover_field(out, FIELD_USER, slice_of(c->user));
+    handover_field(out, FIELD_SECRET, slice_of(k->secret));
+    if (k->has_key) {
+        handover_field(out, FIELD_CLIENT_KEY, slice_bytes(k->client_key, SCRAM_KEY_BYTES));
+    }
+    handover_end(out, at);
+}
+
+void creds_put(struct buf *out)
+{
+    check(pthread_mutex_lock(&lock) == 0);
+    for (struct hnode *n = hmap_each(&creds, NULL); n != NULL; n = hmap_each(&creds, n)) {
+        const struct cred *c = container_of(n, struct cred, node);
+        for (size_t i = c->count; i > 0; i--) { /* the last one learnt comes last */
+            put_known(out, c, &c->known[i - 1]);
+        }
+    }
+    check(pthread_mutex_unlock(&lock) == 0);
 }

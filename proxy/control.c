@@ -26,6 +26,7 @@
 #include "proxy/role.h"
 #include "proxy/snapshot.h"
 #include "proxy/systemd.h"
+#include "proxy/takeover.h"
 
 enum {
     AUTOS_KEPT_US = 10000000,
@@ -112,10 +113,14 @@ static void open_when_ready(struct control *c, int64_t now_us)
         const struct control_db *db = container_of(node, struct control_db, node);
         all_tried &= !db->present || db->tried;
     }
-    if (all_tried || now_us >= c->open_by_us) {
-        c->open = 1;
-        control_serve_early(c, 1);
-        systemd_ready("serving clients");
+    if (c->successor == SUCCESSOR_OPENS) {
+        takeover_try_ledger(c, now_us);
+    } else if (!all_tried && now_us < c->open_by_us) {
+        return;
+    } else if (c->successor == SUCCESSOR_PREPARES) {
+        takeover_ready(c);
+    } else if (c->successor == SUCCESSOR_NOT) {
+        control_serve(c);
     }
 }
 
@@ -180,11 +185,13 @@ static void on_tick(void *arg)
         if (!c->open) {
             open_when_ready(c, now_us);
         }
+        takeover_tick(c, now_us);
         forget_autos(c, now_us);
         look_at_users(c, now_us);
         stats_tick(c, now_us);
     }
-    timer_set(&c->tick, (int64_t)(c->open ? CONTROL_TICK_MS : CONTROL_TICK_MS / 20) * 1000);
+    int faster = !c->open ? 20 : c->handing_over ? 5 : 1;
+    timer_set(&c->tick, (int64_t)CONTROL_TICK_MS / faster * 1000);
     gate_tick(c);
     end_if_done(c);
 }
@@ -218,7 +225,10 @@ void control_shutdown(struct control *c, const char *reason)
     c->stop_reason = at_once ? c->stop_reason : reason;
     int wait_ms = at_once ? 0 : (int)c->parts->conf->shutdown_wait_ms;
     if (!at_once) {
-        systemd_stopping();
+        if (!c->handing_over) {
+            systemd_stopping();
+        }
+        takeover_give_up(c);
         control_unlisten(c);
         control_dbs_give_up(c);
         log_event(LOG_STOP, "reason=%s clients=%u wait_ms=%d", reason,
@@ -335,17 +345,19 @@ static void add_signal(struct control *c, int signum)
     c->signals[c->signals_count++] = loop_signal_new(c->loop, signum, on_signal, c);
 }
 
-static struct control *control_new(const char *conf_path, struct parts **parts)
+static struct control *control_new(const struct control_options *options, struct parts **parts)
 {
     struct control *c = mem_zero(sizeof(*c));
     c->shared = mem_zero(sizeof(*c->shared));
     c->shared->control = c;
     c->shared->started_wall_us = clock_wall_us();
-    c->conf_path = mem_strdup(conf_path);
+    c->conf_path = mem_strdup(options->conf_path);
     c->parts = *parts;
     *parts = NULL;
     c->early = mem_zero(ACCEPTS_WAITING_MAX * sizeof(*c->early));
     c->http_fd = -1;
+    c->successor_fd = -1;
+    c->online_restart = options->online_restart;
     list_init(&c->dbs);
     list_init(&c->refreshes);
     list_init(&c->gate_waits);
@@ -366,7 +378,10 @@ static enum err take_everything(struct control *c, struct note *note)
     if (!e) {
         e = control_dbs_apply(c, c->parts, note);
     }
-    if (!e) {
+    if (!e && c->online_restart) {
+        e = takeover_begin(c, note);
+    }
+    if (!e && c->successor == SUCCESSOR_NOT) {
         e = control_ledger_open(c, c->parts->conf, note);
     }
     if (!e) {
@@ -379,7 +394,7 @@ static enum err take_everything(struct control *c, struct note *note)
 enum err control_start(const struct control_options *options, struct parts **parts,
                        struct control **out, struct note *note)
 {
-    struct control *c = control_new(options->conf_path, parts);
+    struct control *c = control_new(options, parts);
     c->verbose = options->verbose;
     enum err e = take_everything(c, note);
     if (e) {
@@ -453,6 +468,7 @@ void control_free(struct control *c)
     crew_stop();
     creds_free();
     mailbox_free(c->mail);
+    takeover_free(c);
     check(c->snapshots == 0 && c->jobs == 0);
     gate_free(c);
     http_stop(c->http);

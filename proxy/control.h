@@ -130,9 +130,10 @@ struct early_client {
 };
 
 /* One address clients come in by. */
-struct gate {
+struct door {
     struct control *control;
     struct listener *listener;
+    int owns_file; /* of a unix socket, from the moment we serve */
     struct entrance entrance;
 };
 
@@ -159,8 +160,8 @@ struct control {
     struct loop_signal *signals[8];
     size_t signals_count;
     struct inherited inherited; /* not used yet */
-    struct gate gates[LISTENERS_MAX];
-    size_t gates_count;
+    struct door doors[LISTENERS_MAX];
+    size_t doors_count;
 
     struct parts *parts; /* of the configuration in force */
     struct servers servers;
@@ -207,6 +208,21 @@ struct control {
     struct http *http;
     int http_fd; /* its listening socket; -1: none */
     struct stats_window stats;
+
+    /* online restart, proxy/takeover.h */
+    struct takeover_old *old; /* as the process that may be taken over from */
+    int handing_over;         /* a successor prepares to serve, or serves: no recovery here */
+    enum successor {
+        SUCCESSOR_NOT,
+        SUCCESSOR_PREPARES, /* we have the sockets of the process before us */
+        SUCCESSOR_ASKS,     /* and have asked for the ledger */
+        SUCCESSOR_OPENS,    /* which is free, or the other one is dead */
+        SUCCESSOR_SERVES    /* clients come from the other process */
+    } successor;
+    int online_restart; /* asked for: pgbraid -R */
+    int successor_fd;
+    int64_t successor_until_us;
+    size_t successor_clients;
 };
 
 /* Publish what is in control.parts and control.dbs to all workers. */
@@ -223,6 +239,8 @@ void control_look_again(struct control *c); /* hosts that were not found */
 void control_health_restart(struct control *c);
 /* control_listen.c: bind or adopt all addresses. ERR_IO, ERR_BAD_SETTING. */
 enum err control_listen(struct control *c, struct note *note) MUST_CHECK;
+void control_serve(struct control *c);               /* everything is there: clients may come */
+int control_dbs_recovering(const struct control *c); /* a look for prepared transactions is out */
 void control_accept(struct control *c, int on); /* stop for a while: the kernel keeps who comes */
 void control_unlisten(struct control *c);
 void control_log_addresses(const struct control *c);

@@ -731,6 +731,15 @@ void control_dbs_roles_changed(struct control *c)
 
 /* ---- tick ------------------------------------------------------------------------------------ */
 
+int control_dbs_recovering(const struct control *c)
+{
+    int some = 0;
+    list_each (node, &c->dbs) {
+        some |= container_of(node, struct control_db, node)->recovering;
+    }
+    return some;
+}
+
 void control_dbs_tick(struct control *c, int64_t now_us)
 {
     list_each (node, &c->dbs) {
@@ -741,7 +750,8 @@ void control_dbs_tick(struct control *c, int64_t now_us)
         if (!db->reading && db->retry_us != 0 && now_us >= db->retry_us) {
             start_reading(c, db);
         }
-        if (db->many && !db->recovering && now_us >= db->recover_us) {
+        if (db->many && !db->recovering && c->shared->ledger != NULL && !c->handing_over &&
+            now_us >= db->recover_us) {
             start_recovery(c, db);
         }
     }

@@ -13,6 +13,8 @@
 #include "proxy/balance.h"
 #include "proxy/control.h"
 #include "proxy/http.h"
+#include "proxy/systemd.h"
+#include "proxy/takeover.h"
 
 /* ---- clients --------------------------------------------------------------------------------- */
 
@@ -23,17 +25,17 @@ static void hand_out(struct control *c, int fd, const struct entrance *e)
 
 static void on_client(int fd, const struct addr *peer, void *arg)
 {
-    const struct gate *gate = arg;
-    struct control *c = gate->control;
-    if (!entrance_admits(c->parts->conf, &gate->entrance, peer)) {
+    const struct door *door = arg;
+    struct control *c = door->control;
+    if (!entrance_admits(c->parts->conf, &door->entrance, peer)) {
         char text[ADDR_TEXT_BYTES];
         log_event(LOG_CLIENT_REFUSED, "client=%s why=\"not of network.proxy_protocol_from\"",
                   addr_text(peer, text));
         (void)close(fd);
     } else if (c->open) {
-        hand_out(c, fd, &gate->entrance);
+        hand_out(c, fd, &door->entrance);
     } else if (c->early_count < ACCEPTS_WAITING_MAX) {
-        c->early[c->early_count++] = (struct early_client){.fd = fd, .entrance = gate->entrance};
+        c->early[c->early_count++] = (struct early_client){.fd = fd, .entrance = door->entrance};
     } else {
         (void)close(fd);
     }
@@ -109,21 +111,22 @@ static struct listen_options options_of(const struct conf *conf, const struct co
 }
 
 /* `fd` is -1 where a socket is to be made. */
-static enum err open_gate(struct control *c, const struct conf_listen *l,
+static enum err open_door(struct control *c, const struct conf_listen *l,
                           const struct listen_options *o, int fd, int keep, struct note *note)
 {
-    struct gate *gate = &c->gates[c->gates_count];
-    *gate = (struct gate){.control = c,
+    struct door *door = &c->doors[c->doors_count];
+    *door = (struct door){.control = c,
                           .entrance = {.proxy_protocol = (uint8_t)l->proxy_protocol,
                                        .has_tls_mode = l->has_tls_mode != 0,
                                        .tls_mode = (uint8_t)l->tls_mode,
                                        .is_unix = o->addr.sa.ss_family == AF_UNIX}};
-    enum err e = fd >= 0 ? listen_adopt(c->loop, fd, o, on_client, gate, &gate->listener, note)
-                         : listen_new(c->loop, o, on_client, gate, &gate->listener, note);
-    if (!e && keep) {
-        listen_keep_file(gate->listener); /* it is systemd's */
+    enum err e = fd >= 0 ? listen_adopt(c->loop, fd, o, on_client, door, &door->listener, note)
+                         : listen_new(c->loop, o, on_client, door, &door->listener, note);
+    door->owns_file = !keep;
+    if (!e && (keep || c->successor != SUCCESSOR_NOT)) {
+        listen_keep_file(door->listener); /* it is systemd's, or another process's still */
     }
-    c->gates_count += e == ERR_NONE;
+    c->doors_count += e == ERR_NONE;
     return e;
 }
 
@@ -136,7 +139,7 @@ static enum err open_listed(struct control *c, const struct conf_listen *l, stru
     }
     int keep = 0;
     int fd = inherited_take(&c->inherited, &o.addr, &keep);
-    return open_gate(c, l, &o, fd, keep, note);
+    return open_door(c, l, &o, fd, keep, note);
 }
 
 /* What systemd opened beyond `listen` is served, too; what the process before had and the file does
@@ -148,9 +151,9 @@ static enum err open_rest(struct control *c, struct note *note)
     for (size_t i = 0; i < c->inherited.count && !e; i++) {
         struct listen_options o = options_of(c->parts->conf, &usual);
         int fd = c->inherited.fds[i];
-        if (c->inherited.keep[i] && c->gates_count < LISTENERS_MAX) {
+        if (c->inherited.keep[i] && c->doors_count < LISTENERS_MAX) {
             e = listen_addr_of(fd, &o.addr, note);
-            e = e ? e : open_gate(c, &usual, &o, fd, 1, note);
+            e = e ? e : open_door(c, &usual, &o, fd, 1, note);
         } else {
             (void)close(fd);
         }
@@ -189,32 +192,59 @@ enum err control_listen(struct control *c, struct note *note)
             return note_wrap(note, e, "listen");
         }
     }
+    if (c->successor != SUCCESSOR_NOT) { /* HTTP and the rest when we serve */
+        control_accept(c, 0);
+        return ERR_NONE;
+    }
     enum err e = open_http(c, note);
     return e ? e : open_rest(c, note);
 }
 
+void control_serve(struct control *c)
+{
+    struct note note = {.text = ""};
+    if (c->successor != SUCCESSOR_NOT) {
+        enum err e = open_http(c, &note);
+        e = e ? e : open_rest(c, &note);
+        if (e) {
+            log_event(LOG_TAKEOVER_FAILED, "why=\"%s\" then=\"clients are served all the same\"",
+                      note.text);
+        }
+        for (size_t i = 0; i < c->doors_count; i++) {
+            if (c->doors[i].owns_file) {
+                listen_own_file(c->doors[i].listener);
+            }
+        }
+        control_accept(c, 1);
+    }
+    c->open = 1;
+    control_serve_early(c, 1);
+    takeover_listen(c);
+    systemd_ready("serving clients");
+}
+
 void control_accept(struct control *c, int on)
 {
-    for (size_t i = 0; i < c->gates_count; i++) {
-        listen_pause(c->gates[i].listener, !on);
+    for (size_t i = 0; i < c->doors_count; i++) {
+        listen_pause(c->doors[i].listener, !on);
     }
 }
 
 void control_unlisten(struct control *c)
 {
-    for (size_t i = 0; i < c->gates_count; i++) {
-        listen_free(c->gates[i].listener);
+    for (size_t i = 0; i < c->doors_count; i++) {
+        listen_free(c->doors[i].listener);
     }
-    c->gates_count = 0;
+    c->doors_count = 0;
     control_serve_early(c, 0);
 }
 
 void control_log_addresses(const struct control *c)
 {
-    for (size_t i = 0; i < c->gates_count; i++) {
+    for (size_t i = 0; i < c->doors_count; i++) {
         char text[ADDR_TEXT_BYTES];
         log_event(LOG_LISTEN, "address=%s protocol=postgresql",
-                  addr_text(listen_addr(c->gates[i].listener), text));
+                  addr_text(listen_addr(c->doors[i].listener), text));
     }
     if (c->parts->conf->http != NULL) {
         log_event(LOG_LISTEN, "address=%s protocol=http", c->parts->conf->http);

@@ -15,6 +15,7 @@
 
 #include <event2/buffer.h>
 #include <event2/http.h>
+#include <event2/listener.h>
 
 #include "base/check.h"
 #include "base/clock.h"
@@ -34,6 +35,7 @@ enum {
 
 struct http {
     struct evhttp *server;
+    struct evhttp_bound_socket *socket;
     struct control *control;
     size_t waiting;
 };
@@ -415,10 +417,20 @@ enum err http_start(struct control *c, const char *address, int fd, struct http 
                                                  EVHTTP_REQ_PUT | EVHTTP_REQ_DELETE |
                                                  EVHTTP_REQ_OPTIONS | EVHTTP_REQ_PATCH);
     evhttp_set_gencb(http->server, on_request, http);
-    check(evhttp_accept_socket(http->server, fd) == 0);
+    http->socket = evhttp_accept_socket_with_handle(http->server, fd);
+    check(http->socket != NULL);
     *listening = fd;
     *out = http;
     return ERR_NONE;
+}
+
+void http_accept(struct http *http, int on)
+{
+    if (http == NULL) {
+        return;
+    }
+    struct evconnlistener *listener = evhttp_bound_socket_get_listener(http->socket);
+    check((on ? evconnlistener_enable(listener) : evconnlistener_disable(listener)) == 0);
 }
 
 void http_stop(struct http *http)

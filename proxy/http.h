@@ -12,6 +12,8 @@ struct http;
 /* `fd`: a socket that listens there already, or -1. `listening`: the socket, still the server's. */
 enum err http_start(struct control *c, const char *address, int fd, struct http **out,
                     int *listening, struct note *note) MUST_CHECK;
+/* Stop taking connections for a while; NULL is fine. */
+void http_accept(struct http *http, int on);
 void http_stop(struct http *http); /* NULL is fine */
 
 #endif

@@ -190,7 +190,7 @@ struct pstmt *pstmt_add(struct session *s, struct slice name, struct stmt *stmt,
     p->name = mem_alloc(name.n + 1);
     (void)snprintf(p->name, name.n + 1, SLICE_FMT, SLICE_ARG(name));
     p->stmt = stmt;
-    p->batch = plan_batch_ref(batch);
+    p->batch = batch == NULL ? NULL : plan_batch_ref(batch);
     p->refs = 1;
     p->serial = ++s->pstmts_made == 0 ? ++s->pstmts_made : s->pstmts_made;
     hmap_add(&s->pstmts, &p->node, hash_name(name));

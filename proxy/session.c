@@ -344,6 +344,9 @@ static enum step pump_copy_for_op(struct session *s)
     if (s->op->on_copy == NULL || type == 0) {
         return type == 'X' ? pump_message(s) : STEP_WAIT;
     }
+    if (s->worker->holding && session_held_back(s)) {
+        return STEP_WAIT;
+    }
     return pump_message(s);
 }
 
@@ -933,6 +936,32 @@ static void free_session(struct session *s)
     worker_session_gone(w);
 }
 
+/* Off the worker's lists; the client's socket is gone already. */
+static void take_out(struct session *s)
+{
+    struct worker *w = s->worker;
+    loop_defer_cancel(&s->wake);
+    timer_free(&s->timer);
+    timer_free(&s->watch);
+    list_remove(&s->node);
+    hmap_remove(&w->sessions_by_id, &s->by_id);
+    s->state = SESSION_CLOSING;
+    if (!s->pumping) {
+        free_session(s);
+    }
+}
+
+int session_give(struct session *s)
+{
+    check(!s->closing && !s->pumping && list_empty(&s->held));
+    s->closing = 1;
+    stats_client_bytes(s);
+    int fd = stream_give(s->client);
+    s->client = NULL;
+    take_out(s);
+    return fd;
+}
+
 void session_close(struct session *s, const char *why)
 {
     if (s->closing) {
@@ -960,13 +989,5 @@ void session_close(struct session *s, const char *why)
     drop_backends(s);
     stats_client_bytes(s);
     stream_finish(s->client, LINGER_MS);
-    loop_defer_cancel(&s->wake);
-    timer_free(&s->timer);
-    timer_free(&s->watch);
-    list_remove(&s->node);
-    hmap_remove(&w->sessions_by_id, &s->by_id);
-    s->state = SESSION_CLOSING;
-    if (!s->pumping) {
-        free_session(s);
-    }
+    take_out(s);
 }

@@ -165,6 +165,7 @@ struct session {
     char *user, *database;
     char *application_name;
     struct auth *auth;            /* until it is in; proxy/auth.h */
+    unsigned stays : 1;           /* it has prepared too much to be handed over */
     unsigned wants_header : 1;    /* of the PROXY protocol, before anything else */
     unsigned admin : 1;           /* connected to the console */
     unsigned owner : 1;           /* there, and as who pgbraid runs as: see session_auth.c */
@@ -261,6 +262,7 @@ struct session {
 
 struct session *session_new(struct worker *w, int fd, const struct entrance *entrance);
 void session_attach(struct session *s);                 /* it has come from another worker */
+int session_give(struct session *s);                    /* frees s; its client's socket */
 void session_close(struct session *s, const char *why); /* frees s; backends in use are closed */
 void session_pump(struct session *s);
 void session_wake(struct session *s); /* run session_pump() at the end of this turn */
@@ -312,6 +314,15 @@ void session_end_batch(struct session *s);
 
 /* ---- session_startup.c, session_auth.c ----------------------------------------------------------
  */
+
+/* session_handover.c: online restart */
+int session_held_back(const struct session *s);  /* its next message waits for another process */
+int session_is_between(const struct session *s); /* transactions, with no server connection */
+int session_can_travel(const struct session *s); /* what it is allows it */
+/* Appends a CLIENT frame and frees s; its socket, or -1: it cannot be handed over now. */
+int session_depart(struct session *s, struct buf *frames);
+/* A session out of the checked body of a CLIENT frame; takes `fd`. */
+void session_arrive(struct worker *w, int fd, struct slice body);
 
 /* session_entrance.c */
 void session_enter_by(struct session *s, const struct entrance *e);
@@ -401,8 +412,9 @@ struct stmt *stmt_copy(const struct stmt *st);
 struct stmt *stmt_exchange(struct worker *w, struct stmt *copy); /* frees `copy` */
 void stmt_free_copy(struct stmt *st);
 struct pstmt *pstmt_find(struct session *s, struct slice name);
-struct pstmt *pstmt_add(struct session *s, struct slice name, struct stmt *stmt,
-                        struct plan_batch *batch); /* takes the reference to stmt */
+struct pstmt *
+pstmt_add(struct session *s, struct slice name, struct stmt *stmt,
+          struct plan_batch *batch); /* takes the reference to stmt; batch may be NULL */
 void pstmt_remove(struct session *s, struct pstmt *p);
 /* Its Parse failed or was skipped: the name is free again. */
 void pstmt_forget(struct session *s, uint32_t serial);

@@ -124,6 +124,7 @@ struct shared {
     _Atomic uint32_t clients; /* sessions in all workers, for pool.max_clients */
     _Atomic uint32_t logins;  /* ... that have not proved who they are, for auth.logins_max */
     _Atomic int stopping;
+    _Atomic int ledger_left; /* online restart: no commit over several shards begins any more */
     _Atomic int64_t wanted_until_us; /* somebody wants a unit of a limit: pool_connect.c */
     struct control *control;
     int64_t started_wall_us;

@@ -226,6 +226,18 @@ static void carry_out(struct op *op, struct twopc_actions actions)
     }
 }
 
+static enum err next_number(struct shared *shared, struct txn_id *out, struct note *note)
+{
+    if (atomic_load(&shared->ledger_left)) {
+        enum err e = note_set(note, ERR_STALE,
+                              "pgbraid is being restarted: this process commits no more over "
+                              "several shards");
+        note_hint(note, "Nothing was changed; repeat the transaction.");
+        return e;
+    }
+    return ledger_next(shared->ledger, out, note);
+}
+
 static void end_tx(struct op *op, enum twopc_event_kind kind,
                    void (*after)(struct op *op, int committed))
 {
@@ -256,7 +268,7 @@ static void end_tx(struct op *op, enum twopc_event_kind kind,
     }
     if (kind == TWOPC_ON_COMMIT && twopc_needs_ledger(&c->machine)) {
         struct note note;
-        enum err e = ledger_next(s->worker->shared->ledger, &c->txn, &note);
+        enum err e = next_number(s->worker->shared, &c->txn, &note);
         c->numbered = !e;
         if (e) { /* it cannot be written: nothing may be prepared */
             op_set_error(op, 0, e, &note);

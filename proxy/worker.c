@@ -139,11 +139,11 @@ static void on_cancel(struct worker *w, const struct worker_mail *mail)
 {
     list_each (node, &w->sessions) {
         struct session *s = container_of(node, struct session, node);
-        if (s->pid == mail->cancel_pid && s->state == SESSION_READY) {
-            if (mail->cancel_key_bytes == s->cancel_key_bytes &&
-                secret_equal(mail->cancel_key, s->cancel_key, s->cancel_key_bytes)) {
-                session_cancel(s);
-            }
+        /* two may have the same number when one of them came from another process */
+        if (s->pid == mail->cancel_pid && s->state == SESSION_READY &&
+            mail->cancel_key_bytes == s->cancel_key_bytes &&
+            secret_equal(mail->cancel_key, s->cancel_key, s->cancel_key_bytes)) {
+            session_cancel(s);
             return;
         }
     }

@@ -54,6 +54,7 @@ struct worker {
     uint64_t role_ticket; /* for balancing */
     unsigned suspended : 1;
     unsigned draining : 1;
+    unsigned holding : 2; /* enum worker_hold */
     int64_t drain_deadline_us;
 
     /* scratch, grown when needed and kept */
@@ -61,6 +62,13 @@ struct worker {
     size_t values_cap;
     struct buf scratch;
     struct lex lex; /* of the simple query that is being planned */
+};
+
+/* Online restart: who may not begin anything new here. */
+enum worker_hold {
+    HOLD_NOBODY,
+    HOLD_SHARDED, /* sessions of databases of several shards: the ledger is about to go */
+    HOLD_MOVABLE  /* whoever can be handed over */
 };
 
 /* A mail to a worker. One struct for all kinds: mail is rare. */

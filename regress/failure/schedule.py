@@ -34,6 +34,7 @@ SCHEDULES = [
     "life",
     "listen",
     "dropin",
+    "restart",
 ]
 
 

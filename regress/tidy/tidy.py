@@ -28,7 +28,7 @@ LINES_MAX = 1000
 LIBRARIES = {  # pattern of a header -> rooms that may include it
     r"yaml\.h": ("conf",),
     r"lz4.*\.h": ("store",),
-    r"event2/(http.*|buffer|keyvalq_struct)\.h": ("net", "proxy"),
+    r"event2/(http.*|buffer|keyvalq_struct|listener)\.h": ("net", "proxy"),
     r"event2/.*": ("net",),
     r"openssl/.*": ("net",),
     r"xxhash\.h": ("shardmap",),
