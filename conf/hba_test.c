@@ -230,7 +230,10 @@ Test(hba, broken_lines_are_named)
         {"hostssl all all all cert clientcert=verify-ca\n", "too little"},
         {"local /( all trust\n", "does not compile"},
         {"local /\\d all trust\n", "not POSIX"},
-        {"local /a{255}{255} all trust\n", "too large"},
+        {"local /a{255}{255} all trust\n", "not POSIX"},
+        {"local /a++ all trust\n", "not POSIX"},
+        {"local /(a{255}){255} all trust\n", "too large"},
+        {"local /((((((((((a+)+)+)+)+)+)+)+)+)+)+ all trust\n", "too large"},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct file f;

@@ -235,20 +235,24 @@ struct conf_regex {
     struct conf_regex *next;
 };
 
-/* Bounds such as {3,200}, multiplied, bound the size of what is compiled. */
+/*
+ * A bound such as {3,200} copies what it repeats, and + copies it once: multiplied, as if all stood
+ * inside each other, they bound the size of what is compiled.
+ */
 static int is_small(const char *text)
 {
     unsigned long size = 1;
-    for (const char *p = strchr(text, '{'); p != NULL; p = strchr(p + 1, '{')) {
-        const char *comma = p + 1 + strspn(p + 1, "0123456789");
-        unsigned long most =
-            strtoul(*comma == ',' && comma[1] != '}' ? comma + 1 : p + 1, NULL, 10);
-        size = most > 1 ? size * most : size;
-        if (most > REGEX_REPEATS_MAX || size > REGEX_REPEATS_MAX) {
-            return 0;
+    for (const char *p = text; *p != '\0' && size <= REGEX_REPEATS_MAX; p++) {
+        if (*p == '+') {
+            size *= 2;
+        } else if (*p == '{') {
+            const char *comma = p + 1 + strspn(p + 1, "0123456789");
+            const char *last = *comma == ',' && comma[1] != '}' ? comma + 1 : p + 1;
+            unsigned long most = strtoul(last, NULL, 10);
+            size *= most > REGEX_REPEATS_MAX ? REGEX_REPEATS_MAX + 1 : (most > 1 ? most : 2);
         }
     }
-    return strlen(text) <= REGEX_BYTES_MAX;
+    return size <= REGEX_REPEATS_MAX && strlen(text) <= REGEX_BYTES_MAX;
 }
 
 /* \d, \w, (?i) and the like mean something to PostgreSQL that POSIX does not know. */
@@ -261,9 +265,9 @@ static int is_posix(const char *text)
                 (*p >= 'A' && *p <= 'Z')) {
                 return 0;
             }
-        } else if ((*p == '(' && p[1] == '?') || (strchr("*+?}", *p) != NULL && p[1] == '?') ||
-                   strncmp(p, "***", 3) == 0) {
-            return 0;
+        } else if ((*p == '(' && p[1] == '?') ||
+                   (strchr("*+?}", *p) != NULL && p[1] != '\0' && strchr("*+?{", p[1]) != NULL)) {
+            return 0; /* "a+?" is lazy there, and "a++" an error */
         }
     }
     return 1;
@@ -281,7 +285,7 @@ enum err regex_read(struct reader *r, int line, const char *text, const struct c
     if (!is_small(text)) {
         return bad(r, line,
                    "the regular expression %s is too large; it may have %d bytes and repeat "
-                   "something %d times",
+                   "things %d times, where + counts as 2",
                    shown(r, text), REGEX_BYTES_MAX, REGEX_REPEATS_MAX);
     }
     struct conf_regex *regex = mem_zero(sizeof(*regex));

@@ -126,6 +126,7 @@ static enum err keep_sorted(struct reader *r, struct entries *list)
     conf->_first_user = list->p[0].user.name;
     qsort(list->p, list->count, sizeof(list->p[0]), by_name_then_line);
     struct conf_user *users = arena_alloc(r->keep, list->count * sizeof(users[0]));
+    check(users != NULL);
     conf->users = users;
     for (size_t i = 0; i < list->count; i++) {
         const struct entry *entry = &list->p[i];
