@@ -406,6 +406,11 @@ Test(conf_error, rules_over_several_settings)
     } files[] = {
         {"", "c.yaml:1: auth.users_file is missing"},
         {"workers: 1\nauth: { method: md5 }\n", "c.yaml:2: auth.users_file is missing"},
+        {"auth: { method: hba }\n", "auth.method hba needs auth.hba_file"},
+        {"auth: { method: cert }\n", "auth.method cert needs tls.client.ca"},
+        {"auth: { method: trust, ident_map: m }\n", "auth.ident_map needs auth.ident_file"},
+        {"auth: { method: md5, query_user: q, query_dbname: other }\n",
+         "auth.query_dbname is \"other\", which databases does not name"},
         {"tls: { client: { mode: allow } }\nauth: { method: trust }\n",
          "c.yaml:1: tls.client.mode needs tls.client.cert"},
         {"tls: { client: { mode: prefer, cert: x } }\nauth: { method: trust }\n",

@@ -15,6 +15,7 @@
 #include <criterion/criterion.h>
 
 #include "conf/conf.h"
+#include "conf/hba.h"
 
 static const char CONTRACT[] =
     "listen: [\"127.0.0.1:6432\"]\n"
@@ -303,6 +304,37 @@ Test(conf, units_booleans_weights_replicas_and_pieces)
     cr_assert_eq(l->splits[1].values_count, 0);
     cr_assert_eq(app->tables[4].splits_count, 3);
     conf_unref(conf);
+}
+
+Test(conf, rules_and_maps_are_read_with_the_file_and_checked_against_each_other)
+{
+    put_text("c.yaml",
+             "auth: { method: hba, hba_file: server.crt, ident_file: server.key, users_file: "
+             "users.txt }\n"
+             "servers: { s0: { host: db0 } }\n"
+             "databases: { app: { user: owner, password: x, auth_dbname: app, shards: { a: { "
+             "primary: s0 } } } }\n");
+    put_text("users.txt", "\"app\" \"old\"\n\"app\" \"new\"\n");
+    put_text("server.crt", "local all all peer map=m\nhost all all all scram-sha-256\n");
+    put_text("server.key", "m root all\n");
+    struct conf *conf = load();
+    struct conf_hba_client c = {.database = "app", .user = "app"};
+    cr_assert(conf->hba != NULL && conf->ident != NULL);
+    cr_expect_eq(conf_hba_find(conf->hba, &c)->method, CONF_AUTH_PEER);
+    cr_expect(conf_ident_maps(conf->ident, "m", "root", "whoever"));
+    cr_expect_str_eq(conf->databases[0].auth.user, "owner");
+    cr_expect_str_eq(conf->databases[0].auth.query_dbname, "app");
+    cr_expect_str_eq(conf_find_user(conf, "app")->older, "old");
+    conf_unref(conf);
+    put_text("server.key", "other root all\n");
+    load_fails("server.crt:1: auth.ident_file has no map \"m\"");
+    put_text("server.key", "m root\n");
+    load_fails("server.key:1: a line is a map, a system name and a user");
+    put_text("server.key", "m root all\n");
+    put_text("server.crt", "hostssl all all all cert\n");
+    load_fails("server.crt:1: the rule asks for a certificate but tls.client.ca is missing");
+    put_text("server.crt", "host all all all nonsense\n");
+    load_fails("server.crt:1: method \"nonsense\" is not known here");
 }
 
 /* ---- files it names -------------------------------------------------------------------------- */

@@ -257,6 +257,20 @@ static int wait_for_question(void)
     return !list_empty(&waiting) && !stopping;
 }
 
+/* Under the lock: a server that does not answer one question is not waited for by the next ones. */
+static void settle_others(const char *dbname, const struct auth_answer *answer)
+{
+    list_each_safe (node, &waiting) {
+        struct question *q = container_of(node, struct question, line);
+        if (strcmp(q->dbname, dbname) == 0) {
+            struct auth_answer same = *answer;
+            list_remove(&q->line);
+            waiting_count--;
+            settle(q, &same);
+        }
+    }
+}
+
 /* Under the lock: questions, as long as they come. */
 static void answer_questions(struct secret_source *source)
 {
@@ -268,6 +282,9 @@ static void answer_questions(struct secret_source *source)
         (void)pthread_mutex_unlock(&lock);
         ask_server(q, source, &answer);
         (void)pthread_mutex_lock(&lock);
+        if (answer.err == ERR_SHARD_DOWN) {
+            settle_others(q->dbname, &answer);
+        }
         settle(q, &answer);
     }
 }

@@ -267,6 +267,13 @@ def test_certificates(place, host, authority):
                      "connection requires a valid client certificate")
     place.end(braid)
 
+    braid = make_braid(place, host.server, {"method": "cert", "ident_file": "ident.conf",
+                                            "ident_map": "staff"}, {},
+                       {"ident.conf": MAPS}, tls=tls_section(authority))
+    expect("without rules", [("mapped",)], login("mapped", ann))
+    expect_error("bob is not in the map", None, lambda: login("bob", bob), "certificate authentication")
+    place.end(braid)
+
 
 def test_channel_binding(place, authority):
     host = Host(place, ["hostssl all all 127.0.0.1/32 scram-sha-256"],
@@ -496,6 +503,42 @@ def test_default_query(place, scram_host):
     place.end(braid)
 
 
+def test_query_hangs(place, scram_host):
+    """A server that does not answer auth_query costs those who wait for it, and nobody else."""
+    database = {"auth_dbname": "asks"}
+    other = place.servers[0]
+    braid = make_braid(place, scram_host.server,
+                       {"method": "password", "query_user": "postgres", "query_timeout_ms": 1500},
+                       {"app": "secret", "postgres": ""}, start=False)
+    braid.config["servers"]["s1"] = {"host": "127.0.0.1", "port": other.port}
+    shards = {"shards": {"only": {"primary": "s1"}}}
+    braid.config["databases"] = {"plain": {**shards, **database},
+                                 "asks": {"dbname": "plain", "shards": {"only": {"primary": "s0"}}}}
+    braid.write_files()
+    braid.start()
+    expect("asked elsewhere", ("28P01", 'password authentication failed for user "nobody"'),
+           refusal(braid.port, "nobody", "x"))
+    scram_host.server.freeze()
+    found = []
+    try:
+        begin = time.monotonic()
+        threads = [threading.Thread(target=lambda i=i: found.append(refusal(braid.port, f"n{i}", "x")))
+                   for i in range(6)]
+        for t in threads:
+            t.start()
+        for _ in range(5):
+            expect("others get in meanwhile", None, refusal(braid.port, "app", "secret"))
+        for t in threads:
+            t.join(20)
+        expect_that("and they waited for nothing", time.monotonic() - begin < 15)
+    finally:
+        scram_host.server.resume()
+    expect("all are told", 6, len(found))
+    expect_that(f"what failed: {found[0]}", all(f[0] == "57P03" and "auth_query failed" in f[1] for f in found))
+    wait_for("it recovers", lambda: refusal(braid.port, "nobody2", "x")[0] == "28P01")
+    place.end(braid)
+
+
 # ---- slow and curious clients ----------------------------------------------------------------------
 
 
@@ -583,4 +626,5 @@ def run(place, report):
     report.run("auth: two secrets at once", test_rotation, place, scram_host)
     report.run("auth: auth_query", test_auth_query, place, scram_host)
     report.run("auth: the default auth_query", test_default_query, place, scram_host)
+    report.run("auth: an auth_query that hangs", test_query_hangs, place, scram_host)
     scram_host.server.stop("immediate")
