@@ -65,6 +65,7 @@ void prepare_in_pipeline(struct backend *b, struct stmt *st)
 struct known_op {
     struct op op;
     struct stmt *stmt;
+    const struct plan *executes; /* the client's EXECUTE, or NULL */
     const struct plan *prepares; /* the client's PREPARE that this is for, or NULL */
     struct plan_batch *batch;    /* ... and the plans of what it prepares */
 };
@@ -83,7 +84,7 @@ static void move_position(struct known_op *known)
     struct note note;
     struct buf moved = {0};
     char at[16];
-    const struct plan *plan = known->prepares;
+    const struct plan *plan = known->prepares != NULL ? known->prepares : known->executes;
     if (plan == NULL || back_read_error(buf_slice(&known->op.error), &err, &note) != ERR_NONE ||
         err.position.n == 0 || err.position.n >= sizeof(at)) {
         return;
@@ -91,7 +92,8 @@ static void move_position(struct known_op *known)
     memcpy(at, err.position.p, err.position.n);
     at[err.position.n] = '\0';
     long ours = (long)(strlen("PREPARE ") + strlen(known->stmt->name));
-    long theirs = (long)(plan->prepare_suffix.p - plan->text.p);
+    long theirs = known->prepares != NULL ? (long)(plan->prepare_suffix.p - plan->text.p)
+                                          : (long)(strlen("PREPARE ") + plan->execute_name_bytes);
     (void)snprintf(at, sizeof(at), "%ld", strtol(at, NULL, 10) - ours + theirs);
     err.position = slice_of(at);
     back_put_error(&moved, &err);
@@ -259,7 +261,7 @@ static enum step execute_statement(struct session *s, struct plan *plan)
     }
     struct backend *b = session_backend(s, 0);
     if (!backend_has_stmt(b, p->stmt->id)) {
-        (void)make_known(s, b, p->stmt);
+        make_known(s, b, p->stmt)->executes = plan;
         return STEP_WAIT; /* and run again */
     }
     if (inner->asks_sequence) {
