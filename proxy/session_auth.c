@@ -15,6 +15,7 @@
 #include "base/mem.h"
 #include "base/rng.h"
 #include "proxy/auth.h"
+#include "proxy/passage.h"
 #include "proxy/session.h"
 
 enum {
@@ -160,8 +161,11 @@ static enum step succeed(struct session *s, const uint8_t *client_key)
 static void describe_client(const struct session *s, struct conf_hba_client *out)
 {
     const struct sockaddr *sa = (const struct sockaddr *)&stream_peer(s->client)->sa;
-    *out = (struct conf_hba_client){
-        .database = s->database, .user = s->user, .tls = stream_is_tls(s->client)};
+    *out = (struct conf_hba_client){.replication =
+                                        s->passage != NULL && s->passage->kind == PASSAGE_PHYSICAL,
+                                    .database = s->database,
+                                    .user = s->user,
+                                    .tls = stream_is_tls(s->client)};
     if (sa->sa_family == AF_INET) {
         out->bytes = 4;
         memcpy(out->address, &((const struct sockaddr_in *)(const void *)sa)->sin_addr, 4);
