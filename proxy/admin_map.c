@@ -32,7 +32,8 @@ static void count_database(const struct admin_call *call, const char *name, uint
     for (size_t i = 0; i < s->pools_count; i++) {
         const struct pool_view *p = &s->pools[i];
         if (strcmp(p->database, name) == 0) {
-            *backends += p->backends_active + p->backends_idle + p->backends_login;
+            *backends +=
+                p->backends_active + p->backends_idle + p->backends_tested + p->backends_login;
         }
     }
     for (size_t i = 0; i < s->clients_count; i++) {

@@ -132,6 +132,7 @@ static void add_pool(struct pool_view *m, const struct pool_view *p)
     m->clients_waiting += p->clients_waiting;
     m->backends_active += p->backends_active;
     m->backends_idle += p->backends_idle;
+    m->backends_tested += p->backends_tested;
     m->backends_login += p->backends_login;
     m->max_wait_us = p->max_wait_us > m->max_wait_us ? p->max_wait_us : m->max_wait_us;
 }
@@ -176,7 +177,8 @@ static void put_pool(struct admin_call *call, const struct pool_view *p, uint64_
     admin_uint(call, p->backends_active);
     zeros(call, 2);
     admin_uint(call, p->backends_idle);
-    zeros(call, 2);
+    zeros(call, 1);
+    admin_uint(call, p->backends_tested);
     admin_uint(call, p->backends_login);
     admin_int(call, p->max_wait_us / 1000000);
     admin_int(call, p->max_wait_us % 1000000);
@@ -354,7 +356,8 @@ enum err admin_show_users(struct admin_call *call)
         for (size_t k = 0; k < s->pools_count; k++) {
             const struct pool_view *p = &s->pools[k];
             if (strcmp(p->user, name) == 0) {
-                backends += p->backends_active + p->backends_idle + p->backends_login;
+                backends +=
+                    p->backends_active + p->backends_idle + p->backends_tested + p->backends_login;
             }
         }
         for (size_t k = 0; k < s->clients_count; k++) {

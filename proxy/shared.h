@@ -196,7 +196,7 @@ struct backend_view {
 struct pool_view {
     const char *user, *database, *shard, *server;
     uint32_t clients_active, clients_waiting; /* of this worker */
-    uint32_t backends_active, backends_idle, backends_login;
+    uint32_t backends_active, backends_idle, backends_tested, backends_login;
     int64_t max_wait_us;
     enum conf_pool_mode mode;
     uint32_t size; /* limit over all workers */

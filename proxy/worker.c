@@ -498,6 +498,7 @@ void worker_each_pool(struct worker *w, void (*fn)(const struct pool_view *, voi
             .clients_waiting = p->waiters_count,
             .backends_active = p->held_count,
             .backends_idle = p->idle_count,
+            .backends_tested = p->tested_count,
             .backends_login = p->connecting_count,
             .max_wait_us = first == NULL
                                ? 0
