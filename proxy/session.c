@@ -545,6 +545,9 @@ static enum step after_failure(struct session *s, struct slice sqlstate, int our
 
 enum step session_fail(struct session *s, enum err e, const struct note *note, int position)
 {
+    if (err_blame(e) != BLAME_CLIENT) {
+        session_log_error(s, e, note->text);
+    }
     struct back_error err = {
         .severity = SLICE("ERROR"),
         .severity_raw = SLICE("ERROR"),
@@ -857,7 +860,7 @@ void session_fatal(struct session *s, enum err e, const struct note *note)
     back_put_failure(session_out(s), "FATAL", e, note);
     char why[256];
     (void)snprintf(why, sizeof(why), "%.250s", note->text);
-    session_log_fatal(s, e, why);
+    session_log_error(s, e, why);
     session_close(s, why);
 }
 

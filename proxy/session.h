@@ -269,7 +269,7 @@ void session_wake(struct session *s); /* run session_pump() at the end of this t
 /* session_log.c */
 void session_log_login(const struct session *s);
 void session_log_closed(const struct session *s, const char *why);
-void session_log_fatal(const struct session *s, enum err e, const char *why);
+void session_log_error(const struct session *s, enum err e, const char *why);
 /* FATAL in the words of a server's ErrorResponse, then close. */
 void session_fatal_with(struct session *s, struct slice error_body);
 /* FATAL to the client, then close. */

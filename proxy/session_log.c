@@ -49,7 +49,7 @@ void session_log_closed(const struct session *s, const char *why)
     }
 }
 
-void session_log_fatal(const struct session *s, enum err e, const char *why)
+void session_log_error(const struct session *s, enum err e, const char *why)
 {
     char peer[ADDR_TEXT_BYTES];
     if (conf_of(s)->log_pooler_errors) {

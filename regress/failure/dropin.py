@@ -358,6 +358,7 @@ PATTERNS = {
     "bad password": HEAD + "WARNING " + CLIENT + r"pooler error: password authentication failed",
     "bad password, closed": HEAD + "LOG " + CLIENT + r"closing because: password authentication failed",
     "full": HEAD + "WARNING " + CLIENT + r"pooler error: no more connections allowed \(max_client_conn\)",
+    "waited": HEAD + "WARNING " + CLIENT + r"pooler error: query_wait_timeout",
     "no database": HEAD + "LOG " + CLIENT + r"closing because: .*database \"nowhere\" does not exist",
     "stats": HEAD + r"LOG stats: \d+ xacts/s, \d+ queries/s, in \d+ B/s, out \d+ B/s, xact \d+ us, "
                     r"query \d+ us, wait \d+ us$",
@@ -369,13 +370,18 @@ PATTERNS = {
 
 
 def test_log(place, setting):
-    poolers = both(place, setting, "stats_period = 1\nmax_client_conn = 3\n")
+    poolers = both(place, setting, "stats_period = 1\nmax_client_conn = 3\nquery_wait_timeout = 1\n"
+                                   "default_pool_size = 2\n")
     for pooler in poolers:
         pooler.sql("SELECT 1")
         let_in(pooler, "app", "plain", "no")
         let_in(pooler, "missing")
         held = [pooler.connect() for _ in range(3)]
         expect(f"{pooler.kind} is full", "refused", let_in(pooler))
+        held.pop().close()
+        for c in held:  # both server connections are theirs until they leave
+            c.cursor().execute("SELECT 1")
+        wait_for("room again", lambda p=pooler: (let_in(p), "query_wait_timeout" in p.log())[1])
         for c in held:
             c.close()
         wait_for("room", lambda p=pooler: let_in(p) != "refused")
