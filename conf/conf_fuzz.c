@@ -11,7 +11,7 @@
 
 static void walk(const struct conf *conf)
 {
-    check(conf->servers_count > 0 && conf->databases_count > 0 && conf->listen_count > 0);
+    check(conf->listen_count > 0 && (conf->servers_count > 0 || conf->databases_count == 0));
     for (size_t i = 0; i < conf->databases_count; i++) {
         const struct conf_database *db = &conf->databases[i];
         check(db->shards_count >= 1 && db->shards_count <= CONF_SHARDS_MAX);

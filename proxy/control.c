@@ -256,7 +256,10 @@ static void stop_as_pgbouncer(struct control *c, int signum)
 static int on_pool_signal(struct control *c, int signum)
 {
     if (signum == SIGUSR1 || signum == SIGUSR2) {
-        gate_run(c, signum == SIGUSR1 ? GATE_PAUSE : GATE_RESUME, NULL, 0, 0, NULL, NULL);
+        int pause = signum == SIGUSR1;
+        log_event(LOG_SIGNAL, "signal=%s does=\"%s\"", pause ? "SIGUSR1" : "SIGUSR2",
+                  pause ? "pausing all activity" : "continuing from PAUSE");
+        gate_run(c, pause ? GATE_PAUSE : GATE_RESUME, NULL, 0, 0, NULL, NULL);
         return 1;
     }
     if (signum == SIGQUIT || (signum != SIGHUP && c->parts->conf->pgbouncer != NULL)) {

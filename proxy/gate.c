@@ -12,8 +12,7 @@
 #include "proxy/worker.h"
 
 enum {
-    SUSPEND_MAX_US = 10 * 1000 * 1000, /* as PgBouncer's suspend_timeout */
-    LEAVE_LEAST_US = 500 * 1000        /* clients that are just logging in count, too */
+    LEAVE_LEAST_US = 500 * 1000 /* clients that are just logging in count, too */
 };
 
 /* A command whose answer waits. */
@@ -226,7 +225,8 @@ static uint32_t clients_now(void)
 static void look(struct control *c, struct gate_wait *wait)
 {
     struct note note = {.text = ""};
-    int late = clock_now_us() - wait->since_us > SUSPEND_MAX_US;
+    int64_t most_ms = c->parts->conf->suspend_timeout_ms;
+    int late = clock_now_us() - wait->since_us > most_ms * 1000;
     if (wait->command == GATE_PAUSE) {
         if (servers_of(wait->database) == 0) {
             finish(wait, ERR_NONE, &note);
@@ -235,7 +235,8 @@ static void look(struct control *c, struct gate_wait *wait)
         act(c, GATE_RESUME, NULL);
         tell_workers(c, GATE_RESUME, NULL);
         enum err e = note_set(&note, ERR_WAIT_TIMEOUT,
-                              "not every client came to rest within 10 s; nothing is suspended");
+                              "not every client came to rest within %lld ms; nothing is suspended",
+                              (long long)most_ms);
         finish(wait, e, &note);
     } else if (!wait->asking) {
         ask(c, wait);

@@ -450,6 +450,36 @@ def test_daemon_refused(place, setting):
     expect("no pid file stays", False, os.path.exists(braid.pid_path))
 
 
+def test_signals(place, setting):
+    """USR1 pauses, USR2 goes on, TERM waits for the clients, QUIT does not."""
+    for pooler in both(place, setting, "pool_mode = transaction\n"):
+        pooler.sql("SELECT 1")
+        held = pooler.connect()
+        os.kill(pooler.pid(), signal.SIGUSR1)
+        wait_for(f"{pooler.kind}: paused", lambda p=pooler: "pausing all activity" in p.log())
+        waiting = subprocess.Popen(["psql", "-XAtqc", "SELECT 7", f"host=127.0.0.1 port={pooler.port} "
+                                    "dbname=app user=plain password=pw"], stdout=subprocess.PIPE, text=True)
+        time.sleep(0.5)
+        expect(f"{pooler.kind}: a client waits", None, waiting.poll())
+        os.kill(pooler.pid(), signal.SIGUSR2)
+        expect(f"{pooler.kind}: it goes on", "7\n", waiting.communicate(timeout=20)[0])
+        expect_that(f"{pooler.kind}: says so", re.search(HEAD + "LOG got SIGUSR2, continuing from PAUSE", pooler.log(), re.M))
+        if pooler.kind == "pgbraid":  # 1.18 stops at once on TERM, later ones wait
+            os.kill(pooler.pid(), signal.SIGTERM)
+            wait_for("nobody new comes in", lambda p=pooler: let_in(p) == "refused")
+            with held.cursor() as cursor:
+                cursor.execute("SELECT 8")
+                expect("a client goes on", [(8,)], cursor.fetchall())
+            expect("it runs", None, pooler.process.poll())
+        held.close()
+        if pooler.kind == "pgbraid":
+            expect("it ends with its clients", 0, pooler.process.wait(20))
+            pooler.start()
+            pooler.connect()
+        os.kill(pooler.pid(), signal.SIGQUIT)
+        expect_that(f"{pooler.kind}: QUIT ends it", pooler.process.wait(20) is not None)
+
+
 def test_user(place, setting):
     """Root becomes the user named; without root nobody does."""
     if os.getuid() != 0:
@@ -555,7 +585,7 @@ def test_secrets_stay(place, setting):
 
 
 TESTS = [test_logins, test_auth_types, test_what_a_line_says, test_several_hosts, test_dns, test_show_config,
-         test_console_owner, test_stats_users, test_log, test_log_switches, test_daemon, test_daemon_refused, test_user,
+         test_console_owner, test_stats_users, test_log, test_log_switches, test_daemon, test_daemon_refused, test_signals, test_user,
          test_reload, test_include_and_import, test_mistakes, test_secrets_stay]
 
 
