@@ -435,6 +435,30 @@ def test_daemon(place, setting):
     expect("the pid file is gone", False, os.path.exists(braid.pid_path))
 
 
+def test_reboot(place, setting):
+    """-d -R: a new process, the same clients."""
+    braid = Pooler(place, "pgbraid", setting.ini("pool_mode = transaction"), setting.users, ready=False)
+    expect("the first", 0, command(braid, "-d").returncode)
+    pids = [braid.pid()]
+    try:
+        connection = braid.connect()
+        done = command(braid, "-d", "-R")
+        expect(f"the second: {done.stderr}", 0, done.returncode)
+        wait_for("the pid file is its own", lambda: braid.pid() != pids[0])
+        pids.append(braid.pid())
+        wait_for("the first ends", lambda: not os.path.exists(f"/proc/{pids[0]}"))
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+            expect("the client is still served", [(1,)], cursor.fetchall())
+        connection.close()
+        expect("and new ones are", ("plain", "app"), let_in(braid))
+        expect("the pid file stays", pids[1], braid.pid())
+    finally:
+        for pid in pids:
+            if os.path.exists(f"/proc/{pid}"):
+                os.kill(pid, signal.SIGKILL)
+
+
 def test_daemon_refused(place, setting):
     """Errors of the start reach whoever started it."""
     braid = Pooler(place, "pgbraid", setting.ini(), setting.users, ready=False)
@@ -585,7 +609,7 @@ def test_secrets_stay(place, setting):
 
 
 TESTS = [test_logins, test_auth_types, test_what_a_line_says, test_several_hosts, test_dns, test_show_config,
-         test_console_owner, test_stats_users, test_log, test_log_switches, test_daemon, test_daemon_refused, test_signals, test_user,
+         test_console_owner, test_stats_users, test_log, test_log_switches, test_daemon, test_reboot, test_daemon_refused, test_signals, test_user,
          test_reload, test_include_and_import, test_mistakes, test_secrets_stay]
 
 
