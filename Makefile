@@ -119,6 +119,8 @@ regress: deps ## behaviour from outside only, against real servers
 	@$(PYTHON) regress/check.py --jobs $(JOBS) --regress
 stress: deps all ## many clients of all kinds with kills, DDL and reloads: SECONDS=20 SEED=1
 	@$(PYTHON) regress/stress/stress.py --build $(BUILD) --seconds $(SECONDS) --seed $(or $(SEED),1)
+soak: deps all ## ten minutes of mixed load with kills and crashing servers; memory must stay flat
+	@$(PYTHON) regress/stress/stress.py --build $(BUILD) --seconds 600 --clients 24 --pool 5 --crash --seed $(or $(SEED),1)
 regress-pg: ## PostgreSQL's own regression files, directly and through pgbraid (fetches its source package)
 	@conf/install-deps regress-pg
 	@$(MAKE) --no-print-directory -s -j$(JOBS) all
@@ -160,5 +162,5 @@ clean: ## remove build/ (stop the demo first)
 help: ## this list
 	@sed -nE 's/^([a-z][a-z-]*|test-%):.*## (.*)/\1|\2/p' Makefile | while IFS='|' read -r t d; do printf '  %-14s %s\n' "$$t" "$$d"; done
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
-.PHONY: stress regress-pg all test build-tests deps demo demo-stop check check-san regress bench build-fuzzers fuzz format \
+.PHONY: stress soak regress-pg all test build-tests deps demo demo-stop check check-san regress bench build-fuzzers fuzz format \
         check-format lint tidy docs install clean help

@@ -70,6 +70,11 @@ static void prove_then(struct op *op)
     if (b != NULL) {
         b->dirty = 1; /* some of the settings may be in force */
     }
+    if ((op->lost != 0 || b == NULL) && s->tx.kind != TX_KIND_NONE) {
+        s->tx.untold = 1; /* the statement that waits for us tells that a shard was lost */
+        op_end(op);
+        return;
+    }
     s->wait_err = ERR_BAD_SETTING;
     if (back_read_error(buf_slice(&op->error), &err, &note) == ERR_NONE) {
         s->wait_err = why_not_proved(err.code);

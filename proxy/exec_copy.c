@@ -147,7 +147,14 @@ static void in_message(struct op *op, struct backend *b, uint8_t type, struct sl
             op->on_copy = on_copy;
             session_wake(op->session);
         }
-    } else if (type == 'E' && !c->ended) {
+    }
+}
+
+/* A shard has refused or is lost: the others wait for data that will not come. */
+static void in_failed(struct op *op)
+{
+    struct copy_op *c = (struct copy_op *)op;
+    if (!c->ended) {
         stop_copy(c, "pgbraid: another shard failed");
     }
 }
@@ -196,6 +203,7 @@ enum step copy_in_start(struct session *s, struct plan *plan)
     struct copy_op *c = op_begin(s, sizeof(*c), "copy in");
     c->op.free_fn = copy_free_op;
     c->op.on_message = in_message;
+    c->op.on_failed = in_failed;
     c->op.on_backend_drained = backend_drained;
     c->plan = plan;
     c->run = run;

@@ -530,6 +530,7 @@ static enum step after_failure(struct session *s, struct slice sqlstate, int our
     stats_failed(s, sqlstate, ours);
     stats_op_end(s, NULL, 1);
     session_after_error(s);
+    s->wait_err = ERR_NONE; /* what it waited for as well is not the next one's failure */
     arena_reset(&s->arena);
     if (s->in_extended) {
         s->skip_until_sync = 1;

@@ -61,6 +61,15 @@ static enum step fail(struct session *s, enum err e, const struct note *note, in
     return session_fail(s, e, note, position);
 }
 
+/* The Parse whose ParseComplete is owed has failed or is skipped. */
+static void drop_pending(struct session *s)
+{
+    struct pstmt *p = s->pending_parse;
+    s->pending_parse = NULL;
+    pstmt_forget(s, p->serial);
+    pstmt_unref(s, p);
+}
+
 /* A backend that may be relayed to: engaged, and no other one has answers to give. */
 static enum step relay_to(struct session *s, uint32_t shard, struct backend **out)
 {
@@ -75,6 +84,9 @@ static enum step relay_to(struct session *s, uint32_t shard, struct backend **ou
     enum step step = session_engage(s, UINT64_C(1) << shard, &e, &note);
     s->relays_now = 0;
     if (step == STEP_FAILED) {
+        if (s->describing && s->pending_parse != NULL && session_quiet(s)) {
+            drop_pending(s); /* nobody could check the statement: the error is its answer */
+        }
         return fail(s, e, &note, 0) == STEP_WAIT ? STEP_WAIT : STEP_FAILED;
     }
     if (step == STEP_DONE) {
@@ -152,15 +164,6 @@ static uint32_t any_shard_for(const struct session *s, const struct plan *plan)
     return 0;
 }
 
-/* The Parse whose ParseComplete is owed has failed or is skipped. */
-static void drop_pending(struct session *s)
-{
-    struct pstmt *p = s->pending_parse;
-    s->pending_parse = NULL;
-    pstmt_forget(s, p->serial);
-    pstmt_unref(s, p);
-}
-
 /* The owed ParseComplete, when the next message is no Bind of it. */
 static enum step resolve_pending(struct session *s)
 {
@@ -181,8 +184,6 @@ static enum step resolve_pending(struct session *s)
     s->describing = 0;
     if (step == STEP_DONE) {
         resolve_on(s, b);
-    } else if (step == STEP_FAILED && s->pending_parse != NULL) {
-        drop_pending(s);
     }
     return step;
 }

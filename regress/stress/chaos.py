@@ -31,6 +31,13 @@ def schema_changes(place, rng, number):
     c.socket.close()
 
 
+def crash_server(place, rng):
+    """A server ends at once and comes back, as after a crash; clients see errors and go on."""
+    place.breathe(1)
+    if rng.random() < 0.06 and not place.over():
+        rng.choice(place.servers).restart("immediate")
+
+
 def kill_backends(place, rng):
     """One backend of the proxy on one server ends."""
     server = rng.choice(place.servers)

@@ -12,7 +12,7 @@ import raw
 
 INT8, TEXT = 20, 25
 # What a client may meet because of the harness: cancels, killed backends, lock waits.
-CHAOS = {"57014", "57P01", "08006", "08007", "55P03", "40P01", "57P03", "40001"}
+CHAOS = {"57014", "57P01", "08004", "08006", "08007", "55P03", "40P01", "57P03", "40001"}
 UNKNOWN_OUTCOME = {"08007", "57P01", "57014"}
 
 

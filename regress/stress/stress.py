@@ -3,9 +3,10 @@
 
     stress.py [--build DIR] [--seconds N] [--seed N] [--clients N] [--workers N] [--shards N]
               [--pool N] [--mode transaction|session] [--prepared N] [--ddl N] [--calm]
-              [--only WORD] [--ports N,N,...] [--keep] [--verbose]
+              [--crash] [--only WORD] [--ports N,N,...] [--keep] [--verbose]
 
---calm kills no backends and reloads nothing. The seed decides what each client does, not how the
+--calm kills no backends and reloads nothing. --crash restarts a server as after a crash, now and then.
+With 120 seconds and more, memory is looked at in every quiet moment and must stay flat. The seed decides what each client does, not how the
 threads interleave. Exit status 0: every answer was right, nobody waited too long, nothing was left.
 """
 
@@ -43,9 +44,13 @@ class Place:
         self.errors, self.done, self.wrong = Counter(), Counter(), []
         self.ends, self.pause = threading.Event(), threading.Event()
         self.doing, self.resting = {}, set()
+        self.memory = []  # (seconds since the start, kB resident) of quiet moments
+        self.started = time.monotonic()
         ports = [int(p) for p in args.ports.split(",")] if args.ports else None
         options = ["max_connections = 300", "max_prepared_transactions = 200",
                    "lock_timeout = '1500ms'", "deadlock_timeout = '200ms'", "shared_buffers = 32MB"]
+        if args.crash:  # the tests' servers may forget commits in a crash, otherwise
+            options.append("synchronous_commit = on")
         self.servers = fleet.start(args.shards, ports=ports, options=options)
         for server in self.servers:
             pg.prepare(server)
@@ -213,7 +218,25 @@ def rest(place):
             place.fails("hang", f"{place.doing}\n{dump(place)}")
         else:
             check_sum(place)
+            place.memory.append((time.monotonic() - place.started, resident_kb(place.braid.process.pid)))
     place.pause.clear()
+
+
+def resident_kb(pid):
+    with open(f"/proc/{pid}/status", encoding="ascii") as f:
+        return next(int(line.split()[1]) for line in f if line.startswith("VmRSS:"))
+
+
+def check_memory(place):
+    """The last third of the time needs no more than the middle third: caches are full by then."""
+    if place.args.seconds < 120 or len(place.memory) < 9:
+        return
+    third = len(place.memory) // 3
+    middle, last = (sorted(kb for _, kb in part)[third // 2] for part in
+                    (place.memory[third:2 * third], place.memory[2 * third:]))
+    print(f"memory: {place.memory[0][1]} kB at first, {middle} kB in the middle, {last} kB at the end")
+    if last > middle * 1.05 + 2048:
+        place.fails("memory", f"grows: {[kb for _, kb in place.memory]}")
 
 
 def check_sum(place):
@@ -281,6 +304,8 @@ def run(args, fleet):
         extra += [(f"ddl{n}", chaos.schema_changes, n) for n in range(args.ddl)]
     if not args.calm:
         extra += [("kills", chaos.kill_backends), ("reload", chaos.reload)]
+    if args.crash:
+        extra += [("crash", chaos.crash_server)]
     threads += [threading.Thread(target=beside, args=(place, name, function, *more), daemon=True)
                 for name, function, *more in extra]
     for t in threads:
@@ -295,6 +320,7 @@ def run(args, fleet):
     if not place.wrong:
         check_sum(place)
         check_end(place)
+        check_memory(place)
     if place.braid.alive() and not hung(place):
         stop(place)
     return place
@@ -309,7 +335,7 @@ def main():
     for name, value in (("seconds", 20), ("seed", 1), ("clients", 12), ("workers", 2),
                         ("shards", 3), ("pool", 3), ("ddl", 2), ("prepared", 5), ("tail", 40)):
         p.add_argument(f"--{name}", type=int, default=value)
-    for name in ("calm", "keep", "verbose"):
+    for name in ("calm", "crash", "keep", "verbose"):
         p.add_argument(f"--{name}", action="store_true")
     args = p.parse_args()
     pg.stop_on_signals()
