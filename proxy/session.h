@@ -257,7 +257,8 @@ struct session {
     int64_t connect_wall_us, request_us; /* request_us: monotonic; 0: no request yet */
 };
 
-/* ---- session.c ----------------------------------------------------------------------------------
+/* ---- session.c, session_pump.c, session_fail.c
+ * ----------------------------------------------------------------------------------
  */
 
 struct session *session_new(struct worker *w, int fd, const struct entrance *entrance);
@@ -265,6 +266,7 @@ void session_attach(struct session *s);                 /* it has come from anot
 int session_give(struct session *s);                    /* frees s; its client's socket */
 void session_close(struct session *s, const char *why); /* frees s; backends in use are closed */
 void session_pump(struct session *s);
+void session_free(struct session *s); /* session_close() has been called; by the pump */
 void session_wake(struct session *s); /* run session_pump() at the end of this turn */
 /* session_log.c */
 void session_log_login(const struct session *s);
