@@ -198,8 +198,8 @@ def can_connect(braid, dbname, user):
 
 def test_reserve(pools):
     """The reserve opens for who has waited long, and closes again."""
-    braid = pools.braid(pool={"size": 1, "reserve_size": 2, "reserve_after_ms": 300})
-    results, join = sleepers(braid, 3, 1.0)
+    braid = pools.braid(pool={"size": 1, "reserve_size": 2, "reserve_after_ms": 1200})
+    results, join = sleepers(braid, 3, 2.2)
     time.sleep(0.2)
     expect("before the delay", 1, pools.open_count(datname="one"))
     wait_for("with the reserve", lambda: pools.open_count(datname="one") == 3, 5)
