@@ -25,6 +25,7 @@
 #include "proxy/control.h"
 #include "proxy/http.h"
 #include "proxy/op.h"
+#include "proxy/process.h"
 #include "proxy/session.h"
 #include "proxy/takeover.h"
 #include "proxy/worker.h"
@@ -77,7 +78,6 @@ struct takeover_old {
     size_t moved;
     int64_t next_us;                     /* of the next round */
     int64_t deadline_us;                 /* of the stage */
-    int broken;                          /* the successor is gone */
     struct answer *parcels[WORKERS_MAX]; /* of this round, to be sent */
     size_t parcels_count;
 };
@@ -268,7 +268,12 @@ static void stay(struct control *c, const char *why)
               why, old->moved);
     close_line(old);
     old->stage = STAGE_NONE;
-    old->broken = 0;
+    if (c->parts->conf->pid_file != NULL) { /* the successor may have put its own id there */
+        struct note said = {.text = ""};
+        if (process_pid_file(c->parts->conf->pid_file, 1, &said)) {
+            log_event(LOG_TAKEOVER_FAILED, "why=\"%s\"", said.text);
+        }
+    }
     c->handing_over = 0;
     if (was >= STAGE_FREED) {
         enum err e = control_ledger_open(c, c->parts->conf, &note);

@@ -215,6 +215,11 @@ def test_death(place):
     """Whichever process dies at whichever moment, one goes on serving."""
     all_of_them = Generations(place)
     braid = all_of_them.braid
+    place.end(braid)
+    braid.config["pid_file"] = "braid.pid"
+    braid.write_files()
+    braid.start()
+    pid_path = os.path.join(braid.folder, "braid.pid")
     c = braid.connect()
     for stopped_ms in (0, 5, 20, 60, 120, 250):  # the successor dies while it prepares
         ended = braid.count("this process ends")
@@ -228,6 +233,8 @@ def test_death(place):
             break  # it had handed over everything; that was the service itself that died
         wait_for("the old process serves", lambda: braid.sql("SELECT 1", "plain") == [(1,)])
         wait_for("with a ledger", lambda: two_shards(braid))
+        with open(pid_path, encoding="utf-8") as f:
+            expect("the pid file is the old one's again", braid.process.pid, int(f.read()))
     braid.kill()
     braid.start()
     c.close()
