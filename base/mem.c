@@ -7,9 +7,17 @@
 
 #include "base/check.h"
 
+static _Thread_local uint64_t asked;
+
+uint64_t mem_asked(void)
+{
+    return asked;
+}
+
 static void *must(void *p)
 {
     check(p != NULL);
+    asked++;
     return p;
 }
 

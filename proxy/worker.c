@@ -274,6 +274,8 @@ static void on_tick(void *arg)
         drain_some(w);
     }
     loop_trim(w->loop);
+    metric_add(&w->metrics, METRIC_allocations, mem_asked() - w->asked);
+    w->asked = mem_asked();
     timer_set(&w->tick, w->draining ? TICK_US / 50 : TICK_US);
 }
 

@@ -45,6 +45,7 @@ struct worker {
     size_t stmts_idle_count;
     struct rng rng;
     struct timer tick;
+    uint64_t asked;        /* mem_asked() at the last tick */
     struct list cancels;   /* cancel requests on their way; cancel.c */
     _Atomic uint32_t load; /* proxy/balance.h */
     struct timer balance;

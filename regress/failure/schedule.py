@@ -23,6 +23,7 @@ SCHEDULES = [
     "bad_bytes",
     "clients",
     "moves",
+    "costs",
     "unnamed",
     "state",
     "protocol",
