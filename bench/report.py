@@ -5,6 +5,8 @@ import platform
 import re
 import subprocess
 
+import goals
+
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 PAGE = os.path.join(ROOT, "docs", "BENCHMARKS.md")
 BEGIN, END = "<!-- written by bench/run.py --write: begin -->", "<!-- end -->"
@@ -108,7 +110,7 @@ class Results:
         self.day = ""
 
     def text(self):
-        parts = [self._head(), self._main(), self._calls(), self._memory(), self._tpcb(),
+        parts = [self._head(), self._targets(), self._main(), self._calls(), self._memory(), self._tpcb(),
                  self._scatter(), self._failures()]
         return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -144,9 +146,17 @@ class Results:
     def _memory(self):
         if not self.memory:
             return ""
-        rows = [[name, before, after, f"{each:.1f}"] for name, before, after, each in self.memory]
-        return "Resident memory with 1000 idle clients that have all asked once, together:\n\n" + table(
-            ["proxy", "kB before", "kB with them", "kB per client"], rows)
+        rows = [[name, clients, before, after, f"{each:.1f}"] for name, clients, before, after, each in self.memory]
+        return "Resident memory with idle clients that have all asked once, together:\n\n" + table(
+            ["proxy", "clients", "kB before", "kB with them", "kB per client"], rows)
+
+    def _targets(self):
+        rows = goals.rows_of(self)
+        if not rows:
+            return ""
+        missed = sum(row[-1] == "missed" for row in rows)
+        return (f"What was aimed at, against PgBouncer in this run ({len(rows) - missed} met, {missed} missed):\n\n"
+                + table(["what", "clients", "pgbraid", "ratio", "at most", ""], rows))
 
     def _tpcb(self):
         if not self.tpcb:

@@ -2,10 +2,10 @@
 """
 pgbraid beside PgBouncer and a direct connection, in one run on this machine.
 
-    make bench                          everything, under 10 minutes
+    make bench                          everything, under 12 minutes
     python3 bench/run.py --quick        under 2 minutes, figures only good for a look
-    python3 bench/run.py --only simple  one part: simple extended prepared rows connect tpcb scatter
-                                        memory calls
+    python3 bench/run.py --only simple  one part: simple extended prepared rows tls connect many
+                                        tpcb scatter memory calls
 
 Every row is measured in short rounds, target after target, round after round (A B C A B C ...), so that
 a slow minute of the machine hits all of them; printed is the median. CPU time is that of the whole proxy
@@ -18,6 +18,7 @@ import os
 import resource
 import signal
 import socket
+import ssl
 import statistics
 import struct
 import sys
@@ -28,10 +29,11 @@ import report
 from targets import (BIN, POOL, SCRAM_USER, SHARDS, Failure, Stage, leave_on_signals,
                      psycopg2, run_pgbench)
 
-PARTS = ("simple", "extended", "prepared", "rows", "connect", "tpcb", "scatter", "memory", "calls")
+PARTS = ("simple", "extended", "prepared", "rows", "tls", "connect", "many", "tpcb", "scatter", "memory", "calls")
 SCALE = 10
 RESULT_ROWS = 1000
 IDLE_CLIENTS = 1000
+MANY_IDLE = 10000
 SCATTER = (
     ("count", "SELECT count(*) FROM pgbench_branches"),
     ("aggregate", "SELECT bid, count(*), sum(abalance), min(aid), max(aid) FROM pgbench_accounts "
@@ -98,7 +100,7 @@ class Bench:
             targets.append(stage.braid(which="one"))
         targets.append(stage.braid("app"))
         lines = []
-        for clients in self.o.clients:
+        for clients in self.o.clients if mode == "simple" else [n for n in self.o.clients if n > 1]:
             lines += self.rows_of(f"select, {mode}", targets, ["-S", "-M", mode], clients)
         return lines
 
@@ -111,10 +113,25 @@ class Bench:
         targets = [self.stage.direct(), self.stage.bouncer(), self.stage.braid()]
         return self.rows_of(f"result of {RESULT_ROWS} rows", targets, ["-f", path], 16)
 
+    def tls(self):
+        targets = [self.stage.bouncer("plain", "tls"), self.stage.braid("plain", "tls")]
+        return self.rows_of("select, simple, TLS", targets, ["-S"], 16)
+
+    def many(self):
+        """Thousands of databases and users in the configuration, beside only those that are used."""
+        targets = [self.stage.bouncer("plain", "many"), self.stage.braid("plain", "many"), self.stage.braid()]
+        self.stage.ask_many(targets[0])
+        self.stage.ask_many(targets[1])
+        targets[1].name, targets[2].name = "pgbraid, thousands", "pgbraid"
+        return self.rows_of("select, simple, thousands of databases", targets, ["-S"], 16)
+
     def connects(self):
         targets = [self.stage.direct(SCRAM_USER), self.stage.bouncer("plain", "scram", SCRAM_USER),
                    self.stage.braid("plain", "scram", SCRAM_USER)]
-        return self.rows_of("connect each, SCRAM", targets, ["-S", "-C"], 16)
+        lines = self.rows_of("connect each, SCRAM", targets, ["-S", "-C"], 16)
+        targets = [self.stage.bouncer("plain", "scram_tls", SCRAM_USER),
+                   self.stage.braid("plain", "scram_tls", SCRAM_USER)]
+        return lines + self.rows_of("connect each, SCRAM, TLS", targets, ["-S", "-C"], 16)
 
     def tpcb(self):
         """No peer: PgBouncer has nothing like it. Returns lines and what /stats says of the commits."""
@@ -162,16 +179,26 @@ class Bench:
     # ---- memory ----
 
     def memory(self):
-        """[(name, kB before, kB with them, kB for each client)]"""
+        """[(name, clients, kB before, kB with them, kB for each client)]"""
         stage = self.stage
+        tls = {"client_tls_sslmode": "require", "client_tls_cert_file": stage.certificate,
+               "client_tls_key_file": stage.key}
         stage.start_bouncer("fresh", "trust")
         stage.start_braid("fresh", "trust", stage.workers)
+        stage.start_bouncer("fresh_tls", "trust", tls)
+        stage.start_braid("fresh_tls", "trust", stage.workers, tls={
+            "client": {"mode": "require", "cert": stage.certificate, "key": stage.key}})
+        stage.start_braid("fresh_many", "trust", stage.workers)
         found = []
-        for target in (stage.bouncer(which="fresh"), stage.braid(which="fresh")):
+        count = IDLE_CLIENTS // 5 if self.o.quick else IDLE_CLIENTS
+        for target, clients in ((stage.bouncer(which="fresh"), count), (stage.braid(which="fresh"), count),
+                                (stage.bouncer(which="fresh_tls"), count), (stage.braid(which="fresh_tls"), count),
+                                (stage.braid(which="fresh_many"), count if self.o.quick else MANY_IDLE)):
+            target.name += ", TLS" if target.tls else ""
             stage.say(f"memory: {target.name}")
             try:
-                before, after = idle_memory(target)
-                found.append((target.name, before, after, (after - before) / IDLE_CLIENTS))
+                before, after = idle_memory(target, clients)
+                found.append((target.name, clients, before, after, (after - before) / clients))
             except (Failure, OSError) as e:
                 self.fail("memory", target.name, str(e))
         return found
@@ -229,8 +256,21 @@ def read_to_ready(sock):
         data += more
 
 
-def idle_memory(target):
-    """Resident kB of the proxy before and with a thousand clients that have all asked once, together."""
+def connect_by_hand(target):
+    sock = socket.create_connection(("127.0.0.1", target.port), timeout=30)
+    if target.tls:
+        sock.sendall(struct.pack("!II", 8, 80877103))
+        if sock.recv(1) != b"S":
+            raise Failure("the proxy takes no TLS")
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        sock = context.wrap_socket(sock)
+    return sock
+
+
+def idle_memory(target, count):
+    """Resident kB of the proxy before and with so many clients that have all asked once, together."""
     startup = f"user\0{target.user}\0database\0{target.dbname}\0\0".encode()
     startup = struct.pack("!II", len(startup) + 8, 3 << 16) + startup
     text = b"SELECT abalance FROM pgbench_accounts WHERE aid = 1\0"
@@ -238,12 +278,12 @@ def idle_memory(target):
     clients = []
     try:
         before = 0
-        for count in range(IDLE_CLIENTS + 1):
-            sock = socket.create_connection(("127.0.0.1", target.port), timeout=30)
+        for at in range(count + 1):
+            sock = connect_by_hand(target)
             clients.append(sock)
             sock.sendall(startup)
             read_to_ready(sock)
-            if count == 0:  # the first one brings what is there only once
+            if at == 0:  # the first one brings what is there only once
                 sock.sendall(query)
                 read_to_ready(sock)
                 time.sleep(0.2)
@@ -267,6 +307,10 @@ def run_parts(bench, parts):
             results.lines += bench.select(mode)
     if "rows" in parts:
         results.lines += bench.result_rows()
+    if "tls" in parts:
+        results.lines += bench.tls()
+    if "many" in parts:
+        results.lines += bench.many()
     if "connect" in parts:
         results.lines += bench.connects()
     if "scatter" in parts:
@@ -286,7 +330,7 @@ def read_options():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--seconds", type=float, help="of one round on one target (default 3)")
     p.add_argument("--rounds", type=int, help="on every target (default 3)")
-    p.add_argument("--clients", default="16,64", help="for the selects (default 16,64)")
+    p.add_argument("--clients", default="1,16,64", help="for the selects (default 1,16,64; extended and prepared begin at 16)")
     p.add_argument("--workers", type=int, default=os.cpu_count(), help="of pgbraid (default: processors)")
     p.add_argument("--quick", action="store_true", help="1 round of 1 second")
     p.add_argument("--only", action="append", choices=PARTS, metavar="NAME",

@@ -19,6 +19,8 @@ BIN = pg.BIN
 leave_on_signals = pg.stop_on_signals
 
 SHARDS = 3
+MANY = 2000          # databases, and users, of the row about thousands of them
+MANY_ASKED = 100     # of these databases somebody has asked something
 POOL = 20            # server connections of a pool, for every proxy
 SESSION_POOL = 100   # PgBouncer's session pooling needs one for each client
 USER, SCRAM_USER, PASSWORD = "app", "login", "a password of the bench"
@@ -38,13 +40,14 @@ class Failure(Exception):
 class Target:
     """A place to connect to, and the process whose cost counts (None: no proxy)."""
 
-    def __init__(self, name, port, dbname, servers, pid=None, user=USER):
+    def __init__(self, name, port, dbname, servers, pid=None, user=USER, tls=False):
         self.name = name
         self.port = port
         self.dbname = dbname
         self.servers = servers
         self.pid = pid
         self.user = user
+        self.tls = tls
 
     def words(self):
         return ["-h", "127.0.0.1", "-p", str(self.port), "-U", self.user]
@@ -59,7 +62,7 @@ class Target:
 class Bouncer:
     """A PgBouncer. It refuses to run as root."""
 
-    def __init__(self, folder, server, method, users):
+    def __init__(self, folder, server, method, users, more=None, databases=()):
         self.path = shutil.which("pgbouncer") or "/usr/sbin/pgbouncer"
         self.folder = folder
         self.port = pg.free_ports(1)[0]
@@ -67,14 +70,15 @@ class Bouncer:
         settings = {
             "listen_addr": "127.0.0.1", "listen_port": self.port, "unix_socket_dir": "",
             "auth_type": method, "auth_file": f"{folder}/users.txt",
-            "default_pool_size": POOL, "max_client_conn": 5000,
-            "log_connections": 0, "log_disconnections": 0, "log_stats": 0,
+            "default_pool_size": POOL, "max_client_conn": 20000,
+            "log_connections": 0, "log_disconnections": 0, "log_stats": 0, **(more or {}),
         }
         where = f"host=127.0.0.1 port={server.port} dbname=plain"
         with open(f"{folder}/pgbouncer.ini", "w", encoding="utf-8") as f:
             f.write("[databases]\n")
             f.write(f"plain = {where} pool_mode=transaction\n")
             f.write(f"plain_session = {where} pool_mode=session pool_size={SESSION_POOL}\n")
+            f.writelines(f"{name} = {where} pool_mode=transaction\n" for name in databases)
             f.write("[pgbouncer]\n")
             f.writelines(f"{name} = {value}\n" for name, value in settings.items())
         with open(f"{folder}/users.txt", "w", encoding="utf-8") as f:
@@ -143,20 +147,55 @@ class Stage:
         self.start_braid("trust", "trust", self.workers)
         self.start_braid("one", "trust", 1)
         self.start_braid("scram", "scram-sha-256", self.workers)
+        self._make_certificate()
+        files = {"cert": self.certificate, "key": self.key}
+        tls = {"client_tls_sslmode": "require", "client_tls_cert_file": self.certificate,
+               "client_tls_key_file": self.key}
+        for name, method in (("tls", "trust"), ("scram_tls", "scram-sha-256")):
+            self.start_bouncer(name, method, tls)
+            self.start_braid(name, method, self.workers, tls={"client": {"mode": "require", **files}})
+        self._start_many()
 
-    def start_bouncer(self, name, method):
+    def _make_certificate(self):
+        """RSA of 2048 bits, as most have."""
+        folder = f"{self.fleet.folder}/tls"
+        os.makedirs(folder)
+        self.certificate, self.key = f"{folder}/server.crt", f"{folder}/server.key"
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj",
+                        "/CN=localhost", "-keyout", self.key, "-out", self.certificate],
+                       stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
+        if os.getuid() == 0:
+            shutil.chown(self.key, "postgres")
+
+    def _start_many(self):
+        """Proxies with thousands of databases and users, some of them in use."""
+        names = [f"plain{i}" for i in range(MANY)]
+        users = {USER: PASSWORD, **{f"user{i}": PASSWORD for i in range(MANY)}}
+        self.start_bouncer("many", "trust", databases=names, users=users)
+        self.start_braid("many", "trust", self.workers, users=users,
+                         databases={name: {"dbname": "plain", "shards": {"only": {"primary": "s0"}}}
+                                    for name in names})
+
+    def ask_many(self, target):
+        """Each of these pools has a server connection then."""
+        for i in range(MANY_ASKED):
+            Target(target.name, target.port, f"plain{i}", target.servers).connect().close()
+
+    def start_bouncer(self, name, method, more=None, databases=(), users=None):
         # With the stored verifier, not the password: its best case, one PBKDF2 less for each login.
-        users = {USER: PASSWORD} if method == "trust" else {SCRAM_USER: self.verifier}
-        one = Bouncer(f"{self.fleet.folder}/pgbouncer_{name}", self.servers[0], method, users)
+        users = users or ({USER: PASSWORD} if method == "trust" else {SCRAM_USER: self.verifier})
+        one = Bouncer(f"{self.fleet.folder}/pgbouncer_{name}", self.servers[0], method, users, more, databases)
         self.fleet.at_end.append(one.stop)
         one.start()
         self.bouncers[name] = one
 
-    def start_braid(self, name, method, workers):
-        users = {USER: PASSWORD, SCRAM_USER: self.verifier}
+    def start_braid(self, name, method, workers, users=None, databases=None, **sections):
+        users = users or {USER: PASSWORD, SCRAM_USER: self.verifier}
         config = braid.config_for(self.servers, TABLES, workers=workers, log={"level": "warn"},
                                   auth={"method": method}, service={"user": USER},
-                                  pool={"mode": "transaction", "size": POOL, "max_clients": 5000})
+                                  pool={"mode": "transaction", "size": POOL, "max_clients": 20000},
+                                  **sections)
+        config["databases"].update(databases or {})
         one = braid.Braid(f"{self.fleet.folder}/pgbraid_{name}", config, users)
         if not os.access(one.binary, os.X_OK):
             raise Failure(f"{one.binary} is not there: run make first")
@@ -206,14 +245,14 @@ class Stage:
     def bouncer(self, dbname="plain", which="trust", user=USER):
         one = self.bouncers[which]
         name = "PgBouncer, session" if dbname == "plain_session" else "PgBouncer"
-        return Target(name, one.port, dbname, self.servers[:1], one.process.pid, user)
+        return Target(name, one.port, dbname, self.servers[:1], one.process.pid, user, "tls" in which)
 
     def braid(self, dbname="plain", which="trust", user=USER):
         one = self.braids[which]
         name = "pgbraid, 1 worker" if which == "one" else "pgbraid"
         name = f"pgbraid, {SHARDS} shards" if dbname == "app" else name
         servers = self.servers if dbname == "app" else self.servers[:1]
-        return Target(name, one.port, dbname, servers, one.process.pid, user)
+        return Target(name, one.port, dbname, servers, one.process.pid, user, "tls" in which)
 
     def stats(self):
         return self.braids["trust"].stats()
@@ -259,7 +298,8 @@ def run_pgbench(target, words, clients, seconds=None, count=None):
     begin = time.monotonic()
     done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT, text=True, check=False, cwd="/",
-                          env={**os.environ, "PGPASSWORD": PASSWORD})
+                          env={**os.environ, "PGPASSWORD": PASSWORD,
+                               "PGSSLMODE": "require" if target.tls else "disable"})
     took = time.monotonic() - begin
     proxy = None if target.pid is None else cost.cpu_seconds(target.pid) - proxy
     servers = sum(cost.family_seconds(p) for p in posts) - servers

@@ -408,6 +408,10 @@ void session_close(struct session *s, const char *why)
     passage_free(s);
     drop_backends(s);
     stats_client_bytes(s);
-    stream_finish(s->client, LINGER_MS);
+    if (s->goodbye && stream_queued(s->client) == 0) {
+        stream_free(s->client); /* it reads no more: nothing to wait for */
+    } else {
+        stream_finish(s->client, LINGER_MS);
+    }
     take_out(s);
 }

@@ -183,6 +183,7 @@ struct session {
     unsigned in_extended : 1; /* the running statement came by Execute */
     unsigned login_waits : 1;
     unsigned stranger : 1;     /* counted in shared.logins */
+    unsigned goodbye : 1;      /* the client has ended it */
     unsigned guarded : 1;      /* nothing more is sent before the answer: session_unit.c */
     unsigned error_said : 1;   /* since the last ReadyForQuery of a relayed statement */
     unsigned batch_failed : 1; /* a statement of the batch failed: the rest is not run */

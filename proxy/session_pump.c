@@ -90,6 +90,7 @@ static enum step dispatch(struct session *s, uint8_t type, struct slice message)
 {
     struct slice body = frame_body(message, message.n);
     if (type == 'X') {
+        s->goodbye = 1;
         session_close(s, "client said goodbye");
         return STEP_CLOSE;
     }

@@ -22,6 +22,7 @@
 #include "proxy/extended.h"
 #include "proxy/session_role.h"
 #include "proxy/stats_run.h"
+#include "proxy/watch.h"
 
 enum {
     KEEP_BYTES_MAX = 64 * 1024 /* longer requests are not kept, and so not promoted */
@@ -292,6 +293,7 @@ enum step session_unit(struct session *s, struct slice in, size_t *used)
     s->in_extended = 1;
     s->request_us = loop_now_us(s->worker->loop);
     stats_request(s);
+    watch_request(s);
     s->writes_now = !plan->reads_only;
     s->relays_now = 1;
     role_plan(s, plan, 1);
