@@ -313,6 +313,26 @@ def test_leaving(place, braid):
         "SELECT count(*) FROM pg_stat_activity WHERE datname = 'plain' AND usename = 'app' AND state <> 'idle'"))
 
 
+def test_garbage(place, braid):
+    """Random bytes, and messages with random bodies, at any place of a conversation."""
+    dice = random.Random(7)
+    for _ in range(150):
+        name, *rounds = dice.choice([c for c in PREPARED + PIPELINES if c[0] != "two-phase commit"])
+        messages = [part for parts in rounds for part in parts]
+        r = client(braid)
+        for part in messages[:dice.randrange(len(messages))]:
+            r.send(part)
+        if dice.random() < 0.5:
+            r.send(dice.randbytes(dice.randrange(1, 200)))
+        else:
+            r.send(raw.message(dice.choice("QPBDECHSFdcf"), dice.randbytes(dice.randrange(0, 60))), S)
+        if dice.random() < 0.3:
+            time.sleep(dice.random() * 0.01)
+        r.socket.close()
+    state.clean(braid, "after garbage")
+    expect_that("pgbraid lives", braid.alive())
+
+
 def test_startup(place, braid):
     """Any setting, in any form; a bad one refuses the connection with the server's words."""
     with client(braid, work_mem="7MB", options="-c statement_timeout=9s --lock_timeout=8s -c a.b=x\\ y") as r:
@@ -340,7 +360,7 @@ def test_startup(place, braid):
         expect(f"{words}", errors[0], errors[1])
 
 
-TESTS = (test_status, test_notify, test_old_plans, test_versions, test_cancels, test_leaving, test_startup)
+TESTS = (test_status, test_notify, test_old_plans, test_versions, test_cancels, test_leaving, test_garbage, test_startup)
 
 
 def run(place, report):

@@ -1,8 +1,10 @@
 """Replication connections pass through: walsender commands, slots, streams in both directions."""
 
 import os
+import random
 import shutil
 import subprocess
+import time
 
 import psycopg2
 import psycopg2.extras
@@ -67,6 +69,23 @@ def test_pool(place, braid):
         r.socket.close()
 
 
+def test_garbage(place, braid):
+    """Random bytes through the passage: the server's to judge, and nobody else's trouble."""
+    dice = random.Random(3)
+    for number in range(40):
+        r = raw.Raw(braid.port)
+        r.login(database="plain", replication="database")
+        if number % 2:
+            r.send(raw.query("IDENTIFY_SYSTEM"))
+        r.send(dice.randbytes(dice.randrange(1, 3000)))
+        if number % 3 == 0:
+            time.sleep(0.01)
+        r.socket.close()
+    wait_for("the servers' ends are gone", lambda: place.servers[0].sql(
+        "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'walsender'")[0][0] == 0, 20)
+    expect("others are served", [(1,)], braid.sql("SELECT 1", "plain"))
+
+
 def test_stream(place, braid):
     """Logical changes arrive while they are made; confirmations go back; both sides are paced."""
     place.servers[0].sql("CREATE TABLE IF NOT EXISTS changes (i int, t text); "
@@ -126,6 +145,7 @@ def run(place, report):
     braid = place.braid(pool={"size": 1, "query_wait_ms": 5000})
     report.run("replication.walsender", test_walsender, place, braid)
     report.run("replication.pool", test_pool, place, braid)
+    report.run("replication.garbage", test_garbage, place, braid)
     report.run("replication.basebackup", test_basebackup, place, braid)
     if level != "logical":
         server.sql("ALTER SYSTEM SET wal_level = logical")
