@@ -106,8 +106,26 @@ static void send_sasl(const char *mechanism, const struct buf *message)
     buf_free(&b);
 }
 
-static void login(uint16_t port, const char *user, struct scram_client *c)
+/* With a password, or with keys that stand for one. */
+static void answer(struct scram_client *c, const char *password, const struct scram_keys *known,
+                   struct slice challenge, struct buf *out)
 {
+    struct note note = {0};
+    struct scram_keys keys;
+    if (scram_client_challenge(c, challenge, &note) != ERR_NONE) {
+        fail(note.text);
+    }
+    if (password != NULL) {
+        scram_keys_make(password, c->salt, c->salt_bytes, c->iterations, &keys);
+    }
+    scram_client_final(c, password != NULL ? &keys : known, out);
+}
+
+static void login(uint16_t port, const char *user, const char *password,
+                  const struct scram_keys *keys)
+{
+    struct scram_client client = {0};
+    struct scram_client *c = &client;
     uint8_t body[MESSAGE_MAX];
     struct slice rest;
     struct buf out = {0};
@@ -118,9 +136,7 @@ static void login(uint16_t port, const char *user, struct scram_client *c)
     send_sasl("SCRAM-SHA-256", &out);
     check(receive_auth(body, &rest) == AUTH_SASL_CONTINUE);
     out.n = 0;
-    if (scram_client_final(c, rest, &out, &note) != ERR_NONE) {
-        fail(note.text);
-    }
+    answer(c, password, keys, rest, &out);
     send_sasl(NULL, &out);
     check(receive_auth(body, &rest) == AUTH_SASL_FINAL);
     if (scram_client_verify(c, rest, &note) != ERR_NONE) {
@@ -132,24 +148,26 @@ static void login(uint16_t port, const char *user, struct scram_client *c)
     scram_client_free(c);
 }
 
-/* A client proves `password` to us, who know the verifier only. */
-static void learn_key(const char *password, const struct scram_verifier *v,
-                      uint8_t key[SCRAM_KEY_BYTES])
+/* A client proves `password` to us, who know the verifier only: the keys it shows by that. */
+static void learn_keys(const char *password, const struct scram_verifier *v,
+                       struct scram_keys *keys)
 {
-    struct scram_client c = {.password = password};
-    struct scram_server s = {0};
+    struct scram_client c = {0};
+    struct scram_server s = {.verifier = v};
     struct buf a = {0};
     struct buf b = {0};
     struct note note = {0};
     scram_client_first(&c, &a);
-    check(scram_server_first(&s, v, buf_slice(&a), &b, &note) == ERR_NONE);
+    check(scram_server_first(&s, buf_slice(&a), &b, &note) == ERR_NONE);
     a.n = 0;
-    check(scram_client_final(&c, buf_slice(&b), &a, &note) == ERR_NONE);
+    answer(&c, password, NULL, buf_slice(&b), &a);
     b.n = 0;
     if (scram_server_final(&s, buf_slice(&a), &b, &note) != ERR_NONE) {
         fail(note.text);
     }
-    memcpy(key, s.client_key, SCRAM_KEY_BYTES);
+    *keys = (struct scram_keys){0};
+    memcpy(keys->client, s.client_key, SCRAM_KEY_BYTES);
+    memcpy(keys->server, v->server_key, SCRAM_KEY_BYTES);
     scram_server_free(&s);
     scram_client_free(&c);
     buf_free(&a);
@@ -160,7 +178,7 @@ int main(int argc, char **argv)
 {
     struct scram_verifier v;
     struct note note = {0};
-    uint8_t key[SCRAM_KEY_BYTES];
+    struct scram_keys keys;
     if (argc == 3 && strcmp(argv[1], "verifier") == 0) {
         struct buf out = {0};
         scram_verifier_make(argv[2], NULL, 0, SCRAM_ITERATIONS, &v, NULL);
@@ -170,17 +188,15 @@ int main(int argc, char **argv)
         return 0;
     }
     if (argc == 5 && strcmp(argv[1], "login") == 0) {
-        login((uint16_t)strtoul(argv[2], NULL, 10), argv[3],
-              &(struct scram_client){.password = argv[4]});
+        login((uint16_t)strtoul(argv[2], NULL, 10), argv[3], argv[4], NULL);
         return 0;
     }
     if (argc == 6 && strcmp(argv[1], "passthrough") == 0) {
         if (scram_verifier_parse(argv[5], &v, &note) != ERR_NONE) {
             fail(note.text);
         }
-        learn_key(argv[4], &v, key);
-        login((uint16_t)strtoul(argv[2], NULL, 10), argv[3],
-              &(struct scram_client){.client_key = key, .server_key = v.server_key});
+        learn_keys(argv[4], &v, &keys);
+        login((uint16_t)strtoul(argv[2], NULL, 10), argv[3], NULL, &keys);
         return 0;
     }
     fail("usage: see the head of scram_login.c");
