@@ -39,9 +39,25 @@ enum err passage_asked(struct session *s, struct slice value, struct note *note)
     return ERR_NONE;
 }
 
-void passage_param(struct session *s, const char *name, struct slice value)
+/* What pgbraid says itself in the server's startup packet, where the last word on it counts: the
+ * user that it is says who has proved to be whom. */
+static int is_reserved(const char *name)
+{
+    static const char *const names[] = {"user", "database", "replication", "options"};
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        if (strcasecmp(name, names[i]) == 0) {
+            return 1;
+        }
+    }
+    return name[0] == '\0' || strncmp(name, "_pq_.", 5) == 0;
+}
+
+enum err passage_param(struct session *s, const char *name, struct slice value, struct note *note)
 {
     struct passage *p = s->passage;
+    if (is_reserved(name)) {
+        return note_set(note, ERR_BAD_SETTING, "unrecognized configuration parameter \"%s\"", name);
+    }
     char **ours = strcmp(name, "braid.shard") == 0      ? &p->shard
                   : strcmp(name, "braid.database") == 0 ? &p->database
                                                         : NULL;
@@ -49,12 +65,13 @@ void passage_param(struct session *s, const char *name, struct slice value)
         mem_free(*ours);
         *ours = mem_alloc(value.n + 1);
         (void)snprintf(*ours, value.n + 1, SLICE_FMT, SLICE_ARG(value));
-        return;
+        return ERR_NONE;
     }
     buf_text(&p->params, name);
     buf_u8(&p->params, 0);
     buf_add_slice(&p->params, value);
     buf_u8(&p->params, 0);
+    return ERR_NONE;
 }
 
 const char *passage_database(const struct session *s, const struct world *world)

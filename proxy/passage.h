@@ -30,10 +30,11 @@ struct passage {
 
 /* The startup parameter `replication`: makes session->passage when it asks for one. */
 enum err passage_asked(struct session *s, struct slice value, struct note *note) MUST_CHECK;
-/* Any other startup parameter. */
+/* Any other startup parameter, also of `options`. */
+enum err passage_param(struct session *s, const char *name, struct slice value,
+                       struct note *note) MUST_CHECK;
 /* The database of the configuration that a physical connection means, or NULL. */
 const char *passage_database(const struct session *s, const struct world *world);
-void passage_param(struct session *s, const char *name, struct slice value);
 enum err passage_connect(struct session *s, struct note *note) MUST_CHECK;
 void passage_startup(const struct backend *b, struct buf *out); /* the packet for the server */
 enum step passage_pump(struct session *s);                      /* bytes of the client */

@@ -60,8 +60,7 @@ static enum err add_var(struct session *s, const char *name, struct slice value,
     struct buf sql = {0};
     char lower[64];
     if (s->passage != NULL) {
-        passage_param(s, name, value);
-        return ERR_NONE;
+        return passage_param(s, name, value, note);
     }
     size_t n = strlen(name) < sizeof(lower) - 1 ? strlen(name) : sizeof(lower) - 1;
     for (size_t i = 0; i < n; i++) {

@@ -76,10 +76,10 @@ def make_braid(place, server, auth, users=None, files=None, database=None, start
     return braid.start() if start else braid
 
 
-def refusal(port, user, password=None, database="plain", answer=None):
+def refusal(port, user, password=None, database="plain", **more):
     """(SQLSTATE, text) of a login by hand, None when it works; no TLS, no SCRAM."""
     with raw.Raw(port) as r:
-        r.send(raw.startup(user, database))
+        r.send(raw.startup(user, database, **more))
         while True:
             kind, body = r.next()
             if kind == "E":
@@ -141,6 +141,9 @@ def test_rules(place, host):
         expect(f"no entry: {user}", ("28000", f'no pg_hba.conf entry for host "127.0.0.1", user '
                                      f'"{user}", database "plain", no encryption'),
                refusal(p, user))
+    expect("all is not for physical replication", "28000", refusal(p, "free", replication="true")[0])
+    expect("all is for logical replication: the server refuses", "08004",
+           refusal(p, "free", replication="database")[0])
     for words in ("method=scram-sha-256 rule=6", "method=reject rule=3"):
         wait_for(f"the log names method and rule: {words}", lambda w=words: w in braid.log())
     log = braid.log()

@@ -38,7 +38,10 @@ def test_walsender(place, braid):
         expect("SHOW", "replica", raw.rows_of(r.ask(raw.query("SHOW wal_level")))[0][0])
     for words, code in (({"replication": "maybe"}, "22023"), ({"database": "app"}, "0A000"),
                         ({"database": "app", "options": "-c braid.shard=nowhere"}, "22023"),
-                        ({"database": "pgbraid"}, "0A000"), ({"work_mem": "x"}, None)):
+                        ({"database": "pgbraid"}, "0A000"), ({"work_mem": "x"}, None),
+                        ({"options": "-c user=postgres"}, "22023"), ({"options": "--user=postgres"}, "22023"),
+                        ({"options": "-c database=app"}, "22023"), ({"options": "-c replication=true"}, "22023"),
+                        ({"options": r"-c options=-cuser\=postgres"}, "22023")):
         with raw.Raw(braid.port) as r:
             r.send(raw.startup(**{"database": "plain", "replication": "database", **words}))
             got = r.until("ZE")
