@@ -371,7 +371,7 @@ void pool_adopt(struct worker *w, struct backend *b, struct pool_budget *budget)
     }
     if (b->pinned) {
         b->pinned = 0;
-        backend_query(b, SLICE("RESET ROLE; RESET ALL"), TO_NOBODY);
+        backend_query(b, SLICE("RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL"), TO_NOBODY);
     }
     pool_put(b);
 }

@@ -84,6 +84,35 @@ def test_cancel_follows(place):
     place.end(braid)
 
 
+def test_identity_stays(place):
+    """A server connection that changes workers leaves behind who it was: one for two workers."""
+    braid = place.braid(workers=2, worker_fill=0, pool={"size": 1})
+    until = time.monotonic() + 1.5
+    failures = []
+
+    def ask(changes, wanted):
+        try:
+            with psycopg.connect(braid.dsn("plain", user="postgres"), autocommit=True) as c:
+                if changes:
+                    c.execute("SET SESSION AUTHORIZATION app")
+                while time.monotonic() < until:
+                    got = c.execute("SELECT session_user, current_user").fetchone()
+                    if got != (wanted, wanted):
+                        raise Failed(f"{wanted} is {got}")
+        except Exception as e:  # noqa: BLE001
+            failures.append(repr(e))
+
+    threads = [threading.Thread(target=ask, args=words)
+               for words in ((1, "app"), (0, "postgres"), (1, "app"), (0, "postgres"))]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    expect("failures", [], failures)
+    place.end(braid)
+
+
 def run(place, report):
     report.run("moves: work goes on", test_work_goes_on, place)
     report.run("moves: a cancel request follows", test_cancel_follows, place)
+    report.run("moves: nobody gets another's identity", test_identity_stays, place)
