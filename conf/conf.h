@@ -118,6 +118,12 @@ enum conf_balance {
     CONF_BALANCE_LATENCY
 };
 /* Whether the primary takes reads that a replica may serve. */
+enum conf_prepare_unnamed {
+    CONF_PREPARE_UNNAMED_OFF,
+    CONF_PREPARE_UNNAMED_ON,
+    CONF_PREPARE_UNNAMED_ALL
+};
+
 enum conf_primary_reads {
     CONF_PRIMARY_READS_FALLBACK, /* only when no replica can */
     CONF_PRIMARY_READS_SHARE,

@@ -12,6 +12,7 @@
 #include "base/check.h"
 #include "base/hash.h"
 #include "base/mem.h"
+#include "proxy/clock_words.h"
 #include "proxy/session.h"
 
 enum {
@@ -46,6 +47,7 @@ static struct stmt *make_stmt(const struct stmt *as, struct slice text)
     st->text_bytes = text.n;
     st->types = mem_dup(as->types, as->types_count * sizeof(*as->types));
     st->types_count = as->types_count;
+    st->reads_clock = text_reads_clock(text) != 0;
     return st;
 }
 
@@ -89,6 +91,9 @@ static struct stmt *find_or_make(struct worker *w, const struct stmt *as, struct
     st->id = ((uint64_t)w->index << 48) + ++w->next_stmt;
     st->generation = w->stmt_generation;
     stmt_name(st->id, st->name);
+    if (st->reads_clock) { /* the server reads it when it is parsed: nobody else's will do */
+        st->settings = hash_u64(st->id, st->settings);
+    }
     hmap_add(&w->stmts, &st->node, h);
     return st;
 }
@@ -152,7 +157,7 @@ void stmt_unref(struct worker *w, struct stmt *st)
     if (--st->refs != 0) {
         return;
     }
-    if (st->text_bytes > IDLE_BYTES_MAX) {
+    if (st->text_bytes > IDLE_BYTES_MAX || st->reads_clock) {
         drop(w, st);
         return;
     }

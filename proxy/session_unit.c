@@ -11,7 +11,10 @@
  *   - its ParseComplete is said only when the server has answered the Bind;
  *   - when the Bind fails, whatever the reason (the result has another type since an ALTER TABLE,
  *     a type was made anew), nothing has been executed: the client's own messages, kept until
- *     then, are sent as they came, and those answers are the answers.
+ *     then, are sent as they came, and those answers are the answers;
+ *   - it reads nothing from the clock while it is parsed (clock_words.h), and no change of a table
+ *     can give its parameters other types, which a named statement would not follow: the client
+ *     says them, or there are none (or pool.prepare_unnamed is "all").
  * So it is not done while more of the client's messages stand behind.
  */
 
@@ -185,14 +188,31 @@ static int is_query(const struct plan *plan)
     return 0;
 }
 
+/* Whether each Parse of the text gives its parameters the same types, whatever tables have become:
+ * the client says them, or there are none. */
+static int has_firm_types(const struct unit *u)
+{
+    if (u->parse_body.types_count != u->bind_body.values_count) {
+        return 0;
+    }
+    for (size_t i = 0; i < u->parse_body.types_count; i++) {
+        if (be32_at(u->parse_body.types + 4 * i) == 0) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
 /* Whether the unnamed statement is taken for a named one. */
 static int is_promoted(const struct session *s, const struct backend *b, const struct unit *u)
 {
     const struct conf *conf = s->worker->world->conf;
-    return u->parse.n != 0 && u->pstmt->stmt->parses > 1 && conf->prepare_unnamed == CONF_ON &&
-           conf->prepared_max > 0 && b->pinned == 0 && b->suspect == 0 &&
-           u->all.n == stream_in(s->client).n && u->all.n <= KEEP_BYTES_MAX &&
-           is_query(u->pstmt->batch->plans[0]);
+    const struct stmt *st = u->pstmt->stmt;
+    return u->parse.n != 0 && st->parses > 1 && conf->prepare_unnamed != CONF_PREPARE_UNNAMED_OFF &&
+           !st->reads_clock && conf->prepared_max > 0 &&
+           (conf->prepare_unnamed == CONF_PREPARE_UNNAMED_ALL || has_firm_types(u)) &&
+           b->pinned == 0 && b->suspect == 0 && u->all.n == stream_in(s->client).n &&
+           u->all.n <= KEEP_BYTES_MAX && is_query(u->pstmt->batch->plans[0]);
 }
 
 static void put_parse(struct backend *b, const struct stmt *st)

@@ -81,8 +81,8 @@ static int same_vars(const struct varset *v, const struct var *vars, size_t coun
     return 1;
 }
 
-/* Settings that have no part in reading a statement (its literals, its names), or that PostgreSQL
- * itself follows in prepared statements. */
+/* Settings that have no part in reading a statement: its literals, its names. search_path has one:
+ * PostgreSQL looks for the names again when it changes, but the types of parameters stay. */
 static int is_no_matter(const char *name)
 {
     static const char *const names[] = {
@@ -98,7 +98,6 @@ static int is_no_matter(const char *name)
         "jit",
         "lock_timeout",
         "maintenance_work_mem",
-        "search_path",
         "statement_timeout",
         "synchronous_commit",
         "transaction_timeout",

@@ -65,8 +65,8 @@ def kept(braid):
     return braid.sql(KEPT, "plain")[0][0]
 
 
-def prepare(place):
-    braid = place.braid(pool={"size": 1, "mode": "transaction"}, workers=1)
+def prepare(place, which="all"):
+    braid = place.braid(pool={"size": 1, "mode": "transaction", "prepare_unnamed": which}, workers=1)
     place.servers[0].sql("DROP TABLE IF EXISTS u1, s1.u1", "plain")
     place.servers[0].sql("DROP TYPE IF EXISTS mood", "plain")
     place.servers[0].sql("CREATE TABLE u1 (id int PRIMARY KEY, v text)", "plain")
@@ -165,6 +165,67 @@ def test_settings(place):
     place.end(braid)
 
 
+def test_types(place):
+    """Parameters whose types are left to the server have those of the table as it is now."""
+    braid = prepare(place, "on")
+    owner = place.servers[0]
+    owner.sql("DROP TABLE IF EXISTS u2", "plain")
+    owner.sql("CREATE TABLE u2 (c int); GRANT ALL ON u2 TO app", "plain")
+    pair = Pair(place, braid)
+    for _ in range(3):
+        pair.unit("INSERT INTO u2 VALUES ($1) RETURNING c", ("007",))
+    owner.sql("ALTER TABLE u2 ALTER c TYPE text", "plain")
+    for _ in range(3):
+        pair.unit("INSERT INTO u2 VALUES ($1) RETURNING c", ("007",))
+    expect("so they are not kept", 0, kept(braid))
+    for _ in range(3):
+        pair.unit("SELECT count(*) FROM u2 WHERE c = $1", ("007",), types=(25,))
+        pair.unit("SELECT count(*) FROM u2")
+    expect("others are", 2, kept(braid))
+    pair.close()
+    place.end(braid)
+
+
+def test_clock(place):
+    """'now' is the time of each Parse, also of named statements."""
+    braid = prepare(place)
+    times = []
+    with raw.Raw(braid.port) as one, raw.Raw(braid.port) as two:
+        for r in (one, two):
+            r.login(database="plain")
+        for i in range(6):
+            r = (one, two)[i % 2]
+            r.send(*unit("SELECT 'now'::timestamptz"))
+            times += [body for kind, body in r.until("Z") if kind == "D"]
+        for r in (one, two):
+            r.send(raw.parse("SELECT 'now'::timestamptz", name="q"), raw.SYNC)
+            r.until("Z")
+            r.send(raw.bind(statement="q"), raw.execute(), raw.SYNC)
+            times += [body for kind, body in r.until("Z") if kind == "D"]
+    expect("different times", 8, len(set(times)))
+    place.end(braid)
+
+
+def test_search_path(place):
+    """Two tables of one name: each client is told the types of its own."""
+    braid = prepare(place)
+    owner = place.servers[0]
+    for name, kind in (("sa", "timestamp"), ("sb", "timestamptz")):
+        owner.sql(f"DROP SCHEMA IF EXISTS {name} CASCADE; CREATE SCHEMA {name}; "
+                  f"CREATE TABLE {name}.t AS SELECT '2020-01-01 00:00+05'::{kind} x; "
+                  f"GRANT ALL ON SCHEMA {name} TO app; GRANT ALL ON {name}.t TO app", "plain")
+    owner.sql("ALTER TABLE sb.t ADD y int", "plain")
+    text = "SELECT * FROM t WHERE x = $1"
+    for name in ("sa", "sb", "sa"):
+        pair = Pair(place, braid, options=f"-c search_path={name} -c timezone=UTC")
+        pair.ask(raw.parse(text, name="q"), raw.describe("S", "q"), raw.SYNC)
+        pair.ask(raw.bind(("2020-01-01 00:00+05",), statement="q"), raw.execute(), raw.SYNC)
+        pair.close()
+    for name in ("sa", "sb"):
+        owner.sql(f"DROP SCHEMA {name} CASCADE", "plain")
+    place.end(braid)
+
+
 def test_pipelines(place):
     """Requests behind one another, and messages that belong to none."""
     braid = prepare(place)
@@ -191,4 +252,7 @@ def run(place, report):
     report.run("unnamed: errors", test_errors, place)
     report.run("unnamed: schema changes", test_schema_changes, place)
     report.run("unnamed: settings", test_settings, place)
+    report.run("unnamed: types of parameters", test_types, place)
+    report.run("unnamed: the clock", test_clock, place)
+    report.run("unnamed: search_path", test_search_path, place)
     report.run("unnamed: pipelines", test_pipelines, place)
