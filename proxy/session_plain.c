@@ -15,6 +15,7 @@
 #include "proxy/exec.h"
 #include "proxy/extended.h"
 #include "proxy/stats_run.h"
+#include "proxy/watch.h"
 
 static int has_word(struct slice text, const char *word)
 {
@@ -113,6 +114,7 @@ static enum step on_bind(struct session *s, struct slice message, struct slice b
     if (session_quiet(s)) {
         e = session_enter(s, &note);
         s->request_us = loop_now_us(s->worker->loop);
+        watch_request(s);
     }
     if (e) {
         return extended_fail(s, e, &note, 0);

@@ -312,6 +312,7 @@ enum step session_unit(struct session *s, struct slice in, size_t *used)
     enum err e = ERR_NONE;
     s->in_extended = 1;
     s->request_us = loop_now_us(s->worker->loop);
+    watch_request(s);
     stats_request(s);
     watch_request(s);
     s->writes_now = !plan->reads_only;

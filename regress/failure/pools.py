@@ -332,6 +332,20 @@ def test_query_timeout(pools):
     pools.end(braid)
 
 
+def test_query_timeout_extended(pools):
+    """Also of requests that come as Parse, Bind, Execute, Sync; message by message; in session mode."""
+    for mode in ("transaction", "session"):
+        braid = pools.braid(pool={"mode": mode}, users={"amy": {"query_timeout_ms": 300}})
+        with raw.Raw(braid.port) as c:
+            c.login(user="amy", database="one")
+            whole = (raw.parse("SELECT pg_sleep(4)"), raw.bind(), raw.execute(), raw.SYNC)
+            for parts in (whole, whole, (raw.parse("SELECT pg_sleep(4)", name="q"), raw.SYNC),
+                          (raw.bind(statement="q"), raw.describe("P"), raw.execute(), raw.SYNC)):
+                got = raw.codes_of(c.ask(*parts))
+                expect(f"{mode}, {parts[0][:1]}", [] if len(parts) == 2 else ["57014"], got)
+        pools.end(braid)
+
+
 def test_client_timeouts(pools):
     """Silent inside a transaction, silent outside, a transaction that takes long."""
     cases = (("idle_transaction_timeout_ms", "BEGIN", "SELECT 1", "25P03", "idle-in-transaction"),
@@ -585,6 +599,7 @@ TESTS = [
     ("clients", test_clients), ("reserve", test_reserve), ("min size", test_min_size),
     ("ages", test_ages), ("many users", test_many_users), ("order", test_order),
     ("wait", test_wait), ("query timeout", test_query_timeout),
+    ("query timeout of the extended protocol", test_query_timeout_extended),
     ("client timeouts", test_client_timeouts), ("frozen server", test_frozen_server),
     ("full server", test_full_server), ("dead server", test_dead_server), ("stale", test_stale),
     ("round robin", test_round_robin), ("own connections", test_own_connections),
