@@ -58,15 +58,15 @@ enum step {
 
 /* A prepared statement shared by all sessions of the worker that use the same text and types. */
 struct stmt {
-    struct hnode node;   /* by text, types and settings */
-    struct list idle;    /* in worker->stmts_idle while nobody refers to it */
-    uint64_t id;         /* unique in the process; its name on servers is "pgbraid_<id>" */
-    unsigned proved : 1; /* a server has accepted it under this version */
+    struct hnode node;        /* by text, types and settings */
+    struct list idle;         /* in worker->stmts_idle while nobody refers to it */
+    uint64_t id;              /* unique in the process; its name on servers is "pgbraid_<id>" */
+    unsigned proved : 1;      /* a server has accepted it under this version */
     unsigned reads_clock : 1; /* when it is parsed: see clock_words.h; of one session only */
     uint8_t parses;           /* without a name, counted up to 2 */
-    uint64_t settings;   /* stmt_settings() */
-    uint32_t generation; /* of the worker: see stmt_renew() */
-    uint64_t version;    /* of the catalog: after DDL a new Parse must not meet an old plan */
+    uint64_t settings;        /* stmt_settings() */
+    uint32_t generation;      /* of the worker: see stmt_renew() */
+    uint64_t version;         /* of the catalog: after DDL a new Parse must not meet an old plan */
     int refs;
     char *text;
     size_t text_bytes;

@@ -290,6 +290,8 @@ enum step session_parse(struct session *s, struct slice body)
     }
     if (session_quiet(s)) {
         e = session_enter(s, &note);
+        s->request_us = loop_now_us(s->worker->loop);
+        watch_request(s);
     }
     const struct parse_text parse = {msg.text, types, msg.types_count};
     e = e ? e : plan_text(s, &parse, &batch, &position, &note);

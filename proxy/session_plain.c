@@ -76,6 +76,17 @@ static enum step bad(struct session *s, enum err e, const struct note *note)
     return STEP_CLOSE;
 }
 
+/* The first message of a request. */
+static enum err begin_request(struct session *s, struct note *note)
+{
+    if (!session_quiet(s)) {
+        return ERR_NONE;
+    }
+    s->request_us = loop_now_us(s->worker->loop);
+    watch_request(s);
+    return session_enter(s, note);
+}
+
 static enum step on_parse(struct session *s, struct slice message, struct slice body)
 {
     struct front_parse msg;
@@ -84,10 +95,13 @@ static enum step on_parse(struct session *s, struct slice message, struct slice 
     if (e) {
         return bad(s, e, &note);
     }
+    e = begin_request(s, &note);
+    if (e) {
+        return extended_fail(s, e, &note, 0);
+    }
     if (may_reset(msg.text)) {
         struct plan_batch *batch = NULL;
-        e = session_quiet(s) ? session_enter(s, &note) : ERR_NONE;
-        e = e ? e : extended_plan(s, msg.text, &batch, &note);
+        e = extended_plan(s, msg.text, &batch, &note);
         if (!e && batch->plans[0]->kind != PLAN_ONE) {
             return session_parse(s, body);
         }
@@ -111,11 +125,7 @@ static enum step on_bind(struct session *s, struct slice message, struct slice b
     if (s->pstmts.count != 0 && pstmt_find(s, msg.statement) != NULL) {
         return session_bind(s, body);
     }
-    if (session_quiet(s)) {
-        e = session_enter(s, &note);
-        s->request_us = loop_now_us(s->worker->loop);
-        watch_request(s);
-    }
+    e = begin_request(s, &note);
     if (e) {
         return extended_fail(s, e, &note, 0);
     }

@@ -339,7 +339,7 @@ def test_query_timeout_extended(pools):
         with raw.Raw(braid.port) as c:
             c.login(user="amy", database="one")
             whole = (raw.parse("SELECT pg_sleep(4)"), raw.bind(), raw.execute(), raw.SYNC)
-            for parts in (whole, whole, (raw.parse("SELECT pg_sleep(4)", name="q"), raw.SYNC),
+            for parts in (whole, whole, (*whole[:1], raw.describe(), *whole[1:]), (raw.parse("SELECT pg_sleep(4)", name="q"), raw.SYNC),
                           (raw.bind(statement="q"), raw.describe("P"), raw.execute(), raw.SYNC)):
                 got = raw.codes_of(c.ask(*parts))
                 expect(f"{mode}, {parts[0][:1]}", [] if len(parts) == 2 else ["57014"], got)
