@@ -318,10 +318,16 @@ static int ends_failed_tx(const struct plan *plan)
            (plan->tx == TX_COMMIT || plan->tx == TX_ROLLBACK || plan->tx == TX_ROLLBACK_TO);
 }
 
+/* COMMIT tells by itself that a shard was lost, and ROLLBACK need not. */
+static int ends_tx(const struct plan *plan)
+{
+    return plan->kind == PLAN_TX && (plan->tx == TX_COMMIT || plan->tx == TX_ROLLBACK);
+}
+
 enum err session_may_run(struct session *s, const struct plan *plan, struct note *note)
 {
-    int plain = session_is_plain(s);                       /* then the server says so by itself */
-    if (s->tx.untold && plan->kind != PLAN_TX && !plain) { /* COMMIT tells by itself */
+    int plain = session_is_plain(s); /* then the server says so by itself */
+    if (s->tx.untold && !ends_tx(plan) && !plain) {
         return note_set(note, role_lost(s, s->tx.lost_shard, 0),
                         "shard %s of this transaction was lost",
                         s->db->map->shard_names[s->tx.lost_shard]);

@@ -292,6 +292,7 @@ struct portal *portal_add(struct session *s, struct slice name, struct pstmt *ps
             old->bind.n = 0;
             old->live = 1;
             old->suspended = 0;
+            old->lost = 0;
             return old;
         }
         portal_drop(s, old);
@@ -304,6 +305,14 @@ struct portal *portal_add(struct session *s, struct slice name, struct pstmt *ps
     pstmt->refs++;
     list_push_back(&s->portals, &p->node);
     return p;
+}
+
+void portals_lost(struct session *s, uint32_t shard)
+{
+    list_each (node, &s->portals) {
+        struct portal *p = container_of(node, struct portal, node);
+        p->lost |= p->live && p->on_backend && p->shard == shard;
+    }
 }
 
 /* The unnamed portal's memory is kept: most clients use it again at once. */

@@ -94,6 +94,7 @@ struct portal {
     unsigned live : 1; /* 0: kept for its memory only */
     unsigned on_backend : 1;
     unsigned suspended : 1;   /* a statement over several shards gave as many rows as were asked */
+    unsigned lost : 1;        /* it went with its server connection: whoever asks for it is told */
     struct plan_batch *batch; /* keeps `plan`: a later Bind may give the statement another one */
     struct plan *plan;        /* the statement's, or its `otherwise` */
     struct buf bind;          /* body of the Bind, for what is not relayed */
@@ -374,8 +375,9 @@ void unit_again(struct backend *b, int64_t sent_us, uint32_t before_us);
 /* session_plain.c: Parse, Bind, Describe, Execute, Close when session_is_plain(). */
 enum step session_plain(struct session *s, uint8_t type, struct slice message, struct slice body);
 enum step session_flush(struct session *s);
-void session_drop_portals(struct session *s); /* frees them */
-void session_end_portals(struct session *s);  /* the transaction is over */
+void session_drop_portals(struct session *s);         /* frees them */
+void session_end_portals(struct session *s);          /* the transaction is over */
+void portals_lost(struct session *s, uint32_t shard); /* ... those there are gone */
 /* A simple query destroys the unnamed statement and portal. */
 void session_forget_unnamed(struct session *s);
 void session_drop_pstmts(struct session *s);

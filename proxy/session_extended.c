@@ -488,6 +488,17 @@ static enum step describe_statement(struct session *s, struct pstmt *p)
     return STEP_DONE;
 }
 
+/* A new connection of its shard knows nothing of it. */
+static enum err portal_is_lost(const struct session *s, const struct portal *portal,
+                               struct note *note)
+{
+    enum err e = note_set(note, role_lost(s, portal->shard, 0),
+                          "shard %s was lost, and portal \"%s\" with it",
+                          s->db->map->shard_names[portal->shard], portal->name);
+    note_hint(note, "Nothing was changed by it; the statement may be repeated.");
+    return e;
+}
+
 static enum step describe_portal(struct session *s, struct portal *portal)
 {
     struct note note;
@@ -496,6 +507,9 @@ static enum step describe_portal(struct session *s, struct portal *portal)
         enum err e = front_read_bind(buf_slice(&portal->bind), &bind, &note);
         check(e == ERR_NONE); /* it was read once before */
         return describe_plan(s, portal->pstmt, portal->plan, 'P', &bind);
+    }
+    if (portal->lost) {
+        return fail(s, portal_is_lost(s, portal, &note), &note, 0);
     }
     struct backend *b = NULL;
     enum step step = relay_to(s, portal->shard, &b);
@@ -576,6 +590,10 @@ enum step session_execute(struct session *s, struct slice message, struct slice 
     if (!portal->on_backend) {
         return execute_local(s, portal, msg.rows_max);
     }
+    e = portal->lost ? portal_is_lost(s, portal, &note) : session_may_run(s, portal->plan, &note);
+    if (e) {
+        return fail(s, e, &note, 0);
+    }
     struct backend *b = NULL;
     s->writes_now = !portal->plan->reads_only;
     enum step step = relay_to(s, portal->shard, &b);
@@ -612,7 +630,7 @@ enum step session_close_message(struct session *s, struct slice message, struct 
         return answer_local(s, '3');
     }
     struct portal *portal = portal_find(s, msg.name);
-    if (portal == NULL || !portal->on_backend) {
+    if (portal == NULL || !portal->on_backend || portal->lost) {
         if (portal != NULL) {
             portal_drop(s, portal);
         }
@@ -634,10 +652,12 @@ enum step session_flush(struct session *s)
     if (step != STEP_DONE) {
         return relayed(step);
     }
-    struct backend *b = busy_backend(s);
-    if (b != NULL) {
-        front_put_flush(stream_out(b->stream));
-        stream_touch(b->stream);
+    list_each (node, &s->held) { /* one may be busy with a BEGIN of ours */
+        struct backend *b = container_of(node, struct backend, held);
+        if (!backend_quiet(b)) {
+            front_put_flush(stream_out(b->stream));
+            stream_touch(b->stream);
+        }
     }
     return STEP_DONE;
 }

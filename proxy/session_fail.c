@@ -262,6 +262,7 @@ void session_backend_lost(struct session *s, struct backend *b, const struct not
         return;
     }
     role_note_write(s, b);
+    portals_lost(s, b->shard);
     s->copy_in = s->copy_in == b ? NULL : s->copy_in;
     if (s->op != NULL) {
         op_backend_lost(s->op, b, note);

@@ -283,6 +283,59 @@ def same_rows(braid, a, b):
     return rows if len(rows) == 2 and rows[0] == rows[1] else None
 
 
+def cut_and_noticed(world, shard):
+    """The links of a shard are reset; back when pgbraid knows."""
+    def count():
+        return world.braid.tail(1000).count("BACKEND_LOST")
+    before = count()
+    world.middles[shard].cut()
+    wait_for("the loss is noticed", lambda: count() > before)
+
+
+def test_transaction_told_of_loss(place):
+    """What comes first behind the loss of a shard says that it was lost, whatever it is."""
+    row = place.row_on(0)
+    with World(place) as world:
+        for sql in ("SAVEPOINT b", "RELEASE a", "ROLLBACK TO a", "BEGIN", "SET TRANSACTION READ ONLY",
+                    "SELECT 1", "SET work_mem = '1MB'", "FETCH 1 FROM c", "COMMIT"):
+            with raw.Raw(world.braid.port) as c:
+                c.login()
+                c.ask(raw.query(f"BEGIN; UPDATE items SET v = v WHERE id = {row}"))
+                c.ask(raw.query("SAVEPOINT a"))
+                cut_and_noticed(world, 0)
+                got = c.ask(raw.query(sql))
+                expect(sql, ["08006"], raw.codes_of(got))
+                if sql != "COMMIT":
+                    expect(f"{sql} again", ["25P02"], raw.codes_of(c.ask(raw.query(sql))))
+                    expect("the end", "CZ", raw.letters(c.ask(raw.query("ROLLBACK"))))
+                expect("it is over", "I", c.state)
+
+
+def test_portal_lost(place):
+    """A shard goes with the portal that was bound there, while another one is being told BEGIN."""
+    here, there = place.row_on(0), place.row_on(1)
+    update = "UPDATE items SET v = v WHERE id = $1"
+    with World(place) as world:
+        for more in ([raw.describe("P"), raw.execute()], [raw.execute()], [raw.close("P", ""), raw.execute()]):
+            with raw.Raw(world.braid.port) as c:
+                c.login()
+                for row in (here, there):  # connections are there, so that nothing waits for one
+                    c.ask(raw.query(f"SELECT v FROM items WHERE id = {row}"))
+                c.send(raw.parse(update, "", (20,)), raw.bind((here,)), raw.execute(), raw.FLUSH)
+                expect("one shard", "12C", raw.letters(c.until("C")))
+                world.middles[0].deaf = True  # so that its BEGIN stays in flight
+                c.send(raw.parse(update, "", (20,)), raw.bind((there,)), raw.FLUSH)
+                expect("and another, by Flush alone", "12", raw.letters(c.until("2")))
+                cut_and_noticed(world, 1)
+                world.middles[0].deaf = False
+                got = c.ask(*more, raw.SYNC)
+                closed = len(more) == 2 and more[0][:1] == b"C"
+                expect("the portal is gone", ["34000" if closed else "08006"], raw.codes_of(got))
+                expect("the transaction, too", "I", c.state)
+                expect("it goes on", [[f"v{here}"]],
+                       raw.rows_of(c.ask(raw.query(f"SELECT v FROM items WHERE id = {here}"))))
+
+
 def test_frozen_link(place):
     """A link that swallows everything holds up its own shard only, and not for ever."""
     with World(place, pool={"connect_timeout_ms": 800, "size": 3}) as world:

@@ -67,11 +67,13 @@ class Client(raw.Raw):
         return self.read(self.ask(raw.query(sql)), sql)
 
     def read(self, messages, what):
-        self.status = messages[-1][1].decode()
+        before, self.status = self.status, messages[-1][1].decode()
         tags = [body[:-1].decode() for kind, body in messages if kind == "C"]
         errors = [raw.fields_of(body) for kind, body in messages if kind == "E"]
         for error in errors:
             self.place.note_error(error, what)
+        if errors and errors[0]["C"] == "25P02" and before != "E":
+            raise Wrong(f"{what!r}: nobody was told why the transaction had failed: {errors}")
         return raw.rows_of(messages), tags, errors
 
     def must(self, sql, rows=None, tag=None, chaos=True):

@@ -125,7 +125,7 @@ def client_loop(place, number):
                 break
             if not place.braid.alive() or place.args.calm or isinstance(e, TimeoutError):
                 return place.fails(f"{name} {job.__name__}", f"connection closed {e!r}")
-            place.errors["closed"] += 1
+            place.errors[f"closed in {job.__name__}" if c else "login refused"] += 1
             for key in own.ids() if c else ():
                 own.known[key] |= {n + i for n in own.known[key] for i in range(8)}
             c = None
