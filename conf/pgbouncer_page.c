@@ -11,8 +11,8 @@ static const char intro[] =
     "Made by `make docs` from conf/pgbouncer.def. `pgbraid pgbouncer.ini` runs with PgBouncer's own\n"
     "file, with PgBouncer's defaults; `braidctl import pgbouncer.ini` writes the same as a file of\n"
     "our own. A key without effect is named at start when it is set to something else than its\n"
-    "default. The keys are those of 1.25; [OPERATING.md](OPERATING.md#coming-from-pgbouncer) says\n"
-    "how to change over.\n";
+    "default. The keys are those of 1.25; [FROM_PGBOUNCER.md](FROM_PGBOUNCER.md)\n"
+    "says how to change over.\n";
 
 static const struct {
     enum pgb_section section;

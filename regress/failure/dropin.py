@@ -108,9 +108,14 @@ class Pooler:
         return self.process.wait(20)
 
     def kill(self):
-        if self.process is not None and self.process.poll() is None:
-            self.process.kill()
-            self.process.wait()
+        if self.process is None or self.process.poll() is not None:
+            return
+        try:
+            os.kill(self.pid(), signal.SIGKILL)  # as another user it is a child of what we started
+        except (OSError, ValueError):
+            pass
+        self.process.kill()
+        self.process.wait()
 
 
 class Setting:
