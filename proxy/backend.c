@@ -131,6 +131,7 @@ struct backend *backend_connect(struct pool *pool)
     b->expires_us =
         rule_expires_us(b->connect_us, pool->terms->rule.server_lifetime_ms * 1000, b->chance);
     b->epoch = terms_epoch(pool->terms);
+    b->reached = atomic_load_explicit(&pool->server->reached, memory_order_relaxed);
     b->tx_status = 'I';
     b->vars = varset_ref(w->vars.empty);
     list_init(&b->held);

@@ -176,6 +176,7 @@ struct backend {
     int64_t connect_us, idle_since_us, held_us, connect_wall_us;
     int64_t expires_us; /* too old from then on */
     uint32_t epoch;     /* terms_epoch() when it was opened */
+    uint32_t reached;   /* of the server, when it was opened */
 };
 
 /* Begin connecting. The pool is told by pool_backend_ready() or pool_backend_failed(). */

@@ -243,13 +243,13 @@ static int only_full(const struct pool *p, enum err e)
     return e == ERR_TOO_MANY && atomic_load_explicit(&p->budget->open, memory_order_relaxed) > 0;
 }
 
-static enum err failing(const struct pool *p, struct note *note)
+static enum err failing(struct pool *p, struct note *note)
 {
     if (p->held_count + p->connecting_count + p->tested_count + p->idle_count != 0) {
         return ERR_NONE;
     }
     if (p->failures > 0 && !only_full(p, p->last_error) &&
-        loop_now_us(p->worker->loop) < p->retry_after_us) {
+        loop_now_us(p->worker->loop) < pool_retry_after(p)) {
         *note = p->last_failure; /* it failed a moment ago: say so instead of waiting */
         return p->last_error;
     }

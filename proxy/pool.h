@@ -64,6 +64,7 @@ struct pool {
     int64_t empty_since_us; /* 0: something is open or waits */
     int64_t retry_after_us; /* after a failed connect: no new one before */
     uint32_t failures;      /* in a row */
+    uint32_t reached;       /* of the server, at the last failure */
     struct note last_failure;
     struct stats_shard *stats;
     enum err last_error;
@@ -74,10 +75,10 @@ struct pool {
 struct pool *pool_find(struct worker *w, const struct world_db *db, uint32_t shard,
                        const char *user);
 /* On another server of the shard than its primary. */
-/* Servers have changed their roles: numbers go on under the new ones. */
-void pools_roles(struct worker *w);
 struct pool *pool_find_on(struct worker *w, const struct world_db *db, uint32_t shard,
                           struct server_state *server, const char *user);
+/* Servers have changed their roles: numbers go on under the new ones. */
+void pools_roles(struct worker *w);
 /* The same without a look-up, for a session that has logged in. */
 struct pool *pool_of(const struct session *s, uint32_t shard);
 void pools_free(struct worker *w);
@@ -135,6 +136,10 @@ void pool_connect_min(struct pool *p); /* up to pool.min_size */
 void pool_unblock(struct pool *p);
 /* The server's last failure, when it is too early to try again. ERR_NONE: try. */
 enum err pool_server_failing(const struct pool *p, struct note *note) MUST_CHECK;
+/* It answered, to a pool or to a health check: what failed before keeps nobody from connecting. */
+void pool_server_reached(struct server_state *server); /* from any thread */
+/* When the next attempt may be made; 0: now. */
+int64_t pool_retry_after(struct pool *p);
 void pool_attend_by(struct pool *p, int64_t at_us); /* look at it then, or earlier */
 void pool_fail_waiters(struct pool *p, enum err e, const struct note *note);
 /* Why this backend may not be used again, or NULL. */

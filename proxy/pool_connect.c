@@ -188,6 +188,25 @@ enum err pool_server_failing(const struct pool *p, struct note *note)
     return e;
 }
 
+/* From any thread. */
+void pool_server_reached(struct server_state *server)
+{
+    if (atomic_exchange(&server->failures, 0) != 0) {
+        atomic_store_explicit(&server->retry_us, 0, memory_order_relaxed);
+        atomic_fetch_add(&server->reached, 1);
+    }
+}
+
+int64_t pool_retry_after(struct pool *p)
+{
+    if (p->retry_after_us != 0 && p->last_error == ERR_SHARD_DOWN &&
+        p->reached != atomic_load(&p->server->reached)) {
+        p->failures = 0;
+        p->retry_after_us = 0;
+    }
+    return p->retry_after_us;
+}
+
 /* After a failure one attempt finds out whether it is over; the others wait for it. */
 static int may_try(const struct pool *p, int64_t now)
 {
@@ -213,6 +232,7 @@ static void note_failure(struct pool *p, enum err e, const struct note *note)
     p->retry_after_us = now + rule_backoff_us(p->failures, max, chance);
     p->last_failure = *note;
     p->last_error = e;
+    p->reached = atomic_load(&p->server->reached);
     if (e != ERR_SHARD_DOWN) {
         return; /* the server answers; it is this user or its own limit */
     }
@@ -233,7 +253,7 @@ static void note_failure(struct pool *p, enum err e, const struct note *note)
 static enum pool_block try_connect(struct pool *p, uint32_t limit, int64_t since_us)
 {
     int64_t now = loop_now_us(p->worker->loop);
-    int64_t retry = p->retry_after_us;
+    int64_t retry = pool_retry_after(p);
     if (now < retry || !may_try(p, now)) {
         int64_t server = atomic_load_explicit(&p->server->retry_us, memory_order_relaxed);
         pool_attend_by(p, now < retry ? retry : server > now ? server : now + RETRY_US);
@@ -327,7 +347,7 @@ void pool_connect_over(struct pool *p, int ready)
     struct worker *w = p->worker;
     counter_give(&p->server->connecting);
     if (ready) {
-        atomic_store_explicit(&p->server->failures, 0, memory_order_relaxed);
+        pool_server_reached(p->server);
     }
     if (!list_empty(&w->blocked)) {
         timer_set(&w->retry, 0); /* one more may connect */
@@ -344,6 +364,10 @@ void pool_backend_failed(struct backend *b, enum err e, const struct note *note)
     }
     backend_log_lost(b, note->text);
     metric_add(&p->worker->metrics, METRIC_server_connect_errors, 1);
+    if (e == ERR_SHARD_DOWN && b->reached != atomic_load(&p->server->reached)) {
+        backend_close(b, NULL); /* begun before the server came back: waiters connect anew */
+        return;
+    }
     note_failure(p, e, note);
     backend_close(b, NULL);
     pool_fail_waiters(p, e, note);

@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "proxy/control.h"
+#include "proxy/pool.h"
 
 /* ---- the list ---------------------------------------------------------------------------------
  */
@@ -169,6 +170,9 @@ void role_found(void *arg, const struct health_finding *f)
     if (f->latency_us != 0) {
         atomic_store_explicit(&s->latency_us, f->latency_us, memory_order_relaxed);
     }
+    if (f->health == ROLE_HEALTH_UP) {
+        pool_server_reached(s); /* before anybody reads that it is healthy */
+    }
     atomic_store(&s->health, (int)f->health);
     atomic_store(&s->healthy, f->health != ROLE_HEALTH_DOWN && f->health != ROLE_HEALTH_PROBING);
     /* What a server said last holds until it says something else: a missed check, or one that found
@@ -185,10 +189,6 @@ void role_found(void *arg, const struct health_finding *f)
         atomic_store_explicit(&s->flushed, flushed, memory_order_relaxed);
         atomic_store_explicit(&s->settle_us, f->settle_us, memory_order_relaxed);
         atomic_store_explicit(&s->lsn_us, f->asked_us, memory_order_release);
-    }
-    if (f->health == ROLE_HEALTH_UP) { /* an earlier failure keeps nobody from connecting */
-        atomic_store_explicit(&s->failures, 0, memory_order_relaxed);
-        atomic_store_explicit(&s->retry_us, 0, memory_order_relaxed);
     }
     atomic_fetch_add(&s->checks, 1);
     if (atomic_load(&s->replicated) && atomic_exchange(&probe->control->role_mail, 1) == 0) {

@@ -51,6 +51,7 @@ struct server_state {
     _Atomic uint32_t connecting; /* being opened */
     _Atomic uint32_t failures;   /* in a row; 0: the last attempt reached it */
     _Atomic int64_t retry_us;    /* nobody tries before; monotonic */
+    _Atomic uint32_t reached;    /* times that it was reached after a failure */
     pthread_mutex_t failure_lock;
     struct note last_failure;
     enum err last_error;

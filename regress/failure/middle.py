@@ -358,6 +358,8 @@ def test_frozen_link(place):
             expect_that("nobody waits for ever", not t.is_alive())
         for c in stuck:
             c.close()
+        world.calm()
+        serves(world.braid)  # back-off ends with the health check that finds the server up
 
 
 def quietly(c, sql):
