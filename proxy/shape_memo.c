@@ -19,6 +19,7 @@ struct shape_slot {
     struct terms *terms; /* user and database */
     struct varset *vars; /* search_path, standard_conforming_strings */
     struct plan_batch *batch;
+    int plain; /* planned for session mode: settings go to the server unread */
 };
 
 /* The settings of the session are those of `vars`, and no table has changed for it alone. */
@@ -41,7 +42,7 @@ struct plan_batch *shape_memo_find(const struct shape_memo *memo, const struct s
         return NULL;
     }
     const struct shape_slot *slot = &memo->slots[slot_of(s, text)];
-    if (slot->terms != s->terms || slot->vars != s->vars ||
+    if (slot->terms != s->terms || slot->vars != s->vars || slot->plain != session_is_plain(s) ||
         slot->batch->map_epoch != s->db->map->epoch ||
         slot->batch->catalog_version !=
             (s->db->catalog == NULL ? 0 : catalog_version(s->db->catalog)) ||
@@ -78,6 +79,7 @@ void shape_memo_keep(struct shape_memo *memo, struct session *s, const struct le
         slot->terms = terms_ref(s->terms);
         slot->vars = varset_ref(s->vars);
         slot->batch = plan_batch_ref(batch);
+        slot->plain = session_is_plain(s);
     }
 }
 

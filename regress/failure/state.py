@@ -304,6 +304,34 @@ def test_statement_mode(place, braid):
     raise Failed("BEGIN was accepted in statement mode")
 
 
+def test_mode_changes(place):
+    """Clients that stay in session mode and new ones of transaction mode send the same SET."""
+    braid = place.braid(pool={"size": 1, "mode": "session"}, workers=1)
+    old = braid.connect("plain")
+    with old.cursor() as cursor:
+        cursor.execute("SELECT 1")
+    braid.config["pool"] = {"size": 2, "mode": "transaction"}
+    braid.write_files()
+    braid.reload()
+    new, other = braid.connect("plain"), braid.connect("plain")
+
+    def show(c):
+        with c.cursor() as cursor:
+            cursor.execute("SHOW work_mem")
+            return cursor.fetchone()[0]
+
+    wait_for("the new mode", lambda: show(new) and show(other))
+    for c in (old, old, new):
+        with c.cursor() as cursor:
+            cursor.execute("SET work_mem TO '7MB'")
+    for _ in range(2):
+        expect("who set nothing", "4MB", show(other))
+        expect("who did", ("7MB", "7MB"), (show(old), show(new)))
+    for c in (old, new, other):
+        c.close()
+    place.end(braid)
+
+
 def test_load(place, braid):
     """Only a superuser may load what lies outside of plugins; nothing unloads a library."""
     a = psycopg2.connect(braid.dsn("plain", pg.SUPERUSER, application_name="a"))
@@ -330,6 +358,7 @@ def run(place, report):
                    "GRANT other TO app; GRANT SELECT ON items TO other", "app")
     braid = place.braid(pool={"size": 1, "mode": "statement", "query_wait_ms": 4000}, workers=1)
     report.run("state.statement mode", test_statement_mode, place, braid)
+    report.run("state.mode changes", test_mode_changes, place)
     place.end(braid)
     for mode in ("transaction", "session"):
         braid = place.braid(pool={"size": 1, "mode": mode, "query_wait_ms": 4000}, workers=1)
