@@ -44,8 +44,10 @@ VERSION := 0.1.0
 CFLAGS  += -DPGBRAID_VERSION='"$(VERSION)"'
 
 mains   := proxy/main.c proxy/braidctl.c
-sources = $(filter-out %_test.c %_fuzz.c %_bench.c $(mains),$(wildcard $(1)/*.c))
-tests   = $(wildcard $(1)/*_test.c)
+# A room is a folder, and the folders in it when it has many subjects.
+files   = $(wildcard $(1)/*$(2) $(1)/*/*$(2))
+sources = $(filter-out %_test.c %_fuzz.c %_bench.c $(mains),$(call files,$(1),.c))
+tests   = $(call files,$(1),_test.c)
 object  = $(patsubst %.c,$(BUILD)/%.o,$(1))
 room_libs = $(foreach r,$(1),$(LIBS.$(r)))
 
@@ -91,9 +93,9 @@ PYTHON  ?= $(firstword $(wildcard /usr/bin/python3) python3)
 JOBS    ?= $(shell nproc 2>/dev/null || echo 2)
 SECONDS ?= 20
 PREFIX  ?= /usr/local
-ours     = $(wildcard $(ROOMS:%=%/*.c) regress/*/*.c)
-headers  = $(wildcard $(ROOMS:%=%/*.h) regress/*/*.h)
-FUZZERS := $(foreach r,$(ROOMS),$(patsubst %.c,%,$(wildcard $(r)/*_fuzz.c)))
+ours     = $(foreach r,$(ROOMS) regress,$(call files,$(r),.c))
+headers  = $(foreach r,$(ROOMS) regress,$(call files,$(r),.h))
+FUZZERS := $(foreach r,$(ROOMS),$(patsubst %.c,%,$(call files,$(r),_fuzz.c)))
 PAGES   := manual:docs/settings.md sample:conf/pgbraid.yaml errors:docs/errors.md \
            metrics:docs/metrics.md logs:docs/logs.md pgbouncer:docs/pgbouncer.md
 

@@ -96,7 +96,7 @@ enum plan_kind {
 
 /*
  * State that a statement may leave on its server connection. What it really left is asked for when
- * its transaction has ended; see proxy/exec_state.c.
+ * its transaction has ended; see proxy/exec/exec_state.c.
  */
 enum plan_pin {
     PIN_LISTEN = 1, /* listens on a channel */
@@ -221,7 +221,7 @@ struct plan {
     struct slice described;          /* body of RowDescription; p == NULL: not asked yet */
     const uint32_t *described_types; /* of its parameters */
     size_t described_types_count;
-    uint32_t stats_slot, stats_serial; /* its counters: see proxy/stats.h */
+    uint32_t stats_slot, stats_serial; /* its counters: see proxy/stats/stats.h */
 };
 
 /* The statements of one simple Query or one Parse (then exactly one, or PLAN_EMPTY). */

@@ -13,9 +13,9 @@
 
 #include "base/arena.h"
 #include "base/check.h"
-#include "proxy/auth.h"
-#include "proxy/pages.h"
-#include "proxy/world.h"
+#include "proxy/admin/pages.h"
+#include "proxy/auth/auth.h"
+#include "proxy/control/world.h"
 #include "replication/replication.h"
 #include "wire/types.h"
 

@@ -13,8 +13,8 @@
 #include <unistd.h>
 
 #include "base/log.h"
-#include "proxy/control.h"
-#include "proxy/process.h"
+#include "proxy/control/control.h"
+#include "proxy/control/process.h"
 
 enum {
     EXIT_BAD = 2,

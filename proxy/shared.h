@@ -55,8 +55,9 @@ struct server_state {
     pthread_mutex_t failure_lock;
     struct note last_failure;
     enum err last_error;
-    /* What it said of itself when it was last asked; see proxy/role.h. `lsn` is written before
-     * `lsn_us`, and grows: who reads `lsn_us` first has a position that is at least as new. */
+    /* What it said of itself when it was last asked; see proxy/control/role.h. `lsn` is written
+     * before `lsn_us`, and grows: who reads `lsn_us` first has a position that is at least as new.
+     */
     _Atomic int replicated;    /* some shard has it and others */
     _Atomic int standing;      /* enum role_standing */
     _Atomic uint64_t system;   /* system identifier; 0: not known */
@@ -71,7 +72,7 @@ struct server_state {
     struct server_state *next;
 };
 
-struct shard_state; /* the servers of a shard and their roles: proxy/role.h */
+struct shard_state; /* the servers of a shard and their roles: proxy/control/role.h */
 
 struct world_db {
     const struct conf_database *conf;
@@ -144,7 +145,7 @@ void worker_set_world(struct worker *w, struct world *world);
 /* Finish: idle sessions go at once, others at the end of their transaction, all after `wait_ms`.
  * When the last is gone the thread calls control_worker_done() and ends. */
 void worker_drain(struct worker *w, int wait_ms);
-/* Servers of a shard have other roles than before: see proxy/role.h. */
+/* Servers of a shard have other roles than before: see proxy/control/role.h. */
 void worker_roles_changed(struct worker *w);
 /* Run fn(worker, arg) on the worker's thread. */
 void worker_visit(struct worker *w, void (*fn)(struct worker *w, void *arg), void *arg);
@@ -208,7 +209,7 @@ void worker_each_client(struct worker *w, void (*fn)(const struct client_view *,
 void worker_each_backend(struct worker *w, void (*fn)(const struct backend_view *, void *),
                          void *arg);
 void worker_each_pool(struct worker *w, void (*fn)(const struct pool_view *, void *), void *arg);
-const struct stats *worker_stats(struct worker *w); /* proxy/stats.h */
+const struct stats *worker_stats(struct worker *w); /* proxy/stats/stats.h */
 size_t worker_plan_cache_bytes(struct worker *w);
 size_t worker_plan_cache_count(struct worker *w);
 /* KILL: close a client or the clients of a database; returns how many. */

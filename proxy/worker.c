@@ -11,13 +11,13 @@
 #include "base/hash.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "proxy/balance.h"
-#include "proxy/op.h"
-#include "proxy/session.h"
-#include "proxy/session_role.h"
-#include "proxy/stats_run.h"
-#include "proxy/tx.h"
-#include "proxy/watch.h"
+#include "proxy/exec/op.h"
+#include "proxy/exec/tx.h"
+#include "proxy/pool/balance.h"
+#include "proxy/session/session.h"
+#include "proxy/session/session_role.h"
+#include "proxy/session/watch.h"
+#include "proxy/stats/stats_run.h"
 
 enum {
     TICK_US = 1000 * 1000,

@@ -9,10 +9,10 @@
 #include "base/hmap.h"
 #include "base/list.h"
 #include "base/rng.h"
-#include "proxy/pool.h"
-#include "proxy/shape_memo.h"
+#include "proxy/pool/pool.h"
+#include "proxy/session/shape_memo.h"
+#include "proxy/session/vars.h"
 #include "proxy/shared.h"
-#include "proxy/vars.h"
 
 struct worker {
     struct shared *shared;
@@ -22,7 +22,7 @@ struct worker {
     struct mailbox *mail;
     struct world *world;
     struct metrics metrics;
-    struct stats *stats; /* proxy/stats.h */
+    struct stats *stats; /* proxy/stats/stats.h */
     _Atomic uint32_t clients;
 
     struct list sessions;
@@ -47,7 +47,7 @@ struct worker {
     struct timer tick;
     uint64_t asked;        /* mem_asked() at the last tick */
     struct list cancels;   /* cancel requests on their way; cancel.c */
-    _Atomic uint32_t load; /* proxy/balance.h */
+    _Atomic uint32_t load; /* proxy/pool/balance.h */
     struct timer balance;
     int64_t balance_us, balance_cpu_us; /* of the last look */
     struct list role_waiters;           /* sessions that wait for a server in the right role */

@@ -1,0 +1,758 @@
+/*
+ * What the control thread knows of each database: its catalog and map, who waits for them to be
+ * read again, and what recovery has left to do.
+ *
+ *     control_refresh() --ASKED--> catalog job --READING--> changed? publish --PUBLISHED--> all
+ *                                                                      workers acked: answered
+ *     a tick: not ready -> catalog job every second; recovery job when it is due
+ *
+ * Who asks while a reading is under way waits for the next one: the running one may have begun
+ * before the change it is to show.
+ */
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/arena.h"
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/hash.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "proxy/control/control.h"
+#include "proxy/control/role.h"
+
+enum {
+    RETRY_US = 1000000,
+    INSTALL_AGAIN_US = 60000000,
+    READ_AGAIN_US = 30000000, /* with replicas: functions may have become volatile */
+    RECOVER_IDLE_US = 60000000,
+    RECOVER_SOON_US = 30000000 /* how long a lost shard is looked at closely */
+};
+
+/* ---- the list -------------------------------------------------------------------------------- */
+
+struct control_db *control_db_find(struct control *c, const char *name)
+{
+    list_each (node, &c->dbs) {
+        struct control_db *db = container_of(node, struct control_db, node);
+        if (strcmp(db->name, name) == 0) {
+            return db;
+        }
+    }
+    return NULL;
+}
+
+static struct control_db *db_get(struct control *c, const char *name)
+{
+    struct control_db *db = control_db_find(c, name);
+    if (db == NULL) {
+        db = mem_zero(sizeof(*db));
+        db->name = mem_strdup(name);
+        list_push_back(&c->dbs, &db->node);
+    }
+    return db;
+}
+
+static void db_drop_content(struct control_db *db)
+{
+    map_unref(db->map);
+    db->map = NULL;
+    if (db->catalog != NULL) {
+        catalog_unref(db->catalog);
+        db->catalog = NULL;
+    }
+    db->fingerprint.n = 0;
+    db->ready = 0;
+}
+
+void control_dbs_free(struct control *c)
+{
+    struct list *node;
+    while ((node = list_pop(&c->dbs)) != NULL) {
+        struct control_db *db = container_of(node, struct control_db, node);
+        db_drop_content(db);
+        buf_free(&db->fingerprint);
+        buf_free(&db->shape);
+        mem_free(db->name);
+        mem_free(db);
+    }
+    while ((node = list_pop(&c->refreshes)) != NULL) {
+        mem_free(container_of(node, struct refresh, node));
+    }
+}
+
+static const struct world_db *world_db_of(const struct control *c, const struct control_db *db)
+{
+    return db->present ? world_find_db(c->world, slice_of(db->name)) : NULL;
+}
+
+/* ---- maps ------------------------------------------------------------------------------------ */
+
+/* A map made ready before it is put in force. */
+struct new_map {
+    uint64_t epoch;  /* to be; set before make_map() */
+    struct map *map; /* NULL: the old one stays */
+    struct buf fingerprint;
+};
+
+/* Build the map of `decls`, unless it is the one in force. */
+static enum err make_map(const struct control_db *db, const struct conf_database *conf,
+                         const struct map_decl *decls, size_t count, struct new_map *out,
+                         struct note *note)
+{
+    struct buf print = {0};
+    map_fingerprint(conf, decls, count, &print);
+    out->map = NULL;
+    out->fingerprint = (struct buf){0};
+    if (db->map != NULL && slice_eq(buf_slice(&print), buf_slice(&db->fingerprint))) {
+        buf_free(&print);
+        return ERR_NONE;
+    }
+    enum err e = map_build(conf, decls, count, out->epoch, &out->map, note);
+    if (e) {
+        out->map = NULL;
+        buf_free(&print);
+        return e;
+    }
+    out->fingerprint = print;
+    return ERR_NONE;
+}
+
+static enum err make_catalog_map(const struct control_db *db, struct catalog *catalog,
+                                 const struct conf_database *conf, struct new_map *out,
+                                 struct note *note)
+{
+    struct arena arena = {0};
+    struct map_decl *decls = NULL;
+    size_t count = 0;
+    enum err e = catalog_check_placement(catalog, conf, note);
+    e = e ? e : catalog_map_decls(catalog, conf, &arena, &decls, &count, note);
+    if (!e) {
+        out->epoch = db->epoch + 1;
+        e = make_map(db, conf, decls, count, out, note);
+    }
+    arena_free(&arena);
+    return e;
+}
+
+/* 1 when something changed. */
+static int install_map(struct control_db *db, struct new_map *new_)
+{
+    if (new_->map == NULL) {
+        return 0;
+    }
+    map_unref(db->map);
+    db->map = new_->map;
+    buf_free(&db->fingerprint);
+    db->fingerprint = new_->fingerprint;
+    db->epoch = db->map->epoch;
+    *new_ = (struct new_map){0};
+    return 1;
+}
+
+static void drop_map(struct new_map *new_)
+{
+    map_unref(new_->map);
+    buf_free(&new_->fingerprint);
+    *new_ = (struct new_map){0};
+}
+
+static void log_map(const struct control_db *db)
+{
+    log_event(LOG_MAP, "database=%s epoch=%llu shards=%zu tables=%zu groups=%zu", db->name,
+              (unsigned long long)db->epoch, db->map->shards_count, db->map->tables_count,
+              db->map->groups_count);
+}
+
+/* ---- a configuration comes into force -------------------------------------------------------- */
+
+/* Everything a catalog and the numbers of shards depend on. */
+static void print_shape(const struct conf *conf, const struct conf_database *db, struct buf *out)
+{
+    buf_cstr(out, db->dbname);
+    for (size_t i = 0; i < db->shards_count; i++) {
+        const struct conf_server *s = &conf->servers[db->shards[i].primary];
+        buf_cstr(out, db->shards[i].name);
+        buf_cstr(out, s->host);
+        buf_be16(out, s->port);
+        if (db->shards_count == 1) {
+            buf_u8(out, db->shards[i].replicas_count > 0); /* then it needs a catalog */
+        }
+    }
+}
+
+/* One database on its way into force. */
+struct db_change {
+    struct control_db *db;
+    struct buf shape;
+    struct new_map map;
+    int fresh; /* the catalog must be read: what is known is of other servers, or nothing is */
+};
+
+/* The map of a database whose catalog does not count or is not there: with one shard everything is
+ * local; with several it is only good for SHOW until the catalog is read. */
+static enum err make_first_map(struct db_change *change, const struct conf_database *conf,
+                               struct note *note)
+{
+    struct arena arena = {0};
+    struct map_decl *decls = NULL;
+    size_t count = 0;
+    if (conf->shards_count > 1) {
+        map_decls_of_conf(conf, &arena, &decls, &count);
+    }
+    uint64_t epoch = change->db->epoch;
+    change->map.epoch = epoch + (conf->shards_count == 1 || epoch > 0);
+    enum err e = make_map(change->db, conf, decls, count, &change->map, note);
+    arena_free(&arena);
+    return e;
+}
+
+static enum err plan_change(struct control *c, const struct conf *conf, size_t index,
+                            struct db_change *change, struct note *note)
+{
+    const struct conf_database *row = &conf->databases[index];
+    struct control_db *db = db_get(c, row->name);
+    *change = (struct db_change){.db = db};
+    print_shape(conf, row, &change->shape);
+    int same = db->present && slice_eq(buf_slice(&change->shape), buf_slice(&db->shape));
+    change->fresh = !same || (row->shards_count > 1 && db->catalog == NULL);
+    if (!change->fresh && row->shards_count > 1) {
+        return make_catalog_map(db, db->catalog, row, &change->map, note);
+    }
+    return make_first_map(change, row, note);
+}
+
+static int row_has_replicas(const struct conf_database *row)
+{
+    for (size_t i = 0; i < row->shards_count; i++) {
+        if (row->shards[i].replicas_count > 0) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+static void carry_out(struct db_change *change, const struct conf_database *row, int64_t now_us)
+{
+    struct control_db *db = change->db;
+    int many = row->shards_count > 1;
+    db->reads_catalog = many || row_has_replicas(row);
+    if (change->fresh) {
+        if (db->catalog != NULL) {
+            catalog_unref(db->catalog);
+            db->catalog = NULL;
+        }
+        db->layout++;
+        db->tried = !db->reads_catalog;
+        db->said[0] = '\0';
+        db->install_us = 0;
+        db->retry_us = db->reads_catalog ? now_us : 0;
+        db->recover_us = many ? now_us : 0;
+        (void)note_set(&db->why, ERR_AGAIN, "the catalog of database \"%s\" was not read yet",
+                       db->name);
+        db->ready = !many;
+    }
+    db->many = many;
+    db->present = 1;
+    buf_free(&db->shape);
+    db->shape = change->shape;
+    change->shape = (struct buf){0};
+    if (install_map(db, &change->map) && db->ready) {
+        log_map(db);
+    }
+}
+
+enum err control_dbs_apply(struct control *c, const struct parts *parts, struct note *note)
+{
+    const struct conf *conf = parts->conf;
+    struct db_change *changes = mem_zero((conf->databases_count + 1) * sizeof(*changes));
+    enum err e = ERR_NONE;
+    size_t planned = 0;
+    while (e == ERR_NONE && planned < conf->databases_count) {
+        e = plan_change(c, conf, planned, &changes[planned], note);
+        planned++;
+    }
+    if (e == ERR_NONE) {
+        list_each (node, &c->dbs) {
+            container_of(node, struct control_db, node)->present = 0;
+        }
+        int64_t now_us = clock_now_us();
+        for (size_t i = 0; i < planned; i++) {
+            carry_out(&changes[i], &conf->databases[i], now_us);
+        }
+    }
+    for (size_t i = 0; i < planned; i++) {
+        drop_map(&changes[i].map);
+        buf_free(&changes[i].shape);
+    }
+    mem_free(changes);
+    return e;
+}
+
+/* ---- refreshes ------------------------------------------------------------------------------- */
+
+static void answer(struct control *c, struct refresh *r)
+{
+    list_remove(&r->node);
+    if (r->worker < c->shared->workers_count) { /* none is left at the very end */
+        worker_refreshed(c->shared->workers[r->worker], r->session_id);
+    }
+    mem_free(r);
+}
+
+void control_dbs_acked(struct control *c)
+{
+    uint64_t all = UINT64_MAX;
+    for (size_t i = 0; i < c->shared->workers_count; i++) {
+        all = c->acked[i] < all ? c->acked[i] : all;
+    }
+    list_each_safe (node, &c->refreshes) {
+        struct refresh *r = container_of(node, struct refresh, node);
+        if (r->state == REFRESH_PUBLISHED && r->version <= all) {
+            answer(c, r);
+        }
+    }
+}
+
+void control_dbs_give_up(struct control *c)
+{
+    list_each_safe (node, &c->refreshes) {
+        answer(c, container_of(node, struct refresh, node));
+    }
+}
+
+/* Move those who wait on `db` from one state to the next. */
+static void advance(struct control *c, const struct control_db *db, enum refresh_state from,
+                    enum refresh_state to)
+{
+    list_each (node, &c->refreshes) {
+        struct refresh *r = container_of(node, struct refresh, node);
+        if (r->db == db && r->state == from) {
+            r->state = to;
+            r->version = c->world->version;
+        }
+    }
+}
+
+static int someone_asks(const struct control *c, const struct control_db *db)
+{
+    list_each (node, &c->refreshes) {
+        const struct refresh *r = container_of(node, struct refresh, node);
+        if (r->db == db && r->state == REFRESH_ASKED) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+static void answer_failed(struct control *c, const struct control_db *db)
+{
+    list_each_safe (node, &c->refreshes) {
+        struct refresh *r = container_of(node, struct refresh, node);
+        if (r->db == db && r->state == REFRESH_READING) {
+            answer(c, r);
+        }
+    }
+}
+
+/* ---- reading a catalog ----------------------------------------------------------------------- */
+
+/* Owner: the job's thread while it works, else the control thread. Fields from `build` on are the
+ * result. */
+struct catalog_job {
+    struct job job; /* first */
+    struct control_db *db;
+    struct world *world; /* keeps every borrowed text alive */
+    const struct world_db *wdb;
+    uint64_t layout;
+    uint64_t version;
+    int install; /* make schema braid first */
+    struct catalog_build *build;
+    uint64_t digest[2];
+    uint64_t rows;
+    int64_t took_us;
+    enum err err;
+    struct note install_note, note;
+};
+
+static enum err take_row(void *arg, size_t query, const struct slice *values, size_t count,
+                         struct note *note)
+{
+    struct catalog_job *job = arg;
+    job->rows++;
+    for (size_t i = 0; i < 2; i++) {
+        uint64_t h = hash_u64(query, job->digest[i]);
+        for (size_t v = 0; v < count; v++) {
+            uint64_t length = values[v].p == NULL ? UINT64_MAX : values[v].n;
+            h = hash_bytes(values[v].p, values[v].n, hash_u64(length, h));
+        }
+        job->digest[i] = h;
+    }
+    return catalog_build_row(job->build, query, values, count, note);
+}
+
+static void target_of_shard(const struct world *world, const struct world_db *wdb, size_t shard,
+                            struct pg_target *out)
+{
+    const struct server_state *s = role_server(wdb, shard);
+    *out = (struct pg_target){.host = s->host,
+                              .addrs = s->addrs,
+                              .addrs_count = s->addrs_count,
+                              .port = s->port,
+                              .dbname = wdb->conf->dbname,
+                              .timeout_ms = (int)world->conf->connect_timeout_ms};
+    pg_target_login(out, world->conf);
+}
+
+static void read_catalog(struct job *base)
+{
+    struct catalog_job *job = (struct catalog_job *)(void *)base;
+    int64_t start_us = clock_now_us();
+    struct pg_target home;
+    target_of_shard(job->world, job->wdb, 0, &home);
+    job->build = catalog_build_new();
+    struct catalog_source source = {.queries_count = catalog_queries_count,
+                                    .query = catalog_query,
+                                    .row = take_row,
+                                    .arg = job};
+    struct buf install = {0};
+    catalog_install_print(job->wdb->conf, &install);
+    job->err = catalog_load(&home, job->install ? (const char *)install.p : NULL, &source,
+                            &base->control->stop, &job->install_note, &job->note);
+    buf_free(&install);
+    job->took_us = clock_now_us() - start_us;
+}
+
+static void say_failed(struct control_db *db, const struct note *note)
+{
+    if (strncmp(db->said, note->text, sizeof(db->said) - 1) == 0) {
+        return;
+    }
+    (void)snprintf(db->said, sizeof(db->said), "%s", note->text);
+    log_event(LOG_CATALOG_FAILED, "database=%s error=\"%s\" hint=\"%s\"", db->name, note->text,
+              note->hint);
+}
+
+/* The tables on the servers do not fit the map any more: serving on could answer wrongly. */
+static int become_unready(struct control_db *db, const struct note *note)
+{
+    int news = db->ready || strcmp(db->why.text, note->text) != 0;
+    db->why = *note;
+    db->ready = 0;
+    db->retry_us = clock_now_us() + RETRY_US;
+    if (strncmp(db->said, note->text, sizeof(db->said) - 1) != 0) {
+        (void)snprintf(db->said, sizeof(db->said), "%s", note->text);
+        log_event(LOG_MAP_FAILED, "database=%s error=\"%s\" hint=\"%s\"", db->name, note->text,
+                  note->hint);
+    }
+    return news;
+}
+
+/* Put what was read in force. Returns 1 when a new world must be published. */
+static int apply_catalog(struct control_db *db, struct catalog_job *job)
+{
+    int same = db->catalog != NULL && memcmp(db->digest, job->digest, sizeof(db->digest)) == 0;
+    struct catalog *catalog = catalog_build_finish(job->build, job->version);
+    job->build = NULL;
+    if (same) {
+        catalog_unref(catalog);
+        catalog = catalog_ref(db->catalog);
+    }
+    if (db->epoch == 0) {
+        db->fingerprint.n = 0; /* the map made before anything was known does not count */
+    }
+    struct new_map map = {0};
+    enum err e =
+        db->many ? make_catalog_map(db, catalog, job->wdb->conf, &map, &job->note) : ERR_NONE;
+    if (e) {
+        catalog_unref(catalog);
+        return become_unready(db, &job->note);
+    }
+    if (db->catalog != NULL) {
+        catalog_unref(db->catalog);
+    }
+    db->catalog = catalog;
+    db->catalog_version = catalog_version(catalog);
+    memcpy(db->digest, job->digest, sizeof(db->digest));
+    int changed = !same || !db->ready;
+    db->ready = 1;
+    db->retry_us = job->wdb->replicated ? clock_now_us() + READ_AGAIN_US : 0;
+    db->said[0] = '\0';
+    if (!same) {
+        const char *why = job->wdb->replicated ? catalog_primary_only(catalog) : NULL;
+        log_event(LOG_CATALOG, "database=%s version=%llu tables=%zu rows=%llu took_us=%lld%s%s%s",
+                  db->name, (unsigned long long)db->catalog_version, catalog_tables_count(catalog),
+                  (unsigned long long)job->rows, (long long)job->took_us,
+                  why == NULL ? "" : " no read goes to a replica: \"", why == NULL ? "" : why,
+                  why == NULL ? "" : "\"");
+    }
+    if (install_map(db, &map)) {
+        changed = 1;
+        log_map(db);
+    }
+    return changed;
+}
+
+/* Once made, the schema stays; where it is not permitted it is tried again now and then. */
+static void note_install(struct control_db *db, const struct catalog_job *job)
+{
+    const struct note *note = &job->install_note;
+    if (job->install) {
+        int64_t again_us = clock_now_us() + INSTALL_AGAIN_US;
+        db->install_us = note->text[0] == '\0' ? INT64_MAX : again_us;
+    }
+    if (note->text[0] != '\0' && !db->install_said) {
+        db->install_said = 1;
+        log_event(LOG_CATALOG_FAILED, "database=%s schema=braid error=\"%s\" hint=\"%s\"", db->name,
+                  note->text, note->hint);
+    }
+}
+
+/* A database in use goes on with what it has; it is read again until that works, as the schema may
+ * have changed. */
+static void reading_failed(struct control *c, struct control_db *db, const struct note *note)
+{
+    if (!c->stopping) {
+        say_failed(db, note);
+    }
+    db->retry_us = clock_now_us() + RETRY_US;
+    if (!db->ready && strcmp(db->why.text, note->text) != 0) {
+        db->why = *note;
+        control_publish(c);
+    }
+    answer_failed(c, db);
+}
+
+static void start_reading(struct control *c, struct control_db *db);
+
+static void catalog_done(struct control *c, struct job *base)
+{
+    struct catalog_job *job = (struct catalog_job *)(void *)base;
+    struct control_db *db = job->db;
+    db->reading = 0;
+    db->tried = 1;
+    if (job->layout != db->layout || !db->present) {
+        db->retry_us = db->present && db->reads_catalog ? clock_now_us() : 0;
+        answer_failed(c, db);
+    } else if (job->err) {
+        reading_failed(c, db, &job->note);
+    } else {
+        note_install(db, job);
+        if (apply_catalog(db, job)) {
+            control_publish(c);
+        }
+        advance(c, db, REFRESH_READING, REFRESH_PUBLISHED);
+        control_dbs_acked(c);
+    }
+    if (job->build != NULL) {
+        catalog_build_drop(job->build);
+    }
+    world_unref(job->world);
+    mem_free(job);
+    if (db->present && db->reads_catalog && !c->stopping && someone_asks(c, db)) {
+        start_reading(c, db);
+    }
+}
+
+static void start_reading(struct control *c, struct control_db *db)
+{
+    const struct world_db *wdb = world_db_of(c, db);
+    check(wdb != NULL && db->reads_catalog && !db->reading);
+    struct catalog_job *job = mem_zero(sizeof(*job));
+    job->job.work = read_catalog;
+    job->job.done = catalog_done;
+    job->db = db;
+    job->world = world_ref(c->world);
+    job->wdb = wdb;
+    job->layout = db->layout;
+    job->version = db->catalog_version + 1;
+    job->install = db->many && clock_now_us() >= db->install_us;
+    job->digest[0] = 1;
+    job->digest[1] = 2;
+    db->reading = 1;
+    db->retry_us = 0;
+    advance(c, db, REFRESH_ASKED, REFRESH_READING);
+    job_start(c, &job->job);
+}
+
+/* ---- control_refresh() ----------------------------------------------------------------------- */
+
+struct refresh_mail {
+    struct control_mail mail; /* first */
+    char *database;
+    size_t worker;
+    uint64_t session_id;
+};
+
+static void on_refresh(struct control *c, struct control_mail *mail)
+{
+    struct refresh_mail *m = (struct refresh_mail *)(void *)mail;
+    struct control_db *db = control_db_find(c, m->database);
+    struct refresh *r = mem_zero(sizeof(*r));
+    r->db = db;
+    r->worker = m->worker;
+    r->session_id = m->session_id;
+    list_push_back(&c->refreshes, &r->node);
+    mem_free(m->database);
+    mem_free(m);
+    if (db == NULL || !db->present || !db->reads_catalog || c->stopping) {
+        answer(c, r);
+    } else if (!db->reading) {
+        start_reading(c, db);
+    }
+}
+
+void control_refresh(struct control *c, const char *database, size_t worker, uint64_t session_id)
+{
+    struct refresh_mail *m = mem_zero(sizeof(*m));
+    m->mail.fn = on_refresh;
+    m->database = mem_strdup(database);
+    m->worker = worker;
+    m->session_id = session_id;
+    control_send(c, &m->mail);
+}
+
+/* ---- recovery -------------------------------------------------------------------------------- */
+
+struct recover_job {
+    struct job job; /* first */
+    struct control_db *db;
+    struct world *world;
+    const struct world_db *wdb;
+    struct recover_report report;
+};
+
+static void look_for_prepared(struct job *base)
+{
+    struct recover_job *job = (struct recover_job *)(void *)base;
+    size_t count = job->wdb->conf->shards_count;
+    struct recover_place *places = mem_zero(count * sizeof(*places));
+    for (size_t i = 0; i < count; i++) {
+        target_of_shard(job->world, job->wdb, i, &places[i].target);
+        places[i].conf = job->world->conf;
+        places[i].shard = job->wdb->conf->shards[i].name;
+    }
+    recover_database(base->control->shared->ledger, slice_of(job->wdb->conf->name), places, count,
+                     &base->control->stop, &job->report);
+    mem_free(places);
+}
+
+static void say_refused(struct control_db *db, const struct recover_report *report)
+{
+    if (!report->refused) {
+        db->recover_said[0] = '\0';
+        return;
+    }
+    if (strncmp(db->recover_said, report->note.text, sizeof(db->recover_said) - 1) != 0) {
+        (void)snprintf(db->recover_said, sizeof(db->recover_said), "%s", report->note.text);
+        log_event(LOG_TX_RECOVERY_FAILED, "database=%s error=\"%s\" hint=\"%s\"", db->name,
+                  report->note.text, report->note.hint);
+    }
+}
+
+static void recover_done(struct control *c, struct job *base)
+{
+    struct recover_job *job = (struct recover_job *)(void *)base;
+    struct control_db *db = job->db;
+    const struct recover_report *report = &job->report;
+    metric_add(&c->shared->control_metrics, METRIC_tx_recovered,
+               report->committed + report->rolled_back);
+    say_refused(db, report);
+    db->recovering = 0;
+    db->recover_unfinished =
+        report->failed > 0 || report->vanished > 0 || report->listed < job->wdb->conf->shards_count;
+    struct ledger_stats stats; /* there is a ledger: the database has several shards */
+    ledger_stats(c->shared->ledger, &stats);
+    int64_t now_us = clock_now_us();
+    int busy = db->recover_unfinished || stats.unsettled > 0 || now_us < db->recover_soon_us;
+    int64_t pause_us = busy ? c->parts->conf->recover_interval_ms * 1000 : RECOVER_IDLE_US;
+    db->recover_us = db->recover_again ? now_us : now_us + pause_us;
+    db->recover_again = 0;
+    world_unref(job->world);
+    mem_free(job);
+}
+
+static void start_recovery(struct control *c, struct control_db *db)
+{
+    const struct world_db *wdb = world_db_of(c, db);
+    check(wdb != NULL && db->many && !db->recovering);
+    struct recover_job *job = mem_zero(sizeof(*job));
+    job->job.work = look_for_prepared;
+    job->job.done = recover_done;
+    job->db = db;
+    job->world = world_ref(c->world);
+    job->wdb = wdb;
+    db->recovering = 1;
+    db->recover_again = 0;
+    job_start(c, &job->job);
+}
+
+struct recover_mail {
+    struct control_mail mail; /* first */
+    char *database;
+};
+
+static void on_recover_soon(struct control *c, struct control_mail *mail)
+{
+    struct recover_mail *m = (struct recover_mail *)(void *)mail;
+    struct control_db *db = control_db_find(c, m->database);
+    if (db != NULL && db->present && db->many) {
+        db->recover_soon_us = clock_now_us() + RECOVER_SOON_US;
+        db->recover_us = clock_now_us();
+        db->recover_again = db->recovering;
+    }
+    mem_free(m->database);
+    mem_free(m);
+}
+
+void control_recover_soon(struct control *c, const char *database)
+{
+    struct recover_mail *m = mem_zero(sizeof(*m));
+    m->mail.fn = on_recover_soon;
+    m->database = mem_strdup(database);
+    control_send(c, &m->mail);
+}
+
+/* The new primary has the prepared transactions of the old one, and perhaps another catalog. */
+void control_dbs_roles_changed(struct control *c)
+{
+    int64_t now_us = clock_now_us();
+    list_each (node, &c->dbs) {
+        struct control_db *db = container_of(node, struct control_db, node);
+        const struct world_db *wdb =
+            db->present ? world_find_db(c->world, slice_of(db->name)) : NULL;
+        if (wdb != NULL && wdb->replicated) {
+            db->retry_us = now_us;
+            db->recover_us = db->many ? now_us : db->recover_us;
+        }
+    }
+}
+
+/* ---- tick ------------------------------------------------------------------------------------ */
+
+int control_dbs_recovering(const struct control *c)
+{
+    int some = 0;
+    list_each (node, &c->dbs) {
+        some |= container_of(node, struct control_db, node)->recovering;
+    }
+    return some;
+}
+
+void control_dbs_tick(struct control *c, int64_t now_us)
+{
+    list_each (node, &c->dbs) {
+        struct control_db *db = container_of(node, struct control_db, node);
+        if (!db->present || !db->reads_catalog) {
+            continue;
+        }
+        if (!db->reading && db->retry_us != 0 && now_us >= db->retry_us) {
+            start_reading(c, db);
+        }
+        if (db->many && !db->recovering && c->shared->ledger != NULL && !c->handing_over &&
+            now_us >= db->recover_us) {
+            start_recovery(c, db);
+        }
+    }
+}

@@ -1,0 +1,30 @@
+#ifndef PROXY_EXEC_H
+#define PROXY_EXEC_H
+
+/* Shared by session_query.c, session_extended.c and the operations. */
+
+#include "proxy/session/session.h"
+
+/* Between a client's statement, which may end with a comment, and one of ours. */
+#define AFTER_CLIENT_TEXT "\n; "
+
+uint32_t exec_choose(const struct session *s, uint64_t bits, int any);
+void exec_mark(struct session *s, struct backend *b, struct plan *plan);
+/* exec_state.c: state left on a connection. Something may be left by a plan that starts now. */
+void exec_suspect(struct session *s, struct backend *b, struct plan *plan);
+void exec_forget_doubted(struct session *s);
+/* In front of a plan that asks for what nextval() gave: in this transaction, or it is an error. */
+void exec_forget_sequences(struct session *s, struct backend *b);
+/* The transaction is over: ask the server what is left. 1: an operation has begun. */
+int exec_check_state(struct session *s);
+/* A session takes the connection: nothing of the one before may be left. */
+void exec_clean(struct session *s, struct backend *b);
+/* Ask for a fresh catalog; the statement is run again when it is there. */
+enum step exec_refresh(struct session *s);
+/* Values of a Bind as the planner takes them; in the worker's scratch until the next call. */
+void exec_args(struct session *s, const struct front_bind *bind, struct plan_args *args);
+
+/* Over several shards keys are hashed as they come: the client must speak the servers' encoding. */
+enum err exec_check_encoding(const char *value, struct note *note) MUST_CHECK;
+
+#endif

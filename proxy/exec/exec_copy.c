@@ -1,0 +1,263 @@
+/*
+ * COPY over several shards. In: rows are cut from the client's stream and each goes to the shard of
+ * its key, all shards copying at once inside one transaction. Out: every shard's rows as they come.
+ */
+
+#include <stdio.h>
+
+#include "base/check.h"
+#include "proxy/exec/exec.h"
+#include "proxy/exec/op.h"
+
+struct copy_op {
+    struct op op;
+    struct plan *plan;
+    struct plan_copy_run *run;
+    uint64_t shards;
+    uint64_t copying;   /* shards that have answered CopyInResponse */
+    uint64_t started;   /* COPY OUT: CopyOutResponse was given to the client */
+    unsigned told : 1;  /* the client has CopyInResponse */
+    unsigned ended : 1; /* CopyDone or CopyFail was sent on */
+    enum err err;
+    struct note note;
+};
+
+static void copy_free_op(struct op *op)
+{
+    copy_free(((struct copy_op *)op)->run);
+}
+
+/* ---- in -------------------------------------------------------------------------------------- */
+
+static void stop_copy(struct copy_op *c, const char *reason)
+{
+    struct session *s = c->op.session;
+    c->ended = 1;
+    bits_each (shard, c->copying & s->held_bits & ~c->op.errors) {
+        struct backend *b = session_backend(s, (uint32_t)shard);
+        front_put_copy_fail(stream_out(b->stream), reason);
+        stream_touch(b->stream);
+    }
+}
+
+static void fail_copy(struct copy_op *c, enum err e, const struct note *note)
+{
+    if (!c->err && c->op.errors == 0) {
+        c->err = e;
+        c->note = *note;
+    }
+    if (!c->ended) {
+        stop_copy(c, "pgbraid: the COPY failed");
+    }
+}
+
+static void emit(uint64_t shards, struct slice rows, void *arg)
+{
+    struct copy_op *c = arg;
+    struct session *s = c->op.session;
+    bits_each (shard, shards & s->held_bits & ~c->op.errors) {
+        struct backend *b = session_backend(s, (uint32_t)shard);
+        uint8_t header[FRAME_HEADER_BYTES];
+        uint32_t length = (uint32_t)rows.n + 4;
+        header[0] = 'd';
+        for (int i = 0; i < 4; i++) {
+            header[1 + i] = (uint8_t)(length >> (24 - 8 * i));
+        }
+        stream_write(b->stream, header, sizeof(header));
+        stream_write(b->stream, rows.p, rows.n);
+    }
+}
+
+static int servers_full(const struct copy_op *c)
+{
+    struct session *s = c->op.session;
+    bits_each (shard, c->shards & s->held_bits) {
+        if (stream_full(session_backend(s, (uint32_t)shard)->stream)) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+static void finish_copy(struct copy_op *c)
+{
+    struct session *s = c->op.session;
+    struct note note;
+    enum err e = copy_finish(c->run, emit, c, &note);
+    if (e) {
+        fail_copy(c, e, &note);
+        return;
+    }
+    c->ended = 1;
+    bits_each (shard, c->copying & s->held_bits & ~c->op.errors) {
+        struct backend *b = session_backend(s, (uint32_t)shard);
+        front_put_copy_done(stream_out(b->stream));
+        stream_touch(b->stream);
+    }
+}
+
+static enum step on_copy(struct op *op, uint8_t type, struct slice body)
+{
+    struct copy_op *c = (struct copy_op *)op;
+    struct note note;
+    if (type != 'd') {
+        op->on_copy = NULL; /* what comes next waits for the end */
+    }
+    if (c->ended) {
+        return STEP_DONE; /* it has failed; the rest of the client's data is dropped */
+    }
+    if (type == 'c') {
+        finish_copy(c);
+        return STEP_DONE;
+    }
+    if (type == 'f') {
+        const char *why = body.n > 0 && body.p[body.n - 1] == 0 ? (const char *)body.p : "";
+        enum err e = note_set(&note, ERR_CANCELED, "COPY from stdin failed: %.200s", why);
+        fail_copy(c, e, &note);
+        return STEP_DONE;
+    }
+    if (servers_full(c)) {
+        return STEP_WAIT; /* on_backend_drained goes on */
+    }
+    enum err e = copy_feed(c->run, body, emit, c, &note);
+    if (e) {
+        fail_copy(c, e, &note);
+    }
+    return STEP_DONE;
+}
+
+static void backend_drained(struct op *op)
+{
+    session_wake(op->session);
+}
+
+static void in_message(struct op *op, struct backend *b, uint8_t type, struct slice body)
+{
+    struct copy_op *c = (struct copy_op *)op;
+    if (type == 'G') {
+        c->copying |= UINT64_C(1) << b->shard;
+        if (c->ended) { /* another shard has refused meanwhile */
+            front_put_copy_fail(stream_out(b->stream), "pgbraid: the COPY failed");
+            stream_touch(b->stream);
+        }
+        if (c->copying == c->shards && !c->told && !c->ended) {
+            c->told = 1;
+            struct buf *out = session_out(op->session);
+            frame_put(out, 'G', body);
+            op->on_copy = on_copy;
+            session_wake(op->session);
+        }
+    }
+}
+
+/* A shard has refused or is lost: the others wait for data that will not come. */
+static void in_failed(struct op *op)
+{
+    struct copy_op *c = (struct copy_op *)op;
+    if (!c->ended) {
+        stop_copy(c, "pgbraid: another shard failed");
+    }
+}
+
+static void copy_then(struct op *op)
+{
+    struct copy_op *c = (struct copy_op *)op;
+    char tag[64];
+    if (c->err) {
+        op->error.n = 0;
+        op_fail(op, c->err, &c->note);
+    } else if (op->errors != 0) {
+        op_fail(op, ERR_INTERNAL, NULL);
+    } else {
+        uint64_t copies = c->plan->same_counts ? (uint64_t)__builtin_popcountll(c->shards) : 1;
+        (void)snprintf(tag, sizeof(tag), "COPY %llu", (unsigned long long)(op->rows / copies));
+        op_complete(op, tag);
+    }
+}
+
+enum step copy_in_start(struct session *s, struct plan *plan)
+{
+    enum err e = ERR_NONE;
+    struct note note;
+    struct plan_copy_run *run = NULL;
+    uint64_t shards = map_table_shards(s->db->map, plan->copy->table);
+    if (!session_quiet(s)) {
+        return session_wait_quiet(s);
+    }
+    if (s->in_extended) {
+        e = note_set(&note, ERR_UNSUPPORTED,
+                     "COPY FROM STDIN over several shards needs the simple query protocol");
+        return session_fail(s, e, &note, 0);
+    }
+    if (s->tx.kind == TX_KIND_NONE) {
+        session_tx_begin(s, TX_KIND_IMPLICIT, "BEGIN");
+    }
+    enum step step = session_engage(s, shards, &e, &note);
+    if (step == STEP_WAIT) {
+        return STEP_WAIT;
+    }
+    e = e ? e : copy_open(plan->copy, s->db->map, &run, &note);
+    if (e) {
+        return session_fail(s, e, &note, 0);
+    }
+    struct copy_op *c = op_begin(s, sizeof(*c), "copy in");
+    c->op.free_fn = copy_free_op;
+    c->op.on_message = in_message;
+    c->op.on_failed = in_failed;
+    c->op.on_backend_drained = backend_drained;
+    c->plan = plan;
+    c->run = run;
+    c->shards = shards;
+    session_count(s, plan, shards, NULL);
+    bits_each (shard, shards) {
+        exec_mark(s, session_backend(s, (uint32_t)shard), plan);
+    }
+    op_round(&c->op, shards, plan->copy->shard_sql, copy_then);
+    return STEP_DONE;
+}
+
+/* ---- out ------------------------------------------------------------------------------------- */
+
+static void out_message(struct op *op, struct backend *b, uint8_t type, struct slice body)
+{
+    struct copy_op *c = (struct copy_op *)op;
+    (void)b;
+    if ((type == 'H' && c->started == 0) || type == 'd') {
+        struct buf *out = session_out(op->session);
+        c->started = 1;
+        frame_put(out, type, body);
+    }
+}
+
+static void out_then(struct op *op)
+{
+    char tag[64];
+    if (op->errors != 0) {
+        op_fail(op, ERR_INTERNAL, NULL);
+        return;
+    }
+    back_put_empty(session_out(op->session), 'c');
+    (void)snprintf(tag, sizeof(tag), "COPY %llu", (unsigned long long)op->rows);
+    op_complete(op, tag);
+}
+
+enum step copy_out_start(struct session *s, struct plan *plan, uint64_t shards)
+{
+    enum err e = ERR_NONE;
+    struct note note;
+    if (!session_quiet(s)) {
+        return session_wait_quiet(s);
+    }
+    enum step step = session_engage(s, shards, &e, &note);
+    if (step != STEP_DONE) {
+        return step == STEP_WAIT ? STEP_WAIT : session_fail(s, e, &note, 0);
+    }
+    struct copy_op *c = op_begin(s, sizeof(*c), "copy out");
+    c->op.on_message = out_message;
+    c->op.free_fn = copy_free_op;
+    c->plan = plan;
+    c->shards = shards;
+    session_count(s, plan, shards, NULL);
+    op_round(&c->op, shards, plan->shard_sql, out_then);
+    return STEP_DONE;
+}

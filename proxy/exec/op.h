@@ -1,0 +1,88 @@
+#ifndef PROXY_OP_H
+#define PROXY_OP_H
+
+/*
+ * An operation: something the session runs over several backends while no client message is taken
+ * (but CopyData). Owner: session->op; in a malloc of its own, because operations are rare beside
+ * relayed statements.
+ *
+ * An operation goes through rounds. A round sends something to a set of shards and ends when each
+ * has answered up to ReadyForQuery (or was lost); then `then` decides what comes next. The first
+ * error of a round is kept.
+ */
+
+#include "base/buf.h"
+#include "proxy/session/session.h"
+
+struct op {
+    struct session *session;
+    const char *name;     /* for SHOW and logs */
+    uint64_t pending;     /* shards of this round that have not answered yet */
+    uint64_t errors;      /* shards of this round that answered with an error, or were lost */
+    uint64_t lost;        /* subset of errors: the connection broke */
+    uint64_t rolled_back; /* shards whose CommandComplete said ROLLBACK */
+    struct buf error;     /* body of the first ErrorResponse */
+    uint32_t error_shard;
+    unsigned refresh_after : 1; /* the schema changes when this is committed */
+    unsigned no_cancel : 1;     /* a commit is under way */
+    unsigned told : 1;          /* the client has its error already: the end is silent */
+    char tag[64];               /* of the round's last CommandComplete */
+    char answer[64];            /* the statement's own tag, while it is being committed */
+    uint64_t rows;              /* added up over the round */
+    int64_t sent_us;            /* when the round was */
+    /* Every message of a round; NULL when none is of interest. */
+    void (*on_message)(struct op *op, struct backend *b, uint8_t type, struct slice body);
+    void (*on_failed)(struct op *op); /* a shard failed or was lost; may be NULL */
+    void (*then)(struct op *op);      /* the round is over */
+    void (*free_fn)(struct op *op);   /* what the operation owns besides itself; may be NULL */
+    /* CopyData, CopyDone, CopyFail of the client while the operation runs; NULL: ignored. */
+    enum step (*on_copy)(struct op *op, uint8_t type, struct slice body);
+    void (*refreshed)(struct op *op);  /* the catalog asked for by op_refresh() is in force */
+    void (*on_drained)(struct op *op); /* the client's queue has room again */
+    void (*on_backend_drained)(struct op *op);
+};
+
+/* Give the session an operation of `size` bytes whose first member is struct op. */
+void *op_begin(struct session *s, size_t size, const char *name);
+/* It is over: frees it and lets the session go on. */
+void op_end(struct op *op);
+/* The session is going away. Ends of transactions are not abandoned: op->no_cancel. */
+void op_abandon(struct op *op);
+/* Start a round: `sql` as a simple query on each shard of `bits`, all of which are held. */
+void op_round(struct op *op, uint64_t bits, const char *sql, void (*then)(struct op *op));
+/* Start a round whose messages the caller has queued (with TO_OP). */
+void op_round_sent(struct op *op, uint64_t bits, void (*then)(struct op *op));
+/* Fail the statement with the round's first error, else with e and note; ends the operation. */
+void op_fail(struct op *op, enum err e, const struct note *note);
+/* The statement is done: commit it when it is a transaction of its own, say the tag, end. */
+void op_complete(struct op *op, const char *tag);
+/* Have the catalog read again, then call `refreshed`. */
+void op_refresh(struct op *op, void (*refreshed)(struct op *op));
+/* Remember a failure of our own as the round's error. */
+void op_set_error(struct op *op, uint32_t shard, enum err e, const struct note *note);
+
+/* A NoticeResponse or ParameterStatus of a round to the client; also what happens to them without
+ * `on_message`. */
+void op_pass_on(struct op *op, struct backend *b, uint8_t type, struct slice body);
+
+/* Called by relay.c. */
+void op_message(struct op *op, struct backend *b, uint8_t type, struct slice body);
+void op_backend_lost(struct op *op, struct backend *b, const struct note *note);
+
+/* ---- the operations, one file each ----------------------------------------------------------- */
+
+enum step gather_start(struct session *s, struct plan *plan, const struct front_bind *bind,
+                       uint64_t shards);
+enum step gather_describe(struct session *s, struct pstmt *pstmt, uint8_t kind,
+                          const struct front_bind *bind);
+enum step copy_in_start(struct session *s, struct plan *plan);
+enum step copy_out_start(struct session *s, struct plan *plan, uint64_t shards);
+enum step ddl_start(struct session *s, struct plan *plan);
+enum step explain_start(struct session *s, struct plan *plan);
+enum step tx_start(struct session *s, struct plan *plan);
+enum step set_start(struct session *s, struct plan *plan);
+enum step prepare_start(struct session *s, struct plan *plan);
+enum step sync_start(struct session *s, uint64_t shards);
+enum step admin_start(struct session *s, struct slice text);
+
+#endif

@@ -1,0 +1,28 @@
+#ifndef PROXY_TX_H
+#define PROXY_TX_H
+
+/*
+ * Ends of transactions. tx.c answers BEGIN, SAVEPOINT and their like; tx_end.c drives
+ * txn/twopc.h: carries out its actions over the session's backends and the ledger.
+ */
+
+#include "proxy/exec/op.h"
+
+/*
+ * Commit, or roll back, what the session's backends hold; then `after(op, committed)`. A failure
+ * is in op->error. Either way session_tx_end() has been called before `after`.
+ */
+void tx_commit(struct op *op, void (*after)(struct op *op, int committed));
+void tx_rollback(struct op *op, void (*after)(struct op *op, int committed));
+/* Commit unless a statement of it failed. */
+void commit_implicit(struct op *op, void (*after)(struct op *op, int committed));
+/* `after` of the commit that ends a simple query of several statements. */
+void tx_after_batch(struct op *op, int committed);
+/* Shards on which the transaction has begun. */
+uint64_t tx_began(const struct session *s);
+/* From the ledger's disk thread, by mail. */
+void tx_durable(struct session *s, enum err e);
+/* A round of the end took too long: the shards that did not answer count as lost. */
+void tx_timeout(struct session *s);
+
+#endif

@@ -1,0 +1,299 @@
+/*
+ * Carrying out what txn/twopc.h decides. The machine says which shards are told what; the answers
+ * of one round are fed back as events, and the actions they give are the next round.
+ *
+ * Client gone, shutdown: an end that has begun is finished first (op->no_cancel). Process gone:
+ * the ledger knows, see txn/recover.h.
+ */
+
+#include <stdio.h>
+
+#include "base/check.h"
+#include "base/log.h"
+#include "proxy/exec/tx.h"
+#include "txn/txn.h"
+
+static void carry_out(struct op *op, struct twopc_actions actions);
+
+static uint64_t round_bits(const struct twopc_actions *a)
+{
+    return a->commit_plain | a->prepare | a->commit | a->rollback | a->rollback_prepared;
+}
+
+static void merge(struct twopc_actions *all, const struct twopc_actions *more)
+{
+    all->commit_plain |= more->commit_plain;
+    all->prepare |= more->prepare;
+    all->commit |= more->commit;
+    all->rollback |= more->rollback;
+    all->rollback_prepared |= more->rollback_prepared;
+    all->recover |= more->recover;
+    all->log_commit |= more->log_commit;
+    all->reply_ok |= more->reply_ok;
+    all->reply_fail |= more->reply_fail;
+    all->reply_unknown |= more->reply_unknown;
+    all->ledger_settled |= more->ledger_settled;
+    all->ledger_abandon |= more->ledger_abandon;
+    all->ledger_hand_over |= more->ledger_hand_over;
+}
+
+/* ---- answers -> events ----------------------------------------------------------------------- */
+
+static enum twopc_event_kind event_of(const struct op *op, const struct twopc_actions *round,
+                                      uint64_t bit)
+{
+    if ((op->lost & bit) != 0) {
+        return TWOPC_ON_LOST;
+    }
+    if ((op->errors & bit) != 0) {
+        return TWOPC_ON_REFUSED;
+    }
+    if ((round->prepare & bit) != 0) {
+        return (op->rolled_back & bit) != 0 ? TWOPC_ON_REFUSED : TWOPC_ON_PREPARED;
+    }
+    if ((round->commit_plain & bit) != 0 && (op->rolled_back & bit) != 0) {
+        return TWOPC_ON_REFUSED;
+    }
+    return TWOPC_ON_FINISHED;
+}
+
+static void keep_first_error(struct op *op)
+{
+    struct session_commit *c = &op->session->commit;
+    if (op->error.n != 0 && c->error.n == 0) {
+        buf_add_slice(&c->error, buf_slice(&op->error));
+        c->error_shard = op->error_shard;
+    }
+}
+
+static void round_over(struct op *op)
+{
+    struct session_commit *c = &op->session->commit;
+    struct twopc_actions round = c->round;
+    struct twopc_actions next = {0};
+    keep_first_error(op);
+    timer_cancel(&op->session->timer);
+    bits_each (shard, round_bits(&round)) {
+        struct twopc_event event = {.kind = event_of(op, &round, UINT64_C(1) << shard),
+                                    .shard = (uint8_t)shard};
+        struct twopc_actions more = twopc_step(&c->machine, event);
+        merge(&next, &more);
+    }
+    carry_out(op, next);
+}
+
+/* ---- actions -> messages --------------------------------------------------------------------- */
+
+static void send_all(struct op *op, uint64_t bits, const char *verb, int with_gid)
+{
+    struct session *s = op->session;
+    bits_each (shard, bits & s->held_bits) {
+        char gid[GID_BYTES_MAX] = "";
+        char sql[128];
+        if (with_gid) {
+            ledger_gid(s->worker->shared->ledger, s->commit.txn, (unsigned)shard, gid);
+        }
+        (void)snprintf(sql, sizeof(sql), with_gid ? "%s '%s'" : "%s", verb, gid);
+        backend_query(session_backend(s, (uint32_t)shard), slice_of(sql), TO_OP);
+    }
+}
+
+static void on_durable(void *arg, enum err e)
+{
+    struct worker_mail *mail = arg; /* made before the decision was handed in */
+    mail->err = e;
+    worker_send(mail->arg, mail);
+}
+
+static void log_decision(struct op *op)
+{
+    struct session *s = op->session;
+    struct worker_mail *mail = worker_mail_new(WORKER_MAIL_DURABLE);
+    mail->session_id = s->id;
+    mail->arg = s->worker;
+    op->then = NULL; /* until tx_durable() */
+    ledger_decide(s->worker->shared->ledger, s->commit.txn, s->commit.machine.writers,
+                  slice_of(s->database), on_durable, mail);
+}
+
+void tx_durable(struct session *s, enum err e)
+{
+    struct op *op = s->op;
+    check(op != NULL && s->commit.machine.state == TWOPC_DECIDING);
+    struct twopc_event event = {.kind = e ? TWOPC_ON_LOG_FAILED : TWOPC_ON_DURABLE};
+    carry_out(op, twopc_step(&s->commit.machine, event));
+}
+
+void tx_timeout(struct session *s)
+{
+    struct note note;
+    (void)note_set(&note, ERR_SHARD_DOWN, "the end of a transaction took longer than %lld ms",
+                   (long long)s->worker->world->conf->prepare_timeout_ms);
+    note_hint(&note, "See txn.prepare_timeout_ms.");
+    bits_each (shard, s->op->pending) {
+        struct backend *b = session_backend(s, (uint32_t)shard);
+        if (b != NULL) {
+            backend_cancel(b);
+            relay_lost(b, &note);
+        }
+    }
+}
+
+/* ---- the end --------------------------------------------------------------------------------- */
+
+static void count_end(struct session *s, int committed)
+{
+    struct metrics *m = &s->worker->metrics;
+    metric_add(m, METRIC_transactions, 1);
+    metric_add(m,
+               !committed           ? METRIC_tx_aborted
+               : s->commit.numbered ? METRIC_tx_two_phase
+                                    : METRIC_tx_one_phase,
+               1);
+}
+
+static void tell_ledger(struct session *s, const struct twopc_actions *a)
+{
+    struct ledger *ledger = s->worker->shared->ledger;
+    if (a->ledger_settled) {
+        ledger_settled(ledger, s->commit.txn);
+    }
+    if (a->ledger_abandon) {
+        ledger_abandon(ledger, s->commit.txn);
+    }
+    if (a->ledger_hand_over) {
+        ledger_hand_over(ledger, s->commit.txn);
+    }
+    if (a->recover != 0 || a->ledger_hand_over) {
+        log_event(LOG_TX_IN_DOUBT, "client=%llu database=%s start=%llu txn=%llu shards=%llx",
+                  (unsigned long long)s->id, s->database, (unsigned long long)s->commit.txn.start,
+                  (unsigned long long)s->commit.txn.seq, (unsigned long long)a->recover);
+        control_recover_soon(s->worker->shared->control, s->database);
+    }
+}
+
+static void finish(struct op *op, const struct twopc_actions *a)
+{
+    struct session *s = op->session;
+    struct session_commit *c = &s->commit;
+    op->error.n = 0;
+    buf_add_slice(&op->error, buf_slice(&c->error));
+    op->error_shard = c->error_shard;
+    if (a->reply_unknown) {
+        struct note note;
+        enum err e = note_set(&note, ERR_OUTCOME_UNKNOWN,
+                              "the commit could not be confirmed; it is either on all shards or "
+                              "on none, which one is not known yet");
+        note_hint(&note, "Read the data again before repeating the transaction.");
+        op->error.n = 0;
+        op_set_error(op, 0, e, &note);
+    }
+    op->no_cancel = 0;
+    list_each (node, &s->held) {
+        struct backend *b = container_of(node, struct backend, held);
+        /* PREPARE makes SET permanent on its connection; ROLLBACK PREPARED does not undo that. */
+        int kept_set = !a->reply_ok && (c->machine.prepared & UINT64_C(1) << b->shard) != 0 &&
+                       s->vars != s->tx.vars;
+        b->dirty |= kept_set || b->tx_status != 'I';
+    }
+    count_end(s, a->reply_ok);
+    session_tx_end(s, a->reply_ok);
+    c->after(op, a->reply_ok);
+}
+
+static void carry_out(struct op *op, struct twopc_actions actions)
+{
+    struct session *s = op->session;
+    tell_ledger(s, &actions);
+    send_all(op, actions.commit_plain, "COMMIT", 0);
+    send_all(op, actions.prepare, "PREPARE TRANSACTION", 1);
+    send_all(op, actions.commit, "COMMIT PREPARED", 1);
+    send_all(op, actions.rollback, "ROLLBACK", 0);
+    send_all(op, actions.rollback_prepared, "ROLLBACK PREPARED", 1);
+    s->commit.round = actions;
+    if (round_bits(&actions) != 0) {
+        /* A server that stopped answering must not keep the session for ever: before the decision
+         * the transaction is rolled back, after it recovery goes on. */
+        if (actions.commit_plain != round_bits(&actions) || s->close_after_op) {
+            timer_set(&s->timer, s->worker->world->conf->prepare_timeout_ms * 1000);
+        } /* a plain COMMIT may take its time (deferred checks, a synchronous standby) */
+        op_round_sent(op, round_bits(&actions), round_over);
+    } else if (actions.log_commit) {
+        log_decision(op);
+    } else {
+        check(actions.reply_ok || actions.reply_fail || actions.reply_unknown);
+        finish(op, &actions);
+    }
+}
+
+static enum err next_number(struct shared *shared, struct txn_id *out, struct note *note)
+{
+    if (atomic_load(&shared->ledger_left)) {
+        enum err e = note_set(note, ERR_STALE,
+                              "pgbraid is being restarted: this process commits no more over "
+                              "several shards");
+        note_hint(note, "Nothing was changed; repeat the transaction.");
+        return e;
+    }
+    return ledger_next(shared->ledger, out, note);
+}
+
+static void end_tx(struct op *op, enum twopc_event_kind kind,
+                   void (*after)(struct op *op, int committed))
+{
+    struct session *s = op->session;
+    struct session_commit *c = &s->commit;
+    twopc_init(&c->machine);
+    c->numbered = 0;
+    c->error.n = 0;
+    c->error_shard = 0;
+    c->after = after;
+    op->no_cancel = 1;
+    op->on_message = NULL;
+    op->on_failed = NULL;
+    list_each (node, &s->held) {
+        struct backend *b = container_of(node, struct backend, held);
+        if (b->began && b->wrote) {
+            twopc_wrote(&c->machine, b->shard);
+        } else if (b->began) {
+            twopc_read(&c->machine, b->shard);
+        }
+    }
+    if (kind == TWOPC_ON_COMMIT && (s->tx.untold || s->tx.lost)) {
+        struct note note;
+        enum err e = note_set(&note, ERR_SHARD_DOWN, "the shard was lost before the commit");
+        op_set_error(op, s->tx.lost_shard, e, &note);
+        keep_first_error(op);
+        kind = TWOPC_ON_ROLLBACK;
+    }
+    if (kind == TWOPC_ON_COMMIT && twopc_needs_ledger(&c->machine)) {
+        struct note note;
+        enum err e = next_number(s->worker->shared, &c->txn, &note);
+        c->numbered = !e;
+        if (e) { /* it cannot be written: nothing may be prepared */
+            op_set_error(op, 0, e, &note);
+            keep_first_error(op);
+            kind = TWOPC_ON_ROLLBACK;
+        }
+    }
+    carry_out(op, twopc_step(&c->machine, (struct twopc_event){.kind = kind}));
+}
+
+void tx_commit(struct op *op, void (*after)(struct op *op, int committed))
+{
+    end_tx(op, TWOPC_ON_COMMIT, after);
+}
+
+void tx_rollback(struct op *op, void (*after)(struct op *op, int committed))
+{
+    end_tx(op, TWOPC_ON_ROLLBACK, after);
+}
+
+void commit_implicit(struct op *op, void (*after)(struct op *op, int committed))
+{
+    if (op->session->tx.failed && !op->session->tx.untold) {
+        tx_rollback(op, after);
+    } else {
+        tx_commit(op, after);
+    }
+}

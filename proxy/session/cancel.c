@@ -1,0 +1,119 @@
+/*
+ * Cancel requests. A client's request names a session by the pid and key it was given; the worker
+ * that owns the session is in the pid. A late one finds a session that runs nothing, and does
+ * nothing: so it never hits another client's statement on a backend that has moved on.
+ */
+
+#include <string.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "net/scram.h"
+#include "proxy/exec/op.h"
+#include "proxy/pool/pool.h"
+#include "proxy/session/session.h"
+#include "proxy/session/session_role.h"
+
+enum {
+    CANCEL_TIMEOUT_MS = 5000
+};
+
+/* A connection that carries one packet. Frees itself. */
+struct cancel_call {
+    struct list node;       /* in worker->cancels */
+    struct list of_backend; /* in backend->cancels */
+    struct dial *dial;
+    struct loop *loop;
+    struct stream *stream;
+    struct buf packet;
+};
+
+static void end_call(struct cancel_call *call)
+{
+    if (call->dial != NULL) {
+        dial_cancel(call->dial);
+    }
+    if (call->stream != NULL) {
+        stream_free(call->stream);
+    }
+    list_remove(&call->node);
+    list_remove(&call->of_backend);
+    buf_free(&call->packet);
+    mem_free(call);
+}
+
+void cancels_free(struct worker *w)
+{
+    struct list *first;
+    while ((first = list_first(&w->cancels)) != NULL) {
+        end_call(container_of(first, struct cancel_call, node));
+    }
+}
+
+static void on_event(struct stream *stream, enum stream_event event, void *arg)
+{
+    struct cancel_call *call = arg;
+    (void)stream;
+    if (event == STREAM_CLOSED) { /* the server closes when it has taken the packet */
+        end_call(call);
+    }
+}
+
+static void on_dialled(int fd, const struct note *note, void *arg)
+{
+    struct cancel_call *call = arg;
+    (void)note; /* the statement goes on; nothing else can be done about it */
+    call->dial = NULL;
+    if (fd < 0) {
+        end_call(call);
+        return;
+    }
+    call->stream = stream_new(call->loop, fd, on_event, call);
+    stream_write(call->stream, call->packet.p, call->packet.n);
+}
+
+void backend_cancel(struct backend *b)
+{
+    struct server_state *server = b->pool->server;
+    struct loop *loop = b->pool->worker->loop;
+    if (b->pid == 0) {
+        return;
+    }
+    struct cancel_call *call = mem_zero(sizeof(*call));
+    call->loop = loop;
+    front_put_cancel(&call->packet, b->pid, slice_bytes(b->cancel_key, b->cancel_key_bytes));
+    list_push_back(&b->pool->worker->cancels, &call->node);
+    list_push_back(&b->cancels, &call->of_backend);
+    /* The very address that the backend is connected to: others may be other servers. */
+    const struct addr *peer = b->stream == NULL ? NULL : stream_peer(b->stream);
+    int known = peer != NULL && peer->len > 0;
+    call->dial = dial_new(loop, known ? peer : server->addrs, known ? 1 : server->addrs_count,
+                          CANCEL_TIMEOUT_MS, on_dialled, call);
+}
+
+void session_cancel(struct session *s)
+{
+    metric_add(&s->worker->metrics, METRIC_cancels, 1);
+    if (s->admin) {
+        control_admin_gave_up(s->worker->shared->control, s->worker->index, s->id);
+        return;
+    }
+    if (s->wait_pool != NULL || role_waits(s)) {
+        struct note note;
+        enum err e = note_set(&note, ERR_CANCELED, "canceling statement due to user request");
+        pool_stop_waiting(s);
+        role_stop_waiting(s);
+        s->role.asked = NULL;
+        session_backend_failed(s, e, &note);
+        return;
+    }
+    if (s->op != NULL && s->op->no_cancel) {
+        return; /* a commit has begun; PostgreSQL does not stop one either */
+    }
+    list_each (node, &s->held) {
+        struct backend *b = container_of(node, struct backend, held);
+        if (!backend_quiet(b) || b->own) {
+            backend_cancel(b);
+        }
+    }
+}

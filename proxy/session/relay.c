@@ -1,0 +1,729 @@
+/*
+ * Bytes from servers: the hot half of the proxy.
+ *
+ * Of each message five bytes are looked at. What belongs to the client is not copied message by
+ * message: consecutive messages form a run, and a run is handed to the client's stream in one
+ * piece. Rows larger than the buffer pass in pieces. Everything else (ReadyForQuery, errors, what
+ * our own statements brought) is taken out of the run by the first expectation in the queue.
+ *
+ * Budget per small answer: no allocation, no clock, one stream_write().
+ */
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "proxy/exec/op.h"
+#include "proxy/pool/pool.h"
+#include "proxy/session/backend.h"
+#include "proxy/session/extended.h"
+#include "proxy/session/passage.h"
+#include "proxy/session/session.h"
+#include "proxy/session/session_role.h"
+#include "proxy/session/watch.h"
+#include "proxy/stats/stats_run.h"
+#include "proxy/worker.h"
+
+/* Where scanning stands in the bytes that have come. */
+struct scan {
+    struct slice in;
+    size_t at;  /* next message */
+    size_t run; /* first byte that waits to go to the client */
+};
+
+static struct expect *first(struct backend *b)
+{
+    return b->expect_count == 0 ? NULL : &b->expects[b->expect_first];
+}
+
+static void flush_run(struct backend *b, struct scan *sc)
+{
+    if (sc->at > sc->run && b->session != NULL) {
+        stream_write(b->session->client, sc->in.p + sc->run, sc->at - sc->run);
+    }
+    sc->run = sc->at;
+}
+
+static void pop(struct backend *b, struct scan *sc)
+{
+    check(b->expect_count > 0);
+    b->expect_first = (b->expect_first + 1) & (b->expect_cap - 1);
+    b->expect_count--;
+    struct expect *next = first(b);
+    while (next != NULL && next->kind == EXPECT_FAKE) {
+        if (b->session != NULL && !b->skipping) {
+            flush_run(b, sc);
+            back_put_empty(session_out(b->session), next->fake);
+        }
+        b->expect_first = (b->expect_first + 1) & (b->expect_cap - 1);
+        b->expect_count--;
+        next = first(b);
+    }
+}
+
+/* The message failed or is skipped: neither server nor client know what it would have made. */
+static void undo(struct backend *b, const struct expect *e)
+{
+    if (e->kind == EXPECT_PARSE && e->unnamed) {
+        b->unnamed = 0;
+    } else if (e->kind != EXPECT_CLOSE && e->stmt_id != 0) {
+        backend_drop_stmt(b, e->stmt_id);
+    }
+    if (e->kind == EXPECT_CLOSE && e->stmt_id != 0) {
+        backend_keep_stmt(b, e->stmt_id);
+    }
+    if (e->pstmt != 0 && b->session != NULL) {
+        pstmt_forget(b->session, e->pstmt);
+    }
+}
+
+/* After an error the server ignores all messages up to Sync: nobody waits for their answers. */
+static void pop_to_sync(struct backend *b, struct scan *sc)
+{
+    uint32_t mask = b->expect_cap - 1;
+    uint32_t n = 0;
+    b->skipping = 1;
+    while (n < b->expect_count && b->expects[(b->expect_first + n) & mask].kind != EXPECT_SYNC) {
+        n++;
+    }
+    while (n > 0) { /* the last one first */
+        n--;
+        undo(b, &b->expects[(b->expect_first + n) & mask]);
+    }
+    while (b->expect_count > 0 && first(b)->kind != EXPECT_SYNC) {
+        pop(b, sc);
+    }
+}
+
+/* The message answers the first expectation entirely. */
+static int answers(uint8_t type, enum expect_kind kind)
+{
+    switch (type) {
+    case '1': return kind == EXPECT_PARSE;
+    case '2': return kind == EXPECT_BIND;
+    case '3': return kind == EXPECT_CLOSE;
+    case 'T':
+    case 'n': return kind == EXPECT_DESCRIBE;
+    case 'C':
+    case 'I':
+    case 's': return kind == EXPECT_EXECUTE;
+    default: return 0;
+    }
+}
+
+static void broken(struct backend *b, enum err e, const char *what)
+{
+    struct note note;
+    (void)note_set(&note, e, "shard %s: %s",
+                   b->session == NULL ? b->pool->server->name
+                                      : b->session->db->map->shard_names[b->shard],
+                   what);
+    relay_lost(b, &note);
+}
+
+/* ---- messages that need thought -------------------------------------------------------------- */
+
+/* "cached plan must not change result type", in whatever language: a table has changed since the
+ * statement was prepared. */
+static int plan_is_old(const struct back_error *err)
+{
+    return slice_is(err->code, "0A000") && slice_is(err->routine, "RevalidateCachedQuery");
+}
+
+/* An error that is not the last word of the connection may pass as it is; FATAL may not, because
+ * the client's own connection lives on. */
+static void forward_error(struct backend *b, struct scan *sc, struct slice body, size_t total,
+                          int extended)
+{
+    struct session *s = b->session;
+    struct back_error err = {0};
+    struct note note;
+    int whole = back_read_error(body, &err, &note) == ERR_NONE;
+    if (whole && plan_is_old(&err)) {
+        s->worker->stmt_generation++;
+        if (s->batch != NULL && s->execute_plan != NULL && s->tx.kind == TX_KIND_NONE) {
+            s->batch_next--; /* nothing was done or said: run EXECUTE again, with a new plan */
+            flush_run(b, sc);
+            sc->at += total;
+            sc->run = sc->at;
+            return;
+        }
+    }
+    int ours = whole && s->timed_out && slice_is(err.code, "57014");
+    if (ours) {
+        (void)watch_words(s, &note);
+        err.message = slice_of(note.text);
+        err.hint = slice_of(note.hint);
+    }
+    if (whole && s->execute_plan != NULL && s->batch != NULL) {
+        ours |= prepare_words(s, &err);
+    }
+    if (whole && !ours && slice_is(err.severity_raw, "ERROR")) {
+        sc->at += total; /* stays in the run */
+        flush_run(b, sc);
+    } else {
+        err.severity = SLICE("ERROR");
+        err.severity_raw = SLICE("ERROR");
+        flush_run(b, sc);
+        back_put_error(session_out(s), &err);
+        sc->at += total;
+        sc->run = sc->at;
+    }
+    metric_add(&s->worker->metrics, METRIC_query_errors, 1);
+    stats_failed(s, err.code, 0);
+    role_see_error(b, err.code);
+    session_after_error(s);
+    if (extended && b->expect_count == 0) {
+        s->skip_until_sync = 1; /* the Sync of these messages is still to come */
+    }
+}
+
+/* Our own SET or BEGIN failed: what was sent behind it ran under other rules than it should. */
+static void own_statement_failed(struct backend *b, struct slice body)
+{
+    struct back_error err;
+    struct note note;
+    char text[300] = "a statement of pgbraid's own failed";
+    if (back_read_error(body, &err, &note) == ERR_NONE) {
+        (void)snprintf(text, sizeof(text), "%s: " SLICE_FMT,
+                       b->state == BACKEND_TESTED ? "it could not be cleaned"
+                                                  : "settings of the session were refused",
+                       SLICE_ARG(err.message));
+    }
+    broken(b, ERR_OUTCOME_UNKNOWN, text);
+}
+
+/* As PgBouncer: the connection serves all the same. */
+static void connect_query_failed(struct backend *b, struct slice body)
+{
+    struct back_error err;
+    struct note note;
+    if (back_read_error(body, &err, &note) == ERR_NONE) {
+        log_event(LOG_CONNECT_QUERY, "database=%s shard=%u server=%s error=\"" SLICE_FMT "\"",
+                  b->pool->database, b->pool->shard, b->pool->server->name, SLICE_ARG(err.message));
+    }
+}
+
+static void copy_is_over(struct backend *b)
+{
+    if (b->session != NULL && b->session->copy_in == b) {
+        b->session->copy_in = NULL;
+    }
+}
+
+static int on_error(struct backend *b, struct scan *sc, struct slice body, size_t total)
+{
+    struct expect *e = first(b);
+    copy_is_over(b);
+    if (e == NULL || b->skipping) { /* the server says why it is about to close */
+        sc->at += total;
+        sc->run = sc->at;
+        return 1;
+    }
+    int extended = e->kind != EXPECT_QUERY;
+    enum expect_action action = (enum expect_action)e->action;
+    if (e->kind == EXPECT_EXECUTE && action <= TO_CLIENT_NO_READY) {
+        stats_relayed_end(b, e, 1);
+    }
+    if (b->greeting) {
+        connect_query_failed(b, body);
+        sc->at += total;
+        sc->run = sc->at;
+        return 1;
+    }
+    if (action == TO_NOBODY && e->kind != EXPECT_SYNC) {
+        own_statement_failed(b, body);
+        return 0;
+    }
+    if (e->kind == EXPECT_BIND && b->unit_retries == 1) {
+        b->unit_retries = 2; /* on_ready() sends it again */
+        pop_to_sync(b, sc);
+        sc->at += total;
+        sc->run = sc->at;
+        return 1;
+    }
+    b->unit_retries = 0;
+    if (extended) {
+        pop_to_sync(b, sc);
+    }
+    b->skipping = 1; /* a FATAL error is the last message, and then the client knows already */
+    switch (action) {
+    case TO_CLIENT:
+    case TO_CLIENT_IF_ERROR:
+    case TO_CLIENT_NO_READY: forward_error(b, sc, body, total, extended); break;
+    case TO_OP:
+        sc->at += total;
+        sc->run = sc->at;
+        op_message(b->session->op, b, 'E', body);
+        break;
+    case TO_NOBODY:
+        sc->at += total;
+        sc->run = sc->at;
+        break;
+    }
+    return 1;
+}
+
+/* What a ReadyForQuery means for the transaction of a session that relays. */
+static void follow_status(struct session *s, struct backend *b, uint8_t before)
+{
+    if (b->tx_status == 'E' && s->tx.kind != TX_KIND_NONE) {
+        s->tx.failed = 1;
+    } else if (b->tx_status == 'T' && before == 'E' && s->tx.kind == TX_KIND_EXPLICIT &&
+               !s->tx.lost) {
+        s->tx.failed = 0; /* not when the failure was ours: the server knows nothing of it */
+    } else if (b->tx_status != 'I' && s->tx.kind == TX_KIND_NONE) {
+        /* A statement that we could not parse opened a block: follow the server. */
+        session_tx_begin(s, TX_KIND_EXPLICIT, "BEGIN");
+        b->began = 1;
+        s->tx.failed = b->tx_status == 'E';
+    } else if (b->tx_status == 'I' && b->began && s->tx.kind == TX_KIND_EXPLICIT) {
+        int committed = !s->tx.failed; /* PREPARE TRANSACTION may fail, and rolls back then */
+        b->began = 0;
+        session_tx_end(s, committed);
+    }
+}
+
+/* A relayed statement outside a block was a transaction of its own. */
+static void count_statement(struct session *s)
+{
+    struct metrics *m = &s->worker->metrics;
+    if (s->tx.kind == TX_KIND_NONE) {
+        metric_add(m, METRIC_transactions, 1);
+        metric_add(m, s->error_said ? METRIC_tx_aborted : METRIC_tx_one_phase, 1);
+    }
+}
+
+/* A promoted request failed at its Bind: nothing of it was executed, nothing of it was said. */
+static void again(struct backend *b, struct scan *sc, size_t total)
+{
+    const struct expect sync = *first(b);
+    flush_run(b, sc);
+    sc->at += total;
+    sc->run = sc->at;
+    pop(b, sc);
+    b->unit_retries = 0;
+    unit_again(b, sync.sent_us, sync.before_us);
+}
+
+static int on_ready(struct backend *b, struct scan *sc, struct slice body, size_t total)
+{
+    struct expect *e = first(b);
+    struct session *s = b->session;
+    if (e == NULL || (e->kind != EXPECT_QUERY && e->kind != EXPECT_SYNC) || body.n != 1) {
+        broken(b, ERR_SHARD_PROTOCOL, "ReadyForQuery came unexpectedly");
+        return 0;
+    }
+    enum expect_action action = (enum expect_action)e->action;
+    copy_is_over(b);
+    uint8_t before = b->tx_status;
+    b->tx_status = body.p[0];
+    b->skipping = 0;
+    if (b->unit_retries == 2 && s != NULL) {
+        again(b, sc, total);
+        return 1;
+    }
+    int64_t began_us = e->sent_us - e->before_us;
+    if (action <= TO_CLIENT_NO_READY && e->kind == EXPECT_QUERY) {
+        stats_relayed_end(b, e, s->error_said);
+    }
+    if (action == TO_CLIENT) {
+        count_statement(s);
+        follow_status(s, b, before);
+        if (session_status(s) == b->tx_status) {
+            sc->at += total;
+            flush_run(b, sc);
+        } else {
+            flush_run(b, sc);
+            back_put_ready(session_out(s), session_status(s));
+            sc->at += total;
+            sc->run = sc->at;
+        }
+        stats_request_end(s, began_us);
+    } else {
+        flush_run(b, sc);
+        sc->at += total;
+        sc->run = sc->at;
+    }
+    pop(b, sc);
+    if (action == TO_CLIENT) {
+        watch_ready(s);
+    }
+    if (action == TO_OP) {
+        check(s != NULL);
+        op_message(s->op, b, 'Z', body);
+    } else if (action == TO_CLIENT_NO_READY) {
+        follow_status(s, b, before);
+        session_wake(s);
+    } else if (action == TO_CLIENT || (s != NULL && s->batch != NULL)) {
+        session_wake(s); /* a batch also waits for what we sent ourselves: BEGIN, SET, RESET */
+    }
+    return 1;
+}
+
+/* A message that neither ends anything nor needs thought, for whoever it is. */
+static void on_other(struct backend *b, struct scan *sc, uint8_t type, struct slice body,
+                     size_t total)
+{
+    struct expect *e = first(b);
+    struct session *s = b->session;
+    int to_client = s != NULL && (e == NULL ? type == 'A' || type == 'N' || type == 'S'
+                                            : e->action <= TO_CLIENT_NO_READY);
+    if (type == 'A' && s != NULL) { /* notifications belong to the session that listens */
+        to_client = s->tx.kind != TX_KIND_EXPLICIT;
+        if (!to_client) { /* the server may not know yet that a transaction is open */
+            frame_put(&s->notifications, type, body);
+        }
+    }
+    if (to_client) {
+        sc->at += total;
+    } else {
+        flush_run(b, sc);
+        sc->at += total;
+        sc->run = sc->at;
+        if (e != NULL && e->action == TO_OP && s != NULL) {
+            op_message(s->op, b, type, body);
+        }
+    }
+}
+
+/* By the extended protocol: a server that copies in ignores Sync, so those that were sent already
+ * are not answered; the client sends another one behind CopyDone. */
+static void forget_syncs(struct backend *b)
+{
+    while (b->expect_count > 1) {
+        uint32_t last = (b->expect_first + b->expect_count - 1) & (b->expect_cap - 1);
+        if (b->expects[last].kind != EXPECT_SYNC) {
+            return;
+        }
+        b->expect_count--;
+        b->expects_made--;
+        b->unsynced = 1;
+        b->executed = 1;
+    }
+}
+
+static void on_copy_in(struct session *s, struct backend *b)
+{
+    if (first(b)->kind == EXPECT_EXECUTE) {
+        forget_syncs(b);
+    }
+    s->copy_in = b;
+    s->want_quiet = 0;
+    session_wake(s);
+}
+
+/* The ParseComplete of a promoted request comes with its BindComplete. */
+static void say_parsed(struct backend *b, struct scan *sc, const struct expect *e)
+{
+    b->unit_retries = 0;
+    if (e->fake != 0) {
+        flush_run(b, sc);
+        back_put_empty(session_out(b->session), e->fake);
+    }
+}
+
+/* One whole message. Returns 0 when the backend is gone. */
+static int on_message(struct backend *b, struct scan *sc, uint8_t type, size_t total)
+{
+    struct slice body = frame_body(slice_from(sc->in, sc->at), total);
+    if (type == 'Z') {
+        return on_ready(b, sc, body, total);
+    }
+    if (type == 'E') {
+        return on_error(b, sc, body, total);
+    }
+    struct expect *e = first(b);
+    if (e == NULL && type != 'A' && type != 'N' && type != 'S') {
+        broken(b, ERR_SHARD_PROTOCOL, "a message came that nothing had asked for");
+        return 0;
+    }
+    struct session *s = b->session;
+    int relayed = e != NULL && e->action <= TO_CLIENT_NO_READY;
+    if (relayed && type == 'C') {
+        stats_rows(b, body);
+    }
+    if (type == '2' && relayed && e->kind == EXPECT_BIND) {
+        say_parsed(b, sc, e);
+    }
+    on_other(b, sc, type, body, total);
+    if (relayed && type == 'G') {
+        on_copy_in(s, b);
+    }
+    if (relayed && e->kind == EXPECT_EXECUTE && answers(type, EXPECT_EXECUTE)) {
+        stats_relayed_end(b, e, 0);
+    }
+    if (e != NULL && answers(type, (enum expect_kind)e->kind)) {
+        pop(b, sc);
+    }
+    return 1;
+}
+
+/* ---- the loop over what has come ------------------------------------------------------------- */
+
+/* A row or COPY chunk whose end has not come yet: pass on what is there. */
+static int pass_part(struct backend *b, struct scan *sc, uint8_t type, size_t total)
+{
+    struct expect *e = first(b);
+    if ((type != 'D' && type != 'd') || e == NULL || e->action > TO_CLIENT_NO_READY ||
+        sc->in.n - sc->at < 64) {
+        return 0;
+    }
+    b->relay_left = total - (sc->in.n - sc->at);
+    sc->at = sc->in.n;
+    return 1;
+}
+
+static void pass_rest(struct backend *b, struct scan *sc)
+{
+    size_t n = sc->in.n < b->relay_left ? sc->in.n : (size_t)b->relay_left;
+    sc->at = n;
+    b->relay_left -= n;
+}
+
+/* Read on only when the client keeps up. */
+static int client_full(struct backend *b)
+{
+    struct session *s = b->session;
+    if (b->paused_by_session || b->paused_by_op) {
+        return 1;
+    }
+    if (s == NULL || !stream_full(s->client)) {
+        return 0;
+    }
+    b->paused_by_session = 1;
+    stream_pause(b->stream);
+    return 1;
+}
+
+/* Returns 0 when the backend is gone. */
+static int scan_messages(struct backend *b, struct scan *sc, size_t *need)
+{
+    *need = 1;
+    if (b->relay_left != 0) {
+        pass_rest(b, sc);
+    }
+    while (b->relay_left == 0) {
+        struct slice rest = slice_from(sc->in, sc->at);
+        uint8_t type = 0;
+        size_t total = 0;
+        int peek = frame_peek(rest, &type, &total);
+        if (peek < 0 || (peek > 0 && total > BACKEND_MESSAGE_MAX && type != 'D' && type != 'd')) {
+            broken(b, ERR_SHARD_PROTOCOL, "a message has an impossible length");
+            return 0;
+        }
+        if (peek == 0) {
+            *need = rest.n == 0 ? 1 : FRAME_HEADER_BYTES;
+            break;
+        }
+        if (total > rest.n) {
+            if (!pass_part(b, sc, type, total)) {
+                *need = total;
+            }
+            break;
+        }
+        struct expect *e = first(b);
+        if (type == 'D' && e != NULL && e->action <= TO_CLIENT_NO_READY) {
+            sc->at += total; /* the bulk of all traffic */
+            continue;
+        }
+        if (!on_message(b, sc, type, total)) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
+static void on_data_held(struct backend *b)
+{
+    if (client_full(b)) {
+        return;
+    }
+    if (b->own) {
+        passage_data(b);
+        (void)client_full(b);
+        return;
+    }
+    struct scan sc = {.in = stream_in(b->stream)};
+    size_t need = 1;
+    struct session *s = b->session;
+    if (!scan_messages(b, &sc, &need)) {
+        return;
+    }
+    flush_run(b, &sc);
+    stream_consume(b->stream, sc.at);
+    if (need > 1) {
+        stream_need(b->stream, need);
+    }
+    if (b->state == BACKEND_TESTED) {
+        if (backend_quiet(b)) {
+            b->greeting = 0;
+            pool_backend_tested(b);
+        }
+        return;
+    }
+    if (s != NULL && s->want_quiet && backend_quiet(b)) {
+        session_wake(s);
+    }
+    (void)client_full(b);
+}
+
+/* ---- login ----------------------------------------------------------------------------------- */
+
+static void login_failed(struct backend *b, enum err e, const struct note *note)
+{
+    if (!backend_login_again(b)) {
+        pool_backend_failed(b, e, note);
+    }
+}
+
+/* Returns 0 when the backend is gone or has left LOGIN. */
+static int login_step(struct backend *b)
+{
+    struct slice in = stream_in(b->stream);
+    struct note note;
+    uint8_t type = 0;
+    size_t total = 0;
+    if (!b->secured) {
+        if (in.n == 0) {
+            return 0;
+        }
+        uint8_t answer = in.p[0];
+        stream_consume(b->stream, 1);
+        enum err e = backend_login_ssl_answer(b, answer, &note);
+        if (e) {
+            login_failed(b, e, &note);
+        }
+        return !e;
+    }
+    int peek = frame_peek(in, &type, &total);
+    if (peek < 0 || (peek > 0 && total > 65536)) {
+        enum err e = note_set(&note, ERR_SHARD_PROTOCOL, "server %s does not speak PostgreSQL",
+                              b->pool->server->name);
+        login_failed(b, e, &note);
+        return 0;
+    }
+    if (peek == 0 || total > in.n) {
+        stream_need(b->stream, peek == 0 ? FRAME_HEADER_BYTES : total);
+        return 0;
+    }
+    /* ReadyForQuery may hand the backend to a session, which writes at once: consume first. */
+    uint8_t copy[64];
+    struct slice body = frame_body(in, total);
+    int last = type == 'Z';
+    if (last && body.n <= sizeof(copy)) {
+        memcpy(copy, body.p, body.n);
+        body.p = copy;
+        stream_consume(b->stream, total);
+    }
+    enum err e = backend_login_message(b, type, body, &note);
+    if (e) {
+        login_failed(b, e, &note);
+        return 0;
+    }
+    if (!last) {
+        stream_consume(b->stream, total);
+    }
+    return !last;
+}
+
+/* ---- events ---------------------------------------------------------------------------------- */
+
+void relay_lost(struct backend *b, const struct note *note)
+{
+    if (b->state == BACKEND_LOGIN || b->state == BACKEND_CONNECTING) {
+        login_failed(b, ERR_SHARD_DOWN, note);
+        return;
+    }
+    struct pool *p = b->pool;
+    struct session *s = b->session;
+    backend_log_lost(b, note->text);
+    metric_add(&p->worker->metrics, METRIC_server_connect_errors, 1);
+    if (s != NULL) {
+        list_remove(&b->held);
+        s->held_bits &= ~(UINT64_C(1) << b->shard);
+        session_backend_lost(s, b, note);
+    }
+    backend_close(b, NULL);
+    pool_budget_freed(p);
+}
+
+static void on_closed(struct backend *b)
+{
+    struct note why;
+    struct note note;
+    if (stream_error(b->stream, &why) == ERR_NONE) {
+        (void)note_set(&note, ERR_SHARD_DOWN, "server %s closed the connection",
+                       b->pool->server->name);
+    } else {
+        (void)note_set(&note, ERR_SHARD_DOWN, "connection to server %s broke: %s",
+                       b->pool->server->name, why.text);
+    }
+    relay_lost(b, &note);
+}
+
+static void on_drained(struct backend *b)
+{
+    struct session *s = b->session;
+    if (s == NULL) {
+        return;
+    }
+    if (s->op != NULL && s->op->on_backend_drained != NULL) {
+        s->op->on_backend_drained(s->op);
+    } else {
+        session_wake(s);
+    }
+}
+
+static void on_event(struct stream *stream, enum stream_event event, void *arg)
+{
+    struct backend *b = arg;
+    (void)stream;
+    switch (event) {
+    case STREAM_DATA:
+        if (b->state == BACKEND_LOGIN) {
+            while (login_step(b)) {
+            }
+        } else {
+            on_data_held(b);
+        }
+        break;
+    case STREAM_DRAINED: on_drained(b); break;
+    case STREAM_SECURE: backend_login_secured(b); break;
+    case STREAM_CLOSED: on_closed(b); break;
+    }
+}
+
+void relay_init(struct backend *b, struct loop *loop, int fd)
+{
+    b->stream = stream_new(loop, fd, on_event, b);
+}
+
+void relay_go_on(struct backend *b)
+{
+    if (b->paused_by_session) {
+        b->paused_by_session = 0;
+        if (!b->paused_by_op) {
+            stream_resume(b->stream);
+        }
+    }
+}
+
+void relay_pause_for_op(struct backend *b, int pause)
+{
+    if (pause == (int)b->paused_by_op) {
+        return;
+    }
+    b->paused_by_op = pause != 0;
+    if (pause && !b->paused_by_session) {
+        stream_pause(b->stream);
+    } else if (!pause && !b->paused_by_session) {
+        stream_resume(b->stream);
+    }
+}
+
+void backend_attached(struct backend *b)
+{
+    stream_attach(b->stream, b->pool->worker->loop, on_event, b);
+    backend_timer_init(b);
+}
