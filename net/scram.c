@@ -10,12 +10,12 @@
 
 #include "net/scram.h"
 
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
-#include <openssl/hmac.h>
 
 #include "base/check.h"
 #include "base/rng.h"
@@ -25,23 +25,64 @@
 static const char scheme[] = "SCRAM-SHA-256$";
 
 enum {
-    SALT_BYTES = SCRAM_SALT_BYTES
+    SALT_BYTES = SCRAM_SALT_BYTES,
+    HASH_BLOCK_BYTES = 64
 };
 
 /* ---- primitives ------------------------------------------------------------------------------ */
 
-void scram_hmac(const uint8_t key[SCRAM_KEY_BYTES], struct slice text, uint8_t out[SCRAM_KEY_BYTES])
+/* Fetched once: OpenSSL looks an algorithm up, behind locks, each time it is not. */
+static EVP_MD *sha256;
+static pthread_once_t sha256_once = PTHREAD_ONCE_INIT;
+
+static void fetch_sha256(void)
+{
+    sha256 = EVP_MD_fetch(NULL, "SHA256", NULL);
+    check(sha256 != NULL);
+}
+
+static EVP_MD_CTX *new_hash(void)
+{
+    (void)pthread_once(&sha256_once, fetch_sha256);
+    EVP_MD_CTX *c = EVP_MD_CTX_new();
+    check(c != NULL);
+    return c;
+}
+
+static void hash_two(EVP_MD_CTX *c, struct slice a, struct slice b, uint8_t out[SCRAM_KEY_BYTES])
 {
     unsigned n = 0;
-    check(HMAC(EVP_sha256(), key, SCRAM_KEY_BYTES, text.p, text.n, out, &n) != NULL);
+    check(EVP_DigestInit_ex2(c, sha256, NULL) == 1);
+    check(EVP_DigestUpdate(c, a.p, a.n) == 1);
+    check(EVP_DigestUpdate(c, b.p, b.n) == 1);
+    check(EVP_DigestFinal_ex(c, out, &n) == 1);
     check(n == SCRAM_KEY_BYTES);
+}
+
+/* RFC 2104, for keys that are shorter than a block. */
+void scram_hmac(const uint8_t key[SCRAM_KEY_BYTES], struct slice text, uint8_t out[SCRAM_KEY_BYTES])
+{
+    uint8_t inner[HASH_BLOCK_BYTES];
+    uint8_t outer[HASH_BLOCK_BYTES];
+    uint8_t hash[SCRAM_KEY_BYTES];
+    for (size_t i = 0; i < HASH_BLOCK_BYTES; i++) {
+        uint8_t k = i < SCRAM_KEY_BYTES ? key[i] : 0;
+        inner[i] = k ^ 0x36;
+        outer[i] = k ^ 0x5C;
+    }
+    EVP_MD_CTX *c = new_hash();
+    hash_two(c, slice_bytes(inner, sizeof(inner)), text, hash);
+    hash_two(c, slice_bytes(outer, sizeof(outer)), slice_bytes(hash, sizeof(hash)), out);
+    EVP_MD_CTX_free(c);
+    OPENSSL_cleanse(inner, sizeof(inner));
+    OPENSSL_cleanse(outer, sizeof(outer));
 }
 
 void scram_hash(const void *p, size_t n, uint8_t out[SCRAM_KEY_BYTES])
 {
-    unsigned got = 0;
-    check(EVP_Digest(p, n, out, &got, EVP_sha256(), NULL) == 1);
-    check(got == SCRAM_KEY_BYTES);
+    EVP_MD_CTX *c = new_hash();
+    hash_two(c, slice_bytes(p, n), slice_bytes(NULL, 0), out);
+    EVP_MD_CTX_free(c);
 }
 
 int secret_equal(const void *a, const void *b, size_t n)
