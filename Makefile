@@ -56,7 +56,7 @@ all: $(BUILD)/pgbraid $(BUILD)/braidctl ## build pgbraid and braidctl into build
 $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
 	@echo "  CC $<"
-	$(Q)$(CC) $(CFLAGS) -MMD -c $< -o $@
+	$(Q)$(CC) $(CFLAGS) -MMD -MP -c $< -o $@
 
 # criterion's runner cannot start under the thread sanitizer; ours can.
 ifneq (,$(findstring thread,$(SAN)))
