@@ -13,6 +13,7 @@
 
 #include "base/arena.h"
 #include "base/check.h"
+#include "proxy/admin/admin.h"
 #include "proxy/admin/pages.h"
 #include "proxy/auth/auth.h"
 #include "proxy/control/world.h"
@@ -41,7 +42,7 @@ static const char usage[] =
     "       braidctl -c FILE ring                    buckets per shard\n"
     "           --add NAME[:WEIGHT], --remove NAME   what that would move; may be repeated\n"
     "       braidctl -c FILE show WORD...            a SHOW command of the admin console\n"
-    "           -U USER        default: the service user\n"
+    "           -U USER        default: the service user, or one of auth.admin_users\n"
     "       braidctl -c FILE failover SHARD          promote its most advanced replica\n"
     "           -d DATABASE    when several have a shard of that name\n"
     "           --force        without service.fence_command: the old primary is stopped for sure\n"
@@ -418,6 +419,17 @@ static void print_show(const struct arguments *a, struct buf *out)
     buf_u8(out, 0);
 }
 
+/* The service user, or else one of auth.admin_users whose password is known. */
+static void login_as_admin(struct pg_target *target, const struct conf *conf)
+{
+    pg_target_login(target, conf);
+    for (size_t i = 0; i < conf->users_count && !admin_allowed(conf, target->user); i++) {
+        if (admin_allowed(conf, conf->users[i].name)) {
+            pg_target_login_as(target, conf, conf->users[i].name);
+        }
+    }
+}
+
 static enum err show(const struct arguments *a, const struct conf *conf, struct buf *out,
                      struct note *note)
 {
@@ -427,11 +439,10 @@ static enum err show(const struct arguments *a, const struct conf *conf, struct 
         return e;
     }
     struct pg_target target;
-    pg_target_login(&target, conf);
     if (a->user != NULL) {
-        const struct conf_user *user = conf_find_user(conf, a->user);
-        target.user = a->user;
-        target.password = user == NULL || user->secret[0] == '\0' ? NULL : user->secret;
+        pg_target_login_as(&target, conf, a->user);
+    } else {
+        login_as_admin(&target, conf);
     }
     char text[ADDR_TEXT_BYTES];
     target.host = addr_text(&addr, text);

@@ -405,8 +405,14 @@ static enum err failed_result(PGconn *conn, const PGresult *result, struct pq_tr
     one_line(primary == NULL ? PQerrorMessage(conn) : primary, text, sizeof(text));
     enum err e =
         code == NULL || PQstatus(conn) == CONNECTION_BAD ? ERR_SHARD_DOWN : ERR_SHARD_REFUSED;
-    return note_set(note, e, "%s%s%s", text, code == NULL ? "" : " SQLSTATE ",
-                    code == NULL ? "" : code);
+    (void)note_set(note, e, "%s%s%s", text, code == NULL ? "" : " SQLSTATE ",
+                   code == NULL ? "" : code);
+    const char *hint = PQresultErrorField(result, PG_DIAG_MESSAGE_HINT);
+    if (hint != NULL) {
+        one_line(hint, text, sizeof(text));
+        note_hint(note, "%s", text);
+    }
+    return e;
 }
 
 enum err pq_run(PGconn *conn, const char *sql, struct pq_wait wait, PGresult **out,

@@ -62,8 +62,10 @@ enum err promote_server(const struct pg_target *target, struct pg_stop *stop, st
     int wait_ms = target->timeout_ms + PROMOTE_S * 1000;
     e = pq_run(conn, sql, (struct pq_wait){wait_ms, stop}, &result, &trouble, note);
     if (e && strcmp(trouble.sqlstate, "42501") == 0) {
-        note_hint(note, "On the primary: GRANT EXECUTE ON FUNCTION pg_promote TO \"%.60s\".",
-                  target->user);
+        note_hint(note,
+                  "On the primary, in database \"%.60s\": GRANT EXECUTE ON FUNCTION pg_promote TO "
+                  "\"%.60s\".",
+                  target->dbname, target->user);
     }
     if (!e && (PQntuples(result) != 1 || PQgetvalue(result, 0, 0)[0] != 't')) {
         e = note_set(note, ERR_SHARD_DOWN, "it was not promoted within %d s", PROMOTE_S);

@@ -274,7 +274,7 @@ const struct admin_command admin_commands[] = {
     {"SHOW DNS_ZONES",      "",                 0, 0, 0,       admin_show_dns_zones,      "none"},
     {"SHOW FDS",            "",                 0, 0, 0,       admin_show_fds,            "refused: it would show secrets"},
     {"SHOW LISTS",          "",                 0, 0, C|B|P,   admin_show_lists,          "how many there are of what"},
-    {"SHOW USERS",          "",                 0, 0, C|P,     admin_show_users,          "users of the users file"},
+    {"SHOW USERS",          "",                 0, 0, C|P,     admin_show_users,          "users of the users file, and those with settings"},
     {"SHOW CONFIG",         "",                 0, 0, 0,       admin_show_config,         "settings, also under PgBouncer's names"},
     {"SHOW SETTINGS",       "",                 0, 0, 0,       admin_show_settings,       "settings with their bounds and help"},
     {"SHOW MEM",            "",                 0, 0, SNAPSHOT_PLANS, admin_show_mem,     "memory of caches and of the process"},

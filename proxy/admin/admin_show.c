@@ -318,11 +318,23 @@ static void put_number_or_nothing(struct admin_call *call, int64_t v)
 }
 
 /* Sizes and mode only when they are the user's own, as PgBouncer shows them. */
-static void put_user(struct admin_call *call, const struct conf *conf, const char *name,
-                     uint64_t backends, uint64_t clients)
+static void put_user(struct admin_call *call, const struct conf *conf, const char *name)
 {
+    const struct snapshot *s = call->snap;
     struct conf_pool_options own;
     struct conf_pool_options all;
+    uint64_t backends = 0;
+    uint64_t clients = 0;
+    for (size_t i = 0; i < s->pools_count; i++) {
+        const struct pool_view *p = &s->pools[i];
+        if (strcmp(p->user, name) == 0) {
+            backends +=
+                p->backends_active + p->backends_idle + p->backends_tested + p->backends_login;
+        }
+    }
+    for (size_t i = 0; i < s->clients_count; i++) {
+        clients += strcmp(s->clients[i].user, name) == 0;
+    }
     conf_pool_options_init(&own);
     conf_resolve(conf, NULL, name, &all);
     for (size_t i = 0; i < conf->user_options_count; i++) {
@@ -345,25 +357,19 @@ static void put_user(struct admin_call *call, const struct conf *conf, const cha
 enum err admin_show_users(struct admin_call *call)
 {
     const struct conf *conf = call->c->world->conf;
-    const struct snapshot *s = call->snap;
     admin_columns(call, "name pool_size reserve_pool_size pool_mode max_user_connections:i "
                         "current_connections:i max_user_client_connections:i "
                         "current_client_connections:i");
-    for (size_t i = 0; i < conf->users_count; i++) {
-        const char *name = conf->users[i].name;
-        uint64_t backends = 0;
-        uint64_t clients = 0;
-        for (size_t k = 0; k < s->pools_count; k++) {
-            const struct pool_view *p = &s->pools[k];
-            if (strcmp(p->user, name) == 0) {
-                backends +=
-                    p->backends_active + p->backends_idle + p->backends_tested + p->backends_login;
-            }
-        }
-        for (size_t k = 0; k < s->clients_count; k++) {
-            clients += strcmp(s->clients[k].user, name) == 0;
-        }
-        put_user(call, conf, name, backends, clients);
+    size_t in_file = 0; /* both are sorted by name */
+    size_t in_section = 0;
+    while (in_file < conf->users_count || in_section < conf->user_options_count) {
+        const char *a = in_file < conf->users_count ? conf->users[in_file].name : NULL;
+        const char *b =
+            in_section < conf->user_options_count ? conf->user_options[in_section].name : NULL;
+        int order = a == NULL ? 1 : b == NULL ? -1 : strcmp(a, b);
+        put_user(call, conf, order <= 0 ? a : b);
+        in_file += order <= 0;
+        in_section += order >= 0;
     }
     admin_end(call);
     return ERR_NONE;

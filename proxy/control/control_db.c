@@ -449,6 +449,17 @@ static int become_unready(struct control_db *db, const struct note *note)
     return news;
 }
 
+static void log_catalog(const struct control_db *db, const struct catalog_job *job)
+{
+    const char *why = job->wdb->replicated ? catalog_primary_only(db->catalog) : NULL;
+    log_event(
+        LOG_CATALOG,
+        "database=%s version=%llu tables=%zu rows=%llu took_us=%lld replica_reads=%s why=\"%s\"",
+        db->name, (unsigned long long)db->catalog_version, catalog_tables_count(db->catalog),
+        (unsigned long long)job->rows, (long long)job->took_us, why == NULL ? "" : "none",
+        why == NULL ? "" : why);
+}
+
 /* Put what was read in force. Returns 1 when a new world must be published. */
 static int apply_catalog(struct control_db *db, struct catalog_job *job)
 {
@@ -480,12 +491,7 @@ static int apply_catalog(struct control_db *db, struct catalog_job *job)
     db->retry_us = job->wdb->replicated ? clock_now_us() + READ_AGAIN_US : 0;
     db->said[0] = '\0';
     if (!same) {
-        const char *why = job->wdb->replicated ? catalog_primary_only(catalog) : NULL;
-        log_event(LOG_CATALOG, "database=%s version=%llu tables=%zu rows=%llu took_us=%lld%s%s%s",
-                  db->name, (unsigned long long)db->catalog_version, catalog_tables_count(catalog),
-                  (unsigned long long)job->rows, (long long)job->took_us,
-                  why == NULL ? "" : " no read goes to a replica: \"", why == NULL ? "" : why,
-                  why == NULL ? "" : "\"");
+        log_catalog(db, job);
     }
     if (install_map(db, &map)) {
         changed = 1;

@@ -61,15 +61,19 @@ static int may_be_told(const struct session *s)
     return !s->wait_told;
 }
 
-static void tell_waiter(struct session *s)
+static void tell_waiter(struct session *s, unsigned gate)
 {
-    const struct back_error notice = {
+    struct back_error notice = {
         .severity = SLICE("NOTICE"),
         .severity_raw = SLICE("NOTICE"),
         .code = SLICE("00000"),
         .message = SLICE("no server connection is available, client is queued"),
         .hint = SLICE("The pool is busy or the server slow; SHOW POOLS on the console tells more."),
     };
+    if ((gate & GATE_PAUSED) != 0) {
+        notice.message = SLICE("the database is paused, client is queued");
+        notice.hint = SLICE("RESUME on the console lets it go on.");
+    }
     s->wait_told = 1;
     back_put_notice(session_out(s), &notice);
 }
@@ -92,7 +96,7 @@ static void look_at_waiters(struct pool *p, int64_t now)
                    !pool_gate_closed(p, s)) {
             fail_waiter(p, s, limit); /* in PAUSE they wait for RESUME */
         } else if (notify != 0 && waited_ms >= notify && may_be_told(s)) {
-            tell_waiter(s);
+            tell_waiter(s, gate);
         }
     }
     if (p->waiters_count > p->connecting_count + p->tested_count) {

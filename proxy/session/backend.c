@@ -84,6 +84,9 @@ static void on_dialled(int fd, const struct note *note, void *arg)
         struct note why;
         enum err e =
             note_set(&why, ERR_SHARD_DOWN, "server %s: %s", b->pool->server->name, note->text);
+        note_hint(&why,
+                  "Is PostgreSQL running there? SHOW SHARDS on the console says which servers "
+                  "answer.");
         pool_backend_failed(b, e, &why);
         return;
     }

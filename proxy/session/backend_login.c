@@ -134,6 +134,23 @@ static void on_ready(struct backend *b)
     pool_backend_ready(b);
 }
 
+/* What to do when a server has refused a login; NULL: its message says it all. */
+static const char *refusal_hint(struct slice code)
+{
+    static const char *const hints[][2] = {
+        {"28P01", "The server must know the user, with the password that pgbraid has for it."},
+        {"28000", "The user must exist on the server, and its pg_hba.conf must let pgbraid in."},
+        {"3D000", "Create the database on that server, or name the one to use with dbname."},
+        {"42501", "GRANT CONNECT ON DATABASE to the user, on that server."},
+        {"53300", "Raise max_connections on the server, or lower the sizes of the pools."}};
+    for (size_t i = 0; i < sizeof(hints) / sizeof(hints[0]); i++) {
+        if (slice_is(code, hints[i][0])) {
+            return hints[i][1];
+        }
+    }
+    return NULL;
+}
+
 static enum err on_error(struct backend *b, struct slice body, struct note *note)
 {
     struct back_error err;
@@ -145,8 +162,13 @@ static enum err on_error(struct backend *b, struct slice body, struct note *note
         backend_password_refused(b);
     }
     e = slice_is(err.code, "53300") ? ERR_TOO_MANY : ERR_SHARD_REFUSED;
-    return note_set(note, e, "server %s refused user \"%s\": " SLICE_FMT, b->pool->server->name,
-                    b->pool->user, SLICE_ARG(err.message));
+    (void)note_set(note, e, "server %s refused user \"%s\": " SLICE_FMT, b->pool->server->name,
+                   b->pool->user, SLICE_ARG(err.message));
+    const char *hint = refusal_hint(err.code);
+    if (hint != NULL) {
+        note_hint(note, "%s", hint);
+    }
+    return e;
 }
 
 enum err backend_login_message(struct backend *b, uint8_t type, struct slice body,
