@@ -41,6 +41,7 @@ def rows_of(results):
     r.lines("select, simple", 0.95, names=own)
     r.lines("select, prepared", 0.80, "select, prepared (of simple x 1.2)", own, _of_simple(results))
     r.lines("select, extended", 1.00, names=own)
+    own += ("pgbraid, all",)
     r.lines("select, extended", 0.80, "select, extended, with the server", own, lambda line: line.of_peer_total)
     r.lines("select, simple", 1.10, "select, simple, by key", shards)
     r.lines("select, prepared", 1.10, "select, prepared, by key", shards)

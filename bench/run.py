@@ -98,6 +98,8 @@ class Bench:
         targets = [stage.direct(), peer, stage.braid()]
         if stage.workers != 1:
             targets.append(stage.braid(which="one"))
+        if mode == "extended":
+            targets.append(stage.braid(which="all"))
         targets.append(stage.braid("app"))
         lines = []
         for clients in self.o.clients if mode == "simple" else [n for n in self.o.clients if n > 1]:

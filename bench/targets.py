@@ -155,6 +155,7 @@ class Stage:
             self.start_bouncer(name, method, tls)
             self.start_braid(name, method, self.workers, tls={"client": {"mode": "require", **files}})
         self._start_many()
+        self.start_braid("all", "trust", self.workers, pool={"prepare_unnamed": "all"})
 
     def _make_certificate(self):
         """RSA of 2048 bits, as most have."""
@@ -189,11 +190,11 @@ class Stage:
         one.start()
         self.bouncers[name] = one
 
-    def start_braid(self, name, method, workers, users=None, databases=None, **sections):
+    def start_braid(self, name, method, workers, users=None, databases=None, pool=None, **sections):
         users = users or {USER: PASSWORD, SCRAM_USER: self.verifier}
         config = braid.config_for(self.servers, TABLES, workers=workers, log={"level": "warn"},
                                   auth={"method": method}, service={"user": USER},
-                                  pool={"mode": "transaction", "size": POOL, "max_clients": 20000},
+                                  pool={"mode": "transaction", "size": POOL, "max_clients": 20000, **(pool or {})},
                                   **sections)
         config["databases"].update(databases or {})
         one = braid.Braid(f"{self.fleet.folder}/pgbraid_{name}", config, users)
@@ -249,7 +250,7 @@ class Stage:
 
     def braid(self, dbname="plain", which="trust", user=USER):
         one = self.braids[which]
-        name = "pgbraid, 1 worker" if which == "one" else "pgbraid"
+        name = {"one": "pgbraid, 1 worker", "all": "pgbraid, all"}.get(which, "pgbraid")
         name = f"pgbraid, {SHARDS} shards" if dbname == "app" else name
         servers = self.servers if dbname == "app" else self.servers[:1]
         return Target(name, one.port, dbname, servers, one.process.pid, user, "tls" in which)
