@@ -234,13 +234,10 @@ static void state_known(struct op *op)
     struct state_op *state = (struct state_op *)op;
     struct session *s = op->session;
     struct backend *b = session_backend(s, state->shard);
-    struct note note;
     timer_cancel(&s->timer);
     if (b == NULL) {
-        enum err e = note_set(&note, ERR_SHARD_DOWN,
-                              "the server connection that held this session's state was lost");
         op_end(op);
-        session_fatal(s, e, &note);
+        session_say_state_lost(s);
         return;
     }
     if (op->errors != 0) { /* it cannot be known: keep it until the session ends */

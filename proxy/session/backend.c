@@ -362,17 +362,21 @@ void backend_query(struct backend *b, struct slice sql, enum expect_action actio
     backend_expect(b, EXPECT_QUERY, action);
 }
 
+/* The client's unnamed portal may be waiting there to be executed: a portal of our own. */
 static void execute(struct backend *b, struct slice sql, enum expect_action action)
 {
+    static const char portal[] = "pgbraid";
     struct buf *out = stream_out(b->stream);
     front_put_parse(out, "", sql, NULL, 0);
-    front_put_bind_tail(out, "", "", SLICE("\0\0\0\0\0\0"));
-    front_put_execute(out, "", 0);
+    front_put_bind_tail(out, portal, "", SLICE("\0\0\0\0\0\0"));
+    front_put_execute(out, portal, 0);
+    front_put_close(out, 'P', portal);
     stream_touch(b->stream);
     b->unnamed = 0;
     backend_expect(b, EXPECT_PARSE, action);
     backend_expect(b, EXPECT_BIND, action);
     backend_expect(b, EXPECT_EXECUTE, action);
+    backend_expect(b, EXPECT_CLOSE, action);
 }
 
 void backend_execute(struct backend *b, struct slice sql)
@@ -383,7 +387,7 @@ void backend_execute(struct backend *b, struct slice sql)
 void backend_execute_prepare(struct backend *b, struct slice sql, const struct stmt *stmt)
 {
     execute(b, sql, TO_CLIENT_IF_ERROR);
-    for (uint32_t i = 1; i <= 3; i++) { /* whichever of them fails */
+    for (uint32_t i = 2; i <= 4; i++) { /* whichever of them fails, but for the Close */
         b->expects[(b->expect_first + b->expect_count - i) & (b->expect_cap - 1)].stmt_id =
             stmt->id;
     }

@@ -132,6 +132,7 @@ struct backend {
     unsigned skipping : 1; /* an error came: the server ignores everything up to Sync */
     unsigned began : 1;    /* our BEGIN was sent: a transaction block is open */
     unsigned wrote : 1;    /* in this transaction, as far as plans tell */
+    unsigned ended : 1;    /* FATAL came before what the client had sent was begun */
     unsigned own : 1;      /* of a replication connection: in no pool, see passage.h */
     unsigned stained : 1;  /* settings that we do not know may be in force: reset for others */
     uint8_t pinned;        /* enum plan_pin: holds this state of its session */

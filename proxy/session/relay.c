@@ -185,9 +185,11 @@ static void own_statement_failed(struct backend *b, struct slice body)
     struct note note;
     char text[300] = "a statement of pgbraid's own failed";
     if (back_read_error(body, &err, &note) == ERR_NONE) {
+        b->ended = !slice_is(err.severity_raw, "ERROR");
         (void)snprintf(text, sizeof(text), "%s: " SLICE_FMT,
-                       b->state == BACKEND_TESTED ? "it could not be cleaned"
-                                                  : "settings of the session were refused",
+                       b->ended                     ? "the server ended the connection"
+                       : b->state == BACKEND_TESTED ? "it could not be cleaned"
+                                                    : "settings of the session were refused",
                        SLICE_ARG(err.message));
     }
     broken(b, ERR_OUTCOME_UNKNOWN, text);

@@ -176,6 +176,7 @@ struct session {
     unsigned pumping : 1;
     unsigned closing : 1;        /* session_close() was called */
     unsigned close_after_op : 1; /* the client is gone, but a commit must be finished first */
+    unsigned state_lost : 1;     /* ... or the connection that held its state is */
     unsigned skip_until_sync : 1;
     unsigned want_quiet : 1; /* waits until nothing is in flight */
     unsigned client_paused : 1;
@@ -286,6 +287,7 @@ struct note *session_wait_note(struct session *s); /* to be written */
 void session_backend_failed(struct session *s, enum err e, const struct note *note);
 /* A held backend broke; it is freed by the caller after this. */
 void session_backend_lost(struct session *s, struct backend *b, const struct note *note);
+void session_say_state_lost(struct session *s); /* FATAL, then close */
 
 struct buf *session_out(struct session *s);      /* the client's queue, marked for the flush */
 uint8_t session_status(const struct session *s); /* 'I', 'T', 'E' */

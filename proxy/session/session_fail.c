@@ -219,8 +219,9 @@ static void answer_lost(struct session *s, struct backend *b, const struct back_
 static void lost_in_relay(struct session *s, struct backend *b, const struct note *note)
 {
     int in_doubt = 0;
+    int may_have = b->wrote && !b->ended && s->tx.kind == TX_KIND_NONE;
     for (uint32_t i = 0; i < b->expect_count; i++) {
-        in_doubt |= b->wrote && s->tx.kind == TX_KIND_NONE && ends_for_client(expected(b, i));
+        in_doubt |= may_have && ends_for_client(expected(b, i));
     }
     struct note told;
     enum err e = note_set(&told, role_lost(s, b->shard, in_doubt), "shard %s was lost: %.300s",
@@ -252,6 +253,23 @@ static int expects_client_answer(const struct backend *b)
     return 0;
 }
 
+/* Whether more than a transaction went with it. Locks outlive a rollback; what a commit under way
+ * would leave there is not there, however that ends. */
+static int held_state(const struct session *s, const struct backend *b)
+{
+    int commits = s->op != NULL && s->op->no_cancel;
+    return b->pinned != 0 || session_is_plain(s) || (b->suspect & PIN_LOCK) != 0 ||
+           (commits && b->suspect != 0);
+}
+
+void session_say_state_lost(struct session *s)
+{
+    struct note note;
+    enum err e = note_set(&note, ERR_SHARD_DOWN,
+                          "the server connection that held this session's state was lost");
+    session_fatal(s, e, &note);
+}
+
 void session_backend_lost(struct session *s, struct backend *b, const struct note *note)
 {
     if (s->passage != NULL) {
@@ -279,11 +297,9 @@ void session_backend_lost(struct session *s, struct backend *b, const struct not
         s->tx.lost_shard = b->shard;
     }
     s->tx.lost = s->tx.kind != TX_KIND_NONE;
-    if ((b->pinned != 0 || session_is_plain(s)) && s->op == NULL) {
-        struct note told;
-        enum err e = note_set(&told, ERR_SHARD_DOWN,
-                              "the server connection that held this session's state was lost");
-        session_fatal(s, e, &told);
+    s->state_lost |= held_state(s, b) != 0;
+    if (s->state_lost && s->op == NULL) {
+        session_say_state_lost(s);
         return;
     }
     session_wake(s);

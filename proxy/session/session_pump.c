@@ -270,6 +270,7 @@ static enum step pump_once(struct session *s)
             return session_batch_step(s);
         }
         if (!s->midway) {
+            s->wait_err = ERR_NONE; /* of a message that was skipped while it waited */
             session_release(s);
             if (s->held_bits != 0 && s->tx.kind == TX_KIND_NONE && exec_check_state(s)) {
                 return STEP_DONE;
@@ -289,6 +290,10 @@ void session_pump(struct session *s)
     for (int i = 0; step == STEP_DONE && !s->closing; i++) {
         if (s->close_after_op && s->op == NULL) {
             session_close(s, "client closed the connection");
+            break;
+        }
+        if (s->state_lost && s->op == NULL) {
+            session_say_state_lost(s);
             break;
         }
         if (stream_full(s->client) && (s->op == NULL || !s->op->no_cancel)) {

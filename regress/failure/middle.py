@@ -336,6 +336,45 @@ def test_portal_lost(place):
                        raw.rows_of(c.ask(raw.query(f"SELECT v FROM items WHERE id = {here}"))))
 
 
+def test_state_lost_in_commit(place):
+    """LISTEN goes with its connection while that answers COMMIT: the client may not go on as if it listened."""
+    with World(place) as world:
+        with raw.Raw(world.braid.port) as c:
+            c.login(database="plain")
+            c.ask(raw.query("LISTEN news"))
+            c.ask(raw.query("BEGIN"))
+            c.ask(raw.query("SELECT 1"))
+            world.middles[0].deaf = True
+            c.send(raw.query("COMMIT"))
+            time.sleep(0.1)
+            cut_and_noticed(world, 0)
+            world.middles[0].deaf = False
+            got = c.rest()
+            expect_that(f"an error, then the end of the session: {raw.letters(got)} {raw.codes_of(got)}",
+                        raw.codes_of(got)[-1:] == ["08006"] and
+                        raw.fields_of(got[-1][1])["S"] == "FATAL")
+
+
+def test_late_failure(place):
+    """A shard that cannot be reached fails the statement that waited for it, and no later one."""
+    here, there = place.row_on(0), place.row_on(1)
+    update = "UPDATE items SET v = v WHERE id = $1"
+    with World(place, pool={"connect_timeout_ms": 1500}) as world:
+        with raw.Raw(world.braid.port) as c:
+            c.login()
+            c.send(raw.parse(update, "", (20,)), raw.bind((here,)), raw.execute(), raw.FLUSH)
+            expect("one shard", "12C", raw.letters(c.until("C")))
+            world.middles[1].frozen = True
+            c.send(raw.parse(update, "", (20,)), raw.bind((there,)), raw.execute())
+            time.sleep(0.2)  # it waits for a connection now
+            cut_and_noticed(world, 0)
+            expect("the loss is told at once", ["08006"], raw.codes_of(c.until("E")))
+            time.sleep(2)  # and the connection was not to be had
+            expect("the end of the segment", "Z", raw.letters(c.ask(raw.SYNC)))
+            got = c.ask(raw.query(f"SELECT v FROM items WHERE id = {here}"))
+            expect("the next statement", [[f"v{here}"]], raw.rows_of(got))
+
+
 def test_frozen_link(place):
     """A link that swallows everything holds up its own shard only, and not for ever."""
     with World(place, pool={"connect_timeout_ms": 800, "size": 3}) as world:

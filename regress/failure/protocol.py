@@ -208,6 +208,15 @@ def test_notify(place, braid):
         expect("not any longer", ["T", ["1"], "C", "ZI"], shape(a.ask(Q("SELECT 1"))))
 
 
+def test_waiting_portal(place, braid):
+    """The unnamed portal waits while its pipeline writes on a second shard, and so becomes a transaction."""
+    here, there = place.row_on(0), place.row_on(1)
+    with client(braid, "app") as c:
+        got = c.ask(P("UPDATE items SET v = v WHERE id = $1", "u", (20,)), B((here,), "u"), E(), B((here,), "u"),
+                    B((there,), "u", "other"), E(), E("other"), S)
+        expect("all of it", (["12C22CCZ"], []), ([raw.letters(got)], raw.codes_of(got)))
+
+
 def test_old_plans(place, braid):
     """After ALTER TABLE: EXECUTE goes on; the protocol's are told once, whatever connection is next."""
     place.servers[0].sql("DROP TABLE IF EXISTS wide; CREATE TABLE wide (a int); INSERT INTO wide VALUES (1); "
@@ -360,7 +369,8 @@ def test_startup(place, braid):
         expect(f"{words}", errors[0], errors[1])
 
 
-TESTS = (test_status, test_notify, test_old_plans, test_versions, test_cancels, test_leaving, test_garbage, test_startup)
+TESTS = (test_status, test_notify, test_waiting_portal, test_old_plans, test_versions, test_cancels, test_leaving,
+         test_garbage, test_startup)
 
 
 def run(place, report):
