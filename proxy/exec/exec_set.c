@@ -16,12 +16,31 @@
 struct set_op {
     struct op op;
     struct plan *plan;
-    uint32_t teller; /* its ParameterStatus messages go to the client */
+    uint32_t teller;        /* its ParameterStatus messages go to the client */
+    const char *date_style; /* what it said DateStyle is now; of the statement's arena, or NULL */
 };
 
-/* What the session's settings are after the statement. Gives a reference. */
-static struct varset *vars_after(struct session *s, const struct plan *plan)
+/*
+ * The value to remember. SET datestyle TO dmy changes the order of a date's parts and leaves its
+ * style: what holds is what the server reports, and what held before when it reports no change.
+ */
+static const char *value_of(struct session *s, const struct set_op *op)
 {
+    if (strcasecmp(op->plan->name, "datestyle") != 0) {
+        return op->plan->set_value;
+    }
+    if (op->date_style != NULL) {
+        return op->date_style;
+    }
+    const char *local = s->tx.kind == TX_KIND_NONE ? NULL : varset_get(s->tx.locals, "datestyle");
+    const char *held = local != NULL ? local : varset_get(s->vars, "datestyle");
+    return held != NULL ? held : op->plan->set_value;
+}
+
+/* What the session's settings are after the statement. Gives a reference. */
+static struct varset *vars_after(struct session *s, const struct set_op *op)
+{
+    const struct plan *plan = op->plan;
     struct varset_table *t = &s->worker->vars;
     if (plan->kind == PLAN_DISCARD_ALL) {
         return varset_ref(s->startup_vars);
@@ -30,7 +49,7 @@ static struct varset *vars_after(struct session *s, const struct plan *plan)
         const char *role = varset_get(s->vars, "role");
         return varset_with(t, s->startup_vars, "role", role);
     }
-    const char *value = plan->set_reset ? varset_get(s->startup_vars, plan->name) : plan->set_value;
+    const char *value = plan->set_reset ? varset_get(s->startup_vars, plan->name) : value_of(s, op);
     struct varset *after = varset_with(t, s->vars, plan->name, value);
     if (strcmp(plan->name, "session_authorization") == 0) { /* ends what SET ROLE did */
         struct varset *plain = varset_with(t, after, "role", NULL);
@@ -48,19 +67,20 @@ static void take_local(struct session *s, const struct plan *plan, const char *v
     s->tx.locals = locals;
 }
 
-static void take_over(struct session *s, const struct plan *plan)
+static void take_over(struct session *s, const struct set_op *op)
 {
+    const struct plan *plan = op->plan;
     struct worker *w = s->worker;
     if (plan->set_local) {
         if (s->tx.kind != TX_KIND_NONE) { /* else PostgreSQL has warned, and nothing is set */
-            take_local(s, plan, plan->set_reset ? NULL : plan->set_value);
+            take_local(s, plan, plan->set_reset ? NULL : value_of(s, op));
         }
         return;
     }
     if (s->tx.kind != TX_KIND_NONE && plan->name != NULL) {
         take_local(s, plan, NULL); /* the plain SET is the later one */
     }
-    session_set_vars(s, vars_after(s, plan));
+    session_set_vars(s, vars_after(s, op));
     list_each (node, &s->held) {
         struct backend *b = container_of(node, struct backend, held);
         varset_unref(&w->vars, b->vars);
@@ -79,10 +99,18 @@ static void note_name(struct session *s, const struct plan *plan)
 
 static void on_message(struct op *op, struct backend *b, uint8_t type, struct slice body)
 {
-    if (b->shard == ((struct set_op *)op)->teller && (type == 'S' || type == 'N')) {
-        struct buf *out = session_out(op->session);
-        frame_put(out, type, body);
+    struct set_op *set = (struct set_op *)op;
+    if (b->shard != set->teller || (type != 'S' && type != 'N')) {
+        return;
     }
+    struct slice name;
+    struct slice value;
+    struct note note;
+    if (type == 'S' && back_read_parameter_status(body, &name, &value, &note) == ERR_NONE &&
+        slice_is(name, "DateStyle")) {
+        set->date_style = arena_printf(&op->session->arena, "'" SLICE_FMT "'", SLICE_ARG(value));
+    }
+    frame_put(session_out(op->session), type, body);
 }
 
 static void set_then(struct op *op)
@@ -93,7 +121,7 @@ static void set_then(struct op *op)
         op_fail(op, ERR_INTERNAL, NULL);
         return;
     }
-    take_over(s, plan);
+    take_over(s, (struct set_op *)op);
     note_name(s, plan);
     const char *tag = plan->tag;
     op_end(op);
@@ -179,7 +207,7 @@ static void discard_answer(struct op *op)
     }
     session_drop_portals(s);
     session_drop_pstmts(s);
-    session_set_vars(s, vars_after(s, ((struct set_op *)op)->plan));
+    session_set_vars(s, vars_after(s, (struct set_op *)op));
     list_each (node, &s->held) {
         struct backend *b = container_of(node, struct backend, held);
         varset_unref(&s->worker->vars, b->vars);
@@ -279,7 +307,7 @@ enum step set_start(struct session *s, struct plan *plan)
         if (e) {
             return session_fail(s, e, &note, 0);
         }
-        take_over(s, plan);
+        take_over(s, &(struct set_op){.plan = plan});
         return session_complete(s, plan->tag);
     }
     return plan->kind == PLAN_DEALLOCATE ? deallocate(s, plan) : set_variable(s, plan);
