@@ -53,7 +53,7 @@ static enum plan_role role_wanted(const struct session *s, const struct plan *pl
 static int tx_allows(const struct session *s)
 {
     switch (s->tx.kind) {
-    case TX_KIND_NONE: return s->world->conf->pool_mode != CONF_POOL_SESSION;
+    case TX_KIND_NONE: return !s->in_session_mode;
     case TX_KIND_IMPLICIT: return 1; /* the caller looked at all statements of it */
     case TX_KIND_EXPLICIT: return s->tx.read_only && !s->tx.serializable;
     }
