@@ -83,6 +83,12 @@ static const char *read_quoted_key(struct ini_reader *in, const char *p, const c
     return *p == '"' ? p + 1 : NULL;
 }
 
+/* What is shown of a broken line: further words may be a password. */
+static const char *first_word(struct reader *r, const char *p)
+{
+    return arena_strndup(&r->scratch, p, strcspn(p, " \t\r\n\v\f"));
+}
+
 static enum err read_entry(struct ini_reader *in, const char *p)
 {
     const char *key = NULL;
@@ -100,7 +106,7 @@ static enum err read_entry(struct ini_reader *in, const char *p)
         return bad(in->r, in->line,
                    "%s is no setting; write key = value, other names than of letters, digits, _ . "
                    "- in double quotes",
-                   shown(in->r, begin));
+                   shown(in->r, first_word(in->r, begin)));
     }
     if (in->section == NULL) {
         return bad(in->r, in->line,
