@@ -294,11 +294,18 @@ static void grant(struct pool *p, struct backend *b)
  * Another worker that a released backend should go to: the one whose first waiter came first, if
  * nobody waits here or theirs has waited so much longer that the journey is worth it. A journey
  * costs two wake-ups and four system calls, so order between workers is kept within UNFAIR_US.
+ *
+ * Who holds another shard's connection goes before all others (see above): what was opened for it
+ * beyond pool.size would be closed on the other worker, and opened here again, for ever.
  */
 static struct worker *worker_to_serve(struct pool *p)
 {
     struct shared *shared = p->worker->shared;
     const struct budget_slot *slots = p->budget->slots;
+    const struct session *first = pool_first_waiter(p);
+    if (first != NULL && pool_is_holder(first)) {
+        return NULL;
+    }
     int64_t ours =
         atomic_load_explicit(&slots[p->worker->index].first_wait_us, memory_order_relaxed);
     int64_t best = ours == 0 ? INT64_MAX : ours - UNFAIR_US;

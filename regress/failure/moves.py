@@ -6,7 +6,7 @@ import time
 import psycopg
 
 from place import expect_error
-from report import Failed, expect
+from report import Failed, expect, expect_that
 
 CLIENTS = 8
 
@@ -112,7 +112,41 @@ def test_identity_stays(place):
     place.end(braid)
 
 
+def test_holders_go_first(place):
+    """Who holds a connection gets one of another shard beyond pool.size, though somebody on another
+    worker has waited for it longer."""
+    braid = place.braid(workers=2, worker_fill=0, pool={"size": 1, "query_wait_ms": 6000})
+    a, b = (place.row_on(i) for i in range(2))
+    update = "UPDATE items SET v = v WHERE id = %s"
+    # by turns on one worker and the other
+    one, two, _, late = connections = [psycopg.connect(braid.dsn()) for _ in range(4)]
+    for c, row in ((one, a), (two, b)):
+        c.execute(update, (row,))
+    waits = []
+
+    def wait():
+        try:
+            waits.append(late.execute("SELECT v FROM items WHERE id = %s", (b,)).fetchone())
+        except Exception as e:  # noqa: BLE001
+            waits.append(repr(e))
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    time.sleep(0.3)
+    began = time.monotonic()
+    one.execute("SELECT v FROM items WHERE id = %s", (b,))
+    expect_that("it did not wait for the other's end", time.monotonic() - began < 3)
+    one.rollback()
+    two.rollback()
+    thread.join()
+    expect("who waited", [(f"v{b}",)], waits)
+    for c in connections:
+        c.close()
+    place.end(braid)
+
+
 def run(place, report):
     report.run("moves: work goes on", test_work_goes_on, place)
     report.run("moves: a cancel request follows", test_cancel_follows, place)
     report.run("moves: nobody gets another's identity", test_identity_stays, place)
+    report.run("moves: holders go first", test_holders_go_first, place)
