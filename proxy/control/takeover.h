@@ -9,7 +9,7 @@
  *     takeover_old.c  the process that is to go: serves, lets go of the ledger, hands clients over
  *     takeover_new.c  the process that comes: prepares itself, then opens the ledger and serves
  *
- * The two find each other by an abstract socket named after data_dir, and believe each other by the
+ * The two find each other by an abstract socket, takeover_address(), and believe each other by the
  * system user behind it. Never have both the ledger: the old one closes it before it says FREE, and
  * begins no transaction over several shards afterwards; the new one opens it only then.
  */
@@ -36,8 +36,9 @@ struct takeover_frame {
     size_t fds_count;
 };
 
-/* Where the process of this data_dir waits for its successor. ERR_IO. */
-enum err takeover_address(const char *data_dir, struct addr *out, struct note *note) MUST_CHECK;
+/* Where the process of this data_dir waits for its successor; with a file of PgBouncer's the one of
+ * this pid file, else of this file. ERR_IO. */
+enum err takeover_address(const struct conf *conf, struct addr *out, struct note *note) MUST_CHECK;
 /* Whether our own user, or root, is at the other end of `fd`. */
 int takeover_trusts(int fd);
 /* Blocks, at most `timeout_ms`. Frames must be whole; `fds` go with the first of them. */

@@ -19,16 +19,25 @@
 
 /* ---- finding each other ---------------------------------------------------------------------- */
 
-enum err takeover_address(const char *data_dir, struct addr *out, struct note *note)
+/* Two processes with PgBouncer's files may well run in one folder, and have no data_dir. */
+static const char *identity(const struct conf *conf)
 {
+    return conf->pgbouncer == NULL  ? conf->data_dir
+           : conf->pid_file != NULL ? conf->pid_file
+                                    : conf->path;
+}
+
+enum err takeover_address(const struct conf *conf, struct addr *out, struct note *note)
+{
+    const char *name = identity(conf);
     char here[4096] = "";
-    if (data_dir[0] != '/' && getcwd(here, sizeof(here)) == NULL) {
+    if (name[0] != '/' && getcwd(here, sizeof(here)) == NULL) {
         return note_set(note, ERR_IO, "the current folder has no name: %s", strerrordesc_np(errno));
     }
     struct buf path = {0};
     buf_text(&path, here);
-    buf_text(&path, data_dir[0] == '/' ? "" : "/");
-    buf_text(&path, data_dir);
+    buf_text(&path, name[0] == '/' ? "" : "/");
+    buf_text(&path, name);
     uint64_t hash = hash_bytes(path.p, path.n, 0);
     buf_free(&path);
     struct sockaddr_un un = {.sun_family = AF_UNIX};

@@ -71,13 +71,14 @@ static enum err take_sockets(struct control *c, int fd, struct note *note)
 enum err takeover_begin(struct control *c, struct note *note)
 {
     struct addr a;
-    enum err e = takeover_address(c->parts->conf->data_dir, &a, note);
+    enum err e = takeover_address(c->parts->conf, &a, note);
     if (e) {
         return e;
     }
     int fd = connect_to(&a);
     if (fd < 0) {
-        log_event(LOG_TAKEOVER, "what=\"no process of this data_dir runs: an ordinary start\"");
+        log_event(LOG_TAKEOVER,
+                  "what=\"no running process is there to take over from: an ordinary start\"");
         return ERR_NONE;
     }
     e = takeover_trusts(fd) ? take_sockets(c, fd, note)

@@ -623,7 +623,7 @@ void takeover_listen(struct control *c)
     if (old->listener != NULL) {
         return;
     }
-    enum err e = takeover_address(c->parts->conf->data_dir, &o.addr, &note);
+    enum err e = takeover_address(c->parts->conf, &o.addr, &note);
     e = e ? e : listen_new(c->loop, &o, on_successor, c, &old->listener, &note);
     if (e) {
         log_event(LOG_TAKEOVER_FAILED, "why=\"%s\" then=\"no online restart of this process\"",

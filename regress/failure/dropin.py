@@ -464,6 +464,31 @@ def test_reboot(place, setting):
                 os.kill(pid, signal.SIGKILL)
 
 
+def test_reboot_neighbour(place, setting):
+    """-R takes over from the process of its own file only, whoever else runs in the folder."""
+    braid = Pooler(place, "pgbraid", setting.ini("pool_mode = transaction"), setting.users, ready=False)
+    expect("the first", 0, command(braid, "-d").returncode)
+    pids = [braid.pid()]
+    try:
+        text = open(braid.path, encoding="utf-8").read()
+        for old, new in ((f"listen_port = {braid.port}", f"listen_port = {pg.free_ports(1)[0]}"),
+                         (braid.log_path, f"{braid.folder}/other.log"),
+                         (braid.pid_path, f"{braid.folder}/other.pid")):
+            text = text.replace(old, new)
+        other = braid.write("other.ini", text)
+        done = subprocess.run([braid.binary, "-d", "-R", other], cwd=braid.folder, stdin=subprocess.DEVNULL,
+                              capture_output=True, text=True, timeout=60)
+        expect(f"an ordinary start: {done.stderr}", 0, done.returncode)
+        with open(f"{braid.folder}/other.pid", encoding="utf-8") as pid:
+            pids.append(int(pid.read()))
+        expect("the neighbour keeps its clients", ("plain", "app"), let_in(braid))
+        with open(braid.log_path, encoding="utf-8") as log:
+            expect_that("and knows of nothing", "TAKEOVER" not in log.read())
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
+
+
 def test_daemon_refused(place, setting):
     """Errors of the start reach whoever started it."""
     braid = Pooler(place, "pgbraid", setting.ini(), setting.users, ready=False)
@@ -614,7 +639,7 @@ def test_secrets_stay(place, setting):
 
 
 TESTS = [test_logins, test_auth_types, test_what_a_line_says, test_several_hosts, test_dns, test_show_config,
-         test_console_owner, test_stats_users, test_log, test_log_switches, test_daemon, test_reboot, test_daemon_refused, test_signals, test_user,
+         test_console_owner, test_stats_users, test_log, test_log_switches, test_daemon, test_reboot, test_reboot_neighbour, test_daemon_refused, test_signals, test_user,
          test_reload, test_include_and_import, test_mistakes, test_secrets_stay]
 
 
