@@ -162,6 +162,9 @@ enum err conf_load(const char *path, struct conf **out, struct note *note)
     enum err e = load_into(&r);
     arena_free(&r.scratch);
     if (e) {
+        if (conf->pgbouncer != NULL) {
+            pgb_translate(note);
+        }
         conf_unref(conf);
         return e;
     }

@@ -7,6 +7,7 @@
 
 #include "conf/pgbouncer.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
@@ -47,6 +48,40 @@ int pgb_row(enum pgb_section section, const char *name)
         }
     }
     return -1;
+}
+
+/* Whether `text` has the path as a word of its own. */
+static int speaks_of(const char *text, const char *path)
+{
+    size_t n = strlen(path);
+    for (const char *p = strstr(text, path); p != NULL; p = strstr(p + 1, path)) {
+        int whole = (p == text || p[-1] == ' ' || p[-1] == '\n') && p[n] != '_' && p[n] != '.' &&
+                    (p[n] < 'a' || p[n] > 'z');
+        if (whole) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+void pgb_translate(struct note *note)
+{
+    char hint[sizeof(note->hint)];
+    size_t used = 0;
+    if (note == NULL || note->hint[0] != '\0') {
+        return;
+    }
+    for (size_t i = 0; i < ROWS && used < sizeof(hint); i++) {
+        const char *to = rows[i].to;
+        if (rows[i].section == PGB_PGBOUNCER && to != NULL && strchr(to, '.') != NULL &&
+            speaks_of(note->text, to)) {
+            used += (size_t)snprintf(hint + used, sizeof(hint) - used, "%s%s is %s",
+                                     used == 0 ? "In PgBouncer's file " : ", ", to, rows[i].name);
+        }
+    }
+    if (used != 0) {
+        note_hint(note, "%s.", hint);
+    }
 }
 
 const char *pgb_setting(const struct pgb *b, const char *name, int *line)

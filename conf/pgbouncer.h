@@ -94,6 +94,8 @@ enum err pgbouncer_tree(struct reader *r, const void *p, size_t n, const char *c
 int pgbouncer_is_ini(const char *path, const void *p, size_t n);
 /* The row of a key, or -1. */
 int pgb_row(enum pgb_section section, const char *name);
+/* An error that names paths of ours: the hint says which keys of PgBouncer's they are. */
+void pgb_translate(struct note *note);
 /* The value of a key of [pgbouncer]: of the file, else PgBouncer's default. */
 const char *pgb_setting(const struct pgb *b, const char *name, int *line);
 

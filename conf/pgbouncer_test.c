@@ -417,3 +417,16 @@ Test(pgbouncer, the_page_in_the_tree_is_what_the_table_says)
     free(text);
     buf_free(&page);
 }
+
+Test(pgbouncer, an_error_that_names_paths_of_ours_comes_with_the_keys_of_the_file)
+{
+    struct note note;
+    (void)note_set(&note, ERR_BAD_SETTING,
+                   "x.ini:4: tls.client.mode needs tls.client.cert; name the file");
+    pgb_translate(&note);
+    cr_expect_str_eq(note.hint, "In PgBouncer's file tls.client.cert is client_tls_cert_file, "
+                                "tls.client.mode is client_tls_sslmode.");
+    (void)note_set(&note, ERR_BAD_SETTING, "x.ini:4: pool.sizes, a.pool.size and listen");
+    pgb_translate(&note);
+    cr_expect_str_empty(note.hint);
+}

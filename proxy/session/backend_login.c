@@ -141,7 +141,6 @@ static const char *refusal_hint(struct slice code)
         {"28P01", "The server must know the user, with the password that pgbraid has for it."},
         {"28000", "The user must exist on the server, and its pg_hba.conf must let pgbraid in."},
         {"3D000", "Create the database on that server, or name the one to use with dbname."},
-        {"42501", "GRANT CONNECT ON DATABASE to the user, on that server."},
         {"53300", "Raise max_connections on the server, or lower the sizes of the pools."}};
     for (size_t i = 0; i < sizeof(hints) / sizeof(hints[0]); i++) {
         if (slice_is(code, hints[i][0])) {
