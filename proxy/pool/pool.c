@@ -483,7 +483,9 @@ void pool_budget_freed(struct pool *p)
 static void offer(struct backend *b)
 {
     struct pool *p = b->pool;
-    struct worker *other = worker_to_serve(p);
+    const struct session *first = pool_first_waiter(p);
+    int is_for_holder = first != NULL && pool_is_holder(first); /* opened past the limit, perhaps */
+    struct worker *other = is_for_holder ? NULL : worker_to_serve(p);
     if (other != NULL && may_travel(b)) {
         send_away(b, other);
         return;

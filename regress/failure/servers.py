@@ -249,6 +249,35 @@ def test_too_many_at_server(place):
     small.stop()
 
 
+def test_holders_of_two_workers(place):
+    """Transactions over two shards on two workers, each with a connection that another one needs, all get on."""
+    braid = place.braid(workers=2, worker_fill=0, pool={"size": 1}, txn={"prepare_timeout_ms": 20000})
+    rows = [[id_ for (id_,) in place.servers[shard].sql("SELECT id FROM items ORDER BY id LIMIT 12", "app")]
+            for shard in (0, 1)]
+    until = time.monotonic() + 2
+    done = [0] * 12
+
+    def work(number):
+        pair = [rows[0][number], rows[1][number]]
+        c = braid.connect(autocommit=False)
+        while time.monotonic() < until:
+            with c.cursor() as cur:
+                for row in pair if number % 2 else reversed(pair):
+                    cur.execute(f"UPDATE items SET v = v WHERE id = {row}")
+            c.commit()
+            done[number] += 1
+        c.close()
+
+    threads = [threading.Thread(target=work, args=(i,), daemon=True) for i in range(12)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join(max(0.0, until + 15 - time.monotonic()))
+    expect_that(f"nobody waits for ever: {done}", not any(t.is_alive() for t in threads) and min(done) > 0)
+    serves(braid)
+    place.end(braid)
+
+
 def try_plain(braid):
     try:
         braid.sql("SELECT 1", "plain")
@@ -268,3 +297,4 @@ def run(place, report):
     report.run("servers: without prepared transactions", test_no_prepared_transactions, place)
     report.run("servers: shut down and up again", test_server_shutdown, place)
     report.run("servers: fewer connections than the pool", test_too_many_at_server, place)
+    report.run("servers: holders of two workers", test_holders_of_two_workers, place)
