@@ -243,7 +243,7 @@ static int pick_by_turns(const struct balance_choice *choices, uint64_t among, u
         }
         place -= choices[i].weight;
     }
-    check(!"the place is below the total");
+    check(0 && "the place is below the total");
     return -1;
 }
 

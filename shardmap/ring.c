@@ -147,7 +147,7 @@ static const struct point *next_with_room(const struct ring *r, uint64_t positio
             return p;
         }
     }
-    check(!"a bucket without room for it");
+    check(0 && "a bucket without room for it");
     return NULL;
 }
 

@@ -222,7 +222,7 @@ static enum err hand_out(struct sim_disk *d, struct inode *inode, int *fd)
             return ERR_NONE;
         }
     }
-    check(!"too many open handles: somebody forgets to close");
+    check(0 && "too many open handles: somebody forgets to close");
     return ERR_IO;
 }
 

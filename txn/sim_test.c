@@ -139,7 +139,7 @@ static enum twopc_event_kind server_does(struct client_txn *c, unsigned shard, e
     case ASK_PREPARE: *held = HELD_PREPARED; return TWOPC_ON_PREPARED;
     case ASK_NONE: break;
     }
-    check(!"nothing was asked");
+    check(0 && "nothing was asked");
     return TWOPC_ON_LOST;
 }
 

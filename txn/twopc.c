@@ -338,7 +338,7 @@ struct twopc_actions twopc_step(struct twopc *t, struct twopc_event event)
     case TWOPC_DECIDING: step_deciding(t, event, &actions); break;
     case TWOPC_COMMITTING: step_committing(t, event, &actions); break;
     case TWOPC_ABORTING: step_aborting(t, event, &actions); break;
-    case TWOPC_DONE: check(!"an event after the end"); break;
+    case TWOPC_DONE: check(0 && "an event after the end"); break;
     }
     check_invariants(t);
     return actions;

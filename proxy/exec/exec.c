@@ -454,6 +454,6 @@ enum step session_run(struct session *s, struct plan *plan, const struct front_b
     case PLAN_ONE:
     case PLAN_REFUSE: break;
     }
-    check(!"plans of one shard are relayed");
+    check(0 && "plans of one shard are relayed");
     return STEP_DONE;
 }
