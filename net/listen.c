@@ -206,8 +206,10 @@ static int bind_socket(int fd, const struct listen_options *o, struct addr *addr
 static enum err listen_error(const struct addr *addr, int why, struct note *note)
 {
     char text[ADDR_TEXT_BYTES];
-    enum err e =
-        note_set(note, ERR_IO, "cannot listen on %s: %s", addr_text(addr, text), errno_text(why));
+    const struct sockaddr_un *un = (const struct sockaddr_un *)(const void *)&addr->sa;
+    int of_file = addr->sa.ss_family == AF_UNIX && un->sun_path[0] != '\0';
+    enum err e = note_set(note, ERR_IO, "cannot listen on %s: %s",
+                          of_file ? un->sun_path : addr_text(addr, text), errno_text(why));
     if (why == EADDRINUSE) {
         note_hint(note, "Another process listens there: stop it or choose another port.");
     } else if (why == EADDRNOTAVAIL) {
