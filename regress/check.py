@@ -97,7 +97,6 @@ def schedules(build):
         return [PYTHON, os.path.join("regress", *path.split("/")), *more]
     return [
         Step("failure schedule", *python("failure/schedule.py", "--build", build)),
-        Step("pools", *python("failure/pools.py", "--build", build)),
         Step("comparison with PostgreSQL", *python("compare/compare.py", "--build", build)),
         Step("SQL schedule", *python("sql.py", "--build", build)),
         Step("drivers", *python("drivers/schedule.py", "--build", build)),

@@ -1,26 +1,17 @@
-#!/usr/bin/python3
-"""Pools: every limit, every timeout, modes, servers that are slow, full or gone.
+"""Pools: every limit, every timeout, modes, servers that are slow, full or gone."""
 
-    pools.py [--build DIR] [--only WORD] [--verbose] [--keep]
-"""
-
-import argparse
 import os
-import sys
 import threading
 import time
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path[:0] = [os.path.dirname(HERE), HERE]
+import psycopg2
 
-import psycopg2  # noqa: E402
-
-import pg  # noqa: E402
-import pool_commands  # noqa: E402
-import raw  # noqa: E402
-from braid import Braid  # noqa: E402
-from report import Failed, Report, expect, expect_that  # noqa: E402
-from place import expect_error, wait_for  # noqa: E402
+import pg
+import pool_commands
+import raw
+from braid import Braid
+from report import Failed, expect, expect_that
+from place import expect_error, wait_for
 
 USERS = ("app", "amy", "bob", "eve")
 
@@ -607,23 +598,9 @@ TESTS = [
 ]
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--build")
-    parser.add_argument("--only")
-    parser.add_argument("--verbose", action="store_true")
-    parser.add_argument("--keep", action="store_true")
-    args = parser.parse_args()
-    pg.stop_on_signals()
-    report = Report(args.verbose, args.only)
-    with pg.Fleet(keep=args.keep) as fleet:
-        pools = Pools(fleet, args.build)
-        for name, test in TESTS + pool_commands.TESTS:
-            report.run(f"pools: {name}", test, pools)
-            pools.clear()
-    return report.finish()
 
-
-if __name__ == "__main__":
-    sys.exit(main())
+def run(place, report):
+    pools = Pools(place.fleet, place.build)
+    for name, test in TESTS + pool_commands.TESTS:
+        report.run(f"pools: {name}", test, pools)
+        pools.clear()

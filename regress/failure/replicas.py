@@ -1,30 +1,22 @@
-#!/usr/bin/python3
 """Replicas: who reads where, lag, read-your-writes, failover. Real streaming replicas.
-
-    replicas.py [--build DIR] [--only WORD] [--verbose] [--keep]
 
 Servers: s0 (primary), s1 and s2 (its replicas), s3 (alone). Database "app" is one shard on s0, s1,
 s2; database "wide" has two, shard0 on s0, s1, s2 and shard1 on s3. Tests that promote make a
 cluster of their own.
 """
 
-import argparse
 import os
 import subprocess
-import sys
 import threading
 import time
 
 import psycopg
 import psycopg2
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path[:0] = [os.path.dirname(HERE), HERE]
-
-import pg  # noqa: E402
-from braid import Braid  # noqa: E402
-from place import expect_error, wait_for  # noqa: E402
-from report import Failed, Report, expect, expect_that  # noqa: E402
+import pg
+from braid import Braid
+from place import expect_error, wait_for
+from report import Failed, expect, expect_that
 
 HBA = ("host all all 127.0.0.1/32 trust", "host replication all 127.0.0.1/32 trust",
        "local replication all trust")
@@ -672,21 +664,3 @@ def run(place, report):
         report.run("replicas: " + test.__name__[5:].replace("_", " "), test, mine)
     for server in place.fleet.servers[before:]:
         server.stop("immediate")
-
-
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--build")
-    parser.add_argument("--only")
-    parser.add_argument("--verbose", action="store_true")
-    parser.add_argument("--keep", action="store_true")
-    args = parser.parse_args()
-    pg.stop_on_signals()
-    report = Report(args.verbose, args.only)
-    with pg.Fleet(keep=args.keep) as fleet:
-        run(Place(fleet, args.build), report)
-    return report.finish()
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -30,6 +30,7 @@ SCHEDULES = [
     "replication",
     "stats",
     "servers",
+    "pools",
     "replicas",
     "middle",
     "life",
