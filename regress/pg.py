@@ -274,6 +274,9 @@ def stop_on_signals():
         sys.exit(128 + number)
     signal.signal(signal.SIGTERM, leave)
     signal.signal(signal.SIGHUP, leave)
+    # Shells ignore these for what they start in the background, and children inherit that.
+    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def prepare(server, databases=("app", "plain"), users=(("app", "secret"),), owner="app"):
