@@ -125,7 +125,7 @@ class Stage:
     def start(self):
         self.say("starting PostgreSQL servers")
         # Every connection that can be open at once: direct, and the pools of all proxies.
-        options = ["max_connections = 500", "shared_buffers = 384MB", "max_wal_size = 4GB",
+        options = ["max_connections = 1000", "shared_buffers = 384MB", "max_wal_size = 4GB",
                    "checkpoint_timeout = 1h"]
         hba = [f"host all {SCRAM_USER} 127.0.0.1/32 scram-sha-256", "host all all 127.0.0.1/32 trust"]
         self.servers = self.fleet.start(SHARDS, options=options, hba=hba)
