@@ -134,9 +134,23 @@ static uint8_t unpins_of(const tnode *n)
     }
 }
 
+/* Types, statistics, operators and the like can be made in the temporary schema by its name. */
+static uint8_t pins_by_text(const tnode *stmt, struct slice text)
+{
+    switch ((int)stmt->node_case) {
+    case NODE(SELECT_STMT):
+    case NODE(INSERT_STMT):
+    case NODE(UPDATE_STMT):
+    case NODE(DELETE_STMT): return 0;
+    default:
+        return created(memmem(text.p, text.n, "pg_temp", 7) != NULL ||
+                       memmem(text.p, text.n, "PG_TEMP", 7) != NULL);
+    }
+}
+
 void pins_of_statement(struct build *b, const tnode *stmt, struct plan *p)
 {
-    p->pins |= b->survey.pins | pins_of(stmt);
+    p->pins |= b->survey.pins | pins_of(stmt) | pins_by_text(stmt, p->text);
     p->unpins |= b->survey.unpins | unpins_of(stmt);
     p->asks_sequence |= b->survey.asks_sequence;
     p->functions = b->survey.functions;

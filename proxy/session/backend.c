@@ -330,6 +330,12 @@ void backend_expect(struct backend *b, enum expect_kind kind, enum expect_action
     }
 }
 
+void backend_expect_end(struct backend *b, int told)
+{
+    backend_expect(b, EXPECT_SYNC, TO_CLIENT);
+    b->expects[(b->expect_first + b->expect_count - 1) & (b->expect_cap - 1)].told = told != 0;
+}
+
 void backend_expect_parse(struct backend *b, enum expect_action action, struct stmt *stmt,
                           int unnamed)
 {

@@ -78,10 +78,11 @@ enum expect_action {
 struct expect {
     uint8_t kind;
     uint8_t action;
-    uint8_t fake;     /* type byte of a message without body */
-    uint8_t unnamed;  /* EXPECT_PARSE of the unnamed statement */
-    uint32_t pstmt;   /* serial of the client's statement whose ParseComplete this is; or 0 */
-    uint64_t stmt_id; /* Parse or our own Close of a shared statement; else 0 */
+    uint8_t fake;        /* type byte of a message without body */
+    uint8_t unnamed : 1; /* EXPECT_PARSE of the unnamed statement */
+    uint8_t told : 1;    /* EXPECT_SYNC of a segment whose error the client has already */
+    uint32_t pstmt;      /* serial of the client's statement whose ParseComplete this is; or 0 */
+    uint64_t stmt_id;    /* Parse or our own Close of a shared statement; else 0 */
     /* see stats_run.h */
     int64_t sent_us;    /* 0: nobody counts its answer */
     uint32_t before_us; /* of the request that it ends: time before it was sent */
@@ -208,6 +209,8 @@ static inline struct expect *backend_newest_expect(const struct backend *b)
     return &b->expects[(b->expect_first + b->expect_count - 1) & (b->expect_cap - 1)];
 }
 void backend_expect_fake(struct backend *b, uint8_t type);
+/* The client's Sync; `told`: its segment has failed, and the client knows. */
+void backend_expect_end(struct backend *b, int told);
 /* What was expected last tells the client that its statement exists. */
 void backend_expect_names(struct backend *b, uint32_t pstmt);
 static inline int backend_quiet(const struct backend *b)

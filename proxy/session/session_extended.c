@@ -682,7 +682,7 @@ enum step session_sync(struct session *s)
     if (last != NULL && (unsynced & (unsynced - 1)) == 0 && s->tx.kind != TX_KIND_IMPLICIT) {
         front_put_sync(stream_out(last->stream));
         stream_touch(last->stream);
-        backend_expect(last, EXPECT_SYNC, TO_CLIENT);
+        backend_expect_end(last, s->skip_until_sync);
     } else {
         if (!session_quiet(s)) {
             return session_wait_quiet(s);

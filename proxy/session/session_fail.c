@@ -197,7 +197,7 @@ static void answer_lost(struct session *s, struct backend *b, const struct back_
         if (!ends_for_client(e)) {
             continue;
         }
-        if (!told) {
+        if (!told && !e->told) { /* one error for a segment */
             back_put_error(session_out(s), err);
         }
         if (e->action == TO_CLIENT) {

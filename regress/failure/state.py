@@ -53,6 +53,8 @@ STATES = [
      "SHOW datestyle", "Postgres, DMY", ["RESET ALL"]),
     ("set half of datestyle, the same", ["SET datestyle TO postgres, dmy", "SET datestyle TO dmy"], None,
      "SHOW datestyle", "Postgres, DMY", ["RESET ALL"]),
+    ("domain in the temporary schema", ["CREATE DOMAIN pg_temp.mine AS int"], "temp",
+     "SELECT count(*) FROM pg_type WHERE typname = 'mine'", 1, ["DROP DOMAIN pg_temp.mine"]),
     ("set names", ["SET NAMES 'UTF8'"], None, "SHOW client_encoding", "UTF8", ["RESET ALL"]),
     ("set schema", ["SET SCHEMA 'pg_catalog'"], None, "SHOW search_path", "pg_catalog", ["RESET ALL"]),
     ("set seed", ["SET SEED TO 0.5"], None, "SELECT 1", 1, []),
