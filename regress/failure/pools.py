@@ -69,7 +69,7 @@ class Pools:
             "datname IN ('one', 'two') AND application_name NOT LIKE 'pgbraid%'" + words)[0][0]
 
 
-def run(connection, sql):
+def ask(connection, sql):
     with connection.cursor() as cursor:
         cursor.execute(sql)
         return cursor.fetchall() if cursor.description else None
@@ -146,7 +146,7 @@ def test_limits_in_turn(pools):
     def busy():
         c = braid.connect("one", "amy")
         while not stop.is_set():
-            run(c, "SELECT pg_sleep(0.01)")
+            ask(c, "SELECT pg_sleep(0.01)")
         c.close()
     threads = [threading.Thread(target=busy, daemon=True) for _ in range(12)]
     for t in threads:
@@ -259,7 +259,7 @@ def test_order(pools):
     """Who came first is served first, within what a journey between workers costs."""
     braid = pools.braid(pool={"size": 1})
     hold = braid.connect("one", autocommit=False)
-    run(hold, "SELECT 1")
+    ask(hold, "SELECT 1")
     order = []
 
     def work(i):
@@ -269,7 +269,7 @@ def test_order(pools):
     threads = []
     for i, c in enumerate(waiting):
         def one(i=i, c=c):
-            run(c, "SELECT pg_sleep(0.05)")
+            ask(c, "SELECT pg_sleep(0.05)")
             order.append(i)
         t = threading.Thread(target=one, daemon=True)
         t.start()
@@ -292,16 +292,16 @@ def test_wait(pools):
                         users={"bob": {"query_wait_ms": 100, "pool": {"size": 1}}})
     for user, least, most in (("amy", 0.5, 3), ("bob", 0.05, 0.55)):
         hold = braid.connect("one", user, autocommit=False)
-        run(hold, "SELECT 1")
+        ask(hold, "SELECT 1")
         other = braid.connect("one", user)
         begin = time.monotonic()
-        expect_error("the wait", "57P03", lambda c=other: run(c, "SELECT 1"), "came free within")
+        expect_error("the wait", "57P03", lambda c=other: ask(c, "SELECT 1"), "came free within")
         took = time.monotonic() - begin
         expect_that(f"{user} waited {took:.2f} s", least <= took <= most)
         if user == "amy":
             expect_that(f"a notice: {other.notices}", "queued" in "".join(other.notices))
         hold.close()
-        wait_for("the session lives", lambda c=other: run(c, "SELECT 1") == [(1,)])
+        wait_for("the session lives", lambda c=other: ask(c, "SELECT 1") == [(1,)])
         other.close()
     pools.end(braid)
 
@@ -311,14 +311,14 @@ def test_query_timeout(pools):
     braid = pools.braid(users={"amy": {"query_timeout_ms": 300}})
     c = braid.connect("one", "amy")
     for _ in range(2):
-        expect_error("a long statement", "57014", lambda: run(c, "SELECT pg_sleep(20)"),
+        expect_error("a long statement", "57014", lambda: ask(c, "SELECT pg_sleep(20)"),
                      "due to query timeout")
-        expect("a short one", [(1,)], run(c, "SELECT 1"))
+        expect("a short one", [(1,)], ask(c, "SELECT 1"))
     expect("nobody else", [("",)], braid.sql("SELECT pg_sleep(0.5)", "one", user="bob"))
     braid.config["users"] = {"amy": {"query_timeout_ms": "10s"}}
     braid.write_files()
     braid.reload()
-    expect("the new limit holds", [("",)], run(c, "SELECT pg_sleep(0.5)"))
+    expect("the new limit holds", [("",)], ask(c, "SELECT pg_sleep(0.5)"))
     c.close()
     pools.end(braid)
 
@@ -370,16 +370,16 @@ def test_frozen_server(pools):
                         pool={"query_timeout_ms": 500, "cancel_grace_ms": 300, "size": 2,
                               "connect_timeout_ms": 700, "server_login_retry_ms": 500})
     c = braid.connect("one")
-    run(c, "SELECT 1")
+    ask(c, "SELECT 1")
     pools.small.freeze()
     try:
         begin = time.monotonic()
-        expect_error("a statement", "57014", lambda: run(c, "SELECT 1"), "query timeout")
+        expect_error("a statement", "57014", lambda: ask(c, "SELECT 1"), "query timeout")
         took = time.monotonic() - begin
         expect_that(f"within grace, not {took:.1f} s", took < 4)
         begin = time.monotonic()
-        expect_error("the next one", None, lambda: run(c, "SELECT 1"))
-        expect_error("and one more", None, lambda: run(c, "SELECT 1"))
+        expect_error("the next one", None, lambda: ask(c, "SELECT 1"))
+        expect_error("and one more", None, lambda: ask(c, "SELECT 1"))
         took = time.monotonic() - begin
         expect_that(f"a server known to fail answers quickly, not {took:.1f} s", took < 4)
     finally:
@@ -391,7 +391,7 @@ def test_frozen_server(pools):
 
 def answers(connection):
     try:
-        return run(connection, "SELECT 1") == [(1,)]
+        return ask(connection, "SELECT 1") == [(1,)]
     except psycopg2.Error:
         return False
 
@@ -494,8 +494,8 @@ def test_modes(pools):
     braid = pools.braid({"one": {"pool": {"mode": "session"}}, "two": {}}, pool={"size": 1},
                         users={"eve": {"pool": {"mode": "statement", "size": 1}}})
     keeps = braid.connect("one", "amy")
-    run(keeps, "SELECT 1")
-    run(keeps, "CREATE TEMP TABLE t AS SELECT 1")
+    ask(keeps, "SELECT 1")
+    ask(keeps, "CREATE TEMP TABLE t AS SELECT 1")
     other = threading.Thread(target=lambda: braid.sql("SELECT 1", "one", user="amy"), daemon=True)
     other.start()
     time.sleep(0.3)
@@ -507,11 +507,11 @@ def test_modes(pools):
                  lambda: braid.sql("SELECT * FROM pg_temp.t", "one", user="amy"))
     a = braid.connect("two", "amy")
     b = braid.connect("two", "amy")
-    expect("transaction mode", [[(1,)]] * 4, [run(c, "SELECT 1") for c in (a, b, a, b)])
+    expect("transaction mode", [[(1,)]] * 4, [ask(c, "SELECT 1") for c in (a, b, a, b)])
     s = braid.connect("two", "eve")
-    expect("statement mode", [(1,)], run(s, "SELECT 1"))
-    expect_error("a transaction", "0A000", lambda: run(s, "BEGIN"), "statement pooling mode")
-    expect("the next", [(1,)], run(s, "SELECT 1"))
+    expect("statement mode", [(1,)], ask(s, "SELECT 1"))
+    expect_error("a transaction", "0A000", lambda: ask(s, "BEGIN"), "statement pooling mode")
+    expect("the next", [(1,)], ask(s, "SELECT 1"))
     for c in (a, b, s):
         c.close()
     pools.end(braid)
@@ -529,18 +529,18 @@ def test_mode_change(pools):
         while not stop.is_set():
             try:
                 n += 1
-                run(c, f"SET my.mark = '{user}'")
-                if run(c, "SHOW my.mark") != [(user,)]:
+                ask(c, f"SET my.mark = '{user}'")
+                if ask(c, "SHOW my.mark") != [(user,)]:
                     raise Failed("another one's setting")
-                run(c, "BEGIN")
-                run(c, "SELECT 1")
-                run(c, "COMMIT")
+                ask(c, "BEGIN")
+                ask(c, "SELECT 1")
+                ask(c, "COMMIT")
             except (psycopg2.Error, Failed) as e:
                 errors.append(f"{user} {n}: {e}")
                 return
         c.close()
     keeper = braid.connect("one", "bob")
-    run(keeper, "CREATE TEMP TABLE mine AS SELECT 7 AS v")
+    ask(keeper, "CREATE TEMP TABLE mine AS SELECT 7 AS v")
     threads = [threading.Thread(target=load, args=(u,), daemon=True)
                for u in ("amy", "amy", "eve", "eve", "app")]
     for t in threads:
@@ -551,7 +551,7 @@ def test_mode_change(pools):
         braid.write_files()
         braid.reload()
     time.sleep(0.3)
-    expect("what needs its connection keeps it", [(7,)], run(keeper, "SELECT v FROM mine"))
+    expect("what needs its connection keeps it", [(7,)], ask(keeper, "SELECT v FROM mine"))
     more, join = sleepers(braid, 8, 0.05, "one", "amy")
     join()
     expect("transaction mode is in force", ["done"] * 8, more)
@@ -567,9 +567,9 @@ def test_dirty(pools):
     """A client that goes away inside a transaction leaves a clean connection, the same one."""
     braid = pools.braid(workers=1, pool={"size": 1})
     c = braid.connect("one", autocommit=False)
-    pid = run(c, "SELECT pg_backend_pid()")
-    run(c, "SET LOCAL statement_timeout = 999")
-    run(c, "CREATE TABLE half (v int)")
+    pid = ask(c, "SELECT pg_backend_pid()")
+    ask(c, "SET LOCAL statement_timeout = 999")
+    ask(c, "CREATE TABLE half (v int)")
     c.close()
     expect("the same connection", pid, braid.sql("SELECT pg_backend_pid()", "one"))
     expect("rolled back", [(None,)], braid.sql("SELECT to_regclass('half')", "one"))
@@ -579,8 +579,8 @@ def test_dirty(pools):
                                          "server_reset_query": "SELECT 1; SELECT 2"})
     for i in range(3):
         c = braid.connect("one")
-        run(c, f"SET my.x = '{i}'")
-        expect("its own setting", [(str(i),)], run(c, "SHOW my.x"))
+        ask(c, f"SET my.x = '{i}'")
+        expect("its own setting", [(str(i),)], ask(c, "SHOW my.x"))
         c.close()
     pools.end(braid)
 
