@@ -6,7 +6,7 @@
  * and how to combine what comes back; proxy/ carries it out without looking into SQL itself.
  *
  * The ladder (each rung returns a plan or a reason, kept for EXPLAIN and for the refusal):
- * pass, route, prune, spread, refuse. The workspace rung comes later, between the last two.
+ * pass, route, prune, spread, workspace, refuse.
  *
  * Plans are immutable but for their refcount; a plan, its cache and its combiners belong to one
  * worker thread. Catalogs and maps are shared between threads.
@@ -91,7 +91,9 @@ enum plan_kind {
     PLAN_EXECUTE,  /* SQL's EXECUTE `name`, also inside of EXPLAIN and CREATE TABLE AS */
     PLAN_EXPLAIN,  /* EXPLAIN of a statement over several shards or of a routed one: `explain` */
     PLAN_SHOW,     /* SHOW of a setting of pgbraid's own (braid.role): `name` */
-    PLAN_REFUSE    /* answered with `err`, `note` */
+    PLAN_WORKSPACE, /* a read: rows are moved into temporary tables first (`moves`), then `rest`
+                       runs over them */
+    PLAN_REFUSE     /* answered with `err`, `note` */
 };
 
 /*
@@ -117,6 +119,27 @@ enum plan_tx {
     TX_ROLLBACK_TO,
     TX_SET /* SET TRANSACTION ...: goes to every shard of the transaction, and in front of later
               ones */
+};
+
+/*
+ * Rows on their way into a temporary table. The source is read over the session's own server
+ * connections, so that it sees what the transaction wrote; the table is on a connection that only
+ * the workspace uses, because a transaction that touched temporary tables cannot be prepared.
+ */
+enum plan_move_to {
+    MOVE_TO_ONE,   /* the server that the workspace is on */
+    MOVE_TO_ALL,   /* every shard of the map: a broadcast */
+    MOVE_TO_SHARDS /* each row to the shard where a row of `like` with this key would be */
+};
+
+struct plan_move {
+    const char *table;   /* "braid_w1": unique in the statement, needs no quotes, in pg_temp */
+    struct plan *source; /* PLAN_ONE, PLAN_MANY: its columns, named, are the table's */
+    enum plan_move_to to;
+    const struct map_table *like; /* MOVE_TO_SHARDS */
+    const uint16_t *keys;         /* ... columns of the source, in the order of like's key */
+    unsigned only_apart : 1;      /* rows of a local or reference table: they need not move when the
+                                     statement is a transaction of its own, see plan.rest */
 };
 
 /* How rows of several shards become one answer. Opaque but for combine_*() below. */
@@ -209,6 +232,16 @@ struct plan {
     struct plan *explained;      /* the statement inside */
     const char *explain_options; /* "(ANALYZE, COSTS OFF)" or "" */
     unsigned explain_text : 1;   /* FORMAT TEXT, so lines of ours may be added */
+    /*
+     * PLAN_WORKSPACE. Outside of a transaction block the workspace reads local and reference tables
+     * where they are: `rest` over the moves that are not only_apart. Inside of one it might not see
+     * what the transaction did: `rest_apart` over all moves (NULL: the moves and text are the
+     * same). Either is PLAN_ONE (where the workspace is) or, when moves go to all or to shards,
+     * PLAN_MANY.
+     */
+    const struct plan_move *moves;
+    size_t moves_count;
+    struct plan *rest, *rest_apart;
     /* PLAN_REFUSE */
     enum err err;
     struct note note;

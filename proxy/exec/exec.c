@@ -451,6 +451,7 @@ enum step session_run(struct session *s, struct plan *plan, const struct front_b
     case PLAN_COPY_OUT: return run_many(s, plan, bind);
     case PLAN_EXPLAIN: return explain_start(s, plan);
     case PLAN_SHOW: return role_show(s, plan);
+    case PLAN_WORKSPACE:
     case PLAN_ONE:
     case PLAN_REFUSE: break;
     }
