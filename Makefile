@@ -132,6 +132,10 @@ bench: ## pgbraid beside PgBouncer and a direct connection
 	@conf/install-deps bench
 	@$(MAKE) --no-print-directory -s -j$(JOBS) all
 	@$(PYTHON) bench/run.py
+bench-shards: ## statements over three shards beside one PostgreSQL with all rows
+	@conf/install-deps bench
+	@$(MAKE) --no-print-directory -s -j$(JOBS) all
+	@$(PYTHON) bench/shards.py
 
 build-fuzzers: $(FUZZERS:%=$(BUILD)/%)
 fuzz: deps ## every fuzzer for SECONDS=20 each
@@ -164,5 +168,5 @@ clean: ## remove build/ (stop the demo first)
 help: ## this list
 	@sed -nE 's/^([a-z][a-z-]*|test-%):.*## (.*)/\1|\2/p' Makefile | while IFS='|' read -r t d; do printf '  %-14s %s\n' "$$t" "$$d"; done
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
-.PHONY: stress soak regress-pg all test build-tests deps demo demo-stop check check-san regress bench build-fuzzers fuzz format \
+.PHONY: stress soak regress-pg all test build-tests deps demo demo-stop check check-san regress bench bench-shards build-fuzzers fuzz format \
         check-format lint tidy docs install clean help
