@@ -254,6 +254,7 @@ struct plan {
     struct slice described;          /* body of RowDescription; p == NULL: not asked yet */
     const uint32_t *described_types; /* of its parameters */
     size_t described_types_count;
+    uint32_t runs;                     /* over several shards, by the extended protocol */
     uint32_t stats_slot, stats_serial; /* its counters: see proxy/stats/stats.h */
 };
 

@@ -34,6 +34,8 @@ struct gather {
     uint64_t paused;
     uint8_t *row_shards;         /* INSERT of several rows: shard of each; in the arena */
     struct buf rows[SHARDS_MAX]; /* ... and what RETURNING gave on each shard, in order */
+    /* shard_sql as the servers keep it prepared, when the plan came again; NULL: it is sent */
+    struct stmt *prepared;
     struct portal *portal; /* Execute with a row limit: at most rows_max, then PortalSuspended */
     uint32_t rows_max;
     uint32_t rows_given;
@@ -59,6 +61,9 @@ static void gather_free(struct op *op)
 {
     struct gather *g = (struct gather *)op;
     combine_free(g->combine);
+    if (g->prepared != NULL) {
+        stmt_unref(op->session->worker, g->prepared);
+    }
     buf_free(&g->bind_body);
     for (size_t i = 0; i < SHARDS_MAX; i++) {
         buf_free(&g->rows[i]);
@@ -283,6 +288,16 @@ static void on_shard_end(struct gather *g, struct backend *b)
     follow(g, b, next);
 }
 
+/* Somebody changed a table beside pgbraid: no more use of what servers keep prepared. */
+static void see_error(struct gather *g, struct slice body)
+{
+    struct back_error err;
+    struct note note;
+    if (g->prepared != NULL && back_read_error(body, &err, &note) == ERR_NONE) {
+        (void)stmt_is_old(g->op.session->worker, &err);
+    }
+}
+
 static void gather_message(struct op *op, struct backend *b, uint8_t type, struct slice body)
 {
     struct gather *g = (struct gather *)op;
@@ -299,6 +314,7 @@ static void gather_message(struct op *op, struct backend *b, uint8_t type, struc
         break;
     case 'D': on_row(g, b, body); break;
     case 'C': on_shard_end(g, b); break;
+    case 'E': see_error(g, body); break;
     default: break;
     }
 }
@@ -415,13 +431,41 @@ static const uint32_t *types_of(const struct gather *g, size_t *count)
     return g->stmt == NULL ? NULL : g->stmt->types;
 }
 
-static void send_execute(struct gather *g, struct backend *b, const struct front_bind *bind,
-                         const int16_t *formats, size_t formats_count)
+/* A text that comes again with parameters is kept prepared on the servers. */
+static void prepare(struct gather *g)
 {
-    static const struct front_bind nothing = {0};
+    struct session *s = g->op.session;
+    if (g->stmt == NULL || g->plan->split != NULL || s->world->conf->prepared_max == 0 ||
+        g->plan->runs++ == 0) {
+        return;
+    }
+    size_t count = 0;
+    const uint32_t *types = types_of(g, &count);
+    struct stmt *st =
+        stmt_find(s, g->plan->_batch->catalog_version, slice_of(g->plan->shard_sql), types, count);
+    if (st->reads_clock) { /* when it is parsed */
+        stmt_unref(s->worker, st);
+    } else {
+        g->prepared = st;
+    }
+}
+
+/* Returns the statement's name on the server. */
+static const char *send_parse(struct gather *g, struct backend *b)
+{
     struct buf *out = stream_out(b->stream);
+    struct stmt *st = g->prepared;
     size_t types_count = 0;
     const uint32_t *types = types_of(g, &types_count);
+    if (st != NULL) {
+        if (!backend_has_stmt(b, st->id)) {
+            backend_add_stmt(b, st->id);
+            front_put_parse(out, st->name, slice_bytes(st->text, st->text_bytes), st->types,
+                            st->types_count);
+            backend_expect_parse(b, TO_OP, st, 0);
+        }
+        return st->name;
+    }
     if (g->row_shards != NULL) {
         struct buf sql = {0};
         plan_split_sql(g->plan, g->row_shards, b->shard, &sql);
@@ -430,9 +474,18 @@ static void send_execute(struct gather *g, struct backend *b, const struct front
     } else {
         front_put_parse(out, "", slice_of(g->plan->shard_sql), types, types_count);
     }
-    front_put_bind(out, "", "", bind == NULL ? &nothing : bind, formats, formats_count);
     b->unnamed = 0;
     backend_expect(b, EXPECT_PARSE, TO_OP);
+    return "";
+}
+
+static void send_execute(struct gather *g, struct backend *b, const struct front_bind *bind,
+                         const int16_t *formats, size_t formats_count)
+{
+    static const struct front_bind nothing = {0};
+    const char *name = send_parse(g, b);
+    struct buf *out = stream_out(b->stream);
+    front_put_bind(out, "", name, bind == NULL ? &nothing : bind, formats, formats_count);
     backend_expect(b, EXPECT_BIND, TO_OP);
     if (g->combine != NULL) {
         front_put_describe(out, 'P', "");
@@ -508,6 +561,7 @@ static void start_rows(struct op *op)
     }
     op->on_message = gather_message;
     op->on_failed = gather_failed;
+    prepare(g);
     bits_each (shard, g->shards & s->held_bits) {
         send_execute(g, session_backend(s, (uint32_t)shard), bind, formats, count);
     }

@@ -108,6 +108,13 @@ struct stmt *stmt_find(struct session *s, uint64_t version, struct slice text,
     return find_or_make(s->worker, &as, text);
 }
 
+int stmt_is_old(struct worker *w, const struct back_error *err)
+{
+    int is = slice_is(err->code, "0A000") && slice_is(err->routine, "RevalidateCachedQuery");
+    w->stmt_generation += is ? 1 : 0;
+    return is;
+}
+
 void stmt_renew(struct session *s, struct pstmt *p)
 {
     struct stmt *old = p->stmt;

@@ -123,13 +123,6 @@ static void broken(struct backend *b, enum err e, const char *what)
 
 /* ---- messages that need thought -------------------------------------------------------------- */
 
-/* "cached plan must not change result type", in whatever language: a table has changed since the
- * statement was prepared. */
-static int plan_is_old(const struct back_error *err)
-{
-    return slice_is(err->code, "0A000") && slice_is(err->routine, "RevalidateCachedQuery");
-}
-
 /* An error that is not the last word of the connection may pass as it is; FATAL may not, because
  * the client's own connection lives on. */
 static void forward_error(struct backend *b, struct scan *sc, struct slice body, size_t total,
@@ -139,8 +132,7 @@ static void forward_error(struct backend *b, struct scan *sc, struct slice body,
     struct back_error err = {0};
     struct note note;
     int whole = back_read_error(body, &err, &note) == ERR_NONE;
-    if (whole && plan_is_old(&err)) {
-        s->worker->stmt_generation++;
+    if (whole && stmt_is_old(s->worker, &err)) {
         if (s->batch != NULL && s->execute_plan != NULL && s->tx.kind == TX_KIND_NONE) {
             s->batch_next--; /* nothing was done or said: run EXECUTE again, with a new plan */
             flush_run(b, sc);

@@ -410,7 +410,10 @@ struct stmt *stmt_find(struct session *s, uint64_t version, struct slice text,
                        const uint32_t *types, size_t count);
 void stmts_free(struct worker *w);
 void stmt_name(uint64_t id, char out[32]); /* its name on servers */
-/* After "cached plan must not change result type": another name on servers, so that no connection
+/* Whether this error is "cached plan must not change result type", in whatever language: a table
+ * has changed since the statement was prepared. All statements get new names on servers then. */
+int stmt_is_old(struct worker *w, const struct back_error *err);
+/* After that: another name on servers, so that no connection
  * uses the old plan again. */
 void stmt_renew(struct session *s, struct pstmt *p);
 int stmt_is_sql(const struct stmt *stmt); /* made by PREPARE, see session_prepare.c */
