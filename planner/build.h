@@ -348,6 +348,10 @@ void plan_deallocate(struct build *b, tnode *stmt, struct plan *p);
 void plan_declare(struct build *b, tnode *stmt, struct plan *p);
 void plan_explain_statement(struct build *b, tnode *stmt, struct plan *p);
 void plan_copy(struct build *b, tnode *stmt, struct plan *p);
+/* utility_copy_out.c */
+void copy_out_query(struct build *b, const PgQuery__CopyStmt *c, struct plan *p);
+void copy_out_table(struct build *b, const PgQuery__CopyStmt *c, const struct relation *r,
+                    struct plan *p);
 void plan_lock(struct build *b, tnode *stmt, struct plan *p);
 void plan_vacuum(struct build *b, tnode *stmt, struct plan *p);
 void plan_truncate(struct build *b, tnode *stmt, struct plan *p);

@@ -101,9 +101,10 @@ static void render_pins(const struct plan *p, struct buf *out)
 static void render_plan(const struct plan *p, const struct test_db *db,
                         const struct plan_args *args, struct buf *out)
 {
-    static const char *const kinds[] = {
-        "empty", "one",     "many",     "write",   "tx",      "set",     "deallocate", "discard",
-        "ddl",   "copy-in", "copy-out", "prepare", "execute", "explain", "show",       "refuse"};
+    static const char *const kinds[] = {"empty",     "one",        "many",    "write",   "tx",
+                                        "set",       "deallocate", "discard", "ddl",     "copy-in",
+                                        "copy-out",  "prepare",    "execute", "explain", "show",
+                                        "workspace", "refuse"};
     buf_text(out, kinds[p->kind]);
     if (p->kind == PLAN_REFUSE) {
         buf_printf(out, ": %s", p->note.text);
@@ -152,6 +153,10 @@ static void render_plan(const struct plan *p, const struct test_db *db,
         if (strcmp(p->shard_sql, (const char *)p->text.p) != 0) {
             buf_printf(out, " {%s}", p->shard_sql);
         }
+    }
+    if (p->kind == PLAN_COPY_OUT && p->copy_out->rows != NULL) {
+        buf_text(out, " of ");
+        render_plan(p->copy_out->rows, db, args, out);
     }
     if (p->split != NULL) {
         render_split(p, db, args, out);

@@ -21,6 +21,7 @@
 #include "base/list.h"
 #include "base/slice.h"
 #include "shardmap/shardmap.h"
+#include "wire/copytext.h"
 #include "wire/wire.h"
 
 /* ---- catalog: what the home shard knows --------------------------------------------------------
@@ -86,7 +87,7 @@ enum plan_kind {
     PLAN_DISCARD_ALL,
     PLAN_DDL,      /* schema change: `ddl` */
     PLAN_COPY_IN,  /* COPY table FROM STDIN, rows split by key: `copy` */
-    PLAN_COPY_OUT, /* COPY ... TO STDOUT over several shards, in order of shards: shard_sql */
+    PLAN_COPY_OUT, /* COPY ... TO STDOUT over several shards: `copy_out` */
     PLAN_PREPARE,  /* SQL's PREPARE in a database of one shard: `prepare_suffix`, `prepare_query` */
     PLAN_EXECUTE,  /* SQL's EXECUTE `name`, also inside of EXPLAIN and CREATE TABLE AS */
     PLAN_EXPLAIN,  /* EXPLAIN of a statement over several shards or of a routed one: `explain` */
@@ -155,6 +156,18 @@ struct plan_split {
     struct slice head, tail;
     const struct slice *rows;
     size_t rows_count;
+};
+
+/*
+ * COPY TO: either every shard writes its part of the data, and all that is done here is to leave
+ * out what must be there once (shard_sql), or the rows of `rows` become the data.
+ */
+struct plan_copy_out {
+    struct plan *rows; /* PLAN_MANY, PLAN_WRITE with RETURNING; NULL: shard_sql */
+    struct copy_options options;
+    const char *const *force_quote; /* names of columns */
+    size_t force_quote_count;
+    unsigned force_quote_all : 1;
 };
 
 /* Where a statement asks to be run, in front of it: a comment "braid: role=primary". */
@@ -228,6 +241,8 @@ struct plan {
                                   are refused until commit, see plan_env.changed_tables */
     /* PLAN_COPY_IN */
     const struct plan_copy *copy;
+    /* PLAN_COPY_OUT */
+    const struct plan_copy_out *copy_out;
     /* PLAN_EXPLAIN */
     struct plan *explained;      /* the statement inside */
     const char *explain_options; /* "(ANALYZE, COSTS OFF)" or "" */
@@ -445,8 +460,6 @@ enum combine_next {
     COMBINE_DONE   /* the answer is complete: the other shards may be cancelled */
 };
 
-/* Whether the answer is just the rows of the shards, in any order. */
-int combine_is_plain(const struct combine_spec *spec);
 /*
  * Result formats to ask of the shards (Bind), from what the client asked for: `client` has 0, 1 or
  * one per visible column entries. `out` has room for COMBINE_COLUMNS_MAX; returns the count (0: all

@@ -1,7 +1,7 @@
 /*
- * COPY. TO STDOUT over several shards is one stream after the other; FROM STDIN is split by the key
- * of each row (copy_split*.c). Options are those of PostgreSQL 15; an unknown one is refused, since
- * it may change how rows look.
+ * COPY. TO STDOUT is in utility_copy_out.c; FROM STDIN is split by the key of each row
+ * (copy_split*.c). Options are those of PostgreSQL 15; an unknown one is refused, since it may
+ * change how rows look.
  */
 
 #include <string.h>
@@ -30,54 +30,6 @@ static const char *unknown_option(const PgQuery__CopyStmt *c)
 static const char *option_text(struct build *b, const PgQuery__CopyStmt *c, const char *name)
 {
     return tree_option_text(tree_option(c->options, c->n_options, name), b->out);
-}
-
-/* ---- TO ---------------------------------------------------------------------------------------
- */
-
-static void copy_out_to(struct build *b, const PgQuery__CopyStmt *c, struct plan *p)
-{
-    const char *format = option_text(b, c, "format");
-    if (tree_option(c->options, c->n_options, "header") != NULL ||
-        (format != NULL && strcasecmp(format, "binary") == 0)) {
-        refuse(p, "Copy as text or CSV without a header.",
-               "COPY TO with a header or in binary cannot run over several shards");
-        return;
-    }
-    p->kind = PLAN_COPY_OUT;
-    p->rung = "spread";
-    p->touches_sharded = 1;
-    p->shard_sql = (const char *)p->text.p;
-}
-
-static void copy_query_out(struct build *b, const PgQuery__CopyStmt *c, struct plan *p)
-{
-    struct plan *inner = plan_new(b, p->text);
-    plan_statement(b, c->query, inner);
-    if (inner->kind == PLAN_REFUSE) {
-        refuse_note(p, inner->err, &inner->note);
-        return;
-    }
-    const struct combine_spec *spec = inner->combine;
-    int plain = spec != NULL && spec->mode == COMBINE_CONCAT &&
-                spec->limit.kind == COMBINE_LIMIT_NONE && spec->offset.kind == COMBINE_LIMIT_NONE;
-    if (inner->kind == PLAN_ONE) {
-        p->kind = PLAN_ONE;
-        p->rung = inner->rung;
-        p->touches_sharded = inner->touches_sharded;
-        if (inner->otherwise != NULL) {
-            p->otherwise = plan_new(b, p->text);
-            refuse(p->otherwise, "Copy the rows of one sharding key at a time.",
-                   "this COPY would read from several shards");
-        }
-    } else if (inner->kind == PLAN_MANY && plain &&
-               inner->shard_sql == (const char *)inner->text.p) {
-        copy_out_to(b, c, p);
-    } else {
-        refuse(p, "Copy the table, or a SELECT without ORDER BY, LIMIT and aggregates.",
-               "this query cannot be copied from several shards");
-    }
-    p->_where = inner->_where;
 }
 
 /* ---- FROM -------------------------------------------------------------------------------------
@@ -247,7 +199,7 @@ void plan_copy(struct build *b, tnode *stmt, struct plan *p)
         return;
     }
     if (c->relation == NULL) {
-        copy_query_out(b, c, p);
+        copy_out_query(b, c, p);
         return;
     }
     struct relation r;
@@ -267,7 +219,6 @@ void plan_copy(struct build *b, tnode *stmt, struct plan *p)
     } else if (c->is_from) {
         copy_in(b, c, &r, p);
     } else {
-        copy_out_to(b, c, p);
-        plan_set_fixed(b, p, map_table_shards(b->env->map, r.table));
+        copy_out_table(b, c, &r, p);
     }
 }

@@ -100,6 +100,7 @@ def schedules(build):
         Step("comparison with PostgreSQL", *python("compare/compare.py", "--build", build)),
         Step("SQL schedule", *python("sql.py", "--build", build)),
         Step("drivers", *python("drivers/schedule.py", "--build", build)),
+        Step("catalogs, COPY TO, dumps", *python("catalogs/schedule.py", "--build", build)),
         Step("kill -9 in two-phase commits", *python("failure/kill_2pc.py", "--build", build, "--kills", "20")),
     ]
 

@@ -82,20 +82,22 @@ enum err copy_options_check(const struct copy_options *o, struct note *note)
     if (holds(o->null_text, '\n') || holds(o->null_text, '\r')) {
         return refuse(note, "COPY null representation cannot use newline or carriage return");
     }
+    if (o->format == COPY_TEXT && strchr(no_delimiters, o->delimiter) != NULL) {
+        return note_set(note, ERR_BAD_SETTING, "COPY delimiter cannot be \"%c\"", o->delimiter);
+    }
     if (holds(o->null_text, o->delimiter)) {
-        return refuse(note, "COPY delimiter must not appear in the NULL specification");
+        return note_set(note, ERR_UNSUPPORTED,
+                        "COPY delimiter must not appear in the NULL specification");
     }
     if (o->format == COPY_TEXT) {
-        return strchr(no_delimiters, o->delimiter) != NULL
-                   ? note_set(note, ERR_BAD_SETTING, "COPY delimiter cannot be \"%c\"",
-                              o->delimiter)
-                   : ERR_NONE;
+        return ERR_NONE;
     }
     if (o->delimiter == o->quote) {
         return refuse(note, "COPY delimiter and quote must be different");
     }
     if (holds(o->null_text, o->quote)) {
-        return refuse(note, "CSV quote character must not appear in the NULL specification");
+        return note_set(note, ERR_UNSUPPORTED,
+                        "CSV quote character must not appear in the NULL specification");
     }
     if (is_eol(o->quote) || is_eol(o->escape) || o->quote == 0 || o->escape == 0) {
         return refuse(note, "COPY quote and escape cannot be newline or carriage return");

@@ -49,7 +49,8 @@ struct copy_options {
 
 /* What COPY takes when no option is given. */
 struct copy_options copy_options_default(enum copy_format format);
-/* Refuses what the server refuses of delimiter, quote, escape and null: ERR_BAD_SETTING. */
+/* Refuses what the server refuses of delimiter, quote, escape and null, with its SQLSTATE:
+ * ERR_BAD_SETTING, ERR_UNSUPPORTED. */
 enum err copy_options_check(const struct copy_options *o, struct note *note) MUST_CHECK;
 
 struct copy_row {

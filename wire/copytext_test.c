@@ -249,7 +249,7 @@ Test(copytext, options_the_server_refuses_are_refused)
     }
     o.delimiter = '|';
     o.null_text = SLICE("a|b");
-    cr_assert_eq(copy_options_check(&o, NULL), ERR_BAD_SETTING);
+    cr_assert_eq(copy_options_check(&o, NULL), ERR_UNSUPPORTED);
     o.null_text = SLICE("a\nb");
     cr_assert_eq(copy_options_check(&o, NULL), ERR_BAD_SETTING);
     o = copy_options_default(COPY_CSV);
@@ -257,7 +257,7 @@ Test(copytext, options_the_server_refuses_are_refused)
     cr_assert_eq(copy_options_check(&o, NULL), ERR_BAD_SETTING);
     o = copy_options_default(COPY_CSV);
     o.null_text = SLICE("\"");
-    cr_assert_eq(copy_options_check(&o, NULL), ERR_BAD_SETTING);
+    cr_assert_eq(copy_options_check(&o, NULL), ERR_UNSUPPORTED);
     o = copy_options_default(COPY_BINARY);
     cr_assert_eq(copy_options_check(&o, NULL), ERR_NONE);
     o.has_header = 1;

@@ -246,7 +246,6 @@ static enum step get_backend(struct session *s, uint32_t shard, uint64_t missing
         if (step != STEP_DONE) {
             return step;
         }
-        s->wait_slot = shard;
         *e = pool_get(p, s, note);
     } while (*e != ERR_NONE && *e != ERR_AGAIN && s->db->replicated && role_try_again(s, *e));
     if (*e == ERR_AGAIN) {
@@ -406,7 +405,8 @@ static enum step run_many(struct session *s, struct plan *plan, const struct fro
         return session_fail(s, e, &note, 0);
     }
     if (plan->kind == PLAN_COPY_OUT) {
-        return copy_out_start(s, plan, shards);
+        return plan->copy_out->rows != NULL ? gather_copy(s, plan, shards)
+                                            : copy_out_start(s, plan, shards);
     }
     return gather_start(s, plan, bind, shards);
 }

@@ -1,6 +1,7 @@
 /*
  * COPY over several shards. In: rows are cut from the client's stream and each goes to the shard of
- * its key, all shards copying at once inside one transaction. Out: every shard's rows as they come.
+ * its key, all shards copying at once inside one transaction. Out: every shard's rows as they come;
+ * where the rows are combined first, gather.c makes the data.
  */
 
 #include <stdio.h>
@@ -14,7 +15,7 @@ struct copy_op {
     struct plan *plan;
     struct plan_copy_run *run;
     uint64_t shards;
-    uint64_t copying;   /* shards that have answered CopyInResponse */
+    uint64_t copying;   /* shards that have answered CopyInResponse; out: sent some data */
     uint64_t started;   /* COPY OUT: CopyOutResponse was given to the client */
     unsigned told : 1;  /* the client has CopyInResponse */
     unsigned ended : 1; /* CopyDone or CopyFail was sent on */
@@ -218,11 +219,20 @@ enum step copy_in_start(struct session *s, struct plan *plan)
 
 /* ---- out ------------------------------------------------------------------------------------- */
 
+/* Each shard begins with the header line, in a message of its own as every row is. */
+static int is_repeated(struct copy_op *c, uint64_t bit)
+{
+    int first = (c->copying & bit) == 0;
+    int header = c->plan->copy_out->options.has_header && first && c->copying != 0;
+    c->copying |= bit;
+    return header;
+}
+
 static void out_message(struct op *op, struct backend *b, uint8_t type, struct slice body)
 {
     struct copy_op *c = (struct copy_op *)op;
-    (void)b;
-    if ((type == 'H' && c->started == 0) || type == 'd') {
+    if ((type == 'H' && c->started == 0) ||
+        (type == 'd' && !is_repeated(c, UINT64_C(1) << b->shard))) {
         struct buf *out = session_out(op->session);
         c->started = 1;
         frame_put(out, type, body);

@@ -115,15 +115,12 @@ COPY countries TO STDOUT;
 -- only plain
 COPY (SELECT count(*) FROM countries) TO STDOUT;
 -- only plain
--- refused
 COPY orders TO STDOUT WITH (FORMAT csv, HEADER);
 -- only plain
 COPY nothing TO STDOUT;
 -- only plain
--- refused
 COPY (SELECT count(*) FROM users) TO STDOUT;
 -- only plain
--- refused
 COPY (SELECT id FROM users ORDER BY id) TO STDOUT;
 -- only plain
 BEGIN;
