@@ -8,7 +8,7 @@
  *     prepare.c   PREPARE and EXECUTE of SQL
  *     pins.c      state left on a server connection
  *     survey.c    one walk over a statement: parameters, functions, what else matters
- *     scope.c     levels (query blocks), relations in them, names -> columns
+ *     scope.c     levels (query blocks), relations in them; scope_names.c: names -> columns
  *     facts.c     what WHERE and ON say: column = column, column = value
  *     keys.c      values of key columns derived from the facts
  *     route.c     one shard, or not; shards.c: plan_shards()
@@ -81,7 +81,7 @@ struct plan_where {
  */
 
 struct survey {
-    uint32_t params_max;    /* highest $n */
+    uint32_t params_max; /* of the statement itself, not of views in it */ /* highest $n */
     uint16_t *param_uses;   /* per parameter, params_max entries */
     unsigned immutable : 1; /* nothing but immutable functions and casts */
     unsigned clock : 1;     /* now() and its like */
@@ -111,6 +111,8 @@ struct survey {
 struct build;
 void survey_node(struct build *b, const tnode *n, struct survey *out);
 void survey_message(struct build *b, const ProtobufCMessage *m, struct survey *out);
+/* What a part that is written elsewhere (a view) adds; parameters stay. */
+void survey_merge(struct survey *into, const struct survey *part);
 /* prepare.c; plan_execute() gives 0 when it is another statement */
 void plan_prepare(struct build *b, tnode *stmt, struct plan *p);
 int plan_execute(struct build *b, tnode *stmt, struct plan *p);
@@ -138,7 +140,7 @@ enum rel_kind {
     REL_SHARDED,
     REL_REFERENCE,
     REL_LOCAL,  /* on the home shard: in no map, catalogs, views over those, unknown names */
-    REL_QUERY,  /* a sub-select or CTE in FROM: `query` */
+    REL_QUERY,  /* a sub-select, CTE or view over tables of the map in FROM: `query` */
     REL_VALUES, /* VALUES, functions, anything that reads no table by itself */
     REL_SELF    /* a recursive CTE inside itself */
 };
@@ -220,7 +222,8 @@ struct level {
     struct output *outputs;
     size_t outputs_count;
     uint8_t outputs_known;
-    uint8_t odd; /* names cannot be resolved here for sure */
+    uint8_t view; /* the query of a view: no part of the statement's text, sees no WITH outside */
+    uint8_t odd;  /* names cannot be resolved here for sure */
     uint8_t grouped, aggregates, windows, limited, distinct, distinct_on, set_operation, written;
     struct level *next; /* of the statement, parents before children */
 };
@@ -254,6 +257,7 @@ struct scope { /* one statement */
     enum err err;            /* ERR_UNSUPPORTED: the note says why; nothing may be done with it */
     struct note note;
     struct derived *derived;
+    unsigned views_depth; /* views in views, while they are built */
 };
 
 /* Levels of a SELECT, INSERT, UPDATE, DELETE or MERGE. Never NULL; see scope.err. */
@@ -264,6 +268,8 @@ int scope_resolve(const struct level *l, const PgQuery__ColumnRef *c, uint64_t v
 /* Whether a filter on output `column` of a query may be moved inside it. */
 int scope_pushable(const struct level *q, size_t column);
 int scope_resolve_node(const struct level *l, const tnode *n, struct term *out);
+/* The column inside that column `column` of `r` stands for. */
+int scope_term(struct rel *r, size_t column, struct term *out);
 const struct catalog_column *scope_column(const struct term *t); /* NULL: of no known table */
 uint32_t scope_type(const struct term *t);
 /* Name a select item gets when it has none of its own, as PostgreSQL's FigureColname. */
@@ -331,6 +337,22 @@ void relation_of(struct build *b, const PgQuery__RangeVar *v, struct relation *o
 /* Why a relation that is in no map may still hold sharded rows: partitions, children, views. NULL:
  * it does not. */
 const char *relation_hides_sharded(struct build *b, const struct relation *r);
+/*
+ * Views by what is at their bottom. Those over tables of the map and nothing else are on every
+ * shard; all others are on the home shard.
+ */
+enum view_class {
+    VIEW_NOT,       /* no view of a user */
+    VIEW_HOME,      /* no sharded table */
+    VIEW_REFERENCE, /* reference tables only */
+    VIEW_SHARDED,
+    VIEW_MIXED /* sharded tables and others: cannot be read */
+};
+enum view_class relation_view_class(struct build *b, const struct catalog_table *t);
+/* On every shard: tables of the map, their partitions and children, views over those. */
+int relation_is_everywhere(struct build *b, const struct relation *r);
+/* Whether something of this name, in any schema, is. */
+int relation_name_taken(struct build *b, const char *name);
 /* Refuses when the relation was changed in this transaction. */
 int relation_changed(struct build *b, const struct relation *r);
 
@@ -358,6 +380,7 @@ void plan_truncate(struct build *b, tnode *stmt, struct plan *p);
 void plan_create_table(struct build *b, tnode *stmt, struct plan *p);
 void plan_create_as(struct build *b, tnode *stmt, struct plan *p);
 void plan_create_view(struct build *b, tnode *stmt, struct plan *p);
+void plan_create_sequence(struct build *b, tnode *stmt, struct plan *p);
 void plan_create_index(struct build *b, tnode *stmt, struct plan *p);
 void plan_alter_table(struct build *b, tnode *stmt, struct plan *p);
 void plan_rename(struct build *b, tnode *stmt, struct plan *p);
@@ -398,11 +421,12 @@ enum err shards_of_binding(const struct plan *plan, const struct map *map,
 
 /* DDL helpers (ddl.c) */
 /*
- * Where a relation is: a table of the map on every shard, also on those that hold no rows of it (of
- * a range or list table), for the home shard's catalog speaks for all; any other on the home shard.
+ * Where a relation is: a table of the map, its children and views over it on every shard, also on
+ * those that hold no rows of it (of a range or list table), for the home shard's catalog speaks for
+ * all; any other on the home shard.
  * Rows are only where map_table_shards() says.
  */
-uint64_t ddl_shards(const struct build *b, const struct relation *r);
+uint64_t ddl_shards(struct build *b, const struct relation *r);
 void ddl_step(struct build *b, struct plan *p, uint64_t shards, const char *sql);
 /* CREATE TABLE with a SHARD BY or REFERENCE suffix: cut it off. *position, 0 before, is set when it
  * fails. */

@@ -16,193 +16,11 @@
 #include "base/check.h"
 #include "base/hash.h"
 #include "base/mem.h"
+#include "planner/catalog_inner.h"
 
-enum query {
-    Q_DATABASE,
-    Q_RELATIONS,
-    Q_COLUMNS,
-    Q_DEPENDS,
-    Q_INHERITS,
-    Q_UNIQUES,
-    Q_FOREIGNS,
-    Q_FUNCTIONS,
-    Q_OPERATORS,
-    Q_PATHS,
-    Q_DECLARED,
-    Q_PLACEMENT,
-    Q_ON_PRIMARY,
-    Q_COUNT
+enum {
+    DEFINITION_BYTES_MAX = 64 << 10 /* of a view; a longer one cannot be looked into */
 };
-
-/* Whether the text `sql` of an expression or view calls a function whose name some volatile
- * function has: PostgreSQL prints every call as name(...). */
-#define CALLS_VOLATILE(sql)                                                             \
-    "EXISTS (SELECT FROM pg_catalog.regexp_matches(" sql ", "                           \
-    "'([[:alnum:]_$]+)\"?[[:space:]]*\\(', 'g') AS m(m) JOIN pg_catalog.pg_proc vp ON " \
-    "vp.proname = m.m[1] WHERE vp.provolatile = 'v')"
-/* Volatile functions that something depends on: `class` is the table of the dependent. */
-#define DEPENDS_ON_VOLATILE(class)                                                            \
-    "pg_catalog.pg_depend d JOIN pg_catalog.pg_proc p ON p.oid = d.refobjid AND "             \
-    "p.provolatile = 'v' WHERE d.refclassid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND " \
-    "d.classid = 'pg_catalog." class "'::pg_catalog.regclass"
-
-/* Not the relations of other sessions' temporary schemas, nor toast. */
-#define USER_SCHEMAS "n.nspname !~ '^pg_(toast|temp)' "
-/* Whether collation `co` of provider, name and locale compares as memcmp does. */
-#define BYTEWISE(j)                                              \
-    "(coalesce(" j "->>'collprovider', 'c') IN ('c', 'b') AND "  \
-    "coalesce(" j "->>'colllocale', " j "->>'collcollate', '') " \
-    "IN ('C', 'POSIX', 'C.UTF-8', 'C.utf8'))"
-
-static const struct {
-    const char *sql;
-    uint8_t columns;
-} queries[] = {
-    [Q_DATABASE] = {"SELECT (coalesce(j->>'datlocprovider', 'c') = 'c' AND j->>'datcollate' IN "
-                    "('C', 'POSIX', 'C.UTF-8', 'C.utf8') OR j->>'datlocprovider' = 'b' AND "
-                    "j->>'datlocale' IN ('C', 'C.UTF-8'))::int "
-                    "FROM (SELECT pg_catalog.to_jsonb(d) AS j FROM pg_catalog.pg_database d "
-                    "WHERE d.datname = pg_catalog.current_database()) q",
-                    1},
-    [Q_RELATIONS] =
-        {"SELECT c.oid, n.nspname, c.relname, c.relkind, c.relrowsecurity::int, "
-         "(c.relhastriggers AND EXISTS (SELECT FROM pg_catalog.pg_trigger g WHERE "
-         "g.tgrelid = c.oid AND NOT g.tgisinternal))::int, c.relhasrules::int, x.indrelid "
-         "FROM pg_catalog.pg_class c "
-         "JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
-         "LEFT JOIN pg_catalog.pg_index x ON x.indexrelid = c.oid "
-         "WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S', 'i', 'I') AND " USER_SCHEMAS
-         "AND (c.relkind NOT IN ('i', 'I') OR n.nspname !~ '^(pg_|information_schema)')",
-         8},
-    [Q_COLUMNS] =
-        {"SELECT a.attrelid, a.attname, a.attnum, a.atttypid, a.atttypmod, "
-         "CASE WHEN a.attcollation = 0 THEN 1 WHEN co.collname = 'default' AND "
-         "co.collnamespace = 'pg_catalog'::pg_catalog.regnamespace THEN 2 "
-         "WHEN " BYTEWISE(
-             "pg_catalog.to_jsonb(co)") " THEN 1 ELSE 0 END, "
-                                        "coalesce(co.collisdeterministic, true)::int, a.attnotnull::int, "
-                                        "(a.attgenerated <> '')::int, "
-                                        "CASE WHEN a.attidentity <> '' THEN 'q' WHEN d.adbin IS NULL THEN 'n' "
-                                        "WHEN d.adbin::text LIKE '{CONST%' THEN 'c' "
-                                        "WHEN pg_catalog.pg_get_expr(d.adbin, d.adrelid) LIKE '%nextval(%' THEN 'q' "
-                                        "ELSE 'e' END "
-                                        "FROM pg_catalog.pg_attribute a "
-                                        "JOIN pg_catalog.pg_class c ON c.oid = a.attrelid "
-                                        "JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
-                                        "LEFT JOIN pg_catalog.pg_collation co ON co.oid = a.attcollation "
-                                        "LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND "
-                                        "d.adnum = a.attnum AND a.atthasdef "
-                                        "WHERE a.attnum > 0 AND NOT a.attisdropped AND " USER_SCHEMAS
-                                        "AND n.nspname NOT IN ('pg_catalog', 'information_schema') "
-                                        "AND c.relkind IN ('r', 'p', 'v', 'm', 'f') ORDER BY a.attrelid, a.attnum",
-         10},
-    [Q_DEPENDS] = {"SELECT DISTINCT r.ev_class, d.refobjid FROM pg_catalog.pg_rewrite r "
-                   "JOIN pg_catalog.pg_depend d ON d.objid = r.oid AND "
-                   "d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass AND "
-                   "d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass "
-                   "WHERE r.ev_class <> d.refobjid AND r.ev_class >= 16384",
-                   2},
-    [Q_INHERITS] = {"SELECT inhrelid, inhparent FROM pg_catalog.pg_inherits", 2},
-    [Q_UNIQUES] =
-        {"SELECT x.indrelid, x.indkey::text, x.indisprimary::int, c.relname, "
-         "x.indnatts, coalesce((pg_catalog.to_jsonb(x)->>'indnkeyatts')::int, x.indnatts) "
-         "FROM pg_catalog.pg_index x JOIN pg_catalog.pg_class c ON c.oid = x.indexrelid "
-         "WHERE (x.indisunique OR x.indisexclusion) AND x.indrelid >= 16384",
-         6},
-    [Q_FOREIGNS] = {"SELECT conrelid, confrelid, conname FROM pg_catalog.pg_constraint "
-                    "WHERE contype = 'f'",
-                    3},
-    /* A default argument is evaluated by the caller; an aggregate is as volatile as what it calls.
-     */
-    [Q_FUNCTIONS] =
-        {"SELECT n.nspname, p.proname, "
-         "CASE WHEN p.prokind = 'a' AND EXISTS (SELECT FROM pg_catalog.pg_aggregate a "
-         "JOIN pg_catalog.pg_proc f ON f.oid IN (a.aggtransfn, a.aggfinalfn, "
-         "a.aggcombinefn, a.aggserialfn, a.aggdeserialfn, a.aggmtransfn, "
-         "a.aggminvtransfn, a.aggmfinalfn) WHERE a.aggfnoid = p.oid AND "
-         "f.provolatile = 'v') THEN 'v' "
-         "WHEN p.pronargdefaults > 0 AND " CALLS_VOLATILE(
-             "pg_catalog.pg_get_function_arguments(p.oid)") " THEN 'v' ELSE p.provolatile END, p.prokind, "
-                                                            "(l.lanname IN ('c', 'internal'))::int FROM pg_catalog.pg_proc p "
-                                                            "JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace "
-                                                            "JOIN pg_catalog.pg_language l ON l.oid = p.prolang WHERE p.oid >= 16384",
-         5},
-    [Q_OPERATORS] = {"SELECT count(*) FROM pg_catalog.pg_operator WHERE oid >= 16384 AND "
-                     "oprname IN ('=', '<', '>', '<=', '>=', '<>') AND "
-                     "oprleft < 16384 AND oprright < 16384",
-                     1},
-    [Q_PATHS] = {"SELECT coalesce(r.rolname, ''), CASE WHEN s.setrole <> 0 THEN 2 ELSE 0 END + "
-                 "CASE WHEN s.setdatabase <> 0 THEN 1 ELSE 0 END, pg_catalog.substr(v.v, 13) "
-                 "FROM pg_catalog.pg_db_role_setting s "
-                 "LEFT JOIN pg_catalog.pg_roles r ON r.oid = s.setrole "
-                 "LEFT JOIN pg_catalog.pg_database d ON d.oid = s.setdatabase "
-                 "CROSS JOIN LATERAL pg_catalog.unnest(s.setconfig) AS v(v) "
-                 "WHERE v.v LIKE 'search\\_path=%' AND "
-                 "(s.setdatabase = 0 OR d.datname = pg_catalog.current_database()) "
-                 "UNION ALL SELECT '', 0, setting FROM pg_catalog.pg_settings WHERE "
-                 "name = 'search_path' AND source IN ('default', 'configuration file')",
-                 3},
-    [Q_DECLARED] = {"SELECT d.description FROM pg_catalog.pg_type t "
-                    "JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace "
-                    "JOIN pg_catalog.pg_description d ON d.objoid = t.oid AND "
-                    "d.classoid = 'pg_catalog.pg_type'::pg_catalog.regclass AND d.objsubid = 0 "
-                    "WHERE n.nspname = 'braid' AND t.typname LIKE 'table\\_%' ORDER BY t.oid",
-                    1},
-    [Q_PLACEMENT] = {"SELECT pg_catalog.obj_description(n.oid, 'pg_namespace') "
-                     "FROM pg_catalog.pg_namespace n WHERE n.nspname = 'braid' AND "
-                     "pg_catalog.obj_description(n.oid, 'pg_namespace') LIKE 'pgbraid shards:%'",
-                     1},
-    /*
-     * What a replica must not be asked: views, row security and checks of domains that call
-     * volatile functions, views over what the server counts for itself, unlogged tables; casts,
-     * types and operators that are volatile, which may be called where no name of theirs stands.
-     */
-    [Q_ON_PRIMARY] =
-        {"WITH t AS (SELECT c.oid, pg_catalog.pg_get_viewdef(c.oid) AS sql, 'r' AS kind "
-         "FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
-         "WHERE c.relkind = 'v' AND n.nspname !~ '^(pg_|information_schema)' "
-         "UNION ALL SELECT polrelid, pg_catalog.concat(pg_catalog.pg_get_expr(polqual, polrelid)), "
-         "'r' FROM pg_catalog.pg_policy "
-         "UNION ALL SELECT oid, pg_catalog.pg_get_constraintdef(oid), 'x' "
-         "FROM pg_catalog.pg_constraint WHERE contypid >= 16384) "
-         "SELECT kind, CASE kind WHEN 'r' THEN oid END, CASE kind WHEN 'x' THEN "
-         "'a domain checks with a volatile function' END FROM t WHERE "
-         "kind = 'r' AND sql ~ '\\m(pg_|information_schema)' OR " CALLS_VOLATILE(
-             "sql") " UNION ALL SELECT 'r', r.ev_class, NULL FROM pg_catalog.pg_rewrite r WHERE r.oid IN "
-                    "(SELECT d.objid FROM " DEPENDS_ON_VOLATILE(
-                        "pg_rewrite") ") "
-                                      "UNION ALL SELECT 'r', r.polrelid, NULL FROM pg_catalog.pg_policy r WHERE r.oid IN "
-                                      "(SELECT d.objid FROM " DEPENDS_ON_VOLATILE(
-                                          "pg_policy") ") "
-                                                       "UNION ALL SELECT 'x', NULL, 'a domain checks with a volatile function' "
-                                                       "FROM pg_catalog.pg_constraint r WHERE r.contypid >= 16384 AND r.oid IN "
-                                                       "(SELECT d.objid FROM " DEPENDS_ON_VOLATILE(
-                                                           "pg_constraint") ") "
-                                                                            "UNION ALL SELECT 'r', oid, NULL FROM pg_catalog.pg_class WHERE relpersistence = 'u' AND "
-                                                                            "relkind IN ('r', 'p', 'm') "
-                                                                            "UNION ALL SELECT CASE WHEN o.oprname IN ('=', '<', '>', '<=', '>=', '<>') THEN 'x' "
-                                                                            "ELSE 'o' END, NULL, CASE WHEN o.oprname IN ('=', '<', '>', '<=', '>=', '<>') THEN "
-                                                                            "'a comparison operator is volatile' ELSE o.oprname::text END "
-                                                                            "FROM pg_catalog.pg_operator o JOIN pg_catalog.pg_proc p ON p.oid = o.oprcode "
-                                                                            "WHERE o.oid >= 16384 AND p.provolatile = 'v' "
-                                                                            "UNION ALL SELECT 'x', NULL, 'a cast function is volatile: ' || p.proname "
-                                                                            "FROM pg_catalog.pg_cast c JOIN pg_catalog.pg_proc p ON p.oid = c.castfunc "
-                                                                            "WHERE c.oid >= 16384 AND p.provolatile = 'v' "
-                                                                            "UNION ALL SELECT 'x', NULL, 'functions of a type are volatile: ' || t.typname "
-                                                                            "FROM pg_catalog.pg_type t JOIN pg_catalog.pg_proc p ON p.oid IN "
-                                                                            "(t.typinput, t.typoutput, t.typreceive, t.typsend) "
-                                                                            "WHERE t.oid >= 16384 AND p.oid >= 16384 AND p.provolatile = 'v'",
-         3},
-};
-
-const size_t catalog_queries_count = Q_COUNT;
-_Static_assert((int)Q_COUNT <= (int)CATALOG_QUERIES_MAX, "the loader has room for so many");
-
-const char *catalog_query(size_t index)
-{
-    check(index < Q_COUNT);
-    return queries[index].sql;
-}
 
 /* A growing list in the build; moved to the arena at the end. */
 struct pair {
@@ -496,11 +314,61 @@ static void add_on_primary(struct catalog_build *b, const struct slice *v)
     }
 }
 
+static void add_view(struct catalog_build *b, const struct slice *v)
+{
+    struct catalog_table *t = table_of(b->catalog, number_of(v[0]));
+    if (t != NULL && v[1].n <= DEFINITION_BYTES_MAX) {
+        t->definition = text_of(b->catalog, v[1]);
+    }
+}
+
+static void add_body(struct catalog_build *b, const struct slice *v)
+{
+    struct catalog *c = b->catalog;
+    const char *schema = text_of(c, v[0]), *name = text_of(c, v[1]);
+    uint64_t hash = name_hash("", name);
+    for (struct hnode *n = hmap_find(&c->functions, hash); n != NULL; n = hmap_more(n)) {
+        struct catalog_function *f = container_of(n, struct catalog_function, node);
+        if (f->definition == NULL && f->volatility != 'i' && !f->native &&
+            strcmp(f->name, name) == 0 && strcmp(f->schema, schema) == 0) {
+            f->definition = text_of(c, v[2]);
+            return;
+        }
+    }
+}
+
+static void add_call(struct catalog_build *b, const struct slice *v)
+{
+    struct catalog *c = b->catalog;
+    struct catalog_table *t = v[1].p == NULL ? NULL : table_of(c, number_of(v[1]));
+    struct catalog_call call = {char_of(v[0]), text_of(c, v[2]), text_of(c, v[3]),
+                                text_of(c, v[4])};
+    if (t != NULL) {
+        t->calls = grown(c, t->calls, t->calls_count, sizeof(*t->calls));
+        t->calls[t->calls_count++] = call;
+    } else if (v[1].p == NULL) {
+        c->calls = grown(c, c->calls, c->calls_count, sizeof(*c->calls));
+        c->calls[c->calls_count++] = call;
+    }
+}
+
+static void add_policy(struct catalog_build *b, const struct slice *v)
+{
+    struct catalog *c = b->catalog;
+    struct catalog_table *t = table_of(c, number_of(v[0]));
+    for (size_t i = 1; t != NULL && i < 3; i++) {
+        if (v[i].p != NULL) {
+            t->policies = grown(c, t->policies, t->policies_count, sizeof(*t->policies));
+            t->policies[t->policies_count++] = text_of(c, v[i]);
+        }
+    }
+}
+
 enum err catalog_build_row(struct catalog_build *b, size_t query, const struct slice *values,
                            size_t count, struct note *note)
 {
     check(query < Q_COUNT);
-    if (count != queries[query].columns) {
+    if (count != catalog_query_rows[query].columns) {
         return note_set(note, ERR_SHARD_PROTOCOL, "catalog query %zu gave %zu columns", query,
                         count);
     }
@@ -520,6 +388,11 @@ enum err catalog_build_row(struct catalog_build *b, size_t query, const struct s
         b->catalog->placement = arena_strndup(&b->catalog->memory, values[0].p, values[0].n);
         break;
     case Q_ON_PRIMARY: add_on_primary(b, values); break;
+    case Q_QUALIFY: break;
+    case Q_VIEWS: add_view(b, values); break;
+    case Q_BODIES: add_body(b, values); break;
+    case Q_CALLS: add_call(b, values); break;
+    case Q_POLICIES: add_policy(b, values); break;
     case Q_COUNT: break;
     }
     return ERR_NONE;

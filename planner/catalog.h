@@ -59,6 +59,14 @@ struct catalog_foreign {
     uint64_t target_oid;
 };
 
+/* A function of a user's that is called where no name of it stands. */
+struct catalog_call {
+    char kind; /* d default, t trigger, c check, p policy; o operator, a aggregate, k cast or domain
+                */
+    const char *by;            /* the operator, the aggregate; else "" */
+    const char *schema, *name; /* of the function */
+};
+
 struct catalog_table {
     uint64_t oid;
     const char *schema, *name;
@@ -79,15 +87,23 @@ struct catalog_table {
     const struct catalog_table **children;
     size_t children_count;
     const struct catalog_table *index_of; /* kind i */
+    const char *definition;               /* views of users: the query, all names qualified */
+    const char **policies;                /* expressions of row security */
+    size_t policies_count;
+    struct catalog_call *calls; /* kinds d t c p */
+    size_t calls_count;
     struct hnode node, oid_node;
     unsigned mark; /* while building */
 };
 
 struct catalog_function {
     const char *schema, *name;
-    char volatility;   /* i s v */
-    char kind;         /* f p a w */
-    uint8_t native;    /* LANGUAGE c or internal */
+    char volatility; /* i s v */
+    char kind;       /* f p a w */
+    uint8_t native;  /* LANGUAGE c or internal */
+    /* CREATE FUNCTION of one in SQL or PL/pgSQL that is not immutable; NULL: unknown. Of several
+     * functions of one name each has one of theirs, not necessarily its own. */
+    const char *definition;
     struct hnode node; /* by name */
 };
 
@@ -114,6 +130,8 @@ struct catalog {
     const char *placement; /* comment of schema braid: the shards rows were placed on, or NULL */
     const char **volatile_operators; /* user-defined, their names */
     size_t volatile_operators_count;
+    struct catalog_call *calls; /* kinds o a k */
+    size_t calls_count;
     const char *primary_only; /* why no read at all may go to a replica, or NULL */
     uint8_t default_bytewise; /* of the database's collation */
     uint8_t odd_operators;    /* "=" of builtin types was redefined by somebody */

@@ -30,9 +30,9 @@ void ddl_step(struct build *b, struct plan *p, uint64_t shards, const char *sql)
     plan_set_fixed(b, p, before | shards);
 }
 
-uint64_t ddl_shards(const struct build *b, const struct relation *r)
+uint64_t ddl_shards(struct build *b, const struct relation *r)
 {
-    return r->table == NULL ? 1 : map_all(b->env->map);
+    return relation_is_everywhere(b, r) ? map_all(b->env->map) : 1;
 }
 
 static void home_step(struct build *b, struct plan *p)
@@ -50,12 +50,19 @@ void plan_everywhere(struct build *b, tnode *stmt, struct plan *p)
     ddl_step(b, p, map_all(b->env->map), (const char *)p->text.p);
 }
 
+int ddl_is_declared(const struct relation *r)
+{
+    return r->table != NULL && strcmp(r->table->name, r->name) == 0 &&
+           strcmp(r->table->schema, r->schema) == 0;
+}
+
 void ddl_changes(struct build *b, struct plan *p, const struct relation *r)
 {
-    if (r->table != NULL && p->changes_table == NULL) {
+    int everywhere = relation_is_everywhere(b, r);
+    if (everywhere && p->changes_table == NULL) {
         p->changes_table = arena_printf(b->out, "%s.%s", r->schema, r->name);
     }
-    p->touches_sharded |= r->table != NULL;
+    p->touches_sharded |= everywhere ? 1 : 0;
 }
 
 /* ---- objects of several kinds of places -------------------------------------------------------
@@ -79,8 +86,7 @@ int ddl_object(struct build *b, const char *schema, const char *name, tnode *nod
         owner.known = r->known->index_of;
         owner.table = map_find(b->env->map, owner.known->schema, owner.known->name);
     }
-    const char *hides =
-        owner.known != NULL && owner.known->kind == 'v' ? NULL : relation_hides_sharded(b, &owner);
+    const char *hides = relation_hides_sharded(b, &owner);
     if (hides != NULL) {
         refuse(p, "Name the sharded table itself.", "\"%s\" cannot be changed alone: %s", r->name,
                hides);
@@ -173,9 +179,9 @@ static void drop_relations(struct build *b, tnode *stmt, struct plan *p)
             return;
         }
         const struct relation *r = &objects[i].relation;
-        if (d->remove_type == PG_QUERY__OBJECT_TYPE__OBJECT_TABLE && r->table != NULL) {
+        if (d->remove_type != PG_QUERY__OBJECT_TYPE__OBJECT_INDEX) {
             ddl_changes(b, p, r);
-            if (r->table->from_sql && r->known != NULL) {
+            if (ddl_is_declared(r) && r->table->from_sql && r->known != NULL) {
                 ddl_forget(b, p, r->schema, r->name);
             }
         }
@@ -236,8 +242,7 @@ static int is_everywhere(PgQuery__ObjectType type)
 
 static int is_home_only(PgQuery__ObjectType type)
 {
-    return type == PG_QUERY__OBJECT_TYPE__OBJECT_VIEW ||
-           type == PG_QUERY__OBJECT_TYPE__OBJECT_MATVIEW ||
+    return type == PG_QUERY__OBJECT_TYPE__OBJECT_MATVIEW ||
            type == PG_QUERY__OBJECT_TYPE__OBJECT_SEQUENCE ||
            type == PG_QUERY__OBJECT_TYPE__OBJECT_FOREIGN_TABLE;
 }
@@ -261,6 +266,7 @@ void plan_drop(struct build *b, tnode *stmt, struct plan *p)
              : d->remove_type == PG_QUERY__OBJECT_TYPE__OBJECT_EXTENSION ? "DROP EXTENSION"
                                                                          : "DROP";
     if (d->remove_type == PG_QUERY__OBJECT_TYPE__OBJECT_TABLE ||
+        d->remove_type == PG_QUERY__OBJECT_TYPE__OBJECT_VIEW ||
         d->remove_type == PG_QUERY__OBJECT_TYPE__OBJECT_INDEX) {
         drop_relations(b, stmt, p);
     } else if (is_home_only(d->remove_type)) {
@@ -375,6 +381,10 @@ static void rename_in_relation(struct build *b, const PgQuery__RenameStmt *r, st
     }
     const struct map_table *t = o.relation.table;
     ddl_changes(b, p, &o.relation);
+    if (p->changes_table != NULL) { /* the new name is not known before COMMIT either */
+        p->changes_table =
+            arena_printf(b->out, "%s\n%s.%s", p->changes_table, o.relation.schema, r->newname);
+    }
     if (t != NULL && r->rename_type == PG_QUERY__OBJECT_TYPE__OBJECT_TABLE) {
         rename_table(b, r, &o, p);
         return;
@@ -398,13 +408,39 @@ static void rename_in_relation(struct build *b, const PgQuery__RenameStmt *r, st
     ddl_step(b, p, o.shards, (const char *)p->text.p);
 }
 
+/* As PostgreSQL's AlterObjectTypeCommandTag(). */
+static const char *rename_tag(const PgQuery__RenameStmt *r)
+{
+    switch ((int)r->rename_type) {
+    case PG_QUERY__OBJECT_TYPE__OBJECT_VIEW: return "ALTER VIEW";
+    case PG_QUERY__OBJECT_TYPE__OBJECT_MATVIEW: return "ALTER MATERIALIZED VIEW";
+    case PG_QUERY__OBJECT_TYPE__OBJECT_INDEX: return "ALTER INDEX";
+    case PG_QUERY__OBJECT_TYPE__OBJECT_SEQUENCE: return "ALTER SEQUENCE";
+    case PG_QUERY__OBJECT_TYPE__OBJECT_SCHEMA: return "ALTER SCHEMA";
+    case PG_QUERY__OBJECT_TYPE__OBJECT_TYPE:
+    case PG_QUERY__OBJECT_TYPE__OBJECT_ATTRIBUTE: return "ALTER TYPE";
+    case PG_QUERY__OBJECT_TYPE__OBJECT_DOMAIN:
+    case PG_QUERY__OBJECT_TYPE__OBJECT_DOMCONSTRAINT: return "ALTER DOMAIN";
+    case PG_QUERY__OBJECT_TYPE__OBJECT_FUNCTION: return "ALTER FUNCTION";
+    case PG_QUERY__OBJECT_TYPE__OBJECT_PROCEDURE: return "ALTER PROCEDURE";
+    case PG_QUERY__OBJECT_TYPE__OBJECT_AGGREGATE: return "ALTER AGGREGATE";
+    case PG_QUERY__OBJECT_TYPE__OBJECT_COLLATION: return "ALTER COLLATION";
+    case PG_QUERY__OBJECT_TYPE__OBJECT_COLUMN:
+        return r->relation_type == PG_QUERY__OBJECT_TYPE__OBJECT_VIEW ? "ALTER VIEW"
+                                                                      : "ALTER TABLE";
+    default: return "ALTER TABLE";
+    }
+}
+
 void plan_rename(struct build *b, tnode *stmt, struct plan *p)
 {
     const PgQuery__RenameStmt *r = stmt->rename_stmt;
+    p->tag = rename_tag(r);
     if (r->rename_type == PG_QUERY__OBJECT_TYPE__OBJECT_SCHEMA && schema_in_map(b, r->subname)) {
         refuse(p, "Keep the name.", "a schema with sharded tables cannot be renamed");
     } else if (r->relation != NULL &&
                (r->rename_type == PG_QUERY__OBJECT_TYPE__OBJECT_TABLE ||
+                r->rename_type == PG_QUERY__OBJECT_TYPE__OBJECT_VIEW ||
                 r->rename_type == PG_QUERY__OBJECT_TYPE__OBJECT_INDEX ||
                 r->rename_type == PG_QUERY__OBJECT_TYPE__OBJECT_COLUMN ||
                 r->rename_type == PG_QUERY__OBJECT_TYPE__OBJECT_TABCONSTRAINT)) {
@@ -463,6 +499,7 @@ void plan_comment(struct build *b, tnode *stmt, struct plan *p)
     } else if (is_home_only(c->objtype)) {
         home_step(b, p);
     } else if (IS(c->object, LIST) && (c->objtype == PG_QUERY__OBJECT_TYPE__OBJECT_TABLE ||
+                                       c->objtype == PG_QUERY__OBJECT_TYPE__OBJECT_VIEW ||
                                        c->objtype == PG_QUERY__OBJECT_TYPE__OBJECT_INDEX)) {
         if (object_of_names(b, c->object, c->object->list->items, c->object->list->n_items, &o,
                             p)) {

@@ -27,6 +27,12 @@ int ddl_check_constraint(struct build *b, const struct ddl_table *t, const PgQue
 int ddl_check_local_constraint(struct build *b, const PgQuery__Constraint *c, struct plan *p);
 uint32_t ddl_type_oid(const PgQuery__TypeName *t);
 
+int ddl_is_temporary(const PgQuery__RangeVar *v);
+/* A temporary table would hide a sharded one from the servers but not from us. 0: refused. */
+int ddl_check_temporary(struct build *b, const PgQuery__RangeVar *v, struct plan *p);
+/* Where CREATE makes it: the schema named, else the first of the path that is known to exist. */
+void ddl_created(struct build *b, const PgQuery__RangeVar *v, struct relation *out);
+
 /* One object of a statement that names several. */
 struct ddl_object {
     tnode *node;
@@ -41,6 +47,8 @@ int ddl_object(struct build *b, const char *schema, const char *name, tnode *nod
  * statement's own list, which is cut to each group in turn. */
 void ddl_steps(struct build *b, tnode *stmt, tnode ***list, size_t *count,
                const struct ddl_object *objects, struct plan *p);
+/* In the map by its own name, not as the child of another. */
+int ddl_is_declared(const struct relation *r);
 void ddl_changes(struct build *b, struct plan *p, const struct relation *r);
 /* SELECT braid.declare_table(...), braid.forget_table(...) on the home shard. */
 void ddl_declare(struct build *b, struct plan *p, const struct map_decl *d);

@@ -1,5 +1,5 @@
 /*
- * CREATE TABLE, CREATE TABLE AS, SELECT INTO, CREATE VIEW, ALTER TABLE.
+ * CREATE TABLE, CREATE TABLE AS, SELECT INTO, ALTER TABLE.
  */
 
 #include <string.h>
@@ -11,21 +11,27 @@ static void home_step(struct build *b, struct plan *p)
     ddl_step(b, p, 1, (const char *)p->text.p);
 }
 
-static int is_temporary(const PgQuery__RangeVar *v)
+int ddl_is_temporary(const PgQuery__RangeVar *v)
 {
     return v->relpersistence[0] == 't' || strcmp(v->schemaname, "pg_temp") == 0;
 }
 
 /* A temporary table would hide a sharded one from the servers but not from us. 0: refused. */
-static int check_temporary(struct build *b, const PgQuery__RangeVar *v, struct plan *p)
+int ddl_check_temporary(struct build *b, const PgQuery__RangeVar *v, struct plan *p)
 {
-    for (size_t i = 0; i < b->env->map->tables_count; i++) {
-        if (strcmp(b->env->map->tables[i].name, v->relname) == 0) {
-            refuse(p, "Choose another name.", "\"%s\" is the name of a sharded table", v->relname);
-            return 0;
-        }
+    int taken = relation_name_taken(b, v->relname);
+    if (taken) {
+        refuse(p, "Choose another name.", "\"%s\" is the name of a sharded table", v->relname);
     }
-    return 1;
+    return !taken;
+}
+
+void plan_create_sequence(struct build *b, tnode *stmt, struct plan *p)
+{
+    const PgQuery__RangeVar *v = stmt->create_seq_stmt->sequence;
+    if (!ddl_is_temporary(v) || ddl_check_temporary(b, v, p)) {
+        plan_home(b, p);
+    }
 }
 
 /* ---- CREATE TABLE -----------------------------------------------------------------------------
@@ -240,7 +246,7 @@ static void create_sharded(struct build *b, const PgQuery__CreateStmt *c, const 
 }
 
 /* Where CREATE makes it: the schema named, else the first of the path that is known to exist. */
-static void relation_created(struct build *b, const PgQuery__RangeVar *v, struct relation *out)
+void ddl_created(struct build *b, const PgQuery__RangeVar *v, struct relation *out)
 {
     if (v->schemaname[0] != 0) {
         relation_of(b, v, out);
@@ -287,11 +293,11 @@ void plan_create_table(struct build *b, tnode *stmt, struct plan *p)
 {
     const PgQuery__CreateStmt *c = stmt->create_stmt;
     struct relation r;
-    relation_created(b, c->relation, &r);
-    if (is_temporary(c->relation)) {
+    ddl_created(b, c->relation, &r);
+    if (ddl_is_temporary(c->relation)) {
         if (b->suffix_decl != NULL) {
             refuse(p, "Leave out SHARD BY.", "temporary tables cannot be sharded");
-        } else if (check_temporary(b, c->relation, p)) {
+        } else if (ddl_check_temporary(b, c->relation, p)) {
             plan_home(b, p);
             p->pins |= PIN_TEMP;
         }
@@ -309,9 +315,9 @@ void plan_create_table(struct build *b, tnode *stmt, struct plan *p)
 static int check_query(struct build *b, tnode *query, const PgQuery__RangeVar *name, struct plan *p)
 {
     struct relation r;
-    relation_created(b, name, &r);
-    if (is_temporary(name)) {
-        if (!check_temporary(b, name, p)) {
+    ddl_created(b, name, &r);
+    if (ddl_is_temporary(name)) {
+        if (!ddl_check_temporary(b, name, p)) {
             return 0;
         }
     } else if (r.table != NULL) {
@@ -332,7 +338,7 @@ static int check_query(struct build *b, tnode *query, const PgQuery__RangeVar *n
     }
     if (s->sharded_count > 0) {
         refuse(p, "Create the table, then read and insert the rows.",
-               "tables and views cannot be made from sharded tables");
+               "tables and materialized views cannot be made from sharded tables");
         return 0;
     }
     return 1;
@@ -357,20 +363,7 @@ void plan_create_as(struct build *b, tnode *stmt, struct plan *p)
     }
     if (check_query(b, query, into->rel, p)) {
         plan_home(b, p);
-        p->pins |= is_temporary(into->rel) ? PIN_TEMP : 0;
-    }
-}
-
-void plan_create_view(struct build *b, tnode *stmt, struct plan *p)
-{
-    const PgQuery__ViewStmt *v = stmt->view_stmt;
-    if (check_query(b, v->query, v->view, p)) {
-        if (is_temporary(v->view)) {
-            plan_home(b, p);
-            p->pins |= PIN_TEMP;
-        } else {
-            home_step(b, p);
-        }
+        p->pins |= ddl_is_temporary(into->rel) ? PIN_TEMP : 0;
     }
 }
 

@@ -77,7 +77,7 @@ static const struct statement_row {
     {NODE(CREATE_OP_FAMILY_STMT), "CREATE OPERATOR FAMILY", plan_everywhere, 0, NULL, NULL},
     {NODE(ALTER_DEFAULT_PRIVILEGES_STMT), "ALTER DEFAULT PRIVILEGES", plan_everywhere, 0, NULL,
      NULL},
-    {NODE(CREATE_SEQ_STMT), "CREATE SEQUENCE", plan_on_home, 0, NULL, NULL},
+    {NODE(CREATE_SEQ_STMT), "CREATE SEQUENCE", plan_create_sequence, 0, NULL, NULL},
     {NODE(ALTER_SEQ_STMT), "ALTER SEQUENCE", plan_on_home, 0, NULL, NULL},
     {NODE(REFRESH_MAT_VIEW_STMT), "REFRESH MATERIALIZED VIEW", plan_on_home, 0, NULL, NULL},
     {NODE(LISTEN_STMT), "LISTEN", plan_on_home, 0, NULL, NULL},

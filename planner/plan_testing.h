@@ -10,7 +10,9 @@
  *     shelves, drawers RANGE (label text): below 'm' shard0, then shard2; shelves in a language's
  *     order
  *     products, countries REFERENCE
- *     settings, odd."Users" local; user_names a view over users, setting_names over settings
+ *     settings, odd."Users" local
+ *     views: user_names over users, user_orders over that and orders, grouped by the key, busy over
+ *     that; codes over countries; setting_names over settings; mixed over users and settings
  *     orders_2020 a partition of orders
  */
 
@@ -45,17 +47,30 @@ static void test_row(struct catalog_build *b, size_t query, const char *text)
 
 static struct catalog *test_catalog(const char *default_bytewise)
 {
-    static const char *const relations[] = {
-        "1|pg_catalog|pg_class|r|0|0|0|",       "100|public|users|r|0|0|0|",
-        "101|public|orders|p|0|0|0|",           "102|public|order_items|r|0|0|0|",
-        "103|public|products|r|0|0|0|",         "104|public|countries|r|0|1|0|",
-        "105|public|events|r|0|0|0|",           "106|public|stores|r|0|0|0|",
-        "107|public|settings|r|0|0|0|",         "108|odd|Users|r|0|0|0|",
-        "109|public|tenants|r|0|0|0|",          "110|public|docs|r|0|0|0|",
-        "111|public|user_names|v|0|0|1|",       "112|public|setting_names|v|0|0|1|",
-        "113|public|orders_2020|r|0|0|0|",      "114|public|users_pkey|i|0|0|0|100",
-        "115|public|settings_pkey|i|0|0|0|107", "116|public|folk|r|0|0|0|",
-        "117|public|shelves|r|0|0|0|",          "118|public|drawers|r|0|0|0|"};
+    static const char *const relations[] = {"1|pg_catalog|pg_class|r|0|0|0|",
+                                            "100|public|users|r|0|0|0|",
+                                            "101|public|orders|p|0|0|0|",
+                                            "102|public|order_items|r|0|0|0|",
+                                            "103|public|products|r|0|0|0|",
+                                            "104|public|countries|r|0|1|0|",
+                                            "105|public|events|r|0|0|0|",
+                                            "106|public|stores|r|0|0|0|",
+                                            "107|public|settings|r|0|0|0|",
+                                            "108|odd|Users|r|0|0|0|",
+                                            "109|public|tenants|r|0|0|0|",
+                                            "110|public|docs|r|0|0|0|",
+                                            "111|public|user_names|v|0|0|1|",
+                                            "112|public|setting_names|v|0|0|1|",
+                                            "113|public|orders_2020|r|0|0|0|",
+                                            "114|public|users_pkey|i|0|0|0|100",
+                                            "115|public|settings_pkey|i|0|0|0|107",
+                                            "116|public|folk|r|0|0|0|",
+                                            "117|public|shelves|r|0|0|0|",
+                                            "118|public|drawers|r|0|0|0|",
+                                            "119|public|user_orders|v|0|0|1|",
+                                            "120|public|codes|v|0|0|1|",
+                                            "121|public|mixed|v|0|0|1|",
+                                            "122|public|busy|v|0|0|1|"};
     /* oid, name, number, type, typmod, bytewise, deterministic, not null, generated, default */
     static const char *const columns[] = {
         "100|id|1|20|-1|1|1|1|0|n",       "100|name|2|25|-1|2|1|0|0|n",
@@ -76,7 +91,11 @@ static struct catalog *test_catalog(const char *default_bytewise)
         "111|id|1|20|-1|1|1|0|0|n",       "111|name|2|25|-1|2|1|0|0|n",
         "112|k|1|25|-1|2|1|0|0|n",        "116|id|1|20|-1|1|1|1|0|n",
         "116|nick|2|25|-1|0|0|0|0|n",     "117|label|1|25|-1|0|1|1|0|n",
-        "118|label|1|25|-1|1|1|1|0|n"};
+        "118|label|1|25|-1|1|1|1|0|n",    "113|id|1|20|-1|1|1|1|0|n",
+        "113|user_id|2|20|-1|1|1|1|0|n",  "113|amount|3|1700|-1|1|1|0|0|n",
+        "119|id|1|20|-1|1|1|0|0|n",       "119|orders|2|20|-1|1|1|0|0|n",
+        "120|code|1|25|-1|1|1|0|0|n",     "121|id|1|20|-1|1|1|0|0|n",
+        "121|k|2|25|-1|2|1|0|0|n",        "122|user_id|1|20|-1|1|1|0|0|n"};
     static const char *const functions[] = {"public|risky|v|f|0", "public|pure|i|f|0",
                                             "public|native|v|f|1", "public|my_agg|i|a|0"};
     struct catalog_build *b = catalog_build_new();
@@ -89,6 +108,21 @@ static struct catalog *test_catalog(const char *default_bytewise)
     }
     test_row(b, 3, "111|100");
     test_row(b, 3, "112|107");
+    test_row(b, 3, "119|111");
+    test_row(b, 3, "119|101");
+    test_row(b, 3, "120|104");
+    test_row(b, 3, "121|100");
+    test_row(b, 3, "121|107");
+    test_row(b, 3, "122|119");
+    test_row(b, 14, "111| SELECT users.id, users.name FROM public.users;");
+    test_row(b, 14,
+             "119| SELECT u.id, count(*) AS orders FROM public.user_names u "
+             "JOIN public.orders o ON ((o.user_id = u.id)) GROUP BY u.id;");
+    test_row(b, 14, "120| SELECT countries.code FROM public.countries;");
+    test_row(b, 14, "121| SELECT u.id, s.k FROM public.users u, public.settings s;");
+    test_row(
+        b, 14,
+        "122| SELECT user_orders.id AS user_id FROM public.user_orders WHERE (user_orders.orders > 3);");
     test_row(b, 4, "113|101");
     test_row(b, 5, "100|1|1|users_pkey|1|1");
     for (size_t i = 0; i < sizeof(functions) / sizeof(functions[0]); i++) {

@@ -35,7 +35,7 @@ struct catalog_build;
  * the home shard as simple queries and feeds every row's text values (p == NULL: NULL).
  */
 enum {
-    CATALOG_QUERIES_MAX = 16
+    CATALOG_QUERIES_MAX = 24
 };
 extern const size_t catalog_queries_count;
 const char *catalog_query(size_t index);
@@ -236,9 +236,10 @@ struct plan {
     /* PLAN_DDL */
     const struct plan_ddl_step *steps;
     size_t steps_count;
-    const char *changes_table; /* "schema.name" of a sharded table that this creates, alters or
-                                  drops, or NULL; statements of the same transaction that name it
-                                  are refused until commit, see plan_env.changed_tables */
+    const char *changes_table; /* "schema.name" of a sharded table or view that this creates, alters
+                                  or drops (old and new name with '\n' between), or NULL;
+                                  statements of the same transaction that name it are refused until
+                                  commit, see plan_env.changed_tables */
     /* PLAN_COPY_IN */
     const struct plan_copy *copy;
     /* PLAN_COPY_OUT */

@@ -64,12 +64,25 @@ static void path_read(struct build *b)
     b->path_count++;
 }
 
+/* The table of the map that it is, or whose partition or child it is: its rows are placed as those
+ * of that one. NULL: neither, or of several. */
+static const struct map_table *table_in_map(struct build *b, const struct catalog_table *t,
+                                            int depth)
+{
+    const struct map_table *m = map_find(b->env->map, t->schema, t->name);
+    for (size_t i = 0; m == NULL && i < t->parents_count && depth < 32; i++) {
+        m = table_in_map(b, t->parents[i], depth + 1);
+    }
+    return m;
+}
+
 static void look_in(struct build *b, const char *schema, const char *name, struct relation *out)
 {
     out->schema = schema;
     out->name = name;
     out->known = b->env->catalog == NULL ? NULL : catalog_find(b->env->catalog, schema, name);
-    out->table = map_find(b->env->map, schema, name);
+    out->table =
+        out->known == NULL ? map_find(b->env->map, schema, name) : table_in_map(b, out->known, 0);
 }
 
 void relation_find(struct build *b, const char *schema, const char *name, struct relation *out)
@@ -109,18 +122,66 @@ void relation_of(struct build *b, const PgQuery__RangeVar *v, struct relation *o
     relation_find(b, v->schemaname, v->relname, out);
 }
 
-static int in_map(struct build *b, const struct catalog_table *t, int reference_too)
+/* Whether a table of the map is below it. */
+static int family_in_map(struct build *b, const struct catalog_table *t, int depth)
 {
-    const struct map_table *m = map_find(b->env->map, t->schema, t->name);
-    return m != NULL && (reference_too || m->kind != MAP_REFERENCE);
+    for (size_t i = 0; i < t->children_count && depth < 32; i++) {
+        const struct catalog_table *c = t->children[i];
+        if (map_find(b->env->map, c->schema, c->name) != NULL || family_in_map(b, c, depth + 1)) {
+            return 1;
+        }
+    }
+    return 0;
 }
 
-static int family_in_map(struct build *b, const struct catalog_table *t, int upwards, int depth)
+static int is_system(const struct catalog_table *t)
 {
-    size_t count = upwards ? t->parents_count : t->children_count;
-    const struct catalog_table **list = upwards ? t->parents : t->children;
-    for (size_t i = 0; i < count && depth < 32; i++) {
-        if (in_map(b, list[i], 1) || family_in_map(b, list[i], upwards, depth + 1)) {
+    return strcmp(t->schema, "pg_catalog") == 0 || strcmp(t->schema, "information_schema") == 0;
+}
+
+enum view_class relation_view_class(struct build *b, const struct catalog_table *t)
+{
+    if (t == NULL || t->kind != 'v' || is_system(t)) {
+        return VIEW_NOT;
+    }
+    size_t sharded = 0, reference = 0, other = 0;
+    for (size_t i = 0; i < t->under_count; i++) {
+        const struct catalog_table *u = t->under[i];
+        const struct map_table *m = table_in_map(b, u, 0);
+        if (u->kind == 'v' && !is_system(u)) {
+            continue; /* what is below it is in the list, too */
+        }
+        sharded += m != NULL && m->kind != MAP_REFERENCE;
+        reference += m != NULL && m->kind == MAP_REFERENCE;
+        other += m == NULL;
+        sharded += m == NULL && family_in_map(b, u, 0);
+    }
+    return sharded > 0 && other > 0  ? VIEW_MIXED
+           : sharded > 0             ? VIEW_SHARDED
+           : reference > 0 && !other ? VIEW_REFERENCE
+                                     : VIEW_HOME;
+}
+
+int relation_is_everywhere(struct build *b, const struct relation *r)
+{
+    enum view_class class = relation_view_class(b, r->known);
+    return r->table != NULL || class == VIEW_REFERENCE || class == VIEW_SHARDED;
+}
+
+int relation_name_taken(struct build *b, const char *name)
+{
+    for (size_t i = 0; i < b->env->map->tables_count; i++) {
+        if (strcmp(b->env->map->tables[i].name, name) == 0) {
+            return 1;
+        }
+    }
+    const struct hmap *tables = b->env->catalog == NULL ? NULL : &b->env->catalog->tables;
+    for (struct hnode *n = tables == NULL ? NULL : hmap_each(tables, NULL); n != NULL;
+         n = hmap_each(tables, n)) {
+        const struct catalog_table *t = container_of(n, struct catalog_table, node);
+        struct relation r = {.schema = t->schema, .name = t->name, .known = t};
+        r.table = strcmp(t->name, name) == 0 ? table_in_map(b, t, 0) : NULL;
+        if (strcmp(t->name, name) == 0 && relation_is_everywhere(b, &r)) {
             return 1;
         }
     }
@@ -133,27 +194,37 @@ const char *relation_hides_sharded(struct build *b, const struct relation *r)
     if (t == NULL || r->table != NULL) {
         return NULL;
     }
-    if (family_in_map(b, t, 1, 0)) {
-        return "it is a partition or child of a sharded table";
+    enum view_class class = relation_view_class(b, t);
+    if (class == VIEW_MIXED) {
+        return "it is a view over sharded and other tables";
     }
-    if (family_in_map(b, t, 0, 0)) {
+    if (class != VIEW_NOT) {
+        return NULL;
+    }
+    if (family_in_map(b, t, 0)) {
         return "a sharded table inherits from it";
     }
-    for (size_t i = 0; i < t->under_count; i++) {
-        struct relation inner = {.known = t->under[i]};
-        if (in_map(b, t->under[i], 0) || family_in_map(b, t->under[i], 1, 0) ||
-            family_in_map(b, inner.known, 0, 0)) {
-            return "it is a view over a sharded table";
+    for (size_t i = 0; i < t->under_count && t->kind == 'm'; i++) {
+        const struct map_table *m = table_in_map(b, t->under[i], 0);
+        if (m != NULL && m->kind != MAP_REFERENCE) {
+            return "it is a materialized view over a sharded table";
         }
     }
     return NULL;
 }
 
+/* `changed`: "schema.name", several with a newline between them. */
 static int is_named(const struct relation *r, const char *changed)
 {
-    size_t n = strlen(r->schema);
-    return strncmp(changed, r->schema, n) == 0 && changed[n] == '.' &&
-           strcmp(changed + n + 1, r->name) == 0;
+    size_t schema = strlen(r->schema), name = strlen(r->name);
+    for (const char *p = changed; p != NULL; p = strchr(p, '\n'), p = p == NULL ? NULL : p + 1) {
+        if (strncmp(p, r->schema, schema) == 0 && p[schema] == '.' &&
+            strncmp(p + schema + 1, r->name, name) == 0 &&
+            (p[schema + 1 + name] == 0 || p[schema + 1 + name] == '\n')) {
+            return 1;
+        }
+    }
+    return 0;
 }
 
 int relation_changed(struct build *b, const struct relation *r)

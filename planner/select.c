@@ -26,13 +26,13 @@ static void spread_or_refuse(struct build *b, struct scope *s, tnode *stmt, stru
     }
 }
 
-/* A view of the home shard may call what writes. */
+/* A view of the home shard may call what writes. Others were looked into. */
 static int reads_views(const struct scope *s)
 {
     for (size_t i = 0; i < s->rels_count; i++) {
         const struct catalog_table *t = s->rels[i]->known;
-        if (t != NULL && t->kind == 'v' && strcmp(t->schema, "pg_catalog") != 0 &&
-            strcmp(t->schema, "information_schema") != 0) {
+        if (t != NULL && t->kind == 'v' && s->rels[i]->kind == REL_LOCAL &&
+            strcmp(t->schema, "pg_catalog") != 0 && strcmp(t->schema, "information_schema") != 0) {
             return 1;
         }
     }

@@ -336,3 +336,27 @@ void survey_node(struct build *b, const tnode *n, struct survey *out)
     }
     survey_message(b, (const ProtobufCMessage *)n->alias, out);
 }
+
+void survey_merge(struct survey *into, const struct survey *part)
+{
+    into->immutable &= part->immutable;
+    into->reads_only &= part->reads_only;
+    into->clock |= part->clock;
+    into->home |= part->home;
+    into->pins |= part->pins;
+    into->unpins |= part->unpins;
+    into->asks_sequence |= part->asks_sequence;
+    into->aggregates |= part->aggregates;
+    into->regcast |= part->regcast;
+    into->system_columns |= part->system_columns;
+    into->collate |= part->collate;
+    into->locking |= part->locking;
+    into->changing_ctes |= part->changing_ctes;
+    into->unknown_functions |= part->unknown_functions;
+    into->current_of |= part->current_of;
+    into->session_change |= part->session_change;
+    into->bad_function = into->bad_function == NULL ? part->bad_function : into->bad_function;
+    into->home_function = into->home_function == NULL ? part->home_function : into->home_function;
+    into->unknown_function =
+        into->unknown_function == NULL ? part->unknown_function : into->unknown_function;
+}

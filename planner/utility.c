@@ -297,7 +297,7 @@ static uint64_t shards_of(struct build *b, const PgQuery__RangeVar *v, struct pl
         refuse(p, "Name the sharded tables themselves.", "\"%s\" cannot be used: %s", r.name,
                hides);
     }
-    p->touches_sharded |= r.table != NULL;
+    p->touches_sharded |= relation_is_everywhere(b, &r) ? 1 : 0;
     return ddl_shards(b, &r);
 }
 

@@ -1,0 +1,65 @@
+/*
+ * CREATE VIEW. A view over tables of the map, and nothing else, is made on every shard, for each
+ * shard answers a statement that names it; what it means over all shards is found by looking into
+ * it (scope.c). Any other view is made on the home shard.
+ */
+
+#include <string.h>
+
+#include "planner/ddl_inner.h"
+
+/* 1: over tables of the map and nothing else. */
+static int is_everywhere(const struct scope *s)
+{
+    return s->local_count == 0 && s->sharded_count + s->reference_count > 0;
+}
+
+static int check_view(struct build *b, const PgQuery__ViewStmt *v, struct scope *s, struct plan *p)
+{
+    struct plan *inner = plan_new(b, p->text);
+    struct relation r;
+    ddl_created(b, v->view, &r);
+    if (s->err) {
+        refuse_note(p, s->err, &s->note);
+    } else if (ddl_is_temporary(v->view)) {
+        (void)ddl_check_temporary(b, v->view, p);
+    } else if (r.table != NULL) {
+        refuse(p, "Choose another name.", "\"%s\" is the name of a sharded table", r.name);
+    } else if (relation_view_class(b, r.known) != VIEW_NOT &&
+               is_everywhere(s) != relation_is_everywhere(b, &r)) {
+        refuse(p, "Drop the view first.", "view \"%s\" is %s and would then be %s", r.name,
+               is_everywhere(s) ? "on the home shard" : "on every shard",
+               is_everywhere(s) ? "on every shard" : "on the home shard");
+    }
+    if (p->kind != PLAN_REFUSE && (!is_everywhere(s) || ddl_is_temporary(v->view))) {
+        route(b, s, inner);
+        if (inner->kind == PLAN_REFUSE) {
+            refuse_note(p, inner->err, &inner->note);
+        } else if (s->sharded_count > 0) {
+            refuse(p, "Create it as a view that stays.",
+                   "temporary views cannot be made from sharded tables");
+        }
+    }
+    return p->kind != PLAN_REFUSE;
+}
+
+void plan_create_view(struct build *b, tnode *stmt, struct plan *p)
+{
+    const PgQuery__ViewStmt *v = stmt->view_stmt;
+    struct scope *s = scope_build(b, v->query);
+    if (!check_view(b, v, s, p)) {
+        return;
+    }
+    if (ddl_is_temporary(v->view)) {
+        plan_home(b, p);
+        p->pins |= PIN_TEMP;
+    } else if (is_everywhere(s)) {
+        struct relation r;
+        ddl_created(b, v->view, &r);
+        p->changes_table = arena_printf(b->out, "%s.%s", r.schema, r.name);
+        p->touches_sharded = 1;
+        ddl_step(b, p, map_all(b->env->map), (const char *)p->text.p);
+    } else {
+        ddl_step(b, p, 1, (const char *)p->text.p);
+    }
+}
