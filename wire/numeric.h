@@ -80,5 +80,23 @@ enum err numeric_div(const struct numeric *a, const struct numeric *b, struct nu
 /* The server's avg() of `count` > 0 values whose sum is `sum`. */
 enum err numeric_avg(const struct numeric *sum, int64_t count, struct numeric *out,
                      struct arena *arena, struct note *note) MUST_CHECK;
+/* out = a * b, every digit of it; `out` is another struct. ERR_TOO_BIG as for numeric_div(). */
+enum err numeric_mul(const struct numeric *a, const struct numeric *b, struct numeric *out,
+                     struct arena *arena, struct note *note) MUST_CHECK;
+/* out = square root of a number that is not negative, rounded to `dscale` decimal places. */
+enum err numeric_sqrt(const struct numeric *a, uint16_t dscale, struct numeric *out,
+                      struct arena *arena, struct note *note) MUST_CHECK;
+
+enum numeric_spread {
+    NUMERIC_VAR_POP,
+    NUMERIC_VAR_SAMP,
+    NUMERIC_STDDEV_POP,
+    NUMERIC_STDDEV_SAMP
+};
+/* The server's variance or standard deviation of `count` values (at least one, two of a sample)
+ * with this sum and this sum of squares. */
+enum err numeric_variance(int64_t count, const struct numeric *sum, const struct numeric *squares,
+                          enum numeric_spread spread, struct numeric *out, struct arena *arena,
+                          struct note *note) MUST_CHECK;
 
 #endif

@@ -30,7 +30,7 @@ def parse_args():
 def build_tool(build):
     tool = os.path.join(build, "value_tool")
     command = ["cc", "-std=c11", "-D_GNU_SOURCE", "-O1", "-g", "-I.", "-o", tool,
-               "regress/wire/value_tool.c", f"{build}/libwire.a", f"{build}/libbase.a", "-pthread"]
+               "regress/wire/value_tool.c", f"{build}/libwire.a", f"{build}/libbase.a", "-pthread", "-lm"]
     if "asan" in build:
         command.insert(1, "-fsanitize=address,undefined")
     subprocess.run(command, cwd=ROOT, check=True)
@@ -96,6 +96,11 @@ def check_groups(server, tool, rng, count):
     compare("sum and avg of numeric, text", questions, ask(tool, questions), [t[:3] for t in theirs])
     questions = ["sumhex\t" + t[3].replace(" ", "\t") for t in theirs]
     compare("sum and avg of numeric, binary", questions, ask(tool, questions), [t[:3] for t in theirs])
+    theirs = server.rows("t", "id int, v numeric", lines,
+                         "select var_pop(v), var_samp(v), stddev_pop(v), stddev_samp(v) from t "
+                         "group by id order by id")
+    questions = ["spread\t" + "\t".join(g) for g in groups]
+    compare("variance and stddev of numeric", questions, ask(tool, questions), theirs)
 
 
 def check_ints(server, tool, rng, count):
@@ -118,14 +123,14 @@ def check_pairs(server, tool, rng, count):
                                (a, str(rng.randint(1, 10 ** 18)))])
     lines = [f"{i}\t{a}\t{b}" for i, (a, b) in enumerate(pairs)]
     theirs = server.rows("t", "id int, a numeric, b numeric", lines,
-                         "select a + b, case when b <> 0 then (a / b)::text else 'NUMERIC_RANGE' end, "
+                         "select a + b, case when b <> 0 then (a / b)::text else 'NUMERIC_RANGE' end, a * b, "
                          "case when a < b then -1 when a > b then 1 else 0 end from t order by id")
     questions = [f"pair\t{a}\t{b}" for a, b in pairs]
     ours = ask(tool, questions)
     # NaN / 0 is NaN; the CASE above never asks for it
-    ours = [[o[0], "NUMERIC_RANGE" if b.strip("-0.") == "" else o[1], o[2]]
+    ours = [[o[0], "NUMERIC_RANGE" if b.strip("-0.") == "" else o[1], *o[2:]]
             for o, (a, b) in zip(ours, pairs)]
-    compare("a + b, a / b, order of numeric", questions, ours, theirs)
+    compare("a + b, a / b, a * b, order of numeric", questions, ours, theirs)
 
 
 def random_float(rng, fmt, size):

@@ -5,6 +5,7 @@
  *     sum V...             sum, avg and the sum's bytes of numerics given as text
  *     sumhex HEX...        the same for numerics given in binary
  *     isum N...            sum and avg of integers, as avg(int8) has them
+ *     spread V...          var_pop, var_samp, stddev_pop, stddev_samp of numerics
  *     pair A B             A + B, A / B, order of A and B
  *     float8 HEX           the text of a double given in binary; float4 the same
  *     cmp OID FORMAT A B   order of two values; A and B are texts, or hex when FORMAT is 1
@@ -92,18 +93,44 @@ static void answer_isum(char **fields, size_t count)
     add_result(numeric_avg(&n, (int64_t)count, &avg, &arena, NULL), &avg);
 }
 
+static void answer_spread(char **fields, size_t count)
+{
+    struct numeric sum = {0}, squares = {0}, value = {0}, square = {0}, result = {0};
+    for (size_t i = 0; i < count; i++) {
+        check(numeric_parse(slice_of(fields[i]), &value, &arena, NULL) == ERR_NONE);
+        check(numeric_mul(&value, &value, &square, &arena, NULL) == ERR_NONE);
+        check(numeric_add(&sum, &value, &arena, NULL) == ERR_NONE);
+        check(numeric_add(&squares, &square, &arena, NULL) == ERR_NONE);
+    }
+    for (int spread = NUMERIC_VAR_POP; spread <= NUMERIC_STDDEV_SAMP; spread++) {
+        enum err e = ERR_NONE;
+        if (spread != NUMERIC_VAR_POP) {
+            buf_u8(&answer, '\t');
+        }
+        if (count < 2 && (spread == NUMERIC_VAR_SAMP || spread == NUMERIC_STDDEV_SAMP)) {
+            continue; /* NULL */
+        }
+        e = numeric_variance((int64_t)count, &sum, &squares, (enum numeric_spread)spread, &result,
+                             &arena, NULL);
+        add_result(e, &result);
+    }
+}
+
 static void answer_pair(char **fields)
 {
     struct numeric a = {0};
     struct numeric b = {0};
     struct numeric sum = {0};
     struct numeric quotient = {0};
+    struct numeric product = {0};
     check(numeric_parse(slice_of(fields[0]), &a, &arena, NULL) == ERR_NONE);
     check(numeric_parse(slice_of(fields[1]), &b, &arena, NULL) == ERR_NONE);
     numeric_copy(&sum, &a, &arena);
     add_result(numeric_add(&sum, &b, &arena, NULL), &sum);
     buf_u8(&answer, '\t');
     add_result(numeric_div(&a, &b, &quotient, &arena, NULL), &quotient);
+    buf_u8(&answer, '\t');
+    add_result(numeric_mul(&a, &b, &product, &arena, NULL), &product);
     buf_printf(&answer, "\t%d", numeric_compare(&a, &b));
 }
 
@@ -148,6 +175,8 @@ static void answer_line(char *line)
         answer_sum(fields + 1, count - 1, FORMAT_BINARY);
     } else if (strcmp(fields[0], "isum") == 0) {
         answer_isum(fields + 1, count - 1);
+    } else if (strcmp(fields[0], "spread") == 0) {
+        answer_spread(fields + 1, count - 1);
     } else if (strcmp(fields[0], "pair") == 0) {
         check(count == 3);
         answer_pair(fields + 1);
