@@ -16,6 +16,7 @@ CALLS.proxy       := replication txn planner shardmap conf net store wire base
 ROOMS := base wire conf store net shardmap planner txn replication proxy
 
 # The outside library of each room; no other room names it.
+LIBS.wire        := -lm
 LIBS.conf        := -lyaml
 LIBS.store       := -llz4
 LIBS.net         := -levent_core -levent_pthreads -lssl -lcrypto

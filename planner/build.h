@@ -272,6 +272,8 @@ int scope_resolve_node(const struct level *l, const tnode *n, struct term *out);
 int scope_term(struct rel *r, size_t column, struct term *out);
 const struct catalog_column *scope_column(const struct term *t); /* NULL: of no known table */
 uint32_t scope_type(const struct term *t);
+/* expr_type.c: type of an expression at a level when it is certain, else 0. */
+uint32_t expr_type(const struct build *b, const struct level *l, const tnode *n);
 /* Name a select item gets when it has none of its own, as PostgreSQL's FigureColname. */
 const char *scope_figure_name(const tnode *n);
 

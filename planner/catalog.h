@@ -8,24 +8,7 @@
 #include <stdint.h>
 
 #include "planner/planner.h"
-
-enum oid {
-    OID_BOOL = 16,
-    OID_INT8 = 20,
-    OID_INT2 = 21,
-    OID_INT4 = 23,
-    OID_TEXT = 25,
-    OID_FLOAT4 = 700,
-    OID_FLOAT8 = 701,
-    OID_UNKNOWN = 705,
-    OID_BPCHAR = 1042,
-    OID_VARCHAR = 1043,
-    OID_DATE = 1082,
-    OID_TIMESTAMP = 1114,
-    OID_TIMESTAMPTZ = 1184,
-    OID_NUMERIC = 1700,
-    OID_UUID = 2950
-};
+#include "wire/types.h"
 
 enum column_default {
     DEFAULT_NONE,

@@ -56,6 +56,12 @@ size_t combine_formats(const struct combine_spec *spec, const int16_t *client, s
 
 /* ---- open ------------------------------------------------------------------------------------ */
 
+/* Shard columns that an output reads, from its first one on. */
+static unsigned columns_of(enum combine_kind kind)
+{
+    return kind == COMBINE_VARIANCE ? 3 : kind == COMBINE_MOMENTS ? 6 : 1;
+}
+
 static void check_spec(const struct combine_spec *spec)
 {
     check(spec->columns_count <= COMBINE_COLUMNS_MAX);
@@ -65,6 +71,8 @@ static void check_spec(const struct combine_spec *spec)
     for (size_t i = 0; i < spec->outputs_count; i++) {
         check(spec->outputs[i].column < spec->columns_count);
         check(spec->outputs[i].count_column < spec->columns_count);
+        check(spec->outputs[i].set <= spec->sets_count);
+        check(spec->outputs[i].column + columns_of(spec->outputs[i].kind) <= spec->columns_count);
         check(spec->mode == COMBINE_AGGREGATE ||
               (spec->outputs[i].kind == COMBINE_AS_IS && spec->outputs[i].column == i));
     }
@@ -73,6 +81,10 @@ static void check_spec(const struct combine_spec *spec)
     }
     for (size_t i = 0; i < spec->groups_count; i++) {
         check(spec->groups[i] < spec->columns_count);
+    }
+    for (size_t i = 0; i < spec->sets_count; i++) {
+        check(spec->sets[i].column < spec->columns_count);
+        check(spec->sets[i].filter <= spec->columns_count);
     }
 }
 
@@ -215,7 +227,7 @@ static void describe_output(const struct combine *c, size_t i, const struct back
     uint32_t type = combine_groups_type(c, i);
     if (c->spec->mode == COMBINE_AGGREGATE && type != from->type_oid) {
         to->type_oid = type; /* avg(): numeric from a sum of another type */
-        to->type_size = type == OID_FLOAT8 ? 8 : -1;
+        to->type_size = type == OID_FLOAT8 || type == OID_INT8 ? 8 : -1;
         to->type_mod = -1;
     }
 }

@@ -30,7 +30,8 @@ struct combine_groups {
     struct hmap map;
     struct group **list;
     size_t count, cap;
-    struct combine_agg *aggs; /* per output */
+    struct combine_agg *aggs;  /* per output */
+    struct combine_sets *sets; /* NULL: nothing is DISTINCT */
     struct combine_sort_context {
         const struct combine *c;
         enum err err;
@@ -69,7 +70,14 @@ enum err combine_groups_columns(struct combine *c, struct note *note)
     g->aggs = mem_zero((spec->outputs_count + 1u) * sizeof(*g->aggs));
     g->seed = hash_process_seed();
     g->at_once = only_distinct(spec) != 0;
+    g->sets = spec->sets_count == 0 ? NULL : combine_sets_new(spec);
     check(spec->groups_count != 0 || spec->one_row);
+    for (size_t i = 0; i < spec->sets_count; i++) {
+        enum err e = combine_group_check(&c->columns[spec->sets[i].column], note);
+        if (e) {
+            return e;
+        }
+    }
     for (size_t i = 0; i < spec->groups_count; i++) {
         enum err e = combine_group_check(&c->columns[spec->groups[i]], note);
         if (e) {
@@ -110,6 +118,7 @@ void combine_groups_free(struct combine *c)
     buf_free(&g->row);
     mem_free(g->list);
     mem_free(g->aggs);
+    combine_sets_free(g->sets);
     mem_free(g);
     c->groups = NULL;
 }
@@ -147,7 +156,7 @@ static struct group *find_group(const struct combine_groups *g, uint64_t hash)
 static size_t kept_bytes(const struct combine_groups *g)
 {
     return g->memory.bytes + g->cap * sizeof(*g->list) + g->map.count * 2 * sizeof(void *) +
-           g->key.cap + g->row.cap;
+           g->key.cap + g->row.cap + combine_sets_bytes(g->sets);
 }
 
 static enum err make_key(struct combine *c, struct note *note)
@@ -183,6 +192,31 @@ static enum err give_values(struct combine *c, struct buf *out, struct note *not
     return ERR_NONE;
 }
 
+/* The row's partial states, and its values where they are new. */
+static enum err add_row(struct combine *c, struct group *group, struct note *note)
+{
+    struct combine_groups *g = c->groups;
+    uint64_t news = 0;
+    if (g->sets != NULL) {
+        enum err e = combine_sets_see(g->sets, c, group->number, &news, note);
+        if (e) {
+            return e;
+        }
+    }
+    for (size_t i = 0; i < c->spec->outputs_count; i++) {
+        struct combine_agg *agg = &g->aggs[i];
+        if (agg->set != 0 && (news >> (agg->set - 1) & 1) == 0) {
+            continue;
+        }
+        enum err e =
+            combine_state_add(agg, &group->states[i], c->columns, c->values, &g->memory, note);
+        if (e) {
+            return e;
+        }
+    }
+    return ERR_NONE;
+}
+
 enum err combine_groups_row(struct combine *c, struct slice body, struct buf *out,
                             struct note *note)
 {
@@ -204,10 +238,7 @@ enum err combine_groups_row(struct combine *c, struct slice body, struct buf *ou
     if (g->at_once) {
         e = is_new && combine_limit_take(c) ? give_values(c, out, note) : ERR_NONE;
     } else {
-        for (size_t i = 0; !e && i < c->spec->outputs_count; i++) {
-            e = combine_state_add(&g->aggs[i], &group->states[i], c->columns, c->values, &g->memory,
-                                  note);
-        }
+        e = add_row(c, group, note);
     }
     if (!e && kept_bytes(g) > c->memory_max) {
         e = combine_no_memory(c, note);

@@ -16,9 +16,7 @@
 enum {
     OID_CIDR = 650,
     OID_MACADDR = 829,
-    OID_MACADDR8 = 774,
-    OID_BIT = 1560,
-    OID_VARBIT = 1562
+    OID_MACADDR8 = 774
 };
 
 static int equal_as_bytes(uint32_t type)
@@ -111,15 +109,14 @@ static enum err put_float(const struct combine_column *column, struct slice valu
 /* As interval_cmp_value(): a month is 30 days, a day 24 hours. */
 static enum err put_interval(struct slice value, struct buf *out, struct note *note)
 {
-    if (value.n != 16) {
-        return note_set(note, ERR_SHARD_PROTOCOL, "an interval has the wrong size");
+    struct combine_interval v;
+    enum err e = combine_interval_read(value, &v, note);
+    if (!e) {
+        __int128 total = combine_interval_span(&v);
+        buf_be64(out, (uint64_t)(total >> 64));
+        buf_be64(out, (uint64_t)total);
     }
-    int64_t micros = (int64_t)be64_at(value.p);
-    int64_t days = (int32_t)be32_at(value.p + 8) + (int64_t)(int32_t)be32_at(value.p + 12) * 30;
-    __int128 total = (__int128)days * INT64_C(86400000000) + micros;
-    buf_be64(out, (uint64_t)(total >> 64));
-    buf_be64(out, (uint64_t)total);
-    return ERR_NONE;
+    return e;
 }
 
 /* Text of a timestamptz: other styles end in the abbreviation of a zone, which may stand for two

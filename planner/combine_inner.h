@@ -9,7 +9,11 @@
  *     combine_concat.c    rows as they come
  *     combine_sort.c      merge of sorted shards, and DISTINCT on top of it
  *     combine_agg.c       groups by hash
+ *     combine_distinct.c  values that an aggregate of a group has already seen
  *     combine_state.c     one partial state: add, finish, order, print
+ *     combine_bits.c      bit_and, bit_or, bit_xor
+ *     combine_moments.c   the states of variance, correlation and regression
+ *     combine_interval.c  sums and averages of intervals
  *     combine_compare.c   order of two values of a column
  *     combine_group.c     bytes that are equal exactly when the values are
  */
@@ -116,18 +120,28 @@ enum combine_number {
     COMBINE_INT,
     COMBINE_NUMERIC,
     COMBINE_FLOAT4,
-    COMBINE_FLOAT8
+    COMBINE_FLOAT8,
+    COMBINE_INTERVAL
 };
 
 /* What is the same for all groups. */
 struct combine_agg {
     enum combine_kind kind;
+    uint8_t detail;
     uint16_t column, count_column;
-    enum combine_number number; /* of the column that is added up */
+    uint16_t set;               /* 1 + index, or 0 */
+    enum combine_number number; /* of the column that is added up, COMBINE_VARIANCE: and how */
+    uint32_t type_oid;          /* of that column */
     struct combine_order order; /* COMBINE_MIN, COMBINE_MAX; AS_IS and those when sorted by */
     uint32_t result_oid;
     int16_t out_format;
     struct numeric term, quotient; /* scratch */
+};
+
+/* As interval_send() of the server has it. */
+struct combine_interval {
+    int64_t micros;
+    int32_t days, months;
 };
 
 struct combine_state {
@@ -141,8 +155,12 @@ struct combine_state {
         struct {
             uint8_t *p;
             size_t n;
-        } best;                 /* AS_IS, MIN, MAX; in the arena of the groups */
-        struct numeric *number; /* there too; for AVG of integers from combine_state_finish() on */
+        } best;                 /* AS_IS, MIN, MAX, bit strings; in the arena of the groups */
+        struct numeric *number; /* there too; averages and variances of integers from
+                                   combine_state_finish() on */
+        struct combine_interval interval;
+        struct combine_moments *moments; /* there too, as the next */
+        struct combine_squares *squares;
     };
 };
 
@@ -154,6 +172,9 @@ enum err combine_agg_sorted(struct combine_agg *agg, const struct combine_column
 enum err combine_state_add(struct combine_agg *agg, struct combine_state *state,
                            const struct combine_column *columns, const struct slice *values,
                            struct arena *arena, struct note *note) MUST_CHECK;
+/* Copy `value` into the state; its room is used again when it is large enough. */
+enum err combine_keep_bytes(struct combine_state *s, struct slice value, struct arena *arena,
+                            struct note *note) MUST_CHECK;
 /* After the last row: averages are divided, what does not fit its type is found. */
 enum err combine_state_finish(struct combine_agg *agg, struct combine_state *state,
                               struct arena *arena, struct note *note) MUST_CHECK;
@@ -164,6 +185,61 @@ enum err combine_state_compare(const struct combine_agg *agg, const struct combi
 /* Append the value with its length. */
 enum err combine_state_put(const struct combine_agg *agg, const struct combine_state *state,
                            struct buf *out, struct note *note) MUST_CHECK;
+
+/* ---- combine_bits.c -------------------------------------------------------------------------- */
+
+enum err combine_bits_add(const struct combine_agg *agg, struct combine_state *s,
+                          const struct combine_column *column, struct slice value,
+                          struct arena *arena, struct note *note) MUST_CHECK;
+/* Order and text of bit strings. */
+int combine_bits_compare(struct slice a, struct slice b);
+void combine_bits_put(const struct combine_agg *agg, struct slice bits, struct buf *out);
+
+/* ---- combine_moments.c ----------------------------------------------------------------------- */
+
+enum err combine_variance_open(struct combine_agg *agg, const struct combine_column *columns,
+                               struct note *note) MUST_CHECK;
+enum err combine_variance_add(struct combine_agg *agg, struct combine_state *s,
+                              const struct combine_column *columns, const struct slice *values,
+                              struct arena *arena, struct note *note) MUST_CHECK;
+/* Leaves `number` or `real`, or NULL. */
+enum err combine_variance_finish(struct combine_agg *agg, struct combine_state *s,
+                                 struct arena *arena, struct note *note) MUST_CHECK;
+enum err combine_moments_open(struct combine_agg *agg, const struct combine_column *columns,
+                              struct note *note) MUST_CHECK;
+enum err combine_moments_add(struct combine_agg *agg, struct combine_state *s,
+                             const struct combine_column *columns, const struct slice *values,
+                             struct arena *arena, struct note *note) MUST_CHECK;
+/* Leaves `real` (MOMENT_COUNT: `whole`), or NULL. */
+void combine_moments_finish(const struct combine_agg *agg, struct combine_state *s);
+
+/* ---- combine_interval.c ---------------------------------------------------------------------- */
+
+enum err combine_interval_read(struct slice in, struct combine_interval *out,
+                               struct note *note) MUST_CHECK;
+/* As interval_pl() of the server. Errors: ERR_NUMERIC_RANGE. */
+enum err combine_interval_add(struct combine_interval *sum, const struct combine_interval *v,
+                              struct note *note) MUST_CHECK;
+/* As interval_div() of the server. */
+void combine_interval_divide(struct combine_interval *v, int64_t count);
+/* What it is compared by: microseconds, a month being 30 days and a day 24 hours. */
+__int128 combine_interval_span(const struct combine_interval *v);
+int combine_interval_compare(const struct combine_interval *a, const struct combine_interval *b);
+void combine_interval_put(const struct combine_interval *v, struct buf *out); /* binary */
+
+/* ---- combine_distinct.c ---------------------------------------------------------------------- */
+
+struct combine_sets;
+
+struct combine_sets *combine_sets_new(const struct combine_spec *spec);
+void combine_sets_free(struct combine_sets *s);
+size_t combine_sets_bytes(const struct combine_sets *s);
+/*
+ * See one row of group number `group`. *news gets a bit per set whose value is new to the group and
+ * counts.
+ */
+enum err combine_sets_see(struct combine_sets *s, const struct combine *c, size_t group,
+                          uint64_t *news, struct note *note) MUST_CHECK;
 
 /* ---- combine_agg.c --------------------------------------------------------------------------- */
 

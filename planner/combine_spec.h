@@ -39,16 +39,48 @@ enum combine_kind {
     COMBINE_MAX,
     COMBINE_AVG, /* `column` (partial sum) divided by `count_column` (partial count, int8); NULL
                     when the count is 0. Sum int8 or numeric: numeric, as PostgreSQL's int8_avg and
-                    numeric_avg round; sum float8: float8; others are refused at run time */
+                    numeric_avg round; sum float8: float8; interval: interval; others are refused
+                    at run time */
     COMBINE_BOOL_AND, /* bool_and, every */
-    COMBINE_BOOL_OR
+    COMBINE_BOOL_OR,
+    COMBINE_BIT_AND, /* of int2, int4, int8, bit */
+    COMBINE_BIT_OR,
+    COMBINE_BIT_XOR,
+    COMBINE_VARIANCE, /* `detail` is an enum numeric_spread; from `column` on: sum, count, and sum
+                         of squares (int8 or numeric: exact) or of squared deviations (float8) */
+    COMBINE_MOMENTS /* corr, covar_*, regr_*: `detail` is an enum combine_moment; from `column` on:
+                       count, averages of X and Y, sxx, syy, sxy (regr_sxx() and so on) */
+};
+
+enum combine_moment {
+    MOMENT_COUNT,
+    MOMENT_AVGX,
+    MOMENT_AVGY,
+    MOMENT_SXX,
+    MOMENT_SYY,
+    MOMENT_SXY,
+    MOMENT_COVAR_POP,
+    MOMENT_COVAR_SAMP,
+    MOMENT_CORR,
+    MOMENT_R2,
+    MOMENT_SLOPE,
+    MOMENT_INTERCEPT
 };
 
 struct combine_output {
     enum combine_kind kind;
     uint16_t column;       /* shard column */
     uint16_t count_column; /* COMBINE_AVG */
-    uint8_t bytewise;      /* COMBINE_MIN, COMBINE_MAX: text compares with memcmp */
+    uint16_t set;          /* COUNT, SUM, AVG of DISTINCT values: 1 + index into `sets`; else 0. The
+                              values themselves are then in `column` */
+    uint8_t detail;
+    uint8_t bytewise; /* COMBINE_MIN, COMBINE_MAX: text compares with memcmp */
+};
+
+/* Values that count once per group: agg(DISTINCT x) FILTER (WHERE ...). */
+struct combine_set {
+    uint16_t column; /* x: the shards grouped by it, too */
+    uint16_t filter; /* 1 + column with the number of rows that pass the FILTER; 0: it has none */
 };
 
 struct combine_sort {
@@ -84,6 +116,8 @@ struct combine_spec {
     const struct combine_output *outputs;
     uint16_t groups_count;
     const uint16_t *groups; /* shard columns; a group column may be hidden (in no output) */
+    uint16_t sets_count;
+    const struct combine_set *sets;
     uint16_t sorts_count;
     const struct combine_sort *sorts;
     struct combine_limit limit, offset;

@@ -5,7 +5,10 @@
  *     sum            int8 in 128 bits, numeric exact, floats in their own precision
  *     min, max       the bytes of the best value so far, in the client's format
  *     avg            sum and count, divided at the end as the server divides
+ *     bit_*          combine_bits.c
+ *     variance, corr, regr_*: combine_moments.c
  *
+ * Aggregates of DISTINCT values (agg->set) see each value itself, once, instead of partial states.
  * NULL partials (a shard without rows) change nothing. Source of the rules: PostgreSQL
  * src/backend/utils/adt/numeric.c and float.c, the *_avg and *_sum functions.
  */
@@ -20,10 +23,14 @@
 static enum combine_number number_of(uint32_t type)
 {
     switch (type) {
+    case OID_INT2:
+    case OID_INT4:
+    case OID_MONEY:
     case OID_INT8: return COMBINE_INT;
     case OID_NUMERIC: return COMBINE_NUMERIC;
     case OID_FLOAT4: return COMBINE_FLOAT4;
     case OID_FLOAT8: return COMBINE_FLOAT8;
+    case OID_INTERVAL: return COMBINE_INTERVAL;
     default: return COMBINE_NOT_A_NUMBER;
     }
 }
@@ -40,34 +47,71 @@ static enum err refuse(const char *what, uint32_t type, struct note *note)
 
 static const char *name_of(enum combine_kind kind)
 {
-    switch (kind) {
-    case COMBINE_COUNT: return "count()";
-    case COMBINE_SUM: return "sum()";
-    case COMBINE_MIN: return "min()";
-    case COMBINE_MAX: return "max()";
-    case COMBINE_AVG: return "avg()";
-    case COMBINE_BOOL_AND: return "bool_and()";
-    case COMBINE_BOOL_OR: return "bool_or()";
-    case COMBINE_AS_IS: return "ORDER BY";
+    static const char *const names[] = {[COMBINE_AS_IS] = "ORDER BY",
+                                        [COMBINE_COUNT] = "count()",
+                                        [COMBINE_SUM] = "sum()",
+                                        [COMBINE_MIN] = "min()",
+                                        [COMBINE_MAX] = "max()",
+                                        [COMBINE_AVG] = "avg()",
+                                        [COMBINE_BOOL_AND] = "bool_and()",
+                                        [COMBINE_BOOL_OR] = "bool_or()",
+                                        [COMBINE_BIT_AND] = "bit_and()",
+                                        [COMBINE_BIT_OR] = "bit_or()",
+                                        [COMBINE_BIT_XOR] = "bit_xor()",
+                                        [COMBINE_VARIANCE] = "variance()",
+                                        [COMBINE_MOMENTS] = "correlation()"};
+    return names[kind];
+}
+
+/* Sums of intervals and money have no text without the session's settings. */
+static int has_text(uint32_t type)
+{
+    return type != OID_INTERVAL && type != OID_MONEY;
+}
+
+static enum err open_sum(struct combine_agg *agg, struct note *note)
+{
+    uint32_t type = agg->type_oid;
+    if (agg->number == COMBINE_NOT_A_NUMBER || (agg->set == 0 && type == OID_INT2) ||
+        (agg->set == 0 && type == OID_INT4) ||
+        (agg->out_format == FORMAT_TEXT && !has_text(type))) {
+        return refuse("sum()", type, note);
     }
-    return "?";
+    if (agg->set != 0 && agg->number == COMBINE_INT && type != OID_MONEY) {
+        agg->result_oid = type == OID_INT8 ? OID_NUMERIC : OID_INT8;
+    }
+    return ERR_NONE;
 }
 
 static enum err open_avg(struct combine_agg *agg, const struct combine_column *columns,
                          struct note *note)
 {
-    uint32_t count_type = columns[agg->count_column].type_oid;
-    if (count_type != OID_INT8) {
+    uint32_t count_type = columns[agg->count_column].type_oid, type = agg->type_oid;
+    if (agg->set == 0 && count_type != OID_INT8) {
         return refuse("the count of avg()", count_type, note);
     }
-    switch (agg->number) {
-    case COMBINE_INT:
-    case COMBINE_NUMERIC: agg->result_oid = OID_NUMERIC; return ERR_NONE;
-    case COMBINE_FLOAT8: return ERR_NONE;
-    case COMBINE_FLOAT4: /* the server adds up in float8: the partial sums are too coarse */
-    case COMBINE_NOT_A_NUMBER: break;
+    if (agg->set != 0 && agg->number == COMBINE_FLOAT4) {
+        agg->number = COMBINE_FLOAT8; /* as the server adds them up */
+        agg->result_oid = OID_FLOAT8;
     }
-    return refuse("avg()", columns[agg->column].type_oid, note);
+    int coarse =
+        agg->number == COMBINE_FLOAT4; /* partial sums of float4: the server's are float8 */
+    if (agg->number == COMBINE_NOT_A_NUMBER || type == OID_MONEY || coarse ||
+        (agg->out_format == FORMAT_TEXT && !has_text(type))) {
+        return refuse("avg()", type, note);
+    }
+    if (agg->number == COMBINE_INT) {
+        agg->result_oid = OID_NUMERIC;
+    }
+    return ERR_NONE;
+}
+
+static enum err open_bits(struct combine_agg *agg, struct note *note)
+{
+    uint32_t type = agg->type_oid;
+    return type == OID_INT2 || type == OID_INT4 || type == OID_INT8 || type == OID_BIT
+               ? ERR_NONE
+               : refuse(name_of(agg->kind), type, note);
 }
 
 enum err combine_agg_open(struct combine_agg *agg, const struct combine_output *output,
@@ -76,9 +120,12 @@ enum err combine_agg_open(struct combine_agg *agg, const struct combine_output *
     const struct combine_column *column = &columns[output->column];
     uint32_t type = column->type_oid;
     agg->kind = output->kind;
+    agg->detail = output->detail;
     agg->column = output->column;
     agg->count_column = output->count_column;
+    agg->set = output->set;
     agg->number = number_of(type);
+    agg->type_oid = type;
     agg->result_oid = type;
     switch (output->kind) {
     case COMBINE_AS_IS: return ERR_NONE;
@@ -86,13 +133,20 @@ enum err combine_agg_open(struct combine_agg *agg, const struct combine_output *
     case COMBINE_MAX:
         return combine_order_open(&agg->order, column, output->bytewise, name_of(output->kind),
                                   note);
-    case COMBINE_COUNT: return type == OID_INT8 ? ERR_NONE : refuse("count()", type, note);
-    case COMBINE_SUM:
-        return agg->number != COMBINE_NOT_A_NUMBER ? ERR_NONE : refuse("sum()", type, note);
+    case COMBINE_COUNT:
+        agg->number = COMBINE_INT;
+        agg->result_oid = OID_INT8;
+        return agg->set != 0 || type == OID_INT8 ? ERR_NONE : refuse("count()", type, note);
+    case COMBINE_SUM: return open_sum(agg, note);
     case COMBINE_AVG: return open_avg(agg, columns, note);
     case COMBINE_BOOL_AND:
     case COMBINE_BOOL_OR:
         return type == OID_BOOL ? ERR_NONE : refuse(name_of(output->kind), type, note);
+    case COMBINE_BIT_AND:
+    case COMBINE_BIT_OR:
+    case COMBINE_BIT_XOR: return open_bits(agg, note);
+    case COMBINE_VARIANCE: return combine_variance_open(agg, columns, note);
+    case COMBINE_MOMENTS: return combine_moments_open(agg, columns, note);
     }
     return ERR_NONE;
 }
@@ -113,9 +167,8 @@ static struct slice bytes_of(const struct combine_state *s)
     return slice_bytes(s->best.p, s->best.n);
 }
 
-/* Copy `value` into the state; its room is used again when it is large enough. */
-static enum err keep_bytes(struct combine_state *s, struct slice value, struct arena *arena,
-                           struct note *note)
+enum err combine_keep_bytes(struct combine_state *s, struct slice value, struct arena *arena,
+                            struct note *note)
 {
     if (value.n > INT32_MAX) {
         return note_set(note, ERR_TOO_BIG, "a value is larger than 2 GB");
@@ -153,7 +206,7 @@ static enum err add_best(struct combine_agg *agg, struct combine_state *s, struc
             return e;
         }
     }
-    return keep_bytes(s, value, arena, note);
+    return combine_keep_bytes(s, value, arena, note);
 }
 
 static enum err add_float(struct combine_state *s, double v, int single, struct note *note)
@@ -195,7 +248,8 @@ static enum err add_number(struct combine_agg *agg, struct combine_state *s,
     switch (agg->number) {
     case COMBINE_INT: {
         int64_t v = 0;
-        e = value_read_int(OID_INT8, column->format, value, &v, note);
+        uint32_t type = column->type_oid == OID_MONEY ? (uint32_t)OID_INT8 : column->type_oid;
+        e = value_read_int(type, column->format, value, &v, note);
         s->whole = s->seen ? s->whole + v : v;
         s->seen = 1;
         return e;
@@ -207,6 +261,16 @@ static enum err add_number(struct combine_agg *agg, struct combine_state *s,
         return e ? e : add_float(s, v, agg->number == COMBINE_FLOAT4, note);
     }
     case COMBINE_NUMERIC: return add_numeric(agg, s, column, value, arena, note);
+    case COMBINE_INTERVAL: {
+        struct combine_interval v = {0, 0, 0};
+        e = combine_interval_read(value, &v, note);
+        if (!e && s->seen) {
+            return combine_interval_add(&s->interval, &v, note);
+        }
+        s->interval = v;
+        s->seen = 1;
+        return e;
+    }
     case COMBINE_NOT_A_NUMBER: break;
     }
     check(0 && "combine_agg_open() lets numbers only through");
@@ -218,15 +282,30 @@ static enum err add_avg(struct combine_agg *agg, struct combine_state *s,
                         struct arena *arena, struct note *note)
 {
     struct slice sum = values[agg->column], count = values[agg->count_column];
-    if (sum.p == NULL || count.p == NULL) {
+    enum err e = ERR_NONE;
+    int64_t n = 1;
+    if (sum.p == NULL || (agg->set == 0 && count.p == NULL)) {
         return ERR_NONE;
     }
-    int64_t n = 0;
-    enum err e = value_read_int(OID_INT8, columns[agg->count_column].format, count, &n, note);
+    if (agg->set == 0) {
+        e = value_read_int(OID_INT8, columns[agg->count_column].format, count, &n, note);
+    }
     if (!e && (n < 0 || __builtin_add_overflow(s->count, n, &s->count))) {
         e = note_set(note, ERR_SHARD_PROTOCOL, "a partial count is out of range");
     }
     return e ? e : add_number(agg, s, &columns[agg->column], sum, arena, note);
+}
+
+static enum err add_count(struct combine_state *s, const struct combine_agg *agg,
+                          const struct combine_column *column, struct slice value,
+                          struct note *note)
+{
+    int64_t n = 1;
+    enum err e =
+        agg->set == 0 ? value_read_int(OID_INT8, column->format, value, &n, note) : ERR_NONE;
+    s->whole = s->seen ? s->whole + n : n;
+    s->seen = 1;
+    return e;
 }
 
 static enum err add_bool(struct combine_agg *agg, struct combine_state *s,
@@ -254,21 +333,30 @@ enum err combine_state_add(struct combine_agg *agg, struct combine_state *state,
 {
     const struct combine_column *column = &columns[agg->column];
     struct slice value = values[agg->column];
-    if (agg->kind == COMBINE_AVG) {
-        return add_avg(agg, state, columns, values, arena, note);
+    switch ((int)agg->kind) {
+    case COMBINE_AVG: return add_avg(agg, state, columns, values, arena, note);
+    case COMBINE_VARIANCE: return combine_variance_add(agg, state, columns, values, arena, note);
+    case COMBINE_MOMENTS: return combine_moments_add(agg, state, columns, values, arena, note);
+    default: break;
     }
     if (value.p == NULL) {
         return ERR_NONE;
     }
     switch (agg->kind) {
-    case COMBINE_AS_IS: return state->seen ? ERR_NONE : keep_bytes(state, value, arena, note);
+    case COMBINE_AS_IS:
+        return state->seen ? ERR_NONE : combine_keep_bytes(state, value, arena, note);
     case COMBINE_MIN:
     case COMBINE_MAX: return add_best(agg, state, value, arena, note);
-    case COMBINE_COUNT:
+    case COMBINE_COUNT: return add_count(state, agg, column, value, note);
     case COMBINE_SUM: return add_number(agg, state, column, value, arena, note);
     case COMBINE_BOOL_AND:
     case COMBINE_BOOL_OR: return add_bool(agg, state, column, value, note);
-    case COMBINE_AVG: break;
+    case COMBINE_BIT_AND:
+    case COMBINE_BIT_OR:
+    case COMBINE_BIT_XOR: return combine_bits_add(agg, state, column, value, arena, note);
+    case COMBINE_AVG:
+    case COMBINE_VARIANCE:
+    case COMBINE_MOMENTS: break;
     }
     return ERR_NONE;
 }
@@ -286,6 +374,10 @@ static enum err finish_avg(struct combine_agg *agg, struct combine_state *s, str
         s->real /= (double)s->count;
         return ERR_NONE;
     }
+    if (agg->number == COMBINE_INTERVAL) {
+        combine_interval_divide(&s->interval, s->count);
+        return ERR_NONE;
+    }
     if (agg->number == COMBINE_INT) {
         numeric_set_int128(&agg->term, s->whole);
         s->number = arena_zero(arena, sizeof(*s->number));
@@ -299,6 +391,23 @@ static enum err finish_avg(struct combine_agg *agg, struct combine_state *s, str
     return e;
 }
 
+static enum err finish_sum(const struct combine_agg *agg, struct combine_state *s,
+                           struct arena *arena, struct note *note)
+{
+    if (agg->number != COMBINE_INT) {
+        return ERR_NONE;
+    }
+    if (agg->result_oid == OID_NUMERIC) { /* of DISTINCT int8 */
+        __int128 whole = s->whole;
+        s->number = arena_zero(arena, sizeof(*s->number));
+        numeric_set_int128(s->number, whole);
+        return ERR_NONE;
+    }
+    return s->whole > INT64_MAX || s->whole < INT64_MIN
+               ? note_set(note, ERR_NUMERIC_RANGE, "bigint out of range")
+               : ERR_NONE;
+}
+
 enum err combine_state_finish(struct combine_agg *agg, struct combine_state *state,
                               struct arena *arena, struct note *note)
 {
@@ -306,17 +415,20 @@ enum err combine_state_finish(struct combine_agg *agg, struct combine_state *sta
         state->seen = 1; /* count() of nothing is 0 */
         state->whole = 0;
     }
+    if (agg->kind == COMBINE_MOMENTS) {
+        combine_moments_finish(agg, state);
+        return ERR_NONE;
+    }
     if (!state->seen) {
         return ERR_NONE;
     }
-    if (agg->kind == COMBINE_AVG) {
-        return finish_avg(agg, state, arena, note);
+    switch ((int)agg->kind) {
+    case COMBINE_AVG: return finish_avg(agg, state, arena, note);
+    case COMBINE_COUNT:
+    case COMBINE_SUM: return finish_sum(agg, state, arena, note);
+    case COMBINE_VARIANCE: return combine_variance_finish(agg, state, arena, note);
+    default: return ERR_NONE;
     }
-    if ((agg->kind == COMBINE_COUNT || agg->kind == COMBINE_SUM) && agg->number == COMBINE_INT &&
-        (state->whole > INT64_MAX || state->whole < INT64_MIN)) {
-        return note_set(note, ERR_NUMERIC_RANGE, "bigint out of range");
-    }
-    return ERR_NONE;
 }
 
 static int compare_floats(double a, double b)
@@ -327,51 +439,51 @@ static int compare_floats(double a, double b)
     return (a > b) - (a < b);
 }
 
+static int compare_results(const struct combine_agg *agg, const struct combine_state *a,
+                           const struct combine_state *b)
+{
+    switch (agg->result_oid) {
+    case OID_NUMERIC: return numeric_compare(a->number, b->number);
+    case OID_INTERVAL: return combine_interval_compare(&a->interval, &b->interval);
+    case OID_BIT: return combine_bits_compare(bytes_of(a), bytes_of(b));
+    case OID_BOOL: return a->truth - b->truth;
+    case OID_FLOAT4:
+    case OID_FLOAT8: return compare_floats(a->real, b->real);
+    default: return (a->whole > b->whole) - (a->whole < b->whole);
+    }
+}
+
+static int is_bytes(enum combine_kind kind)
+{
+    return kind == COMBINE_AS_IS || kind == COMBINE_MIN || kind == COMBINE_MAX;
+}
+
 enum err combine_state_compare(const struct combine_agg *agg, const struct combine_state *a,
                                const struct combine_state *b, int *out, struct note *note)
 {
-    switch (agg->kind) {
-    case COMBINE_AS_IS:
-    case COMBINE_MIN:
-    case COMBINE_MAX:
+    if (is_bytes(agg->kind)) {
         return combine_order_compare(&agg->order, bytes_of(a), bytes_of(b), out, note);
-    case COMBINE_BOOL_AND:
-    case COMBINE_BOOL_OR: *out = a->truth - b->truth; return ERR_NONE;
-    case COMBINE_COUNT:
-    case COMBINE_SUM:
-    case COMBINE_AVG: break;
     }
-    if (agg->result_oid == OID_NUMERIC) {
-        *out = numeric_compare(a->number, b->number);
-    } else if (agg->number == COMBINE_INT) {
-        *out = (a->whole > b->whole) - (a->whole < b->whole);
-    } else {
-        *out = compare_floats(a->real, b->real);
-    }
+    *out = compare_results(agg, a, b);
     return ERR_NONE;
 }
 
 static enum err put_value(const struct combine_agg *agg, const struct combine_state *s,
                           struct buf *out, struct note *note)
 {
-    switch (agg->kind) {
-    case COMBINE_AS_IS:
-    case COMBINE_MIN:
-    case COMBINE_MAX: buf_add_slice(out, bytes_of(s)); return ERR_NONE;
-    case COMBINE_BOOL_AND:
-    case COMBINE_BOOL_OR: return value_put_int(out, OID_BOOL, agg->out_format, s->truth, note);
-    case COMBINE_COUNT:
-    case COMBINE_SUM:
-    case COMBINE_AVG: break;
+    if (is_bytes(agg->kind)) {
+        buf_add_slice(out, bytes_of(s));
+        return ERR_NONE;
     }
-    if (agg->result_oid == OID_NUMERIC) {
-        value_put_numeric(out, agg->out_format, s->number);
-    } else if (agg->number == COMBINE_INT) {
-        return value_put_int(out, OID_INT8, agg->out_format, s->whole, note);
-    } else if (agg->number == COMBINE_FLOAT4) {
-        value_put_float4(out, agg->out_format, (float)s->real);
-    } else {
-        value_put_float8(out, agg->out_format, s->real);
+    switch (agg->result_oid) {
+    case OID_NUMERIC: value_put_numeric(out, agg->out_format, s->number); break;
+    case OID_INTERVAL: combine_interval_put(&s->interval, out); break;
+    case OID_BIT: combine_bits_put(agg, bytes_of(s), out); break;
+    case OID_BOOL: return value_put_int(out, OID_BOOL, agg->out_format, s->truth, note);
+    case OID_FLOAT4: value_put_float4(out, agg->out_format, (float)s->real); break;
+    case OID_FLOAT8: value_put_float8(out, agg->out_format, s->real); break;
+    case OID_MONEY: buf_be64(out, (uint64_t)s->whole); break;
+    default: return value_put_int(out, agg->result_oid, agg->out_format, s->whole, note);
     }
     return ERR_NONE;
 }

@@ -27,7 +27,9 @@ static void render_shards(const struct plan *p, const struct test_db *db,
 static void render_combine(const struct combine_spec *c, struct buf *out)
 {
     static const char *const modes[] = {"concat", "merge", "unique", "group"};
-    static const char *const kinds[] = {"", "count", "sum", "min", "max", "avg", "and", "or"};
+    static const char *const kinds[] = {"",        "count",    "sum",    "min",     "max",
+                                        "avg",     "and",      "or",     "bit-and", "bit-or",
+                                        "bit-xor", "variance", "moments"};
     buf_printf(out, " %s", modes[c->mode]);
     if (c->mode == COMBINE_AGGREGATE) {
         buf_printf(out, "(");
@@ -37,6 +39,9 @@ static void render_combine(const struct combine_spec *c, struct buf *out)
                        : i == c->visible ? " | "
                                          : " ",
                        kinds[c->outputs[i].kind], c->outputs[i].column);
+            if (c->outputs[i].set != 0) {
+                buf_text(out, "distinct");
+            }
         }
         buf_printf(out, " by");
         for (size_t i = 0; i < c->groups_count; i++) {
