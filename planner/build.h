@@ -13,6 +13,7 @@
  *     keys.c      values of key columns derived from the facts
  *     route.c     one shard, or not; shards.c: plan_shards()
  *     spread*.c   shard by shard, then combine
+ *     workspace*.c  rows are moved first, then PostgreSQL runs the statement over them
  *     write.c     INSERT UPDATE DELETE
  *     ddl*.c      schema; utility*.c: the rest
  *     replica.c   what a replica may answer
@@ -162,7 +163,9 @@ struct rel {
     const char **columns; /* names as the level sees them */
     size_t columns_count;
     uint8_t columns_known;
-    tnode *node; /* REL_VALUES: the function or VALUES */
+    tnode *node;            /* REL_VALUES: the function or VALUES */
+    PgQuery__RangeVar *var; /* where a table or view is mentioned; NULL: no such */
+    uint8_t sampled;        /* behind TABLESAMPLE */
 };
 
 struct term {
@@ -409,9 +412,15 @@ const struct rel *spread_keyed(struct ties *ties, const struct level *l, tnode *
                                size_t count);
 /* Shards that hold rows of the sharded relations, as bindings for plan_shards(). */
 void spread_where(struct scope *s, struct plan *p);
+/* Moves, and the statement over them. 0: it cannot be done; *note says why when something else than
+ * what the rungs above said stands in the way. `stmt` is the client's, untouched so far; it is
+ * changed. */
+int workspace_select(struct build *b, tnode *stmt, struct plan *p, struct note *note);
 /* WITH queries that write what they must not. 1: refused. */
 int refuse_inner_writes(struct scope *s, struct plan *p);
 void route(struct build *b, struct scope *s, struct plan *p);
+/* Whether sharded and local tables in one statement are all that keeps it from the rungs. */
+int route_mixes(const struct build *b, const struct scope *s);
 int route_needs_otherwise(struct plan *p);
 
 /* split.c: INSERT of rows for several shards. 0: it cannot be split. */

@@ -115,12 +115,78 @@ tnode *tree_cast(struct arena *arena, tnode *arg, const char *type)
 
 tnode *tree_plus(struct arena *arena, tnode *a, tnode *b)
 {
+    return tree_compare(arena, a, "+", b);
+}
+
+tnode *tree_compare(struct arena *arena, tnode *a, const char *op, tnode *b)
+{
     PgQuery__AExpr *e = arena_alloc(arena, sizeof(*e));
     pg_query__a__expr__init(e);
     e->kind = PG_QUERY__A__EXPR__KIND__AEXPR_OP;
-    e->name = new_list(arena, new_string(arena, "+"), NULL);
+    e->name = new_list(arena, new_string(arena, op), NULL);
     e->n_name = 1;
     e->lexpr = a;
     e->rexpr = b;
     return tree_new(arena, NODE(A_EXPR), e);
+}
+
+tnode *tree_and(struct arena *arena, tnode *a, tnode *b)
+{
+    if (a == NULL || b == NULL) {
+        return a == NULL ? b : a;
+    }
+    PgQuery__BoolExpr *e = arena_alloc(arena, sizeof(*e));
+    pg_query__bool_expr__init(e);
+    e->boolop = PG_QUERY__BOOL_EXPR_TYPE__AND_EXPR;
+    e->args = new_list(arena, a, b);
+    e->n_args = 2;
+    return tree_new(arena, NODE(BOOL_EXPR), e);
+}
+
+tnode *tree_column(struct arena *arena, const char *table, const char *column)
+{
+    PgQuery__ColumnRef *c = arena_alloc(arena, sizeof(*c));
+    pg_query__column_ref__init(c);
+    tnode *name = new_string(arena, column);
+    c->fields = table == NULL ? new_list(arena, name, NULL)
+                              : new_list(arena, new_string(arena, table), name);
+    c->n_fields = table == NULL ? 1 : 2;
+    return tree_new(arena, NODE(COLUMN_REF), c);
+}
+
+tnode *tree_range_var(struct arena *arena, const char *schema, const char *name)
+{
+    PgQuery__RangeVar *v = arena_alloc(arena, sizeof(*v));
+    pg_query__range_var__init(v);
+    v->schemaname = arena_strdup(arena, schema);
+    v->relname = arena_strdup(arena, name);
+    v->inh = 1;
+    v->relpersistence = arena_strdup(arena, "p");
+    return tree_new(arena, NODE(RANGE_VAR), v);
+}
+
+tnode *tree_text(struct arena *arena, const char *text)
+{
+    PgQuery__AConst *c = arena_alloc(arena, sizeof(*c));
+    pg_query__a__const__init(c);
+    c->val_case = PG_QUERY__A__CONST__VAL_SVAL;
+    c->sval = arena_alloc(arena, sizeof(*c->sval));
+    pg_query__string__init(c->sval);
+    c->sval->sval = arena_strdup(arena, text);
+    return tree_new(arena, NODE(A_CONST), c);
+}
+
+tnode *tree_select(struct arena *arena, tnode **targets, size_t targets_count, tnode *from,
+                   tnode *where)
+{
+    PgQuery__SelectStmt *q = arena_alloc(arena, sizeof(*q));
+    pg_query__select_stmt__init(q);
+    q->target_list = targets;
+    q->n_target_list = targets_count;
+    q->from_clause = new_list(arena, from, NULL);
+    q->n_from_clause = 1;
+    q->where_clause = where;
+    q->op = PG_QUERY__SET_OPERATION__SETOP_NONE;
+    q->limit_option = PG_QUERY__LIMIT_OPTION__LIMIT_OPTION_DEFAULT;
+    return tree_new(arena, NODE(SELECT_STMT), q);
 }

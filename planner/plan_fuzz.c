@@ -8,6 +8,33 @@
 
 #include "planner/plan_testing.h"
 
+static void check_plan(const struct plan *p, const struct test_db *db,
+                       const struct plan_args *args);
+
+/* Whatever a workspace is told to run, parses. */
+static void check_workspace(const struct plan *p, const struct test_db *db,
+                            const struct plan_args *args)
+{
+    const struct plan *rests[2] = {p->rest, p->rest_apart};
+    for (size_t i = 0; i < p->moves_count; i++) {
+        enum plan_kind kind = p->moves[i].source->kind;
+        check(kind == PLAN_ONE || kind == PLAN_MANY);
+        check_plan(p->moves[i].source, db, args);
+    }
+    for (size_t i = 0; i < 2; i++) {
+        if (rests[i] != NULL) {
+            struct arena arena = {0};
+            PgQuery__ParseResult *parsed = NULL;
+            struct note note;
+            int position = 0;
+            check_plan(rests[i], db, args);
+            enum err e = tree_parse(rests[i]->text, &arena, &parsed, &position, &note);
+            check(e == ERR_NONE || e == ERR_TOO_DEEP);
+            arena_free(&arena);
+        }
+    }
+}
+
 static void check_plan(const struct plan *p, const struct test_db *db, const struct plan_args *args)
 {
     struct note note;
@@ -30,6 +57,11 @@ static void check_plan(const struct plan *p, const struct test_db *db, const str
     }
     check(p->kind != PLAN_DDL || p->steps_count > 0);
     check(p->kind != PLAN_EXPLAIN || p->explained != NULL);
+    if (p->kind == PLAN_WORKSPACE) {
+        check_workspace(p, db, args);
+        buf_free(&text);
+        return;
+    }
     enum err e = plan_shards(p, db->map, args, &shards, &any, &note);
     check(e != ERR_AGAIN || p->otherwise != NULL);
     if (e == ERR_NONE) {
@@ -63,7 +95,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                            .catalog = db->catalog,
                            .user = "joe",
                            .extended = (data[0] & 2) != 0,
-                           .standard_strings_off = (data[0] & 4) != 0};
+                           .standard_strings_off = (data[0] & 4) != 0,
+                           .workspace = (data[0] & 8) != 0};
     struct plan_batch *batch = NULL;
     struct note note;
     int position = 0;

@@ -104,6 +104,55 @@ static void render_pins(const struct plan *p, struct buf *out)
 }
 
 static void render_plan(const struct plan *p, const struct test_db *db,
+                        const struct plan_args *args, struct buf *out);
+
+static void render_moves(const struct plan_move *moves, size_t count, const struct test_db *db,
+                         const struct plan_args *args, struct buf *out)
+{
+    static const char *const to[] = {"", " to all", " to shards"};
+    for (size_t i = 0; i < count; i++) {
+        const struct plan_move *m = &moves[i];
+        buf_printf(out, "\n  %s%s%s", m->table, to[m->to], m->only_apart ? " apart" : "");
+        if (m->to == MOVE_TO_SHARDS) {
+            buf_printf(out, " like %s by", m->like->name);
+            for (size_t k = 0; k < m->like->keys_count; k++) {
+                buf_printf(out, " %u", m->keys[k]);
+            }
+        }
+        buf_printf(out, ": ");
+        render_plan(m->source, db, args, out);
+        if (m->source->kind == PLAN_ONE ||
+            m->source->shard_sql == (const char *)m->source->text.p) {
+            buf_printf(out, " {" SLICE_FMT "}", SLICE_ARG(m->source->text));
+        }
+        if (m->primary_key != NULL) {
+            buf_printf(out, " key %s", m->primary_key);
+        }
+    }
+}
+
+static void render_rest(const char *word, const struct plan *p, const struct test_db *db,
+                        const struct plan_args *args, struct buf *out)
+{
+    if (p != NULL) {
+        buf_printf(out, "\n  %s: ", word);
+        render_plan(p, db, args, out);
+        if (p->kind == PLAN_ONE || p->shard_sql == (const char *)p->text.p) {
+            buf_printf(out, " {" SLICE_FMT "}", SLICE_ARG(p->text));
+        }
+    }
+}
+
+static void render_workspace(const struct plan *p, const struct test_db *db,
+                             const struct plan_args *args, struct buf *out)
+{
+    render_moves(p->moves, p->moves_count, db, args, out);
+    render_rest("rest", p->rest, db, args, out);
+    render_moves(p->moves_apart, p->moves_apart_count, db, args, out);
+    render_rest("apart", p->rest_apart, db, args, out);
+}
+
+static void render_plan(const struct plan *p, const struct test_db *db,
                         const struct plan_args *args, struct buf *out)
 {
     static const char *const kinds[] = {"empty",     "one",        "many",    "write",   "tx",
@@ -113,6 +162,10 @@ static void render_plan(const struct plan *p, const struct test_db *db,
     buf_text(out, kinds[p->kind]);
     if (p->kind == PLAN_REFUSE) {
         buf_printf(out, ": %s", p->note.text);
+        return;
+    }
+    if (p->kind == PLAN_WORKSPACE) {
+        render_workspace(p, db, args, out);
         return;
     }
     if (p->kind == PLAN_EXPLAIN) {
@@ -177,13 +230,14 @@ static void render_plan(const struct plan *p, const struct test_db *db,
 }
 
 /* Every plan of the text, " & " between them; failures as "error NAME". */
-static void render_text(const struct test_db *db, const char *sql, struct buf *out)
+static void render_text(const struct test_db *db, const char *sql, int workspace, struct buf *out)
 {
     static const struct front_value values[3] = {
         {SLICE("5"), 0, 0}, {SLICE("6"), 0, 0}, {SLICE("7"), 0, 0}};
     int extended = strstr(sql, "$1") != NULL;
     struct plan_env env = {
         .map = db->map, .catalog = db->catalog, .user = "joe", .extended = (unsigned)extended & 1};
+    env.workspace = (unsigned)workspace & 1;
     struct plan_batch *batch = NULL;
     struct note note;
     struct lex lex = {0};

@@ -23,13 +23,18 @@ static const struct plan_case cases_one[] = {
 #include "planner/plan_cases_one.def"
 };
 
-static void run_cases(const struct plan_case *list, size_t count, size_t shards)
+static const struct plan_case cases_workspace[] = {
+#define CASE(sql, plan) {sql, plan},
+#include "planner/plan_cases_workspace.def"
+};
+
+static void run_cases(const struct plan_case *list, size_t count, size_t shards, int workspace)
 {
     struct test_db db;
     test_db_open(&db, shards);
     for (size_t i = 0; i < count; i++) {
         struct buf out = {0};
-        render_text(&db, list[i].sql, &out);
+        render_text(&db, list[i].sql, workspace, &out);
         cr_expect_str_eq((const char *)out.p, list[i].plan, "%s\n  is:        %s\n  should be: %s",
                          list[i].sql, (const char *)out.p, list[i].plan);
         buf_free(&out);
@@ -39,12 +44,17 @@ static void run_cases(const struct plan_case *list, size_t count, size_t shards)
 
 Test(plan, statements_over_three_shards_get_the_plan_of_the_table)
 {
-    run_cases(cases, sizeof(cases) / sizeof(cases[0]), 3);
+    run_cases(cases, sizeof(cases) / sizeof(cases[0]), 3, 0);
 }
 
 Test(plan, one_shard_takes_everything_as_it_stands)
 {
-    run_cases(cases_one, sizeof(cases_one) / sizeof(cases_one[0]), 1);
+    run_cases(cases_one, sizeof(cases_one) / sizeof(cases_one[0]), 1, 1);
+}
+
+Test(plan, what_the_rungs_refuse_is_moved_and_finished_by_postgresql)
+{
+    run_cases(cases_workspace, sizeof(cases_workspace) / sizeof(cases_workspace[0]), 3, 1);
 }
 
 /* ---- what the table cannot say ----------------------------------------------------------------

@@ -141,6 +141,10 @@ struct plan_move {
     const uint16_t *keys;         /* ... columns of the source, in the order of like's key */
     unsigned only_apart : 1;      /* rows of a local or reference table: they need not move when the
                                      statement is a transaction of its own, see plan.rest */
+    const char *primary_key; /* columns, quoted, with commas, or NULL: `rest` groups by them and
+                                selects others, so the table needs them as its PRIMARY KEY */
+    uint64_t rows, bytes;    /* guessed; for EXPLAIN */
+    const char *why;         /* what is moved, in words; for EXPLAIN */
 };
 
 /* How rows of several shards become one answer. Opaque but for combine_*() below. */
@@ -250,14 +254,25 @@ struct plan {
     unsigned explain_text : 1;   /* FORMAT TEXT, so lines of ours may be added */
     /*
      * PLAN_WORKSPACE. Outside of a transaction block the workspace reads local and reference tables
-     * where they are: `rest` over the moves that are not only_apart. Inside of one it might not see
-     * what the transaction did: `rest_apart` over all moves (NULL: the moves and text are the
-     * same). Either is PLAN_ONE (where the workspace is) or, when moves go to all or to shards,
-     * PLAN_MANY.
+     * where they are: `rest` over the moves that are not only_apart. Inside of one, or when the
+     * session has temporary objects (one may hide a table of the same name), it might not see what
+     * the session does: `rest_apart` over all moves (NULL: the moves and text are the same).
+     * Either is PLAN_ONE (plan_shards(): where the workspace may be) or, when moves go to all or to
+     * shards, PLAN_MANY. `rest` and every source take the parameters of the client's statement by
+     * the same numbers and types, whether they use them or not: parse them with the types that the
+     * client's own text was described with.
+     *
+     * The table of a move is made by running CREATE TEMPORARY TABLE ... AS source->text WITH NO
+     * DATA where that can be run, so that names, types and collations are PostgreSQL's.
      */
     const struct plan_move *moves;
     size_t moves_count;
+    /* Moves of rest_apart when they are others (moves of `rest` go to many shards): all of these,
+     * and none of `moves`. NULL: see only_apart. */
+    const struct plan_move *moves_apart;
+    size_t moves_apart_count;
     struct plan *rest, *rest_apart;
+    const char *why_not; /* why the rungs above said no; for EXPLAIN */
     /* PLAN_REFUSE */
     enum err err;
     struct note note;
@@ -306,8 +321,9 @@ struct plan_env {
     unsigned standard_strings_off : 1; /* standard_conforming_strings = off */
     unsigned plain : 1; /* one shard, and the session keeps its connection: every statement goes as
                            it stands, but for RESET and DISCARD ALL */
-    unsigned replicas : 1; /* some shard has replicas: say what they may answer. Constant for a map
-                              and catalog, so that it need not be in the key of the cache */
+    unsigned workspace : 1; /* PLAN_WORKSPACE can be carried out. Constant for a configuration */
+    unsigned replicas : 1;  /* some shard has replicas: say what they may answer. Constant for a map
+                               and catalog, so that it need not be in the key of the cache */
 };
 
 /*

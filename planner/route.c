@@ -105,6 +105,13 @@ static int any_value_missing(const struct binding *list, size_t count)
     return 0;
 }
 
+int route_mixes(const struct build *b, const struct scope *s)
+{
+    const struct survey *v = &b->survey;
+    return s->err == ERR_NONE && s->sharded_count > 0 && s->local_count > 0 && !v->session_change &&
+           v->bad_function == NULL && !v->home;
+}
+
 /* What no plan over sharded tables may hold, wherever it runs. 1: refused. */
 static int refuse_unsafe(struct build *b, struct scope *s, struct plan *p)
 {

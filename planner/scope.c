@@ -135,10 +135,10 @@ static void count_rel(struct scope *s, struct rel *r, const struct relation *fou
     s->local_count += r->kind == REL_LOCAL;
 }
 
-static struct rel *add_view(struct scope *s, struct level *l, const PgQuery__RangeVar *v,
+static struct rel *add_view(struct scope *s, struct level *l, PgQuery__RangeVar *v,
                             const struct relation *found);
 
-static struct rel *add_table(struct scope *s, struct level *l, const PgQuery__RangeVar *v)
+static struct rel *add_table(struct scope *s, struct level *l, PgQuery__RangeVar *v)
 {
     struct relation found;
     relation_of(s->build, v, &found);
@@ -154,6 +154,7 @@ static struct rel *add_table(struct scope *s, struct level *l, const PgQuery__Ra
     r->name = v->relname;
     r->table = found.table;
     r->known = found.known;
+    r->var = v;
     columns_of_table(s, r);
     take_alias(s, r, v->alias);
     count_rel(s, r, &found);
@@ -172,7 +173,7 @@ static struct cte *find_cte(struct level *l, const char *name)
     return NULL;
 }
 
-static struct rel *add_range_var(struct scope *s, struct level *l, const PgQuery__RangeVar *v)
+static struct rel *add_range_var(struct scope *s, struct level *l, PgQuery__RangeVar *v)
 {
     struct cte *c = v->schemaname[0] == 0 ? find_cte(l, v->relname) : NULL;
     if (c == NULL) {
@@ -248,7 +249,7 @@ static void build_view_query(struct scope *s, struct level *q, tnode *query)
 }
 
 /* A view over tables of the map is looked into as a sub-select is; the servers get its name. */
-static struct rel *add_view(struct scope *s, struct level *l, const PgQuery__RangeVar *v,
+static struct rel *add_view(struct scope *s, struct level *l, PgQuery__RangeVar *v,
                             const struct relation *found)
 {
     enum {
@@ -269,6 +270,7 @@ static struct rel *add_view(struct scope *s, struct level *l, const PgQuery__Ran
     r->schema = found->schema;
     r->name = v->relname;
     r->known = found->known;
+    r->var = v;
     r->query = q;
     q->as_rel = r;
     q->outputs_known = q->outputs_known && q->outputs_count == r->known->columns_count;
@@ -335,7 +337,11 @@ static struct item *build_from(struct scope *s, struct level *l, tnode *n)
         return item_of(s, add_subselect(s, l, n->range_subselect));
     }
     if (IS(n, RANGE_TABLE_SAMPLE)) {
-        return build_from(s, l, n->range_table_sample->relation);
+        struct item *sample = build_from(s, l, n->range_table_sample->relation);
+        if (sample->rel != NULL) {
+            sample->rel->sampled = 1;
+        }
+        return sample;
     }
     uint64_t before = l->mask;
     find_sublinks(s, l, n, before);
@@ -666,7 +672,7 @@ static void build_select(struct scope *s, struct level *l, PgQuery__SelectStmt *
 /* ---- statements that write --------------------------------------------------------------------
  */
 
-static struct rel *add_target(struct scope *s, struct level *l, const PgQuery__RangeVar *v)
+static struct rel *add_target(struct scope *s, struct level *l, PgQuery__RangeVar *v)
 {
     struct rel *r = add_table(s, l, v);
     if (r->kind == REL_QUERY) {

@@ -17,12 +17,23 @@ static int top_has_into(const PgQuery__SelectStmt *q)
     return 0;
 }
 
+/* `p` is what spread_select() or route() left when it said no. */
+static void workspace_or_refuse(struct build *b, tnode *stmt, struct plan *p,
+                                const struct note *why)
+{
+    struct note note = *why;
+    if (stmt == NULL || p->err != ERR_NONE || !workspace_select(b, stmt, p, &note)) {
+        refuse_note(p, p->err != ERR_NONE ? p->err : ERR_UNSUPPORTED, &note);
+    }
+}
+
 /* Rows go to the rung that can give them, or the reason is kept. */
 static void spread_or_refuse(struct build *b, struct scope *s, tnode *stmt, struct plan *p)
 {
     struct note note;
+    tnode *untouched = b->env->workspace ? tree_copy(&b->scratch, stmt) : NULL;
     if (!spread_select(b, s, stmt, p, &note)) {
-        refuse_note(p, p->err != ERR_NONE ? p->err : ERR_UNSUPPORTED, &note);
+        workspace_or_refuse(b, untouched, p, &note);
     }
 }
 
@@ -52,7 +63,11 @@ void plan_select(struct build *b, tnode *stmt, struct plan *p)
         return;
     }
     route(b, s, p);
-    if (p->kind == PLAN_MANY) {
+    if (p->kind == PLAN_REFUSE && b->env->workspace && route_mixes(b, s)) {
+        struct note why = p->note;
+        p->err = ERR_NONE;
+        workspace_or_refuse(b, stmt, p, &why);
+    } else if (p->kind == PLAN_MANY) {
         spread_or_refuse(b, s, stmt, p);
     } else if (p->kind == PLAN_ONE && route_needs_otherwise(p)) {
         p->otherwise = plan_new(b, p->text);

@@ -65,6 +65,9 @@ const char *tree_option_text(const PgQuery__DefElem *d, struct arena *arena);
 /* Whether a boolean option is on: no argument, true, on, 1. */
 int tree_option_on(const PgQuery__DefElem *d);
 
+/* A tree of its own; strings are shared. */
+tnode *tree_copy(struct arena *arena, const tnode *n);
+
 /* New nodes for deparsing. */
 tnode *tree_new(struct arena *arena, PgQuery__Node__NodeCase kind, void *message);
 tnode *tree_int(struct arena *arena, int64_t v);
@@ -72,5 +75,13 @@ tnode *tree_target(struct arena *arena, tnode *value, const char *name);
 tnode *tree_call(struct arena *arena, const char *name, tnode *arg);
 tnode *tree_cast(struct arena *arena, tnode *arg, const char *type);
 tnode *tree_plus(struct arena *arena, tnode *a, tnode *b);
+tnode *tree_and(struct arena *arena, tnode *a, tnode *b); /* either may be NULL */
+tnode *tree_compare(struct arena *arena, tnode *a, const char *op, tnode *b);
+tnode *tree_column(struct arena *arena, const char *table,
+                   const char *column); /* table may be NULL */
+tnode *tree_range_var(struct arena *arena, const char *schema, const char *name);
+tnode *tree_text(struct arena *arena, const char *text); /* a string literal */
+tnode *tree_select(struct arena *arena, tnode **targets, size_t targets_count, tnode *from,
+                   tnode *where);
 
 #endif

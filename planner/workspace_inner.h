@@ -1,0 +1,92 @@
+#ifndef PLANNER_WORKSPACE_INNER_H
+#define PLANNER_WORKSPACE_INNER_H
+
+/*
+ * The rung "workspace": parts of a statement are moved into temporary tables, the rest runs over
+ * them. Shared by workspace*.c and whatever else makes such plans.
+ *
+ *     struct workspace *w = workspace_begin(b, p);
+ *     struct move m = {.select = a SELECT of its own, .to = MOVE_TO_ONE};
+ *     const char *table = workspace_move(w, &m, note);      NULL: it cannot be moved
+ *     ... put workspace_table(w, table, alias) where those rows stood ...
+ *     workspace_rest(w, stmt, 0, note) && workspace_finish(w, note)
+ *
+ * A move's columns are the select items, so every one of them needs a name of its own.
+ */
+
+#include "planner/build.h"
+
+enum {
+    WORKSPACE_MOVES_MAX = RELS_MAX
+};
+
+struct move {
+    tnode *select; /* changed in place */
+    enum plan_move_to to;
+    const struct map_table *like; /* MOVE_TO_SHARDS */
+    const uint16_t *keys;
+    uint8_t only_apart;
+    const char *primary_key;
+    uint64_t rows, bytes;
+    const char *why;
+};
+
+struct workspace {
+    struct build *build;
+    struct plan *plan; /* becomes PLAN_WORKSPACE */
+    struct plan_move moves[WORKSPACE_MOVES_MAX];
+    size_t moves_count;
+    struct plan *rest, *rest_apart;
+    uint64_t rest_shards; /* where the rest may run when it is for one server */
+};
+
+struct workspace *workspace_begin(struct build *b, struct plan *p);
+/* Plan the SELECT as a statement of its own and give its rows a table; one that was moved before
+ * is shared. NULL: it cannot be, the note says why. */
+const char *workspace_move(struct workspace *w, const struct move *m, struct note *note);
+/* pg_temp.table AS alias, for FROM. */
+tnode *workspace_table(struct workspace *w, const char *table, const char *alias);
+/* Keep the statement as it stands now as `rest` (apart = 0) or `rest_apart` (1), for one server. */
+int workspace_rest(struct workspace *w, tnode *stmt, int apart, struct note *note);
+/* Fill the plan in. */
+void workspace_finish(struct workspace *w, const char *why_not);
+
+/* Reason and hint; returns 0. */
+int workspace_fail(struct note *note, const char *hint, const char *why);
+
+/* ---- mentions of tables (workspace_columns.c) -------------------------------------------------
+ */
+
+struct mention {
+    struct rel *rel;
+    uint8_t apart;   /* moves only when the workspace must not read it in place */
+    uint8_t *needed; /* per column of rel->known */
+    uint8_t all;     /* every column; also when `known` is not */
+    uint8_t whole;   /* a row of it may be a value */
+    const char *table;
+};
+
+struct mentions {
+    struct scope *scope;
+    struct mention items[RELS_MAX];
+    size_t count;
+    uint8_t joins_named;  /* an alias of a join hides others */
+    uint8_t odd_function; /* pg_typeof(), or a user's: may look at the type of a row */
+};
+
+/* What every mention must bring along. 0: it cannot be told, or would be wrong when moved. */
+int workspace_columns(struct mentions *m, tnode *stmt, struct note *note);
+/* Names with a schema in front cannot mean a temporary table: take it away. 0: not for sure. */
+int workspace_unqualify(struct mentions *m, tnode *stmt, struct note *note);
+/* Select items for a move of it. */
+tnode **workspace_targets(struct mentions *m, const struct mention *x, size_t *count);
+/* Key columns, when the level groups by them and PostgreSQL may infer other columns from that. */
+const char *workspace_primary_key(struct mentions *m, const struct mention *x);
+
+/* ---- which rows (workspace_filter.c) ----------------------------------------------------------
+ */
+
+/* A condition on rows of `r` alone that takes away none that counts; NULL: none. */
+tnode *workspace_filter(struct scope *s, struct rel *r);
+
+#endif
