@@ -241,15 +241,13 @@ static int is_inside_view(const struct rel *r)
 }
 
 /* Whether the workspace may read it where it is. */
-static int reads_in_place(const struct build *b, const struct rel *r)
+static int reads_in_place(struct build *b, const struct rel *r)
 {
-    switch (r->kind) {
-    case REL_REFERENCE: return 1;
-    case REL_LOCAL: /* what the catalog does not know may be the session's own: a temporary table */
+    if (r->kind == REL_LOCAL) { /* what the catalog does not know may be a temporary table */
         return r->known != NULL;
-    case REL_QUERY: return relation_view_class(b, r->known) == VIEW_REFERENCE;
-    default: return 0;
     }
+    return r->kind == REL_REFERENCE ||
+           (r->kind == REL_QUERY && relation_view_class(b, r->known) == VIEW_REFERENCE);
 }
 
 /* Relations that move; 0: one of them must not. */
