@@ -33,6 +33,12 @@ static int is_raw(enum combine_kind kind)
     return kind == COMBINE_AS_IS || kind == COMBINE_MIN || kind == COMBINE_MAX;
 }
 
+int combine_is_plain(const struct combine_spec *spec)
+{
+    return spec->mode == COMBINE_CONCAT && spec->limit.kind == COMBINE_LIMIT_NONE &&
+           spec->offset.kind == COMBINE_LIMIT_NONE && spec->visible == spec->columns_count;
+}
+
 size_t combine_formats(const struct combine_spec *spec, const int16_t *client, size_t client_count,
                        int16_t *out)
 {

@@ -477,6 +477,8 @@ enum combine_next {
     COMBINE_DONE   /* the answer is complete: the other shards may be cancelled */
 };
 
+/* Whether the answer is just the rows of the shards, in any order. */
+int combine_is_plain(const struct combine_spec *spec);
 /*
  * Result formats to ask of the shards (Bind), from what the client asked for: `client` has 0, 1 or
  * one per visible column entries. `out` has room for COMBINE_COLUMNS_MAX; returns the count (0: all

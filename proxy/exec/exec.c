@@ -246,6 +246,7 @@ static enum step get_backend(struct session *s, uint32_t shard, uint64_t missing
         if (step != STEP_DONE) {
             return step;
         }
+        s->wait_slot = shard;
         *e = pool_get(p, s, note);
     } while (*e != ERR_NONE && *e != ERR_AGAIN && s->db->replicated && role_try_again(s, *e));
     if (*e == ERR_AGAIN) {

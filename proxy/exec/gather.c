@@ -12,6 +12,8 @@
  * the others.
  */
 
+#include "proxy/exec/gather.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -19,38 +21,12 @@
 #include "base/mem.h"
 #include "proxy/exec/copy_sink.h"
 #include "proxy/exec/exec.h"
-#include "proxy/exec/op.h"
 
 enum {
     FINISH_CHUNK = 65536
 };
 
-struct gather {
-    struct op op;
-    struct plan *plan;
-    const struct stmt *stmt; /* NULL in the simple protocol */
-    uint64_t shards;
-    struct combine *combine; /* NULL: no rows are given to the client */
-    struct buf bind_body;    /* extended: the client's Bind */
-    uint64_t paused;
-    uint8_t *row_shards;         /* INSERT of several rows: shard of each; in the arena */
-    struct buf rows[SHARDS_MAX]; /* ... and what RETURNING gave on each shard, in order */
-    /* shard_sql as the servers keep it prepared, when the plan came again; NULL: it is sent */
-    struct stmt *prepared;
-    struct copy_sink *copy; /* COPY TO: what the rows become; NULL: they are rows */
-    struct portal *portal;  /* Execute with a row limit: at most rows_max, then PortalSuspended */
-    uint32_t rows_max;
-    uint32_t rows_given;
-    unsigned done : 1; /* LIMIT reached: further rows are of no interest */
-    unsigned cancelled : 1;
-    unsigned described_only : 1;
-    uint8_t describe_kind;
-    enum err err; /* of combining */
-    struct note note;
-};
-
-/* The Bind is read again when the operation gets to it; portal and statement no longer matter. */
-static void keep_bind(struct gather *g, const struct front_bind *bind)
+void gather_keep_bind(struct gather *g, const struct front_bind *bind)
 {
     if (bind != NULL) {
         buf_u8(&g->bind_body, 0);
@@ -59,81 +35,54 @@ static void keep_bind(struct gather *g, const struct front_bind *bind)
     }
 }
 
-static void gather_free(struct op *op)
+const struct front_bind *gather_bind(const struct gather *g, struct front_bind *msg)
+{
+    struct note note;
+    if (g->bind_body.n == 0) {
+        return NULL;
+    }
+    enum err e = front_read_bind(buf_slice(&g->bind_body), msg, &note);
+    check(e == ERR_NONE); /* it was read once before */
+    return msg;
+}
+
+static void forget_part(struct gather *g)
+{
+    combine_free(g->combine);
+    g->combine = NULL;
+    if (g->prepared != NULL) {
+        stmt_unref(g->op.session->worker, g->prepared);
+        g->prepared = NULL;
+    }
+}
+
+void gather_free(struct op *op)
 {
     struct gather *g = (struct gather *)op;
-    combine_free(g->combine);
-    if (g->prepared != NULL) {
-        stmt_unref(op->session->worker, g->prepared);
-    }
+    forget_part(g);
     copy_sink_free(g->copy);
     buf_free(&g->bind_body);
+    buf_free(&g->sunk);
     for (size_t i = 0; i < SHARDS_MAX; i++) {
         buf_free(&g->rows[i]);
     }
 }
 
-/* ---- round 1: describe ----------------------------------------------------------------------- */
-
-static void describe_message(struct op *op, struct backend *b, uint8_t type, struct slice body)
+void gather_part(struct gather *g, struct plan *plan, uint64_t shards,
+                 const struct gather_hooks *hooks)
 {
-    struct plan *plan = ((struct gather *)op)->plan;
-    struct arena *memory = &plan->_batch->memory;
-    (void)b;
-    if (type == 'T') {
-        plan->described = arena_copy(memory, body);
-    } else if (type == 'n') {
-        plan->described = arena_copy(memory, SLICE("\0\0"));
-    } else if (type == 't' && body.n >= 2) {
-        size_t count = be16_at(body.p);
-        if (body.n < 2 + 4 * count) {
-            return;
-        }
-        uint32_t *types = arena_alloc(memory, (count + 1) * sizeof(*types));
-        for (size_t i = 0; i < count; i++) {
-            types[i] = be32_at(body.p + 2 + 4 * i);
-        }
-        plan->described_types = types;
-        plan->described_types_count = count;
-    }
-}
-
-static void send_describe(struct gather *g, struct backend *b)
-{
-    struct buf *out = stream_out(b->stream);
-    front_put_parse(out, "", g->plan->text, g->stmt == NULL ? NULL : g->stmt->types,
-                    g->stmt == NULL ? 0 : g->stmt->types_count);
-    front_put_describe(out, 'S', "");
-    front_put_sync(out);
-    stream_touch(b->stream);
-    b->unnamed = 0;
-    backend_expect(b, EXPECT_PARSE, TO_OP);
-    backend_expect(b, EXPECT_DESCRIBE, TO_OP);
-    backend_expect(b, EXPECT_SYNC, TO_OP);
-}
-
-/* RowDescription for the client: the formats it asked for in the server's description. */
-static void put_description(struct session *s, const struct plan *plan,
-                            const struct front_bind *bind)
-{
-    struct back_walk walk;
-    struct back_column column;
-    struct note note;
-    struct buf *out = session_out(s);
-    if (plan->described.n <= 2 || back_walk_columns(plan->described, &walk, &note) != ERR_NONE ||
-        walk.left == 0) {
-        back_put_empty(out, 'n');
-        return;
-    }
-    size_t count = walk.left;
-    struct back_column *columns = arena_alloc(&s->arena, count * sizeof(*columns));
-    for (size_t i = 0; i < count && back_next_column(&walk, &column) == 1; i++) {
-        uint16_t formats = bind == NULL ? 0 : bind->results_count;
-        size_t at = formats == 1 ? 0 : i;
-        column.format = (int16_t)(at < formats && be16_at(bind->results + 2 * at) == 1);
-        columns[i] = column;
-    }
-    back_put_columns(out, columns, count);
+    forget_part(g);
+    g->plan = plan;
+    g->shards = shards;
+    g->hooks = hooks;
+    g->paused = 0;
+    g->rows_given = 0;
+    g->rows_passed = 0;
+    g->done = 0;
+    g->cancelled = 0;
+    g->blocked = 0;
+    g->err = ERR_NONE;
+    g->sunk.n = 0;
 }
 
 /* ---- round 2: rows --------------------------------------------------------------------------- */
@@ -162,7 +111,7 @@ static void cancel_others(struct gather *g)
     g->paused = 0;
 }
 
-static void combine_failed(struct gather *g, enum err e, const struct note *note)
+void gather_fail(struct gather *g, enum err e, const struct note *note)
 {
     if (!g->err) {
         g->err = e;
@@ -175,6 +124,9 @@ static void combine_failed(struct gather *g, enum err e, const struct note *note
 static void wake_paused(struct gather *g)
 {
     bits_each (shard, g->paused) {
+        if (g->blocked && !g->done) {
+            return;
+        }
         if (g->done || combine_wants(g->combine, index_of(g, (uint32_t)shard))) {
             g->paused &= ~(UINT64_C(1) << shard);
             struct backend *b = session_backend(g->op.session, (uint32_t)shard);
@@ -214,18 +166,40 @@ static void keep_limit(struct gather *g, struct buf *out, size_t from)
     g->done = g->done || (g->rows_max != 0 && g->rows_given == g->rows_max);
 }
 
-/* Rows behind `from` in the client's queue become what the client has asked for. */
+/* Where finished rows are queued. */
+static struct buf *rows_out(struct gather *g)
+{
+    return g->hooks != NULL && g->hooks->rows != NULL ? &g->sunk : session_out(g->op.session);
+}
+
+/* Rows stand in `out` behind `from`. */
 static void give_rows(struct gather *g, struct buf *out, size_t from)
 {
     struct note note;
-    enum err e = ERR_NONE;
-    if (g->copy == NULL) {
+    if (g->copy != NULL && out != &g->sunk) {
+        enum err e = copy_sink_rows(g->copy, out, from, &note);
+        if (e) {
+            gather_fail(g, e, &note);
+        }
+    } else if (out != &g->sunk) {
         keep_limit(g, out, from);
-    } else {
-        e = copy_sink_rows(g->copy, out, from, &note);
+    } else if (out->n != 0) {
+        g->hooks->rows(g);
+        out->n = 0;
     }
-    if (e) {
-        combine_failed(g, e, &note);
+}
+
+void gather_block(struct gather *g, int block)
+{
+    if (block == (int)g->blocked) {
+        return;
+    }
+    g->blocked = block != 0;
+    bits_each (shard, g->op.pending & g->shards) {
+        struct backend *b = session_backend(g->op.session, (uint32_t)shard);
+        if (b != NULL) {
+            relay_pause_for_op(b, block || (g->paused >> shard & 1) != 0);
+        }
     }
 }
 
@@ -239,7 +213,7 @@ static void keep_row(struct gather *g, struct backend *b, struct slice body)
         enum err e =
             note_set(&note, ERR_NOMEM, "RETURNING gave more than %zu bytes on one shard", most);
         note_hint(&note, "Insert fewer rows at once, or raise limits.gather_memory_bytes.");
-        combine_failed(g, e, &note);
+        gather_fail(g, e, &note);
         return;
     }
     frame_put(rows, 'D', body);
@@ -263,6 +237,20 @@ static void put_kept_rows(struct gather *g)
     give_rows(g, out, from);
 }
 
+/* As it came: nothing need be combined. */
+static void pass_row(struct gather *g, struct slice body)
+{
+    g->rows_passed++;
+    if (g->hooks->row != NULL) {
+        g->hooks->row(g, body);
+    } else {
+        struct buf *out = session_out(g->op.session);
+        size_t from = out->n;
+        frame_put(out, 'D', body);
+        give_rows(g, out, from);
+    }
+}
+
 static void on_row(struct gather *g, struct backend *b, struct slice body)
 {
     enum combine_next next = COMBINE_MORE;
@@ -273,14 +261,18 @@ static void on_row(struct gather *g, struct backend *b, struct slice body)
         keep_row(g, b, body);
         return;
     }
+    if (g->combine == NULL && g->hooks != NULL && !g->done) {
+        pass_row(g, body);
+        return;
+    }
     if (g->done || g->combine == NULL || (g->plan->same_counts && index != 0)) {
         return;
     }
-    struct buf *out = session_out(g->op.session);
+    struct buf *out = rows_out(g);
     size_t from = out->n;
     enum err e = combine_row(g->combine, index, body, out, &next, &note);
     if (e) {
-        combine_failed(g, e, &note);
+        gather_fail(g, e, &note);
         return;
     }
     give_rows(g, out, from);
@@ -295,11 +287,11 @@ static void on_shard_end(struct gather *g, struct backend *b)
     if (g->done || g->combine == NULL || (g->plan->same_counts && index != 0)) {
         return;
     }
-    struct buf *out = session_out(g->op.session);
+    struct buf *out = rows_out(g);
     size_t from = out->n;
     enum err e = combine_shard_end(g->combine, index, out, &next, &note);
     if (e) {
-        combine_failed(g, e, &note);
+        gather_fail(g, e, &note);
         return;
     }
     give_rows(g, out, from);
@@ -316,23 +308,41 @@ static void see_error(struct gather *g, struct slice body)
     }
 }
 
+/* What is answered just now was asked by this part. */
+static int is_ours(const struct gather *g, const struct backend *b)
+{
+    return (g->shards >> b->shard & 1) != 0 &&
+           b->expects_made - b->expect_count >= g->from[b->shard];
+}
+
 static void gather_message(struct op *op, struct backend *b, uint8_t type, struct slice body)
 {
     struct gather *g = (struct gather *)op;
     struct note note;
     enum err e = ERR_NONE;
+    if (!is_ours(g, b)) {
+        if (g->hooks != NULL && g->hooks->other != NULL) {
+            g->hooks->other(g, b, type, body);
+        }
+        return;
+    }
     switch (type) {
     case 'T':
         if (g->combine != NULL && (!g->plan->same_counts || index_of(g, b->shard) == 0)) {
             e = combine_columns(g->combine, body, NULL, &note);
         }
         if (e) {
-            combine_failed(g, e, &note);
+            gather_fail(g, e, &note);
         }
         break;
     case 'D': on_row(g, b, body); break;
     case 'C': on_shard_end(g, b); break;
     case 'E': see_error(g, body); break;
+    case 'N':
+        if (g->plan->kind == PLAN_ONE) {
+            frame_put(session_out(op->session), type, body);
+        }
+        break;
     default: break;
     }
 }
@@ -352,7 +362,7 @@ static uint64_t count_rows(struct gather *g)
         return g->plan->same_counts ? g->op.rows / (uint64_t)__builtin_popcountll(g->shards)
                                     : g->op.rows;
     }
-    return combine_rows(g->combine);
+    return g->combine == NULL ? g->rows_passed : combine_rows(g->combine);
 }
 
 static int limit_reached(const struct gather *g)
@@ -368,6 +378,10 @@ static void say_tag(struct gather *g)
         back_put_empty(session_out(s), 's');
         op_end(&g->op);
         (void)session_complete(s, NULL);
+        return;
+    }
+    if (g->hooks != NULL && g->hooks->done != NULL) {
+        g->hooks->done(g);
         return;
     }
     char tag[64];
@@ -396,6 +410,24 @@ static int counts_agree(struct gather *g)
     return 0;
 }
 
+static void end_badly(struct gather *g, enum err e, const struct note *note)
+{
+    if (e) {
+        g->op.error.n = 0; /* the others' "canceled" is our own doing */
+    }
+    if (g->hooks != NULL && g->hooks->failed != NULL) {
+        g->hooks->failed(g, e, note);
+    } else {
+        op_fail(&g->op, e ? e : ERR_INTERNAL, note);
+    }
+}
+
+static int rows_full(struct gather *g)
+{
+    return g->hooks != NULL && g->hooks->full != NULL ? g->hooks->full(g)
+                                                      : stream_full(g->op.session->client);
+}
+
 static void finish_rows(struct op *op)
 {
     struct gather *g = (struct gather *)op;
@@ -405,15 +437,19 @@ static void finish_rows(struct op *op)
         put_kept_rows(g);
     }
     while (more) {
-        if (stream_full(op->session->client)) {
-            op->then = finish_rows; /* when the client has taken what is queued */
+        if (op->errors != 0 || g->err) { /* of whoever takes the rows */
+            end_badly(g, g->err, &g->note);
             return;
         }
-        struct buf *out = session_out(op->session);
+        if (rows_full(g)) {
+            op->then = finish_rows; /* when what is queued has been taken */
+            return;
+        }
+        struct buf *out = rows_out(g);
         size_t from = out->n;
         enum err e = combine_finish(g->combine, FINISH_CHUNK, out, &more, &note);
         if (e) {
-            op_fail(op, e, &note);
+            end_badly(g, e, &note);
             return;
         }
         give_rows(g, out, from);
@@ -425,13 +461,10 @@ static void finish_rows(struct op *op)
 static void gather_then(struct op *op)
 {
     struct gather *g = (struct gather *)op;
-    if (g->err) {
-        op->error.n = 0; /* the others' "canceled" is our own doing */
-        op_fail(op, g->err, &g->note);
-    } else if (op->errors != 0) {
-        op_fail(op, ERR_INTERNAL, NULL);
+    if (g->err || op->errors != 0) {
+        end_badly(g, g->err, &g->note);
     } else if (!counts_agree(g)) {
-        op_fail(op, g->err, &g->note);
+        end_badly(g, g->err, &g->note);
     } else {
         finish_rows(op);
     }
@@ -444,28 +477,33 @@ static void gather_drained(struct op *op)
 
 /* ---- the beginning --------------------------------------------------------------------------- */
 
-static const uint32_t *types_of(const struct gather *g, size_t *count)
+const uint32_t *gather_types(const struct gather *g, size_t *count)
 {
-    if (g->plan->described_types_count != 0) {
-        *count = g->plan->described_types_count;
-        return g->plan->described_types;
+    if (g->whole->described_types_count != 0) {
+        *count = g->whole->described_types_count;
+        return g->whole->described_types;
     }
     *count = g->stmt == NULL ? 0 : g->stmt->types_count;
     return g->stmt == NULL ? NULL : g->stmt->types;
+}
+
+static struct slice text_of(const struct plan *plan)
+{
+    return plan->shard_sql != NULL ? slice_of(plan->shard_sql) : plan->text;
 }
 
 /* A text that comes again with parameters is kept prepared on the servers. */
 static void prepare(struct gather *g)
 {
     struct session *s = g->op.session;
-    if (g->stmt == NULL || g->plan->split != NULL || s->world->conf->prepared_max == 0 ||
-        g->plan->runs++ == 0) {
+    if (g->stmt == NULL || g->apart || g->plan->split != NULL ||
+        s->world->conf->prepared_max == 0 || g->plan->runs++ == 0) {
         return;
     }
     size_t count = 0;
-    const uint32_t *types = types_of(g, &count);
+    const uint32_t *types = gather_types(g, &count);
     struct stmt *st =
-        stmt_find(s, g->plan->_batch->catalog_version, slice_of(g->plan->shard_sql), types, count);
+        stmt_find(s, g->plan->_batch->catalog_version, text_of(g->plan), types, count);
     if (st->reads_clock) { /* when it is parsed */
         stmt_unref(s->worker, st);
     } else {
@@ -479,7 +517,7 @@ static const char *send_parse(struct gather *g, struct backend *b)
     struct buf *out = stream_out(b->stream);
     struct stmt *st = g->prepared;
     size_t types_count = 0;
-    const uint32_t *types = types_of(g, &types_count);
+    const uint32_t *types = gather_types(g, &types_count);
     if (st != NULL) {
         if (!backend_has_stmt(b, st->id)) {
             backend_add_stmt(b, st->id);
@@ -495,7 +533,7 @@ static const char *send_parse(struct gather *g, struct backend *b)
         front_put_parse(out, "", buf_slice(&sql), types, types_count);
         buf_free(&sql);
     } else {
-        front_put_parse(out, "", slice_of(g->plan->shard_sql), types, types_count);
+        front_put_parse(out, "", text_of(g->plan), types, types_count);
     }
     b->unnamed = 0;
     backend_expect(b, EXPECT_PARSE, TO_OP);
@@ -506,6 +544,7 @@ static void send_execute(struct gather *g, struct backend *b, const struct front
                          const int16_t *formats, size_t formats_count)
 {
     static const struct front_bind nothing = {0};
+    g->from[b->shard] = b->expects_made;
     const char *name = send_parse(g, b);
     struct buf *out = stream_out(b->stream);
     front_put_bind(out, "", name, bind == NULL ? &nothing : bind, formats, formats_count);
@@ -527,18 +566,28 @@ static enum err open_combine(struct gather *g, const struct front_bind *bind, in
 {
     const struct conf *conf = g->op.session->world->conf;
     int16_t *client = NULL;
-    size_t client_count = g->copy != NULL ? 1 : bind == NULL ? 0 : bind->results_count;
+    size_t client_count = bind == NULL ? 0 : bind->results_count;
     struct plan_args args;
+    int sinks = g->hooks != NULL && g->hooks->rows != NULL;
+    int one_format = sinks || g->copy != NULL;
+    int16_t format = !sinks && g->copy != NULL ? copy_sink_format(g->copy) : g->sink_format;
+    client_count = one_format ? 1 : client_count;
     *count = 0;
     client = arena_alloc(&g->op.session->arena, (client_count + 1) * sizeof(*client));
     for (size_t i = 0; i < client_count; i++) {
-        client[i] = g->copy != NULL ? copy_sink_format(g->copy)
-                                    : (int16_t)(be16_at(bind->results + 2 * i) == 1);
+        client[i] = one_format ? format : (int16_t)(be16_at(bind->results + 2 * i) == 1);
     }
     exec_args(g->op.session, bind, &args);
-    if (g->plan->split != NULL) {
+    int as_they_come = g->plan->kind == PLAN_ONE ||
+                       (sinks && g->hooks->row != NULL && combine_is_plain(g->plan->combine));
+    if (g->plan->split != NULL || as_they_come) {
         memcpy(formats, client, client_count * sizeof(*client));
         *count = client_count;
+    }
+    if (as_they_come) {
+        return ERR_NONE;
+    }
+    if (g->plan->split != NULL) {
         g->row_shards = arena_alloc(&g->op.session->arena, g->plan->split->rows_count);
         return plan_split_rows(g->plan, g->op.session->db->map, &args, g->row_shards, note);
     }
@@ -546,7 +595,7 @@ static enum err open_combine(struct gather *g, const struct front_bind *bind, in
         return ERR_NONE;
     }
     size_t types_count = 0;
-    args.param_types = types_of(g, &types_count);
+    args.param_types = gather_types(g, &types_count);
     if (types_count < args.params_count) {
         args.param_types = NULL;
     }
@@ -557,53 +606,45 @@ static enum err open_combine(struct gather *g, const struct front_bind *bind, in
                         note);
 }
 
-static void start_rows(struct op *op)
+void gather_send(struct gather *g)
 {
-    struct gather *g = (struct gather *)op;
-    struct session *s = op->session;
+    struct session *s = g->op.session;
     struct note note;
     struct front_bind msg;
-    const struct front_bind *bind = NULL;
+    const struct front_bind *bind = gather_bind(g, &msg);
     size_t count = 0;
-    if (op->errors != 0) {
-        op_fail(op, ERR_INTERNAL, NULL);
-        return;
-    }
-    if (g->bind_body.n != 0) {
-        enum err e = front_read_bind(buf_slice(&g->bind_body), &msg, &note);
-        check(e == ERR_NONE);
-        bind = &msg;
-    }
     int16_t *formats = arena_alloc(&s->arena, COMBINE_COLUMNS_MAX * sizeof(*formats));
     enum err e = open_combine(g, bind, formats, &count, &note);
     if (e) {
-        op_fail(op, e, &note);
+        end_badly(g, e, &note);
         return;
     }
-    if (g->copy != NULL) {
-        e = copy_sink_begin(g->copy, &s->arena, g->plan->described, session_out(s), &note);
-    } else if (!s->in_extended && g->plan->returns_rows) {
-        put_description(s, g->plan, bind);
+    if (g->copy != NULL && rows_out(g) != &g->sunk) {
+        e = copy_sink_begin(g->copy, &s->arena, g->whole->described, session_out(s), &note);
+    } else if (!s->in_extended && g->whole->returns_rows && rows_out(g) != &g->sunk) {
+        gather_put_description(s, g->whole, bind);
     }
     if (e) {
-        op_fail(op, e, &note);
+        end_badly(g, e, &note);
         return;
     }
-    op->on_message = gather_message;
-    op->on_failed = gather_failed;
+    g->op.on_message = gather_message;
+    g->op.on_failed = gather_failed;
     prepare(g);
     bits_each (shard, g->shards & s->held_bits) {
         send_execute(g, session_backend(s, (uint32_t)shard), bind, formats, count);
     }
-    op_round_sent(op, g->shards, gather_then);
+    op_round_sent(&g->op, g->shards, gather_then);
 }
 
-static int needs_description(const struct session *s, const struct gather *g)
+static void start_rows(struct op *op)
 {
-    if (g->plan->described.p != NULL) {
-        return 0;
+    struct gather *g = (struct gather *)op;
+    if (op->errors != 0) {
+        op_fail(op, ERR_INTERNAL, NULL);
+        return;
     }
-    return g->plan->any_params || g->copy != NULL || (!s->in_extended && g->plan->returns_rows);
+    gather_send(g);
 }
 
 static enum step start(struct session *s, struct plan *plan, const struct front_bind *bind,
@@ -625,17 +666,18 @@ static enum step start(struct session *s, struct plan *plan, const struct front_
     g->op.free_fn = gather_free;
     g->op.on_drained = gather_drained;
     g->plan = plan;
+    g->whole = plan;
     g->stmt = copy == NULL ? s->run_stmt : NULL;
+    g->copy = copy == NULL ? NULL : copy_sink_new(copy);
     g->shards = shards;
     g->portal = s->run_portal;
     g->rows_max = plan->returns_rows && copy == NULL ? s->run_rows_max : 0;
-    g->copy = copy == NULL ? NULL : copy_sink_new(copy);
-    keep_bind(g, bind);
+    gather_keep_bind(g, bind);
     session_count(s, plan, shards, NULL);
-    if (needs_description(s, g)) {
+    if (gather_needs_description(s, g)) {
         uint32_t first = (uint32_t)__builtin_ctzll(shards);
-        g->op.on_message = describe_message;
-        send_describe(g, session_backend(s, first));
+        g->op.on_message = gather_described;
+        gather_ask_description(g, session_backend(s, first));
         op_round_sent(&g->op, UINT64_C(1) << first, start_rows);
     } else {
         start_rows(&g->op);
@@ -652,74 +694,4 @@ enum step gather_start(struct session *s, struct plan *plan, const struct front_
 enum step gather_copy(struct session *s, const struct plan *copy, uint64_t shards)
 {
     return start(s, copy->copy_out->rows, NULL, shards, copy->copy_out);
-}
-
-/* ---- Describe by the client ------------------------------------------------------------------ */
-
-static void put_parameters(struct session *s, const struct plan *plan)
-{
-    struct buf *out = session_out(s);
-    size_t mark = frame_begin(out, 't');
-    buf_be16(out, (uint16_t)plan->described_types_count);
-    for (size_t i = 0; i < plan->described_types_count; i++) {
-        buf_be32(out, plan->described_types[i]);
-    }
-    frame_end(out, mark);
-}
-
-static void answer_describe(struct session *s, const struct plan *plan, uint8_t kind,
-                            const struct front_bind *bind)
-{
-    if (kind == 'S') {
-        put_parameters(s, plan);
-    }
-    if (plan->returns_rows) {
-        put_description(s, plan, bind);
-    } else {
-        back_put_empty(session_out(s), 'n');
-    }
-    arena_reset(&s->arena);
-}
-
-static void describe_then(struct op *op)
-{
-    struct gather *g = (struct gather *)op;
-    struct session *s = op->session;
-    struct front_bind bind;
-    struct note note;
-    int has_bind =
-        g->bind_body.n != 0 && front_read_bind(buf_slice(&g->bind_body), &bind, &note) == ERR_NONE;
-    if (op->errors != 0) {
-        op_fail(op, ERR_INTERNAL, NULL);
-        return;
-    }
-    answer_describe(s, g->plan, g->describe_kind, has_bind ? &bind : NULL);
-    op_end(op);
-}
-
-enum step gather_describe(struct session *s, struct pstmt *pstmt, uint8_t kind,
-                          const struct front_bind *bind)
-{
-    struct plan *plan = pstmt->batch->plans[0];
-    enum err e = ERR_NONE;
-    struct note note;
-    if (plan->described.p != NULL) {
-        answer_describe(s, plan, kind, bind);
-        return STEP_DONE;
-    }
-    uint32_t shard = s->held_bits == 0 ? 0 : (uint32_t)__builtin_ctzll(s->held_bits);
-    enum step step = session_engage(s, UINT64_C(1) << shard, &e, &note);
-    if (step != STEP_DONE) {
-        return step == STEP_WAIT ? STEP_WAIT : session_fail(s, e, &note, 0);
-    }
-    struct gather *g = op_begin(s, sizeof(*g), "describe");
-    g->op.free_fn = gather_free;
-    g->op.on_message = describe_message;
-    g->plan = plan;
-    g->stmt = pstmt->stmt;
-    g->describe_kind = kind;
-    keep_bind(g, bind);
-    send_describe(g, session_backend(s, shard));
-    op_round_sent(&g->op, UINT64_C(1) << shard, describe_then);
-    return STEP_DONE;
 }

@@ -158,7 +158,7 @@ void op_backend_lost(struct op *op, struct backend *b, const struct note *note)
 {
     uint64_t bit = UINT64_C(1) << b->shard;
     struct session *s = op->session;
-    if (s->tx.kind != TX_KIND_NONE) {
+    if (s->tx.kind != TX_KIND_NONE && !b->apart) {
         s->tx.untold |= (op->pending & bit) == 0 && !s->tx.failed;
         s->tx.failed = 1;
         s->tx.lost = 1;
@@ -167,7 +167,7 @@ void op_backend_lost(struct op *op, struct backend *b, const struct note *note)
     if ((op->pending & bit) != 0) {
         struct note told;
         enum err e = note_set(&told, ERR_SHARD_DOWN, "shard %s was lost: %.300s",
-                              s->db->map->shard_names[b->shard], note->text);
+                              session_shard_name(s, b->shard), note->text);
         e = s->timed_out && b->wrote == 0 ? watch_words(s, &told) : e;
         op_set_error(op, b->shard, e, &told);
         op->lost |= bit;
@@ -185,7 +185,7 @@ void op_fail(struct op *op, enum err e, const struct note *note)
         struct buf error = op->error;
         op->error = (struct buf){0};
         const char *shard =
-            s->sharded && s->db != NULL ? s->db->map->shard_names[op->error_shard] : NULL;
+            s->sharded && s->db != NULL ? session_shard_name(s, op->error_shard) : NULL;
         op_end(op);
         (void)session_fail_with(s, buf_slice(&error), shard);
         buf_free(&error);

@@ -180,6 +180,13 @@ int pool_is_holder(const struct session *s)
     return s->held_bits != 0;
 }
 
+uint32_t pool_holder_share(const struct session *s)
+{
+    uint32_t shards = (uint32_t)s->db->map->shards_count;
+    uint64_t behind = shards < SHARDS_MAX ? s->held_bits >> shards : 0;
+    return behind != 0 || s->wait_slot >= shards ? 2 * shards : shards;
+}
+
 int pool_gate_closed(const struct pool *p, const struct session *s)
 {
     unsigned closed = terms_gate(p->terms) & (GATE_PAUSED | GATE_LEAVING);
@@ -223,6 +230,8 @@ static void hold(struct backend *b, struct session *s)
 {
     backend_set_state(b, BACKEND_HELD);
     b->session = s;
+    b->shard = s->wait_slot;
+    b->apart = s->wait_slot != b->pool->shard;
     b->held_us = loop_now_us(b->pool->worker->loop);
     stats_add(s, STATS_SERVER_ASSIGNMENTS, 1);
     b->in_session_mode = s->terms->rule.mode == CONF_POOL_SESSION;
@@ -437,7 +446,7 @@ static int over_limit(const struct backend *b)
     const struct session *first = pool_first_waiter(p);
     uint32_t shards = 1;
     if (first != NULL && pool_is_holder(first)) {
-        shards = (uint32_t)first->db->map->shards_count;
+        shards = pool_holder_share(first);
     }
     return open > rule_limit(rule, 0, 0, shards);
 }
@@ -506,6 +515,8 @@ void pool_put(struct backend *b)
 {
     struct pool *p = b->pool;
     b->session = NULL;
+    b->shard = p->shard;
+    b->apart = 0;
     list_remove(&b->held);
     const char *why = pool_why_close(b);
     if (why != NULL) {

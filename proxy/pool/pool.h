@@ -148,5 +148,11 @@ const char *pool_why_close(const struct backend *b);
 int pool_gate_closed(const struct pool *p, const struct session *s);
 struct session *pool_first_waiter(const struct pool *p);
 int pool_is_holder(const struct session *s);
+/*
+ * How many times pool.size such a session may find open. Sessions that hold something are at most
+ * pool.size of each shard, as each began with one within that limit; each has at most one of this
+ * shard, and with a workspace two. So none of them waits for another one for ever.
+ */
+uint32_t pool_holder_share(const struct session *s);
 
 #endif

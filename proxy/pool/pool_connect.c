@@ -30,7 +30,7 @@ static uint32_t limit_for(const struct pool *p, const struct session *s)
 {
     const struct conf *conf = p->worker->world->conf;
     int64_t waited = s == NULL ? 0 : loop_now_us(p->worker->loop) - s->wait_since_us;
-    uint32_t shards = s != NULL && pool_is_holder(s) ? (uint32_t)s->db->map->shards_count : 1;
+    uint32_t shards = s != NULL && pool_is_holder(s) ? pool_holder_share(s) : 1;
     return rule_limit(&p->terms->rule, conf->reserve_after_ms * 1000, waited, shards);
 }
 

@@ -118,7 +118,7 @@ struct backend {
     struct session *session; /* HELD: who works with it */
     struct session *owner;   /* `own`: whose it is, also while it connects */
     struct list held;        /* in session->held */
-    uint32_t shard;
+    uint32_t shard;          /* HELD by a workspace: its slot, see workspace.h; else the pool's */
     uint64_t id;
 
     /* what is in flight: a ring */
@@ -135,6 +135,7 @@ struct backend {
     unsigned wrote : 1;    /* in this transaction, as far as plans tell */
     unsigned ended : 1;    /* FATAL came before what the client had sent was begun */
     unsigned own : 1;      /* of a replication connection: in no pool, see passage.h */
+    unsigned apart : 1;    /* HELD by a workspace: no part of the session's transaction */
     unsigned stained : 1;  /* settings that we do not know may be in force: reset for others */
     uint8_t pinned;        /* enum plan_pin: holds this state of its session */
     uint8_t suspect;       /* ... or may hold it: to be asked when the transaction is over */

@@ -116,7 +116,7 @@ static void broken(struct backend *b, enum err e, const char *what)
     struct note note;
     (void)note_set(&note, e, "shard %s: %s",
                    b->session == NULL ? b->pool->server->name
-                                      : b->session->db->map->shard_names[b->shard],
+                                      : session_shard_name(b->session, b->shard),
                    what);
     relay_lost(b, &note);
 }

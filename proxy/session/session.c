@@ -71,6 +71,12 @@ struct backend *session_backend(const struct session *s, uint32_t shard)
     return NULL;
 }
 
+const char *session_shard_name(const struct session *s, uint32_t shard)
+{
+    const struct map *map = s->db->map;
+    return map->shard_names[shard < map->shards_count ? shard : shard - map->shards_count];
+}
+
 const char *session_server_user(const struct session *s)
 {
     const char *forced = s->db == NULL ? NULL : s->db->conf->auth.user;

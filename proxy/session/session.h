@@ -213,7 +213,7 @@ struct session {
     struct varset *startup_vars; /* what RESET goes back to */
     struct session_tx tx;
     struct session_commit commit;
-    struct list held;
+    struct list held; /* by backend->shard: one per shard, and those of a workspace behind */
     struct buf notifications; /* that came inside of a transaction: for its end */
     uint8_t pinned;           /* enum plan_pin: state that keeps a backend held */
     /* a plan whose functions are to be looked at, and its batch, held */
@@ -228,6 +228,7 @@ struct session {
     struct pool *wait_pool;
     struct list pool_node;
     int64_t wait_since_us;
+    uint32_t wait_slot;     /* where the one it asks for will stand in `held_bits` */
     enum err wait_err;      /* why it failed; taken by the next step */
     struct note *wait_note; /* NULL: none */
     struct buf wait_error;  /* body of the server's ErrorResponse, when it was one of settings */
@@ -300,6 +301,8 @@ int session_quiet(const struct session *s); /* nothing in flight on any backend 
 /* Wait until session_quiet(): asks servers to flush when extended messages are outstanding. */
 enum step session_wait_quiet(struct session *s);
 struct backend *session_backend(const struct session *s, uint32_t shard); /* held one, or NULL */
+/* Of a shard, also when it stands behind the shards because it is a workspace's. */
+const char *session_shard_name(const struct session *s, uint32_t shard);
 /* Give back what need not be kept; called whenever a statement or transaction has ended. */
 void session_release(struct session *s);
 void session_let_go(struct session *s, struct backend *b);

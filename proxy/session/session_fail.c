@@ -225,7 +225,7 @@ static void lost_in_relay(struct session *s, struct backend *b, const struct not
     }
     struct note told;
     enum err e = note_set(&told, role_lost(s, b->shard, in_doubt), "shard %s was lost: %.300s",
-                          s->db->map->shard_names[b->shard], note->text);
+                          session_shard_name(s, b->shard), note->text);
     note_hint(&told, in_doubt ? "Ask the database whether the change was made before repeating it."
                               : "Nothing was changed; the statement may be repeated.");
     if (s->timed_out && !in_doubt) {
@@ -296,7 +296,9 @@ void session_backend_lost(struct session *s, struct backend *b, const struct not
         s->tx.failed = 1;
         s->tx.lost_shard = b->shard;
     }
-    s->tx.lost = s->tx.kind != TX_KIND_NONE;
+    if (!b->apart) {
+        s->tx.lost = s->tx.kind != TX_KIND_NONE;
+    }
     s->state_lost |= held_state(s, b) != 0;
     if (s->state_lost && s->op == NULL) {
         session_say_state_lost(s);

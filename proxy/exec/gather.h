@@ -1,0 +1,90 @@
+#ifndef PROXY_GATHER_H
+#define PROXY_GATHER_H
+
+/*
+ * A statement over several shards (gather.c), and what it is asked before it runs for the first
+ * time (gather_describe.c). It is also the engine for a part of a statement (workspace.c): hooks
+ * then say where rows go and what comes after.
+ */
+
+#include "proxy/exec/op.h"
+
+struct gather;
+
+/* What is done instead of answering the client; each may be NULL. */
+struct gather_hooks {
+    /* DataRow messages stand in g->sunk: take them. NULL: rows go to the client. */
+    void (*rows)(struct gather *g);
+    void (*row)(struct gather *g, struct slice body); /* one, when nothing need be combined */
+    int (*full)(struct gather *g);                    /* no more rows for now, see gather_block() */
+    /* A message of a server connection that is none of g->shards. */
+    void (*other)(struct gather *g, struct backend *b, uint8_t type, struct slice body);
+    void (*done)(struct gather *g);
+    /* e is ERR_NONE: the server's error is in g->op. */
+    void (*failed)(struct gather *g, enum err e, const struct note *note);
+};
+
+struct gather {
+    struct op op;
+    struct plan *plan;       /* what runs: PLAN_MANY, PLAN_WRITE; with hooks also PLAN_ONE */
+    struct plan *whole;      /* the client's statement: `plan`, or what it is a part of */
+    const struct stmt *stmt; /* NULL in the simple protocol */
+    const struct gather_hooks *hooks;
+    uint64_t shards;
+    struct combine *combine; /* NULL: no rows, or rows that go on as they come */
+    struct copy_sink *copy;  /* COPY TO: what rows for the client become; NULL: they are rows */
+    struct buf bind_body;    /* extended: the client's Bind */
+    struct buf sunk;         /* rows for hooks->rows */
+    uint64_t paused;
+    uint8_t *row_shards;         /* INSERT of several rows: shard of each; in the arena */
+    struct buf rows[SHARDS_MAX]; /* ... and what RETURNING gave on each shard, in order */
+    /* Number of the first expectation of this part: what comes before it answers something else */
+    uint64_t from[SHARDS_MAX];
+    /* shard_sql as the servers keep it prepared, when the plan came again; NULL: it is sent */
+    struct stmt *prepared;
+    struct portal *portal; /* Execute with a row limit: at most rows_max, then PortalSuspended */
+    uint32_t rows_max;
+    uint32_t rows_given;
+    uint64_t rows_passed; /* as they came */
+    int16_t sink_format;  /* of all columns, when there are hooks->rows */
+    unsigned done : 1;    /* LIMIT reached: further rows are of no interest */
+    unsigned cancelled : 1;
+    unsigned described_only : 1;
+    unsigned blocked : 1; /* hooks->full() */
+    unsigned apart : 1;   /* on connections of a workspace: nothing is kept prepared there */
+    uint8_t describe_kind;
+    enum err err; /* of combining */
+    struct note note;
+};
+
+/* ---- gather.c -------------------------------------------------------------------------------- */
+
+/* Make `g`, which runs nothing now, run `plan` over `shards`. Sent by gather_send(). */
+void gather_part(struct gather *g, struct plan *plan, uint64_t shards,
+                 const struct gather_hooks *hooks);
+/* Messages to all shards; a failure goes to hooks or client. */
+void gather_send(struct gather *g);
+/* Stop or resume reading from the shards: whoever takes the rows is full. */
+void gather_block(struct gather *g, int block);
+/* A failure of ours: the others are cancelled, and it is told at the end of the round. */
+void gather_fail(struct gather *g, enum err e, const struct note *note);
+void gather_free(struct op *op);
+/* The Bind is read again when the operation gets to it; portal and statement no longer matter. */
+void gather_keep_bind(struct gather *g, const struct front_bind *bind);
+/* That Bind, or NULL. */
+const struct front_bind *gather_bind(const struct gather *g, struct front_bind *msg);
+/* Types of the statement's parameters, as far as they are known. */
+const uint32_t *gather_types(const struct gather *g, size_t *count);
+
+/* ---- gather_describe.c ----------------------------------------------------------------------- */
+
+/* Whether the client's statement must be described before it runs. */
+int gather_needs_description(const struct session *s, const struct gather *g);
+/* Ask for it on a connection, in a round of the caller's, with gather_described() as on_message. */
+void gather_ask_description(struct gather *g, struct backend *b);
+void gather_described(struct op *op, struct backend *b, uint8_t type, struct slice body);
+/* RowDescription for the client: the formats it asked for in the server's description. */
+void gather_put_description(struct session *s, const struct plan *plan,
+                            const struct front_bind *bind);
+
+#endif
