@@ -1,29 +1,33 @@
 #!/usr/bin/python3
-"""The same statements to one plain PostgreSQL and to pgbraid over three: same answers, or 0A000.
+"""The same statements to one plain PostgreSQL and to pgbraid over 1, 3 and 5: same answers, or 0A000.
 
 Goal: never silently wrong. Each file of statements/ is a session: its statements run one after the
 other on both sides, and everything a client can see is compared: SQLSTATE, command tag, columns
-with their types, rows (as they come with ORDER BY, else as a multiset), at the end all tables.
+with types, type modifiers and formats, rows (as they come with ORDER BY, else as a multiset), at the
+end all tables. Every answer is the same, refused (0A000) or wrong. Files of statements/read/ only
+read (or roll back) and share one filling of the tables.
 Statements end with ';' at the end of a line. Comments before one say what is special about it:
     -- refused      pgbraid may answer 0A000; other statements may not
+    -- defect       a wrong answer that is known, and being worked on
     -- unordered    ORDER BY is there but does not order the whole result
     -- rows differ  only column names, types and the number of rows are compared (random values)
-    -- only plain   is for the mode simple (several statements at once, COPY)
+    -- only plain   is for the mode simple (several statements at once, COPY FROM)
+    -- not on one shard  is left out there (what only a refusal keeps from being random)
     -- in order     rows are compared in order, though there is no ORDER BY
+    -- portal N     extended protocol: Execute with a limit of N rows until all are there
     -- params ...   Python values for the %s of the statement: written into it in the mode simple,
                     sent in binary or (prepared) in text in the others
 A statement that pgbraid refuses is not run on the other side (in a transaction, a failing one is).
 
-    compare.py [--build DIR] [--mode simple|binary|prepared] [--only FILE] [--verbose] [--refused]
+    compare.py [--build DIR] [--mode simple|binary|prepared] [--shards 1,3,5] [--only FILE] [--verbose] [--refused] [--write]
 """
 
 import argparse
 import glob
-import io
 import os
 import re
 import sys
-from collections import Counter
+from collections import Counter, defaultdict
 from datetime import date, datetime
 from decimal import Decimal
 from uuid import UUID
@@ -31,17 +35,15 @@ from uuid import UUID
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [os.path.dirname(HERE), HERE]
 
-import psycopg  # noqa: E402
-import psycopg2  # noqa: E402
-
 import pg  # noqa: E402
 from braid import Braid, config_for  # noqa: E402
 from report import Report  # noqa: E402
-from world import SCHEMA, TABLES, for_plain, rows  # noqa: E402
+from sides import MODES, Judge, Side, Types, is_ordered  # noqa: E402
+from world import RICH, RICH_TABLES, SCHEMA, TABLES, for_plain, rich_rows, rows  # noqa: E402
 
-MODES = ("simple", "binary", "prepared")
-
-
+SHARDS_MAX = 5
+# What is run without words to the contrary: every mode over three shards, one mode over others.
+USUAL = [(3, "simple"), (3, "binary"), (3, "prepared"), (5, "binary"), (1, "binary")]
 VALUES = {"Decimal": Decimal, "UUID": UUID, "date": date, "datetime": datetime}
 
 
@@ -53,9 +55,9 @@ def values_of(text):
 class Statement:
     def __init__(self, sql, data, words, line):
         self.sql, self.data, self.words, self.line = sql, data, words, line
-        upper = sql.upper()
-        self.ordered = ("ORDER BY" in upper and "unordered" not in words) or "in order" in words
+        self.ordered = (is_ordered(sql) and "unordered" not in words) or "in order" in words
         self.params = next((values_of(w[7:]) for w in words if w.startswith("params ")), None)
+        self.portal = next((int(w[7:]) for w in words if w.startswith("portal ")), 0)
         self.values = "rows differ" not in words
 
     def has(self, word):
@@ -86,232 +88,208 @@ def parse_file(path):
     return out
 
 
-class Answer:
-    def __init__(self, code=None, tag=None, columns=None, rows=None, message=""):
-        self.code, self.tag, self.columns, self.rows, self.message = code, tag, columns, rows, message
-
-    def differs(self, other, statement):
-        """What is different, or None."""
-        if self.code != other.code:
-            return f"SQLSTATE {self.code} against {other.code}: {self.message or other.message}"
-        if self.tag != other.tag:
-            return f"tag {self.tag} against {other.tag}"
-        if self.columns != other.columns:
-            return f"columns {self.columns} against {other.columns}"
-        if self.rows is None or other.rows is None:
-            return None if self.rows == other.rows else "rows against none"
-        if not statement.values:
-            return None if len(self.rows) == len(other.rows) else "number of rows"
-        if statement.ordered and self.rows != other.rows:
-            at = next((i for i, (a, b) in enumerate(zip(self.rows, other.rows)) if a != b),
-                      min(len(self.rows), len(other.rows)))
-            return (f"{len(self.rows)} rows against {len(other.rows)}, first difference in row {at + 1}: "
-                    f"{self.rows[at:at + 1]} against {other.rows[at:at + 1]}")
-        mine, theirs = Counter(self.rows), Counter(other.rows)
-        if mine != theirs:
-            return (f"rows only of pgbraid: {list((mine - theirs).elements())[:3]}, "
-                    f"only of PostgreSQL: {list((theirs - mine).elements())[:3]}")
-        return None
-
-
-def read_as_text():
-    """psycopg2 hands out values as the server wrote them."""
-    for oid in list(psycopg2.extensions.string_types):
-        psycopg2.extensions.register_type(
-            psycopg2.extensions.new_type((oid,), "TEXT", lambda value, cursor: value))
-
-
-def columns_of(cursor):
-    """Names and types; types of the user's own have another number on every server."""
-    return [(c.name, c.type_code if c.type_code < 16384 else "own") for c in cursor.description]
-
-
-def plain_row(row):
-    return tuple(repr(v) for v in row)
-
-
-class SimpleSide:
-    """psycopg2: the simple protocol, text."""
-
-    def __init__(self, port):
-        self.connection = psycopg2.connect(host="127.0.0.1", port=port, dbname="app", user="app")
-        self.connection.autocommit = True
-
-    def close(self):
-        self.connection.close()
-
-    def run(self, sql, data=None, params=None):
-        with self.connection.cursor() as cursor:
-            try:
-                if data is not None:
-                    cursor.copy_expert(sql, io.StringIO(data))
-                    return Answer(tag=f"COPY {cursor.rowcount}")
-                if re.match(r"COPY\b.*\bTO STDOUT", sql, re.S):
-                    out = io.StringIO()
-                    cursor.copy_expert(sql, out)
-                    return Answer(tag=f"COPY {cursor.rowcount}",
-                                  rows=[(line,) for line in out.getvalue().splitlines()])
-                cursor.execute(sql, params)
-            except psycopg2.Error as e:
-                return Answer(e.pgcode or "none", message=str(e))
-            columns = rows_got = None
-            if cursor.description is not None:
-                columns = columns_of(cursor)
-                rows_got = [plain_row(r) for r in cursor.fetchall()]
-            return Answer(None, cursor.statusmessage, columns, rows_got)
-
-
-class ExtendedSide:
-    """psycopg 3: the extended protocol, binary results; prepared ones are run twice."""
-
-    def __init__(self, port, prepared):
-        self.connection = psycopg.connect(f"host=127.0.0.1 port={port} dbname=app user=app", autocommit=True)
-        self.prepared = prepared
-
-    def close(self):
-        self.connection.close()
-
-    def execute(self, sql, params):
-        if params is not None:
-            sql = re.sub(r"(?<!%)%s", "%t" if self.prepared else "%b", sql)
-        with self.connection.cursor(binary=True) as cursor:
-            try:
-                cursor.execute(sql, params, prepare=self.prepared)
-                columns = rows_got = None
-                if cursor.description is not None:
-                    columns = columns_of(cursor)
-                    rows_got = [plain_row(r) for r in cursor.fetchall()]
-                return Answer(None, cursor.statusmessage, columns, rows_got)
-            except psycopg.Error as e:
-                return Answer(e.sqlstate or f"none: {type(e).__name__}", message=str(e))
-
-    def run(self, sql, data=None, params=None):
-        del data
-        answer = self.execute(sql, params)
-        if self.prepared and answer.code is None and sql.lstrip()[:6].upper() == "SELECT" and answer.rows is not None:
-            again = self.execute(sql, params)
-            if again.code is not None:
-                return again
-        return answer
-
-
 class Compare:
-    def __init__(self, fleet, args, report):
-        self.report = report
-        self.args = args
-        self.counts = Counter()
+    """Servers, pgbraid over the first `shards` of them, and what was seen."""
+
+    def __init__(self, fleet, build, report, shards_max=SHARDS_MAX):
+        self.fleet, self.build, self.report = fleet, build, report
+        self.counts = defaultdict(Counter)  # file -> same, refused, wrong
         self.refused = []
-        self.news = []  # marked as refused, but answered
-        self.plain, *self.shards = fleet.start(4)
-        for server in (self.plain, *self.shards):
-            pg.prepare(server)
+        self.seen = defaultdict(lambda: defaultdict(set))  # path -> line -> verdicts
+        self.news = {}  # marked as refused, but answered
         self.complaints = []
-        self.braid = Braid(os.path.join(fleet.folder, "braid"), config_for(self.shards), build=args.build)
-        fleet.at_end.append(self.braid.kill)
+        self.braid = self.shards = self.judge = None
+        self.plain, *self.servers = fleet.start(1 + shards_max)
+        for server in (self.plain, *self.servers):
+            pg.prepare(server, databases=("plain",))
+        for i, server in enumerate(self.servers):
+            self.move_oids(server, i * 50)
+
+    @staticmethod
+    def move_oids(server, count):
+        """What is made later gets other OIDs than on the other servers."""
+        for i in range(count // 10):
+            server.sql("CREATE TYPE moved AS (" + ", ".join(f"c{j} int" for j in range(3)) + "); DROP TYPE moved"
+                       if i % 2 else "CREATE TABLE moved (a int, b text); DROP TABLE moved")
+
+    def use(self, shards):
+        """pgbraid over so many shards, on databases that are new."""
+        self.stop()
+        self.shards = self.servers[:shards]
+        for server in (self.plain, *self.servers):
+            server.sql("DROP DATABASE IF EXISTS app WITH (FORCE)")
+            server.sql("CREATE DATABASE app OWNER app")
+        folder = os.path.join(self.fleet.folder, f"braid{shards}")
+        self.braid = Braid(folder, config_for(self.shards), build=self.build)
+        self.fleet.at_end.append(self.braid.kill)
+        self.judge = Judge(Types(self.shards[0]), Types(self.plain))
 
     def stop(self):
+        if self.braid is None:
+            return
         status = self.braid.stop()
         if status not in (0, None):
             self.complaints.append(f"exit status {status}")
+        self.complaints += self.braid.complaints()
+        self.braid = None
 
-    def fill(self):
+    def fill(self, rich=False):
         """Both sides as new."""
-        self.stop()
+        self.braid.stop()
         for server in (self.plain, *self.shards):
             server.sql("DROP OWNED BY app CASCADE", "app")  # tables and schemas of ours, all of them
         self.braid.start()
-        lines = rows()
-        for side in (SimpleSide(self.plain.port), SimpleSide(self.braid.port)):
-            ours = side.connection.info.port == self.braid.port
-            for sql in SCHEMA:
-                self.must(side.run(sql if ours else for_plain(sql)))
-            for table in TABLES:
-                self.must(side.run(f"COPY {table} FROM STDIN", "".join(f"{line}\n" for line in lines[table])))
+        sets = [(SCHEMA, TABLES, rows())] + ([(RICH, RICH_TABLES, rich_rows())] if rich else [])
+        for side in (Side(self.plain.port), Side(self.braid.port)):
+            suffix = side.port == self.braid.port and len(self.shards) > 1
+            for schema, tables, lines in sets:
+                for sql in schema:
+                    self.must(sql, side.run(sql if suffix else for_plain(sql)))
+                for table in tables:
+                    data = "".join(f"{line}\n" for line in lines[table])
+                    self.must(table, side.run(f"COPY {table} FROM STDIN", data))
             side.close()
+        for server in (self.plain, *self.shards):
+            server.sql("ANALYZE", "app")
+        for types in (self.judge.ours, self.judge.theirs):
+            types.load()
 
     @staticmethod
-    def must(answer):
+    def must(what, answer):
         if answer.code is not None:
-            raise RuntimeError(f"{answer.code} {answer.message}")
+            raise RuntimeError(f"{what}: {answer.code} {answer.message}")
 
-    def side(self, mode, port):
-        return SimpleSide(port) if mode == "simple" else ExtendedSide(port, mode == "prepared")
+    def sides(self, mode):
+        return Side(self.braid.port, mode), Side(self.plain.port, mode)
 
-    def run_statement(self, st, ours, theirs, mode):
-        """What is wrong, or None."""
-        mine = ours.run(st.sql, st.data, st.params)
-        if mine.code == "0A000":
-            self.counts["refused"] += 1
-            self.refused.append((st, mine.message))
-            if theirs.connection.info.transaction_status in (2, 3):
+    def run_statement(self, st, ours, theirs):
+        """("same" or "refused" or "wrong", words)."""
+        sql = st.sql if len(self.shards) > 1 else for_plain(st.sql)
+        mine = ours.run(sql, st.data, st.params, st.portal)
+        if mine.code == "0A000" and len(self.shards) > 1:
+            if theirs.in_transaction:
                 theirs.run("SELECT 1/0")
-            if st.has("refused"):
-                return None
-            return f"refused: {mine.message}"
-        if st.has("refused"):
-            self.news.append(st)
-        real = theirs.run(for_plain(st.sql), st.data, st.params)
-        self.counts["same"] += 1
+            return "refused", mine.message
+        real = theirs.run(for_plain(st.sql), st.data, st.params, st.portal)
         if real.code == "0A000" and "cached plan must not change" in real.message:
-            return None  # a server's statement that outlived its table; ours are made anew
-        return mine.differs(real, st)
+            return "same", None  # a server's statement that outlived its table; ours are made anew
+        wrong = self.judge.differs(mine, real, st.ordered, st.values)
+        return ("wrong", wrong) if wrong else ("same", None)
 
     def run_file(self, path, mode):
-        name = os.path.basename(path)[:-4]
-        ours, theirs = self.side(mode, self.braid.port), self.side(mode, self.plain.port)
+        name = os.path.relpath(path, os.path.join(HERE, "statements"))[:-4]
+        where = f"{len(self.shards)} shards, {mode}, {name}"
+        ours, theirs = self.sides(mode)
         for st in parse_file(path):
-            if st.has("only plain") and mode != "simple":
+            if st.has("not on one shard") and len(self.shards) == 1:
                 continue
-            what = f"{mode} {name}:{st.line}: {st.sql[:100]!r}"
-            wrong = self.run_statement(st, ours, theirs, mode)
-            if wrong is None:
+            if (st.has("only plain") and mode != "simple") or (st.portal and mode == "simple"):
+                continue
+            verdict, words = self.run_statement(st, ours, theirs)
+            self.counts[name][verdict] += 1
+            self.seen[path][st.line].add(verdict)
+            what = f"{where}:{st.line}: {st.sql[:160]!r}"
+            if verdict == "refused":
+                self.refused.append((where, st, words))
+            elif st.has("refused") and len(self.shards) > 1:
+                self.news.setdefault((path, st.line), st)
+            if verdict == "same" or st.has({"refused": "refused", "wrong": "defect"}[verdict]):
                 self.report.passes(what)
             else:
-                self.report.fails(what, wrong)
+                self.report.fails(what, f"{verdict}: {words}")
         ours.close()
         theirs.close()
-        self.compare_tables(f"{mode} {name}")
 
-    def compare_tables(self, what):
-        ours, theirs = SimpleSide(self.braid.port), SimpleSide(self.plain.port)
-        for table in TABLES:
+    def compare_tables(self, tables, what):
+        ours, theirs = self.sides("simple")
+        for table in tables:
             st = Statement(f"SELECT * FROM {table}", None, [], 0)
-            wrong = ours.run(st.sql).differs(theirs.run(st.sql), st)
-            if wrong is None:
+            verdict, words = self.run_statement(st, ours, theirs)
+            if verdict == "same":
                 self.report.passes(f"{what}: table {table} at the end")
             else:
-                self.report.fails(f"{what}: table {table} at the end", wrong)
+                self.report.fails(f"{what}: table {table} at the end", words)
         ours.close()
         theirs.close()
+
+    def run_files(self, runs, only):
+        """runs: (shards, mode) in the order of shards."""
+        def files(folder):
+            return [p for p in sorted(glob.glob(os.path.join(HERE, folder, "*.sql"))) if only in p]
+        reads, writes = files("statements/read"), files("statements")
+        for shards in dict.fromkeys(n for n, _ in runs):
+            self.use(shards)
+            modes = [mode for n, mode in runs if n == shards]
+            for mode in modes:
+                for path in writes:
+                    self.fill()
+                    self.run_file(path, mode)
+                    self.compare_tables(TABLES, f"{shards} shards, {mode}, {os.path.basename(path)[:-4]}")
+            if reads:
+                self.fill(rich=True)
+            for mode in modes:
+                for path in reads:
+                    self.run_file(path, mode)
+            if reads:
+                self.compare_tables(TABLES + RICH_TABLES, f"{shards} shards")
+        self.stop()
+        for line in self.complaints:
+            self.report.fails("sanitizers and checks", line)
+
+    def write_marks(self):
+        """Put the word refused before what was refused anywhere, take it away from what was answered everywhere."""
+        for path, verdicts in self.seen.items():
+            with open(path, encoding="utf-8") as f:
+                lines = f.read().split("\n")
+            for st in reversed(parse_file(path)):
+                first = st.line - 1 - st.sql.count("\n")
+                refused = "refused" in verdicts.get(st.line, ())
+                if refused and not st.has("refused"):
+                    lines.insert(first - len(st.words), "-- refused")
+                elif not refused and st.has("refused") and verdicts.get(st.line):
+                    at = first - len(st.words) + st.words.index("refused")
+                    if lines[at] == "-- refused":
+                        del lines[at]
+            with open(path, "w", encoding="utf-8") as f:
+                f.write("\n".join(lines))
+
+    def summary(self):
+        total = Counter()
+        for name, counts in sorted(self.counts.items()):
+            total += counts
+            print(f"compare: {name:<16} " + ", ".join(f"{counts[v]} {v}" for v in ("same", "refused", "wrong")))
+        everything = sum(total.values())
+        if everything:
+            print(f"compare: {everything} answers: {total['same']} same, {total['refused']} refused "
+                  f"({100 * total['refused'] / everything:.2f}%), {total['wrong']} wrong")
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--build")
     parser.add_argument("--mode", choices=MODES)
+    parser.add_argument("--shards", type=lambda text: [int(n) for n in text.split(",")])
     parser.add_argument("--only", default="")
     parser.add_argument("--verbose", action="store_true")
     parser.add_argument("--refused", action="store_true", help="list what was refused")
+    parser.add_argument("--write", action="store_true", help="put and remove the word refused as it was seen")
     args = parser.parse_args()
     pg.stop_on_signals()
-    read_as_text()
+    runs = [(n, m) for n, m in USUAL if (args.mode or m) == m and (args.shards is None or n in args.shards)]
+    if args.mode or args.shards:
+        runs = [(n, args.mode or "simple") for n in args.shards or [3]] if not runs or args.mode else runs
     report = Report(args.verbose)
     with pg.Fleet() as fleet:
-        compare = Compare(fleet, args, report)
-        for mode in [args.mode] if args.mode else MODES:
-            for path in sorted(glob.glob(os.path.join(HERE, "statements", "*.sql"))):
-                if args.only in path:
-                    compare.fill()
-                    compare.run_file(path, mode)
-        compare.stop()
-        for line in compare.complaints + compare.braid.complaints():
-            report.fails("sanitizers and checks", line)
-        if args.refused:
-            for st, message in compare.refused:
-                print(f"refused  {st.sql}\n         {message.splitlines()[0]}")
-    for st in compare.news:
-        print(f"compare: answered now, the word refused can go: {st.sql[:100]}")
-    print(f"compare: {compare.counts['same']} answers compared, {compare.counts['refused']} refused")
+        compare = Compare(fleet, args.build, report, max(n for n, _ in runs))
+        compare.run_files(runs, args.only)
+        for where, st, message in compare.refused if args.refused else ():
+            print(f"refused  {where}:{st.line}: {st.sql}\n         {message.splitlines()[0]}")
+        for (path, line), st in sorted(compare.news.items()):
+            if "refused" not in compare.seen[path][line]:
+                print(f"compare: answered now, the word refused can go: {path}:{line}: {st.sql[:100]}")
+        compare.summary()
+        if args.write:
+            compare.write_marks()
     return report.finish()
 
 

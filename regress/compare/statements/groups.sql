@@ -23,7 +23,9 @@ SELECT d, count(*) FROM nums GROUP BY d ORDER BY d;
 SELECT ts, count(*) FROM nums GROUP BY ts ORDER BY ts;
 -- refused
 SELECT i, count(*) FROM nums GROUP BY i ORDER BY i;
+-- defect
 -- refused
+-- rows differ
 SELECT DISTINCT i FROM nums;
 -- refused
 SELECT j, count(*) FROM nums GROUP BY j;
