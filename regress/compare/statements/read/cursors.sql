@@ -139,35 +139,25 @@ COPY facts TO STDOUT;
 COPY marks (tag, k) TO STDOUT;
 COPY kinds TO STDOUT;
 COPY kinds TO STDOUT WITH (FORMAT csv);
--- refused
 COPY kinds TO STDOUT WITH (FORMAT csv, HEADER);
--- refused
 COPY kinds TO STDOUT WITH (FORMAT csv, HEADER, DELIMITER ';', NULL 'none', FORCE_QUOTE *);
--- refused
 COPY facts TO STDOUT WITH (FORMAT binary);
--- refused
 COPY facts TO STDOUT (HEADER);
 COPY scripts TO STDOUT (DELIMITER '|', NULL '');
--- refused
 COPY nothing TO STDOUT (FORMAT csv, HEADER);
--- refused
 COPY nothing TO STDOUT (FORMAT binary);
 COPY countries TO STDOUT;
 COPY ledger TO STDOUT (FORMAT csv);
 COPY (SELECT k, n FROM facts WHERE k = 5 ORDER BY seq) TO STDOUT;
--- refused
 -- in order
 COPY (SELECT k, seq, n FROM facts ORDER BY n NULLS FIRST, k, seq) TO STDOUT;
--- refused
 -- in order
 COPY (SELECT k, seq FROM facts ORDER BY k, seq LIMIT 5) TO STDOUT (FORMAT csv, HEADER);
--- refused
 COPY (SELECT grp, count(*), avg(val) FROM facts GROUP BY grp) TO STDOUT;
 -- refused
 COPY (SELECT grp, count(*) + 1 FROM facts GROUP BY grp) TO STDOUT (FORMAT csv);
 -- refused
 COPY (SELECT u.id, f.k FROM users u JOIN facts f ON f.n = u.age) TO STDOUT;
--- refused
 COPY (SELECT DISTINCT sub FROM facts) TO STDOUT (FORMAT binary);
 -- refused
 COPY (SELECT id FROM users UNION SELECT k FROM facts) TO STDOUT;
