@@ -106,6 +106,18 @@ enum err combine_order_open(struct combine_order *order, const struct combine_co
     return value_comparable_in(type, column->format) ? ERR_NONE : refuse(column, what, note);
 }
 
+int combine_orders_type(uint32_t type, int bytewise, int binary)
+{
+    struct combine_order order;
+    struct note note;
+    int orders = 1;
+    for (int16_t format = binary ? FORMAT_BINARY : FORMAT_TEXT; format <= FORMAT_BINARY; format++) {
+        struct combine_column column = {.type_oid = type, .format = format};
+        orders &= combine_order_open(&order, &column, bytewise, "", &note) == ERR_NONE;
+    }
+    return orders;
+}
+
 /* ---- ISO texts ------------------------------------------------------------------------------- */
 
 enum {

@@ -80,6 +80,17 @@ enum err combine_group_check(const struct combine_column *column, struct note *n
     return e;
 }
 
+int combine_hashes_type(uint32_t type, int binary)
+{
+    struct note note;
+    int hashes = 1;
+    for (int16_t format = binary ? FORMAT_BINARY : FORMAT_TEXT; format <= FORMAT_BINARY; format++) {
+        struct combine_column column = {.type_oid = type, .format = format};
+        hashes &= combine_group_check(&column, &note) == ERR_NONE;
+    }
+    return hashes;
+}
+
 static enum err put_numeric(const struct combine_column *column, struct slice value,
                             struct numeric *scratch, struct arena *arena, struct buf *out,
                             struct note *note)

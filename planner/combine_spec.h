@@ -124,4 +124,12 @@ struct combine_spec {
     uint8_t one_row;
 };
 
+/*
+ * What combine can do with values of a type, for the planner to ask before: `binary` says that the
+ * columns will be asked for in binary; else it must be possible in either format.
+ */
+int combine_orders_type(uint32_t type, int bytewise, int binary); /* ORDER BY, min, max */
+int combine_adds_type(uint32_t type, int binary);                 /* sum and avg of such values */
+int combine_hashes_type(uint32_t type, int binary);               /* GROUP BY, DISTINCT */
+
 #endif

@@ -69,6 +69,11 @@ static int has_text(uint32_t type)
     return type != OID_INTERVAL && type != OID_MONEY;
 }
 
+int combine_adds_type(uint32_t type, int binary)
+{
+    return number_of(type) != COMBINE_NOT_A_NUMBER && (binary || has_text(type));
+}
+
 static enum err open_sum(struct combine_agg *agg, struct note *note)
 {
     uint32_t type = agg->type_oid;

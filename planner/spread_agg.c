@@ -20,17 +20,7 @@ struct agg_search {
     int found;
 };
 
-struct agg_row {
-    const char *name;
-    enum combine_kind kind;
-};
-
-static const struct agg_row aggregates[] = {
-    {"count", COMBINE_COUNT},    {"sum", COMBINE_SUM},        {"min", COMBINE_MIN},
-    {"max", COMBINE_MAX},        {"avg", COMBINE_AVG},        {"bool_and", COMBINE_BOOL_AND},
-    {"every", COMBINE_BOOL_AND}, {"bool_or", COMBINE_BOOL_OR}};
-
-static int add_target(struct spread *s, tnode *value)
+int spread_add_target(struct spread *s, tnode *value)
 {
     if (s->targets_count == SPREAD_COLUMNS_MAX) {
         spread_fail(s, "Select fewer columns.", "too many columns over several shards");
@@ -40,97 +30,13 @@ static int add_target(struct spread *s, tnode *value)
     return (int)s->targets_count++;
 }
 
-/* ---- aggregates -------------------------------------------------------------------------------
- */
-
-static int is_aggregate(struct spread *s, const tnode *n)
-{
-    return IS(n, FUNC_CALL) && n->func_call->over == NULL &&
-           function_class_of(s->build, n->func_call) == FUNCTION_AGGREGATE;
-}
-
-static const struct agg_row *agg_of(const tnode *n)
-{
-    const char *schema;
-    const char *name = tree_name(n->func_call->funcname, n->func_call->n_funcname, &schema);
-    if (schema != NULL && strcmp(schema, "pg_catalog") != 0) {
-        return NULL;
-    }
-    for (size_t i = 0; i < sizeof(aggregates) / sizeof(aggregates[0]); i++) {
-        if (strcmp(aggregates[i].name, name) == 0) {
-            return &aggregates[i];
-        }
-    }
-    return NULL;
-}
-
-/* DISTINCT inside an aggregate: no matter for min and max; right for count when equal values are on
- * one shard, that is for the sharding key. */
-static int distinct_is_safe(struct spread *s, const PgQuery__FuncCall *f, enum combine_kind kind)
-{
-    if (!f->agg_distinct || kind == COMBINE_MIN || kind == COMBINE_MAX ||
-        kind == COMBINE_BOOL_AND || kind == COMBINE_BOOL_OR) {
-        return 1;
-    }
-    if (kind == COMBINE_COUNT && f->n_args == 1 &&
-        spread_keyed(s->ties, s->level, f->args, f->n_args) != NULL) {
-        return 1;
-    }
-    return spread_fail(s, "Use SELECT DISTINCT and count its rows, or group by the sharding key.",
-                       "DISTINCT in an aggregate cannot run over several shards");
-}
-
-static tnode *call_like(struct spread *s, const PgQuery__FuncCall *f, const char *name, tnode *arg)
-{
-    tnode *call = tree_call(&s->build->scratch, name, arg);
-    call->func_call->agg_filter = f->agg_filter;
-    return call;
-}
-
-/* float4 is averaged in float8; elsewhere the sum's own type is exact. */
-static tnode *avg_argument(struct spread *s, tnode *arg)
-{
-    struct term t;
-    if (scope_resolve_node(s->level, arg, &t) && scope_type(&t) == OID_FLOAT4) {
-        return tree_cast(&s->build->scratch, arg, "float8");
-    }
-    return arg;
-}
-
-static int add_aggregate(struct spread *s, tnode *n, struct combine_output *out)
-{
-    const struct agg_row *row = agg_of(n);
-    PgQuery__FuncCall *f = n->func_call;
-    if (row == NULL || f->n_agg_order > 0 || f->agg_within_group || f->func_variadic ||
-        (!f->agg_star && f->n_args != 1)) {
-        return spread_fail(s, "Group by the sharding key; then every aggregate works.",
-                           "only count, sum, avg, min, max, bool_and and bool_or can run over "
-                           "several shards");
-    }
-    if (!distinct_is_safe(s, f, row->kind)) {
-        return 0;
-    }
-    out->kind = row->kind;
-    int column, count = 0;
-    if (row->kind == COMBINE_AVG) {
-        tnode *arg = avg_argument(s, f->args[0]);
-        column = add_target(s, call_like(s, f, "sum", arg));
-        count = add_target(s, call_like(s, f, "count", f->args[0]));
-    } else {
-        column = add_target(s, n);
-    }
-    out->column = (uint16_t)column;
-    out->count_column = (uint16_t)count;
-    out->bytewise = (uint8_t)(f->n_args == 1 && spread_bytewise(s, f->args[0]));
-    return column >= 0 && count >= 0;
-}
-
 /* ---- groups -----------------------------------------------------------------------------------
  */
 
 struct group {
     tnode *expr;
     int column; /* of the shards' rows, -1: not selected yet */
+    int key;    /* the same in binary, where its text does not tell values apart; or as column */
 };
 
 struct groups {
@@ -185,22 +91,50 @@ static int read_groups(struct spread *s, struct groups *g)
         if (expr == NULL || IS(expr, A_CONST) || g->count == SPREAD_COLUMNS_MAX) {
             return spread_fail(s, "Group by fewer columns.", "this GROUP BY over several shards");
         }
-        g->items[g->count++] = (struct group){expr, -1};
+        if (!spread_groupable(s, expr)) {
+            return 0;
+        }
+        g->items[g->count++] = (struct group){expr, -1, -1};
     }
     return 1;
 }
 
-static int group_column(struct spread *s, struct groups *g, const tnode *expr)
+static struct group *find_group(struct spread *s, struct groups *g, const tnode *expr)
 {
     for (size_t i = 0; i < g->count; i++) {
         if (spread_same(s, g->items[i].expr, expr)) {
-            if (g->items[i].column < 0) {
-                g->items[i].column = add_target(s, g->items[i].expr);
-            }
-            return g->items[i].column;
+            return &g->items[i];
         }
     }
-    return -1;
+    return NULL;
+}
+
+static int group_column(struct spread *s, struct group *g)
+{
+    if (g->column < 0) {
+        g->column = spread_add_target(s, g->expr);
+    }
+    return g->column;
+}
+
+/* The column that groups are told apart by. */
+static int key_column(struct spread *s, struct group *g)
+{
+    if (g->key < 0) {
+        uint32_t type = expr_type(s->build, s->level, g->expr);
+        g->key = g->column < 0 || s->binary || type == 0 || combine_hashes_type(type, 0)
+                     ? group_column(s, g)
+                     : spread_add_target(s, g->expr);
+    }
+    return g->key;
+}
+
+int spread_groupable(struct spread *s, const tnode *expr)
+{
+    uint32_t type = expr_type(s->build, s->level, expr);
+    return type == 0 || combine_hashes_type(type, 1) ||
+           spread_fail(s, "Group by the sharding key too, or cast it to text or numeric.",
+                       "GROUP BY and DISTINCT of this type cannot run over several shards");
 }
 
 static int see_any_aggregate(const ProtobufCMessage *m, void *arg)
@@ -233,12 +167,13 @@ static int add_output(struct spread *s, struct groups *g, tnode *expr)
     }
     struct combine_output *out = &s->outputs[s->outputs_count];
     *out = (struct combine_output){.kind = COMBINE_AS_IS};
-    if (is_aggregate(s, expr)) {
-        if (!add_aggregate(s, expr, out)) {
+    if (spread_is_aggregate(s, expr)) {
+        if (!spread_aggregate(s, expr, out)) {
             return 0;
         }
     } else {
-        int column = group_column(s, g, expr);
+        struct group *group = find_group(s, g, expr);
+        int column = group == NULL ? -1 : group_column(s, group);
         if (column < 0) {
             return refuse_item(s, expr);
         }
@@ -302,6 +237,22 @@ static int take_sorts(struct spread *s, struct groups *g)
     return 1;
 }
 
+/* What the shards group by: our groups, and values of DISTINCT aggregates. */
+static void set_group_clause(struct spread *s, const struct groups *g)
+{
+    PgQuery__SelectStmt *q = s->q;
+    size_t count = 0;
+    q->group_clause =
+        arena_alloc(&s->build->scratch, (g->count + s->distincts_count + 1) * sizeof(tnode *));
+    for (size_t i = 0; i < g->count; i++) {
+        q->group_clause[count++] = g->items[i].expr;
+    }
+    for (size_t i = 0; i < s->distincts_count; i++) {
+        q->group_clause[count++] = s->distincts[i].expr;
+    }
+    q->n_group_clause = count;
+}
+
 static void set_query(struct spread *s, const struct groups *g)
 {
     PgQuery__SelectStmt *q = s->q;
@@ -309,11 +260,7 @@ static void set_query(struct spread *s, const struct groups *g)
     q->target_list = arena_alloc(a, (s->targets_count + 1) * sizeof(tnode *));
     memcpy(q->target_list, s->targets, s->targets_count * sizeof(tnode *));
     q->n_target_list = s->targets_count;
-    q->group_clause = arena_alloc(a, (g->count + 1) * sizeof(tnode *));
-    for (size_t i = 0; i < g->count; i++) {
-        q->group_clause[i] = g->items[i].expr;
-    }
-    q->n_group_clause = g->count;
+    set_group_clause(s, g);
     q->n_sort_clause = 0;
     spread_keep_params(s, q->limit_count, q->limit_offset);
     q->limit_count = NULL;
@@ -321,12 +268,8 @@ static void set_query(struct spread *s, const struct groups *g)
     s->changed = 1;
 }
 
-int spread_groups(struct spread *s)
+static int take_outputs(struct spread *s, struct groups *g)
 {
-    struct groups *g = arena_zero(&s->build->scratch, sizeof(*g));
-    if (!check_clauses(s) || !read_groups(s, g)) {
-        return 0;
-    }
     for (size_t i = 0; i < s->q->n_target_list; i++) {
         tnode *expr = target_value(s, i);
         if (expr == NULL || !add_output(s, g, expr)) {
@@ -334,16 +277,49 @@ int spread_groups(struct spread *s)
         }
     }
     s->spec->visible = (uint16_t)s->outputs_count;
-    if (!take_sorts(s, g) || !spread_limit(s, s->q->limit_offset, &s->spec->offset) ||
-        !spread_limit(s, s->q->limit_count, &s->spec->limit)) {
-        return 0;
-    }
+    return take_sorts(s, g);
+}
+
+static int take_keys(struct spread *s, struct groups *g)
+{
     for (size_t i = 0; i < g->count; i++) {
-        int column = group_column(s, g, g->items[i].expr);
+        int column = key_column(s, &g->items[i]);
         if (column < 0) {
             return 0;
         }
         s->groups[s->groups_count++] = (uint16_t)column;
+    }
+    struct combine_set *sets = arena_alloc(s->build->out, (s->distincts_count + 1) * sizeof(*sets));
+    for (size_t i = 0; i < s->distincts_count; i++) {
+        sets[i] = s->distincts[i].set;
+    }
+    s->spec->sets = sets;
+    s->spec->sets_count = (uint16_t)s->distincts_count;
+    return 1;
+}
+
+/* Once more from the start: no DISTINCT is left to the shards. */
+static int all_distinct(struct spread *s)
+{
+    s->outputs_count = s->sorts_count = s->targets_count = s->groups_count = 0;
+    s->distincts_count = 0;
+    s->keyed_distinct = 0;
+    s->all_distinct = 1;
+    return spread_groups(s);
+}
+
+int spread_groups(struct spread *s)
+{
+    struct groups *g = arena_zero(&s->build->scratch, sizeof(*g));
+    if (!check_clauses(s) || !read_groups(s, g) || !take_outputs(s, g)) {
+        return 0;
+    }
+    if (s->keyed_distinct && s->distincts_count > 0) {
+        return all_distinct(s);
+    }
+    if (!spread_limit(s, s->q->limit_offset, &s->spec->offset) ||
+        !spread_limit(s, s->q->limit_count, &s->spec->limit) || !take_keys(s, g)) {
+        return 0;
     }
     s->spec->mode = COMBINE_AGGREGATE;
     s->spec->one_row = s->groups_count == 0;

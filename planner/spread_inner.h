@@ -1,12 +1,18 @@
 #ifndef PLANNER_SPREAD_INNER_H
 #define PLANNER_SPREAD_INNER_H
 
-/* Shared by spread_select.c (rows) and spread_agg.c (groups). */
+/* Shared by spread_select.c (rows), spread_agg.c (groups) and spread_call.c (aggregates). */
 
 #include "planner/build.h"
 
 enum {
-    SPREAD_COLUMNS_MAX = 400 /* visible and hidden ones of a SELECT over several shards */
+    SPREAD_COLUMNS_MAX = 400, /* visible and hidden ones of a SELECT over several shards */
+    SPREAD_DISTINCTS_MAX = 16 /* different agg(DISTINCT x) FILTER (...) */
+};
+
+struct spread_distinct { /* agg(DISTINCT expr) FILTER (WHERE filter) */
+    tnode *expr, *filter;
+    struct combine_set set;
 };
 
 struct spread {
@@ -26,7 +32,12 @@ struct spread {
     size_t groups_count;
     tnode *targets[SPREAD_COLUMNS_MAX]; /* what the shards select, when it differs */
     size_t targets_count;
-    uint8_t changed; /* q is no longer what the client wrote */
+    struct spread_distinct distincts[SPREAD_DISTINCTS_MAX];
+    size_t distincts_count;
+    uint8_t keyed_distinct; /* an agg(DISTINCT key) was left to the shards, */
+    uint8_t all_distinct;   /* which none may be: the shards group by other values, too */
+    uint8_t binary;         /* every value of the answer will be asked for in binary */
+    uint8_t changed;        /* q is no longer what the client wrote */
     uint8_t all_bytewise;
 };
 
@@ -46,6 +57,13 @@ int spread_sort_output(struct spread *s, const tnode *n);
 void spread_keep_params(struct spread *s, tnode *limit, tnode *offset);
 /* LIMIT or OFFSET as the combiner needs it, of the spec's `limit` or `offset`. */
 int spread_limit(struct spread *s, const tnode *n, struct combine_limit *out);
+/* Column that the shards select besides; -1: too many. */
+int spread_add_target(struct spread *s, tnode *value);
+int spread_is_aggregate(struct spread *s, const tnode *n);
+/* An aggregate alone: its partial states as targets, and how they become its value. */
+int spread_aggregate(struct spread *s, tnode *call, struct combine_output *out);
+/* Whether values of the expression can be told apart here, as far as its type is known. */
+int spread_groupable(struct spread *s, const tnode *expr);
 int spread_groups(struct spread *s); /* fills spec for COMBINE_AGGREGATE */
 
 #endif
