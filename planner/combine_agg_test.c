@@ -422,3 +422,133 @@ Test(combine_agg, keeps_to_its_memory)
     cr_assert_eq(t->err, ERR_NONE, "%s", t->note.text);
     t_close(t);
 }
+
+Test(combine_agg, variances_of_integers_and_numerics_are_exact)
+{
+    static const struct combine_output outputs[] = {
+        {.kind = COMBINE_VARIANCE, .column = 0, .detail = NUMERIC_VAR_SAMP},
+        {.kind = COMBINE_VARIANCE, .column = 3, .detail = NUMERIC_STDDEV_POP}};
+    static const uint32_t types[] = {OID_INT8,    OID_INT8, OID_NUMERIC, OID_NUMERIC, OID_INT8,
+                                     OID_NUMERIC, 0};
+    struct combine_spec spec = one_row(outputs, 2, 6);
+    struct t_run *t = t_open(&spec, 3, types, NULL, 1000, 100000);
+    t_row(t, 0, "3|2|5|1.5|1|2.25"); /* 1 and 2; 1.5 */
+    t_row(t, 1, "\\N|0|\\N|\\N|0|\\N");
+    t_row(t, 2, "7|2|25|2.5|1|6.25"); /* 3 and 4; 2.5 */
+    t_expect(t, "1.6666666666666667|0.50000000000000000000\n");
+    t = t_open(&spec, 2, types, NULL, 1000, 100000); /* one value: no sample */
+    t_row(t, 0, "3|1|9|3|1|9");
+    t_row(t, 1, "\\N|0|\\N|\\N|0|\\N");
+    t_expect(t, "\\N|0\n");
+    t = t_open(&spec, 2, types, NULL, 1000, 100000);
+    t_row(t, 0, "3|1|9|NaN|1|NaN");
+    t_row(t, 1, "3|1|9|1|1|1");
+    t_expect(t, "0|NaN\n");
+}
+
+Test(combine_agg, floats_are_joined_by_their_deviations)
+{
+    static const struct combine_output outputs[] = {
+        {.kind = COMBINE_VARIANCE, .column = 0, .detail = NUMERIC_VAR_SAMP},
+        {.kind = COMBINE_VARIANCE, .column = 0, .detail = NUMERIC_STDDEV_POP}};
+    static const uint32_t types[] = {OID_FLOAT8, OID_INT8, OID_FLOAT8, 0};
+    struct combine_spec spec = one_row(outputs, 2, 3);
+    struct t_run *t = t_open(&spec, 2, types, NULL, 1000, 100000);
+    t_row(t, 0, "3|2|0.5"); /* 1 and 2 */
+    t_row(t, 1, "7|2|0.5"); /* 3 and 4 */
+    t_expect(t, "1.6666666666666667|1.118033988749895\n");
+    t = t_open(&spec, 2, types, NULL, 1000, 100000);
+    t_row(t, 0, "1e308|1|0");
+    t_row(t, 1, "-1e308|1|0");
+    t_feed(t, 1);
+    cr_assert_eq(t->err, ERR_NUMERIC_RANGE);
+    t_close(t);
+}
+
+Test(combine_agg, a_line_through_points_of_several_shards)
+{
+    /* y = 2x + 1 for x = 1, 2 here and 4 there */
+    struct combine_output outputs[] = {{.kind = COMBINE_MOMENTS, .detail = MOMENT_COUNT},
+                                       {.kind = COMBINE_MOMENTS, .detail = MOMENT_SLOPE},
+                                       {.kind = COMBINE_MOMENTS, .detail = MOMENT_INTERCEPT},
+                                       {.kind = COMBINE_MOMENTS, .detail = MOMENT_CORR},
+                                       {.kind = COMBINE_MOMENTS, .detail = MOMENT_R2},
+                                       {.kind = COMBINE_MOMENTS, .detail = MOMENT_AVGY},
+                                       {.kind = COMBINE_MOMENTS, .detail = MOMENT_COVAR_SAMP}};
+    static const uint32_t types[] = {OID_INT8,   OID_FLOAT8, OID_FLOAT8, OID_FLOAT8,
+                                     OID_FLOAT8, OID_FLOAT8, 0};
+    struct combine_spec spec = one_row(outputs, 7, 6);
+    struct t_run *t = t_open(&spec, 3, types, NULL, 1000, 100000);
+    t_row(t, 0, "2|1.5|4|0.5|2|1");
+    t_row(t, 1, "0|\\N|\\N|\\N|\\N|\\N");
+    t_row(t, 2, "1|4|9|0|0|0");
+    t_feed(t, 1);
+    cr_assert_eq(t->err, ERR_NONE);
+    char *text = t_text(t);
+    double v[6] = {0};
+    cr_assert_eq(sscanf(text, "3|%lf|%lf|%lf|%lf|%lf|%lf", v, v + 1, v + 2, v + 3, v + 4, v + 5), 6,
+                 "%s", text);
+    static const double want[] = {2, 1, 1, 1, 17.0 / 3, 14.0 / 3};
+    for (size_t i = 0; i < 6; i++) {
+        cr_assert_float_eq(v[i], want[i], 1e-12, "%s", text);
+    }
+    free(text);
+    t_close(t);
+    t = t_open(&spec, 2, types, NULL, 1000, 100000); /* nothing: a count, and NULLs */
+    t_expect(t, "0|\\N|\\N|\\N|\\N|\\N|\\N\n");
+    t = t_open(&spec, 2, types, NULL, 1000, 100000); /* one point has no slope */
+    t_row(t, 0, "1|4|9|0|0|0");
+    t_expect(t, "1|\\N|\\N|\\N|\\N|9|\\N\n");
+}
+
+Test(combine_agg, bits_of_all_shards)
+{
+    static const struct combine_output outputs[] = {{.kind = COMBINE_BIT_AND, .column = 0},
+                                                    {.kind = COMBINE_BIT_OR, .column = 0},
+                                                    {.kind = COMBINE_BIT_XOR, .column = 1}};
+    static const uint32_t types[] = {OID_INT8, OID_INT4, 0};
+    struct combine_spec spec = one_row(outputs, 3, 2);
+    struct t_run *t = t_open(&spec, 3, types, NULL, 1000, 100000);
+    t_row(t, 0, "12|-1");
+    t_row(t, 1, "\\N|\\N");
+    t_row(t, 2, "10|1");
+    t_expect(t, "8|14|-2\n");
+    t = t_open(&spec, 3, types, NULL, 1000, 100000);
+    t_expect(t, "\\N|\\N|\\N\n");
+}
+
+Test(combine_agg, distinct_values_count_once_per_group)
+{
+    /* group, x, rows that pass a filter, count of rows */
+    static const struct combine_output outputs[] = {{.kind = COMBINE_AS_IS, .column = 0},
+                                                    {.kind = COMBINE_COUNT, .column = 1, .set = 1},
+                                                    {.kind = COMBINE_SUM, .column = 1, .set = 1},
+                                                    {.kind = COMBINE_AVG, .column = 1, .set = 2},
+                                                    {.kind = COMBINE_COUNT, .column = 3}};
+    static const struct combine_set sets[] = {{.column = 1}, {.column = 1, .filter = 3}};
+    static const uint32_t types[] = {OID_TEXT, OID_NUMERIC, OID_INT8, OID_INT8, 0};
+    struct combine_spec spec = grouped(outputs, 5, 4);
+    spec.sets = sets;
+    spec.sets_count = 2;
+    struct t_run *t = t_open(&spec, 1, types, NULL, 1000, 100000);
+    t_row(t, 0, "a|1.0|0|5");
+    t_row(t, 0, "b|1|1|1");
+    t_row(t, 0, "a|\\N|3|3");
+    t_row(t, 0, "a|2|1|1");
+    t_row(t, 0, "a|1.00|2|2"); /* another spelling of the same, and now the filter lets it pass */
+    t_row(t, 0, "b|2|0|1");
+    t_expect(t, "a|2|3.0|1.5000000000000000|11\nb|2|3|1.00000000000000000000|2\n");
+    static const uint32_t ints[] = {OID_TEXT, OID_INT8, OID_INT8, OID_INT8, 0};
+    t = t_open(&spec, 2, ints, NULL, 1000, 100000); /* sum(int8) is numeric: it cannot overflow */
+    t_row(t, 0, "a|9223372036854775807|0|1");
+    t_row(t, 1, "a|9223372036854775807|0|1");
+    t_row(t, 1, "a|9223372036854775806|0|1");
+    t_expect(t, "a|2|18446744073709551613|\\N|3\n");
+    t = t_open(&spec, 1, types, NULL, 1000, 3000); /* they are part of what is kept */
+    for (int i = 0; i < 200; i++) {
+        t_row(t, 0, "a|%d|0|1", i);
+    }
+    t_feed(t, 1);
+    cr_assert_eq(t->err, ERR_NOMEM);
+    t_close(t);
+}

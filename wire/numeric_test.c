@@ -176,6 +176,74 @@ Test(numeric, averages_divide_by_the_count)
     expect_text(&avg, "2.5000000000000000");
 }
 
+static void expect_product(const char *a, const char *b, const char *product)
+{
+    struct numeric x = parsed(a);
+    struct numeric y = parsed(b);
+    struct numeric p = {0};
+    cr_assert_eq(numeric_mul(&x, &y, &p, &arena, NULL), ERR_NONE);
+    expect_text(&p, product);
+}
+
+Test(numeric, products_keep_every_digit)
+{
+    expect_product("1.50", "-2.5", "-3.750");
+    expect_product("99999999", "99999999", "9999999800000001");
+    expect_product("0.0001", "0.0001", "0.00000001");
+    expect_product("0.00", "-5", "0.00");
+    expect_product("Infinity", "-2", "-Infinity");
+    expect_product("Infinity", "0", "NaN");
+    expect_product("NaN", "1", "NaN");
+    expect_product("123456789012345678901234567890", "-987654321098765432109876543210",
+                   "-121932631137021795226185032733622923332237463801111263526900");
+}
+
+Test(numeric, roots_are_rounded_at_the_place_asked_for)
+{
+    struct numeric root = {0};
+    static const struct {
+        const char *of;
+        uint16_t dscale;
+        const char *is;
+    } roots[] = {
+        {"2", 16, "1.4142135623730950"},
+        {"0", 3, "0.000"},
+        {"10000", 0, "100"},
+        {"99999999", 0, "10000"},
+        {"99980000", 0, "9999"},
+        {"0.25", 2, "0.50"},
+        {"0.0000000002", 16, "0.0000141421356237"},
+        {"123456789012345678901234567890", 4, "351364182882014.4253"},
+        {"12345678901234567890123456789012345678901234567890", 0, "3513641828820144253111222"}};
+    for (size_t i = 0; i < sizeof(roots) / sizeof(roots[0]); i++) {
+        struct numeric x = parsed(roots[i].of);
+        cr_assert_eq(numeric_sqrt(&x, roots[i].dscale, &root, &arena, NULL), ERR_NONE);
+        expect_text(&root, roots[i].is);
+    }
+}
+
+static void expect_spread(int64_t count, const char *sum, const char *squares,
+                          enum numeric_spread spread, const char *is)
+{
+    struct numeric x = parsed(sum);
+    struct numeric y = parsed(squares);
+    struct numeric v = {0};
+    cr_assert_eq(numeric_variance(count, &x, &y, spread, &v, &arena, NULL), ERR_NONE);
+    expect_text(&v, is);
+}
+
+Test(numeric, variances_have_the_servers_scale)
+{
+    expect_spread(4, "10", "30", NUMERIC_VAR_SAMP, "1.6666666666666667");
+    expect_spread(4, "10", "30", NUMERIC_VAR_POP, "1.2500000000000000");
+    expect_spread(4, "10", "30", NUMERIC_STDDEV_SAMP, "1.2909944487358056");
+    expect_spread(4, "10", "30", NUMERIC_STDDEV_POP, "1.1180339887498948");
+    expect_spread(1, "7.5", "56.25", NUMERIC_VAR_POP, "0");
+    expect_spread(3, "6", "12", NUMERIC_STDDEV_SAMP, "0");
+    expect_spread(2, "NaN", "NaN", NUMERIC_VAR_SAMP, "NaN");
+    expect_spread(2, "Infinity", "Infinity", NUMERIC_VAR_POP, "NaN");
+}
+
 Test(numeric, integers_of_any_size)
 {
     struct numeric n = {0};
