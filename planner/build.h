@@ -304,8 +304,17 @@ void keys_bind(struct scope *s, struct binding **out, size_t *count, int *bound)
 /* ---- build ------------------------------------------------------------------------------------
  */
 
+/* A table of the workspace while the rest is planned. */
+struct virtual_table {
+    const char *name; /* in pg_temp */
+    const struct map_table *table;
+    const struct catalog_table *known;
+};
+
 struct build {
     const struct plan_env *env;
+    const struct virtual_table *virtuals;
+    size_t virtuals_count;
     size_t statements; /* in the text */
     struct plan_batch *batch;
     struct arena *out;

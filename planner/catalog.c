@@ -352,6 +352,14 @@ static void add_call(struct catalog_build *b, const struct slice *v)
     }
 }
 
+static void add_size(struct catalog_build *b, const struct slice *v)
+{
+    struct catalog_table *t = table_of(b->catalog, number_of(v[0]));
+    if (t != NULL) {
+        t->rows = number_of(v[1]);
+    }
+}
+
 static void add_policy(struct catalog_build *b, const struct slice *v)
 {
     struct catalog *c = b->catalog;
@@ -393,6 +401,7 @@ enum err catalog_build_row(struct catalog_build *b, size_t query, const struct s
     case Q_BODIES: add_body(b, values); break;
     case Q_CALLS: add_call(b, values); break;
     case Q_POLICIES: add_policy(b, values); break;
+    case Q_SIZES: add_size(b, values); break;
     case Q_COUNT: break;
     }
     return ERR_NONE;

@@ -76,6 +76,7 @@ struct catalog_table {
     struct catalog_call *calls; /* kinds d t c p */
     size_t calls_count;
     struct hnode node, oid_node;
+    uint64_t rows; /* on the home shard, as its last ANALYZE guessed; 0: not known */
     unsigned mark; /* while building */
 };
 

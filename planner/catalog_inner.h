@@ -24,6 +24,7 @@ enum query {
     Q_BODIES,
     Q_CALLS,
     Q_POLICIES,
+    Q_SIZES,
     Q_COUNT
 };
 

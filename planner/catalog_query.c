@@ -209,6 +209,11 @@ const struct catalog_query_row catalog_query_rows[] = {
     [Q_POLICIES] = {"SELECT polrelid, pg_catalog.pg_get_expr(polqual, polrelid), "
                     "pg_catalog.pg_get_expr(polwithcheck, polrelid) FROM pg_catalog.pg_policy",
                     3},
+    [Q_SIZES] = {"SELECT c.oid, c.reltuples::bigint FROM pg_catalog.pg_class c "
+                 "JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
+                 "WHERE c.reltuples > 0 AND c.oid >= 16384 AND c.relkind IN ('r', 'p', 'm', 'f') "
+                 "AND " USER_SCHEMAS,
+                 2},
 };
 
 const size_t catalog_queries_count = Q_COUNT;

@@ -218,8 +218,9 @@ struct plan {
     /* PLAN_WRITE of an INSERT whose rows go to different shards: shard_sql is then NULL, see
      * plan_split_sql(); rows of RETURNING come back in the order of the statement's rows */
     const struct plan_split *split;
-    /* PLAN_ONE whose keys may lie on different shards: what to do then (PLAN_MANY or PLAN_REFUSE)
-     */
+    /* PLAN_ONE whose keys may lie on different shards: what to do then (PLAN_MANY or PLAN_REFUSE).
+     * PLAN_MANY, PLAN_WORKSPACE: what to do when a combiner refuses the types that it meets
+     * (combine_columns(): ERR_UNSUPPORTED), before a row went out; NULL: that is the answer */
     struct plan *otherwise;
     /* PLAN_TX */
     enum plan_tx tx;

@@ -85,8 +85,25 @@ static void look_in(struct build *b, const char *schema, const char *name, struc
         out->known == NULL ? map_find(b->env->map, schema, name) : table_in_map(b, out->known, 0);
 }
 
+static int find_virtual(const struct build *b, const char *schema, const char *name,
+                        struct relation *out)
+{
+    for (size_t i = 0; i < b->virtuals_count && schema != NULL; i++) {
+        const struct virtual_table *v = &b->virtuals[i];
+        if (strcmp(schema, "pg_temp") == 0 && strcmp(v->name, name) == 0) {
+            *out = (struct relation){
+                .schema = "pg_temp", .name = v->name, .table = v->table, .known = v->known};
+            return 1;
+        }
+    }
+    return 0;
+}
+
 void relation_find(struct build *b, const char *schema, const char *name, struct relation *out)
 {
+    if (find_virtual(b, schema, name, out)) {
+        return;
+    }
     if (b->path_count == 0) {
         path_read(b);
     }

@@ -186,6 +186,7 @@ static struct rel *add_range_var(struct scope *s, struct level *l, PgQuery__Rang
     }
     struct rel *r = rel_new(s, l, REL_QUERY, v->relname);
     r->query = c->level;
+    r->var = v;
     c->uses++;
     r->shared = c->uses > 1 || c->recursive;
     if (c->uses == 1) {

@@ -27,6 +27,16 @@ static void workspace_or_refuse(struct build *b, tnode *stmt, struct plan *p,
     }
 }
 
+/* The same statement, for another plan of it. */
+static struct plan *plan_like(struct build *b, const struct plan *p)
+{
+    struct plan *like = plan_new(b, p->text);
+    like->tag = p->tag;
+    like->reads_only = p->reads_only;
+    like->any_params = p->any_params;
+    return like;
+}
+
 /* Rows go to the rung that can give them, or the reason is kept. */
 static void spread_or_refuse(struct build *b, struct scope *s, tnode *stmt, struct plan *p)
 {
@@ -34,6 +44,12 @@ static void spread_or_refuse(struct build *b, struct scope *s, tnode *stmt, stru
     tnode *untouched = b->env->workspace ? tree_copy(&b->scratch, stmt) : NULL;
     if (!spread_select(b, s, stmt, p, &note)) {
         workspace_or_refuse(b, untouched, p, &note);
+    } else if (untouched != NULL && p->combine->mode != COMBINE_CONCAT) {
+        struct plan *otherwise = plan_like(b, p);
+        note.text[0] = note.hint[0] = 0;
+        if (workspace_select(b, untouched, otherwise, &note)) {
+            p->otherwise = otherwise;
+        }
     }
 }
 
@@ -70,10 +86,7 @@ void plan_select(struct build *b, tnode *stmt, struct plan *p)
     } else if (p->kind == PLAN_MANY) {
         spread_or_refuse(b, s, stmt, p);
     } else if (p->kind == PLAN_ONE && route_needs_otherwise(p)) {
-        p->otherwise = plan_new(b, p->text);
-        p->otherwise->tag = p->tag;
-        p->otherwise->reads_only = p->reads_only;
-        p->otherwise->any_params = p->any_params;
+        p->otherwise = plan_like(b, p);
         spread_or_refuse(b, s, stmt, p->otherwise);
     }
 }

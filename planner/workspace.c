@@ -18,8 +18,6 @@
 
 #include "planner/workspace_inner.h"
 
-#define TABLE_PREFIX "braid_w"
-
 int workspace_fail(struct note *note, const char *hint, const char *why)
 {
     note_set(note, ERR_UNSUPPORTED, "%s", why);
@@ -33,6 +31,12 @@ struct workspace *workspace_begin(struct build *b, struct plan *p)
     w->build = b;
     w->plan = p;
     w->rest_shards = map_all(b->env->map);
+    w->param_types = arena_zero(&b->scratch, (b->survey.params_max + 1) * sizeof(uint32_t));
+    for (uint32_t i = 0; i < b->survey.params_max; i++) {
+        uint32_t declared = i < b->env->param_types_count ? b->env->param_types[i] : 0;
+        int certain = b->param_seen != NULL && b->param_seen[i] == b->survey.param_uses[i];
+        w->param_types[i] = declared != 0 ? declared : certain ? b->param_types[i] : 0;
+    }
     return w;
 }
 
@@ -49,26 +53,23 @@ struct part {
     struct plan_env part_env;
 };
 
-static void part_begin(struct build *b, const tnode *select, struct part *saved)
+static void part_begin(struct workspace *w, const tnode *select, struct part *saved)
 {
-    uint32_t *types = arena_zero(&b->scratch, (b->survey.params_max + 1) * sizeof(*types));
-    for (uint32_t i = 0; i < b->survey.params_max; i++) {
-        uint32_t declared = i < b->env->param_types_count ? b->env->param_types[i] : 0;
-        int certain = b->param_seen != NULL && b->param_seen[i] == b->survey.param_uses[i];
-        types[i] = declared != 0 ? declared : certain ? b->param_types[i] : 0;
-    }
+    struct build *b = w->build;
     saved->survey = b->survey;
     saved->param_types = b->param_types;
     saved->param_seen = b->param_seen;
     saved->env = b->env;
     saved->part_env = *b->env;
-    saved->part_env.param_types = types;
+    saved->part_env.param_types = w->param_types;
     saved->part_env.param_types_count = b->survey.params_max;
     saved->part_env.workspace = 0; /* no workspace inside of another */
     b->env = &saved->part_env;
+    b->virtuals = w->virtuals;
+    b->virtuals_count = w->moves_count;
     survey_node(b, select, &b->survey);
     for (uint32_t i = 0; i < b->survey.params_max; i++) {
-        if (types[i] == 0) {
+        if (w->param_types[i] == 0) {
             b->survey.param_uses[i] = UINT16_MAX;
         }
     }
@@ -80,13 +81,18 @@ static void part_end(struct build *b, const struct part *saved)
     b->param_types = saved->param_types;
     b->param_seen = saved->param_seen;
     b->env = saved->env;
+    b->virtuals_count = 0;
 }
 
 /* `select` planned for one shard, else for several. */
-static int plan_part(struct build *b, tnode *select, struct plan *p, struct note *note)
+static int plan_part(struct build *b, tnode *select, struct plan *p,
+                     const struct catalog_table **columns, struct note *note)
 {
     tnode *copy = tree_copy(&b->scratch, select);
     struct scope *s = scope_build(b, copy);
+    if (columns != NULL) {
+        *columns = workspace_virtual_columns(s);
+    }
     p->tag = "SELECT";
     p->reads_only = b->survey.reads_only;
     p->returns_rows = 1;
@@ -103,16 +109,18 @@ static int plan_part(struct build *b, tnode *select, struct plan *p, struct note
     return spread_select(b, s, copy, p, note);
 }
 
-static struct plan *plan_source(struct build *b, tnode *select, struct note *note)
+struct plan *workspace_plan_part(struct workspace *w, tnode *select,
+                                 const struct catalog_table **columns, struct note *note)
 {
+    struct build *b = w->build;
     const char *text = NULL;
     if (tree_deparse(select, &b->scratch, &text, note)) {
         return NULL;
     }
     struct part saved;
-    part_begin(b, select, &saved);
+    part_begin(w, select, &saved);
     struct plan *p = plan_new(b, slice_of(text));
-    int ok = plan_part(b, select, p, note);
+    int ok = plan_part(b, select, p, columns, note);
     part_end(b, &saved);
     return ok ? p : NULL;
 }
@@ -151,7 +159,8 @@ const char *workspace_move(struct workspace *w, const struct move *m, struct not
         }
         return same->table;
     }
-    struct plan *source = plan_source(b, m->select, note);
+    const struct catalog_table *columns = NULL;
+    struct plan *source = workspace_plan_part(w, m->select, &columns, note);
     if (source == NULL) {
         return NULL;
     }
@@ -165,7 +174,8 @@ const char *workspace_move(struct workspace *w, const struct move *m, struct not
                             .rows = m->rows,
                             .bytes = m->bytes,
                             .why = m->why};
-    x->table = arena_printf(b->out, TABLE_PREFIX "%zu", w->moves_count);
+    x->table = arena_printf(b->out, WORKSPACE_PREFIX "%zu", w->moves_count);
+    workspace_virtual(w, &w->moves[w->moves_count - 1], columns);
     return x->table;
 }
 
@@ -227,136 +237,6 @@ void workspace_finish(struct workspace *w, const char *why_not)
     p->why_not = why_not == NULL ? NULL : arena_strdup(b->out, why_not);
 }
 
-/* ---- gather -----------------------------------------------------------------------------------
- */
-
-/* Stands in the definition of a view, not in the statement. */
-static int is_inside_view(const struct rel *r)
-{
-    const struct level *l = r->level;
-    while (l != NULL && !l->view) {
-        l = l->parent;
-    }
-    return l != NULL;
-}
-
-/* Whether the workspace may read it where it is. */
-static int reads_in_place(struct build *b, const struct rel *r)
-{
-    if (r->kind == REL_LOCAL) { /* what the catalog does not know may be a temporary table */
-        return r->known != NULL;
-    }
-    return r->kind == REL_REFERENCE ||
-           (r->kind == REL_QUERY && relation_view_class(b, r->known) == VIEW_REFERENCE);
-}
-
-/* Relations that move; 0: one of them must not. */
-static int collect_mentions(struct mentions *m, struct note *note)
-{
-    struct scope *s = m->scope;
-    for (size_t i = 0; i < s->rels_count; i++) {
-        struct rel *r = s->rels[i];
-        if (r->var == NULL || is_inside_view(r)) {
-            continue;
-        }
-        if (strncmp(r->var->relname, TABLE_PREFIX, strlen(TABLE_PREFIX)) == 0) {
-            return workspace_fail(note, "Give the table another name.",
-                                  "tables named braid_w are those of the workspace itself");
-        }
-        struct mention *x = &m->items[m->count++];
-        x->rel = r;
-        x->apart = (uint8_t)reads_in_place(s->build, r);
-        if (r->sampled && r->kind == REL_SHARDED) {
-            return workspace_fail(note, "Use WHERE random() < ...",
-                                  "TABLESAMPLE of a sharded table cannot be used in a statement "
-                                  "that is finished in a workspace");
-        }
-    }
-    return 1;
-}
-
-/* SELECT columns FROM [ONLY] table WHERE what is known of it. */
-static tnode *select_of(struct mentions *m, const struct mention *x)
-{
-    struct arena *a = &m->scope->build->scratch;
-    const struct rel *r = x->rel;
-    int named = r->var->schemaname[0] != 0 || r->kind != REL_LOCAL;
-    tnode *table = tree_range_var(a, named ? r->schema : "", r->var->relname);
-    table->range_var->inh = r->var->inh;
-    size_t count = 0;
-    tnode **targets = workspace_targets(m, x, &count);
-    return tree_select(a, targets, count, table, workspace_filter(m->scope, x->rel));
-}
-
-static void put_table(struct workspace *w, const struct mention *x)
-{
-    struct arena *a = &w->build->scratch;
-    PgQuery__RangeVar *v = x->rel->var;
-    if (v->alias == NULL) {
-        v->alias = arena_alloc(a, sizeof(*v->alias));
-        pg_query__alias__init(v->alias);
-        v->alias->aliasname = arena_strdup(a, v->relname);
-    }
-    v->catalogname = arena_strdup(a, "");
-    v->schemaname = arena_strdup(a, "pg_temp");
-    v->relname = arena_strdup(a, x->table);
-    v->inh = 1;
-}
-
-/* Move the mentions of one kind and put the tables in their places. */
-static int move_mentions(struct workspace *w, struct mentions *m, int apart, struct note *note)
-{
-    for (size_t i = 0; i < m->count; i++) {
-        struct mention *x = &m->items[i];
-        if (x->apart != apart) {
-            continue;
-        }
-        struct move move = {.select = select_of(m, x),
-                            .to = MOVE_TO_ONE,
-                            .only_apart = x->apart,
-                            .primary_key = workspace_primary_key(m, x),
-                            .why = "gather"};
-        x->table = workspace_move(w, &move, note);
-        if (x->table == NULL) {
-            return 0;
-        }
-    }
-    for (size_t i = 0; i < m->count; i++) {
-        if (m->items[i].apart == apart) {
-            put_table(w, &m->items[i]);
-        }
-    }
-    return 1;
-}
-
-static int gather(struct workspace *w, tnode *stmt, struct note *note)
-{
-    struct build *b = w->build;
-    struct mentions *m = arena_zero(&b->scratch, sizeof(*m));
-    m->scope = scope_build(b, stmt);
-    if (m->scope->err) {
-        *note = m->scope->note;
-        return 0;
-    }
-    size_t in_place = 0;
-    if (!collect_mentions(m, note) || !workspace_columns(m, stmt, note) ||
-        !workspace_unqualify(m, stmt, note)) {
-        return 0;
-    }
-    for (size_t i = 0; i < m->count; i++) {
-        in_place += m->items[i].apart;
-    }
-    int home = b->survey.home || b->survey.regcast;
-    for (size_t i = 0; i < m->count; i++) {
-        home |= m->items[i].apart && m->items[i].rel->kind == REL_LOCAL;
-    }
-    w->rest_shards = home ? 1 : map_all(b->env->map);
-    if (!move_mentions(w, m, 0, note) || !workspace_rest(w, stmt, 0, note)) {
-        return 0;
-    }
-    return in_place == 0 || (move_mentions(w, m, 1, note) && workspace_rest(w, stmt, 1, note));
-}
-
 /* ---- the rung ---------------------------------------------------------------------------------
  */
 
@@ -379,6 +259,35 @@ static int may_be_moved(const struct build *b, struct note *note)
     return b->env->catalog != NULL && v->pins == 0 && !v->asks_sequence;
 }
 
+/* Types are seen when rows come: a combiner may then have to say no. */
+static int may_fail_late(const struct workspace *w)
+{
+    for (size_t i = 0; i < w->moves_count; i++) {
+        const struct plan *s = w->moves[i].source;
+        if (s->kind == PLAN_MANY && s->combine->mode != COMBINE_CONCAT) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* The same with nothing that a combiner has to do. */
+static struct plan *plainest(struct build *b, tnode *stmt, const struct plan *like,
+                             const char *why_not)
+{
+    struct plan *p = plan_new(b, like->text);
+    struct note note;
+    struct workspace *w = workspace_begin(b, p);
+    p->tag = like->tag;
+    p->reads_only = like->reads_only;
+    p->any_params = like->any_params;
+    if (!workspace_gather(w, stmt, 0, &note)) {
+        return NULL;
+    }
+    workspace_finish(w, why_not);
+    return p;
+}
+
 int workspace_select(struct build *b, tnode *stmt, struct plan *p, struct note *note)
 {
     struct note why_not = *note;
@@ -386,9 +295,13 @@ int workspace_select(struct build *b, tnode *stmt, struct plan *p, struct note *
         return 0;
     }
     struct workspace *w = workspace_begin(b, p);
-    if (!gather(w, stmt, note)) {
+    tnode *untouched = tree_copy(&b->scratch, stmt);
+    if (!workspace_gather(w, stmt, 1, note)) {
         return 0;
     }
     workspace_finish(w, why_not.text);
+    if (may_fail_late(w)) {
+        p->otherwise = plainest(b, untouched, p, why_not.text);
+    }
     return 1;
 }

@@ -16,6 +16,8 @@
 
 #include "planner/build.h"
 
+#define WORKSPACE_PREFIX "braid_w" /* of the tables of moves */
+
 enum {
     WORKSPACE_MOVES_MAX = RELS_MAX
 };
@@ -36,14 +38,20 @@ struct workspace {
     struct plan *plan; /* becomes PLAN_WORKSPACE */
     struct plan_move moves[WORKSPACE_MOVES_MAX];
     size_t moves_count;
+    struct virtual_table virtuals[WORKSPACE_MOVES_MAX]; /* of moves, by index */
     struct plan *rest, *rest_apart;
-    uint64_t rest_shards; /* where the rest may run when it is for one server */
+    uint64_t rest_shards;  /* where the rest may run when it is for one server */
+    uint32_t *param_types; /* that the whole statement tells; 0: it does not */
 };
 
 struct workspace *workspace_begin(struct build *b, struct plan *p);
 /* Plan the SELECT as a statement of its own and give its rows a table; one that was moved before
  * is shared. NULL: it cannot be, the note says why. */
 const char *workspace_move(struct workspace *w, const struct move *m, struct note *note);
+/* A SELECT planned as a statement of its own, for one or several shards; earlier moves are tables
+ * that it may mention. `columns`: what it gives, may be NULL. NULL: it cannot be. */
+struct plan *workspace_plan_part(struct workspace *w, tnode *select,
+                                 const struct catalog_table **columns, struct note *note);
 /* pg_temp.table AS alias, for FROM. */
 tnode *workspace_table(struct workspace *w, const char *table, const char *alias);
 /* Keep the statement as it stands now as `rest` (apart = 0) or `rest_apart` (1), for one server. */
@@ -53,6 +61,28 @@ void workspace_finish(struct workspace *w, const char *why_not);
 
 /* Reason and hint; returns 0. */
 int workspace_fail(struct note *note, const char *hint, const char *why);
+
+/* ---- ways (workspace_gather.c) ----------------------------------------------------------------
+ */
+
+/* Everything to one server; with sub-selects as moves of their own, or with tables only. */
+int workspace_gather(struct workspace *w, tnode *stmt, int units, struct note *note);
+
+/* ---- moves as tables (workspace_virtual.c) ----------------------------------------------------
+ */
+
+/* What a SELECT gives, as the columns of a table. */
+const struct catalog_table *workspace_virtual_columns(const struct scope *s);
+/* Make the move's table known to later parts. */
+void workspace_virtual(struct workspace *w, const struct plan_move *m,
+                       const struct catalog_table *columns);
+
+/* ---- sub-selects as moves (workspace_units.c) -------------------------------------------------
+ */
+
+/* Move the sub-selects that are statements of their own and touch none of the relations `kept` (ids
+ * of the scope, which is of no use afterwards when the answer is not 0). How many were. */
+size_t workspace_units(struct workspace *w, struct scope *s, uint64_t kept, enum plan_move_to to);
 
 /* ---- mentions of tables (workspace_columns.c) -------------------------------------------------
  */
