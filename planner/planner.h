@@ -286,6 +286,11 @@ struct plan {
     struct slice described;          /* body of RowDescription; p == NULL: not asked yet */
     const uint32_t *described_types; /* of its parameters */
     size_t described_types_count;
+    /* ... of the source of a move: its columns as CREATE TABLE takes them, and whether its rows
+     * move as text: COPY in binary would not bring such types over */
+    const char *columns; /* NULL: not asked yet */
+    const uint32_t *columns_types;
+    unsigned columns_as_text : 1;
     uint32_t runs;                     /* over several shards, by the extended protocol */
     uint32_t stats_slot, stats_serial; /* its counters: see proxy/stats/stats.h */
 };

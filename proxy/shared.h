@@ -125,6 +125,7 @@ struct shared {
     struct metrics control_metrics;
     _Atomic uint32_t clients; /* sessions in all workers, for pool.max_clients */
     _Atomic uint32_t logins;  /* ... that have not proved who they are, for auth.logins_max */
+    _Atomic uint64_t workspace_bytes; /* moved by statements that run: workspace.total_bytes */
     _Atomic int stopping;
     _Atomic int ledger_left; /* online restart: no commit over several shards begins any more */
     _Atomic int64_t wanted_until_us; /* somebody wants a unit of a limit: pool_connect.c */

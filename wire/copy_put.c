@@ -121,6 +121,21 @@ static enum err put_row(const struct copy_put *c, struct slice body, struct buf 
                     : note_set(note, ERR_SHARD_PROTOCOL, "DataRow does not hold its values");
 }
 
+void copy_put_text_line(struct slice body, struct buf *out)
+{
+    const struct copy_put plain = {.options = copy_options_default(COPY_TEXT)};
+    struct back_walk walk;
+    struct slice value;
+    struct note note;
+    size_t column = 0;
+    if (back_walk_row(body, &walk, &note) == ERR_NONE) {
+        while (back_next_value(&walk, &value) == 1) {
+            put_value(&plain, column++, value, out);
+        }
+    }
+    buf_u8(out, '\n');
+}
+
 /* What stands before the data goes out in one message with the first row, as servers send it. */
 static void put_first(struct slice body, struct buf *out)
 {

@@ -34,6 +34,8 @@ enum err copy_put_begin(const struct copy_put *c, struct slice columns, struct b
  */
 enum err copy_put_rows(struct copy_put *c, struct buf *out, size_t from, struct buf *scratch,
                        uint64_t *rows, struct note *note) MUST_CHECK;
+/* The values of a DataRow, which are text, as one line of COPY in text format without options. */
+void copy_put_text_line(struct slice body, struct buf *out);
 /* What stands behind the last row, and CopyDone. */
 void copy_put_end(const struct copy_put *c, struct buf *out);
 

@@ -22,7 +22,7 @@ struct prove_op {
     struct varset *vars;
     struct pool *pool;
     struct buf statuses;
-    struct backend *backend;
+    uint32_t slot; /* of the backend */
 };
 
 static void prove_message(struct op *op, struct backend *b, uint8_t type, struct slice body)
@@ -54,7 +54,7 @@ static void prove_then(struct op *op)
 {
     struct prove_op *prove = (struct prove_op *)op;
     struct session *s = op->session;
-    struct backend *b = session_backend(s, prove->pool->shard);
+    struct backend *b = session_backend(s, prove->slot);
     if (op->errors == 0 && b != NULL) {
         struct varset_proof *proof = varset_prove(prove->vars, prove->pool);
         proof->statuses = prove->statuses;
@@ -94,6 +94,7 @@ static void prove(struct session *s, struct backend *b, struct varset *want)
     struct prove_op *op = op_begin(s, sizeof(*op), "settings");
     op->vars = varset_ref(want);
     op->pool = b->pool;
+    op->slot = b->shard;
     op->op.on_message = prove_message;
     op->op.free_fn = prove_free;
     w->scratch.n = 0;
@@ -161,6 +162,32 @@ static void send_late_begin(struct backend *b)
     b->began = 1;
 }
 
+enum step exec_settle(struct session *s, struct backend *b)
+{
+    exec_clean(s, b);
+    struct varset *base = s->tx.kind == TX_KIND_NONE ? s->vars : s->tx.vars;
+    if (b->vars == base) {
+        return STEP_DONE;
+    }
+    if (base->count != 0 && varset_proof(base, b->pool) == NULL) {
+        if (!session_quiet(s)) {
+            return session_wait_quiet(s);
+        }
+        prove(s, b, base);
+        return STEP_WAIT;
+    }
+    backend_sync_vars(b, base);
+    return STEP_DONE;
+}
+
+void exec_put_settings(const struct session *s, struct buf *sql)
+{
+    if (s->tx.kind != TX_KIND_NONE) {
+        add_change(s->tx.vars, s->vars, sql);
+        add_locals(s->tx.locals, sql);
+    }
+}
+
 /* STEP_WAIT while settings are being proved. */
 static enum step enlist(struct session *s, struct backend *b)
 {
@@ -173,17 +200,9 @@ static enum step enlist(struct session *s, struct backend *b)
         }
         return STEP_DONE;
     }
-    exec_clean(s, b);
-    struct varset *base = s->tx.kind == TX_KIND_NONE ? s->vars : s->tx.vars;
-    if (b->vars != base) {
-        if (base->count != 0 && varset_proof(base, b->pool) == NULL) {
-            if (!session_quiet(s)) {
-                return session_wait_quiet(s);
-            }
-            prove(s, b, base);
-            return STEP_WAIT;
-        }
-        backend_sync_vars(b, base);
+    enum step step = exec_settle(s, b);
+    if (step != STEP_DONE) {
+        return step;
     }
     if (s->tx.kind != TX_KIND_NONE && !(s->describing && s->tx.isolated)) {
         send_begin(s, b);
@@ -453,7 +472,7 @@ enum step session_run(struct session *s, struct plan *plan, const struct front_b
     case PLAN_COPY_OUT: return run_many(s, plan, bind);
     case PLAN_EXPLAIN: return explain_start(s, plan);
     case PLAN_SHOW: return role_show(s, plan);
-    case PLAN_WORKSPACE:
+    case PLAN_WORKSPACE: return space_start(s, plan, bind);
     case PLAN_ONE:
     case PLAN_REFUSE: break;
     }

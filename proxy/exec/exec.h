@@ -21,6 +21,12 @@ int exec_check_state(struct session *s);
 void exec_clean(struct session *s, struct backend *b);
 /* Ask for a fresh catalog; the statement is run again when it is there. */
 enum step exec_refresh(struct session *s);
+/* The settings that the session had when its transaction began, or has now. STEP_WAIT: they are
+ * being proved, or something must be answered first. */
+enum step exec_settle(struct session *s, struct backend *b);
+/* SQL of what SET and SET LOCAL have changed in this transaction, each statement with a separator
+ * in front. */
+void exec_put_settings(const struct session *s, struct buf *sql);
 /* Values of a Bind as the planner takes them; in the worker's scratch until the next call. */
 void exec_args(struct session *s, const struct front_bind *bind, struct plan_args *args);
 

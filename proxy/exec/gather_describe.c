@@ -126,7 +126,9 @@ enum step gather_describe(struct session *s, struct pstmt *pstmt, uint8_t kind,
         answer_describe(s, plan, kind, bind);
         return STEP_DONE;
     }
-    uint32_t shard = s->held_bits == 0 ? 0 : (uint32_t)__builtin_ctzll(s->held_bits);
+    int at_home =
+        s->held_bits == 0 || plan->kind == PLAN_WORKSPACE; /* tables of it are there only */
+    uint32_t shard = at_home ? 0 : (uint32_t)__builtin_ctzll(s->held_bits);
     enum step step = session_engage(s, UINT64_C(1) << shard, &e, &note);
     if (step != STEP_DONE) {
         return step == STEP_WAIT ? STEP_WAIT : session_fail(s, e, &note, 0);

@@ -77,6 +77,8 @@ enum step gather_start(struct session *s, struct plan *plan, const struct front_
 enum step gather_copy(struct session *s, const struct plan *copy, uint64_t shards);
 enum step gather_describe(struct session *s, struct pstmt *pstmt, uint8_t kind,
                           const struct front_bind *bind);
+enum step space_start(struct session *s, struct plan *plan, const struct front_bind *bind);
+void space_let_go(struct session *s); /* see workspace.h */
 enum step copy_in_start(struct session *s, struct plan *plan);
 enum step copy_out_start(struct session *s, struct plan *plan, uint64_t shards);
 enum step ddl_start(struct session *s, struct plan *plan);

@@ -125,6 +125,7 @@ void session_plan_env(struct session *s, struct plan_env *env)
         .replicas = s->db->replicated != 0,
         .changed_tables = (const char *const *)s->tx.changed,
         .changed_tables_count = s->tx.changed_count,
+        .workspace = s->sharded,
     };
     const char *strings = varset_get(s->vars, "standard_conforming_strings");
     env->plain = session_is_plain(s) != 0;
@@ -184,6 +185,9 @@ static int keeps_backends(const struct session *s)
 
 void session_release(struct session *s)
 {
+    if (s->op == NULL && !s->midway) {
+        space_let_go(s); /* of a statement that failed while it waited for others */
+    }
     if (list_empty(&s->held) || keeps_backends(s)) {
         return;
     }

@@ -25,7 +25,6 @@ SELECT id FROM users WHERE id IN (SELECT user_id FROM orders WHERE user_id = 9 O
 -- refused
 SELECT id FROM users WHERE id IN (SELECT id FROM orders WHERE user_id = 9);
 -- refused
-SELECT id FROM users WHERE id IN (SELECT user_id FROM orders LIMIT 5) ORDER BY id;
 SELECT count(*) FROM users WHERE id NOT IN (SELECT id FROM products);
 SELECT count(*) FROM users WHERE age NOT IN (SELECT id FROM products);
 SELECT count(*) FROM users WHERE id NOT IN (1, 2, NULL);

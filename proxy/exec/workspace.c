@@ -1,0 +1,229 @@
+/* Carrying out a PLAN_WORKSPACE: from its connections to its answer. The picture is in workspace.h.
+ */
+
+#include "proxy/exec/workspace.h"
+
+#include <stdio.h>
+#include <strings.h>
+
+#include "base/check.h"
+#include "base/mem.h"
+#include "proxy/exec/exec.h"
+
+enum {
+    ANALYZE_ROWS = 2000 /* fewer are joined well enough without */
+};
+
+static void free_workspace(struct op *op)
+{
+    struct workspace *w = (struct workspace *)op;
+    struct shared *shared = op->session->worker->shared;
+    atomic_fetch_sub_explicit(&shared->workspace_bytes, w->reserved, memory_order_relaxed);
+    for (size_t i = 0; i < SHARDS_MAX; i++) {
+        buf_free(&w->chunks[i]);
+    }
+    for (size_t i = 0; i < WORKSPACE_MOVES_MAX; i++) {
+        buf_free(&w->described[i]);
+    }
+    buf_free(&w->columns);
+    buf_free(&w->error);
+    gather_free(op);
+}
+
+/* ---- the end --------------------------------------------------------------------------------- */
+
+static void count(struct workspace *w)
+{
+    struct session *s = w->g.op.session;
+    struct metrics *m = &s->worker->metrics;
+    metric_add(m, METRIC_workspace_statements, 1);
+    metric_add(m, METRIC_workspace_moves, w->now);
+    metric_add(m, METRIC_workspace_rows, w->rows);
+    metric_add(m, METRIC_workspace_bytes, w->bytes);
+    metric_add(m, METRIC_workspace_time_us, (uint64_t)(loop_now_us(s->worker->loop) - w->began_us));
+}
+
+static void quiet_at_last(struct op *op)
+{
+    struct workspace *w = (struct workspace *)op;
+    count(w);
+    space_let_go(op->session);
+    op->error.n = 0;
+    buf_add_slice(&op->error, buf_slice(&w->error));
+    op->error_shard = w->error_shard;
+    op_fail(op, w->err ? w->err : ERR_INTERNAL, &w->note);
+}
+
+static void ignore(struct op *op, struct backend *b, uint8_t type, struct slice body)
+{
+    (void)op;
+    (void)b;
+    (void)type;
+    (void)body;
+}
+
+void space_fail(struct workspace *w, enum err e, const struct note *note)
+{
+    struct op *op = &w->g.op;
+    struct session *s = op->session;
+    uint64_t busy = 0;
+    w->err = e;
+    if (e) {
+        w->note = *note;
+    } else {
+        buf_add_slice(&w->error, buf_slice(&op->error));
+        w->error_shard = op->error_shard;
+    }
+    list_each (node, &s->held) {
+        struct backend *b = container_of(node, struct backend, held);
+        uint64_t bit = UINT64_C(1) << b->shard;
+        relay_pause_for_op(b, 0);
+        if (backend_quiet(b)) {
+            continue;
+        }
+        busy |= bit;
+        if ((w->copying & bit) != 0) {
+            front_put_copy_fail(stream_out(b->stream), "pgbraid: the statement has failed");
+            stream_touch(b->stream);
+        } else if (b->apart) {
+            backend_cancel(b);
+        }
+    }
+    w->copying = 0;
+    op->on_message = ignore;
+    op->on_failed = NULL;
+    op_round_sent(op, busy, quiet_at_last);
+}
+
+static void rest_failed(struct gather *g, enum err e, const struct note *note)
+{
+    space_fail((struct workspace *)g, e, note);
+}
+
+static void rest_done(struct gather *g)
+{
+    struct workspace *w = (struct workspace *)g;
+    uint64_t rows = g->combine == NULL ? g->rows_passed : combine_rows(g->combine);
+    char tag[64];
+    (void)snprintf(tag, sizeof(tag), "%s %llu", g->whole->tag, (unsigned long long)rows);
+    count(w);
+    space_let_go(g->op.session);
+    op_complete(&g->op, tag);
+}
+
+/* ---- the rest -------------------------------------------------------------------------------- */
+
+static int reads_only(const struct session *s)
+{
+    const char *by_default = varset_get(s->vars, "default_transaction_read_only");
+    return (s->tx.kind != TX_KIND_NONE && s->tx.read_only) ||
+           (by_default != NULL &&
+            (strcasestr(by_default, "on") != NULL || strcasestr(by_default, "true") != NULL));
+}
+
+/* The planner of the server guesses well from sizes alone, but for joins of more than a little. */
+static void put_analyze(struct workspace *w, struct buf *sql)
+{
+    int several = w->at.moves_count > 1 || w->at.rest->kind == PLAN_MANY ||
+                  w->g.op.session->tx.kind == TX_KIND_NONE;
+    for (size_t i = 0; several && i < w->at.moves_count; i++) {
+        const struct workspace_move *m = &w->at.moves[i];
+        if (m->rows >= ANALYZE_ROWS) {
+            buf_printf(sql, "%spg_temp.%s", sql->n == 0 ? "ANALYZE " : ", ", m->move->table);
+        }
+    }
+}
+
+void space_moves_done(struct workspace *w)
+{
+    static const struct gather_hooks hooks = {.done = rest_done, .failed = rest_failed};
+    struct session *s = w->g.op.session;
+    struct buf *sql = &s->worker->scratch;
+    sql->n = 0;
+    put_analyze(w, sql);
+    if (reads_only(s)) {
+        buf_text(sql, sql->n == 0 ? "" : "; ");
+        buf_text(sql, "SET TRANSACTION READ ONLY");
+    }
+    bits_each (slot, sql->n == 0 ? 0 : w->at.slots & s->held_bits) {
+        backend_query(session_backend(s, (uint32_t)slot), buf_slice(sql), TO_OP);
+    }
+    gather_part(&w->g, w->at.rest, w->at.slots, &hooks);
+    w->g.apart = 1;
+    gather_send(&w->g);
+}
+
+/* ---- the beginning --------------------------------------------------------------------------- */
+
+void space_begin(struct workspace *w)
+{
+    struct session *s = w->g.op.session;
+    struct buf sql = {0};
+    buf_text(&sql, "BEGIN READ WRITE");
+    exec_put_settings(s, &sql);
+    if (s->tx.kind != TX_KIND_NONE) { /* whatever those said */
+        buf_text(&sql, AFTER_CLIENT_TEXT "SET TRANSACTION READ WRITE");
+    }
+    for (size_t i = 0; i < w->at.moves_count; i++) {
+        const struct plan_move *move = w->at.moves[i].move;
+        buf_printf(&sql, AFTER_CLIENT_TEXT "CREATE TEMP TABLE pg_temp.%s (%s", move->table,
+                   move->source->columns);
+        if (move->primary_key != NULL) {
+            buf_printf(&sql, ", PRIMARY KEY (%s)", move->primary_key);
+        }
+        buf_text(&sql, ") ON COMMIT DROP");
+    }
+    bits_each (slot, w->at.slots & s->held_bits) {
+        backend_query(session_backend(s, (uint32_t)slot), buf_slice(&sql), TO_OP);
+    }
+    buf_free(&sql);
+    w->now = 0;
+    if (w->at.moves_count == 0) {
+        space_moves_done(w);
+    } else {
+        space_start_move(w);
+    }
+}
+
+static enum step engage(struct session *s, const struct workspace_layout *at, int described,
+                        enum err *e, struct note *note)
+{
+    enum step step = session_engage(s, at->sources | (described ? 0 : 1), e, note);
+    return step == STEP_DONE ? space_engage(s, at->slots, e, note) : step;
+}
+
+enum step space_start(struct session *s, struct plan *plan, const struct front_bind *bind)
+{
+    struct workspace_layout at;
+    struct note note;
+    if (!session_quiet(s)) {
+        return session_wait_quiet(s);
+    }
+    enum err e = space_lay_out(s, plan, bind, &at, &note);
+    int described = !e && space_is_described(&at, plan);
+    enum step step = e ? STEP_FAILED : engage(s, &at, described, &e, &note);
+    if (step == STEP_WAIT) {
+        return STEP_WAIT;
+    }
+    if (step == STEP_FAILED) {
+        space_let_go(s);
+        return session_fail(s, e, &note, 0);
+    }
+    struct workspace *w = op_begin(s, sizeof(*w), "workspace");
+    w->g.op.free_fn = free_workspace;
+    w->g.op.on_drained = space_drained;
+    w->g.op.on_backend_drained = space_drained;
+    w->g.plan = at.rest;
+    w->g.whole = plan;
+    w->g.stmt = s->run_stmt;
+    w->at = at;
+    w->began_us = loop_now_us(s->worker->loop);
+    gather_keep_bind(&w->g, bind);
+    session_count(s, plan, at.sources | at.rest_shards, NULL);
+    if (described) {
+        space_begin(w);
+    } else {
+        space_describe(w);
+    }
+    return STEP_DONE;
+}
