@@ -402,6 +402,8 @@ enum err catalog_build_row(struct catalog_build *b, size_t query, const struct s
     case Q_CALLS: add_call(b, values); break;
     case Q_POLICIES: add_policy(b, values); break;
     case Q_SIZES: add_size(b, values); break;
+    case Q_ENUMS: catalog_add_label(b->catalog, values); break;
+    case Q_LOCALES: catalog_add_locale(b->catalog, values); break;
     case Q_COUNT: break;
     }
     return ERR_NONE;
@@ -478,6 +480,9 @@ struct catalog *catalog_build_finish(struct catalog_build *b, uint64_t version)
     link_inherits(b);
     close_views(b);
     link_indexes(c);
+    if (c->default_locale == NULL && c->default_bytewise) {
+        c->default_locale = "C";
+    }
     c->version = version;
     b->catalog = NULL;
     catalog_build_drop(b);

@@ -23,6 +23,8 @@ struct catalog_column {
     int32_t typmod;
     int16_t number;        /* attnum */
     uint8_t bytewise;      /* not collatable, or compares as memcmp does */
+    const char *locale;    /* collatable: of the C library, which compares as the server does: "C"
+                              when bytewise; NULL when nobody here compares so */
     uint8_t deterministic; /* equal means equal bytes */
     uint8_t not_null;
     uint8_t generated; /* GENERATED ALWAYS AS (...) STORED */
@@ -91,6 +93,12 @@ struct catalog_function {
     struct hnode node; /* by name */
 };
 
+struct catalog_enum {
+    uint32_t type;
+    const char **labels; /* in the order of the type */
+    size_t labels_count;
+};
+
 struct catalog_path { /* a search_path setting */
     const char *role; /* "" : of the database or the server */
     uint8_t rank;     /* 3 role in database, 2 role, 1 database, 0 server */
@@ -116,9 +124,12 @@ struct catalog {
     size_t volatile_operators_count;
     struct catalog_call *calls; /* kinds o a k */
     size_t calls_count;
-    const char *primary_only; /* why no read at all may go to a replica, or NULL */
-    uint8_t default_bytewise; /* of the database's collation */
-    uint8_t odd_operators;    /* "=" of builtin types was redefined by somebody */
+    const char *primary_only;   /* why no read at all may go to a replica, or NULL */
+    uint8_t default_bytewise;   /* of the database's collation */
+    uint8_t odd_operators;      /* "=" of builtin types was redefined by somebody */
+    struct catalog_enum *enums; /* by type */
+    size_t enums_count;
+    const char *default_locale; /* of the database's collation, as catalog_column.locale */
     int refs;
 };
 
@@ -126,11 +137,20 @@ const struct catalog_table *catalog_find(const struct catalog *c, const char *sc
                                          const char *name);
 const struct catalog_table *catalog_find_oid(const struct catalog *c, uint64_t oid);
 const struct catalog_column *catalog_column(const struct catalog_table *t, const char *name);
+/* NULL: no enum. */
+const struct catalog_enum *catalog_enum(const struct catalog *c, uint32_t type);
 /* The search_path of this user when the session set none. */
 const char *catalog_search_path(const struct catalog *c, const char *user);
 /* First function of this name, any schema; go on with catalog_function_more(). */
 const struct catalog_function *catalog_function(const struct catalog *c, const char *name);
 const struct catalog_function *catalog_function_more(const struct catalog_function *f);
+
+/* ---- what ORDER BY needs (catalog_order.c) ----------------------------------------------------
+ */
+
+/* Rows of catalog queries: type, label; table, column, locale, encoding, version. */
+void catalog_add_label(struct catalog *c, const struct slice *v);
+void catalog_add_locale(struct catalog *c, const struct slice *v);
 
 /* ---- declarations kept in SQL (catalog_sql.c) -------------------------------------------------
  */

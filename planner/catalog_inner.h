@@ -25,6 +25,8 @@ enum query {
     Q_CALLS,
     Q_POLICIES,
     Q_SIZES,
+    Q_ENUMS,
+    Q_LOCALES,
     Q_COUNT
 };
 

@@ -214,6 +214,31 @@ const struct catalog_query_row catalog_query_rows[] = {
                  "WHERE c.reltuples > 0 AND c.oid >= 16384 AND c.relkind IN ('r', 'p', 'm', 'f') "
                  "AND " USER_SCHEMAS,
                  2},
+    [Q_ENUMS] = {"SELECT t.oid, e.enumlabel FROM pg_catalog.pg_enum e "
+                 "JOIN pg_catalog.pg_type t ON t.oid = e.enumtypid OR (t.typtype = 'd' AND "
+                 "t.typbasetype = e.enumtypid) ORDER BY 1, e.enumsortorder",
+                 2},
+    /* Table 0 is the database itself. Collations of the C library are all of one version. */
+    [Q_LOCALES] =
+        {"SELECT 0, 0, j->>'datcollate', pg_catalog.current_setting('server_encoding'), "
+         "coalesce((SELECT max(pg_catalog.pg_collation_actual_version(co.oid)) "
+         "FROM pg_catalog.pg_collation co WHERE co.collprovider = 'c'), j->>'datcollversion') "
+         "FROM (SELECT pg_catalog.to_jsonb(d) AS j FROM pg_catalog.pg_database d "
+         "WHERE d.datname = pg_catalog.current_database()) q "
+         "WHERE coalesce(j->>'datlocprovider', 'c') = 'c' "
+         "UNION ALL SELECT a.attrelid::bigint, a.attnum, "
+         "CASE WHEN co.oid = 100 THEN NULL ELSE co.collcollate END, "
+         "CASE WHEN co.oid = 100 THEN 'default' ELSE "
+         "pg_catalog.current_setting('server_encoding') END, "
+         "pg_catalog.pg_collation_actual_version(co.oid) "
+         "FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON c.oid = a.attrelid "
+         "JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
+         "JOIN pg_catalog.pg_collation co ON co.oid = a.attcollation "
+         "WHERE a.attnum > 0 AND NOT a.attisdropped AND " USER_SCHEMAS
+         "AND n.nspname NOT IN ('pg_catalog', 'information_schema') "
+         "AND c.relkind IN ('r', 'p', 'v', 'm', 'f') AND (co.oid = 100 OR "
+         "co.collprovider IN ('c', 'b') AND co.collisdeterministic)",
+         5},
 };
 
 const size_t catalog_queries_count = Q_COUNT;

@@ -85,6 +85,7 @@ static void check_spec(const struct combine_spec *spec)
     for (size_t i = 0; i < spec->sorts_count; i++) {
         check(spec->sorts[i].output < spec->outputs_count);
     }
+    check(spec->unique_sorts <= spec->sorts_count);
     for (size_t i = 0; i < spec->groups_count; i++) {
         check(spec->groups[i] < spec->columns_count);
     }
@@ -112,6 +113,7 @@ static enum err set_formats(struct combine *c, const int16_t *client, size_t cli
     check(count == spec->columns_count);
     for (size_t i = 0; i < count; i++) {
         c->columns[i].format = formats[i];
+        c->columns[i].as_bytes = spec->enums != NULL && spec->enums[i] != 0;
     }
     for (size_t i = 0; i < spec->visible; i++) {
         const struct combine_output *output = &spec->outputs[i];

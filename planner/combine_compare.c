@@ -17,13 +17,15 @@ enum kind {
     BY_BYTES, /* text, memcmp and then length */
     BY_INT64, /* binary, 8 bytes, signed: int8, time, timestamp, timestamptz */
     BY_INT32, /* binary, 4 bytes, signed: int4, date */
-    BY_ISO_TEXT
+    BY_ISO_TEXT,
+    BY_BINARY, /* see combine_order.c */
+    BY_LABEL,
+    BY_LOCALE
 };
 
-static int is_text(uint32_t type)
-{
-    return type == OID_TEXT || type == OID_VARCHAR || type == OID_BPCHAR;
-}
+enum {
+    FIRST_USER_OID = 16384
+};
 
 const char *combine_type_name(uint32_t type, char out[COMBINE_TYPE_NAME_BYTES])
 {
@@ -79,10 +81,10 @@ enum err combine_order_open(struct combine_order *order, const struct combine_co
     uint32_t type = column->type_oid;
     int binary = column->format == FORMAT_BINARY;
     *order = (struct combine_order){.type_oid = type, .format = column->format, .kind = BY_VALUE};
-    if (is_text(type) && !bytewise) {
+    if (combine_order_holds_text(type) && !bytewise) {
         return refuse_collation(what, note);
     }
-    if (type == OID_TEXT || type == OID_VARCHAR) {
+    if (type == OID_TEXT || type == OID_VARCHAR || type == OID_NAME) {
         order->kind = BY_BYTES;
         return ERR_NONE;
     }
@@ -103,7 +105,35 @@ enum err combine_order_open(struct combine_order *order, const struct combine_co
         order->kind = BY_ISO_TEXT;
         return ERR_NONE;
     }
+    if (binary && combine_order_has_binary(type)) {
+        order->kind = BY_BINARY;
+        return ERR_NONE;
+    }
     return value_comparable_in(type, column->format) ? ERR_NONE : refuse(column, what, note);
+}
+
+enum err combine_order_open_sort(struct combine_order *order, const struct combine_column *column,
+                                 const struct combine_sort *sort, const char *what,
+                                 struct note *note)
+{
+    uint32_t type = column->type_oid;
+    if (sort->labels != NULL && type >= FIRST_USER_OID) {
+        *order = (struct combine_order){.type_oid = type, .kind = BY_LABEL, .sort = sort};
+        return ERR_NONE;
+    }
+    if (sort->locale != NULL && !sort->bytewise &&
+        (type == OID_TEXT || type == OID_VARCHAR || type == OID_BPCHAR)) {
+        *order = (struct combine_order){.type_oid = type, .kind = BY_LOCALE, .sort = sort};
+        order->collator = combine_collator_new(sort->locale);
+        return order->collator != NULL ? ERR_NONE : refuse_collation(what, note);
+    }
+    return combine_order_open(order, column, sort->bytewise, what, note);
+}
+
+void combine_order_close(struct combine_order *order)
+{
+    combine_collator_free(order->collator);
+    order->collator = NULL;
 }
 
 int combine_orders_type(uint32_t type, int bytewise, int binary)
@@ -252,6 +282,39 @@ static int compare_bytes(struct slice a, struct slice b)
     return order != 0 ? order : (a.n > b.n) - (a.n < b.n);
 }
 
+/* Enums come as their labels, in text and in binary. */
+static int label_place(const struct combine_sort *sort, struct slice label, uint32_t *out)
+{
+    for (uint32_t i = 0; i < sort->labels_count; i++) {
+        if (slice_is(label, sort->labels[i])) {
+            *out = i;
+            return 1;
+        }
+    }
+    return 0;
+}
+
+static enum err compare_labels(const struct combine_sort *sort, struct slice a, struct slice b,
+                               int *out, struct note *note)
+{
+    uint32_t x = 0, y = 0;
+    if (!label_place(sort, a, &x) || !label_place(sort, b, &y)) {
+        enum err e = note_set(note, ERR_STALE, "an enum has labels that are not known yet");
+        note_hint(note, "The type was changed; run the statement again.");
+        return e;
+    }
+    *out = (x > y) - (x < y);
+    return ERR_NONE;
+}
+
+static struct slice without_blanks(struct slice s)
+{
+    while (s.n > 0 && s.p[s.n - 1] == ' ') {
+        s.n--;
+    }
+    return s;
+}
+
 static enum err wrong_size(const struct combine_order *order, struct note *note)
 {
     return note_set(note, ERR_SHARD_PROTOCOL, "a value of type %u has the wrong size",
@@ -280,6 +343,15 @@ enum err combine_order_compare(const struct combine_order *order, struct slice a
         return ERR_NONE;
     }
     case BY_ISO_TEXT: return compare_iso(order->type_oid, a, b, out, note);
+    case BY_BINARY: return combine_order_binary(order->type_oid, a, b, out, note);
+    case BY_LABEL: return compare_labels(order->sort, a, b, out, note);
+    case BY_LOCALE:
+        if (order->type_oid == OID_BPCHAR) {
+            a = without_blanks(a);
+            b = without_blanks(b);
+        }
+        *out = combine_collator_compare(order->collator, a, b);
+        return ERR_NONE;
     case BY_VALUE: break;
     }
     return value_compare(order->type_oid, order->format, a, b, out, note);

@@ -13,12 +13,6 @@
 #include "base/check.h"
 #include "planner/combine_inner.h"
 
-enum {
-    OID_CIDR = 650,
-    OID_MACADDR = 829,
-    OID_MACADDR8 = 774
-};
-
 static int equal_as_bytes(uint32_t type)
 {
     switch (type) {
@@ -66,7 +60,7 @@ enum err combine_group_check(const struct combine_column *column, struct note *n
 {
     uint32_t type = column->type_oid;
     int binary = column->format == FORMAT_BINARY;
-    if (equal_as_bytes(type) || type == OID_NUMERIC || type == OID_BPCHAR ||
+    if (column->as_bytes || equal_as_bytes(type) || type == OID_NUMERIC || type == OID_BPCHAR ||
         (binary && (is_float(type) || type == OID_INTERVAL))) {
         return ERR_NONE;
     }

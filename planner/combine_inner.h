@@ -15,6 +15,8 @@
  *     combine_moments.c   the states of variance, correlation and regression
  *     combine_interval.c  sums and averages of intervals
  *     combine_compare.c   order of two values of a column
+ *     combine_order.c     ... in binary, of the types that are more than a number or bytes
+ *     combine_collate.c   ... of texts under a collation of the C library
  *     combine_group.c     bytes that are equal exactly when the values are
  */
 
@@ -27,7 +29,8 @@
 /* A column of the shards' rows. */
 struct combine_column {
     uint32_t type_oid;
-    int16_t format; /* as asked for by combine_formats() */
+    int16_t format;   /* as asked for by combine_formats() */
+    uint8_t as_bytes; /* equal when the bytes are: the planner knows that it is an enum */
 };
 
 struct combine_merge;
@@ -84,15 +87,39 @@ const char *combine_type_name(uint32_t type, char out[COMBINE_TYPE_NAME_BYTES]);
 struct combine_order {
     uint32_t type_oid;
     int16_t format;
-    uint8_t kind; /* private to combine_compare.c */
+    uint8_t kind;                    /* private to combine_compare.c */
+    const struct combine_sort *sort; /* its labels or locale; else not looked at */
+    struct combine_collator *collator;
 };
 /* ERR_UNSUPPORTED when values of this type and format cannot be put in order. `what` names the
  * place for the note: "ORDER BY". */
 enum err combine_order_open(struct combine_order *order, const struct combine_column *column,
                             int bytewise, const char *what, struct note *note) MUST_CHECK;
+/* The same for a sort key, which may be an enum, or text of another collation. */
+enum err combine_order_open_sort(struct combine_order *order, const struct combine_column *column,
+                                 const struct combine_sort *sort, const char *what,
+                                 struct note *note) MUST_CHECK;
+void combine_order_close(struct combine_order *order);
 /* Neither is NULL. */
 enum err combine_order_compare(const struct combine_order *order, struct slice a, struct slice b,
                                int *out, struct note *note) MUST_CHECK;
+
+/* ---- combine_order.c ------------------------------------------------------------------------- */
+
+/* Types that combine_order_binary() takes and value_compare() does not. */
+int combine_order_has_binary(uint32_t type);
+/* Texts may be inside: then texts are compared as memcmp does. */
+int combine_order_holds_text(uint32_t type);
+enum err combine_order_binary(uint32_t type, struct slice a, struct slice b, int *out,
+                              struct note *note) MUST_CHECK;
+
+/* ---- combine_collate.c ----------------------------------------------------------------------- */
+
+/* Owner: a combine_order. NULL: this library has no such locale. */
+struct combine_collator *combine_collator_new(const char *locale);
+void combine_collator_free(struct combine_collator *c);
+/* As varstr_cmp() of PostgreSQL: the library's order, and bytes where that is equal. */
+int combine_collator_compare(struct combine_collator *c, struct slice a, struct slice b);
 
 /* ---- combine_group.c ------------------------------------------------------------------------- */
 

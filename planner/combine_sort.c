@@ -31,9 +31,11 @@ struct combine_merge {
     uint64_t paused; /* bit per shard */
     size_t queued_bytes;
     size_t window_bytes;
-    struct buf last; /* DISTINCT: entry of the row given last */
+    struct buf last; /* DISTINCT, WITH TIES: entry of the row given last */
     uint8_t has_last;
-    enum err err; /* of a comparison inside the heap */
+    uint8_t ties;    /* LIMIT is reached: only rows equal to the last one are given */
+    uint8_t checked; /* a sort key has a locale: whether the shards agree with us is looked at */
+    enum err err;    /* of a comparison inside the heap */
 };
 
 enum {
@@ -78,11 +80,11 @@ static struct slice key_of(const struct combine *c, const uint8_t *entry, size_t
 
 /* ---- order ----------------------------------------------------------------------------------- */
 
-static enum err compare_entries(const struct combine *c, const uint8_t *a, const uint8_t *b,
-                                int *out, struct note *note)
+static enum err compare_first(const struct combine *c, size_t sorts, const uint8_t *a,
+                              const uint8_t *b, int *out, struct note *note)
 {
     *out = 0;
-    for (size_t i = 0; i < c->spec->sorts_count && *out == 0; i++) {
+    for (size_t i = 0; i < sorts && *out == 0; i++) {
         const struct combine_sort *sort = &c->spec->sorts[i];
         struct slice x = key_of(c, a, i), y = key_of(c, b, i);
         if (x.p == NULL || y.p == NULL) {
@@ -97,6 +99,12 @@ static enum err compare_entries(const struct combine *c, const uint8_t *a, const
         *out = sort->desc ? -*out : *out;
     }
     return ERR_NONE;
+}
+
+static enum err compare_entries(const struct combine *c, const uint8_t *a, const uint8_t *b,
+                                int *out, struct note *note)
+{
+    return compare_first(c, c->spec->sorts_count, a, b, out, note);
 }
 
 /* Whether shard a's first row goes before shard b's. A failure is kept for the caller. */
@@ -178,39 +186,90 @@ static void append_entry(struct combine *c, struct queue *q, struct slice body, 
 
 /* ---- rows out -------------------------------------------------------------------------------- */
 
+static void keep_last(struct combine_merge *m, const uint8_t *entry)
+{
+    m->last.n = 0;
+    buf_add(&m->last, entry, u32_at(entry + ENTRY_SIZE));
+    m->has_last = 1;
+}
+
 static enum err is_repeated(struct combine *c, const uint8_t *entry, int *out, struct note *note)
 {
     struct combine_merge *m = c->merge;
+    size_t sorts = c->spec->unique_sorts == 0 ? c->spec->sorts_count : c->spec->unique_sorts;
     int order = 1;
     if (m->has_last) {
-        enum err e = compare_entries(c, m->last.p, entry, &order, note);
+        enum err e = compare_first(c, sorts, m->last.p, entry, &order, note);
         if (e) {
             return e;
         }
     }
     *out = order == 0;
     if (order != 0) {
-        m->last.n = 0;
-        buf_add(&m->last, entry, u32_at(entry + ENTRY_SIZE));
-        m->has_last = 1;
+        keep_last(m, entry);
     }
     return ERR_NONE;
 }
 
+/* Behind the last row of LIMIT ... WITH TIES. */
+static enum err give_tie(struct combine *c, const uint8_t *entry, int *given, struct note *note)
+{
+    int order = 0;
+    enum err e = compare_entries(c, c->merge->last.p, entry, &order, note);
+    *given = order == 0;
+    c->done = !e && order != 0;
+    c->rows += (uint64_t)(!e && order == 0);
+    return e;
+}
+
+/* WITH TIES goes on where LIMIT would have been done. */
+static int take(struct combine *c, const uint8_t *entry)
+{
+    struct combine_merge *m = c->merge;
+    int given = combine_limit_take(c);
+    if (c->spec->with_ties && c->spec->mode == COMBINE_MERGE && given && c->done) {
+        keep_last(m, entry);
+        m->ties = 1;
+        c->done = 0;
+    }
+    return given;
+}
+
+/* Under a collation of the C library the servers' order must turn out to be ours. */
+static enum err check_order(struct combine *c, const uint8_t *entry, struct note *note)
+{
+    struct combine_merge *m = c->merge;
+    int order = 0;
+    enum err e = m->has_last ? compare_entries(c, m->last.p, entry, &order, note) : ERR_NONE;
+    if (!e && order > 0) {
+        e = note_set(note, ERR_UNSUPPORTED,
+                     "the servers do not sort text as the C library of this machine does");
+        note_hint(note, "Add COLLATE \"C\" to the expression.");
+    }
+    if (!m->ties && c->spec->mode == COMBINE_MERGE) {
+        keep_last(m, entry);
+    }
+    return e;
+}
+
 static enum err give(struct combine *c, const uint8_t *entry, struct buf *out, struct note *note)
 {
-    int repeated = 0;
-    if (c->spec->mode == COMBINE_DISTINCT) {
-        enum err e = is_repeated(c, entry, &repeated, note);
-        if (e) {
-            return e;
-        }
+    struct combine_merge *m = c->merge;
+    int repeated = 0, given = 0;
+    enum err e = m->checked ? check_order(c, entry, note) : ERR_NONE;
+    if (!e && c->spec->mode == COMBINE_DISTINCT && !m->ties) {
+        e = is_repeated(c, entry, &repeated, note);
     }
-    if (!repeated && combine_limit_take(c)) {
+    if (!e && !repeated && m->ties) {
+        e = give_tie(c, entry, &given, note);
+    } else if (!e && !repeated) {
+        given = take(c, entry);
+    }
+    if (given) {
         const uint8_t *values = entry + body_at(c) + 2;
         combine_put_raw(c, slice_bytes(values, u32_at(entry + ENTRY_VISIBLE) - 2), out);
     }
-    return ERR_NONE;
+    return e;
 }
 
 static enum err drain(struct combine *c, struct buf *out, struct note *note)
@@ -258,10 +317,11 @@ enum err combine_merge_columns(struct combine *c, struct note *note)
         const struct combine_sort *sort = &spec->sorts[i];
         const struct combine_column *column = &c->columns[spec->outputs[sort->output].column];
         const char *what = spec->mode == COMBINE_DISTINCT ? "DISTINCT" : "ORDER BY";
-        enum err e = combine_order_open(&m->orders[i], column, sort->bytewise, what, note);
+        enum err e = combine_order_open_sort(&m->orders[i], column, sort, what, note);
         if (e) {
             return e;
         }
+        m->checked |= m->orders[i].collator != NULL;
     }
     return ERR_NONE;
 }
@@ -315,6 +375,9 @@ void combine_merge_free(struct combine *c)
     }
     for (size_t i = 0; i < c->shards_count; i++) {
         buf_free(&m->queues[i].bytes);
+    }
+    for (size_t i = 0; i < c->spec->sorts_count; i++) {
+        combine_order_close(&m->orders[i]);
     }
     buf_free(&m->last);
     mem_free(m->orders);

@@ -22,8 +22,8 @@
 enum combine_mode {
     COMBINE_CONCAT,   /* rows as they come, then OFFSET and LIMIT; no sort keys */
     COMBINE_MERGE,    /* every shard sends its rows sorted by `sorts` */
-    COMBINE_DISTINCT, /* as COMBINE_MERGE, and of rows equal in all `sorts` only the first one;
-                         `sorts` then covers every column */
+    COMBINE_DISTINCT, /* as COMBINE_MERGE, and of rows equal in the first `unique_sorts` sorts only
+                         the first one; 0: in all of them */
     COMBINE_AGGREGATE /* rows are partial groups: group by `groups` (hash), finish the outputs, sort
                          by `sorts`, OFFSET, LIMIT. groups_count == 0 and `one_row`: exactly one row
                          always; groups_count == 0 without one_row never happens. No aggregate
@@ -88,6 +88,11 @@ struct combine_sort {
     uint8_t desc;
     uint8_t nulls_first; /* resolved: DESC without a word means NULLS FIRST */
     uint8_t bytewise;
+    /* Text that is not bytewise: the C library's locale, which is that of the servers; or NULL */
+    const char *locale;
+    /* An enum: its labels in order; else NULL */
+    const char *const *labels;
+    uint32_t labels_count;
 };
 
 enum combine_limit_kind {
@@ -118,9 +123,13 @@ struct combine_spec {
     const uint16_t *groups; /* shard columns; a group column may be hidden (in no output) */
     uint16_t sets_count;
     const struct combine_set *sets;
+    const uint8_t *enums; /* per shard column: 1, an enum; NULL: none is */
     uint16_t sorts_count;
     const struct combine_sort *sorts;
+    uint16_t unique_sorts; /* COMBINE_DISTINCT */
     struct combine_limit limit, offset;
+    uint8_t with_ties; /* COMBINE_MERGE, COMBINE_DISTINCT: and the rows that are equal to the last
+                          one of LIMIT in all sorts */
     uint8_t one_row;
 };
 

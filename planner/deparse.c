@@ -190,3 +190,13 @@ tnode *tree_select(struct arena *arena, tnode **targets, size_t targets_count, t
     q->limit_option = PG_QUERY__LIMIT_OPTION__LIMIT_OPTION_DEFAULT;
     return tree_new(arena, NODE(SELECT_STMT), q);
 }
+
+tnode *tree_sort(struct arena *arena, tnode *expr)
+{
+    PgQuery__SortBy *by = arena_alloc(arena, sizeof(*by));
+    pg_query__sort_by__init(by);
+    by->node = expr;
+    by->sortby_dir = PG_QUERY__SORT_BY_DIR__SORTBY_DEFAULT;
+    by->sortby_nulls = PG_QUERY__SORT_BY_NULLS__SORTBY_NULLS_DEFAULT;
+    return tree_new(arena, NODE(SORT_BY), by);
+}

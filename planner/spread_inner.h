@@ -1,7 +1,8 @@
 #ifndef PLANNER_SPREAD_INNER_H
 #define PLANNER_SPREAD_INNER_H
 
-/* Shared by spread_select.c (rows), spread_agg.c (groups) and spread_call.c (aggregates). */
+/* Shared by spread_select.c (rows), spread_sort.c, spread_limit.c, spread_agg.c (groups) and
+ * spread_call.c (aggregates). */
 
 #include "planner/build.h"
 
@@ -39,13 +40,30 @@ struct spread {
     uint8_t binary;         /* every value of the answer will be asked for in binary */
     uint8_t changed;        /* q is no longer what the client wrote */
     uint8_t all_bytewise;
+    const char *locale; /* else: every collation in sight is this one of the C library; or NULL */
 };
 
 /* Leave the reason; returns 0. */
 int spread_fail(struct spread *s, const char *hint, const char *why);
+/* Sets all_bytewise and locale. */
+void spread_find_collation(struct spread *s);
+/* ORDER BY into `sorts`, with hidden columns as `targets`; DISTINCT ON, in front of it. */
+int spread_take_sorts(struct spread *s);
+int spread_distinct_on(struct spread *s);
+/* LIMIT and OFFSET of rows that come out of the shards as they shall be. */
+int spread_take_limit(struct spread *s);
 /* Whether text in this expression surely compares as memcmp does. */
 int spread_bytewise(struct spread *s, const tnode *expr);
 int spread_bytewise_output(struct spread *s, const struct output *o);
+/* Type of a select item when it is plain to see (all exact numbers being one), else 0. */
+uint32_t spread_type_output(struct spread *s, size_t at);
+/* Whether a visible column surely can be put in order. */
+int spread_orderable(struct spread *s, size_t at);
+/* Whether ORDER BY has this visible column. */
+int spread_sorted_by(struct spread *s, size_t at);
+/* The column, it or a hidden one, whose bytes tell whether values of a visible one are equal; -1:
+ * failed. */
+int spread_equal_column(struct spread *s, size_t at);
 /* Same expression, or the same column. */
 int spread_same(struct spread *s, const tnode *a, const tnode *b);
 int spread_no_odd_collations(struct spread *s);

@@ -83,5 +83,6 @@ tnode *tree_range_var(struct arena *arena, const char *schema, const char *name)
 tnode *tree_text(struct arena *arena, const char *text); /* a string literal */
 tnode *tree_select(struct arena *arena, tnode **targets, size_t targets_count, tnode *from,
                    tnode *where);
+tnode *tree_sort(struct arena *arena, tnode *expr);
 
 #endif

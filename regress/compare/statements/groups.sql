@@ -11,7 +11,6 @@ SELECT DISTINCT v FROM nums ORDER BY v;
 -- rows differ
 SELECT DISTINCT v, b FROM nums ORDER BY v, b;
 SELECT f, count(*) FROM nums GROUP BY f ORDER BY f;
--- refused
 SELECT DISTINCT f FROM nums ORDER BY f DESC;
 SELECT r, count(*) FROM nums GROUP BY r ORDER BY r;
 SELECT t, count(*) FROM nums GROUP BY t ORDER BY t;
@@ -21,8 +20,6 @@ SELECT d, count(*) FROM nums GROUP BY d ORDER BY d;
 SELECT ts, count(*) FROM nums GROUP BY ts ORDER BY ts;
 -- refused
 SELECT i, count(*) FROM nums GROUP BY i ORDER BY i;
--- defect
--- refused
 -- rows differ
 SELECT DISTINCT i FROM nums;
 -- refused
@@ -31,7 +28,6 @@ SELECT j, count(*) FROM nums GROUP BY j;
 SELECT DISTINCT j FROM nums;
 -- refused
 SELECT j FROM nums ORDER BY j, id;
--- refused
 SELECT i FROM nums ORDER BY i, id;
 SELECT b, d, count(*) FROM nums GROUP BY b, d ORDER BY b NULLS FIRST, d DESC;
 SELECT b, d, count(*) FROM nums GROUP BY 2, 1 ORDER BY 3 DESC, 1, 2;
@@ -98,7 +94,6 @@ SELECT count(*) FROM nums LIMIT -1;
 SELECT id FROM nums ORDER BY id OFFSET -1;
 -- refused
 SELECT id FROM nums ORDER BY id LIMIT 2.5;
--- refused
 SELECT id FROM nums ORDER BY id LIMIT '3';
 SELECT id FROM nums ORDER BY id LIMIT 3::bigint OFFSET 2::int;
 SELECT id FROM nums ORDER BY id OFFSET 10 LIMIT ALL;
@@ -114,7 +109,6 @@ SELECT DISTINCT b FROM nums ORDER BY id;
 SELECT DISTINCT t COLLATE "C" AS t FROM nums ORDER BY 1;
 SELECT DISTINCT id, b FROM nums ORDER BY id;
 SELECT DISTINCT ON (id) id, t FROM nums ORDER BY id, t;
--- refused
 SELECT DISTINCT ON (b) b, id FROM nums ORDER BY b, id;
 -- refused
 SELECT DISTINCT count(*) FROM nums GROUP BY b ORDER BY 1;
@@ -167,7 +161,6 @@ SELECT p.name, sum(i.quantity) FROM items i JOIN products p ON p.id = i.product 
 -- refused
 SELECT tags, count(*) FROM users GROUP BY tags ORDER BY tags;
 SELECT DISTINCT tags FROM users;
--- refused
 SELECT tags FROM users ORDER BY tags, id LIMIT 3;
 SELECT score, count(*) FROM users GROUP BY score ORDER BY score DESC LIMIT 5;
 SELECT ratio, count(*) FROM users GROUP BY ratio ORDER BY ratio;

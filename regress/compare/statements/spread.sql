@@ -30,10 +30,8 @@ SELECT id FROM users ORDER BY id OFFSET 110;
 SELECT id FROM users ORDER BY id LIMIT 0;
 SELECT id FROM users ORDER BY id LIMIT ALL;
 SELECT id FROM users ORDER BY id LIMIT NULL OFFSET NULL;
--- refused
 SELECT id FROM users ORDER BY id LIMIT 2 + 3;
 SELECT id FROM users ORDER BY id FETCH FIRST 4 ROWS ONLY;
--- refused
 SELECT age FROM users ORDER BY age FETCH FIRST 4 ROWS WITH TIES;
 SELECT id FROM users ORDER BY id OFFSET 1000;
 -- rows differ
@@ -95,7 +93,6 @@ SELECT DISTINCT age FROM users ORDER BY age;
 SELECT DISTINCT status FROM orders;
 SELECT DISTINCT active, age FROM users ORDER BY 1, 2;
 SELECT DISTINCT id FROM users ORDER BY id LIMIT 3;
--- refused
 SELECT DISTINCT ON (status) status, id FROM orders ORDER BY status, id;
 -- refused
 SELECT string_agg(name, ',' ORDER BY id) FROM users;

@@ -1,0 +1,92 @@
+/*
+ * What the catalog knows of order: the labels of enums, and for each collatable column the locale
+ * of the C library that sorts as the server does. There is one only if the server's library has the
+ * version of ours and the texts are UTF-8; a locale is then the same everywhere.
+ */
+
+#include <gnu/libc-version.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "planner/catalog.h"
+
+static uint64_t number_of(struct slice s)
+{
+    uint64_t v = 0;
+    for (size_t i = 0; i < s.n && s.p[i] >= '0' && s.p[i] <= '9'; i++) {
+        v = v * 10 + (uint64_t)(s.p[i] - '0');
+    }
+    return v;
+}
+
+/* Room for one more behind `count`; doubles, the old copy stays in the arena. */
+static void *grown(struct catalog *c, void *items, size_t count, size_t size)
+{
+    if (count != 0 && (count & (count - 1)) != 0) {
+        return items;
+    }
+    void *more = arena_zero(&c->memory, (count == 0 ? 1 : 2 * count) * size);
+    if (count > 0) {
+        memcpy(more, items, count * size);
+    }
+    return more;
+}
+
+/* Rows come ordered by type, then by place. */
+void catalog_add_label(struct catalog *c, const struct slice *v)
+{
+    uint32_t type = (uint32_t)number_of(v[0]);
+    if (c->enums_count == 0 || c->enums[c->enums_count - 1].type != type) {
+        c->enums = grown(c, c->enums, c->enums_count, sizeof(*c->enums));
+        c->enums[c->enums_count++] = (struct catalog_enum){.type = type};
+    }
+    struct catalog_enum *e = &c->enums[c->enums_count - 1];
+    e->labels = grown(c, e->labels, e->labels_count, sizeof(*e->labels));
+    e->labels[e->labels_count++] = arena_strndup(&c->memory, v[1].p, v[1].n);
+}
+
+static int compare_types(const void *key, const void *item)
+{
+    uint32_t type = *(const uint32_t *)key;
+    const struct catalog_enum *e = item;
+    return (type > e->type) - (type < e->type);
+}
+
+const struct catalog_enum *catalog_enum(const struct catalog *c, uint32_t type)
+{
+    return c == NULL || c->enums_count == 0
+               ? NULL
+               : bsearch(&type, c->enums, c->enums_count, sizeof(*c->enums), compare_types);
+}
+
+static const char *usable(struct catalog *c, struct slice locale, struct slice encoding,
+                          struct slice version)
+{
+    if (slice_is(locale, "C") || slice_is(locale, "POSIX") || slice_is(locale, "C.UTF-8") ||
+        slice_is(locale, "C.utf8")) {
+        return "C";
+    }
+    if (locale.n == 0 || !slice_is(encoding, "UTF8") ||
+        !slice_is(version, gnu_get_libc_version())) {
+        return NULL;
+    }
+    return arena_strndup(&c->memory, locale.p, locale.n);
+}
+
+void catalog_add_locale(struct catalog *c, const struct slice *v)
+{
+    uint64_t oid = number_of(v[0]), number = number_of(v[1]);
+    if (oid == 0) {
+        c->default_locale = usable(c, v[2], v[3], v[4]);
+        return;
+    }
+    const struct catalog_table *t = catalog_find_oid(c, oid);
+    for (size_t i = 0; t != NULL && i < t->columns_count; i++) {
+        struct catalog_column *col = &t->columns[i];
+        if ((uint64_t)col->number == number) {
+            col->locale = col->bytewise               ? "C"
+                          : slice_is(v[3], "default") ? c->default_locale
+                                                      : usable(c, v[2], v[3], v[4]);
+        }
+    }
+}
