@@ -52,7 +52,6 @@ SELECT f.k, f.at FROM facts f JOIN users u ON u.age = f.n ORDER BY f.at, 1, u.id
 RESET TIME ZONE;
 SET DateStyle = 'German';
 SELECT id, d, tz, ts FROM kinds ORDER BY id;
--- refused
 SELECT id, d FROM kinds ORDER BY d, id LIMIT 9;
 -- refused
 SELECT day, count(*) FROM facts GROUP BY day ORDER BY day LIMIT 5;
@@ -60,15 +59,12 @@ SELECT day, count(*) FROM facts GROUP BY day ORDER BY day LIMIT 5;
 SELECT max(day), min(day) FROM facts f JOIN users u ON u.age = f.n;
 RESET DateStyle;
 SET IntervalStyle = 'iso_8601';
--- refused
 SELECT id, iv FROM kinds ORDER BY iv, id;
 -- refused
 SELECT iv, count(*) FROM kinds GROUP BY iv ORDER BY iv;
 RESET IntervalStyle;
 SET bytea_output = 'escape';
--- refused
 SELECT id, by FROM kinds ORDER BY by, id;
--- refused
 SELECT DISTINCT by FROM kinds ORDER BY by;
 RESET bytea_output;
 SET extra_float_digits = -5;
