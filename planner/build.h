@@ -425,6 +425,10 @@ void spread_where(struct scope *s, struct plan *p);
  * what the rungs above said stands in the way. `stmt` is the client's, untouched so far; it is
  * changed. */
 int workspace_select(struct build *b, tnode *stmt, struct plan *p, struct note *note);
+/* Rows of tables are moved as they are, and nothing is left to a combiner. */
+int workspace_plain(struct build *b, tnode *stmt, struct plan *p, const char *why_not);
+/* A plan of the same statement, for another way to do it. */
+struct plan *plan_like(struct build *b, const struct plan *p);
 /* WITH queries that write what they must not. 1: refused. */
 int refuse_inner_writes(struct scope *s, struct plan *p);
 void route(struct build *b, struct scope *s, struct plan *p);

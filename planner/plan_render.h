@@ -237,7 +237,7 @@ static void render_text(const struct test_db *db, const char *sql, int workspace
     int extended = strstr(sql, "$1") != NULL;
     struct plan_env env = {
         .map = db->map, .catalog = db->catalog, .user = "joe", .extended = (unsigned)extended & 1};
-    env.workspace = (unsigned)workspace & 1;
+    env.workspace = (unsigned)workspace & 3;
     struct plan_batch *batch = NULL;
     struct note note;
     struct lex lex = {0};

@@ -28,6 +28,11 @@ static const struct plan_case cases_workspace[] = {
 #include "planner/plan_cases_workspace.def"
 };
 
+static const struct plan_case cases_place[] = {
+#define CASE(sql, plan) {sql, plan},
+#include "planner/plan_cases_place.def"
+};
+
 static void run_cases(const struct plan_case *list, size_t count, size_t shards, int workspace)
 {
     struct test_db db;
@@ -55,6 +60,11 @@ Test(plan, one_shard_takes_everything_as_it_stands)
 Test(plan, what_the_rungs_refuse_is_moved_and_finished_by_postgresql)
 {
     run_cases(cases_workspace, sizeof(cases_workspace) / sizeof(cases_workspace[0]), 3, 1);
+}
+
+Test(plan, moves_to_all_shards_or_by_key_let_the_shards_do_the_rest)
+{
+    run_cases(cases_place, sizeof(cases_place) / sizeof(cases_place[0]), 3, 3);
 }
 
 /* ---- what the table cannot say ----------------------------------------------------------------

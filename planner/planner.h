@@ -274,6 +274,7 @@ struct plan {
     size_t moves_apart_count;
     struct plan *rest, *rest_apart;
     const char *why_not; /* why the rungs above said no; for EXPLAIN */
+    const char *way;     /* how it is done and what that was preferred to; for EXPLAIN */
     /* PLAN_REFUSE */
     enum err err;
     struct note note;
@@ -327,9 +328,11 @@ struct plan_env {
     unsigned standard_strings_off : 1; /* standard_conforming_strings = off */
     unsigned plain : 1; /* one shard, and the session keeps its connection: every statement goes as
                            it stands, but for RESET and DISCARD ALL */
-    unsigned workspace : 1; /* PLAN_WORKSPACE can be carried out. Constant for a configuration */
-    unsigned replicas : 1;  /* some shard has replicas: say what they may answer. Constant for a map
-                               and catalog, so that it need not be in the key of the cache */
+    /* PLAN_WORKSPACE can be carried out: 0 not at all, 1 with moves to one server, 2 also to all
+     * shards, 3 also to the shards of a key. Constant for a configuration */
+    unsigned workspace : 2;
+    unsigned replicas : 1; /* some shard has replicas: say what they may answer. Constant for a map
+                              and catalog, so that it need not be in the key of the cache */
 };
 
 /*

@@ -27,16 +27,6 @@ static void workspace_or_refuse(struct build *b, tnode *stmt, struct plan *p,
     }
 }
 
-/* The same statement, for another plan of it. */
-static struct plan *plan_like(struct build *b, const struct plan *p)
-{
-    struct plan *like = plan_new(b, p->text);
-    like->tag = p->tag;
-    like->reads_only = p->reads_only;
-    like->any_params = p->any_params;
-    return like;
-}
-
 /* Rows go to the rung that can give them, or the reason is kept. */
 static void spread_or_refuse(struct build *b, struct scope *s, tnode *stmt, struct plan *p)
 {
@@ -46,8 +36,7 @@ static void spread_or_refuse(struct build *b, struct scope *s, tnode *stmt, stru
         workspace_or_refuse(b, untouched, p, &note);
     } else if (untouched != NULL && p->combine->mode != COMBINE_CONCAT) {
         struct plan *otherwise = plan_like(b, p);
-        note.text[0] = note.hint[0] = 0;
-        if (workspace_select(b, untouched, otherwise, &note)) {
+        if (workspace_plain(b, untouched, otherwise, "a type that the proxy cannot combine")) {
             p->otherwise = otherwise;
         }
     }

@@ -51,6 +51,8 @@ struct part {
     uint16_t *param_seen;
     const struct plan_env *env;
     struct plan_env part_env;
+    const struct virtual_table *virtuals;
+    size_t virtuals_count;
 };
 
 static void part_begin(struct workspace *w, const tnode *select, struct part *saved)
@@ -60,6 +62,8 @@ static void part_begin(struct workspace *w, const tnode *select, struct part *sa
     saved->param_types = b->param_types;
     saved->param_seen = b->param_seen;
     saved->env = b->env;
+    saved->virtuals = b->virtuals;
+    saved->virtuals_count = b->virtuals_count;
     saved->part_env = *b->env;
     saved->part_env.param_types = w->param_types;
     saved->part_env.param_types_count = b->survey.params_max;
@@ -81,7 +85,8 @@ static void part_end(struct build *b, const struct part *saved)
     b->param_types = saved->param_types;
     b->param_seen = saved->param_seen;
     b->env = saved->env;
-    b->virtuals_count = 0;
+    b->virtuals = saved->virtuals;
+    b->virtuals_count = saved->virtuals_count;
 }
 
 /* `select` planned for one shard, else for several. */
@@ -219,19 +224,29 @@ int workspace_rest(struct workspace *w, tnode *stmt, int apart, struct note *not
     return 1;
 }
 
-void workspace_finish(struct workspace *w, const char *why_not)
+static const struct plan_move *keep_moves(struct build *b, const struct workspace *w)
+{
+    struct plan_move *moves = arena_alloc(b->out, (w->moves_count + 1) * sizeof(*moves));
+    memcpy(moves, w->moves, w->moves_count * sizeof(*moves));
+    return moves;
+}
+
+void workspace_finish(struct workspace *w, const struct workspace *apart, const char *why_not)
 {
     struct build *b = w->build;
     struct plan *p = w->plan;
-    struct plan_move *moves = arena_alloc(b->out, (w->moves_count + 1) * sizeof(*moves));
-    memcpy(moves, w->moves, w->moves_count * sizeof(*moves));
     p->kind = PLAN_WORKSPACE;
     p->rung = "workspace";
     p->_where = NULL;
-    p->moves = moves;
+    p->moves = keep_moves(b, w);
     p->moves_count = w->moves_count;
     p->rest = w->rest;
     p->rest_apart = w->rest_apart;
+    if (apart != NULL) {
+        p->moves_apart = keep_moves(b, apart);
+        p->moves_apart_count = apart->moves_count;
+        p->rest_apart = apart->rest_apart != NULL ? apart->rest_apart : apart->rest;
+    }
     p->returns_rows = 1;
     p->touches_sharded = 1;
     p->why_not = why_not == NULL ? NULL : arena_strdup(b->out, why_not);
@@ -262,6 +277,9 @@ static int may_be_moved(const struct build *b, struct note *note)
 /* Types are seen when rows come: a combiner may then have to say no. */
 static int may_fail_late(const struct workspace *w)
 {
+    if (w->rest->kind == PLAN_MANY && w->rest->combine->mode != COMBINE_CONCAT) {
+        return 1;
+    }
     for (size_t i = 0; i < w->moves_count; i++) {
         const struct plan *s = w->moves[i].source;
         if (s->kind == PLAN_MANY && s->combine->mode != COMBINE_CONCAT) {
@@ -271,21 +289,27 @@ static int may_fail_late(const struct workspace *w)
     return 0;
 }
 
-/* The same with nothing that a combiner has to do. */
-static struct plan *plainest(struct build *b, tnode *stmt, const struct plan *like,
-                             const char *why_not)
+int workspace_plain(struct build *b, tnode *stmt, struct plan *p, const char *why_not)
 {
-    struct plan *p = plan_new(b, like->text);
-    struct note note;
-    struct workspace *w = workspace_begin(b, p);
-    p->tag = like->tag;
-    p->reads_only = like->reads_only;
-    p->any_params = like->any_params;
-    if (!workspace_gather(w, stmt, 0, &note)) {
-        return NULL;
+    struct note ignored;
+    if (!may_be_moved(b, &ignored)) {
+        return 0;
     }
-    workspace_finish(w, why_not);
-    return p;
+    struct workspace *w = workspace_begin(b, p);
+    if (!workspace_gather(w, stmt, 0, &ignored)) {
+        return 0;
+    }
+    workspace_finish(w, NULL, why_not);
+    return 1;
+}
+
+struct plan *plan_like(struct build *b, const struct plan *p)
+{
+    struct plan *like = plan_new(b, p->text);
+    like->tag = p->tag;
+    like->reads_only = p->reads_only;
+    like->any_params = p->any_params;
+    return like;
 }
 
 int workspace_select(struct build *b, tnode *stmt, struct plan *p, struct note *note)
@@ -299,9 +323,15 @@ int workspace_select(struct build *b, tnode *stmt, struct plan *p, struct note *
     if (!workspace_gather(w, stmt, 1, note)) {
         return 0;
     }
-    workspace_finish(w, why_not.text);
-    if (may_fail_late(w)) {
-        p->otherwise = plainest(b, untouched, p, why_not.text);
+    struct workspace *placed = b->env->workspace > 1 ? workspace_place(b, untouched, p, w) : NULL;
+    if (placed != NULL) {
+        workspace_finish(placed, w, why_not.text);
+    } else {
+        workspace_finish(w, NULL, why_not.text);
+    }
+    if (may_fail_late(w) || (placed != NULL && may_fail_late(placed))) {
+        struct plan *plain = plan_like(b, p);
+        p->otherwise = workspace_plain(b, untouched, plain, why_not.text) ? plain : NULL;
     }
     return 1;
 }

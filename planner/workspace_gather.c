@@ -40,8 +40,7 @@ static int is_moved(const struct workspace *w, const struct rel *r)
     return 0;
 }
 
-/* Relations that move; 0: one of them must not. */
-static int collect_mentions(const struct workspace *w, struct mentions *m, struct note *note)
+int workspace_mentions(const struct workspace *w, struct mentions *m, struct note *note)
 {
     struct scope *s = m->scope;
     for (size_t i = 0; i < s->rels_count; i++) {
@@ -69,8 +68,7 @@ static int collect_mentions(const struct workspace *w, struct mentions *m, struc
     return 1;
 }
 
-/* SELECT columns FROM [ONLY] table WHERE what is known of it. */
-static tnode *select_of(struct mentions *m, const struct mention *x)
+tnode *workspace_select_of(struct mentions *m, const struct mention *x)
 {
     struct arena *a = &m->scope->build->scratch;
     const struct rel *r = x->rel;
@@ -82,7 +80,7 @@ static tnode *select_of(struct mentions *m, const struct mention *x)
     return tree_select(a, targets, count, table, workspace_filter(m->scope, x->rel));
 }
 
-static void put_table(struct workspace *w, const struct mention *x)
+void workspace_put(struct workspace *w, const struct mention *x)
 {
     struct arena *a = &w->build->scratch;
     PgQuery__RangeVar *v = x->rel->var;
@@ -105,11 +103,12 @@ static int move_mentions(struct workspace *w, struct mentions *m, int apart, str
         if (x->apart != apart) {
             continue;
         }
-        struct move move = {.select = select_of(m, x),
+        struct move move = {.select = workspace_select_of(m, x),
                             .to = MOVE_TO_ONE,
                             .only_apart = x->apart,
                             .primary_key = workspace_primary_key(m, x),
-                            .why = "gather"};
+                            .why = "to one server"};
+        workspace_cost(m, x, move.select->select_stmt->where_clause, &move.rows, &move.bytes);
         x->table = workspace_move(w, &move, note);
         if (x->table == NULL) {
             return 0;
@@ -117,7 +116,7 @@ static int move_mentions(struct workspace *w, struct mentions *m, int apart, str
     }
     for (size_t i = 0; i < m->count; i++) {
         if (m->items[i].apart == apart) {
-            put_table(w, &m->items[i]);
+            workspace_put(w, &m->items[i]);
         }
     }
     return 1;
@@ -136,7 +135,7 @@ int workspace_gather(struct workspace *w, tnode *stmt, int units, struct note *n
         return 0;
     }
     size_t in_place = 0;
-    if (!collect_mentions(w, m, note) || !workspace_columns(m, stmt, note) ||
+    if (!workspace_mentions(w, m, note) || !workspace_columns(m, stmt, note) ||
         !workspace_unqualify(m, stmt, note)) {
         return 0;
     }

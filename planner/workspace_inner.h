@@ -22,6 +22,9 @@ enum {
     WORKSPACE_MOVES_MAX = RELS_MAX
 };
 
+struct mentions;
+struct mention;
+
 struct move {
     tnode *select; /* changed in place */
     enum plan_move_to to;
@@ -56,8 +59,8 @@ struct plan *workspace_plan_part(struct workspace *w, tnode *select,
 tnode *workspace_table(struct workspace *w, const char *table, const char *alias);
 /* Keep the statement as it stands now as `rest` (apart = 0) or `rest_apart` (1), for one server. */
 int workspace_rest(struct workspace *w, tnode *stmt, int apart, struct note *note);
-/* Fill the plan in. */
-void workspace_finish(struct workspace *w, const char *why_not);
+/* Fill the plan in. `apart`: what is done inside of a transaction block instead; NULL: the same. */
+void workspace_finish(struct workspace *w, const struct workspace *apart, const char *why_not);
 
 /* Reason and hint; returns 0. */
 int workspace_fail(struct note *note, const char *hint, const char *why);
@@ -67,6 +70,20 @@ int workspace_fail(struct note *note, const char *hint, const char *why);
 
 /* Everything to one server; with sub-selects as moves of their own, or with tables only. */
 int workspace_gather(struct workspace *w, tnode *stmt, int units, struct note *note);
+
+/* Some stay, others go to the shards (workspace_place.c): the moves and the rest of a way that is
+ * worth it beside what was gathered; NULL: none is. */
+struct workspace *workspace_place(struct build *b, const tnode *stmt, struct plan *p,
+                                  const struct workspace *gathered);
+
+/* ---- guesses (workspace_cost.c) ---------------------------------------------------------------
+ */
+
+/* Of a mention moved with this condition; of a sub-select as a whole. */
+void workspace_cost(const struct mentions *m, const struct mention *x, const tnode *where,
+                    uint64_t *rows, uint64_t *bytes);
+void workspace_unit_cost(const struct scope *s, const struct level *q, uint64_t *rows,
+                         uint64_t *bytes);
 
 /* ---- moves as tables (workspace_virtual.c) ----------------------------------------------------
  */
@@ -104,6 +121,13 @@ struct mentions {
     uint8_t odd_function; /* pg_typeof(), or a user's: may look at the type of a row */
 };
 
+/* Tables and views in the statement's text, but for those of the workspace. 0: one of them cannot
+ * be moved. */
+int workspace_mentions(const struct workspace *w, struct mentions *m, struct note *note);
+/* SELECT columns FROM [ONLY] table WHERE what is known of it. */
+tnode *workspace_select_of(struct mentions *m, const struct mention *x);
+/* Put the table of its move in its place. */
+void workspace_put(struct workspace *w, const struct mention *x);
 /* What every mention must bring along. 0: it cannot be told, or would be wrong when moved. */
 int workspace_columns(struct mentions *m, tnode *stmt, struct note *note);
 /* Names with a schema in front cannot mean a temporary table: take it away. 0: not for sure. */

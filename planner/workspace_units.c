@@ -278,8 +278,8 @@ static void put_select(struct workspace *w, const struct level *q, const char *t
         *tree_select(a, targets, c->count, workspace_table(w, table, NULL), NULL)->select_stmt;
 }
 
-static const char *move_unit(struct workspace *w, const struct level *q, enum plan_move_to to,
-                             struct columns *c)
+static const char *move_unit(struct workspace *w, const struct scope *s, const struct level *q,
+                             enum plan_move_to to, struct columns *c)
 {
     struct build *b = w->build;
     struct note ignored;
@@ -288,6 +288,7 @@ static const char *move_unit(struct workspace *w, const struct level *q, enum pl
         return NULL;
     }
     struct move m = {.select = copy, .to = to, .why = "a sub-select of its own"};
+    workspace_unit_cost(s, q, &m.rows, &m.bytes);
     return workspace_move(w, &m, &ignored);
 }
 
@@ -304,7 +305,7 @@ size_t workspace_units(struct workspace *w, struct scope *s, uint64_t kept, enum
         if (inside || !may_be_unit(s, q, kept) || (to == MOVE_TO_ONE && !is_smaller(s, q))) {
             continue;
         }
-        const char *table = move_unit(w, q, to, &c);
+        const char *table = move_unit(w, s, q, to, &c);
         if (table != NULL) {
             put_select(w, q, table, &c);
             done[count++] = q;
