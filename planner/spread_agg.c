@@ -49,9 +49,7 @@ static tnode *target_value(struct spread *s, size_t i)
     return IS(s->q->target_list[i], RES_TARGET) ? s->q->target_list[i]->res_target->val : NULL;
 }
 
-/* GROUP BY item -> expression: a number is a select item, a name is a column of FROM before it is a
- * select item's name. NULL: failed. */
-static tnode *group_expr(struct spread *s, tnode *n)
+tnode *spread_group_expr(struct spread *s, tnode *n)
 {
     if (IS(n, A_CONST)) {
         int32_t k =
@@ -87,7 +85,7 @@ static tnode *group_expr(struct spread *s, tnode *n)
 static int read_groups(struct spread *s, struct groups *g)
 {
     for (size_t i = 0; i < s->q->n_group_clause; i++) {
-        tnode *expr = group_expr(s, s->q->group_clause[i]);
+        tnode *expr = spread_group_expr(s, s->q->group_clause[i]);
         if (expr == NULL || IS(expr, A_CONST) || g->count == SPREAD_COLUMNS_MAX) {
             return spread_fail(s, "Group by fewer columns.", "this GROUP BY over several shards");
         }

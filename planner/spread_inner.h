@@ -80,6 +80,9 @@ int spread_add_target(struct spread *s, tnode *value);
 int spread_is_aggregate(struct spread *s, const tnode *n);
 /* An aggregate alone: its partial states as targets, and how they become its value. */
 int spread_aggregate(struct spread *s, tnode *call, struct combine_output *out);
+/* GROUP BY item -> expression: a number is a select item, a name is a column of FROM before it is a
+ * select item's name. NULL: failed. */
+tnode *spread_group_expr(struct spread *s, tnode *n);
 /* Whether values of the expression can be told apart here, as far as its type is known. */
 int spread_groupable(struct spread *s, const tnode *expr);
 int spread_groups(struct spread *s); /* fills spec for COMBINE_AGGREGATE */

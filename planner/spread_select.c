@@ -250,6 +250,7 @@ int spread_select(struct build *b, struct scope *scope, tnode *stmt, struct plan
         return 0;
     }
     s->q = stmt->select_stmt;
+    s->binary = (uint8_t)b->env->binary;
     s->spec = arena_zero(b->out, sizeof(*s->spec));
     spread_find_collation(s);
     if (b->survey.locking) {

@@ -68,6 +68,7 @@ static void part_begin(struct workspace *w, const tnode *select, struct part *sa
     saved->part_env.param_types = w->param_types;
     saved->part_env.param_types_count = b->survey.params_max;
     saved->part_env.workspace = 0; /* no workspace inside of another */
+    saved->part_env.binary = 1;
     b->env = &saved->part_env;
     b->virtuals = w->virtuals;
     b->virtuals_count = w->moves_count;
@@ -320,8 +321,12 @@ int workspace_select(struct build *b, tnode *stmt, struct plan *p, struct note *
     }
     struct workspace *w = workspace_begin(b, p);
     tnode *untouched = tree_copy(&b->scratch, stmt);
-    if (!workspace_gather(w, stmt, 1, note)) {
-        return 0;
+    struct note ignored;
+    if (!workspace_groups(w, tree_copy(&b->scratch, stmt), &ignored)) {
+        w = workspace_begin(b, p);
+        if (!workspace_gather(w, stmt, 1, note)) {
+            return 0;
+        }
     }
     struct workspace *placed = b->env->workspace > 1 ? workspace_place(b, untouched, p, w) : NULL;
     if (placed != NULL) {

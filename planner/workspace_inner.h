@@ -101,6 +101,13 @@ void workspace_virtual(struct workspace *w, const struct plan_move *m,
  * of the scope, which is of no use afterwards when the answer is not 0). How many were. */
 size_t workspace_units(struct workspace *w, struct scope *s, uint64_t kept, enum plan_move_to to);
 
+/* ---- groups that the proxy puts together, finished in the workspace (workspace_groups.c) --------
+ */
+
+/* Changes `stmt` into the rest. 0: it is no such statement, or its groups cannot be moved; `stmt`
+ * is of no use then. */
+int workspace_groups(struct workspace *w, tnode *stmt, struct note *note);
+
 /* ---- mentions of tables (workspace_columns.c) -------------------------------------------------
  */
 
