@@ -333,10 +333,7 @@ struct plan_env {
     unsigned workspace : 2;
     unsigned replicas : 1; /* some shard has replicas: say what they may answer. Constant for a map
                               and catalog, so that it need not be in the key of the cache */
-    unsigned binary : 1; /* the planner's: results of this part are asked for in binary */
-    unsigned workspace : 1; /* PLAN_WORKSPACE can be carried out. Constant for a configuration */
-    unsigned replicas : 1;  /* some shard has replicas: say what they may answer. Constant for a map
-                               and catalog, so that it need not be in the key of the cache */
+    unsigned binary : 1;   /* the planner's: results of this part are asked for in binary */
 };
 
 /*

@@ -322,13 +322,15 @@ int workspace_select(struct build *b, tnode *stmt, struct plan *p, struct note *
     struct workspace *w = workspace_begin(b, p);
     tnode *untouched = tree_copy(&b->scratch, stmt);
     struct note ignored;
-    if (!workspace_groups(w, tree_copy(&b->scratch, stmt), &ignored)) {
+    int groups = workspace_groups(w, tree_copy(&b->scratch, stmt), &ignored);
+    if (!groups) {
         w = workspace_begin(b, p);
         if (!workspace_gather(w, stmt, 1, note)) {
             return 0;
         }
     }
-    struct workspace *placed = b->env->workspace > 1 ? workspace_place(b, untouched, p, w) : NULL;
+    struct workspace *placed =
+        b->env->workspace > 1 && !groups ? workspace_place(b, untouched, p, w) : NULL;
     if (placed != NULL) {
         workspace_finish(placed, w, why_not.text);
     } else {
