@@ -33,6 +33,7 @@ SCHEDULES = [
     "pools",
     "replicas",
     "middle",
+    "workspace",
     "life",
     "listen",
     "dropin",
