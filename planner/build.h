@@ -9,6 +9,8 @@
  *     pins.c      state left on a server connection
  *     survey.c    one walk over a statement: parameters, functions, what else matters
  *     scope.c     levels (query blocks), relations in them; scope_names.c: names -> columns
+ *     reach.c     what bodies of functions, policies and triggers touch
+ *     values.c    literals and parameters as values of a column
  *     facts.c     what WHERE and ON say: column = column, column = value
  *     keys.c      values of key columns derived from the facts
  *     route.c     one shard, or not; shards.c: plan_shards()
@@ -99,9 +101,12 @@ struct survey {
     unsigned unknown_functions : 1;
     unsigned current_of : 1;
     unsigned session_change : 1; /* set_config */
-    const char
-        *bad_function; /* runs SQL that we cannot see, or written in a language, not immutable */
-    const char *home_function; /* for messages */
+    unsigned bodies_read : 1;    /* a function of a user reads tables, */
+    unsigned bodies_write : 1;   /* or may write */
+    const char *bad_function;    /* runs SQL that we cannot see, or may reach other shards, */
+    const char *bad_why;         /* because ...; NULL: it is clear */
+    struct reach_call *calls;    /* of functions that belong to a key, reach.h */
+    const char *home_function;   /* for messages */
     const char *unknown_function;
     const char **functions; /* of users, unknown or volatile */
     size_t functions_count;
@@ -110,6 +115,7 @@ struct survey {
 };
 
 struct build;
+struct reach_state;
 void survey_node(struct build *b, const tnode *n, struct survey *out);
 void survey_message(struct build *b, const ProtobufCMessage *m, struct survey *out);
 /* What a part that is written elsewhere (a view) adds; parameters stay. */
@@ -260,6 +266,8 @@ struct scope { /* one statement */
     enum err err;            /* ERR_UNSUPPORTED: the note says why; nothing may be done with it */
     struct note note;
     struct derived *derived;
+    struct reach_call *calls; /* of functions that belong to a key */
+    size_t calls_count;
     unsigned views_depth; /* views in views, while they are built */
 };
 
@@ -283,8 +291,12 @@ const char *scope_figure_name(const tnode *n);
 /* Whether a relation's rows may be filtered by the fact at this end of it. */
 int fact_filters(const struct fact *f, const struct term *t);
 void facts_collect(struct scope *s);
+/* Oid of a type that keys may be given in, an array's of its elements; 0: none. */
+uint32_t value_type_of(const PgQuery__TypeName *t, int array);
 /* A literal or parameter as a value for a column; 0: it is none that can be used. */
 int value_of(struct build *b, const tnode *n, uint32_t column_type, struct value *out);
+/* Type of a parameter as Parse declared it; 0: not. */
+uint32_t value_declared_type(const struct build *b, uint32_t n);
 /* After all values of the statement were read: whether the type assumed for a parameter is the one
  * that the server will infer. */
 int value_is_certain(const struct build *b, const struct value *v);
@@ -327,7 +339,9 @@ struct build {
     struct survey survey;  /* of the statement at hand */
     uint32_t *param_types; /* what undeclared parameters were compared with, params_max entries */
     uint16_t *param_seen;  /* how often; ambiguous ones never reach their number of uses */
-    const char *suffix;    /* DDL: "SHARD BY ..." behind CREATE TABLE, or NULL */
+    struct reach_state *reach; /* what functions reach, as far as it was asked; reach.c */
+    unsigned reach_depth;      /* of bodies in bodies */
+    const char *suffix;        /* DDL: "SHARD BY ..." behind CREATE TABLE, or NULL */
     struct map_decl *suffix_decl;
 };
 
@@ -395,6 +409,11 @@ void plan_create_table(struct build *b, tnode *stmt, struct plan *p);
 void plan_create_as(struct build *b, tnode *stmt, struct plan *p);
 void plan_create_view(struct build *b, tnode *stmt, struct plan *p);
 void plan_create_sequence(struct build *b, tnode *stmt, struct plan *p);
+void plan_create_function(struct build *b, tnode *stmt, struct plan *p);
+void plan_alter_function(struct build *b, tnode *stmt, struct plan *p);
+void plan_create_trigger(struct build *b, tnode *stmt, struct plan *p);
+void plan_create_policy(struct build *b, tnode *stmt, struct plan *p);
+void plan_define(struct build *b, tnode *stmt, struct plan *p);
 void plan_create_index(struct build *b, tnode *stmt, struct plan *p);
 void plan_alter_table(struct build *b, tnode *stmt, struct plan *p);
 void plan_rename(struct build *b, tnode *stmt, struct plan *p);
@@ -402,6 +421,8 @@ void plan_drop(struct build *b, tnode *stmt, struct plan *p);
 void plan_grant(struct build *b, tnode *stmt, struct plan *p);
 void plan_comment(struct build *b, tnode *stmt, struct plan *p);
 void plan_everywhere(struct build *b, tnode *stmt, struct plan *p);
+void plan_call(struct build *b, tnode *stmt, struct plan *p);
+void plan_do(struct build *b, tnode *stmt, struct plan *p);
 void plan_on_home(struct build *b, tnode *stmt, struct plan *p);
 /* One statement through the table. */
 void plan_statement(struct build *b, tnode *stmt, struct plan *p);

@@ -253,18 +253,64 @@ static void refuse_kind(struct plan *p, const char *what)
            "%s of this kind of object cannot be run in a database of several shards", what);
 }
 
+static const char *drop_tag(PgQuery__ObjectType type)
+{
+#define DROPS(name, tag) \
+    case PG_QUERY__OBJECT_TYPE__OBJECT_##name: return "DROP " tag
+    switch ((int)type) {
+        DROPS(TABLE, "TABLE");
+        DROPS(INDEX, "INDEX");
+        DROPS(VIEW, "VIEW");
+        DROPS(MATVIEW, "MATERIALIZED VIEW");
+        DROPS(SCHEMA, "SCHEMA");
+        DROPS(SEQUENCE, "SEQUENCE");
+        DROPS(FOREIGN_TABLE, "FOREIGN TABLE");
+        DROPS(FUNCTION, "FUNCTION");
+        DROPS(PROCEDURE, "PROCEDURE");
+        DROPS(ROUTINE, "ROUTINE");
+        DROPS(AGGREGATE, "AGGREGATE");
+        DROPS(OPERATOR, "OPERATOR");
+        DROPS(OPCLASS, "OPERATOR CLASS");
+        DROPS(OPFAMILY, "OPERATOR FAMILY");
+        DROPS(CAST, "CAST");
+        DROPS(COLLATION, "COLLATION");
+        DROPS(TYPE, "TYPE");
+        DROPS(DOMAIN, "DOMAIN");
+        DROPS(EXTENSION, "EXTENSION");
+    default: return "DROP";
+    }
+#undef DROPS
+}
+
+static const char *define_tag(const PgQuery__DefineStmt *d)
+{
+    switch ((int)d->kind) {
+    case PG_QUERY__OBJECT_TYPE__OBJECT_OPERATOR: return "CREATE OPERATOR";
+    case PG_QUERY__OBJECT_TYPE__OBJECT_TYPE: return "CREATE TYPE";
+    case PG_QUERY__OBJECT_TYPE__OBJECT_COLLATION: return "CREATE COLLATION";
+    case PG_QUERY__OBJECT_TYPE__OBJECT_TSPARSER: return "CREATE TEXT SEARCH PARSER";
+    case PG_QUERY__OBJECT_TYPE__OBJECT_TSDICTIONARY: return "CREATE TEXT SEARCH DICTIONARY";
+    case PG_QUERY__OBJECT_TYPE__OBJECT_TSTEMPLATE: return "CREATE TEXT SEARCH TEMPLATE";
+    case PG_QUERY__OBJECT_TYPE__OBJECT_TSCONFIGURATION: return "CREATE TEXT SEARCH CONFIGURATION";
+    default: return "CREATE AGGREGATE";
+    }
+}
+
+void plan_define(struct build *b, tnode *stmt, struct plan *p)
+{
+    p->tag = define_tag(stmt->define_stmt);
+    plan_everywhere(b, stmt, p);
+}
+
 void plan_drop(struct build *b, tnode *stmt, struct plan *p)
 {
     const PgQuery__DropStmt *d = stmt->drop_stmt;
-    p->tag = d->remove_type == PG_QUERY__OBJECT_TYPE__OBJECT_TABLE       ? "DROP TABLE"
-             : d->remove_type == PG_QUERY__OBJECT_TYPE__OBJECT_INDEX     ? "DROP INDEX"
-             : d->remove_type == PG_QUERY__OBJECT_TYPE__OBJECT_VIEW      ? "DROP VIEW"
-             : d->remove_type == PG_QUERY__OBJECT_TYPE__OBJECT_SCHEMA    ? "DROP SCHEMA"
-             : d->remove_type == PG_QUERY__OBJECT_TYPE__OBJECT_SEQUENCE  ? "DROP SEQUENCE"
-             : d->remove_type == PG_QUERY__OBJECT_TYPE__OBJECT_FUNCTION  ? "DROP FUNCTION"
-             : d->remove_type == PG_QUERY__OBJECT_TYPE__OBJECT_TYPE      ? "DROP TYPE"
-             : d->remove_type == PG_QUERY__OBJECT_TYPE__OBJECT_EXTENSION ? "DROP EXTENSION"
-                                                                         : "DROP";
+    p->tag = drop_tag(d->remove_type);
+    if (d->remove_type == PG_QUERY__OBJECT_TYPE__OBJECT_TRIGGER ||
+        d->remove_type == PG_QUERY__OBJECT_TYPE__OBJECT_POLICY) {
+        ddl_drop_on_table(b, stmt, p);
+        return;
+    }
     if (d->remove_type == PG_QUERY__OBJECT_TYPE__OBJECT_TABLE ||
         d->remove_type == PG_QUERY__OBJECT_TYPE__OBJECT_VIEW ||
         d->remove_type == PG_QUERY__OBJECT_TYPE__OBJECT_INDEX) {

@@ -27,6 +27,8 @@ int ddl_check_constraint(struct build *b, const struct ddl_table *t, const PgQue
 int ddl_check_local_constraint(struct build *b, const PgQuery__Constraint *c, struct plan *p);
 uint32_t ddl_type_oid(const PgQuery__TypeName *t);
 
+/* DROP TRIGGER, DROP POLICY. */
+void ddl_drop_on_table(struct build *b, tnode *stmt, struct plan *p);
 int ddl_is_temporary(const PgQuery__RangeVar *v);
 /* A temporary table would hide a sharded one from the servers but not from us. 0: refused. */
 int ddl_check_temporary(struct build *b, const PgQuery__RangeVar *v, struct plan *p);

@@ -382,7 +382,9 @@ static int is_harmless(PgQuery__AlterTableType type)
         AT(SetLogged),          AT(SetUnLogged),        AT(SetRelOptions),
         AT(ResetRelOptions),    AT(ReplicaIdentity),    AT(EnableRowSecurity),
         AT(DisableRowSecurity), AT(ForceRowSecurity),   AT(NoForceRowSecurity),
-        AT(DropExpression)};
+        AT(DropExpression),     AT(EnableTrig),         AT(EnableAlwaysTrig),
+        AT(EnableReplicaTrig),  AT(DisableTrig),        AT(EnableTrigAll),
+        AT(DisableTrigAll),     AT(EnableTrigUser),     AT(DisableTrigUser)};
     for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
         if (types[i] == type) {
             return 1;

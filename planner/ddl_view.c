@@ -25,6 +25,9 @@ static int check_view(struct build *b, const PgQuery__ViewStmt *v, struct scope 
         (void)ddl_check_temporary(b, v->view, p);
     } else if (r.table != NULL) {
         refuse(p, "Choose another name.", "\"%s\" is the name of a sharded table", r.name);
+    } else if (s->calls_count > 0 && !is_everywhere(s)) {
+        refuse(p, "Call the function where the key is known.",
+               "a view of the home shard cannot call a function that uses sharded tables");
     } else if (relation_view_class(b, r.known) != VIEW_NOT &&
                is_everywhere(s) != relation_is_everywhere(b, &r)) {
         refuse(p, "Drop the view first.", "view \"%s\" is %s and would then be %s", r.name,

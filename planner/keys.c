@@ -8,7 +8,7 @@
 
 #include <string.h>
 
-#include "planner/build.h"
+#include "planner/reach.h"
 
 struct derived {
     const struct rel *rel;
@@ -204,9 +204,25 @@ static int bind_rel(struct scope *s, const struct rel *r, struct binding *out)
     return out->low != NULL || out->high != NULL;
 }
 
+static int bind_call(struct scope *s, const struct reach_call *c, struct binding *out)
+{
+    *out = (struct binding){.table = c->reach.table, .written = c->reach.key_written};
+    out->relation = arena_strdup(s->build->out, c->name);
+    for (size_t k = 0; c->bound && k < out->table->keys_count; k++) {
+        if (!values_certain(s->build, &c->keys[k])) {
+            return 0;
+        }
+    }
+    for (size_t k = 0; c->bound && k < out->table->keys_count; k++) {
+        out->keys[k] = keys_keep(s->build, &c->keys[k]);
+    }
+    return c->bound;
+}
+
 void keys_bind(struct scope *s, struct binding **out, size_t *count, int *bound)
 {
-    *out = arena_zero(s->build->out, (s->sharded_count + 1) * sizeof(struct binding));
+    *out =
+        arena_zero(s->build->out, (s->sharded_count + s->calls_count + 1) * sizeof(struct binding));
     *count = 0;
     *bound = 1;
     for (size_t i = 0; i < s->rels_count; i++) {
@@ -215,6 +231,10 @@ void keys_bind(struct scope *s, struct binding **out, size_t *count, int *bound)
             continue; /* write.c binds the rows of INSERT */
         }
         *bound &= bind_rel(s, r, &(*out)[*count]);
+        (*count)++;
+    }
+    for (const struct reach_call *c = s->calls; c != NULL; c = c->next) {
+        *bound &= bind_call(s, c, &(*out)[*count]);
         (*count)++;
     }
 }

@@ -96,8 +96,56 @@ static struct catalog *test_catalog(const char *default_bytewise)
         "119|id|1|20|-1|1|1|0|0|n",       "119|orders|2|20|-1|1|1|0|0|n",
         "120|code|1|25|-1|1|1|0|0|n",     "121|id|1|20|-1|1|1|0|0|n",
         "121|k|2|25|-1|2|1|0|0|n",        "122|user_id|1|20|-1|1|1|0|0|n"};
-    static const char *const functions[] = {"public|risky|v|f|0", "public|pure|i|f|0",
-                                            "public|native|v|f|1", "public|my_agg|i|a|0"};
+    static const char *const functions[] = {
+        "public|risky|v|f|0",   "public|pure|i|f|0",      "public|native|v|f|1",
+        "public|my_agg|i|a|0",  "public|plus|v|f|0",      "public|country_name|s|f|0",
+        "public|note|s|f|0",    "public|orders_of|s|f|0", "public|add_order|v|f|0",
+        "public|grand|s|f|0",   "public|dynamic|v|f|0",   "public|twice|v|f|0",
+        "public|again|s|f|0",   "public|doc|s|f|0",       "public|atomic|s|f|0",
+        "public|moved|v|f|0",   "public|retitle|v|f|0",   "public|by_name|s|f|0",
+        "public|by_name|s|f|0", "public|maker|v|p|0",     "public|touched|v|f|0",
+        "public|pathy|s|f|0",   "public|shadow|s|f|0",    "public|ender|v|p|0"};
+#define SQL(name, args, returns, body)                                                      \
+    "public|" name "|CREATE OR REPLACE FUNCTION public." name "(" args ") RETURNS " returns \
+    " LANGUAGE sql AS $f$" body "$f$"
+#define PLPGSQL(name, args, returns, body)                                                  \
+    "public|" name "|CREATE OR REPLACE FUNCTION public." name "(" args ") RETURNS " returns \
+    " LANGUAGE plpgsql AS $f$" body "$f$"
+    static const char *const bodies[] = {
+        SQL("plus", "a integer", "integer", "SELECT a + 1"),
+        SQL("country_name", "c text", "text", "SELECT upper(code) FROM countries WHERE code = c"),
+        SQL("note", "key text", "text", "SELECT v FROM settings WHERE k = key"),
+        SQL("orders_of", "u bigint", "SETOF orders",
+            "SELECT o.* FROM orders o JOIN users ON users.id = o.user_id WHERE o.user_id = u"),
+        PLPGSQL("add_order", "a numeric, u bigint", "void",
+                "DECLARE c text; BEGIN SELECT country INTO c FROM users WHERE users.id = u; "
+                "IF c IS NULL THEN RAISE NOTICE 'x %', c; END IF; "
+                "INSERT INTO orders (id, user_id, amount) VALUES (1, u, a); END"),
+        SQL("grand", "", "bigint", "SELECT count(*) FROM orders"),
+        PLPGSQL("dynamic", "", "void", "BEGIN EXECUTE 'DELETE FROM x'; END"),
+        SQL("twice", "a integer", "integer", "SELECT plus(plus(a))"),
+        SQL("again", "u bigint", "bigint", "SELECT again(o.id) FROM orders o WHERE o.user_id = u"),
+        SQL("doc", "k integer, l text", "text", "SELECT body FROM docs WHERE (a, b) = ($1, $2)"),
+        "public|atomic|CREATE OR REPLACE FUNCTION public.atomic(u bigint) RETURNS bigint LANGUAGE "
+        "sql BEGIN ATOMIC SELECT count(*) AS count FROM public.orders WHERE (orders.user_id = "
+        "atomic.u); END",
+        PLPGSQL("moved", "u bigint", "void",
+                "BEGIN u := u + 1; DELETE FROM users WHERE id = u; END"),
+        SQL("retitle", "i integer", "void", "UPDATE products SET title = 'x' WHERE id = i"),
+        SQL("by_name", "u bigint", "bigint", "SELECT id FROM users WHERE id = u"),
+        SQL("by_name", "u text", "text", "SELECT u"),
+        "public|maker|CREATE OR REPLACE PROCEDURE public.maker(IN i bigint, IN n text) LANGUAGE "
+        "plpgsql AS $f$BEGIN INSERT INTO users (id, name) VALUES (i, n); END$f$",
+        PLPGSQL("touched", "", "trigger", "BEGIN NEW.added := now(); RETURN NEW; END"),
+        "public|pathy|CREATE OR REPLACE FUNCTION public.pathy(u bigint) RETURNS bigint LANGUAGE sql "
+        "SET search_path TO 'odd' AS $f$SELECT id FROM users WHERE id = u$f$",
+        PLPGSQL("shadow", "u bigint", "bigint",
+                "BEGIN DECLARE u bigint := 7; BEGIN RETURN (SELECT id FROM users WHERE id = u); "
+                "END; END"),
+        "public|ender|CREATE OR REPLACE PROCEDURE public.ender() LANGUAGE plpgsql AS "
+        "$f$BEGIN COMMIT; END$f$"};
+#undef SQL
+#undef PLPGSQL
     struct catalog_build *b = catalog_build_new();
     test_row(b, 0, default_bytewise);
     for (size_t i = 0; i < sizeof(relations) / sizeof(relations[0]); i++) {
@@ -127,6 +175,9 @@ static struct catalog *test_catalog(const char *default_bytewise)
     test_row(b, 5, "100|1|1|users_pkey|1|1");
     for (size_t i = 0; i < sizeof(functions) / sizeof(functions[0]); i++) {
         test_row(b, 7, functions[i]);
+    }
+    for (size_t i = 0; i < sizeof(bodies) / sizeof(bodies[0]); i++) {
+        test_row(b, 15, bodies[i]);
     }
     test_row(b, 8, "0");
     test_row(b, 9, "|0|\"$user\", public");

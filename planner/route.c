@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "planner/build.h"
+#include "planner/reach.h"
 
 void plan_set_fixed(struct build *b, struct plan *p, uint64_t shards)
 {
@@ -120,10 +120,13 @@ static int refuse_unsafe(struct build *b, struct scope *s, struct plan *p)
         refuse(p, "Use SET, which pgbraid carries to every shard.",
                "set_config() cannot be used in a database of several shards");
     } else if (v->bad_function != NULL && b->env->map->tables_count > 0) {
-        refuse(p, "Functions that are IMMUTABLE or written in C may be used.",
-               "function \"%s\" may read or write tables that are on other shards",
-               v->bad_function);
-    } else if (s->sharded_count == 0) {
+        refuse(p,
+               "Functions may be used that read no tables, or reference tables, or sharded tables "
+               "whose key is one of their arguments.",
+               "function \"%s\" may read or write tables that are on other shards%s%s",
+               v->bad_function, v->bad_why == NULL ? "" : ": ",
+               v->bad_why == NULL ? "" : v->bad_why);
+    } else if (s->sharded_count + s->calls_count == 0) {
         return 0;
     } else if (v->home) {
         refuse(p, "Call it in a statement of its own.",
@@ -159,7 +162,7 @@ void route(struct build *b, struct scope *s, struct plan *p)
     if (refuse_unsafe(b, s, p)) {
         return;
     }
-    if (s->sharded_count == 0) {
+    if (s->sharded_count + s->calls_count == 0) {
         route_unsharded(b, s, p);
         return;
     }
@@ -168,6 +171,17 @@ void route(struct build *b, struct scope *s, struct plan *p)
     size_t count;
     int bound;
     keys_bind(s, &list, &count, &bound);
+    for (const struct reach_call *c = s->calls; c != NULL; c = c->next) {
+        if (!bound) {
+            refuse(p,
+                   "Give the argument a constant or a parameter, and every sharded table in the "
+                   "statement the same key.",
+                   "function \"%s\" uses sharded tables and can only be called where its sharding "
+                   "key is known beforehand",
+                   c->name);
+            return;
+        }
+    }
     if (!bound || any_value_missing(list, count)) {
         p->kind = PLAN_MANY; /* not for one shard: the caller goes on with the next rung */
         return;

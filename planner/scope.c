@@ -13,7 +13,7 @@
 #include <strings.h>
 
 #include "base/check.h"
-#include "planner/build.h"
+#include "planner/reach.h"
 
 static void build_select(struct scope *s, struct level *l, PgQuery__SelectStmt *q);
 static void build_query(struct scope *s, struct level *l, tnode *query);
@@ -138,11 +138,16 @@ static void count_rel(struct scope *s, struct rel *r, const struct relation *fou
 static struct rel *add_view(struct scope *s, struct level *l, PgQuery__RangeVar *v,
                             const struct relation *found);
 
+static void see_home_view(struct scope *s, const struct catalog_table *view);
+
 static struct rel *add_table(struct scope *s, struct level *l, PgQuery__RangeVar *v)
 {
     struct relation found;
     relation_of(s->build, v, &found);
     enum view_class view = relation_view_class(s->build, found.known);
+    if (view == VIEW_HOME) {
+        see_home_view(s, found.known);
+    }
     if (view == VIEW_REFERENCE || view == VIEW_SHARDED) {
         return add_view(s, l, v, &found);
     }
@@ -230,6 +235,31 @@ static tnode *view_query(struct scope *s, const struct catalog_table *view)
         return NULL;
     }
     return parsed->stmts[0]->stmt;
+}
+
+/* A view of the home shard counts for what it calls; so do the views in it. */
+static void see_home_view(struct scope *s, const struct catalog_table *view)
+{
+    struct build *b = s->build;
+    for (size_t i = 0; i <= view->under_count; i++) {
+        const struct catalog_table *t = i == 0 ? view : view->under[i - 1];
+        if (relation_view_class(b, t) != VIEW_HOME) {
+            continue;
+        }
+        const tnode *query = view_query(s, t);
+        struct survey survey;
+        if (query == NULL) {
+            b->survey.reads_only = 0;
+            continue;
+        }
+        survey_node(b, query, &survey);
+        if (survey.calls != NULL && survey.bad_function == NULL) {
+            survey.bad_function = survey.calls->name;
+            survey.bad_why = "a view of the home shard calls it";
+        }
+        survey.calls = NULL;
+        survey_merge(&b->survey, &survey);
+    }
 }
 
 /* In its text every name outside of pg_catalog has its schema. */
@@ -764,6 +794,11 @@ struct scope *scope_build(struct build *b, tnode *stmt)
     s->levels_end = &s->levels;
     s->top = level_new(s, LEVEL_TOP, NULL, 0);
     build_query(s, s->top, stmt);
+    struct note note;
+    if (s->err == ERR_NONE && !reach_relations(s, &note)) {
+        s->err = ERR_UNSUPPORTED;
+        s->note = note;
+    }
     facts_collect(s);
     keys_derive(s);
     return s;

@@ -620,6 +620,11 @@ static int functions_spread(struct ties *t)
         note_hint(t->note, "Compare the sharding key with a constant.");
         return 0;
     }
+    if (t->scope->calls_count > 0) {
+        unsafe(t, "Call it for one sharding key at a time.",
+               "a function that uses sharded tables cannot run over several shards");
+        return 0;
+    }
     if (v->system_columns || v->regcast) {
         unsafe(t, "Compare the sharding key with a constant.",
                "system columns and object identifiers differ between shards");

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "planner/build.h"
+#include "planner/reach.h"
 
 struct function_row {
     const char *name;
@@ -148,22 +148,6 @@ enum function_class function_class_of(const struct build *b, const PgQuery__Func
     return class;
 }
 
-/* Functions in C or immutable ones read no tables that matter; others may. */
-static int user_function_is_bad(const struct build *b, const char *schema, const char *name)
-{
-    if (b->env->catalog == NULL || (schema != NULL && strcmp(schema, "pg_catalog") == 0)) {
-        return 0;
-    }
-    for (const struct catalog_function *f = catalog_function(b->env->catalog, name); f != NULL;
-         f = catalog_function_more(f)) {
-        if ((schema == NULL || strcmp(schema, f->schema) == 0) && f->volatility != 'i' &&
-            !f->native) {
-            return 1;
-        }
-    }
-    return 0;
-}
-
 struct walk {
     struct build *build;
     struct survey *out;
@@ -185,6 +169,65 @@ static void see_special(const char *name, struct survey *out)
     }
 }
 
+/* What the body of a function of users reaches. */
+static void see_reach(struct walk *w, const struct reach *r, const char *name)
+{
+    struct survey *out = w->out;
+    out->pins |= r->pins;
+    out->bodies_read |= r->reads != 0;
+    out->bodies_write |= r->writes != 0;
+    if (r->kind == REACH_UNKNOWN && out->bad_function == NULL) {
+        out->bad_function = name;
+        out->bad_why = r->why;
+    } else if (r->kind == REACH_HOME) {
+        out->home = 1;
+        out->home_function = name;
+    }
+}
+
+/* Functions of users of that name. 1: there are some, and they only read. */
+static int see_bodies(struct walk *w, const PgQuery__FuncCall *f, const char *schema,
+                      const char *name)
+{
+    struct build *b = w->build;
+    struct reach r;
+    size_t count;
+    const char *by;
+    if (!b->several || b->env->catalog == NULL ||
+        (schema != NULL && strcmp(schema, "pg_catalog") == 0)) {
+        return 0;
+    }
+    struct relation changed = {.schema = REACH_FUNCTIONS, .name = name};
+    reach_function(b, schema, name, &r, &count);
+    if (relation_changed(b, &changed)) {
+        r.kind = REACH_UNKNOWN;
+        r.why = "it was changed in this transaction";
+    }
+    see_reach(w, &r, name);
+    if (r.kind == REACH_KEYED) {
+        struct reach_call *call = arena_zero(reach_state(b)->arena, sizeof(*call));
+        *call = (struct reach_call){f, name, r, {{0}}, 0, w->out->calls};
+        w->out->calls = call;
+    }
+    int quiet = count > 0 && !r.writes && function_builtin(name) == 0;
+    if (reach_hidden(b, 'a', name, &r, &by)) {
+        see_reach(w, &r, name);
+        quiet = 0;
+    }
+    return quiet;
+}
+
+static void see_operator(struct walk *w, tnode *const *names, size_t count)
+{
+    struct reach r;
+    const char *by;
+    if (w->build->several && w->build->env->catalog != NULL && count > 0 &&
+        w->build->env->catalog->calls_count > 0 &&
+        reach_hidden(w->build, 'o', tree_name(names, count, NULL), &r, &by)) {
+        see_reach(w, &r, by);
+    }
+}
+
 static void see_function(struct walk *w, const PgQuery__FuncCall *f)
 {
     struct survey *out = w->out;
@@ -193,9 +236,7 @@ static void see_function(struct walk *w, const PgQuery__FuncCall *f)
     enum function_class class = function_class_of(w->build, f);
     see_special(name, out);
     pins_see_function(w->build, f, name, out);
-    if (user_function_is_bad(w->build, schema, name)) {
-        out->bad_function = name;
-    }
+    int quiet = see_bodies(w, f, schema, name);
     if (class == FUNCTION_UNKNOWN) {
         out->unknown_functions = 1;
         out->unknown_function = name;
@@ -209,7 +250,7 @@ static void see_function(struct walk *w, const PgQuery__FuncCall *f)
         class == FUNCTION_IMMUTABLE || class == FUNCTION_AGGREGATE || class == FUNCTION_WINDOW;
     /* Volatile ones that only read are few; the others may write. */
     out->reads_only &= class != FUNCTION_UNKNOWN &&
-                       (class != FUNCTION_VOLATILE || strcmp(name, "random") == 0 ||
+                       (class != FUNCTION_VOLATILE || quiet || strcmp(name, "random") == 0 ||
                         strcmp(name, "clock_timestamp") == 0 || strcmp(name, "timeofday") == 0 ||
                         strcmp(name, "gen_random_uuid") == 0 || listed(pg_harmless, name));
 }
@@ -287,6 +328,11 @@ static int see(const ProtobufCMessage *m, void *arg)
     struct survey *out = w->out;
     if (MESSAGE_IS(m, func_call)) {
         see_function(w, (const PgQuery__FuncCall *)m);
+    } else if (MESSAGE_IS(m, a__expr)) {
+        see_operator(w, ((const PgQuery__AExpr *)m)->name, ((const PgQuery__AExpr *)m)->n_name);
+    } else if (MESSAGE_IS(m, sub_link)) {
+        see_operator(w, ((const PgQuery__SubLink *)m)->oper_name,
+                     ((const PgQuery__SubLink *)m)->n_oper_name);
     } else if (MESSAGE_IS(m, param_ref)) {
         see_param(w, (const PgQuery__ParamRef *)m);
     } else if (MESSAGE_IS(m, column_ref)) {
@@ -325,6 +371,12 @@ void survey_message(struct build *b, const ProtobufCMessage *m, struct survey *o
     out->reads_only = 1;
     struct walk w = {b, out};
     tree_walk(m, see, &w);
+    struct reach r;
+    const char *by;
+    if (b->several && b->env->catalog != NULL && b->env->catalog->calls_count > 0 &&
+        b->reach_depth == 0 && reach_hidden(b, 'k', NULL, &r, &by)) {
+        see_reach(&w, &r, by); /* casts and domains may be anywhere */
+    }
 }
 
 void survey_node(struct build *b, const tnode *n, struct survey *out)
@@ -355,7 +407,15 @@ void survey_merge(struct survey *into, const struct survey *part)
     into->unknown_functions |= part->unknown_functions;
     into->current_of |= part->current_of;
     into->session_change |= part->session_change;
+    into->bodies_read |= part->bodies_read;
+    into->bodies_write |= part->bodies_write;
+    into->bad_why = into->bad_function == NULL ? part->bad_why : into->bad_why;
     into->bad_function = into->bad_function == NULL ? part->bad_function : into->bad_function;
+    struct reach_call **end = &into->calls;
+    while (*end != NULL) {
+        end = &(*end)->next;
+    }
+    *end = part->calls;
     into->home_function = into->home_function == NULL ? part->home_function : into->home_function;
     into->unknown_function =
         into->unknown_function == NULL ? part->unknown_function : into->unknown_function;

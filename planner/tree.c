@@ -45,6 +45,20 @@ enum err tree_parse(struct slice sql, struct arena *arena, PgQuery__ParseResult 
     return e;
 }
 
+enum err tree_parse_plpgsql(const char *definition, struct arena *arena, const char **json,
+                            struct note *note)
+{
+    PgQueryPlpgsqlParseResult parsed = pg_query_parse_plpgsql(definition);
+    enum err e = ERR_NONE;
+    if (parsed.error != NULL) {
+        e = note_set(note, ERR_SYNTAX, "%s", parsed.error->message);
+    } else {
+        *json = arena_strdup(arena, parsed.plpgsql_funcs);
+    }
+    pg_query_free_plpgsql_parse_result(parsed);
+    return e;
+}
+
 /* ---- walk -------------------------------------------------------------------------------------
  */
 

@@ -36,6 +36,9 @@ enum err depth_check(struct slice sql, struct note *note) MUST_CHECK;
  * 0-terminated behind its end. */
 enum err tree_parse(struct slice sql, struct arena *arena, PgQuery__ParseResult **out,
                     int *position, struct note *note) MUST_CHECK;
+/* CREATE FUNCTION of one in PL/pgSQL -> libpg_query's JSON, in the arena. Errors: ERR_SYNTAX. */
+enum err tree_parse_plpgsql(const char *definition, struct arena *arena, const char **json,
+                            struct note *note) MUST_CHECK;
 /* Text of one statement. Errors: ERR_INTERNAL. */
 enum err tree_deparse(tnode *stmt, struct arena *arena, const char **out,
                       struct note *note) MUST_CHECK;

@@ -7,7 +7,7 @@
 #include <string.h>
 #include <strings.h>
 
-#include "planner/build.h"
+#include "planner/reach.h"
 
 static const char *unknown_option(const PgQuery__CopyStmt *c)
 {
@@ -166,6 +166,11 @@ static void copy_in(struct build *b, const PgQuery__CopyStmt *c, const struct re
     if (c->where_clause != NULL) {
         refuse(p, "Filter the rows before they are sent.",
                "COPY ... WHERE cannot be used with sharded tables");
+        return;
+    }
+    struct note note;
+    if (!reach_table(b, r, 1, &note)) {
+        refuse_note(p, ERR_UNSUPPORTED, &note);
         return;
     }
     struct copy_plan *inner = arena_zero(b->out, sizeof(*inner));

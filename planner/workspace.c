@@ -272,6 +272,11 @@ static int may_be_moved(const struct build *b, struct note *note)
         return workspace_fail(note, "Compare the sharding key with a constant.",
                               "system columns and object identifiers differ between shards");
     }
+    if (v->calls != NULL || v->bodies_read || v->bodies_write) {
+        return workspace_fail(note, "Call the function in a statement of its own.",
+                              "a function that uses tables cannot run in a statement over several "
+                              "shards");
+    }
     return b->env->catalog != NULL && v->pins == 0 && !v->asks_sequence;
 }
 

@@ -1,0 +1,134 @@
+/*
+ * Functions, triggers and policies: code that servers run. Functions are on every shard; triggers
+ * and policies where their table is, and what they do must be right there (reach.h).
+ */
+
+#include <string.h>
+
+#include "planner/ddl_inner.h"
+#include "planner/reach.h"
+
+/* What calls it before COMMIT is planned by what it was. */
+static void change_function(struct build *b, struct plan *p, tnode *const *names, size_t count)
+{
+    p->changes_table = arena_printf(b->out, REACH_FUNCTIONS ".%s", tree_name(names, count, NULL));
+}
+
+static int is_sql_text(const PgQuery__CreateFunctionStmt *c, struct build *b)
+{
+    const char *language =
+        tree_option_text(tree_option(c->options, c->n_options, "language"), &b->scratch);
+    return c->sql_body == NULL && language != NULL && strcmp(language, "sql") == 0;
+}
+
+/*
+ * The body of a function in SQL is checked when it is made: one that uses tables of the home shard
+ * would be refused by the others, where it is never called.
+ */
+void plan_create_function(struct build *b, tnode *stmt, struct plan *p)
+{
+    const PgQuery__CreateFunctionStmt *c = stmt->create_function_stmt;
+    const char *schema, *sql = (const char *)p->text.p;
+    uint64_t others = map_all(b->env->map) & ~UINT64_C(1);
+    struct reach reach = {0};
+    p->tag = c->is_procedure ? "CREATE PROCEDURE" : "CREATE FUNCTION";
+    (void)tree_name(c->funcname, c->n_funcname, &schema);
+    if (schema != NULL && strcmp(schema, "pg_temp") == 0) {
+        refuse(p, "Create it in another schema.",
+               "temporary functions cannot be used in a database of several shards");
+        return;
+    }
+    if (is_sql_text(c, b)) {
+        reach_definition(b, sql, &reach);
+    }
+    int unchecked = reach.kind == REACH_HOME || reach.kind == REACH_UNKNOWN;
+    if (unchecked && others != 0) {
+        ddl_step(b, p, others, "SET LOCAL check_function_bodies TO off");
+    }
+    ddl_step(b, p, map_all(b->env->map), sql);
+    if (unchecked && others != 0) {
+        ddl_step(b, p, others, "SET LOCAL check_function_bodies TO DEFAULT");
+    }
+    change_function(b, p, c->funcname, c->n_funcname);
+}
+
+void plan_alter_function(struct build *b, tnode *stmt, struct plan *p)
+{
+    const PgQuery__ObjectWithArgs *f = stmt->alter_function_stmt->func;
+    p->tag = stmt->alter_function_stmt->objtype == PG_QUERY__OBJECT_TYPE__OBJECT_PROCEDURE
+                 ? "ALTER PROCEDURE"
+                 : "ALTER FUNCTION";
+    plan_everywhere(b, stmt, p);
+    change_function(b, p, f->objname, f->n_objname);
+}
+
+/* On the shards of a table. 0: refused. */
+static int on_table(struct build *b, const PgQuery__RangeVar *v, struct ddl_object *o,
+                    struct plan *p)
+{
+    if (!ddl_object(b, v->schemaname, v->relname, NULL, o, p)) {
+        return 0;
+    }
+    ddl_step(b, p, o->shards, (const char *)p->text.p);
+    p->changes_table = arena_printf(b->out, "%s.%s", o->relation.schema, o->relation.name);
+    p->touches_sharded |= o->shards != 1;
+    return 1;
+}
+
+void plan_create_trigger(struct build *b, tnode *stmt, struct plan *p)
+{
+    const PgQuery__CreateTrigStmt *t = stmt->create_trig_stmt;
+    struct ddl_object o;
+    struct reach reach;
+    const char *schema, *name = tree_name(t->funcname, t->n_funcname, &schema);
+    size_t count;
+    struct relation function = {.schema = REACH_FUNCTIONS, .name = name};
+    reach_function(b, schema, name, &reach, &count);
+    if (relation_changed(b, &function)) {
+        refuse(p, "Commit first.",
+               "function \"%s\" was changed in this transaction and cannot be used before COMMIT",
+               name);
+        return;
+    }
+    if (!on_table(b, t->relation, &o, p)) {
+        return;
+    }
+    if (reach.kind != REACH_NOTHING && (o.shards != 1 || reach.kind != REACH_HOME)) {
+        refuse(p, "A trigger function may change its row and read reference tables.",
+               "trigger function \"%s\" may read or write tables that are on other shards%s%s",
+               name, reach.why == NULL ? "" : ": ", reach.why == NULL ? "" : reach.why);
+    }
+}
+
+void plan_create_policy(struct build *b, tnode *stmt, struct plan *p)
+{
+    struct ddl_object o;
+    (void)on_table(b,
+                   IS(stmt, CREATE_POLICY_STMT) ? stmt->create_policy_stmt->table
+                                                : stmt->alter_policy_stmt->table,
+                   &o, p);
+}
+
+void ddl_drop_on_table(struct build *b, tnode *stmt, struct plan *p)
+{
+    const PgQuery__DropStmt *d = stmt->drop_stmt;
+    struct ddl_object o;
+    const tnode *list = d->n_objects == 1 ? d->objects[0] : NULL;
+    p->tag =
+        d->remove_type == PG_QUERY__OBJECT_TYPE__OBJECT_POLICY ? "DROP POLICY" : "DROP TRIGGER";
+    if (!IS(list, LIST) || list->list->n_items < 2) {
+        refuse(p, "Name one.", "too many objects in one statement");
+        return;
+    }
+    PgQuery__RangeVar v = PG_QUERY__RANGE_VAR__INIT;
+    union {
+        const char *in;
+        char *out;
+    } schema, name;
+    name.in = tree_name(list->list->items, list->list->n_items - 1, &schema.in);
+    v.relname = name.out;
+    if (schema.in != NULL) {
+        v.schemaname = schema.out;
+    }
+    (void)on_table(b, &v, &o, p);
+}
