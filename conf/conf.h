@@ -53,6 +53,10 @@ enum conf_switch {
     CONF_OFF,
     CONF_ON
 };
+enum conf_repeatable_read {
+    CONF_REPEATABLE_READ_ALL,
+    CONF_REPEATABLE_READ_ONE
+};
 
 /* What one database or one user sets for itself, rows of pool_options.def; after conf_resolve()
  * what holds for a user in a database. */

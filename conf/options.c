@@ -40,7 +40,6 @@ enum {
 static_assert((int)ROWS < (int)OPTION_FIELDS_MAX, "room for every option");
 
 static const char POOL_PREFIX[] = "pool.";
-static const char MODES[] = "session,transaction,statement";
 
 static int64_t *member_of(struct conf_pool_options *options, const struct option *row)
 {
@@ -108,12 +107,17 @@ size_t option_fields(int of_user, struct field *fields, const struct node **node
     return 1 + fields_at(of_user, 0, fields + 1, nodes);
 }
 
+static int has_words(const struct option *row)
+{
+    return strchr(row->unit, ',') != NULL;
+}
+
 static enum err read_option(struct reader *r, const struct node *node, const char *what,
                             const struct option *row, int64_t *out)
 {
-    if (strcmp(row->unit, "mode") == 0) {
+    if (has_words(row)) {
         unsigned word = 0;
-        enum err e = read_word(r, node, what, MODES, &word);
+        enum err e = read_word(r, node, what, row->unit, &word);
         *out = (int64_t)word;
         return e;
     }
@@ -229,8 +233,8 @@ void options_print_manual(int of_user, struct buf *out)
             continue;
         }
         buf_printf(out, "| `%s` | `%s` | ", row->keys[of_user], setting_of(row->global));
-        if (strcmp(row->unit, "mode") == 0) {
-            buf_text(out, MODES);
+        if (has_words(row)) {
+            buf_text(out, row->unit);
         } else {
             buf_printf(out, "%lld..%lld %s", (long long)row->min, (long long)row->max, row->unit);
         }

@@ -180,7 +180,8 @@ static void render_plan(const struct plan *p, const struct test_db *db,
     } else if (p->kind == PLAN_TX) {
         static const char *const txs[] = {"begin",   "commit",      "rollback", "savepoint",
                                           "release", "rollback-to", "set"};
-        buf_printf(out, " %s%s%s%s%s", txs[p->tx], p->tx_isolated ? " isolated" : "",
+        buf_printf(out, " %s%s%s%s%s", txs[p->tx],
+                   p->tx_level >= PLAN_LEVEL_REPEATABLE_READ ? " isolated" : "",
                    p->tx_chain ? " chain" : "", p->name == NULL ? "" : " ",
                    p->name == NULL ? "" : p->name);
     } else if (p->kind == PLAN_PREPARE) {

@@ -181,6 +181,14 @@ enum plan_role {
     PLAN_ROLE_REPLICA
 };
 
+/* What BEGIN or SET TRANSACTION asks for. */
+enum plan_level {
+    PLAN_LEVEL_DEFAULT,
+    PLAN_LEVEL_READ_COMMITTED, /* or READ UNCOMMITTED, which is the same */
+    PLAN_LEVEL_REPEATABLE_READ,
+    PLAN_LEVEL_SERIALIZABLE
+};
+
 enum plan_access {
     PLAN_ACCESS_DEFAULT,
     PLAN_ACCESS_READ_ONLY,
@@ -196,6 +204,7 @@ struct plan {
     unsigned returns_rows : 1; /* has a row description (SELECT, RETURNING, SHOW, EXPLAIN) */
     unsigned any_params : 1;   /* has $n */
     unsigned touches_sharded : 1; /* reads or writes a table of the map */
+    unsigned no_snapshot : 1;     /* LOCK TABLE, SET: a transaction's snapshot is taken later */
     unsigned asks_sequence : 1;   /* currval(), lastval(): what nextval() gave to this session */
     uint8_t pins;                 /* enum plan_pin: may leave it, */
     uint8_t unpins;               /* may end it */
@@ -224,11 +233,10 @@ struct plan {
     struct plan *otherwise;
     /* PLAN_TX */
     enum plan_tx tx;
-    const char *name;             /* savepoint; PLAN_DEALLOCATE: statement, NULL for ALL */
-    unsigned tx_isolated : 1;     /* BEGIN/SET asks for REPEATABLE READ or SERIALIZABLE */
-    unsigned tx_chain : 1;        /* COMMIT AND CHAIN */
-    unsigned tx_serializable : 1; /* BEGIN/SET may ask for SERIALIZABLE, which no replica has */
-    enum plan_access tx_access;   /* BEGIN/SET: READ ONLY, READ WRITE */
+    const char *name;           /* savepoint; PLAN_DEALLOCATE: statement, NULL for ALL */
+    unsigned tx_chain : 1;      /* COMMIT AND CHAIN */
+    enum plan_level tx_level;   /* BEGIN/SET */
+    enum plan_access tx_access; /* BEGIN/SET: READ ONLY, READ WRITE */
     /* PLAN_SET: `name` is the GUC, lower case; NULL for RESET ALL */
     unsigned set_local : 1;
     unsigned set_reset : 1; /* RESET x or SET x TO DEFAULT */

@@ -257,21 +257,28 @@ Test(replica, what_may_change_the_catalog_is_known)
     test_db_close(&one.db);
 }
 
-Test(replica, transactions_say_whether_they_only_read)
+Test(replica, transactions_say_whether_they_only_read_and_how_isolated_they_are)
 {
     static const struct {
         const char *sql;
         enum plan_access access;
-        int serializable;
+        enum plan_level level;
     } cases[] = {
-        {"BEGIN", PLAN_ACCESS_DEFAULT, 0},
-        {"BEGIN READ ONLY", PLAN_ACCESS_READ_ONLY, 0},
-        {"BEGIN READ WRITE", PLAN_ACCESS_READ_WRITE, 0},
-        {"START TRANSACTION ISOLATION LEVEL SERIALIZABLE, READ ONLY", PLAN_ACCESS_READ_ONLY, 1},
-        {"SET TRANSACTION READ ONLY", PLAN_ACCESS_READ_ONLY, 0},
-        {"SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY", PLAN_ACCESS_READ_ONLY, 0},
-        {"SET transaction_read_only = off", PLAN_ACCESS_READ_WRITE, 0},
-        {"SET transaction_isolation = 'serializable'", PLAN_ACCESS_READ_WRITE, 1},
+        {"BEGIN", PLAN_ACCESS_DEFAULT, PLAN_LEVEL_DEFAULT},
+        {"BEGIN READ ONLY", PLAN_ACCESS_READ_ONLY, PLAN_LEVEL_DEFAULT},
+        {"BEGIN READ WRITE", PLAN_ACCESS_READ_WRITE, PLAN_LEVEL_DEFAULT},
+        {"BEGIN ISOLATION LEVEL READ UNCOMMITTED", PLAN_ACCESS_DEFAULT, PLAN_LEVEL_READ_COMMITTED},
+        {"START TRANSACTION ISOLATION LEVEL SERIALIZABLE, READ ONLY", PLAN_ACCESS_READ_ONLY,
+         PLAN_LEVEL_SERIALIZABLE},
+        {"SET TRANSACTION READ ONLY", PLAN_ACCESS_READ_ONLY, PLAN_LEVEL_DEFAULT},
+        {"SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY", PLAN_ACCESS_READ_ONLY,
+         PLAN_LEVEL_REPEATABLE_READ},
+        {"SET transaction_read_only = off", PLAN_ACCESS_READ_WRITE, PLAN_LEVEL_DEFAULT},
+        {"SET transaction_isolation = 'serializable'", PLAN_ACCESS_READ_WRITE,
+         PLAN_LEVEL_SERIALIZABLE},
+        {"SET transaction_isolation = 'repeatable read'", PLAN_ACCESS_READ_WRITE,
+         PLAN_LEVEL_REPEATABLE_READ},
+        {"SET transaction_isolation TO DEFAULT", PLAN_ACCESS_READ_WRITE, PLAN_LEVEL_SERIALIZABLE},
     };
     struct one_shard one;
     open_one(&one, NULL);
@@ -282,8 +289,7 @@ Test(replica, transactions_say_whether_they_only_read)
         enum err e = plan_make(&one.env, slice_of(cases[i].sql), &batch, &position, &note);
         cr_assert_eq(e, ERR_NONE);
         cr_expect_eq(batch->plans[0]->tx_access, cases[i].access, "%s", cases[i].sql);
-        cr_expect_eq(batch->plans[0]->tx_serializable, (unsigned)cases[i].serializable, "%s",
-                     cases[i].sql);
+        cr_expect_eq(batch->plans[0]->tx_level, cases[i].level, "%s", cases[i].sql);
         plan_batch_unref(batch);
     }
     test_db_close(&one.db);

@@ -11,28 +11,25 @@
 /* ---- transactions -----------------------------------------------------------------------------
  */
 
-static int asks_isolation(tnode *const *options, size_t count)
+static enum plan_level level_named(const char *name)
 {
-    struct arena scratch = {0};
-    const char *level =
-        tree_option_text(tree_option(options, count, "transaction_isolation"), &scratch);
-    int isolated = level != NULL && (strcasecmp(level, "repeatable read") == 0 ||
-                                     strcasecmp(level, "serializable") == 0);
-    arena_free(&scratch);
-    return isolated;
+    return name == NULL                               ? PLAN_LEVEL_DEFAULT
+           : strcasecmp(name, "repeatable read") == 0 ? PLAN_LEVEL_REPEATABLE_READ
+           : strcasecmp(name, "read committed") == 0 || strcasecmp(name, "read uncommitted") == 0
+               ? PLAN_LEVEL_READ_COMMITTED
+               : PLAN_LEVEL_SERIALIZABLE; /* also what we cannot tell: it promises most */
 }
 
-/* READ ONLY or READ WRITE, and whether it may be SERIALIZABLE. */
-static void see_access(tnode *const *options, size_t count, struct plan *p)
+/* The isolation level, and READ ONLY or READ WRITE. */
+static void see_modes(tnode *const *options, size_t count, struct plan *p)
 {
     struct arena scratch = {0};
     const PgQuery__DefElem *access = tree_option(options, count, "transaction_read_only");
-    const char *level =
-        tree_option_text(tree_option(options, count, "transaction_isolation"), &scratch);
     if (access != NULL) {
         p->tx_access = tree_option_on(access) ? PLAN_ACCESS_READ_ONLY : PLAN_ACCESS_READ_WRITE;
     }
-    p->tx_serializable = level != NULL && strcasecmp(level, "serializable") == 0;
+    p->tx_level = level_named(
+        tree_option_text(tree_option(options, count, "transaction_isolation"), &scratch));
     arena_free(&scratch);
 }
 
@@ -57,9 +54,8 @@ void plan_transaction(struct build *b, tnode *stmt, struct plan *p)
             p->tx = kinds[i].tx;
             p->tag = kinds[i].tag;
             p->name = t->savepoint_name[0] == 0 ? NULL : arena_strdup(b->out, t->savepoint_name);
-            p->tx_isolated = asks_isolation(t->options, t->n_options) ? 1 : 0;
             p->tx_chain = t->chain ? 1 : 0;
-            see_access(t->options, t->n_options, p);
+            see_modes(t->options, t->n_options, p);
             return;
         }
     }
@@ -176,8 +172,7 @@ static void set_multi(struct build *b, const PgQuery__VariableSetStmt *v, struct
     if (strcmp(v->name, "TRANSACTION") == 0) {
         p->kind = PLAN_TX;
         p->tx = TX_SET;
-        p->tx_isolated = asks_isolation(v->args, v->n_args) ? 1 : 0;
-        see_access(v->args, v->n_args, p);
+        see_modes(v->args, v->n_args, p);
     } else if (strcmp(v->name, "SESSION CHARACTERISTICS") == 0) {
         set_characteristics(b, v, p);
     } else if (b->several) {
@@ -199,6 +194,7 @@ void plan_set(struct build *b, tnode *stmt, struct plan *p)
         return;
     }
     p->kind = PLAN_SET;
+    p->no_snapshot = 1;
     p->set_local = v->is_local ? 1 : 0;
     p->name = lower(b, v->name);
     if (v->kind == PG_QUERY__VARIABLE_SET_KIND__VAR_RESET_ALL) {
@@ -219,8 +215,9 @@ void plan_set(struct build *b, tnode *stmt, struct plan *p)
                                 strcmp(v->name, "transaction_deferrable") == 0)) {
         p->kind = PLAN_TX; /* as SET TRANSACTION: of this transaction only */
         p->tx = TX_SET;
-        p->tx_isolated = strcmp(v->name, "transaction_isolation") == 0;
-        p->tx_serializable = p->tx_isolated;
+        if (strcmp(v->name, "transaction_isolation") == 0) {
+            p->tx_level = level_named(p->set_plain == NULL ? "" : p->set_plain);
+        }
         p->tx_access = PLAN_ACCESS_READ_WRITE; /* whatever it says: the primary can do both */
     }
 }
@@ -231,6 +228,7 @@ void plan_set(struct build *b, tnode *stmt, struct plan *p)
 void plan_show(struct build *b, tnode *stmt, struct plan *p)
 {
     const char *name = stmt->variable_show_stmt->name;
+    p->no_snapshot = 1;
     if (strncasecmp(name, "braid.", 6) == 0) {
         p->kind = PLAN_SHOW;
         p->name = lower(b, name);
@@ -303,6 +301,7 @@ static uint64_t shards_of(struct build *b, const PgQuery__RangeVar *v, struct pl
 
 void plan_lock(struct build *b, tnode *stmt, struct plan *p)
 {
+    p->no_snapshot = 1;
     const PgQuery__LockStmt *l = stmt->lock_stmt;
     uint64_t shards = 0;
     for (size_t i = 0; i < l->n_relations; i++) {

@@ -24,6 +24,7 @@
 #include "planner/planner.h"
 #include "replication/replication.h"
 #include "shardmap/shardmap.h"
+#include "txn/fence.h"
 #include "txn/txn.h"
 
 enum {
@@ -82,6 +83,7 @@ struct world_db {
                                                  that has no others */
     struct shard_state *shards[SHARDS_MAX];   /* NULL for a shard of one server */
     int replicated;                           /* some shard has several servers */
+    struct fence *fence;                      /* NULL for a database of one shard; never freed */
     int ready; /* 0: the catalog could not be read yet; why says so */
     struct note why;
 };

@@ -11,6 +11,7 @@
 #include "base/hash.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "proxy/exec/moment.h"
 #include "proxy/exec/op.h"
 #include "proxy/exec/tx.h"
 #include "proxy/pool/balance.h"
@@ -176,6 +177,9 @@ static void on_mail(struct mail *m, void *arg)
     case WORKER_MAIL_ROLES:
         role_changed(w);
         pools_roles(w);
+        break;
+    case WORKER_MAIL_FENCE:
+        moment_granted(worker_session(w, mail->session_id), mail->ticket);
         break;
     case WORKER_MAIL_DURABLE: tx_durable(worker_session(w, mail->session_id), mail->err); break;
     }

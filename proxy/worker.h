@@ -86,6 +86,7 @@ enum worker_mail_kind {
     WORKER_MAIL_SESSION, /* a session changes workers */
     WORKER_MAIL_CANCEL,
     WORKER_MAIL_ROLES,  /* servers of a shard have other roles than before */
+    WORKER_MAIL_FENCE,  /* a wait for the fence is over */
     WORKER_MAIL_DURABLE /* the ledger has (not) written a decision */
 };
 
@@ -99,6 +100,7 @@ struct worker_mail {
     void (*fn)(struct worker *w, void *arg);
     void *arg;
     uint64_t session_id;
+    uint64_t ticket; /* of a wait for the fence */
     struct buf messages;
     int close;
     struct backend *backend;

@@ -477,6 +477,20 @@ size_t ledger_orphans(struct ledger *l, struct slice tag, struct txn_id *ids, si
     return n;
 }
 
+int ledger_unfinished(struct ledger *l, struct slice tag, uint64_t shards)
+{
+    int found = 0;
+    lock(l);
+    list_each (node, &l->by_age) {
+        const struct entry *entry = container_of(node, struct entry, by_age);
+        uint64_t both = entry->shards & shards;
+        found = found || (entry->state == LEDGER_STATE_ORPHAN && (both & (both - 1)) != 0 &&
+                          slice_eq(tag_of(entry), tag));
+    }
+    unlock(l);
+    return found;
+}
+
 /* ---- looking --------------------------------------------------------------------------------- */
 
 uint64_t ledger_instance(const struct ledger *l)

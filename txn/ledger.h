@@ -148,6 +148,10 @@ size_t ledger_list(struct ledger *l, struct ledger_row *rows, size_t max);
 /* Ids of the ORPHANs of `tag`; copies up to `max`, oldest first. Returns how many were copied. */
 size_t ledger_orphans(struct ledger *l, struct slice tag, struct txn_id *ids, size_t max);
 
+/* 1: an ORPHAN of `tag` was decided for two or more of `shards`: recovery has not finished it, and
+ * it may be visible on some of them only. */
+int ledger_unfinished(struct ledger *l, struct slice tag, uint64_t shards);
+
 /* Only with options.manual: one turn of the disk thread. Returns 0 when there was nothing to do. */
 int ledger_turn(struct ledger *l);
 

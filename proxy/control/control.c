@@ -438,6 +438,7 @@ void control_run(struct control *c)
 static void free_servers(struct control *c)
 {
     shards_free(&c->servers);
+    fences_free(&c->servers);
     struct server_state *next;
     for (struct server_state *s = c->servers.first; s != NULL; s = next) {
         next = s->next;

@@ -461,7 +461,7 @@ static void round_done(struct control *c)
         }
         break;
     case STAGE_BARRIER: /* every worker has seen ledger_left */
-        if (commits_running(c) == 0 && !control_dbs_recovering(c)) {
+        if (commits_running(c) == 0 && !control_dbs_recovering(c) && !fences_in_gap(&c->servers)) {
             free_ledger(c);
         } else if (now_us >= old->deadline_us) {
             stay(c, "transactions over several shards do not end");

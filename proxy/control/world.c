@@ -281,6 +281,46 @@ struct server_state *servers_get(struct servers *servers, const struct parts *pa
     return s;
 }
 
+/* ---- fences -----------------------------------------------------------------------------------
+ */
+
+static struct fence *fence_get(struct servers *servers, const char *database)
+{
+    for (struct db_fence *f = servers->fences; f != NULL; f = f->next) {
+        if (strcmp(f->database, database) == 0) {
+            return f->fence;
+        }
+    }
+    struct db_fence *f = mem_zero(sizeof(*f));
+    f->database = mem_strdup(database);
+    f->fence = fence_new();
+    f->next = servers->fences;
+    servers->fences = f;
+    return f->fence;
+}
+
+int fences_in_gap(const struct servers *servers)
+{
+    int some = 0;
+    for (struct db_fence *f = servers->fences; f != NULL; f = f->next) {
+        struct fence_stats stats;
+        fence_stats(f->fence, &stats);
+        some = some || stats.phase == FENCE_GAP;
+    }
+    return some;
+}
+
+void fences_free(struct servers *servers)
+{
+    while (servers->fences != NULL) {
+        struct db_fence *f = servers->fences;
+        servers->fences = f->next;
+        fence_free(f->fence);
+        mem_free(f->database);
+        mem_free(f);
+    }
+}
+
 /* ---- world ----------------------------------------------------------------------------------- */
 
 struct world *world_new(struct parts *parts, struct servers *servers, const uint8_t secret[32],
@@ -301,6 +341,7 @@ struct world *world_new(struct parts *parts, struct servers *servers, const uint
             i < w->dbs_count ? &parts->conf->databases[i] : parts->conf->fallback;
         check(db->shards_count > 0 && db->shards_count <= SHARDS_MAX);
         w->dbs[i].conf = db;
+        w->dbs[i].fence = db->shards_count > 1 ? fence_get(servers, db->name) : NULL;
         for (size_t s = 0; s < db->shards_count; s++) {
             w->dbs[i].servers[s] = servers_get(servers, parts, db->shards[s].primary);
             w->dbs[i].shards[s] = shards_get(servers, parts, db, s);

@@ -14,6 +14,14 @@
 struct servers {
     struct server_state *first;
     struct shard_state *shards; /* of several servers; see role.h */
+    struct db_fence *fences;
+};
+
+/* Of a database of several shards, by its name: worlds come and go, transactions go on. */
+struct db_fence {
+    struct db_fence *next;
+    char *database;
+    struct fence *fence;
 };
 
 /* What a configuration needs from outside before it can be used. Owner: whoever loads. */
@@ -47,6 +55,10 @@ void parts_free(struct parts *parts); /* NULL is fine */
 
 /* The state of server `index` of the configuration; made when it is new. */
 struct server_state *servers_get(struct servers *servers, const struct parts *parts, size_t index);
+
+/* A read is taking its snapshots now. */
+int fences_in_gap(const struct servers *servers);
+void fences_free(struct servers *servers);
 
 /* One reference; databases have their conf row and servers, but neither map nor catalog yet. */
 struct world *world_new(struct parts *parts, struct servers *servers, const uint8_t secret[32],

@@ -9,7 +9,9 @@
 
 #include "base/check.h"
 #include "base/mem.h"
+#include "proxy/exec/moment.h"
 #include "proxy/exec/op.h"
+#include "proxy/exec/own.h"
 #include "proxy/exec/tx.h"
 #include "proxy/session/session_role.h"
 
@@ -120,7 +122,7 @@ static void add_change(const struct varset *from, const struct varset *to, struc
 static void add_locals(const struct varset *locals, struct buf *sql)
 {
     for (size_t i = 0; i < locals->count; i++) {
-        if (role_is_own_setting(locals->vars[i].name)) {
+        if (own_is(locals->vars[i].name)) {
             continue;
         }
         buf_text(sql, AFTER_CLIENT_TEXT "SET LOCAL ");
@@ -194,6 +196,11 @@ static enum step enlist(struct session *s, struct backend *b)
     if (b->began) {
         return STEP_DONE;
     }
+    if (b->unsynced && tx_isolated(s)) { /* a Parse has begun a transaction with a snapshot there */
+        front_put_sync(stream_out(b->stream));
+        stream_touch(b->stream);
+        backend_expect(b, EXPECT_SYNC, TO_NOBODY);
+    }
     if (b->executed) {
         if (s->tx.kind != TX_KIND_NONE) {
             send_late_begin(b);
@@ -204,7 +211,7 @@ static enum step enlist(struct session *s, struct backend *b)
     if (step != STEP_DONE) {
         return step;
     }
-    if (s->tx.kind != TX_KIND_NONE && !(s->describing && s->tx.isolated)) {
+    if (s->tx.kind != TX_KIND_NONE && !(s->describing && tx_isolated(s))) {
         send_begin(s, b);
     }
     return STEP_DONE;
@@ -239,15 +246,31 @@ static void join_pipelines(struct session *s, uint64_t bits)
 static enum err check_isolation(const struct session *s, uint64_t bits, struct note *note)
 {
     uint64_t all = tx_began(s) | bits;
-    if (s->tx.isolated && !s->describing && (all & (all - 1)) != 0) {
-        enum err e = note_set(note, ERR_UNSUPPORTED,
-                              "a REPEATABLE READ or SERIALIZABLE transaction cannot use a second "
-                              "shard yet");
-        note_hint(note, "Snapshots are not taken at one instant over shards. Use READ COMMITTED, "
-                        "or keep the transaction on one shard.");
-        return e;
+    enum err e = ERR_NONE;
+    if (!tx_isolated(s) || s->describing || s->tx.one_statement) {
+        return ERR_NONE;
     }
-    return ERR_NONE;
+    list_each (node, &s->held) {
+        const struct backend *b = container_of(node, struct backend, held);
+        if (b->executed && !b->began) { /* earlier in this pipeline */
+            return note_set(note, ERR_IN_TX,
+                            "SET TRANSACTION ISOLATION LEVEL must be called before any query");
+        }
+    }
+    if ((all & (all - 1)) == 0) {
+        return ERR_NONE;
+    }
+    if (s->tx.level == PLAN_LEVEL_SERIALIZABLE) {
+        e = note_set(note, ERR_UNSUPPORTED, "a SERIALIZABLE transaction cannot use a second shard");
+        note_hint(note, "Each server sees only its own conflicts. Use REPEATABLE READ, or keep "
+                        "the transaction on one shard.");
+    } else if (s->terms->rule.repeatable_read == CONF_REPEATABLE_READ_ONE) {
+        e = note_set(note, ERR_UNSUPPORTED,
+                     "a REPEATABLE READ transaction cannot use a second shard here");
+        note_hint(note, "txn.repeatable_read is \"one\". Use READ COMMITTED, keep the "
+                        "transaction on one shard, or have the setting changed to \"all\".");
+    }
+    return e;
 }
 
 /* A backend of one shard that none is held of; `missing`: the others that are wanted, too. */
@@ -293,9 +316,17 @@ enum step session_engage(struct session *s, uint64_t bits, enum err *e, struct n
         }
         *e = ERR_NONE;
     }
+    uint64_t moment = moment_due(s);
+    bits |= moment;
     *e = check_isolation(s, bits, note);
     if (*e) {
         return STEP_FAILED;
+    }
+    if (moment != 0) {
+        s->role.need = ROLE_NEED_PRIMARY;
+        if (!session_quiet(s)) {
+            return session_wait_quiet(s);
+        }
     }
     join_pipelines(s, bits);
     enum step step = s->db->replicated ? role_switch(s, bits, e, note) : STEP_DONE;
@@ -323,6 +354,10 @@ enum step session_engage(struct session *s, uint64_t bits, enum err *e, struct n
     }
     if (s->db->replicated) {
         role_engaged(s);
+    }
+    if (moment != 0) {
+        moment_of_tx(s, moment);
+        return STEP_WAIT;
     }
     return STEP_DONE;
 }
@@ -421,6 +456,7 @@ static enum step run_many(struct session *s, struct plan *plan, const struct fro
     if (e == ERR_AGAIN && plan->otherwise != NULL) {
         return session_run(s, plan->otherwise, bind);
     }
+    e = e ? e : moment_of_statement(s, plan, shards, &note);
     if (e) {
         return session_fail(s, e, &note, 0);
     }
@@ -471,7 +507,7 @@ enum step session_run(struct session *s, struct plan *plan, const struct front_b
     case PLAN_WRITE:
     case PLAN_COPY_OUT: return run_many(s, plan, bind);
     case PLAN_EXPLAIN: return explain_start(s, plan);
-    case PLAN_SHOW: return role_show(s, plan);
+    case PLAN_SHOW: return own_show(s, plan);
     case PLAN_WORKSPACE: return space_start(s, plan, bind);
     case PLAN_ONE:
     case PLAN_REFUSE: break;

@@ -11,6 +11,7 @@
 #include "base/mem.h"
 #include "proxy/exec/exec.h"
 #include "proxy/exec/op.h"
+#include "proxy/exec/own.h"
 #include "proxy/session/session_role.h"
 
 struct set_op {
@@ -301,9 +302,13 @@ enum step set_start(struct session *s, struct plan *plan)
     if (plan->kind == PLAN_DISCARD_ALL) {
         return discard_all(s, plan);
     }
-    if (plan->kind == PLAN_SET && role_is_own_setting(plan->name)) {
+    if (plan->kind == PLAN_SET && own_is(plan->name)) {
         struct note note;
-        enum err e = role_check_setting(plan, &note);
+        enum err e = own_check(plan->name,
+                               plan->set_reset           ? NULL
+                               : plan->set_plain == NULL ? ""
+                                                         : plan->set_plain,
+                               &note);
         if (e) {
             return session_fail(s, e, &note, 0);
         }

@@ -186,7 +186,7 @@ static void on_row(struct op *op, struct backend *b, uint8_t type, struct slice 
 /* The server shows neither who the session is nor what it was never told. */
 static void keep_hidden(struct state_op *op, const struct backend *b)
 {
-    static const char *const hidden[] = {"session_authorization", "braid.role"};
+    static const char *const hidden[] = {"session_authorization", "braid.role", "braid.snapshot"};
     struct varset_table *t = &op->op.session->worker->vars;
     for (size_t i = 0; i < sizeof(hidden) / sizeof(hidden[0]); i++) {
         const char *value = varset_get(b->vars, hidden[i]);

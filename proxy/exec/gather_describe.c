@@ -129,7 +129,9 @@ enum step gather_describe(struct session *s, struct pstmt *pstmt, uint8_t kind,
     int at_home =
         s->held_bits == 0 || plan->kind == PLAN_WORKSPACE; /* tables of it are there only */
     uint32_t shard = at_home ? 0 : (uint32_t)__builtin_ctzll(s->held_bits);
+    s->describing = 1;
     enum step step = session_engage(s, UINT64_C(1) << shard, &e, &note);
+    s->describing = 0;
     if (step != STEP_DONE) {
         return step == STEP_WAIT ? STEP_WAIT : session_fail(s, e, &note, 0);
     }

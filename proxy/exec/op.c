@@ -7,6 +7,7 @@
 
 #include "base/check.h"
 #include "base/mem.h"
+#include "proxy/exec/moment.h"
 #include "proxy/exec/tx.h"
 #include "proxy/session/watch.h"
 #include "proxy/stats/stats_run.h"
@@ -23,6 +24,7 @@ void *op_begin(struct session *s, size_t size, const char *name)
 
 static void op_free(struct op *op)
 {
+    moment_drop(op->session);
     if (op->free_fn != NULL) {
         op->free_fn(op);
     }
@@ -233,7 +235,7 @@ void op_complete(struct op *op, const char *tag)
     struct session *s = op->session;
     (void)snprintf(op->answer, sizeof(op->answer), "%s", tag);
     int last = s->batch == NULL || s->batch_next == s->batch->count;
-    if (s->tx.kind == TX_KIND_IMPLICIT && !s->in_extended && last) {
+    if (s->tx.kind == TX_KIND_IMPLICIT && (s->tx.one_statement || (!s->in_extended && last))) {
         commit_implicit(op, after_commit); /* the tag tells of what is committed */
         return;
     }

@@ -20,11 +20,13 @@ void session_set_vars(struct session *s, struct varset *v)
     s->vars = v;
 }
 
-static int asks_isolation(const struct session *s)
+static enum plan_level default_level(const struct session *s)
 {
     const char *level = varset_get(s->vars, "default_transaction_isolation");
-    return level != NULL &&
-           (strcasestr(level, "repeatable") != NULL || strcasestr(level, "serializable") != NULL);
+    return level == NULL                             ? PLAN_LEVEL_READ_COMMITTED
+           : strcasestr(level, "repeatable") != NULL ? PLAN_LEVEL_REPEATABLE_READ
+           : strcasestr(level, "serial") != NULL     ? PLAN_LEVEL_SERIALIZABLE
+                                                     : PLAN_LEVEL_READ_COMMITTED;
 }
 
 void session_tx_begin(struct session *s, enum tx_kind kind, const char *begin)
@@ -37,9 +39,10 @@ void session_tx_begin(struct session *s, enum tx_kind kind, const char *begin)
     tx->untold = 0;
     tx->lost = 0;
     tx->changed_schema = 0;
-    tx->isolated = asks_isolation(s) != 0;
+    tx->level = default_level(s);
+    tx->has_moment = 0;
+    tx->one_statement = 0;
     tx->read_only = 0;
-    tx->serializable = tx->isolated;
     tx->begin.n = 0;
     buf_text(&tx->begin, begin);
     tx->vars = varset_ref(s->vars);
@@ -88,7 +91,8 @@ void session_tx_end(struct session *s, int committed)
     tx->kind = TX_KIND_NONE;
     tx->failed = 0;
     tx->untold = 0;
-    tx->isolated = 0;
+    tx->has_moment = 0;
+    tx->one_statement = 0;
     if (s->notifications.n != 0 && !s->closing) {
         buf_add_slice(session_out(s), buf_slice(&s->notifications));
         s->notifications.n = 0;
@@ -123,7 +127,7 @@ struct end_op {
     const char *tag;
     unsigned chain : 1;
     unsigned changed_schema : 1;
-    unsigned isolated : 1;
+    enum plan_level level;
     struct buf begin;
 };
 
@@ -140,7 +144,7 @@ static void answer_end(struct op *op)
     if (end->chain) {
         buf_u8(&end->begin, 0);
         session_tx_begin(s, TX_KIND_EXPLICIT, (const char *)end->begin.p);
-        s->tx.isolated = end->isolated;
+        s->tx.level = end->level;
     }
     op_end(op);
     (void)session_complete(s, tag);
@@ -170,7 +174,7 @@ static enum step start_end(struct session *s, struct plan *plan, int commit)
     end->op.free_fn = end_free;
     end->tag = commit ? "COMMIT" : "ROLLBACK";
     end->chain = plan->tx_chain;
-    end->isolated = s->tx.isolated;
+    end->level = s->tx.level;
     end->changed_schema = s->tx.changed_schema;
     if (end->chain) {
         buf_add_slice(&end->begin, buf_slice(&s->tx.begin));
@@ -391,9 +395,11 @@ static enum step savepoint_plan(struct session *s, struct plan *plan)
 
 /* ---- BEGIN, SET TRANSACTION ------------------------------------------------------------------ */
 
-static void see_access(struct session *s, const struct plan *plan)
+static void see_modes(struct session *s, const struct plan *plan)
 {
-    s->tx.serializable |= plan->tx_serializable;
+    if (plan->tx_level != PLAN_LEVEL_DEFAULT) {
+        s->tx.level = plan->tx_level;
+    }
     if (plan->tx_access != PLAN_ACCESS_DEFAULT) {
         s->tx.read_only = plan->tx_access == PLAN_ACCESS_READ_ONLY;
     }
@@ -432,8 +438,7 @@ static enum step begin_again(struct session *s, struct plan *plan)
         warn(s, "25001", "there is already a transaction in progress");
     }
     s->tx.kind = TX_KIND_EXPLICIT; /* what ran before it in this query belongs to it */
-    s->tx.isolated |= plan->tx_isolated;
-    see_access(s, plan);
+    see_modes(s, plan);
     buf_text(&s->tx.begin, AFTER_CLIENT_TEXT);
     buf_text(&s->tx.begin, text);
     struct begin_op *op = op_begin(s, sizeof(*op), "begin");
@@ -450,8 +455,7 @@ static enum step begin_plan(struct session *s, struct plan *plan)
     }
     char *text = arena_strndup(&s->arena, plan->text.p, plan->text.n);
     session_tx_begin(s, TX_KIND_EXPLICIT, text);
-    s->tx.isolated |= plan->tx_isolated;
-    see_access(s, plan);
+    see_modes(s, plan);
     return session_complete(s, plan->tag);
 }
 
@@ -472,8 +476,7 @@ static enum step set_transaction(struct session *s, struct plan *plan)
         warn(s, "25P01", "SET TRANSACTION can only be used in transaction blocks");
         return session_complete(s, "SET");
     }
-    s->tx.isolated |= plan->tx_isolated;
-    see_access(s, plan);
+    see_modes(s, plan);
     buf_text(&s->tx.begin, AFTER_CLIENT_TEXT);
     buf_add_slice(&s->tx.begin, plan->text);
     char *sql = arena_strndup(&s->arena, plan->text.p, plan->text.n);

@@ -18,6 +18,11 @@ void tx_rollback(struct op *op, void (*after)(struct op *op, int committed));
 void commit_implicit(struct op *op, void (*after)(struct op *op, int committed));
 /* `after` of the commit that ends a simple query of several statements. */
 void tx_after_batch(struct op *op, int committed);
+/* REPEATABLE READ or SERIALIZABLE. */
+static inline int tx_isolated(const struct session *s)
+{
+    return s->tx.kind != TX_KIND_NONE && s->tx.level >= PLAN_LEVEL_REPEATABLE_READ;
+}
 /* Shards on which the transaction has begun. */
 uint64_t tx_began(const struct session *s);
 /* From the ledger's disk thread, by mail. */

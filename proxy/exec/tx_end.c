@@ -10,6 +10,7 @@
 
 #include "base/check.h"
 #include "base/log.h"
+#include "proxy/exec/moment.h"
 #include "proxy/exec/tx.h"
 #include "txn/txn.h"
 
@@ -124,9 +125,25 @@ void tx_durable(struct session *s, enum err e)
     carry_out(op, twopc_step(&s->commit.machine, event));
 }
 
+/* Time that a round of the end may take; a visible commit is put aside first. */
+static int64_t round_us(const struct session *s)
+{
+    const struct conf *conf = s->worker->world->conf;
+    int64_t whole_us = conf->prepare_timeout_ms * 1000;
+    int64_t aside_us = conf->snapshot_wait_ms * 1000;
+    if (!s->commit.visible || aside_us >= whole_us) {
+        return whole_us;
+    }
+    return s->commit.aside ? whole_us - aside_us : aside_us;
+}
+
 void tx_timeout(struct session *s)
 {
     struct note note;
+    if (round_us(s) < s->worker->world->conf->prepare_timeout_ms * 1000 && moment_commit_aside(s)) {
+        timer_set(&s->timer, round_us(s));
+        return;
+    }
     (void)note_set(&note, ERR_SHARD_DOWN, "the end of a transaction took longer than %lld ms",
                    (long long)s->worker->world->conf->prepare_timeout_ms);
     note_hint(&note, "See txn.prepare_timeout_ms.");
@@ -189,6 +206,7 @@ static void finish(struct op *op, const struct twopc_actions *a)
         op_set_error(op, 0, e, &note);
     }
     op->no_cancel = 0;
+    moment_commit_over(s);
     list_each (node, &s->held) {
         struct backend *b = container_of(node, struct backend, held);
         /* PREPARE makes SET permanent on its connection; ROLLBACK PREPARED does not undo that. */
@@ -201,23 +219,36 @@ static void finish(struct op *op, const struct twopc_actions *a)
     c->after(op, a->reply_ok);
 }
 
+static void send_round(struct op *op)
+{
+    struct session *s = op->session;
+    const struct twopc_actions *actions = &s->commit.round;
+    uint64_t bits = round_bits(actions);
+    send_all(op, actions->commit_plain, "COMMIT", 0);
+    send_all(op, actions->prepare, "PREPARE TRANSACTION", 1);
+    send_all(op, actions->commit, "COMMIT PREPARED", 1);
+    send_all(op, actions->rollback, "ROLLBACK", 0);
+    send_all(op, actions->rollback_prepared, "ROLLBACK PREPARED", 1);
+    /* A server that stopped answering must not keep the session for ever: before the decision
+     * the transaction is rolled back, after it recovery goes on. */
+    if (actions->commit_plain != bits || s->close_after_op) {
+        timer_set(&s->timer, round_us(s));
+    } /* a plain COMMIT may take its time (deferred checks, a synchronous standby) */
+    op_round_sent(op, bits, round_over);
+}
+
 static void carry_out(struct op *op, struct twopc_actions actions)
 {
     struct session *s = op->session;
     tell_ledger(s, &actions);
-    send_all(op, actions.commit_plain, "COMMIT", 0);
-    send_all(op, actions.prepare, "PREPARE TRANSACTION", 1);
-    send_all(op, actions.commit, "COMMIT PREPARED", 1);
-    send_all(op, actions.rollback, "ROLLBACK", 0);
-    send_all(op, actions.rollback_prepared, "ROLLBACK PREPARED", 1);
     s->commit.round = actions;
-    if (round_bits(&actions) != 0) {
-        /* A server that stopped answering must not keep the session for ever: before the decision
-         * the transaction is rolled back, after it recovery goes on. */
-        if (actions.commit_plain != round_bits(&actions) || s->close_after_op) {
-            timer_set(&s->timer, s->worker->world->conf->prepare_timeout_ms * 1000);
-        } /* a plain COMMIT may take its time (deferred checks, a synchronous standby) */
-        op_round_sent(op, round_bits(&actions), round_over);
+    if (actions.commit != 0) {
+        op->then = NULL; /* until it may be seen */
+        if (moment_commit(op, send_round)) {
+            send_round(op);
+        }
+    } else if (round_bits(&actions) != 0) {
+        send_round(op);
     } else if (actions.log_commit) {
         log_decision(op);
     } else {

@@ -9,6 +9,7 @@
 #include "base/check.h"
 #include "base/mem.h"
 #include "proxy/exec/exec.h"
+#include "proxy/exec/moment.h"
 
 enum {
     ANALYZE_ROWS = 2000 /* fewer are joined well enough without */
@@ -199,7 +200,8 @@ enum step space_start(struct session *s, struct plan *plan, const struct front_b
     if (!session_quiet(s)) {
         return session_wait_quiet(s);
     }
-    enum err e = space_lay_out(s, plan, bind, &at, &note);
+    enum err e = moment_of_statement(s, plan, UINT64_MAX, &note);
+    e = e ? e : space_lay_out(s, plan, bind, &at, &note);
     int described = !e && space_is_described(&at, plan);
     enum step step = e ? STEP_FAILED : engage(s, &at, described, &e, &note);
     if (step == STEP_WAIT) {

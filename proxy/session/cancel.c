@@ -9,6 +9,7 @@
 
 #include "base/mem.h"
 #include "net/scram.h"
+#include "proxy/exec/moment.h"
 #include "proxy/exec/op.h"
 #include "proxy/pool/pool.h"
 #include "proxy/session/session.h"
@@ -105,6 +106,9 @@ void session_cancel(struct session *s)
         role_stop_waiting(s);
         s->role.asked = NULL;
         session_backend_failed(s, e, &note);
+        return;
+    }
+    if (moment_cancel(s)) {
         return;
     }
     if (s->op != NULL && s->op->no_cancel) {

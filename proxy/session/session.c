@@ -10,6 +10,7 @@
 #include "base/hash.h"
 #include "base/mem.h"
 #include "proxy/exec/exec.h"
+#include "proxy/exec/moment.h"
 #include "proxy/exec/op.h"
 #include "proxy/exec/tx.h"
 #include "proxy/session/passage.h"
@@ -231,7 +232,9 @@ static void on_timeout(void *arg)
 {
     struct session *s = arg;
     if (s->state == SESSION_READY) {
-        if (s->op != NULL && s->op->no_cancel) {
+        if (s->moment.state != MOMENT_NONE) {
+            moment_timeout(s);
+        } else if (s->op != NULL && s->op->no_cancel) {
             tx_timeout(s);
         }
     } else {

@@ -35,6 +35,7 @@
 #include "proxy/session/vars.h"
 #include "proxy/shared.h"
 #include "proxy/worker.h"
+#include "txn/fence.h"
 
 struct op;      /* proxy/exec/op.h */
 struct passage; /* proxy/session/passage.h */
@@ -114,18 +115,20 @@ struct savepoint {
 
 struct session_tx {
     enum tx_kind kind;
-    unsigned failed : 1;   /* only the end, or ROLLBACK TO, is accepted */
-    unsigned isolated : 1; /* REPEATABLE READ or SERIALIZABLE: one shard only */
-    unsigned lost : 1;     /* a shard of it was lost: only the end is accepted */
-    unsigned untold : 1;   /* it failed while the client asked for nothing: the next answer tells */
+    unsigned failed : 1;        /* only the end, or ROLLBACK TO, is accepted */
+    unsigned has_moment : 1;    /* REPEATABLE READ: all shards of it have their snapshot */
+    unsigned one_statement : 1; /* a read of its own: ends with it, see moment.h */
+    unsigned lost : 1;          /* a shard of it was lost: only the end is accepted */
+    unsigned untold : 1; /* it failed while the client asked for nothing: the next answer tells */
     unsigned changed_schema : 1;
-    unsigned read_only : 1;    /* the client said so: it may be on replicas */
-    unsigned serializable : 1; /* ... but not then */
-    int64_t begin_us;          /* when it began here */
-    uint32_t lost_shard;       /* while `untold` */
-    struct buf begin;          /* "BEGIN ..." and SET TRANSACTION statements, for each new shard */
-    struct varset *vars;       /* at the begin */
-    struct varset *locals;     /* SET LOCAL so far */
+    unsigned read_only : 1; /* the client said so: it may be on replicas */
+    enum plan_level level;  /* as far as we can tell; READ COMMITTED when nothing is said */
+    uint64_t moment_shards; /* one_statement: those it reads */
+    int64_t begin_us;       /* when it began here */
+    uint32_t lost_shard;    /* while `untold` */
+    struct buf begin;       /* "BEGIN ..." and SET TRANSACTION statements, for each new shard */
+    struct varset *vars;    /* at the begin */
+    struct varset *locals;  /* SET LOCAL so far */
     struct savepoint *savepoints;
     size_t savepoints_count, savepoints_cap;
     char **changed; /* sharded tables that DDL changed */
@@ -138,9 +141,32 @@ struct session_commit {
     struct twopc_actions round; /* what was sent and is being answered */
     struct txn_id txn;
     unsigned numbered : 1;
+    unsigned visible : 1; /* in its visible phase: fence_commit_end() is owed */
+    unsigned aside : 1;   /* ... and was put aside */
+    struct fence *fence;
+    struct fence_aside beside;
+    int64_t visible_us;
     struct buf error; /* body of the first ErrorResponse */
     uint32_t error_shard;
     void (*after)(struct op *op, int committed);
+};
+
+/* See proxy/exec/moment.h: one that waits for the fence, or is in a gap of it. */
+enum moment_state {
+    MOMENT_NONE,
+    MOMENT_WAITS,  /* a read, for a gap */
+    MOMENT_PAUSES, /* ... for a commit that recovery or a slow shard must finish */
+    MOMENT_GAP,
+    MOMENT_COMMITS /* a commit, for the end of a gap */
+};
+struct session_moment {
+    enum moment_state state;
+    uint64_t ticket;         /* of the wait, in the mail that ends it */
+    struct fence_wait *wait; /* NULL: not in the fence's queue */
+    struct fence *fence;
+    uint64_t shards;
+    int64_t began_us, since_us; /* the read began to look; this state began */
+    void (*then)(struct op *op);
 };
 
 /* A statement that an operation runs, as it is counted. */
@@ -196,6 +222,7 @@ struct session {
     unsigned timed_out : 1;    /* the statement is being stopped: query_timeout_ms */
     unsigned wait_told : 1;    /* that it waits for a connection */
     unsigned midway : 1;       /* a handler waits and will be run again: it keeps its backends */
+    unsigned no_snapshot : 1;  /* the statement being started takes none: LOCK, SET, SHOW */
     unsigned writes_now : 1;   /* the statement being started may write */
     unsigned relays_now : 1;   /* ... and sends no Sync of its own */
 
@@ -213,6 +240,7 @@ struct session {
     struct varset *startup_vars; /* what RESET goes back to */
     struct session_tx tx;
     struct session_commit commit;
+    struct session_moment moment;
     struct list held; /* by backend->shard: one per shard, and those of a workspace behind */
     struct buf notifications; /* that came inside of a transaction: for its end */
     uint8_t pinned;           /* enum plan_pin: state that keeps a backend held */

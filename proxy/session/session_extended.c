@@ -596,6 +596,7 @@ enum step session_execute(struct session *s, struct slice message, struct slice 
     }
     struct backend *b = NULL;
     s->writes_now = !portal->plan->reads_only;
+    s->no_snapshot = portal->plan->no_snapshot;
     enum step step = relay_to(s, portal->shard, &b);
     if (step != STEP_DONE) {
         return relayed(step);

@@ -25,6 +25,7 @@
 #include "base/check.h"
 #include "base/mem.h"
 #include "proxy/exec/exec.h"
+#include "proxy/exec/moment.h"
 #include "proxy/exec/op.h"
 #include "proxy/exec/tx.h"
 
@@ -55,7 +56,7 @@ static int tx_allows(const struct session *s)
     switch (s->tx.kind) {
     case TX_KIND_NONE: return !s->in_session_mode;
     case TX_KIND_IMPLICIT: return 1; /* the caller looked at all statements of it */
-    case TX_KIND_EXPLICIT: return s->tx.read_only && !s->tx.serializable;
+    case TX_KIND_EXPLICIT: return s->tx.read_only && s->tx.level != PLAN_LEVEL_SERIALIZABLE;
     }
     return 0;
 }
@@ -63,6 +64,7 @@ static int tx_allows(const struct session *s)
 void role_plan(struct session *s, const struct plan *plan, int all_ok)
 {
     s->role.need = ROLE_NEED_ANY;
+    s->no_snapshot = plan->no_snapshot;
     if (!s->db->replicated || plan->kind == PLAN_TX || plan->kind == PLAN_SET ||
         plan->kind == PLAN_DEALLOCATE || plan->kind == PLAN_DISCARD_ALL) {
         return;
@@ -464,7 +466,7 @@ static enum err cannot_switch(struct note *note)
  * one snapshot or an open portal cannot move. */
 static enum step leave(struct session *s, struct backend *b, enum err *e, struct note *note)
 {
-    if (b->began && (s->tx.isolated || has_open_portal(s, b->shard))) {
+    if (b->began && (tx_isolated(s) || has_open_portal(s, b->shard))) {
         *e = cannot_switch(note);
         return STEP_FAILED;
     }

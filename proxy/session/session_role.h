@@ -34,9 +34,4 @@ void role_changed(struct worker *w);
 void role_worker_init(struct worker *w);
 void role_worker_free(struct worker *w);
 
-/* SET braid.role and SHOW braid.role (exec_role.c). */
-int role_is_own_setting(const char *name); /* "braid.something" */
-enum err role_check_setting(const struct plan *plan, struct note *note) MUST_CHECK;
-enum step role_show(struct session *s, const struct plan *plan);
-
 #endif

@@ -15,6 +15,7 @@
 #include "base/rng.h"
 #include "proxy/exec/exec.h"
 #include "proxy/exec/op.h"
+#include "proxy/exec/own.h"
 #include "proxy/session/passage.h"
 #include "proxy/session/session.h"
 #include "proxy/session/watch.h"
@@ -67,6 +68,14 @@ static enum err add_var(struct session *s, const char *name, struct slice value,
         lower[i] = (char)tolower((unsigned char)name[i]);
     }
     lower[n] = '\0';
+    if (own_is(lower)) {
+        char plain[32];
+        (void)snprintf(plain, sizeof(plain), SLICE_FMT, SLICE_ARG(value));
+        enum err e = own_check(lower, plain, note);
+        if (e) {
+            return e;
+        }
+    }
     if (var_is_list(lower)) {
         if (!var_list_is_good(value)) {
             return note_set(note, ERR_BAD_SETTING,

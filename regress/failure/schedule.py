@@ -34,6 +34,7 @@ SCHEDULES = [
     "replicas",
     "middle",
     "workspace",
+    "snapshot",
     "life",
     "listen",
     "dropin",
