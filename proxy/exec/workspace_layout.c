@@ -105,7 +105,9 @@ enum err space_lay_out(struct session *s, struct plan *plan, const struct front_
                        struct workspace_layout *out, struct note *note)
 {
     struct plan_args args;
-    int apart = s->tx.kind != TX_KIND_NONE && plan->rest_apart != NULL;
+    /* A temporary table of the session may hide another of the same name. */
+    int apart =
+        (s->tx.kind != TX_KIND_NONE || (s->pinned & PIN_TEMP) != 0) && plan->rest_apart != NULL;
     exec_args(s, bind, &args);
     if (plan->described_types_count >= args.params_count && args.params_count != 0) {
         args.param_types = plan->described_types;
@@ -114,8 +116,11 @@ enum err space_lay_out(struct session *s, struct plan *plan, const struct front_
     out->sources = 0;
     out->moves_count = 0;
     enum err e = find_place(s, &args, out, note);
-    for (size_t i = 0; !e && i < plan->moves_count; i++) {
-        if (plan->moves[i].only_apart && !apart) {
+    int others = apart && plan->moves_apart != NULL;
+    const struct plan_move *moves = others ? plan->moves_apart : plan->moves;
+    size_t count = others ? plan->moves_apart_count : plan->moves_count;
+    for (size_t i = 0; !e && i < count; i++) {
+        if (moves[i].only_apart && !apart) {
             continue;
         }
         if (out->moves_count == WORKSPACE_MOVES_MAX) {
@@ -123,7 +128,7 @@ enum err space_lay_out(struct session *s, struct plan *plan, const struct front_
                             WORKSPACE_MOVES_MAX);
         }
         struct workspace_move *m = &out->moves[out->moves_count++];
-        *m = (struct workspace_move){.move = &plan->moves[i], .slots = out->slots};
+        *m = (struct workspace_move){.move = &moves[i], .slots = out->slots};
         if (m->move->to == MOVE_TO_ONE) {
             m->slots &= -m->slots;
         }
