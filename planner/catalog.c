@@ -17,6 +17,7 @@
 #include "base/hash.h"
 #include "base/mem.h"
 #include "planner/catalog_inner.h"
+#include "planner/typemap.h"
 
 enum {
     DEFINITION_BYTES_MAX = 64 << 10 /* of a view; a longer one cannot be looked into */
@@ -514,6 +515,7 @@ void catalog_unref(struct catalog *c)
         hmap_free(&c->tables);
         hmap_free(&c->by_oid);
         hmap_free(&c->functions);
+        typemap_unref(c->types);
         arena_free(&c->memory);
         mem_free(c);
     }
@@ -522,6 +524,17 @@ void catalog_unref(struct catalog *c)
 uint64_t catalog_version(const struct catalog *c)
 {
     return c->version;
+}
+
+void catalog_set_types(struct catalog *c, struct typemap *types)
+{
+    check(c->types == NULL);
+    c->types = types;
+}
+
+struct typemap *catalog_types(const struct catalog *c)
+{
+    return c == NULL ? NULL : c->types;
 }
 
 const char *catalog_primary_only(const struct catalog *c)

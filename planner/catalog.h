@@ -130,6 +130,7 @@ struct catalog {
     struct catalog_enum *enums; /* by type */
     size_t enums_count;
     const char *default_locale; /* of the database's collation, as catalog_column.locale */
+    struct typemap *types;      /* NULL: not known */
     int refs;
 };
 

@@ -48,6 +48,11 @@ struct catalog *catalog_ref(struct catalog *c);
 void catalog_unref(struct catalog *c);
 uint64_t catalog_version(const struct catalog *c);
 size_t catalog_tables_count(const struct catalog *c);
+/* Types of users on all shards (planner/typemap.h). Set once, before others see the catalog; takes
+ * the reference. NULL: nothing was asked. */
+struct typemap;
+void catalog_set_types(struct catalog *c, struct typemap *types);
+struct typemap *catalog_types(const struct catalog *c); /* borrowed; c may be NULL */
 /* Why nothing of this database can be proved to be the same on a replica; NULL: it can. */
 const char *catalog_primary_only(const struct catalog *c);
 /*
@@ -167,7 +172,9 @@ struct plan_split {
  * out what must be there once (shard_sql), or the rows of `rows` become the data.
  */
 struct plan_copy_out {
-    struct plan *rows; /* PLAN_MANY, PLAN_WRITE with RETURNING; NULL: shard_sql */
+    /* PLAN_MANY, PLAN_WRITE with RETURNING; in binary format also PLAN_ONE, for OIDs in values are
+     * then turned into home's. NULL: shard_sql */
+    struct plan *rows;
     struct copy_options options;
     const char *const *force_quote; /* names of columns */
     size_t force_quote_count;
@@ -535,6 +542,9 @@ struct plan_copy {
     const struct map_table *table;
     const char *shard_sql; /* the COPY statement for the shards */
     uint8_t format;        /* 't'ext, 'c'sv, 'b'inary */
+    /* Of the fields, in home's OIDs; NULL: none is of a type of users. */
+    const uint32_t *types;
+    size_t types_count;
     uint8_t _reserved;
     const struct copy_plan *_private;
 };

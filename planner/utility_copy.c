@@ -8,6 +8,7 @@
 #include <strings.h>
 
 #include "planner/reach.h"
+#include "planner/typemap.h"
 
 static const char *unknown_option(const PgQuery__CopyStmt *c)
 {
@@ -77,6 +78,22 @@ static uint16_t fields_of(const PgQuery__CopyStmt *c, const struct catalog_table
         n += !t->columns[i].generated;
     }
     return (uint16_t)n;
+}
+
+/* Types of users among the fields: in binary format their values may hold OIDs. */
+static void fill_types(struct build *b, const PgQuery__CopyStmt *c, const struct catalog_table *t,
+                       struct plan_copy *copy)
+{
+    size_t count = fields_of(c, t);
+    uint32_t *types = arena_zero(b->out, (count + 1) * sizeof(*types));
+    for (size_t i = 0; i < t->columns_count; i++) {
+        int field = column_field(c, t, t->columns[i].name);
+        if (field >= 0 && t->columns[i].type >= TYPEMAP_USER_OID) {
+            types[field] = t->columns[i].type;
+            copy->types = types;
+            copy->types_count = count;
+        }
+    }
 }
 
 static int fill_keys(const PgQuery__CopyStmt *c, const struct relation *r, struct copy_plan *out,
@@ -184,6 +201,7 @@ static void copy_in(struct build *b, const PgQuery__CopyStmt *c, const struct re
         return;
     }
     inner->fields_count = fields_of(c, r->known);
+    fill_types(b, c, r->known, copy);
     copy->table = r->table; /* of the map that the batch was planned for */
     copy->shard_sql = (const char *)p->text.p;
     copy->_private = inner;

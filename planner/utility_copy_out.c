@@ -139,18 +139,21 @@ static int is_utf8(const char *encoding)
            strcasecmp(encoding, "utf-8") == 0;
 }
 
+static const char *option_text(struct build *b, const PgQuery__CopyStmt *c, const char *name)
+{
+    return tree_option_text(tree_option(c->options, c->n_options, name), b->out);
+}
+
 static int read_options(struct build *b, const PgQuery__CopyStmt *c, struct plan_copy_out *out,
                         struct plan *p)
 {
     const char *texts[5];
     static const char *const names[5] = {"delimiter", "quote", "escape", "null", "encoding"};
     for (size_t i = 0; i < 5; i++) {
-        texts[i] = tree_option_text(tree_option(c->options, c->n_options, names[i]), b->out);
+        texts[i] = option_text(b, c, names[i]);
     }
     enum copy_format format = COPY_TEXT;
-    if (!options_known(c, p) ||
-        !read_format(tree_option_text(tree_option(c->options, c->n_options, "format"), b->out),
-                     &format, p)) {
+    if (!options_known(c, p) || !read_format(option_text(b, c, "format"), &format, p)) {
         return 0;
     }
     struct copy_options *o = &out->options;
@@ -219,7 +222,8 @@ static void copy_rows(struct build *b, const PgQuery__CopyStmt *c, struct plan *
         refuse_note(p, inner->err, &inner->note);
         return;
     }
-    if (inner->kind != PLAN_MANY && (inner->kind != PLAN_WRITE || !inner->returns_rows)) {
+    if (inner->kind != PLAN_MANY && inner->kind != PLAN_ONE &&
+        (inner->kind != PLAN_WRITE || !inner->returns_rows)) {
         refuse(p, "Copy the rows of one sharding key at a time.",
                "this query cannot be copied from several shards");
         return;
@@ -249,15 +253,17 @@ void copy_out_query(struct build *b, const PgQuery__CopyStmt *c, struct plan *p)
     }
     struct plan *inner = plan_new(b, slice_of(text));
     plan_statement(b, c->query, inner);
-    if (inner->kind != PLAN_ONE) {
+    const char *format = option_text(b, c, "format");
+    int binary = format != NULL && strcmp(format, "binary") == 0 && inner->touches_sharded;
+    if (inner->kind != PLAN_ONE || binary) {
         copy_rows(b, c, inner, p);
-        return;
+    } else {
+        p->kind = PLAN_ONE;
+        p->rung = inner->rung;
+        p->touches_sharded = inner->touches_sharded;
+        p->_where = inner->_where;
     }
-    p->kind = PLAN_ONE;
-    p->rung = inner->rung;
-    p->touches_sharded = inner->touches_sharded;
-    p->_where = inner->_where;
-    if (inner->otherwise != NULL) {
+    if (inner->kind == PLAN_ONE && p->kind != PLAN_REFUSE && inner->otherwise != NULL) {
         p->otherwise = plan_new(b, p->text);
         p->otherwise->tag = p->tag;
         copy_rows(b, c, inner->otherwise, p->otherwise);

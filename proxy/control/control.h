@@ -57,6 +57,8 @@ struct control_db {
 
     struct map *map;
     struct catalog *catalog;
+    uint64_t types_missing; /* shards whose types could not be read */
+    int64_t types_us;       /* when to look whether they can be now */
     struct buf fingerprint; /* of the map */
     uint64_t digest[2];     /* of the catalog's rows */
     uint64_t epoch, catalog_version;

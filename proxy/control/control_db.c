@@ -19,11 +19,13 @@
 #include "base/hash.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "planner/typemap.h"
 #include "proxy/control/control.h"
 #include "proxy/control/role.h"
 
 enum {
     RETRY_US = 1000000,
+    TYPES_WAIT_MS = 3000, /* for a shard that is asked for its types */
     INSTALL_AGAIN_US = 60000000,
     READ_AGAIN_US = 30000000, /* with replicas: functions may have become volatile */
     RECOVER_IDLE_US = 60000000,
@@ -369,6 +371,7 @@ struct catalog_job {
     uint64_t version;
     int install; /* make schema braid first */
     struct catalog_build *build;
+    struct typelist *types[SHARDS_MAX]; /* NULL: that shard could not be read */
     uint64_t digest[2];
     uint64_t rows;
     int64_t took_us;
@@ -405,6 +408,42 @@ static void target_of_shard(const struct world *world, const struct world_db *wd
     pg_target_login(out, world->conf);
 }
 
+/* ---- types of users, on every shard */
+
+static const char *types_query(size_t index)
+{
+    (void)index;
+    return typelist_query;
+}
+
+static enum err take_type(void *arg, size_t query, const struct slice *values, size_t count,
+                          struct note *note)
+{
+    (void)query;
+    return typelist_row(arg, values, count, note);
+}
+
+/* A shard that cannot be asked just now keeps the list that is known of it. */
+static void read_types(struct catalog_job *job)
+{
+    for (size_t i = 0; i < job->wdb->conf->shards_count; i++) {
+        struct typelist *list = typelist_new();
+        struct catalog_source source = {
+            .queries_count = 1, .query = types_query, .row = take_type, .arg = list};
+        struct pg_target target;
+        struct note note, install_note;
+        target_of_shard(job->world, job->wdb, i, &target);
+        target.timeout_ms = target.timeout_ms < TYPES_WAIT_MS ? target.timeout_ms : TYPES_WAIT_MS;
+        if (atomic_load(&role_server(job->wdb, i)->healthy) &&
+            catalog_load(&target, NULL, &source, &job->job.control->stop, &install_note, &note) ==
+                ERR_NONE) {
+            job->types[i] = list;
+        } else {
+            typelist_unref(list);
+        }
+    }
+}
+
 static void read_catalog(struct job *base)
 {
     struct catalog_job *job = (struct catalog_job *)(void *)base;
@@ -421,6 +460,9 @@ static void read_catalog(struct job *base)
     job->err = catalog_load(&home, job->install ? (const char *)install.p : NULL, &source,
                             &base->control->stop, &job->install_note, &job->note);
     buf_free(&install);
+    if (job->err == ERR_NONE && job->wdb->conf->shards_count > 1) {
+        read_types(job);
+    }
     job->took_us = clock_now_us() - start_us;
 }
 
@@ -460,12 +502,32 @@ static void log_catalog(const struct control_db *db, const struct catalog_job *j
         why == NULL ? "" : why);
 }
 
+/* The types of all shards: of those that could not be read now, what was known before. */
+static struct typemap *match_types(struct control_db *db, struct catalog_job *job)
+{
+    const struct typemap *old = catalog_types(db->catalog);
+    size_t count = job->wdb->conf->shards_count;
+    db->types_missing = 0;
+    for (size_t i = 0; i < count; i++) {
+        db->types_missing |= (uint64_t)(job->types[i] == NULL) << i;
+        if (job->types[i] == NULL && typemap_list(old, i) != NULL) {
+            job->types[i] = typelist_ref(typemap_list(old, i));
+        }
+    }
+    db->types_us = clock_now_us() + RETRY_US;
+    return typemap_new(job->types, count);
+}
+
 /* Put what was read in force. Returns 1 when a new world must be published. */
 static int apply_catalog(struct control_db *db, struct catalog_job *job)
 {
     int same = db->catalog != NULL && memcmp(db->digest, job->digest, sizeof(db->digest)) == 0;
     struct catalog *catalog = catalog_build_finish(job->build, job->version);
     job->build = NULL;
+    if (db->many) {
+        catalog_set_types(catalog, match_types(db, job));
+        same = same && typemap_same(catalog_types(catalog), catalog_types(db->catalog));
+    }
     if (same) {
         catalog_unref(catalog);
         catalog = catalog_ref(db->catalog);
@@ -553,6 +615,9 @@ static void catalog_done(struct control *c, struct job *base)
     }
     if (job->build != NULL) {
         catalog_build_drop(job->build);
+    }
+    for (size_t i = 0; i < SHARDS_MAX; i++) {
+        typelist_unref(job->types[i]);
     }
     world_unref(job->world);
     mem_free(job);
@@ -735,6 +800,21 @@ void control_dbs_roles_changed(struct control *c)
     }
 }
 
+/* A shard whose types could not be read is there again. */
+static int types_wait(const struct control *c, const struct control_db *db, int64_t now_us)
+{
+    if (db->types_missing == 0 || now_us < db->types_us) {
+        return 0;
+    }
+    const struct world_db *wdb = world_db_of(c, db);
+    bits_each (shard, wdb == NULL ? 0 : db->types_missing) {
+        if (atomic_load(&role_server(wdb, shard)->healthy)) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
 /* ---- tick ------------------------------------------------------------------------------------ */
 
 int control_dbs_recovering(const struct control *c)
@@ -753,7 +833,8 @@ void control_dbs_tick(struct control *c, int64_t now_us)
         if (!db->present || !db->reads_catalog) {
             continue;
         }
-        if (!db->reading && db->retry_us != 0 && now_us >= db->retry_us) {
+        if (!db->reading &&
+            ((db->retry_us != 0 && now_us >= db->retry_us) || types_wait(c, db, now_us))) {
             start_reading(c, db);
         }
         if (db->many && !db->recovering && c->shared->ledger != NULL && !c->handing_over &&

@@ -461,6 +461,9 @@ static enum step run_many(struct session *s, struct plan *plan, const struct fro
         return session_fail(s, e, &note, 0);
     }
     if (plan->kind == PLAN_COPY_OUT) {
+        if (plan->copy_out->rows != NULL && plan->copy_out->rows->kind == PLAN_ONE) {
+            shards = UINT64_C(1) << exec_choose(s, shards, any);
+        }
         return plan->copy_out->rows != NULL ? gather_copy(s, plan, shards)
                                             : copy_out_start(s, plan, shards);
     }

@@ -9,6 +9,7 @@
 #include "base/check.h"
 #include "proxy/exec/exec.h"
 #include "proxy/exec/op.h"
+#include "proxy/exec/typing.h"
 
 struct copy_op {
     struct op op;
@@ -17,6 +18,7 @@ struct copy_op {
     uint64_t shards;
     uint64_t copying;   /* shards that have answered CopyInResponse; out: sent some data */
     uint64_t started;   /* COPY OUT: CopyOutResponse was given to the client */
+    struct buf turned;  /* rows in a server's OIDs */
     unsigned told : 1;  /* the client has CopyInResponse */
     unsigned ended : 1; /* CopyDone or CopyFail was sent on */
     enum err err;
@@ -26,6 +28,7 @@ struct copy_op {
 static void copy_free_op(struct op *op)
 {
     copy_free(((struct copy_op *)op)->run);
+    buf_free(&((struct copy_op *)op)->turned);
 }
 
 /* ---- in -------------------------------------------------------------------------------------- */
@@ -52,12 +55,16 @@ static void fail_copy(struct copy_op *c, enum err e, const struct note *note)
     }
 }
 
-static void emit(uint64_t shards, struct slice rows, void *arg)
+static void emit(uint64_t shards, struct slice data, void *arg)
 {
     struct copy_op *c = arg;
     struct session *s = c->op.session;
+    const struct plan_copy *copy = c->plan->copy;
     bits_each (shard, shards & s->held_bits & ~c->op.errors) {
         struct backend *b = session_backend(s, (uint32_t)shard);
+        struct slice rows = copy->format == 'b' && copy->types != NULL
+                                ? typing_tuples(b, copy->types, copy->types_count, data, &c->turned)
+                                : data;
         uint8_t header[FRAME_HEADER_BYTES];
         uint32_t length = (uint32_t)rows.n + 4;
         header[0] = 'd';

@@ -21,6 +21,7 @@
 #include "base/mem.h"
 #include "proxy/exec/copy_sink.h"
 #include "proxy/exec/exec.h"
+#include "proxy/exec/typing.h"
 
 enum {
     FINISH_CHUNK = 65536
@@ -63,6 +64,7 @@ void gather_free(struct op *op)
     copy_sink_free(g->copy);
     buf_free(&g->bind_body);
     buf_free(&g->sunk);
+    buf_free(&g->turned);
     for (size_t i = 0; i < SHARDS_MAX; i++) {
         buf_free(&g->rows[i]);
     }
@@ -83,6 +85,7 @@ void gather_part(struct gather *g, struct plan *plan, uint64_t shards,
     g->blocked = 0;
     g->err = ERR_NONE;
     g->sunk.n = 0;
+    memset(g->edits, 0, sizeof(g->edits));
 }
 
 /* ---- round 2: rows --------------------------------------------------------------------------- */
@@ -241,7 +244,7 @@ static void put_kept_rows(struct gather *g)
 static void pass_row(struct gather *g, struct slice body)
 {
     g->rows_passed++;
-    if (g->hooks->row != NULL) {
+    if (g->hooks != NULL && g->hooks->row != NULL) {
         g->hooks->row(g, body);
     } else {
         struct buf *out = session_out(g->op.session);
@@ -257,11 +260,14 @@ static void on_row(struct gather *g, struct backend *b, struct slice body)
     struct note note;
     size_t index = index_of(g, b->shard);
     metric_add(&g->op.session->worker->metrics, METRIC_rows_gathered, 1);
+    if (g->edits[b->shard] != NULL) {
+        body = typing_row(b, g->edits[b->shard], g->edits_count, body, &g->turned);
+    }
     if (g->plan->split != NULL && !g->done) {
         keep_row(g, b, body);
         return;
     }
-    if (g->combine == NULL && g->hooks != NULL && !g->done) {
+    if (g->combine == NULL && (g->hooks != NULL || g->copy != NULL) && !g->done) {
         pass_row(g, body);
         return;
     }
@@ -328,6 +334,8 @@ static void gather_message(struct op *op, struct backend *b, uint8_t type, struc
     }
     switch (type) {
     case 'T':
+        body = typing_columns(b, &op->session->arena, body);
+        g->edits[b->shard] = typing_of_rows(b, &op->session->arena, body, NULL, &g->edits_count);
         if (g->combine != NULL && (!g->plan->same_counts || index_of(g, b->shard) == 0)) {
             e = combine_columns(g->combine, body, NULL, &note);
         }
@@ -514,15 +522,14 @@ static void prepare(struct gather *g)
 /* Returns the statement's name on the server. */
 static const char *send_parse(struct gather *g, struct backend *b)
 {
-    struct buf *out = stream_out(b->stream);
     struct stmt *st = g->prepared;
     size_t types_count = 0;
     const uint32_t *types = gather_types(g, &types_count);
     if (st != NULL) {
         if (!backend_has_stmt(b, st->id)) {
             backend_add_stmt(b, st->id);
-            front_put_parse(out, st->name, slice_bytes(st->text, st->text_bytes), st->types,
-                            st->types_count);
+            typing_put_parse(b, st->name, slice_bytes(st->text, st->text_bytes), st->types,
+                             st->types_count);
             backend_expect_parse(b, TO_OP, st, 0);
         }
         return st->name;
@@ -530,10 +537,10 @@ static const char *send_parse(struct gather *g, struct backend *b)
     if (g->row_shards != NULL) {
         struct buf sql = {0};
         plan_split_sql(g->plan, g->row_shards, b->shard, &sql);
-        front_put_parse(out, "", buf_slice(&sql), types, types_count);
+        typing_put_parse(b, "", buf_slice(&sql), types, types_count);
         buf_free(&sql);
     } else {
-        front_put_parse(out, "", text_of(g->plan), types, types_count);
+        typing_put_parse(b, "", text_of(g->plan), types, types_count);
     }
     b->unnamed = 0;
     backend_expect(b, EXPECT_PARSE, TO_OP);
@@ -547,8 +554,19 @@ static void send_execute(struct gather *g, struct backend *b, const struct front
     g->from[b->shard] = b->expects_made;
     const char *name = send_parse(g, b);
     struct buf *out = stream_out(b->stream);
-    front_put_bind(out, "", name, bind == NULL ? &nothing : bind, formats, formats_count);
+    struct front_bind room;
+    size_t types_count = 0;
+    const uint32_t *types = gather_types(g, &types_count);
+    const struct front_bind *client = bind == NULL ? &nothing : bind;
+    bind = typing_bind(b, client, types, types_count, &room);
+    front_put_bind(out, "", name, bind, formats, formats_count);
     backend_expect(b, EXPECT_BIND, TO_OP);
+    if (g->whole->returns_rows &&
+        (g->row_shards != NULL || (g->combine == NULL && g->copy != NULL))) {
+        const struct front_bind binary = {.results_count = 1, .results = (const uint8_t *)"\0\1"};
+        g->edits[b->shard] = typing_of_rows(b, &g->op.session->arena, g->whole->described,
+                                            g->copy != NULL ? &binary : client, &g->edits_count);
+    }
     if (g->combine != NULL) {
         front_put_describe(out, 'P', "");
         backend_expect(b, EXPECT_DESCRIBE, TO_OP);

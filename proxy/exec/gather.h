@@ -35,6 +35,9 @@ struct gather {
     struct copy_sink *copy;  /* COPY TO: what rows for the client become; NULL: they are rows */
     struct buf bind_body;    /* extended: the client's Bind */
     struct buf sunk;         /* rows for hooks->rows */
+    struct buf turned;       /* a row in home's OIDs, see typing.h */
+    const uint32_t *edits[SHARDS_MAX]; /* types of columns that are turned; in the arena */
+    size_t edits_count;
     uint64_t paused;
     uint8_t *row_shards;         /* INSERT of several rows: shard of each; in the arena */
     struct buf rows[SHARDS_MAX]; /* ... and what RETURNING gave on each shard, in order */

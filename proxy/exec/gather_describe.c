@@ -5,6 +5,7 @@
 
 #include "proxy/exec/exec.h"
 #include "proxy/exec/gather.h"
+#include "proxy/exec/typing.h"
 
 /* ---- asking ---------------------------------------------------------------------------------- */
 
@@ -12,12 +13,12 @@ void gather_described(struct op *op, struct backend *b, uint8_t type, struct sli
 {
     struct plan *plan = ((struct gather *)op)->whole;
     struct arena *memory = &plan->_batch->memory;
-    (void)b;
     if (type == 'T') {
-        plan->described = arena_copy(memory, body);
+        plan->described = typing_columns(b, memory, arena_copy(memory, body));
     } else if (type == 'n') {
         plan->described = arena_copy(memory, SLICE("\0\0"));
     } else if (type == 't' && body.n >= 2) {
+        body = typing_parameters(b, memory, body);
         size_t count = be16_at(body.p);
         if (body.n < 2 + 4 * count) {
             return;
@@ -34,8 +35,8 @@ void gather_described(struct op *op, struct backend *b, uint8_t type, struct sli
 void gather_ask_description(struct gather *g, struct backend *b)
 {
     struct buf *out = stream_out(b->stream);
-    front_put_parse(out, "", g->whole->text, g->stmt == NULL ? NULL : g->stmt->types,
-                    g->stmt == NULL ? 0 : g->stmt->types_count);
+    typing_put_parse(b, "", g->whole->text, g->stmt == NULL ? NULL : g->stmt->types,
+                     g->stmt == NULL ? 0 : g->stmt->types_count);
     front_put_describe(out, 'S', "");
     front_put_sync(out);
     stream_touch(b->stream);
@@ -73,7 +74,8 @@ int gather_needs_description(const struct session *s, const struct gather *g)
     if (g->whole->described.p != NULL) {
         return 0;
     }
-    return g->whole->any_params || g->copy != NULL || (!s->in_extended && g->whole->returns_rows);
+    return g->whole->any_params || g->copy != NULL ||
+           ((!s->in_extended || g->plan->split != NULL) && g->whole->returns_rows);
 }
 
 /* ---- Describe by the client ------------------------------------------------------------------ */
@@ -146,4 +148,38 @@ enum step gather_describe(struct session *s, struct pstmt *pstmt, uint8_t kind,
     gather_ask_description(g, session_backend(s, shard));
     op_round_sent(&g->op, UINT64_C(1) << shard, describe_then);
     return STEP_DONE;
+}
+
+/* ---- for statements that are relayed --------------------------------------------------------- */
+
+static void learn_then(struct op *op)
+{
+    if (op->errors != 0) {
+        op_fail(op, ERR_INTERNAL, NULL);
+    } else {
+        op_end(op);
+    }
+}
+
+enum step gather_learn(struct session *s, struct plan *plan, const struct stmt *stmt,
+                       uint32_t shard)
+{
+    enum err e = ERR_NONE;
+    struct note note;
+    if (!session_quiet(s)) {
+        return session_wait_quiet(s);
+    }
+    enum step step = session_engage(s, UINT64_C(1) << shard, &e, &note);
+    if (step != STEP_DONE) {
+        return step == STEP_WAIT ? STEP_WAIT : session_fail(s, e, &note, 0);
+    }
+    struct gather *g = op_begin(s, sizeof(*g), "describe");
+    g->op.free_fn = gather_free;
+    g->op.on_message = gather_described;
+    g->plan = plan;
+    g->whole = plan;
+    g->stmt = stmt;
+    gather_ask_description(g, session_backend(s, shard));
+    op_round_sent(&g->op, UINT64_C(1) << shard, learn_then);
+    return STEP_WAIT;
 }

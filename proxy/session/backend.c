@@ -193,6 +193,7 @@ void backend_close(struct backend *b, const char *why)
     free_stmts(b);
     buf_free(&b->params);
     buf_free(&b->unit);
+    mem_free(b->edit_types);
     mem_free(b->expects);
     mem_free(b);
 }
@@ -295,6 +296,7 @@ void backend_drop_detached(struct backend *b, struct loop *loop, struct pool_bud
     free_stmts(b);
     buf_free(&b->params);
     buf_free(&b->unit);
+    mem_free(b->edit_types);
     mem_free(b->expects);
     mem_free(b);
 }

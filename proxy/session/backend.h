@@ -81,6 +81,7 @@ struct expect {
     uint8_t fake;        /* type byte of a message without body */
     uint8_t unnamed : 1; /* EXPECT_PARSE of the unnamed statement */
     uint8_t told : 1;    /* EXPECT_SYNC of a segment whose error the client has already */
+    uint8_t edits : 1;   /* rows are edited by backend->edit_types */
     uint32_t pstmt;      /* serial of the client's statement whose ParseComplete this is; or 0 */
     uint64_t stmt_id;    /* Parse or our own Close of a shared statement; else 0 */
     /* see stats_run.h */
@@ -159,6 +160,9 @@ struct backend {
     struct hmap stmts;
     struct list stmts_lru;
     uint32_t stmts_count;
+    uint32_t *edit_types; /* of the one statement in flight whose rows are edited: typing.h */
+    size_t edit_count;
+    unsigned edit_busy : 1;
     struct buf unit;    /* the request in flight, to send it again: session_unit.c */
     uint64_t unit_stmt; /* ... what was executed instead of its own Parse */
     uint32_t unit_serial;

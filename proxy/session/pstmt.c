@@ -299,6 +299,7 @@ struct portal *portal_add(struct session *s, struct slice name, struct pstmt *ps
             old->bind.n = 0;
             old->live = 1;
             old->suspended = 0;
+            old->typed = 0;
             old->lost = 0;
             return old;
         }

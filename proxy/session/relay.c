@@ -14,6 +14,7 @@
 
 #include "base/check.h"
 #include "proxy/exec/op.h"
+#include "proxy/exec/typing.h"
 #include "proxy/pool/pool.h"
 #include "proxy/session/backend.h"
 #include "proxy/session/extended.h"
@@ -47,6 +48,7 @@ static void flush_run(struct backend *b, struct scan *sc)
 static void pop(struct backend *b, struct scan *sc)
 {
     check(b->expect_count > 0);
+    b->edit_busy = b->edit_busy && !first(b)->edits;
     b->expect_first = (b->expect_first + 1) & (b->expect_cap - 1);
     b->expect_count--;
     struct expect *next = first(b);
@@ -355,6 +357,35 @@ static int on_ready(struct backend *b, struct scan *sc, struct slice body, size_
     return 1;
 }
 
+/* An answer of ours in the place of the server's. */
+static void say_instead(struct backend *b, struct scan *sc, uint8_t type, struct slice body,
+                        size_t total)
+{
+    flush_run(b, sc);
+    frame_put(session_out(b->session), type, body);
+    sc->at += total;
+    sc->run = sc->at;
+}
+
+/* A description in OIDs that the client does not know. Of a simple query it tells, too, what its
+ * rows are: of a binary cursor they may have to be edited. */
+static void say_description(struct backend *b, struct scan *sc, uint8_t type, struct slice body,
+                            size_t total)
+{
+    struct expect *e = first(b);
+    struct arena arena = {0};
+    size_t count = 0;
+    struct slice turned =
+        type == 'T' ? typing_columns(b, &arena, body) : typing_parameters(b, &arena, body);
+    if (e->kind == EXPECT_QUERY) {
+        const uint32_t *types = typing_of_rows(b, &arena, turned, NULL, &count);
+        b->edit_busy = 0;
+        e->edits = types != NULL && typing_expect_rows(b, types, count);
+    }
+    say_instead(b, sc, type, turned, total);
+    arena_free(&arena);
+}
+
 /* A message that neither ends anything nor needs thought, for whoever it is. */
 static void on_other(struct backend *b, struct scan *sc, uint8_t type, struct slice body,
                      size_t total)
@@ -440,7 +471,15 @@ static int on_message(struct backend *b, struct scan *sc, uint8_t type, size_t t
     if (type == '2' && relayed && e->kind == EXPECT_BIND) {
         say_parsed(b, sc, e);
     }
-    on_other(b, sc, type, body, total);
+    if (relayed && e->edits && type == 'D') {
+        struct buf row = {0};
+        say_instead(b, sc, type, typing_row(b, b->edit_types, b->edit_count, body, &row), total);
+        buf_free(&row);
+    } else if (relayed && (type == 'T' || type == 't') && typing_differs(b)) {
+        say_description(b, sc, type, body, total);
+    } else {
+        on_other(b, sc, type, body, total);
+    }
     if (relayed && type == 'G') {
         on_copy_in(s, b);
     }
@@ -459,7 +498,7 @@ static int on_message(struct backend *b, struct scan *sc, uint8_t type, size_t t
 static int pass_part(struct backend *b, struct scan *sc, uint8_t type, size_t total)
 {
     struct expect *e = first(b);
-    if ((type != 'D' && type != 'd') || e == NULL || e->action > TO_CLIENT_NO_READY ||
+    if ((type != 'D' && type != 'd') || e == NULL || e->action > TO_CLIENT_NO_READY || e->edits ||
         sc->in.n - sc->at < 64) {
         return 0;
     }
@@ -517,7 +556,7 @@ static int scan_messages(struct backend *b, struct scan *sc, size_t *need)
             break;
         }
         struct expect *e = first(b);
-        if (type == 'D' && e != NULL && e->action <= TO_CLIENT_NO_READY) {
+        if (type == 'D' && e != NULL && e->action <= TO_CLIENT_NO_READY && !e->edits) {
             sc->at += total; /* the bulk of all traffic */
             continue;
         }

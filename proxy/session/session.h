@@ -94,6 +94,7 @@ struct portal {
     uint32_t shard;    /* where it lives; PLAN_ONE */
     unsigned live : 1; /* 0: kept for its memory only */
     unsigned on_backend : 1;
+    unsigned typed : 1;       /* values may hold OIDs: `bind` is kept, see proxy/exec/typing.h */
     unsigned suspended : 1;   /* a statement over several shards gave as many rows as were asked */
     unsigned lost : 1;        /* it went with its server connection: whoever asks for it is told */
     struct plan_batch *batch; /* keeps `plan`: a later Bind may give the statement another one */

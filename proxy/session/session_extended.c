@@ -16,6 +16,7 @@
 #include "base/check.h"
 #include "proxy/exec/exec.h"
 #include "proxy/exec/op.h"
+#include "proxy/exec/typing.h"
 #include "proxy/session/extended.h"
 #include "proxy/session/session_role.h"
 #include "proxy/session/watch.h"
@@ -129,9 +130,8 @@ static void ensure_parsed(struct backend *b, struct pstmt *p, int owed)
         } else {
             b->unnamed = p->stmt->id;
         }
-        front_put_parse(stream_out(b->stream), server_name(p),
-                        slice_bytes(p->stmt->text, p->stmt->text_bytes), p->stmt->types,
-                        p->stmt->types_count);
+        typing_put_parse(b, server_name(p), slice_bytes(p->stmt->text, p->stmt->text_bytes),
+                         p->stmt->types, p->stmt->types_count);
         stream_touch(b->stream);
         stats_add(b->session, STATS_SERVER_PARSES, 1);
         backend_expect_parse(b, owed ? TO_CLIENT : TO_CLIENT_IF_ERROR, p->stmt, unnamed);
@@ -335,8 +335,13 @@ static enum step bind_relay(struct session *s, const struct front_bind *msg, str
             return relayed(step);
         }
     }
-    s->writes_now = !p->batch->plans[0]->reads_only;
-    role_plan(s, p->batch->plans[0], 1);
+    struct plan *plan = p->batch->plans[0];
+    int typed = typing_concerns(s, plan, shard, msg);
+    s->writes_now = !plan->reads_only;
+    role_plan(s, plan, 1);
+    if (typed && plan->described.p == NULL) {
+        return gather_learn(s, plan, p->stmt, shard);
+    }
     enum step step = relay_to(s, shard, &b);
     if (step != STEP_DONE) {
         return relayed(step);
@@ -352,7 +357,15 @@ static enum step bind_relay(struct session *s, const struct front_bind *msg, str
     struct portal *portal = portal_add(s, msg->portal, p);
     portal->on_backend = 1;
     portal->shard = shard;
-    portal_set_plan(portal, p->batch, p->batch->plans[0]);
+    portal_set_plan(portal, p->batch, plan);
+    struct front_bind room;
+    if (typed) {
+        portal->typed = 1;
+        buf_u8(&portal->bind, 0); /* read again by its Execute; the names no longer matter */
+        buf_u8(&portal->bind, 0);
+        buf_add_slice(&portal->bind, msg->tail);
+        msg = typing_bind(b, msg, plan->described_types, plan->described_types_count, &room);
+    }
     front_put_bind_tail(stream_out(b->stream), portal->name, server_name(p), msg->tail);
     stream_touch(b->stream);
     backend_expect(b, EXPECT_BIND, TO_CLIENT);
@@ -572,6 +585,20 @@ static enum step execute_local(struct session *s, struct portal *portal, uint32_
     return session_run(s, portal->plan, &bind);
 }
 
+/* Whether rows of the portal hold OIDs that are not the client's. 0: wait for those in flight. */
+static int expect_typed_rows(struct session *s, struct backend *b, const struct portal *portal,
+                             int *edits)
+{
+    struct front_bind bind;
+    struct note note;
+    size_t count = 0;
+    enum err e = front_read_bind(buf_slice(&portal->bind), &bind, &note);
+    check(e == ERR_NONE); /* it was read once before */
+    const uint32_t *types = typing_of_rows(b, &s->arena, portal->plan->described, &bind, &count);
+    *edits = types != NULL;
+    return types == NULL || typing_expect_rows(b, types, count);
+}
+
 enum step session_execute(struct session *s, struct slice message, struct slice body)
 {
     struct front_execute msg;
@@ -601,8 +628,13 @@ enum step session_execute(struct session *s, struct slice message, struct slice 
     if (step != STEP_DONE) {
         return relayed(step);
     }
+    int edits = 0;
+    if (portal->typed && !expect_typed_rows(s, b, portal, &edits)) {
+        return session_wait_quiet(s);
+    }
     stream_write(b->stream, message.p, message.n);
     backend_expect(b, EXPECT_EXECUTE, TO_CLIENT);
+    backend_newest_expect(b)->edits = edits != 0;
     exec_mark(s, b, portal->plan);
     session_count(s, portal->plan, UINT64_C(1) << portal->shard, b);
     return STEP_DONE;

@@ -22,6 +22,7 @@
 
 #include "base/check.h"
 #include "proxy/exec/exec.h"
+#include "proxy/exec/typing.h"
 #include "proxy/session/extended.h"
 #include "proxy/session/session_role.h"
 #include "proxy/session/watch.h"
@@ -217,8 +218,8 @@ static int is_promoted(const struct session *s, const struct backend *b, const s
 
 static void put_parse(struct backend *b, const struct stmt *st)
 {
-    front_put_parse(stream_out(b->stream), st->name, slice_bytes(st->text, st->text_bytes),
-                    st->types, st->types_count);
+    typing_put_parse(b, st->name, slice_bytes(st->text, st->text_bytes), st->types,
+                     st->types_count);
     stats_add(b->session, STATS_SERVER_PARSES, 1);
 }
 
@@ -309,6 +310,9 @@ enum step session_unit(struct session *s, struct slice in, size_t *used)
         return STEP_DONE;
     }
     uint32_t shard = exec_choose(s, bits, any);
+    if (typing_concerns(s, plan, shard, &u.bind_body) || typing_declared(u.pstmt->stmt)) {
+        return STEP_DONE;
+    }
     enum err e = ERR_NONE;
     s->in_extended = 1;
     s->request_us = loop_now_us(s->worker->loop);
