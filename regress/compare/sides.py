@@ -17,7 +17,7 @@ FLOATS = {700: "!f", 701: "!d"}
 FLOAT_TOLERANCE = 1e-12
 FLOAT4_TOLERANCE = 1e-6
 OWN_TYPES = 16384  # OIDs from here on are those of objects made by users
-OWN_TYPES_EXACT = False  # whether their names are compared, or only that they are types of the user's own
+OWN_TYPES_EXACT = True  # whether their names are compared, or only that they are types of the user's own
 ANSWER_SECONDS_MAX = 60
 MODES = ("simple", "binary", "prepared")
 READS = re.compile(r"\s*\(*(SELECT|VALUES|TABLE|WITH(?!.*\b(INSERT|UPDATE|DELETE)\b))", re.S | re.I)
@@ -331,15 +331,12 @@ class Judge:
     def same_oids(self, a, b):
         """Their rows as they would be with our OIDs of types of the user's own."""
         by_name = {n: oid for oid, n in self.ours.names.items()}
-        swaps = [(struct.pack("!I", oid), struct.pack("!I", by_name[n]))
-                 for oid, n in self.theirs.names.items() if n in by_name and by_name[n] != oid]
-        out = []
-        for row in b.rows:
-            for old, new in swaps:
-                if old in row:
-                    row = row.replace(old, b"\0new" + new)
-            out.append(row.replace(b"\0new", b""))
-        return out
+        swaps = {struct.pack("!I", oid): struct.pack("!I", by_name[n])
+                 for oid, n in self.theirs.names.items() if n in by_name and by_name[n] != oid}
+        if not swaps:
+            return list(b.rows)
+        old = re.compile(b"|".join(map(re.escape, swaps)), re.S)
+        return [old.sub(lambda m: swaps[m[0]], bytes(row)) for row in b.rows]
 
     def values_differ(self, a, b, ordered):
         rows = b.rows

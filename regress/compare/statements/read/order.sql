@@ -38,7 +38,6 @@ SELECT bits, id FROM kinds ORDER BY bits, id;
 SELECT p, id FROM kinds ORDER BY p, id;
 -- refused
 SELECT s, id FROM kinds ORDER BY s, id;
--- defect
 SELECT kinds FROM kinds WHERE id IN (1, 2, 3) ORDER BY id;
 SELECT id FROM kinds ORDER BY ROW(b, id);
 -- refused

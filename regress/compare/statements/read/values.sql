@@ -5,23 +5,17 @@ SELECT * FROM kinds WHERE id = 1;
 SELECT * FROM kinds WHERE id IN (2, 3) ORDER BY id;
 SELECT * FROM facts ORDER BY k, seq;
 SELECT * FROM scripts ORDER BY id;
--- defect
 SELECT kinds FROM kinds WHERE id = 3;
--- defect
 SELECT m, m::text, ARRAY[m, 'ok'] FROM kinds ORDER BY id;
--- defect
 SELECT s, (s).x, (s).label, ROW(s, m) FROM kinds ORDER BY id;
--- defect
 SELECT p, p + 1, p::int, ARRAY[p] FROM kinds ORDER BY id;
 -- refused
 SELECT array_agg(s ORDER BY id) FROM kinds;
 -- refused
 SELECT array_agg(p ORDER BY id), max(p), sum(p) FROM kinds;
 SELECT m FROM kinds WHERE id = 4;
--- defect
 SELECT ARRAY[m] FROM kinds WHERE id = 4;
 SELECT s FROM kinds WHERE id = 4;
--- defect
 SELECT enum_range(NULL::mood), enum_first(m) FROM kinds WHERE id = 4;
 SELECT id FROM kinds WHERE m = 'ok' ORDER BY id;
 SELECT id FROM kinds WHERE m > 'sad' ORDER BY id;
@@ -109,10 +103,8 @@ SELECT id, age::bigint * 1000000000 * 1000000000 FROM users WHERE id < 5 ORDER B
 SELECT id, 1 / (age - age) FROM users ORDER BY id;
 SELECT id, name::int FROM users ORDER BY id;
 SELECT ts::timestamptz, tz::timestamp, d::timestamptz FROM kinds ORDER BY id;
--- defect
 -- params 'ok'
 SELECT id, m FROM kinds WHERE m = %s::mood ORDER BY id;
--- defect
 -- params ['ok', 'sad']
 SELECT id, m FROM kinds WHERE m = ANY (%s::mood[]) ORDER BY id;
 -- params 5
