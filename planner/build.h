@@ -231,6 +231,7 @@ struct level {
     struct output *outputs;
     size_t outputs_count;
     uint8_t outputs_known;
+    const struct cte *copy_of; /* this is a further mention of a WITH query */
     uint8_t view; /* the query of a view: no part of the statement's text, sees no WITH outside */
     uint8_t odd;  /* names cannot be resolved here for sure */
     uint8_t grouped, aggregates, windows, limited, distinct, distinct_on, set_operation, written;
@@ -268,11 +269,16 @@ struct scope { /* one statement */
     struct derived *derived;
     struct reach_call *calls; /* of functions that belong to a key */
     size_t calls_count;
-    unsigned views_depth; /* views in views, while they are built */
+    unsigned views_depth;     /* views in views, while they are built */
+    unsigned copy_ctes : 1;   /* each mention of a WITH query has levels of its own */
+    unsigned shared_ctes : 1; /* one is mentioned twice, and has not */
 };
 
 /* Levels of a SELECT, INSERT, UPDATE, DELETE or MERGE. Never NULL; see scope.err. */
 struct scope *scope_build(struct build *b, tnode *stmt);
+/* The same with each mention of a WITH query as a query of its own. They share their trees: nothing
+ * in them may be changed for one of them only. */
+struct scope *scope_build_copies(struct build *b, tnode *stmt);
 /* Column of a name at a level. 0: not resolved (unknown, ambiguous, or of an unknown relation). */
 int scope_resolve(const struct level *l, const PgQuery__ColumnRef *c, uint64_t visible,
                   struct term *out);
@@ -440,6 +446,13 @@ int spread_safe(struct scope *s, struct ties **out, struct note *note);
  * that agree in them are on one shard; NULL: none. */
 const struct rel *spread_keyed(struct ties *ties, const struct level *l, tnode *const *exprs,
                                size_t count);
+/* The same of GROUP BY, also where it names select items, and of the select list. */
+const struct rel *spread_grouped(struct ties *ties, const struct level *l);
+const struct rel *spread_selected(struct ties *ties, const struct level *l);
+/* Whether every window function of the level is partitioned by a sharding key. */
+int spread_windows_keyed(struct ties *ties, const struct level *l);
+/* A UNION whose equal rows may come from several shards. */
+int spread_repeats(const struct ties *ties);
 /* Shards that hold rows of the sharded relations, as bindings for plan_shards(). */
 void spread_where(struct scope *s, struct plan *p);
 /* Moves, and the statement over them. 0: it cannot be done; *note says why when something else than

@@ -168,14 +168,24 @@ static struct rel *add_table(struct scope *s, struct level *l, PgQuery__RangeVar
 
 static struct cte *find_cte(struct level *l, const char *name)
 {
-    for (; l != NULL; l = l->view ? NULL : l->parent) {
-        for (struct cte *c = l->ctes; c != NULL; c = c->next) {
+    const struct cte *end = NULL; /* a WITH query does not see itself and those behind it */
+    for (; l != NULL; end = l->copy_of, l = l->view ? NULL : l->parent) {
+        for (struct cte *c = l->ctes; c != end; c = c->next) {
             if (strcmp(c->name, name) == 0) {
                 return c;
             }
         }
     }
     return NULL;
+}
+
+/* Another mention of a WITH query as a query of its own: what each gives is the same. */
+static struct level *copy_cte(struct scope *s, struct cte *c)
+{
+    struct level *q = level_new(s, LEVEL_CTE, c->level->parent, 0);
+    q->copy_of = c;
+    build_query(s, q, c->node->ctequery);
+    return q;
 }
 
 static struct rel *add_range_var(struct scope *s, struct level *l, PgQuery__RangeVar *v)
@@ -189,10 +199,19 @@ static struct rel *add_range_var(struct scope *s, struct level *l, PgQuery__Rang
         take_alias(s, r, v->alias);
         return r;
     }
+    struct level *copy = s->copy_ctes && c->uses > 0 && !c->recursive ? copy_cte(s, c) : NULL;
     struct rel *r = rel_new(s, l, REL_QUERY, v->relname);
-    r->query = c->level;
+    r->query = copy != NULL ? copy : c->level;
     r->var = v;
+    if (copy != NULL) {
+        copy->as_rel = r;
+        columns_of_query(s, r);
+        rename_columns(s, r, c->node->aliascolnames, c->node->n_aliascolnames);
+        take_alias(s, r, v->alias);
+        return r;
+    }
     c->uses++;
+    s->shared_ctes |= c->uses > 1 && !c->recursive;
     r->shared = c->uses > 1 || c->recursive;
     if (c->uses == 1) {
         c->level->as_rel = r;
@@ -787,10 +806,11 @@ static void build_query(struct scope *s, struct level *l, tnode *query)
     }
 }
 
-struct scope *scope_build(struct build *b, tnode *stmt)
+static struct scope *build_scope(struct build *b, tnode *stmt, int copy_ctes)
 {
     struct scope *s = arena_zero(&b->scratch, sizeof(*s));
     s->build = b;
+    s->copy_ctes = copy_ctes != 0;
     s->levels_end = &s->levels;
     s->top = level_new(s, LEVEL_TOP, NULL, 0);
     build_query(s, s->top, stmt);
@@ -802,4 +822,14 @@ struct scope *scope_build(struct build *b, tnode *stmt)
     facts_collect(s);
     keys_derive(s);
     return s;
+}
+
+struct scope *scope_build(struct build *b, tnode *stmt)
+{
+    return build_scope(b, stmt, 0);
+}
+
+struct scope *scope_build_copies(struct build *b, tnode *stmt)
+{
+    return build_scope(b, stmt, 1);
 }

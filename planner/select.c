@@ -32,7 +32,13 @@ static void spread_or_refuse(struct build *b, struct scope *s, tnode *stmt, stru
 {
     struct note note;
     tnode *untouched = b->env->workspace ? tree_copy(&b->scratch, stmt) : NULL;
-    if (!spread_select(b, s, stmt, p, &note)) {
+    int spreads = spread_select(b, s, stmt, p, &note);
+    if (!spreads && s->shared_ctes && p->err == ERR_NONE) {
+        struct scope *copies = scope_build_copies(b, stmt);
+        struct note other;
+        spreads = copies->err == ERR_NONE && spread_select(b, copies, stmt, p, &other);
+    }
+    if (!spreads) {
         workspace_or_refuse(b, untouched, p, &note);
     } else if (untouched != NULL && p->combine->mode != COMBINE_CONCAT) {
         struct plan *otherwise = plan_like(b, p);

@@ -16,178 +16,10 @@
 
 #include <string.h>
 
-#include "planner/build.h"
-
-enum {
-    TERMS_MAX = 512
-};
-
-enum item_class {
-    CLASS_NONE, /* not safe; the note says why */
-    CLASS_SAME,
-    CLASS_PARTED,
-    CLASS_TIED
-};
-
-struct ties {
-    struct scope *scope;
-    struct note *note;
-    size_t count;
-    struct {
-        const struct rel *rel;
-        uint16_t column;
-        uint16_t up; /* union-find */
-    } terms[TERMS_MAX];
-};
-
-static enum item_class unsafe(struct ties *t, const char *hint, const char *why)
-{
-    if (t->note->text[0] == 0) {
-        note_set(t->note, ERR_UNSUPPORTED, "%s", why);
-        note_hint(t->note, "%s", hint);
-    }
-    return CLASS_NONE;
-}
-
-#define HINT_KEY  "Compare the sharding key with a constant, or join on it."
-#define HINT_JOIN "Join colocated tables on their sharding keys, or use reference tables."
-
-/* ---- equivalence of columns -------------------------------------------------------------------
- */
-
-static int find_term(struct ties *t, const struct rel *r, int column)
-{
-    for (size_t i = 0; i < t->count; i++) {
-        if (t->terms[i].rel == r && t->terms[i].column == column) {
-            size_t root = i;
-            while (t->terms[root].up != root) {
-                root = t->terms[root].up;
-            }
-            return (int)root;
-        }
-    }
-    return -1;
-}
-
-static int add_term(struct ties *t, const struct rel *r, uint16_t column)
-{
-    int at = find_term(t, r, column);
-    if (at < 0 && t->count < TERMS_MAX) {
-        at = (int)t->count;
-        t->terms[t->count].rel = r;
-        t->terms[t->count].column = column;
-        t->terms[t->count].up = (uint16_t)t->count;
-        t->count++;
-    }
-    return at;
-}
-
-static void collect_terms(struct ties *t)
-{
-    for (const struct fact *f = t->scope->facts; f != NULL; f = f->next) {
-        if (f->kind == FACT_EQUAL && fact_filters(f, &f->a) && fact_filters(f, &f->b)) {
-            int a = add_term(t, f->a.rel, f->a.column), b = add_term(t, f->b.rel, f->b.column);
-            if (a >= 0 && b >= 0) {
-                t->terms[a].up = (uint16_t)b;
-            }
-        }
-    }
-}
-
-static int same_term(struct ties *t, const struct rel *a, int a_column, const struct rel *b,
-                     int b_column)
-{
-    if (a == b && a_column == b_column) {
-        return 1;
-    }
-    int x = find_term(t, a, a_column), y = find_term(t, b, b_column);
-    return x >= 0 && x == y;
-}
-
-static int colocated(const struct rel *x, const struct rel *y)
-{
-    return x->table->group == y->table->group && x->table->kind == y->table->kind &&
-           (x->table->kind == MAP_HASH || x->table == y->table) &&
-           x->table->keys_count == y->table->keys_count;
-}
-
-/* Whether the ON of this join says that the column of y equals the column of x. */
-static int on_says(struct ties *t, const PgQuery__JoinExpr *on, const struct rel *x, int x_column,
-                   const struct rel *y, int y_column)
-{
-    for (const struct fact *f = t->scope->facts; f != NULL; f = f->next) {
-        if (f->kind != FACT_EQUAL || f->on != on || f->a.outer || f->b.outer || !f->a.pushable ||
-            !f->b.pushable) {
-            continue;
-        }
-        if ((same_term(t, f->a.rel, f->a.column, x, x_column) &&
-             same_term(t, f->b.rel, f->b.column, y, y_column)) ||
-            (same_term(t, f->b.rel, f->b.column, x, x_column) &&
-             same_term(t, f->a.rel, f->a.column, y, y_column))) {
-            return 1;
-        }
-    }
-    return 0;
-}
-
-/* Two mentions are on one shard in every row that counts. `on`: an outer join whose ON may say so;
- * for a FULL JOIN only that. */
-static int tied_rels(struct ties *t, const struct rel *x, const struct rel *y,
-                     const PgQuery__JoinExpr *on, int full)
-{
-    if (!colocated(x, y)) {
-        return 0;
-    }
-    for (size_t i = 0; i < x->table->keys_count; i++) {
-        int a = keys_column(x, i), b = keys_column(y, i);
-        if (a < 0 || b < 0) {
-            return 0;
-        }
-        if ((full || !same_term(t, x, a, y, b)) && (on == NULL || !on_says(t, on, x, a, y, b))) {
-            return 0;
-        }
-    }
-    return 1;
-}
-
-/* Whether relation `r` is in one of the relations of the mask, or in a sub-select that is. */
-static int inside(const struct rel *r, uint64_t mask)
-{
-    while (r != NULL) {
-        if (mask >> r->id & 1) {
-            return 1;
-        }
-        r = r->level->kind == LEVEL_FROM || r->level->kind == LEVEL_CTE ? r->level->as_rel : NULL;
-    }
-    return 0;
-}
-
-static int tied_masks(struct ties *t, uint64_t left, uint64_t right, const PgQuery__JoinExpr *on,
-                      int full)
-{
-    struct scope *s = t->scope;
-    for (size_t i = 0; i < s->rels_count; i++) {
-        for (size_t k = 0; k < s->rels_count; k++) {
-            if (s->rels[i]->kind == REL_SHARDED && s->rels[k]->kind == REL_SHARDED && i != k &&
-                inside(s->rels[i], left) && inside(s->rels[k], right) &&
-                tied_rels(t, s->rels[i], s->rels[k], on, full)) {
-                return 1;
-            }
-        }
-    }
-    return 0;
-}
+#include "planner/spread_ties.h"
 
 /* ---- tied sub-selects -------------------------------------------------------------------------
  */
-
-static int level_within(const struct level *l, const struct level *q)
-{
-    while (l != NULL && l != q) {
-        l = l->parent;
-    }
-    return l == q;
-}
 
 /* The key of `r` is the key of a sharded relation of a level around it. */
 static int rel_tied_outside(struct ties *t, const struct rel *r)
@@ -197,7 +29,7 @@ static int rel_tied_outside(struct ties *t, const struct rel *r)
         int column = keys_column(r, i);
         const struct term *o = column < 0 ? NULL : keys_outer(t->scope, r, (uint16_t)column);
         if (o == NULL || o->rel->kind != REL_SHARDED || (x != NULL && o->rel != x) ||
-            !colocated(o->rel, r) || keys_column(o->rel, i) != o->column) {
+            !ties_colocated(o->rel, r) || keys_column(o->rel, i) != o->column) {
             return 0;
         }
         x = o->rel;
@@ -208,7 +40,7 @@ static int rel_tied_outside(struct ties *t, const struct rel *r)
 static int level_has_sharded(const struct scope *s, const struct level *q)
 {
     for (size_t i = 0; i < s->rels_count; i++) {
-        if (s->rels[i]->kind == REL_SHARDED && level_within(s->rels[i]->level, q)) {
+        if (s->rels[i]->kind == REL_SHARDED && ties_within(s->rels[i]->level, q)) {
             return 1;
         }
     }
@@ -219,7 +51,7 @@ static int level_tied(struct ties *t, const struct level *q)
 {
     for (size_t i = 0; i < t->scope->rels_count; i++) {
         const struct rel *r = t->scope->rels[i];
-        if (r->kind == REL_SHARDED && level_within(r->level, q) && !rel_tied_outside(t, r)) {
+        if (r->kind == REL_SHARDED && ties_within(r->level, q) && !rel_tied_outside(t, r)) {
             return 0;
         }
     }
@@ -228,8 +60,6 @@ static int level_tied(struct ties *t, const struct level *q)
 
 /* ---- classes ----------------------------------------------------------------------------------
  */
-
-static enum item_class level_class(struct ties *t, struct level *q);
 
 static enum item_class rel_class(struct ties *t, const struct rel *r)
 {
@@ -240,21 +70,22 @@ static enum item_class rel_class(struct ties *t, const struct rel *r)
     case REL_VALUES:
         survey_node(t->scope->build, r->node, &v);
         if (r->node != NULL && (!v.immutable || v.unknown_functions)) {
-            return unsafe(t, "Use an IMMUTABLE function.",
-                          "a function in FROM may give other rows on every shard");
+            return ties_unsafe(t, "Use an IMMUTABLE function.",
+                               "a function in FROM may give other rows on every shard");
         }
         return CLASS_SAME;
     case REL_QUERY:
         if (r->shared) {
-            return unsafe(t, "Write the query out at each place.",
-                          "a WITH query that is used twice or recursive cannot run over several "
-                          "shards");
+            return ties_unsafe(
+                t, "Write the query out at each place.",
+                "a WITH query that is used twice or recursive cannot run over several "
+                "shards");
         }
-        return level_class(t, r->query);
+        return spread_level_class(t, r->query);
     case REL_LOCAL:
     case REL_SELF: break;
     }
-    return unsafe(t, HINT_KEY, "a recursive query cannot run over several shards");
+    return ties_unsafe(t, HINT_KEY, "a recursive query cannot run over several shards");
 }
 
 static enum item_class join_classes(struct ties *t, const PgQuery__JoinExpr *j, enum item_class l,
@@ -269,7 +100,7 @@ static enum item_class join_classes(struct ties *t, const PgQuery__JoinExpr *j, 
     int keeps_right = full || type == PG_QUERY__JOIN_TYPE__JOIN_RIGHT;
     if (l == CLASS_TIED || r == CLASS_TIED) {
         if (l == CLASS_TIED || keeps_right) {
-            return unsafe(t, HINT_JOIN, "this LATERAL join cannot run over several shards");
+            return ties_unsafe(t, HINT_JOIN, "this LATERAL join cannot run over several shards");
         }
         return l;
     }
@@ -278,16 +109,18 @@ static enum item_class join_classes(struct ties *t, const PgQuery__JoinExpr *j, 
     }
     if (l == CLASS_SAME || r == CLASS_SAME) {
         if ((l == CLASS_SAME && keeps_left) || (r == CLASS_SAME && keeps_right)) {
-            return unsafe(t, "Put the sharded table on the side that is kept.",
-                          "an outer join that keeps the rows of a reference table cannot run over "
-                          "several shards");
+            return ties_unsafe(
+                t, "Put the sharded table on the side that is kept.",
+                "an outer join that keeps the rows of a reference table cannot run over "
+                "several shards");
         }
         return CLASS_PARTED;
     }
-    if (!tied_masks(t, left, right, keeps_left || keeps_right ? j : NULL, full)) {
-        return unsafe(t, HINT_JOIN,
-                      "sharded tables can be joined over several shards only if they are colocated "
-                      "and joined on the whole sharding key");
+    if (!ties_masks(t, left, right, keeps_left || keeps_right ? j : NULL, full)) {
+        return ties_unsafe(
+            t, HINT_JOIN,
+            "sharded tables can be joined over several shards only if they are colocated "
+            "and joined on the whole sharding key");
     }
     return CLASS_PARTED;
 }
@@ -325,7 +158,7 @@ static enum item_class from_class(struct ties *t, struct level *q)
     }
     while (waits > 0) {
         size_t i = 0;
-        while (i < waits && !tied_masks(t, parted, waiting[i], NULL, 0)) {
+        while (i < waits && !ties_masks(t, parted, waiting[i], NULL, 0)) {
             i++;
         }
         if (i == waits) {
@@ -340,106 +173,57 @@ static enum item_class from_class(struct ties *t, struct level *q)
 /* ---- levels -----------------------------------------------------------------------------------
  */
 
-struct window_walk {
-    struct ties *ties;
-    const struct level *level;
-    int bad;
-};
-
-static void check_window(struct window_walk *w, const PgQuery__WindowDef *d)
-{
-    if (spread_keyed(w->ties, w->level, d->partition_clause, d->n_partition_clause) == NULL) {
-        w->bad = 1;
-    }
-}
-
-static int see_window(const ProtobufCMessage *m, void *arg)
-{
-    struct window_walk *w = arg;
-    if (MESSAGE_IS(m, sub_link)) {
-        return 0;
-    }
-    if (MESSAGE_IS(m, func_call)) {
-        const PgQuery__WindowDef *d = ((const PgQuery__FuncCall *)m)->over;
-        if (d != NULL && d->name[0] == 0 && d->refname[0] == 0) {
-            check_window(w, d);
-        } else if (d != NULL && d->refname[0] != 0) {
-            w->bad = 1;
-        }
-    }
-    return 1;
-}
-
-static int windows_keyed(struct ties *t, const struct level *q)
-{
-    struct window_walk w = {t, q, 0};
-    for (size_t i = 0; i < q->select->n_window_clause; i++) {
-        const tnode *n = q->select->window_clause[i];
-        if (!IS(n, WINDOW_DEF) || n->window_def->refname[0] != 0) {
-            return 0;
-        }
-        check_window(&w, n->window_def);
-    }
-    tree_walk_nodes(q->select->target_list, q->select->n_target_list, see_window, &w);
-    tree_walk_nodes(q->select->sort_clause, q->select->n_sort_clause, see_window, &w);
-    return !w.bad;
-}
-
 static int distinct_keyed(struct ties *t, const struct level *q)
 {
     if (q->distinct_on) {
         return spread_keyed(t, q, q->select->distinct_clause, q->select->n_distinct_clause) != NULL;
     }
-    tnode *exprs[RELS_MAX];
-    size_t count = 0;
-    for (size_t i = 0; i < q->select->n_target_list && count < RELS_MAX; i++) {
-        if (IS(q->select->target_list[i], RES_TARGET)) {
-            exprs[count++] = q->select->target_list[i]->res_target->val;
-        }
-    }
-    return spread_keyed(t, q, exprs, count) != NULL;
+    return spread_selected(t, q) != NULL;
 }
 
 /* A sub-select in FROM over sharded rows: its own clauses must not look across shards. */
 static enum item_class parted_level(struct ties *t, struct level *q)
 {
     if (q->limited) {
-        return unsafe(t, HINT_KEY, "a sub-select with LIMIT cannot run over several shards");
+        return ties_unsafe(t, HINT_KEY, "a sub-select with LIMIT cannot run over several shards");
     }
-    if ((q->grouped || q->aggregates) &&
-        spread_keyed(t, q, q->select->group_clause, q->select->n_group_clause) == NULL) {
-        return unsafe(t, "Group by the sharding key.",
-                      "a sub-select with aggregates over several shards must be grouped by the "
-                      "sharding key");
+    if ((q->grouped || q->aggregates) && spread_grouped(t, q) == NULL) {
+        return ties_unsafe(
+            t, "Group by the sharding key.",
+            "a sub-select with aggregates over several shards must be grouped by the "
+            "sharding key");
     }
-    if (q->windows && !windows_keyed(t, q)) {
-        return unsafe(t, "Use PARTITION BY the sharding key.",
-                      "a window function over several shards must be partitioned by the sharding "
-                      "key");
+    if (q->windows && !spread_windows_keyed(t, q)) {
+        return ties_unsafe(
+            t, "Use PARTITION BY the sharding key.",
+            "a window function over several shards must be partitioned by the sharding "
+            "key");
     }
     if (q->distinct && !distinct_keyed(t, q)) {
-        return unsafe(t, "Select the sharding key too.",
-                      "DISTINCT in a sub-select over several shards must include the sharding key");
+        return ties_unsafe(
+            t, "Select the sharding key too.",
+            "DISTINCT in a sub-select over several shards must include the sharding key");
     }
     return CLASS_PARTED;
 }
 
 /* The same on every shard must also come out the same. */
-static enum item_class same_level(struct ties *t, struct level *q)
+enum item_class spread_same_level(struct ties *t, struct level *q)
 {
     struct survey v;
     survey_node(t->scope->build, q->statement, &v);
     int exists =
         q->sublink != NULL && q->sublink->sub_link_type == PG_QUERY__SUB_LINK_TYPE__EXISTS_SUBLINK;
     if ((q->limited && !exists) || q->windows || q->distinct_on) {
-        return unsafe(t, "Write it without LIMIT.",
-                      "a sub-select over reference tables with LIMIT, DISTINCT ON or window "
-                      "functions may differ between shards");
+        return ties_unsafe(t, "Write it without LIMIT.",
+                           "a sub-select over reference tables with LIMIT, DISTINCT ON or window "
+                           "functions may differ between shards");
     }
     if (!v.immutable || v.unknown_functions || v.system_columns) {
-        return unsafe(t, "Use IMMUTABLE functions in it.",
-                      "a sub-select over reference tables with functions that are not IMMUTABLE "
-                      "may differ between shards");
+        return ties_unsafe(
+            t, "Use IMMUTABLE functions in it.",
+            "a sub-select over reference tables with functions that are not IMMUTABLE "
+            "may differ between shards");
     }
     return CLASS_SAME;
 }
@@ -498,8 +282,8 @@ static int any_aggregates_outside(struct ties *t)
 {
     for (const struct level *k = t->scope->levels; k != NULL; k = k->next) {
         if (k != t->scope->top && aggregates_outside(t, k)) {
-            unsafe(t, "Write the aggregate in the query it belongs to.",
-                   "an aggregate in a sub-select over columns of the outer query");
+            ties_unsafe(t, "Write the aggregate in the query it belongs to.",
+                        "an aggregate in a sub-select over columns of the outer query");
             return 1;
         }
     }
@@ -512,11 +296,12 @@ static int sublinks_safe(struct ties *t, const struct level *q)
         if (k->kind != LEVEL_SUBLINK || k->parent != q) {
             continue;
         }
-        enum item_class c = level_class(t, k);
+        enum item_class c = spread_level_class(t, k);
         if (c == CLASS_PARTED) {
-            c = unsafe(t, "Compare its sharding key with that of the outer query.",
-                       "a sub-select over a sharded table must be tied to the outer query by the "
-                       "sharding key");
+            c = ties_unsafe(
+                t, "Compare its sharding key with that of the outer query.",
+                "a sub-select over a sharded table must be tied to the outer query by the "
+                "sharding key");
         }
         if (c == CLASS_NONE) {
             return 0;
@@ -525,23 +310,11 @@ static int sublinks_safe(struct ties *t, const struct level *q)
     return 1;
 }
 
-static enum item_class arms_class(struct ties *t, struct level *q)
-{
-    for (struct level *k = t->scope->levels; k != NULL; k = k->next) {
-        if (k->kind == LEVEL_ARM && k->parent == q && level_class(t, k) != CLASS_SAME) {
-            return unsafe(t, HINT_KEY,
-                          "UNION, INTERSECT and EXCEPT over sharded tables cannot run over several "
-                          "shards");
-        }
-    }
-    return same_level(t, q);
-}
-
-static enum item_class level_class(struct ties *t, struct level *q)
+enum item_class spread_level_class(struct ties *t, struct level *q)
 {
     if (q->written || q->select == NULL) {
-        return unsafe(t, "Write it as statements of their own.",
-                      "a WITH query that changes rows cannot run over several shards");
+        return ties_unsafe(t, "Write it as statements of their own.",
+                           "a WITH query that changes rows cannot run over several shards");
     }
     if (level_has_sharded(t->scope, q) && level_tied(t, q) &&
         (q->kind == LEVEL_SUBLINK || (q->as_rel != NULL && q->as_rel->lateral))) {
@@ -551,60 +324,21 @@ static enum item_class level_class(struct ties *t, struct level *q)
         return CLASS_NONE;
     }
     if (q->set_operation) {
-        return arms_class(t, q);
+        return spread_set_class(t, q);
     }
     enum item_class c = from_class(t, q);
-    return c == CLASS_PARTED ? parted_level(t, q) : c == CLASS_SAME ? same_level(t, q) : c;
+    return c == CLASS_PARTED ? parted_level(t, q) : c == CLASS_SAME ? spread_same_level(t, q) : c;
 }
 
 /* ---- the whole --------------------------------------------------------------------------------
  */
 
-/* Whether one of these expressions, seen from the level, is column `column` of the relation. */
-static int column_among(struct ties *t, const struct level *l, tnode *const *exprs, size_t count,
-                        const struct rel *x, int column)
-{
-    for (size_t k = 0; k < count; k++) {
-        struct term term;
-        if (scope_resolve_node(l, exprs[k], &term) && !term.outer && term.rel != NULL &&
-            same_term(t, term.rel, term.column, x, column)) {
-            return 1;
-        }
-    }
-    return 0;
-}
-
-const struct rel *spread_keyed(struct ties *t, const struct level *l, tnode *const *exprs,
-                               size_t count)
-{
-    for (size_t r = 0; r < t->scope->rels_count; r++) {
-        const struct rel *x = t->scope->rels[r];
-        const struct rel *at = x;
-        int nullable = x->nullable;
-        while (at->level != l && at->level->as_rel != NULL) {
-            at = at->level->as_rel;
-            nullable |= at->nullable;
-        }
-        if (x->kind != REL_SHARDED || nullable || at->level != l) {
-            continue;
-        }
-        size_t matched = 0;
-        for (size_t i = 0; i < x->table->keys_count; i++) {
-            matched += (size_t)column_among(t, l, exprs, count, x, keys_column(x, i));
-        }
-        if (matched == x->table->keys_count) {
-            return x;
-        }
-    }
-    return NULL;
-}
-
 static int ctes_used_once(struct ties *t)
 {
     for (struct level *l = t->scope->levels; l != NULL; l = l->next) {
         if (l->kind == LEVEL_CTE && l->as_rel == NULL) {
-            unsafe(t, "Leave it out, or write it out at each place.",
-                   "a WITH query must be used exactly once to run over several shards");
+            ties_unsafe(t, "Leave it out, or write it out at each place.",
+                        "a WITH query must be used exactly once to run over several shards");
             return 0;
         }
     }
@@ -626,13 +360,13 @@ static int functions_spread(struct ties *t)
         return 0;
     }
     if (v->system_columns || v->regcast) {
-        unsafe(t, "Compare the sharding key with a constant.",
-               "system columns and object identifiers differ between shards");
+        ties_unsafe(t, "Compare the sharding key with a constant.",
+                    "system columns and object identifiers differ between shards");
         return 0;
     }
     if (v->current_of || v->changing_ctes) {
-        unsafe(t, "Write it as statements of their own.",
-               "cursors and WITH queries that change rows cannot run over several shards");
+        ties_unsafe(t, "Write it as statements of their own.",
+                    "cursors and WITH queries that change rows cannot run over several shards");
         return 0;
     }
     return 1;
@@ -645,23 +379,19 @@ int spread_safe(struct scope *s, struct ties **out, struct note *note)
     t->note = note;
     note->text[0] = note->hint[0] = 0;
     *out = t;
-    collect_terms(t);
+    ties_collect(t);
     if (t->count == TERMS_MAX) {
-        unsafe(t, "Split it into smaller statements.", "too many comparisons");
+        ties_unsafe(t, "Split it into smaller statements.", "too many comparisons");
         return 0;
     }
     if (!functions_spread(t) || any_aggregates_outside(t) || !ctes_used_once(t) ||
         !sublinks_safe(t, s->top)) {
         return 0;
     }
-    enum item_class c = s->top->set_operation ? CLASS_NONE : from_class(t, s->top);
-    if (s->top->set_operation) {
-        unsafe(t, HINT_KEY,
-               "UNION, INTERSECT and EXCEPT over sharded tables cannot run over several shards");
-    }
+    enum item_class c = s->top->set_operation ? spread_set_top(t, s->top) : from_class(t, s->top);
     if (c == CLASS_SAME) {
-        unsafe(t, "Compare its sharding key with that of the outer query.",
-               "the sharded table is only in a sub-select");
+        ties_unsafe(t, "Compare its sharding key with that of the outer query.",
+                    "the sharded table is only in a sub-select");
     }
     return c == CLASS_PARTED;
 }

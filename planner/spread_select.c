@@ -99,14 +99,7 @@ static int distinct_includes_key(struct spread *s)
         return spread_keyed(s->ties, s->level, s->q->distinct_clause, s->q->n_distinct_clause) !=
                NULL;
     }
-    tnode *exprs[SPREAD_COLUMNS_MAX];
-    size_t count = 0;
-    for (size_t i = 0; i < s->level->outputs_count && count < SPREAD_COLUMNS_MAX; i++) {
-        if (s->level->outputs[i].expr != NULL) {
-            exprs[count++] = s->level->outputs[i].expr;
-        }
-    }
-    return spread_keyed(s->ties, s->level, exprs, count) != NULL;
+    return spread_selected(s->ties, s->level) != NULL;
 }
 
 static int plan_rows(struct spread *s)
@@ -116,7 +109,8 @@ static int plan_rows(struct spread *s)
         return spread_fail(s, "Select fewer columns.", "too many columns over several shards");
     }
     s->spec->mode = s->q->n_sort_clause > 0 ? COMBINE_MERGE : COMBINE_CONCAT;
-    int unique = s->level->distinct && !distinct_includes_key(s);
+    int unique = s->level->set_operation ? spread_repeats(s->ties)
+                                         : s->level->distinct && !distinct_includes_key(s);
     if (!(unique ? take_distinct(s) : spread_take_sorts(s)) || !spread_take_limit(s)) {
         return 0;
     }
@@ -177,68 +171,12 @@ static int has_grouping_sets(const PgQuery__SelectStmt *q)
     return 0;
 }
 
-/* GROUP BY 2 means the second select item. */
-static const struct rel *grouped_by_key(struct spread *s)
-{
-    tnode *exprs[SPREAD_COLUMNS_MAX];
-    size_t count = 0;
-    for (size_t i = 0; i < s->q->n_group_clause && count < SPREAD_COLUMNS_MAX; i++) {
-        tnode *n = s->q->group_clause[i];
-        if (IS(n, A_CONST) && n->a_const->val_case == PG_QUERY__A__CONST__VAL_IVAL &&
-            n->a_const->ival->ival >= 1 && s->level->outputs_known &&
-            (size_t)n->a_const->ival->ival <= s->level->outputs_count) {
-            n = s->level->outputs[n->a_const->ival->ival - 1].expr;
-        }
-        if (n != NULL) {
-            exprs[count++] = n;
-        }
-    }
-    return spread_keyed(s->ties, s->level, exprs, count);
-}
-
-static int windows_safe(struct spread *s)
-{
-    for (size_t i = 0; s->level->windows && i < s->q->n_window_clause; i++) {
-        const tnode *n = s->q->window_clause[i];
-        if (!IS(n, WINDOW_DEF) || spread_keyed(s->ties, s->level, n->window_def->partition_clause,
-                                               n->window_def->n_partition_clause) == NULL) {
-            return 0;
-        }
-    }
-    return 1;
-}
-
-struct window_walk {
-    struct spread *spread;
-    int bad;
-};
-
-static int see_window(const ProtobufCMessage *m, void *arg)
-{
-    struct window_walk *w = arg;
-    if (MESSAGE_IS(m, sub_link)) {
-        return 0;
-    }
-    if (MESSAGE_IS(m, func_call)) {
-        const PgQuery__WindowDef *d = ((const PgQuery__FuncCall *)m)->over;
-        /* OVER w is checked with its WINDOW clause; OVER (w ...) adds to it. */
-        if (d != NULL && d->name[0] == 0 && d->refname[0] == 0 &&
-            spread_keyed(w->spread->ties, w->spread->level, d->partition_clause,
-                         d->n_partition_clause) == NULL) {
-            w->bad = 1;
-        }
-    }
-    return 1;
-}
-
 static int check_windows(struct spread *s)
 {
-    struct window_walk w = {s, !windows_safe(s)};
-    tree_walk_nodes(s->q->target_list, s->q->n_target_list, see_window, &w);
-    tree_walk_nodes(s->q->sort_clause, s->q->n_sort_clause, see_window, &w);
-    return !w.bad || spread_fail(s, "Use PARTITION BY the sharding key.",
-                                 "a window function over several shards must be partitioned by the "
-                                 "sharding key");
+    return spread_windows_keyed(s->ties, s->level) ||
+           spread_fail(s, "Use PARTITION BY the sharding key.",
+                       "a window function over several shards must be partitioned by the sharding "
+                       "key");
 }
 
 int spread_select(struct build *b, struct scope *scope, tnode *stmt, struct plan *p,
@@ -262,7 +200,7 @@ int spread_select(struct build *b, struct scope *scope, tnode *stmt, struct plan
                            "GROUPING SETS, ROLLUP and CUBE cannot run over several shards");
     }
     int grouped = scope->top->grouped || scope->top->aggregates;
-    int keyed = grouped && grouped_by_key(s) != NULL;
+    int keyed = grouped && spread_grouped(s->ties, scope->top) != NULL;
     if (scope->top->windows && (!check_windows(s) || (grouped && !keyed))) {
         return spread_fail(s, "Group by the sharding key.",
                            "window functions over groups cannot run over several shards");
