@@ -355,8 +355,8 @@ static int functions_spread(struct ties *t)
         return 0;
     }
     if (t->scope->calls_count > 0) {
-        unsafe(t, "Call it for one sharding key at a time.",
-               "a function that uses sharded tables cannot run over several shards");
+        ties_unsafe(t, "Call it for one sharding key at a time.",
+                    "a function that uses sharded tables cannot run over several shards");
         return 0;
     }
     if (v->system_columns || v->regcast) {
