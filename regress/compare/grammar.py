@@ -1,0 +1,594 @@
+"""Random SELECTs that know types: every statement is valid, and its answer is the same whatever the plan.
+
+What would make an answer depend on the plan is left out: LIMIT comes with an order of all columns,
+row_number() with an order by primary keys, ordered aggregates with an order by what they collect;
+divisors are not zero, integers are bigint before they are added, equal numerics have equal scales
+(kinds n2 and n3), floats are sums of powers of two. Kinds that are no more than output (`x...`) are
+neither sorted nor grouped by.
+
+All is drawn from Choices: a list of numbers makes the same statement again, a shorter list or smaller
+numbers make a simpler one (the first alternative is always the simplest). That is how shrinking works.
+"""
+
+import random
+
+# name -> rows, primary key, columns: name, kind, tag (K: the sharding key that most tables share), distinct values
+TABLES = {
+    "users": (120, ["id"], "id i K 120,name t - 38,email t - 108,age i - 60,score n2 - 110,joined d - 90,active b - 2,ratio f - 60"),
+    "facts": (180, ["k", "seq"], "k i K 50,seq i - 6,grp i - 8,sub t - 7,val n3 - 160,x f - 160,n i - 70,day d - 110,at z - 150,flag b - 2,m m - 3"),
+    "marks": (90, ["k", "tag"], "k i K 50,tag t - 5,w i - 10"),
+    "orders": (180, ["user_id", "id"], "user_id i K 90,id i - 180,amount n2 - 160,status t - 3,placed s - 160,note t - 11"),
+    "items": (430, ["user_id", "order_id", "line"], "user_id i K 90,order_id i - 180,line i - 4,product i - 20,quantity i - 9"),
+    "lonely": (25, ["k", "n"], "k i K 1,n i - 25,t t - 10"),
+    "stock": (30, ["tenant", "code", "id"], "tenant i - 5,code t - 3,id i - 4,qty i - 20,amount n2 - 28"),
+    "names": (50, ["name"], "name t - 50,n i - 7"),
+    "pairs": (30, ["a", "b"], "a i - 10,b t - 3,v i - 28"),
+    "docs": (40, ["id"], "id u - 40,body t - 11,size i - 35"),
+    "kinds": (60, ["id"], "id i - 60,small i - 12,t t - 28,v t - 28,b b - 2,d d - 6,tz z - 9,m m - 3,u u - 50,money2 n2 - 50,ta a - 4"),
+    "events": (24, ["day", "kind"], "day d - 22,kind t - 2,n i - 20"),
+    "regions": (18, ["code", "city"], "code t - 6,city t - 3,people i - 17"),
+    "levels": (40, None, "lv i - 12,n i - 6,t t - 3"),
+    "sites": (40, None, "site i - 6,n i - 5,t t - 3"),
+    "tree": (40, ["id"], "id i - 40,parent i - 25,label t - 40"),
+    "edges": (40, ["a", "b"], "a i - 15,b i - 15,w i - 9"),
+    "nothing": (1, ["id"], "id i - 1,n i - 1,t t - 1,amount n2 - 1"),
+    "countries": (5, ["code"], "code t - 5,name t - 5,big b - 2"),
+    "products": (20, ["id"], "id i - 20,name t - 20,price n2 - 18"),
+    "groups": (7, ["grp"], "grp i - 7,title t - 7,m m - 3"),
+    "ledger": (40, ["id"], "id i - 40,k i - 32,t t - 5,amount n2 - 38,m m - 3"),
+    "local_tree": (40, ["id"], "id i - 40,parent i - 20"),
+}
+WEIGHTED = (["facts"] * 6 + ["users"] * 5 + ["marks"] * 3 + ["orders"] * 3 + ["items"] * 2 + ["groups"] * 2 + ["ledger"] * 2
+            + list(TABLES))
+LITERALS = {
+    "i": ["1", "5", "0", "3", "7", "40", "-1", "NULL", "100", "9::bigint", "2::smallint", "'6'"],
+    "n2": ["10.00", "0.00", "-3.25", "500.00", "NULL::numeric(10,2)"],
+    "n3": ["10.000", "0.000", "-3.125", "500.000", "NULL::numeric(12,3)"],
+    "f": ["0.5::float8", "0::float8", "-12.25::float8", "100::float8"],
+    "t": ["'aa'", "'paid'", "'red'", "''", "'n3 delta'", "'user 7'", "'de'", "'ä'", "NULL", "'x'::varchar"],
+    "b": ["true", "false", "NULL::boolean"],
+    "d": ["DATE '2026-03-05'", "'2026-05-01'::date", "DATE '2025-06-01'", "NULL::date"],
+    "z": ["TIMESTAMPTZ '2026-03-10 12:00:00+00'", "'2026-02-01 00:00:00+02'::timestamptz"],
+    "s": ["TIMESTAMP '2026-03-10 12:00:00'", "'2026-08-01'::timestamp"],
+    "m": ["'ok'::mood", "'sad'::mood", "NULL::mood"],
+    "u": ["'00000000-0000-0000-0000-000000000000'::uuid"],
+    "a": ["'{a,b}'::text[]", "'{}'::text[]"],
+}
+KINDS = list(LITERALS)
+NUMBERS = ("i", "n2", "n3", "f")
+ROWS_MAX = 4000
+
+
+class Choices:
+    """Numbers below a bound: random and written down, or read from a list."""
+
+    def __init__(self, seed=None, given=None):
+        self.random = random.Random(seed)
+        self.given, self.taken = given, []
+
+    def below(self, n):
+        at = len(self.taken)
+        if self.given is None:
+            v = int(self.random.random() * n)
+        else:
+            v = min(self.given[at], n - 1) if at < len(self.given) else 0
+        self.taken.append(v)
+        return v
+
+    def of(self, values):
+        return values[self.below(len(values))]
+
+    def chance(self, percent):
+        """The simplest choice is no."""
+        return self.below(100) >= 100 - percent
+
+
+class Column:
+    __slots__ = ("name", "kind", "tag", "distinct")
+
+    def __init__(self, name, kind, tag=None, distinct=20):
+        self.name, self.kind, self.tag, self.distinct = name, kind, tag, distinct
+
+
+class Source:
+    """A relation in FROM; `unique`: columns that tell its rows apart, None when none do."""
+
+    def __init__(self, alias, columns, text, rows, unique):
+        self.alias, self.text, self.rows, self.unique = alias, text, rows, unique
+        self.columns = [Column(f"{alias}.{c.name}", c.kind, c.tag, c.distinct) for c in columns]
+
+
+def table_columns(words):
+    return [Column(n, k, t if t != "-" else None, int(d)) for n, k, t, d in (w.split() for w in words.split(","))]
+
+
+COLUMNS = {name: table_columns(words) for name, (_, _, words) in TABLES.items()}
+
+
+class Maker:
+    """One statement; `text` and whether its rows are `ordered`."""
+
+    def __init__(self, choices):
+        self.c = choices
+        self.aliases = 0
+        self.ctes = []  # Source-like: name, columns, rows
+        self.cte_texts = []
+        self.budget = 6  # sub-selects of all kinds
+
+    def statement(self):
+        c = self.c
+        if c.chance(14):
+            for _ in range(1 + c.below(2)):
+                self.make_cte()
+        if c.chance(10):
+            return self.with_ctes(self.set_operation(2, top=True))
+        query, _, ordered = self.select(2, [], top=True)
+        return self.with_ctes((query, ordered))
+
+    def with_ctes(self, made):
+        query, ordered = made
+        if not self.cte_texts:
+            return query, ordered
+        recursive = "RECURSIVE " if any("UNION" in t and "step" in t for t in self.cte_texts) else ""
+        return f"WITH {recursive}{', '.join(self.cte_texts)} {query}", ordered
+
+    def make_cte(self):
+        c = self.c
+        name = f"w{len(self.cte_texts) + 1}"
+        if c.chance(15):
+            start, table, link = c.of([("id = 1", "tree", "x.parent = step.id"), ("parent IS NULL", "local_tree", "x.parent = step.id"),
+                                       ("id = 30", "tree", "x.id = step.parent")])
+            self.cte_texts.append(f"{name} AS (WITH RECURSIVE step AS (SELECT id, parent FROM {table} WHERE {start} "
+                                  f"UNION SELECT x.id, x.parent FROM {table} x JOIN step ON {link}) SELECT id, parent FROM step)")
+            self.ctes.append((name, [Column("id", "i"), Column("parent", "i")], 30))
+            return
+        query, outputs, _ = self.select(1, [])
+        hint = c.of(["", "", "", "MATERIALIZED ", "NOT MATERIALIZED "])
+        self.cte_texts.append(f"{name} AS {hint}({query})")
+        self.ctes.append((name, outputs, 150))
+
+    # ---- FROM
+
+    def alias(self):
+        self.aliases += 1
+        return f"t{self.aliases}"
+
+    def source(self, depth, outer):
+        c = self.c
+        if depth > 0 and self.budget > 0 and c.chance(18):
+            self.budget -= 1
+            alias = self.alias()
+            if c.chance(15):
+                text, _, outputs = self.set_parts(depth - 1, None)
+                return Source(alias, outputs, f"({text}) {alias}", 250, None)
+            query, outputs, _ = self.select(depth - 1, outer if c.chance(0) else [])
+            return Source(alias, outputs, f"({query}) {alias}", 150, None)
+        if self.ctes and c.chance(45):
+            name, outputs, rows = c.of(self.ctes)
+            alias = self.alias()
+            return Source(alias, outputs, f"{name} {alias}", rows, None)
+        alias = self.alias()
+        if c.chance(4):
+            values = ", ".join(f"({c.of(LITERALS['i'][:7])}, {c.of(LITERALS['t'][:6])})" for _ in range(1 + c.below(3)))
+            return Source(alias, [Column("p", "i"), Column("q", "t")], f"(VALUES {values}) {alias}(p, q)", 3, None)
+        if c.chance(3):
+            return Source(alias, [Column("g", "i")], f"generate_series(1, {1 + c.below(9)}) {alias}(g)", 8, [f"{alias}.g"])
+        name = c.of(WEIGHTED)
+        rows, key, _ = TABLES[name]
+        return Source(alias, COLUMNS[name], f"{name} {alias}", rows, key and [f"{alias}.{k}" for k in key])
+
+    def join_pairs(self, left, right, rows):
+        """Pairs of columns to join by that leave few rows; those of the shared key first."""
+        out = []
+        for s in left:
+            for a in s.columns:
+                for b in right.columns:
+                    if a.kind == b.kind and rows * right.rows / max(a.distinct, b.distinct, 1) <= ROWS_MAX and a.kind[0] != "x":
+                        out.append((0 if a.tag and b.tag else 1, a, b))
+        out.sort(key=lambda p: p[0])
+        return out
+
+    def tables(self, depth, outer):
+        """FROM: text, sources."""
+        c = self.c
+        first = self.source(depth, outer)
+        text, sources, rows = first.text, [first], first.rows
+        for _ in range(c.of([0, 0, 0, 1, 1, 1, 1, 2, 2, 3])):
+            right = self.source(depth, outer)
+            pairs = self.join_pairs(sources, right, rows)
+            if rows * right.rows <= ROWS_MAX and c.chance(10):
+                condition, kind, rows = "true", c.of(["JOIN", "LEFT JOIN", "RIGHT JOIN"]), rows * right.rows
+                if c.chance(50):
+                    condition = self.condition(sources + [right], 0, [])
+            elif pairs:
+                keys = [p for p in pairs if p[0] == 0]
+                _, a, b = c.of(keys) if keys and c.chance(60) else c.of(pairs)
+                rows = max(rows, right.rows, int(rows * right.rows / max(a.distinct, b.distinct, 1)))
+                kind = c.of(["JOIN", "JOIN", "JOIN", "LEFT JOIN", "LEFT JOIN", "LEFT JOIN", "RIGHT JOIN", "FULL JOIN"])
+                condition = f"{a.name} = {b.name}"
+                if kind != "FULL JOIN" and c.chance(6):
+                    condition = f"{a.name} IS NOT DISTINCT FROM {b.name}"
+                if kind != "FULL JOIN" and c.chance(25):
+                    condition += " AND " + self.condition(sources + [right], 0, [])
+            else:
+                break
+            if kind == "JOIN" and c.chance(10):
+                return_text = self.lateral(text, sources, depth)
+                if return_text:
+                    text, sources = return_text
+                    continue
+            text = f"{text} {kind} {right.text} ON {condition}"
+            sources = sources + [right]
+        return text, sources
+
+    def lateral(self, text, sources, depth):
+        """A sub-select that sees the tables on its left."""
+        c = self.c
+        if self.budget <= 0 or depth <= 0:
+            return None
+        self.budget -= 1
+        inner = self.source(0, [])
+        pairs = self.join_pairs(sources, inner, 1)
+        if not pairs:
+            return None
+        _, a, b = c.of(pairs)
+        alias = self.alias()
+        if c.chance(50):
+            query = f"SELECT count(*) AS c, {self.number_aggregate(inner)} AS s FROM {inner.text} WHERE {b.name} = {a.name}"
+            columns = [Column("c", "i"), Column("s", "i")]
+        else:
+            names = [x for x in inner.columns if x.kind[0] != "x"][:4]
+            shown = ", ".join(f"{x.name} AS c{i}" for i, x in enumerate(names))
+            query = (f"SELECT {shown} FROM {inner.text} WHERE {b.name} = {a.name} "
+                     f"ORDER BY {', '.join(str(i + 1) for i in range(len(names)))} LIMIT {1 + c.below(3)}")
+            columns = [Column(f"c{i}", x.kind, x.tag) for i, x in enumerate(names)]
+        join = c.of(["CROSS JOIN LATERAL", "LEFT JOIN LATERAL"])
+        return (f"{text} {join} ({query}) {alias}{' ON true' if join[0] == 'L' else ''}",
+                sources + [Source(alias, columns, "", 3, None)])
+
+    def number_aggregate(self, source):
+        numbers = [x for x in source.columns if x.kind == "i"]
+        return f"max({self.c.of(numbers).name}::bigint)" if numbers else "count(*)"
+
+    # ---- expressions
+
+    def column(self, sources, kind=None):
+        found = [x for s in sources for x in s.columns if (kind is None and x.kind[0] != "x") or x.kind == kind]
+        return self.c.of(found) if found else Column("(1 + 0)", "i") if kind in (None, "i") else None
+
+    def expression(self, sources, kind, depth=2):
+        """An expression of a kind over columns."""
+        c = self.c
+        column = self.column(sources, kind)
+        if depth <= 0 or not c.chance(40):
+            return column.name if column else c.of(LITERALS[kind])
+        e = lambda k=kind: self.expression(sources, k, depth - 1)  # noqa: E731
+        if c.chance(20):
+            return f"CASE WHEN {self.condition(sources, 0, [])} THEN {e()} ELSE {e()} END"
+        if c.chance(15):
+            return f"coalesce({e()}, {self.typed_literal(kind)})"
+        if c.chance(5):
+            return f"nullif({e()}, {self.typed_literal(kind)})"
+        if kind == "i":
+            return c.of([lambda: f"({e()}::bigint + {1 + c.below(9)})", lambda: f"({e()}::bigint % {2 + c.below(6)})",
+                         lambda: f"({e()}::bigint * 2 - {e()}::bigint % 100)", lambda: f"length({e('t')})",
+                         lambda: f"extract(month FROM {e('d')})::bigint", lambda: f"abs({e()}::bigint % 1000)",
+                         lambda: f"greatest({e()}::bigint, {e()}::bigint)"])()
+        if kind in ("n2", "n3"):
+            return c.of([lambda: f"({e()} + {e()})", lambda: f"(-{e()})", lambda: f"round({e()} / 3, {kind[1]})",
+                         lambda: f"({e()} * ({e('i')}::bigint % 10))", lambda: f"least({e()}, {e()})"])()
+        if kind == "f":
+            return c.of([lambda: f"({e()} + {e()})", lambda: f"({e()} * 2)", lambda: f"abs({e()})"])()
+        if kind == "t":
+            return c.of([lambda: f"lower({e()})", lambda: f"({e()} || {e()})", lambda: f"left({e()}, 2)",
+                         lambda: f"({e('i')})::text", lambda: f"coalesce({e()}, '?')", lambda: f"({e('m')})::text",
+                         lambda: f"substr({e()}, 2, 3)"])()
+        if kind == "b":
+            return f"({self.condition(sources, 0, [])})"
+        if kind == "d":
+            return c.of([lambda: f"({e()} + {c.below(40)})", lambda: f"date_trunc('month', {e()}::timestamp)::date",
+                         lambda: f"greatest({e()}, {self.typed_literal('d')})"])()
+        return column.name if column else self.typed_literal(kind)
+
+    def typed_literal(self, kind):
+        return self.c.of([v for v in LITERALS[kind] if v != "NULL" and v[0] != "N"])
+
+    def condition(self, sources, depth, outer):
+        """A boolean over the sources, and over `outer` in sub-selects."""
+        c = self.c
+        column = self.column(sources)
+        if column is None:
+            return "true"
+        name, kind = column.name, column.kind
+        pick = c.below(100)
+        if pick < 22:
+            return f"{name} = {c.of(LITERALS[kind])}"
+        if pick < 32:
+            return f"{name} {c.of(['<', '>', '<=', '>=', '<>'])} {c.of(LITERALS[kind])}"
+        if pick < 40:
+            return f"{name} IN ({', '.join(c.of(LITERALS[kind]) for _ in range(1 + c.below(4)))})"
+        if pick < 46:
+            return f"{name} IS {c.of(['NOT ', ''])}NULL"
+        if pick < 52:
+            other = self.column(sources, kind)
+            return f"{name} {c.of(['=', '<', '<>', 'IS DISTINCT FROM'])} {other.name}"
+        if pick < 60:
+            return f"({self.condition(sources, depth, outer)} {c.of(['OR', 'AND', 'OR'])} {self.condition(sources, depth, outer)})"
+        if pick < 64:
+            return f"NOT ({self.condition(sources, depth, outer)})"
+        if pick < 67:
+            return f"({self.condition(sources, 0, outer)}) IS {c.of(['TRUE', 'NOT TRUE', 'FALSE', 'UNKNOWN'])}"
+        if pick < 72:
+            low, high = c.of(LITERALS[kind]), c.of(LITERALS[kind])
+            return f"{name} BETWEEN {low} AND {high}"
+        if pick < 76 and kind == "i":
+            return f"{name} = ANY ('{{{', '.join(str(c.below(60)) for _ in range(1 + c.below(4)))}}}'::bigint[])"
+        if pick < 80 and kind == "t":
+            return f"{name} {c.of(['LIKE', 'NOT LIKE'])} '{c.of(['a', 'u', 'p', '_', 'n1'])}%'"
+        if pick < 84:
+            picked = c.of([k for k in NUMBERS])
+            return f"{self.expression(sources, picked)} {c.of(['<', '>='])} {self.expression(sources, picked)}"
+        if depth <= 0 or self.budget <= 0:
+            return f"{name} = {c.of(LITERALS[kind])}"
+        return self.sublink(column, sources, depth)
+
+    def sublink(self, column, sources, depth):
+        c = self.c
+        self.budget -= 1
+        inner = self.source(depth - 1, [])
+        where = []
+        pairs = self.join_pairs(sources, inner, 1)
+        if pairs and c.chance(70):
+            keys = [p for p in pairs if p[0] == 0]
+            _, a, b = c.of(keys) if keys and c.chance(60) else c.of(pairs)
+            where.append(f"{b.name} {c.of(['=', '=', '=', '<', '>'])} {a.name}" if a.kind != "b" else f"{b.name} = {a.name}")
+        if c.chance(50):
+            where.append(self.condition([inner], depth - 1, sources))
+        tail = f" WHERE {' AND '.join(where)}" if where else ""
+        same = [x for x in inner.columns if x.kind == column.kind]
+        pick = c.below(4)
+        if pick == 0 or not same:
+            return f"{c.of(['', 'NOT '])}EXISTS (SELECT 1 FROM {inner.text}{tail})"
+        if pick == 1:
+            return f"{column.name} {c.of(['IN', 'NOT IN'])} (SELECT {c.of(same).name} FROM {inner.text}{tail})"
+        if pick == 2 and column.kind not in ("b", "m", "u", "a"):
+            best = c.of(same)
+            return f"{column.name} {c.of(['=', '<', '>='])} (SELECT {c.of(['max', 'min'])}({best.name}) FROM {inner.text}{tail})"
+        return f"{column.name} {c.of(['=', '>', '<='])} {c.of(['ANY', 'ALL'])} (SELECT {c.of(same).name} FROM {inner.text}{tail})" \
+            if column.kind not in ("b", "a") else f"EXISTS (SELECT 1 FROM {inner.text}{tail})"
+
+    # ---- SELECT
+
+    def select(self, depth, outer, top=False, want=None):
+        """(text, outputs, whether rows are in a total order)."""
+        c = self.c
+        text, sources = self.tables(depth, outer)
+        where = [self.condition(sources, depth, outer) for _ in range(c.of([0, 0, 1, 1, 2]))]
+        if outer and c.chance(50):
+            pass
+        tail = f" WHERE {' AND '.join(where)}" if where else ""
+        shape = c.below(100)
+        if want is not None:
+            items = [(self.expression(sources, k), k) for k in want]
+            return self.finish(items, text, tail, "", depth, top, sources, plain=True)
+        if shape < 45:
+            items = [self.item(sources, top) for _ in range(1 + c.below(4))]
+            distinct = "DISTINCT " if c.chance(15) and all(k[0] != "x" for _, k in items) else ""
+            if not distinct and c.chance(5):
+                return self.distinct_on(text, tail, sources)
+            if not distinct and depth > 0 and self.budget > 0 and c.chance(10):
+                items.append(self.scalar_subselect(sources, depth))
+            return self.finish(items, text, tail, distinct, depth, top, sources)
+        if shape < 85:
+            return self.grouped(sources, text, tail, depth, top)
+        items = [self.item(sources, False) for _ in range(1 + c.below(2))]
+        items += [self.window(sources) for _ in range(1 + c.below(2))]
+        return self.finish(items, text, tail, "", depth, top, sources)
+
+    def item(self, sources, top):
+        c = self.c
+        del top
+        if c.chance(30):
+            kind = c.of([k for k in KINDS if k not in ("u", "a", "s")])
+            return self.expression(sources, kind), kind
+        column = self.column(sources)
+        return (column.name, column.kind) if column else ("1", "i")
+
+    def scalar_subselect(self, sources, depth):
+        c = self.c
+        self.budget -= 1
+        inner = self.source(depth - 1, [])
+        pairs = self.join_pairs(sources, inner, 1)
+        tail = ""
+        if pairs and c.chance(80):
+            _, a, b = c.of(pairs)
+            tail = f" WHERE {b.name} = {a.name}"
+        if c.chance(50):
+            return f"(SELECT count(*) FROM {inner.text}{tail})", "i"
+        column = self.column([inner])
+        if column.kind in ("b", "u", "a", "m"):
+            return f"(SELECT count({column.name}) FROM {inner.text}{tail})", "i"
+        return f"(SELECT {c.of(['max', 'min'])}({column.name}) FROM {inner.text}{tail})", column.kind
+
+    def distinct_on(self, text, tail, sources):
+        c = self.c
+        unique = [u for s in sources for u in (s.unique or [None])]
+        key = self.item(sources, False)
+        if None in unique or key[1] == "a":
+            return self.finish([key], text, tail, "DISTINCT ", 0, False, sources)
+        column = self.column(sources)
+        query = (f"SELECT DISTINCT ON ({key[0]}) {key[0]} AS c0, {column.name} AS c1 FROM {text}{tail} "
+                 f"ORDER BY {key[0]}{c.of(['', ' DESC'])}, {', '.join(unique)}")
+        return query, [Column("c0", key[1]), Column("c1", column.kind)], True
+
+    def window(self, sources):
+        c = self.c
+        unique = [u for s in sources for u in (s.unique or [None])]
+        total = None not in unique
+        part = ""
+        if c.chance(65):
+            column = self.column(sources)
+            part = f"PARTITION BY {column.name} "
+        column = self.column(sources)
+        order = f"ORDER BY {column.name}{c.of(['', ' DESC', ' NULLS FIRST'])}"
+        number = self.expression(sources, "i", 1)
+        if total and c.chance(60):
+            order += ", " + ", ".join(unique)
+            frame = c.of(["", "", " ROWS BETWEEN 1 PRECEDING AND CURRENT ROW", " ROWS BETWEEN UNBOUNDED PRECEDING AND 1 FOLLOWING"])
+            return c.of([lambda: (f"row_number() OVER ({part}{order})", "i"),
+                         lambda: (f"lag({number}) OVER ({part}{order})", "i"),
+                         lambda: (f"first_value({number}) OVER ({part}{order}{frame})", "i"),
+                         lambda: (f"count(*) OVER ({part}{order}{frame})", "i"),
+                         lambda: (f"max({number}) OVER ({part}{order}{frame})", "i"),
+                         lambda: (f"ntile(3) OVER ({part}{order})", "i")])()
+        return c.of([lambda: (f"rank() OVER ({part}{order})", "i"), lambda: (f"dense_rank() OVER ({part}{order})", "i"),
+                     lambda: (f"count(*) OVER ({part}{order})", "i"), lambda: (f"count(*) OVER ({part.strip()})", "i"),
+                     lambda: (f"min({number}) OVER ({part}{order} GROUPS BETWEEN 1 PRECEDING AND CURRENT ROW)", "i"),
+                     lambda: (f"sum({number}) OVER ({part}{order})", "xn")])()
+
+    def aggregate(self, sources):
+        """(text, kind) of one aggregate call."""
+        c = self.c
+        where = f" FILTER (WHERE {self.condition(sources, 0, [])})" if c.chance(15) else ""
+        distinct = "DISTINCT " if c.chance(12) else ""
+        column = self.column(sources)
+        if column is None:
+            return f"count(*){where}", "i"
+        pick = c.below(100)
+        if pick < 20:
+            return f"count(*){where}", "i"
+        if pick < 32:
+            return f"count({distinct}{column.name}){where}", "i"
+        if pick < 47 and column.kind not in ("b", "u", "a"):
+            return f"{c.of(['max', 'min'])}({distinct}{column.name}){where}", column.kind
+        if pick < 62:
+            kind = c.of(["i", "n2", "n3", "f"])
+            value = self.expression(sources, kind, 1)
+            if kind == "i":
+                return f"sum({distinct}({value})::bigint){where}", "xn"
+            return f"sum({distinct}{value}){where}", kind
+        if pick < 70:
+            kind = c.of(["i", "n2", "n3", "f"])
+            return f"avg({distinct}{self.expression(sources, kind, 1)}){where}", "xn"
+        if pick < 74:
+            kind = c.of(["i", "n3", "f"])
+            return f"{c.of(['stddev', 'var_pop', 'variance', 'stddev_pop'])}({self.expression(sources, kind, 1)}){where}", "xn"
+        if pick < 78:
+            return f"{c.of(['bool_and', 'bool_or', 'every'])}({self.expression(sources, 'b', 1)}){where}", "b"
+        if pick < 81:
+            return f"{c.of(['bit_and', 'bit_or', 'bit_xor'])}({self.expression(sources, 'i', 1)}::bigint){where}", "i"
+        if pick < 85:
+            value = self.expression(sources, "t", 1)
+            return f"string_agg({distinct}{value}, ',' ORDER BY {value}){where}", "t"
+        if pick < 89:
+            value = self.expression(sources, c.of(["i", "t", "d"]), 1)
+            return f"array_agg({distinct}{value} ORDER BY {value}){where}", "xa"
+        if pick < 91:
+            value = self.expression(sources, "i", 0)
+            return f"percentile_{c.of(['disc', 'cont'])}(0.5) WITHIN GROUP (ORDER BY {value}){where}", "xn"
+        if pick < 93:
+            value = self.expression(sources, "t", 0)
+            return f"jsonb_agg({value} ORDER BY {value}){where}", "xj"
+        if pick < 95:
+            x, y = self.expression(sources, "f", 0), self.expression(sources, "f", 0)
+            return f"{c.of(['regr_count', 'covar_pop'])}({x}, {y}){where}", "xn"
+        if pick < 97:
+            return f"coalesce(sum({self.expression(sources, 'n2', 0)}), 0.00)", "n2"
+        a, b = self.expression(sources, "i", 0), self.expression(sources, "i", 0)
+        return f"(count({a}) + count({b}) * 2)", "i"
+
+    def grouped(self, sources, text, tail, depth, top):
+        c = self.c
+        keys = []
+        for _ in range(c.of([1, 1, 0, 1, 2, 2, 3])):
+            key = self.item(sources, False)
+            if key not in keys and key[1] != "a":
+                keys.append(key)
+        keys = [k for k in keys if k[0] not in sum(LITERALS.values(), []) and "." in k[0]]
+        calls = [self.aggregate(sources) for _ in range(c.of([1, 1, 2, 2, 3]))]
+        items = [k for k in keys if not c.chance(12)] + calls
+        if keys:
+            names = [k[0] for k in keys]
+            if c.chance(10):
+                by = c.of([f"ROLLUP ({', '.join(names)})", f"CUBE ({', '.join(names)})",
+                           f"GROUPING SETS (({', '.join(names)}), ())", f"GROUPING SETS (({names[0]}), ({names[-1]}), ())"])
+                items.append((f"GROUPING({names[0]})", "i"))
+            else:
+                by = ", ".join(names)
+            tail += f" GROUP BY {by}"
+        if c.chance(22):
+            value, kind = self.aggregate(sources)
+            if kind in LITERALS and kind not in ("a", "b"):
+                tail += f" HAVING {value} {c.of(['>', '<', '>=', '='])} {c.of(LITERALS[kind])}"
+            else:
+                tail += f" HAVING count(*) > {c.below(4)}"
+        if c.chance(6) and keys:
+            items.append((f"rank() OVER (ORDER BY count(*), {keys[0][0]})", "i"))
+        if c.chance(8) and calls[0][1] == "i":
+            items[-1:] = [(f"{calls[0][0]} * 10 + 1", "i")]
+        distinct = "DISTINCT " if c.chance(4) and all(k[0] != "x" for _, k in items) else ""
+        return self.finish(items, text, tail, distinct, depth, top, sources)
+
+    def finish(self, items, text, tail, distinct, depth, top, sources, plain=False):
+        """The select list, ORDER BY and LIMIT."""
+        c = self.c
+        del depth, sources
+        shown = ", ".join(f"{e} AS c{i}" for i, (e, _) in enumerate(items))
+        query = f"SELECT {distinct}{shown} FROM {text}{tail}"
+        outputs = [Column(f"c{i}", k, None, 20) for i, (_, k) in enumerate(items)]
+        sortable = all(k[0] != "x" for _, k in items)
+        ordered = False
+        if not plain and c.chance(60 if top else 12):
+            keys = [(i, k) for i, (_, k) in enumerate(items) if k[0] != "x"]
+            if keys:
+                query += " ORDER BY " + ", ".join(f"{i + 1}{c.of(['', '', ' DESC', ' NULLS FIRST', ' DESC NULLS LAST'])}" for i, _ in keys)
+                ordered = sortable
+                if sortable and c.chance(55):
+                    query += c.of([f" LIMIT {c.below(12)}", f" LIMIT {c.below(12)} OFFSET {c.below(9)}", f" OFFSET {c.below(20)}",
+                                   f" FETCH FIRST {1 + c.below(5)} ROWS WITH TIES"])
+        return query, outputs, ordered
+
+    def set_parts(self, depth, want):
+        c = self.c
+        want = want or [c.of(["i", "t", "n2", "d", "b", "m"]) for _ in range(1 + c.below(3))]
+        parts = [self.select(depth, [], want=want)[0] for _ in range(2 + (c.below(10) > 7))]
+        text = parts[0]
+        for p in parts[1:]:
+            text += f" {c.of(['UNION ALL', 'UNION', 'EXCEPT', 'INTERSECT', 'EXCEPT ALL', 'INTERSECT ALL'])} {p}"
+        return text, want, [Column(f"c{i}", k) for i, k in enumerate(want)]
+
+    def set_operation(self, depth, top):
+        c = self.c
+        del top
+        text, want, _ = self.set_parts(depth - 1, None)
+        if not c.chance(70):
+            return text, False
+        text += " ORDER BY " + ", ".join(f"{i + 1}{c.of(['', ' DESC', ' NULLS FIRST'])}" for i in range(len(want)))
+        if c.chance(50):
+            text += f" LIMIT {c.below(15)} OFFSET {c.below(5)}"
+        return text, True
+
+
+WRITES = [
+    "UPDATE facts SET n = n + 5 WHERE k = {k}", "UPDATE facts SET flag = NOT flag, sub = 'new' WHERE k IN ({k}, {l})",
+    "UPDATE facts SET grp = 1 WHERE n > {l}", "DELETE FROM marks WHERE k < {k}", "DELETE FROM facts WHERE k = {k}",
+    "INSERT INTO marks (k, tag, w) VALUES ({k}, 'fresh', 3), ({l}, 'fresh', NULL) ON CONFLICT DO NOTHING",
+    "INSERT INTO facts (k, seq, grp, n, val) VALUES ({k}, 99, 2, 7, 1.500)", "UPDATE users SET age = {l} WHERE id = {k}",
+    "INSERT INTO ledger VALUES (900, {k}, 'mine', 1.00, 'ok')", "UPDATE ledger SET k = {l} WHERE id < 6",
+    "UPDATE groups SET title = 'other' WHERE grp = 2", "DELETE FROM orders WHERE user_id BETWEEN {k} AND {l}",
+    "INSERT INTO users (id, name, age) VALUES (10{k}, 'fresh', {l})", "DELETE FROM lonely WHERE n > 10",
+]
+
+
+def writes(seed):
+    """What a transaction does before it reads."""
+    r = random.Random(seed)
+    chosen = r.sample(WRITES, r.choice((1, 1, 2, 3)))
+    return [w.format(k=r.randrange(1, 60), l=r.randrange(1, 60)) for w in chosen]
+
+
+def make(seed=None, given=None):
+    """(text, ordered, choices)."""
+    choices = Choices(seed, given)
+    text, ordered = Maker(choices).statement()
+    return text, ordered, choices.taken
