@@ -6,10 +6,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/buf.h"
 #include "base/mem.h"
-#include "planner/tree.h"
+#include "planner/tree_deparse.h"
 
-enum err tree_deparse(tnode *stmt, struct arena *arena, const char **out, struct note *note)
+static enum err deparse_once(tnode *stmt, struct arena *arena, const char **out, struct note *note)
 {
     PgQuery__RawStmt raw = PG_QUERY__RAW_STMT__INIT;
     raw.stmt = stmt;
@@ -30,6 +31,62 @@ enum err tree_deparse(tnode *stmt, struct arena *arena, const char **out, struct
         *out = arena_strdup(arena, text.query);
     }
     pg_query_free_deparse_result(text);
+    return e;
+}
+
+/* The text of an expression alone. */
+static enum err deparse_expression(tnode *n, struct arena *arena, const char **out,
+                                   struct note *note)
+{
+    static const char select[] = "SELECT ";
+    tnode *target = tree_target(arena, n, NULL);
+    enum err e = deparse_once(tree_select(arena, &target, 1, NULL, NULL), arena, out, note);
+    if (e == ERR_NONE && strncmp(*out, select, sizeof(select) - 1) != 0) {
+        e = note_set(note, ERR_INTERNAL, "deparsing: an expression is not alone");
+    } else if (e == ERR_NONE) {
+        *out += sizeof(select) - 1;
+    }
+    return e;
+}
+
+/* A text that would be read as another statement than the one it was made of must not be sent. */
+static enum err read_back(const char *text, const tnode *stmt, struct arena *arena,
+                          struct note *note)
+{
+    PgQuery__ParseResult *parsed;
+    int position;
+    struct note why;
+    if (tree_parse(slice_of(text), arena, &parsed, &position, &why) || parsed->n_stmts != 1 ||
+        !tree_equal(parsed->stmts[0]->stmt, stmt)) {
+        return note_set(note, ERR_UNSUPPORTED,
+                        "an expression of this statement cannot be written anew");
+    }
+    return ERR_NONE;
+}
+
+enum err tree_deparse(tnode *stmt, struct arena *arena, const char **out, struct note *note)
+{
+    struct parens p;
+    const char *text = NULL;
+    parens_take(&p, stmt, arena);
+    enum err e = deparse_once(stmt, arena, &text, note);
+    for (size_t i = 0; i < p.count && e == ERR_NONE; i++) {
+        e = deparse_expression(p.items[i].kept, arena, &p.items[i].text, note);
+    }
+    parens_put_back(&p);
+    if (e == ERR_NONE && p.count > 0) {
+        struct buf whole = {0};
+        parens_write(&p, text, &whole);
+        text = arena_printf(arena, "%.*s", (int)whole.n, (const char *)whole.p);
+        buf_free(&whole);
+    }
+    /* Rows of an INSERT are many, and plain. */
+    if (e == ERR_NONE && !IS(stmt, INSERT_STMT)) {
+        e = read_back(text, stmt, arena, note);
+    }
+    if (e == ERR_NONE) {
+        *out = text;
+    }
     return e;
 }
 
@@ -184,7 +241,7 @@ tnode *tree_select(struct arena *arena, tnode **targets, size_t targets_count, t
     q->target_list = targets;
     q->n_target_list = targets_count;
     q->from_clause = new_list(arena, from, NULL);
-    q->n_from_clause = 1;
+    q->n_from_clause = from != NULL;
     q->where_clause = where;
     q->op = PG_QUERY__SET_OPERATION__SETOP_NONE;
     q->limit_option = PG_QUERY__LIMIT_OPTION__LIMIT_OPTION_DEFAULT;

@@ -115,12 +115,18 @@ void tree_walk(const ProtobufCMessage *m, tree_visit_fn *visit, void *arg)
 
 static int message_equal(const ProtobufCMessage *a, const ProtobufCMessage *b);
 
+/* Nodes of our own have NULL where a parsed one has "". */
+static int strings_equal(const char *a, const char *b)
+{
+    return strcmp(a == NULL ? "" : a, b == NULL ? "" : b) == 0;
+}
+
 static int one_equal(ProtobufCType type, const void *a, const void *b)
 {
     switch ((int)type) {
     case PROTOBUF_C_TYPE_MESSAGE:
         return message_equal(*(ProtobufCMessage *const *)a, *(ProtobufCMessage *const *)b);
-    case PROTOBUF_C_TYPE_STRING: return strcmp(*(char *const *)a, *(char *const *)b) == 0;
+    case PROTOBUF_C_TYPE_STRING: return strings_equal(*(char *const *)a, *(char *const *)b);
     case PROTOBUF_C_TYPE_BOOL:
         return *(const protobuf_c_boolean *)a == *(const protobuf_c_boolean *)b;
     case PROTOBUF_C_TYPE_INT32:
