@@ -19,10 +19,11 @@ SELECT b, count(*) FROM nums GROUP BY b ORDER BY b DESC NULLS LAST;
 SELECT d, count(*) FROM nums GROUP BY d ORDER BY d;
 SELECT ts, count(*) FROM nums GROUP BY ts ORDER BY ts;
 -- refused
+-- rows differ
 SELECT i, count(*) FROM nums GROUP BY i ORDER BY i;
 -- rows differ
 SELECT DISTINCT i FROM nums;
--- refused
+-- rows differ
 SELECT j, count(*) FROM nums GROUP BY j;
 -- refused
 SELECT DISTINCT j FROM nums;
@@ -42,9 +43,7 @@ SELECT sum(f) FROM nums WHERE id IN (10, 11, 12);
 SELECT avg(f) FROM nums WHERE id IN (10, 11, 12);
 SELECT sum(r) FROM nums WHERE id IN (10, 11, 12);
 SELECT sum(f) FROM nums;
--- refused
 SELECT sum(i), avg(i) FROM nums;
--- refused
 SELECT min(i), max(i) FROM nums;
 SELECT min(d), max(d), min(ts), max(ts) FROM nums;
 SELECT min(t), max(t) FROM nums;
@@ -79,7 +78,6 @@ SELECT id, v FROM nums ORDER BY 2 NULLS FIRST, 1 LIMIT 4;
 SELECT id % 3 AS m, count(*) FROM nums GROUP BY m ORDER BY m;
 SELECT id % 3 AS m, count(*) FROM nums GROUP BY id % 3 ORDER BY count(*) DESC, m;
 SELECT id % 3 AS id, count(*) FROM nums GROUP BY id ORDER BY 1, 2;
--- refused
 SELECT t AS b, count(*) FROM nums GROUP BY b ORDER BY 1;
 SELECT b AS x, count(*) AS b FROM nums GROUP BY nums.b ORDER BY 1;
 SELECT count(*) AS c FROM nums GROUP BY b ORDER BY c;
@@ -92,45 +90,34 @@ SELECT count(*) FROM nums LIMIT 0;
 SELECT count(*) FROM nums OFFSET 1;
 SELECT count(*) FROM nums LIMIT -1;
 SELECT id FROM nums ORDER BY id OFFSET -1;
--- refused
 SELECT id FROM nums ORDER BY id LIMIT 2.5;
 SELECT id FROM nums ORDER BY id LIMIT '3';
 SELECT id FROM nums ORDER BY id LIMIT 3::bigint OFFSET 2::int;
 SELECT id FROM nums ORDER BY id OFFSET 10 LIMIT ALL;
 SELECT id FROM nums ORDER BY id OFFSET 100;
--- refused
 SELECT id FROM nums ORDER BY id LIMIT 9223372036854775807 OFFSET 9;
 SELECT id FROM nums ORDER BY id FETCH FIRST ROW ONLY;
 SELECT id FROM nums WHERE id IN (1, 2, 3) ORDER BY id DESC LIMIT 2;
 SELECT DISTINCT b FROM nums ORDER BY b LIMIT 2;
 SELECT DISTINCT b, id > 6 AS late FROM nums ORDER BY late, b;
--- refused
 SELECT DISTINCT b FROM nums ORDER BY id;
 SELECT DISTINCT t COLLATE "C" AS t FROM nums ORDER BY 1;
 SELECT DISTINCT id, b FROM nums ORDER BY id;
 SELECT DISTINCT ON (id) id, t FROM nums ORDER BY id, t;
 SELECT DISTINCT ON (b) b, id FROM nums ORDER BY b, id;
--- refused
 SELECT DISTINCT count(*) FROM nums GROUP BY b ORDER BY 1;
 SELECT id, count(*) FROM nums GROUP BY id HAVING count(*) > 0 ORDER BY id LIMIT 3;
--- refused
 SELECT b, count(*) FROM nums GROUP BY b HAVING count(*) > 2 ORDER BY b;
--- refused
 SELECT b, count(*) FROM nums GROUP BY b HAVING b ORDER BY b;
--- refused
 SELECT count(*) FROM nums HAVING count(*) > 100;
--- refused
 SELECT 1 FROM nums HAVING true;
 SELECT id, t, count(*) FROM nums GROUP BY id ORDER BY id;
 SELECT nums.*, 1 AS one FROM nums ORDER BY id LIMIT 2;
 SELECT sum(v) OVER (PARTITION BY id) FROM nums ORDER BY id;
 SELECT id, row_number() OVER (PARTITION BY id ORDER BY v), count(*) OVER (PARTITION BY b, id) FROM nums ORDER BY id;
--- refused
 SELECT id, lag(id) OVER (ORDER BY id) FROM nums ORDER BY id;
 SELECT id, sum(v) OVER w FROM nums WINDOW w AS (PARTITION BY id) ORDER BY id;
--- refused
 SELECT id, sum(v) OVER w FROM nums WINDOW w AS (ORDER BY id) ORDER BY id;
--- refused
 SELECT count(*), b FROM nums GROUP BY GROUPING SETS ((b), ()) ORDER BY 2, 1;
 SELECT nums FROM nums WHERE id = 1;
 SELECT nums FROM nums ORDER BY id LIMIT 2;
@@ -138,17 +125,11 @@ SELECT (nums).id FROM nums ORDER BY 1 LIMIT 2;
 SELECT count(nums) FROM nums;
 SELECT row(id, b) FROM nums ORDER BY id LIMIT 3;
 SELECT nums IS NULL FROM nums ORDER BY id LIMIT 3;
--- refused
 SELECT 'x', count(*) FROM nums;
--- refused
 SELECT count(*), now() IS NOT NULL FROM nums;
--- refused
 SELECT count(*) + 1 FROM nums;
--- refused
 SELECT sum(v) / count(*) FROM nums WHERE v <> 'NaN';
--- refused
 SELECT round(avg(s), 2) FROM nums;
--- refused
 SELECT coalesce(sum(v), 0) FROM nums WHERE id > 1000;
 SELECT status, count(*), sum(amount), avg(amount), min(placed), max(placed) FROM orders GROUP BY status ORDER BY status;
 SELECT status, count(*) FROM orders WHERE user_id IN (1, 2, 3) GROUP BY status ORDER BY status;

@@ -163,6 +163,5 @@ SELECT u.id FROM users AS u(key, id) WHERE u.id = '4';
 SELECT id FROM users u WHERE users.id = 4;
 SELECT nothing FROM users WHERE id = 4;
 SELECT id FROM users WHERE nothing = 4;
--- refused
 SELECT nothing(id) FROM users;
 SELECT id FROM users WHERE id = 4 AND;

@@ -109,7 +109,6 @@ SELECT active, count(*) FROM users WHERE age > %s GROUP BY active ORDER BY 1 LIM
 -- params 10
 SELECT id %% %s AS m, count(*) FROM users GROUP BY m ORDER BY m;
 -- params 10, 10
--- refused
 SELECT id %% %s AS m, count(*) FROM users GROUP BY id %% %s ORDER BY 1;
 -- params 'paid'
 SELECT count(*), sum(amount) FROM orders WHERE status = %s;

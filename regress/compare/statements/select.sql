@@ -123,13 +123,11 @@ SELECT n FROM names WHERE name = 5;
 SELECT * FROM docs WHERE id = 'no uuid';
 SELECT 'x'::int;
 SELECT no_function(1);
--- refused
 SELECT id FROM users GROUP BY age;
 SELECT sum(name) FROM users;
 SELECT id FROM users ORDER BY nothing;
 SELECT id FROM users LIMIT -1;
 SELECT id FROM users OFFSET -1;
--- refused
 SELECT id FROM users LIMIT 'x';
 SELECT u.id FROM users WHERE id = 7;
 SELECT id FROM users u JOIN orders o ON o.user_id = u.id WHERE id = 7;

@@ -68,7 +68,6 @@ SELECT '\x4142'::bytea::text;
 RESET ALL;
 SET IntervalStyle = 'iso_8601';
 SELECT interval '1 day 2 hours';
--- refused
 SELECT max(placed) - min(placed) FROM orders;
 RESET IntervalStyle;
 DEALLOCATE ALL;

@@ -60,13 +60,13 @@ SELECT * FROM facts WHERE k = 5 ORDER BY seq;
 -- refused
 -- portal 3
 SELECT grp, count(*) FROM facts GROUP BY grp ORDER BY grp;
--- refused
+-- defect
 -- portal 10
 SELECT u.id, f.k FROM users u JOIN facts f ON f.n = u.age ORDER BY 1, 2, f.seq;
 -- refused
 -- portal 4
 SELECT DISTINCT sub FROM facts ORDER BY sub;
--- refused
+-- defect
 -- portal 5
 SELECT k, rank() OVER (ORDER BY n) FROM facts WHERE seq = 0 ORDER BY 2, 1;
 -- portal 1000
@@ -88,7 +88,6 @@ DELETE FROM marks WHERE k < 10;
 INSERT INTO ledger VALUES (900, 5, 'mine', 1.00, 'ok');
 SELECT k, seq, n FROM facts WHERE n >= 77 ORDER BY 1, 2;
 SELECT count(*), max(n) FROM facts;
--- refused
 SELECT grp, count(*) FROM facts GROUP BY grp HAVING max(n) > 50 ORDER BY grp;
 SELECT u.id, f.seq FROM users u JOIN facts f ON f.n = u.id + 995 ORDER BY 1, 2;
 SELECT f.seq, l.t FROM facts f JOIN ledger l ON l.k = f.k WHERE l.id = 900 ORDER BY 1;
@@ -108,7 +107,6 @@ SELECT count(*), max(n) FROM facts;
 SELECT count(*) FROM ledger WHERE id = 900;
 BEGIN READ ONLY;
 SELECT count(*) FROM facts;
--- refused
 SELECT count(*) FROM users u JOIN facts f ON f.n = u.age;
 SELECT f.k, l.id FROM facts f JOIN ledger l ON l.k = f.k ORDER BY 1, 2, f.seq LIMIT 5;
 SELECT grp, sum(n) + count(*) FROM facts GROUP BY grp ORDER BY grp;
@@ -120,14 +118,11 @@ SELECT count(*) FROM facts WHERE k = 5;
 SELECT count(*) FROM facts WHERE k = 5;
 COMMIT;
 BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
--- refused
 SELECT count(*) FROM facts;
 SELECT count(*) FROM users u JOIN facts f ON f.n = u.age;
 COMMIT;
 SET default_transaction_read_only = on;
--- refused
 SELECT count(*) FROM users u JOIN facts f ON f.n = u.age;
--- refused
 SELECT sum(n) / count(*) FROM facts;
 RESET default_transaction_read_only;
 BEGIN;

@@ -91,62 +91,42 @@ SELECT u.id, f.seq FROM users u LEFT JOIN facts f ON f.k = u.id AND u.id = 5 ORD
 SELECT u.id, f.seq FROM users u RIGHT JOIN facts f ON f.k = u.id AND f.k = 5 ORDER BY f.k, 2, 1 LIMIT 12;
 SELECT u.id, f.seq FROM users u LEFT JOIN facts f ON f.k = u.id WHERE u.id = 5 ORDER BY 2;
 SELECT u.id, f.seq FROM users u LEFT JOIN facts f ON f.k = 5 WHERE u.id = 5 ORDER BY 2;
--- refused
 SELECT u.id, f.seq FROM users u LEFT JOIN facts f ON f.k = 6 WHERE u.id = 5 ORDER BY 2;
 SELECT u.id, f.seq FROM users u FULL JOIN facts f ON f.k = u.id AND u.id = 5 WHERE u.id < 8 OR f.k < 8 ORDER BY 1, f.k, 2;
 SELECT u.id, f.seq FROM users u FULL JOIN facts f ON f.k = u.id WHERE u.id = 5 ORDER BY 1, 2;
--- refused
 SELECT u.id, f.k FROM users u CROSS JOIN facts f WHERE u.id = 5 AND f.k = 6 AND f.seq = 0;
 SELECT u.id, f.k FROM users u, facts f WHERE u.id = 5 AND f.k = 5 ORDER BY f.seq;
--- refused
 SELECT u.id FROM users u JOIN facts f ON f.k + 0 = u.id AND f.k = 5 ORDER BY 1, f.seq;
--- refused
 SELECT u.id FROM users u JOIN facts f ON f.k = u.id OR u.id = 5 WHERE f.k = 5 ORDER BY 1, f.seq;
 SELECT (SELECT id FROM users WHERE id = 5), count(*) FROM facts WHERE k = 5;
--- refused
 SELECT (SELECT id FROM users WHERE id = 5), count(*) FROM facts WHERE k = 6;
--- refused
 SELECT (SELECT count(*) FROM users WHERE id = 5) FROM users WHERE id < 4;
 SELECT id FROM users WHERE id IN (SELECT 5);
--- refused
 SELECT id FROM users WHERE id = (SELECT k FROM facts WHERE k = 5 AND seq = 0);
 SELECT id FROM users WHERE id IN (SELECT k FROM facts WHERE k = 5);
--- refused
 SELECT id FROM users WHERE id NOT IN (SELECT k FROM facts WHERE k = 5) AND id < 9 ORDER BY id;
--- refused
 SELECT id FROM users u WHERE EXISTS (SELECT 1 FROM facts WHERE k = 5) AND id < 4 ORDER BY id;
 SELECT id FROM users u WHERE EXISTS (SELECT 1 FROM facts WHERE k = u.id AND u.id = 5);
--- refused
 SELECT id FROM users u WHERE EXISTS (SELECT 1 FROM facts u WHERE u.k = 5) AND u.id = 6;
--- refused
 SELECT id FROM users WHERE EXISTS (SELECT 1 FROM facts WHERE id = 5) ORDER BY id;
 SELECT count(*) FROM (SELECT id FROM users WHERE id = 5) s;
 SELECT count(*) FROM (SELECT id FROM users) s WHERE id = 5;
 SELECT count(*) FROM (SELECT id AS k FROM users) s JOIN facts USING (k) WHERE k = 5;
 SELECT count(*) FROM (SELECT id + 1 AS id FROM users) s WHERE id = 5;
 SELECT count(*) FROM (SELECT age AS id FROM users) s WHERE id = 50;
--- refused
 SELECT count(*) FROM (SELECT id FROM users LIMIT 200) s WHERE id = 5;
--- refused
 SELECT * FROM (SELECT id, row_number() OVER (ORDER BY id) AS n FROM users) s WHERE id = 5;
--- refused
 SELECT * FROM (SELECT id, count(*) OVER () AS n FROM users) s WHERE id = 5;
--- refused
 SELECT * FROM (SELECT DISTINCT ON (active) active, id FROM users ORDER BY active, id) s WHERE id = 5;
--- refused
 SELECT * FROM (SELECT max(id) AS id FROM users) s WHERE id = 5;
--- refused
 SELECT * FROM (SELECT id FROM users UNION ALL SELECT k FROM facts) s WHERE id = 5;
 SELECT * FROM (SELECT id FROM users WHERE id = 5 UNION ALL SELECT k FROM facts WHERE k = 5) s;
--- refused
 SELECT id FROM users WHERE id = 5 UNION SELECT k FROM facts WHERE k = 6 ORDER BY 1;
 SELECT id FROM users WHERE id = 5 EXCEPT SELECT k FROM facts WHERE k = 5;
--- refused
 SELECT id FROM users EXCEPT SELECT k FROM facts WHERE k = 5 ORDER BY 1 LIMIT 6;
 WITH x AS (SELECT * FROM users WHERE id = 5) SELECT id, age FROM x;
 WITH x AS (SELECT * FROM users) SELECT id, age FROM x WHERE id = 5;
 WITH x AS (SELECT * FROM users WHERE id = 5) SELECT count(*) FROM x, facts WHERE k = 5;
--- refused
 WITH x AS (SELECT * FROM users WHERE id = 5) SELECT count(*) FROM x, facts WHERE k = 6;
 WITH users AS (SELECT 1 AS id) SELECT * FROM users WHERE id = 5;
 WITH users AS (SELECT id FROM public.users WHERE id < 3) SELECT * FROM users WHERE id = 2;
@@ -244,7 +224,6 @@ SELECT count(*) FROM sites WHERE site = 3 AND site = 1;
 SELECT count(*) FROM sites WHERE site > 2;
 SELECT a.n, b.n FROM sites a JOIN sites b ON a.site = b.site AND a.site = 3 ORDER BY 1, 2;
 SELECT count(*) FROM levels a JOIN levels b ON a.lv = b.lv;
--- refused
 SELECT count(*) FROM levels a JOIN sites b ON a.lv = b.site;
 SELECT count(*) FROM lonely WHERE k = 7;
 SELECT count(*), min(n), max(n) FROM lonely;
@@ -255,5 +234,4 @@ SELECT * FROM nothing WHERE id = 1;
 SELECT count(*), sum(n), max(t), sum(amount) FROM nothing;
 SELECT n, count(*) FROM nothing GROUP BY n;
 SELECT * FROM nothing ORDER BY n LIMIT 3;
--- refused
 SELECT u.id, x.id FROM users u LEFT JOIN nothing x ON x.id = u.age WHERE u.id < 3 ORDER BY 1;
