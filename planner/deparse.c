@@ -7,7 +7,6 @@
 #include <string.h>
 
 #include "base/buf.h"
-#include "base/mem.h"
 #include "planner/tree_deparse.h"
 
 static enum err deparse_once(tnode *stmt, struct arena *arena, const char **out, struct note *note)
@@ -19,11 +18,11 @@ static enum err deparse_once(tnode *stmt, struct arena *arena, const char **out,
     result.version = PG_VERSION_NUM;
     result.n_stmts = 1;
     result.stmts = raws;
-    size_t size = pg_query__parse_result__get_packed_size(&result);
-    PgQueryProtobuf packed = {.len = size, .data = mem_alloc(size + 1)};
-    pg_query__parse_result__pack(&result, (uint8_t *)packed.data);
+    struct buf bytes = {0};
+    tree_pack((const ProtobufCMessage *)&result, &bytes);
+    PgQueryProtobuf packed = {.len = bytes.n, .data = (char *)bytes.p};
     PgQueryDeparseResult text = pg_query_deparse_protobuf(packed);
-    mem_free(packed.data);
+    buf_free(&bytes);
     enum err e = ERR_NONE;
     if (text.error != NULL) {
         e = note_set(note, ERR_INTERNAL, "deparsing: %s", text.error->message);

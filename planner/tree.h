@@ -13,6 +13,7 @@
 #include <pg_query/pg_query.pb-c.h>
 
 #include "base/arena.h"
+#include "base/buf.h"
 #include "base/err.h"
 #include "base/slice.h"
 
@@ -43,6 +44,8 @@ enum err tree_parse_plpgsql(const char *definition, struct arena *arena, const c
 enum err tree_deparse(tnode *stmt, struct arena *arena, const char **out,
                       struct note *note) MUST_CHECK;
 
+/* A message as bytes of Protocol Buffers (tree_pack.c). */
+void tree_pack(const ProtobufCMessage *m, struct buf *out);
 /* Calls `visit` for every message but the Node wrappers, outermost first; 0 from it: not inside. */
 typedef int tree_visit_fn(const ProtobufCMessage *m, void *arg);
 void tree_walk(const ProtobufCMessage *m, tree_visit_fn *visit, void *arg);

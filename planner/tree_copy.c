@@ -35,6 +35,13 @@ static ProtobufCMessage *copy_message(struct arena *arena, const ProtobufCMessag
     size_t size = m->descriptor->sizeof_message;
     ProtobufCMessage *copy = arena_alloc(arena, size);
     memcpy(copy, m, size);
+    if (MESSAGE_IS(m, node)) { /* one field of hundreds is set */
+        tnode *n = (tnode *)copy;
+        if (n->node_case != PG_QUERY__NODE__NODE__NOT_SET) {
+            n->alias = (PgQuery__Alias *)copy_message(arena, (const ProtobufCMessage *)n->alias);
+        }
+        return copy;
+    }
     for (unsigned i = 0; i < m->descriptor->n_fields; i++) {
         if (m->descriptor->fields[i].type == PROTOBUF_C_TYPE_MESSAGE) {
             copy_field(arena, &m->descriptor->fields[i], (char *)copy);
