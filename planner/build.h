@@ -333,7 +333,8 @@ struct build {
     const struct plan_env *env;
     const struct virtual_table *virtuals;
     size_t virtuals_count;
-    size_t statements; /* in the text */
+    struct source *sources; /* planned so far, workspace.c */
+    size_t statements;      /* in the text */
     struct plan_batch *batch;
     struct arena *out;
     struct arena scratch;

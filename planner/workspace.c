@@ -55,7 +55,7 @@ struct part {
     size_t virtuals_count;
 };
 
-static void part_begin(struct workspace *w, const tnode *select, struct part *saved)
+static void part_begin(struct workspace *w, const tnode *select, int is_source, struct part *saved)
 {
     struct build *b = w->build;
     saved->survey = b->survey;
@@ -68,7 +68,7 @@ static void part_begin(struct workspace *w, const tnode *select, struct part *sa
     saved->part_env.param_types = w->param_types;
     saved->part_env.param_types_count = b->survey.params_max;
     saved->part_env.workspace = 0; /* no workspace inside of another */
-    saved->part_env.binary = 1;
+    saved->part_env.binary = is_source || b->env->binary;
     b->env = &saved->part_env;
     b->virtuals = w->virtuals;
     b->virtuals_count = w->moves_count;
@@ -115,32 +115,91 @@ static int plan_part(struct build *b, tnode *select, struct plan *p,
     return spread_select(b, s, copy, p, note);
 }
 
-struct plan *workspace_plan_part(struct workspace *w, tnode *select,
-                                 const struct catalog_table **columns, struct note *note)
+/* The text comes last: a part that cannot be planned needs none. */
+static int give_text(struct build *b, const tnode *select, const char *text, struct plan *p,
+                     struct note *note)
+{
+    const char *placeholder = (const char *)p->text.p;
+    union {
+        const tnode *in;
+        tnode *out;
+    } u = {.in = select};
+    if (text == NULL && tree_deparse(u.out, &b->scratch, &text, note)) {
+        return 0;
+    }
+    p->text = arena_copy(b->out, slice_of(text));
+    if (p->kind == PLAN_MANY && p->shard_sql == placeholder) {
+        p->shard_sql = (const char *)p->text.p;
+    }
+    return 1;
+}
+
+static struct plan *plan_with_text(struct workspace *w, tnode *select, const char *text,
+                                   const struct catalog_table **columns, struct note *note)
 {
     struct build *b = w->build;
-    const char *text = NULL;
-    if (tree_deparse(select, &b->scratch, &text, note)) {
-        return NULL;
-    }
     struct part saved;
-    part_begin(w, select, &saved);
-    struct plan *p = plan_new(b, slice_of(text));
+    part_begin(w, select, columns != NULL, &saved);
+    struct plan *p = plan_new(b, SLICE(""));
     int ok = plan_part(b, select, p, columns, note);
     part_end(b, &saved);
-    return ok ? p : NULL;
+    return ok && give_text(b, select, text, p, note) ? p : NULL;
+}
+
+struct plan *workspace_plan_part(struct workspace *w, tnode *select, struct note *note)
+{
+    return plan_with_text(w, select, NULL, NULL, note);
 }
 
 /* ---- moves ------------------------------------------------------------------------------------
  */
 
-static const struct plan_move *find_move(const struct workspace *w, const char *text,
-                                         const struct move *m)
+/* A source that was planned for another way to do the same statement. */
+struct source {
+    const char *text;
+    struct plan *plan;
+    const struct catalog_table *columns;
+    struct source *next;
+};
+
+static struct plan *plan_source(struct workspace *w, tnode *select, const char *text,
+                                const struct catalog_table **columns, struct note *note)
+{
+    struct build *b = w->build;
+    int shared = strstr(text, "pg_temp." WORKSPACE_PREFIX) == NULL;
+    for (const struct source *s = b->sources; s != NULL && shared; s = s->next) {
+        if (strcmp(s->text, text) == 0) {
+            *columns = s->columns;
+            return s->plan;
+        }
+    }
+    struct plan *p = plan_with_text(w, select, text, columns, note);
+    if (p != NULL && shared) {
+        struct source *s = arena_alloc(&b->scratch, sizeof(*s));
+        *s = (struct source){text, p, *columns, b->sources};
+        b->sources = s;
+    }
+    return p;
+}
+
+/* What it gives, when it is planned later. */
+static const struct catalog_table *columns_of(struct workspace *w, tnode *select)
+{
+    struct part saved;
+    part_begin(w, select, 1, &saved);
+    const struct catalog_table *columns = workspace_virtual_columns(scope_build(w->build, select));
+    part_end(w->build, &saved);
+    return columns;
+}
+
+static struct plan_move *find_move(struct workspace *w, const char *text, const struct move *m)
 {
     for (size_t i = 0; i < w->moves_count; i++) {
-        const struct plan_move *x = &w->moves[i];
-        if (slice_is(x->source->text, text) && x->to == m->to && x->like == m->like &&
-            x->only_apart == m->only_apart && m->to != MOVE_TO_SHARDS) {
+        struct plan_move *x = &w->moves[i];
+        int same_keys = m->keys == NULL ||
+                        (x->keys != NULL && x->keys[0] == m->keys[0] && m->like->keys_count == 1);
+        if (strcmp(w->texts[i], text) == 0 && x->to == m->to && x->like == m->like && same_keys &&
+            x->only_apart == m->only_apart) {
             return x;
         }
     }
@@ -158,19 +217,20 @@ const char *workspace_move(struct workspace *w, const struct move *m, struct not
     if (tree_deparse(m->select, &b->scratch, &text, note)) {
         return NULL;
     }
-    const struct plan_move *same = find_move(w, text, m);
+    struct plan_move *same = find_move(w, text, m);
     if (same != NULL) {
-        if (m->primary_key != NULL) {
-            w->moves[same - w->moves].primary_key = m->primary_key;
-        }
+        same->primary_key = m->primary_key != NULL ? m->primary_key : same->primary_key;
         return same->table;
     }
-    const struct catalog_table *columns = NULL;
-    struct plan *source = workspace_plan_part(w, m->select, &columns, note);
-    if (source == NULL) {
+    const struct catalog_table *columns = m->later ? columns_of(w, m->select) : NULL;
+    struct plan *source = m->later ? NULL : plan_source(w, m->select, text, &columns, note);
+    if (source == NULL && !m->later) {
         return NULL;
     }
-    struct plan_move *x = &w->moves[w->moves_count++];
+    size_t i = w->moves_count++;
+    struct plan_move *x = &w->moves[i];
+    w->texts[i] = text;
+    w->selects[i] = m->select;
     *x = (struct plan_move){.source = source,
                             .to = m->to,
                             .like = m->like,
@@ -181,8 +241,22 @@ const char *workspace_move(struct workspace *w, const struct move *m, struct not
                             .bytes = m->bytes,
                             .why = m->why};
     x->table = arena_printf(b->out, WORKSPACE_PREFIX "%zu", w->moves_count);
-    workspace_virtual(w, &w->moves[w->moves_count - 1], columns);
+    workspace_virtual(w, x, columns);
     return x->table;
+}
+
+int workspace_plan_later(struct workspace *w, struct note *note)
+{
+    for (size_t i = 0; i < w->moves_count; i++) {
+        const struct catalog_table *columns;
+        if (w->moves[i].source == NULL) {
+            w->moves[i].source = plan_source(w, w->selects[i], w->texts[i], &columns, note);
+            if (w->moves[i].source == NULL) {
+                return 0;
+            }
+        }
+    }
+    return 1;
 }
 
 tnode *workspace_table(struct workspace *w, const char *table, const char *alias)

@@ -31,6 +31,7 @@ struct move {
     const struct map_table *like; /* MOVE_TO_SHARDS */
     const uint16_t *keys;
     uint8_t only_apart;
+    uint8_t later; /* it can surely be planned: workspace_plan_later() does */
     const char *primary_key;
     uint64_t rows, bytes;
     const char *why;
@@ -40,6 +41,8 @@ struct workspace {
     struct build *build;
     struct plan *plan; /* becomes PLAN_WORKSPACE */
     struct plan_move moves[WORKSPACE_MOVES_MAX];
+    const char *texts[WORKSPACE_MOVES_MAX];
+    tnode *selects[WORKSPACE_MOVES_MAX];
     size_t moves_count;
     struct virtual_table virtuals[WORKSPACE_MOVES_MAX]; /* of moves, by index */
     struct plan *rest, *rest_apart;
@@ -51,10 +54,11 @@ struct workspace *workspace_begin(struct build *b, struct plan *p);
 /* Plan the SELECT as a statement of its own and give its rows a table; one that was moved before
  * is shared. NULL: it cannot be, the note says why. */
 const char *workspace_move(struct workspace *w, const struct move *m, struct note *note);
-/* A SELECT planned as a statement of its own, for one or several shards; earlier moves are tables
- * that it may mention. `columns`: what it gives, may be NULL. NULL: it cannot be. */
-struct plan *workspace_plan_part(struct workspace *w, tnode *select,
-                                 const struct catalog_table **columns, struct note *note);
+/* Plan the sources that were left for later. */
+int workspace_plan_later(struct workspace *w, struct note *note);
+/* A SELECT planned as a statement of its own, for one or several shards; moves are tables that it
+ * may mention. NULL: it cannot be. */
+struct plan *workspace_plan_part(struct workspace *w, tnode *select, struct note *note);
 /* pg_temp.table AS alias, for FROM. */
 tnode *workspace_table(struct workspace *w, const char *table, const char *alias);
 /* Keep the statement as it stands now as `rest` (apart = 0) or `rest_apart` (1), for one server. */

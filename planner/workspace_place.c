@@ -244,6 +244,7 @@ static int move_away(struct workspace *w, struct mentions *m, struct mention *x,
         x->needed[p->column] = 1;
     }
     struct move move = {.select = workspace_select_of(m, x),
+                        .later = 1,
                         .primary_key = workspace_primary_key(m, x),
                         .to = p->like == NULL ? MOVE_TO_ALL : MOVE_TO_SHARDS,
                         .like = p->like,
@@ -304,9 +305,10 @@ static int try_way(struct workspace *w, const struct way *way, tnode *stmt, stru
             workspace_put(w, &m->items[i]);
         }
     }
-    w->rest = workspace_plan_part(w, stmt, NULL, note);
+    w->rest = workspace_plan_part(w, stmt, note);
     return w->moves_count > 0 && w->rest != NULL &&
-           (w->rest->kind == PLAN_MANY || w->rest->kind == PLAN_ONE);
+           (w->rest->kind == PLAN_MANY || w->rest->kind == PLAN_ONE) &&
+           workspace_plan_later(w, note);
 }
 
 static uint64_t bytes_moved(const struct workspace *w, uint64_t all)
