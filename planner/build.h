@@ -41,9 +41,10 @@ enum {
 
 enum value_kind {
     VALUE_NULL,
-    VALUE_TEXT,       /* a literal: its text in the plan, and its place in the shape */
-    VALUE_PARAM,      /* $param */
-    VALUE_ARRAY_PARAM /* = ANY($param): its elements */
+    VALUE_TEXT,        /* a literal: its text in the plan, and its place in the shape */
+    VALUE_PARAM,       /* $param */
+    VALUE_ARRAY_PARAM, /* = ANY($param): its elements */
+    VALUE_ARRAY_TEXT   /* = ANY('{1,2}'): its elements; otherwise as VALUE_TEXT */
 };
 
 struct value {
@@ -67,7 +68,9 @@ struct binding {
     struct value_list keys[KEY_COLUMNS_MAX]; /* all of count 0: not bound */
     int32_t chars_max[KEY_COLUMNS_MAX];      /* written rows: varchar(n), else 0 */
     const struct value *low, *high;          /* range tables without equality; inclusive */
+    const struct binding *also;              /* holds too: the shards are those of both */
     const char *relation;                    /* for EXPLAIN */
+    uint8_t zipped;  /* the lists are as long as each other, and each row of them is a key */
     uint8_t written; /* a row to be inserted: NULL and no shard are errors, not "no rows" */
 };
 
@@ -238,9 +241,16 @@ struct level {
     struct level *next; /* of the statement, parents before children */
 };
 
+struct fact_row { /* columns, and for each the values of all rows; no items: not known */
+    size_t count;
+    struct term columns[KEY_COLUMNS_MAX];
+    struct value_list values[KEY_COLUMNS_MAX];
+};
+
 enum fact_kind {
     FACT_EQUAL,  /* a = b */
     FACT_VALUES, /* a = value, or one of several */
+    FACT_ROWS,   /* (columns) = one of several rows of values */
     FACT_LOW,    /* a >= or > value */
     FACT_HIGH
 };
@@ -250,6 +260,7 @@ struct fact {
     struct level *level;
     struct term a, b;
     struct value_list values;
+    struct fact_row *row;        /* FACT_ROWS; a is its first column */
     uint64_t mask;               /* relations of the level whose rows it may filter */
     const PgQuery__JoinExpr *on; /* NULL: WHERE */
     struct fact *next;
@@ -303,12 +314,20 @@ uint32_t value_type_of(const PgQuery__TypeName *t, int array);
 int value_of(struct build *b, const tnode *n, uint32_t column_type, struct value *out);
 /* Type of a parameter as Parse declared it; 0: not. */
 uint32_t value_declared_type(const struct build *b, uint32_t n);
+/*
+ * The same for a comparison "column = value": also a number of another type that equals an integer
+ * or none (5.0, 5.5, 5::float8), which as VALUE_NULL matches nothing.
+ */
+int value_compared(struct build *b, const tnode *n, uint32_t column_type, struct value *out);
+/* COLLATE "C", "POSIX". */
+int value_is_bytewise(const PgQuery__CollateClause *c);
 /* After all values of the statement were read: whether the type assumed for a parameter is the one
  * that the server will infer. */
 int value_is_certain(const struct build *b, const struct value *v);
 
-/* Values of a column that every row that counts has; NULL: none known. */
 void keys_derive(struct scope *s);
+/* Values of a column that every row that counts has, of several lists the shortest; NULL: none
+ * known. */
 const struct value_list *keys_values(const struct scope *s, const struct rel *r, uint16_t column);
 /* Outer column that the column of a sub-select's relation equals, or NULL. */
 const struct term *keys_outer(const struct scope *s, const struct rel *r, uint16_t column);

@@ -139,7 +139,8 @@ static void print_binding(const struct plan *p, const struct map *map, const str
     int whole = bind->keys[0].items != NULL;
     for (size_t i = 0; i < bind->table->keys_count && whole; i++) {
         buf_printf(out, "%s%s.%s = ", i > 0 ? ", " : "", bind->relation, bind->table->keys[i]);
-        whole = bind->keys[i].count == 1 && bind->keys[i].items[0].kind != VALUE_ARRAY_PARAM;
+        whole = bind->keys[i].count == 1 && bind->keys[i].items[0].kind != VALUE_ARRAY_PARAM &&
+                bind->keys[i].items[0].kind != VALUE_ARRAY_TEXT;
         if (whole) {
             print_value(p, &bind->keys[i].items[0], args, &values[i], out);
             whole = values[i].bytes.p != NULL;

@@ -9,7 +9,7 @@
  * "=" is strict, so the rows that null-extension would add instead do not pass it either.)
  *
  * Only conjuncts count, and only "column = column" and "column = literal or parameter" with types
- * whose equality is that of the column's type.
+ * whose equality is that of the column's type. OR counts as IN when all its arms name one column.
  */
 
 #include <string.h>
@@ -45,14 +45,49 @@ static struct fact *fact_add(const struct place *at, enum fact_kind kind, const 
     return f;
 }
 
-/* A column whose equality is that of its type and bytes. */
-static int resolve(const struct place *at, const tnode *n, struct term *out)
+/* A cast of a column that keeps its hash and its rows: to a wider integer, text to varchar. */
+static int cast_keeps(uint32_t column, uint32_t type)
 {
+    static const uint32_t widths[] = {OID_INT2, OID_INT4, OID_INT8};
+    size_t from = 3, to = 3;
+    for (size_t i = 0; i < 3; i++) {
+        from = widths[i] == column ? i : from;
+        to = widths[i] == type ? i : to;
+    }
+    return from < 3 ? to < 3 && to >= from : key_types_agree(column, type);
+}
+
+/* A column whose equality is that of its type and bytes, perhaps cast. Returns the type it is
+ * compared as; 0: it is none. */
+static uint32_t resolve(const struct place *at, const tnode *n, struct term *out)
+{
+    uint32_t outer = 0;
+    const tnode *given = n;
+    if (IS(n, COLLATE_CLAUSE) && value_is_bytewise(n->collate_clause)) {
+        n = n->collate_clause->arg;
+    }
+    while (IS(n, TYPE_CAST)) {
+        uint32_t type = value_type_of(n->type_cast->type_name, 0);
+        if (type == 0) {
+            return 0;
+        }
+        outer = outer == 0 ? type : outer;
+        n = n->type_cast->arg;
+    }
     if (!IS(n, COLUMN_REF) || !scope_resolve(at->level, n->column_ref, at->visible, out)) {
         return 0;
     }
     const struct catalog_column *c = scope_column(out);
-    return c != NULL && c->deterministic;
+    if (c == NULL || !c->deterministic) {
+        return 0;
+    }
+    for (n = given; !IS(n, COLUMN_REF);
+         n = IS(n, TYPE_CAST) ? n->type_cast->arg : n->collate_clause->arg) {
+        if (IS(n, TYPE_CAST) && !cast_keeps(c->type, value_type_of(n->type_cast->type_name, 0))) {
+            return 0;
+        }
+    }
+    return outer == 0 ? c->type : outer;
 }
 
 static void add_equal(const struct place *at, const struct term *a, const struct term *b)
@@ -62,31 +97,101 @@ static void add_equal(const struct place *at, const struct term *a, const struct
     }
 }
 
-static void add_values(const struct place *at, const struct term *a, const struct value *values,
-                       size_t count)
+static struct value_list keep_values(const struct place *at, const struct value *values,
+                                     size_t count)
 {
     struct value *copy = arena_alloc(&at->scope->build->scratch, (count + 1) * sizeof(*copy));
     memcpy(copy, values, count * sizeof(*copy));
-    fact_add(at, FACT_VALUES, a)->values = (struct value_list){count, copy};
+    return (struct value_list){count, copy};
 }
 
-static void see_equality(const struct place *at, const tnode *l, const tnode *r)
+static void add_values(const struct place *at, const struct term *a, const struct value *values,
+                       size_t count)
 {
+    fact_add(at, FACT_VALUES, a)->values = keep_values(at, values, count);
+}
+
+/* Whether the column is never NULL here: key columns of sharded tables are not, unless an outer
+ * join between them and this place adds rows. */
+static int never_null(const struct place *at, const struct term *t)
+{
+    const struct rel *r = t->rel;
+    int is_key = 0;
+    for (size_t i = 0; r->kind == REL_SHARDED && i < r->table->keys_count; i++) {
+        is_key |= keys_column(r, i) == t->column;
+    }
+    for (; is_key && r != NULL; r = r->level->as_rel) {
+        if (r->nullable) {
+            return 0;
+        }
+        if (r->level == at->level) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* a = b; `distinct`: a IS NOT DISTINCT FROM b, where NULL is a value. */
+static void see_equality(const struct place *at, const tnode *l, const tnode *r, int distinct)
+{
+    struct build *build = at->scope->build;
     struct term a, b;
     struct value v;
-    if (IS(l, ROW_EXPR) && IS(r, ROW_EXPR) && l->row_expr->n_args == r->row_expr->n_args) {
+    if (IS(l, ROW_EXPR) && IS(r, ROW_EXPR) && l->row_expr->n_args == r->row_expr->n_args &&
+        !distinct) {
         for (size_t i = 0; i < l->row_expr->n_args; i++) {
-            see_equality(at, l->row_expr->args[i], r->row_expr->args[i]);
+            see_equality(at, l->row_expr->args[i], r->row_expr->args[i], 0);
         }
         return;
     }
-    int left = resolve(at, l, &a), right = resolve(at, r, &b);
-    if (left && right) {
-        add_equal(at, &a, &b);
-    } else if (left && value_of(at->scope->build, r, scope_type(&a), &v)) {
+    uint32_t left = resolve(at, l, &a), right = resolve(at, r, &b);
+    if (left != 0 && right != 0) {
+        if (!distinct) {
+            add_equal(at, &a, &b);
+        }
+        return;
+    }
+    if (left == 0 && right != 0) {
+        const tnode *swap = l;
+        l = r;
+        r = swap;
+        a = b;
+        left = right;
+    }
+    if (left != 0 && value_compared(build, r, left, &v) &&
+        (!distinct || v.kind == VALUE_TEXT || never_null(at, &a))) {
         add_values(at, &a, &v, 1);
-    } else if (right && value_of(at->scope->build, l, scope_type(&b), &v)) {
-        add_values(at, &b, &v, 1);
+    }
+}
+
+/* (a, b) IN ((1, 2), (3, 4)). Each column alone is one of its values, too. */
+static void see_rows(const struct place *at, const PgQuery__RowExpr *columns, tnode *const *items,
+                     size_t count)
+{
+    struct build *b = at->scope->build;
+    struct fact_row *row = arena_zero(&b->scratch, sizeof(*row));
+    size_t known = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (!IS(items[i], ROW_EXPR) || items[i]->row_expr->n_args != columns->n_args) {
+            return;
+        }
+    }
+    for (size_t k = 0; k < columns->n_args && row->count < KEY_COLUMNS_MAX; k++) {
+        struct value *values = arena_alloc(&b->scratch, (count + 1) * sizeof(*values));
+        uint32_t type = resolve(at, columns->args[k], &row->columns[row->count]);
+        size_t i = 0;
+        while (type != 0 && i < count &&
+               value_compared(b, items[i]->row_expr->args[k], type, &values[i])) {
+            i++;
+        }
+        if (type != 0 && i == count) {
+            add_values(at, &row->columns[row->count], values, count);
+            row->values[row->count++] = (struct value_list){count, values};
+            known++;
+        }
+    }
+    if (known > 1) {
+        fact_add(at, FACT_ROWS, &row->columns[0])->row = row;
     }
 }
 
@@ -94,13 +199,18 @@ static void see_equality(const struct place *at, const tnode *l, const tnode *r)
 static void see_list(const struct place *at, const tnode *column, tnode *const *items, size_t count)
 {
     struct term a;
-    if (!resolve(at, column, &a) || count > VALUES_MAX) {
+    if (count > VALUES_MAX) {
         return;
     }
+    if (IS(column, ROW_EXPR)) {
+        see_rows(at, column->row_expr, items, count);
+        return;
+    }
+    uint32_t type = resolve(at, column, &a);
     struct value *values =
         arena_alloc(&at->scope->build->scratch, (count + 1) * sizeof(struct value));
     for (size_t i = 0; i < count; i++) {
-        if (!value_of(at->scope->build, items[i], scope_type(&a), &values[i])) {
+        if (type == 0 || !value_compared(at->scope->build, items[i], type, &values[i])) {
             return;
         }
     }
@@ -119,28 +229,45 @@ static uint32_t element_type(uint32_t array)
     return 0;
 }
 
+/* Elements of an array that is text in the statement: read when it is run. */
+static void see_array_text(const struct place *at, const struct term *a, uint32_t type,
+                           const tnode *array)
+{
+    struct value v;
+    if (value_of(at->scope->build, array, OID_TEXT, &v) && v.kind == VALUE_TEXT &&
+        v.type == OID_UNKNOWN) {
+        v.kind = VALUE_ARRAY_TEXT;
+        v.type = type;
+        add_values(at, a, &v, 1);
+    }
+}
+
 static void see_any(const struct place *at, const tnode *column, const tnode *array)
 {
     struct build *b = at->scope->build;
     struct term a;
     uint32_t cast = 0;
-    if (IS(array, A_ARRAY_EXPR)) {
-        see_list(at, column, array->a_array_expr->elements, array->a_array_expr->n_elements);
-        return;
-    }
     if (IS(array, TYPE_CAST)) {
         cast = value_type_of(array->type_cast->type_name, 1);
         array = array->type_cast->arg;
         if (cast == 0) {
             return;
         }
-        if (IS(array, A_ARRAY_EXPR)) {
-            see_list(at, column, array->a_array_expr->elements, array->a_array_expr->n_elements);
-            return;
-        }
+    }
+    if (IS(array, A_ARRAY_EXPR)) {
+        see_list(at, column, array->a_array_expr->elements, array->a_array_expr->n_elements);
+        return;
+    }
+    uint32_t type = resolve(at, column, &a);
+    if (type == 0 || (cast != 0 && !key_types_agree(type, cast))) {
+        return;
+    }
+    if (IS(array, A_CONST)) {
+        see_array_text(at, &a, cast != 0 ? cast : type, array);
+        return;
     }
     if (!IS(array, PARAM_REF) || array->param_ref->number <= 0 ||
-        array->param_ref->number > 65535 || !resolve(at, column, &a)) {
+        array->param_ref->number > 65535) {
         return;
     }
     struct value v = {.kind = VALUE_ARRAY_PARAM, .literal = -1};
@@ -152,12 +279,12 @@ static void see_any(const struct place *at, const tnode *column, const tnode *ar
             return;
         }
     } else {
-        v.type = cast != 0 ? cast : scope_type(&a);
+        v.type = cast != 0 ? cast : type;
         if (v.param < b->survey.params_max && b->survey.param_uses[v.param] == 1) {
             b->param_seen[v.param]++; /* an array cannot share its parameter with scalars */
         }
     }
-    if (key_types_agree(scope_type(&a), v.type)) {
+    if (key_types_agree(type, v.type)) {
         add_values(at, &a, &v, 1);
     }
 }
@@ -166,10 +293,9 @@ static void see_bound(const struct place *at, const tnode *l, const tnode *r, in
 {
     struct term a;
     struct value v;
-    if (resolve(at, l, &a) && value_of(at->scope->build, r, scope_type(&a), &v)) {
-        struct value *copy = arena_alloc(&at->scope->build->scratch, sizeof(*copy));
-        *copy = v;
-        fact_add(at, low ? FACT_LOW : FACT_HIGH, &a)->values = (struct value_list){1, copy};
+    uint32_t type = IS(l, COLUMN_REF) ? resolve(at, l, &a) : 0;
+    if (type != 0 && value_of(at->scope->build, r, type, &v)) {
+        fact_add(at, low ? FACT_LOW : FACT_HIGH, &a)->values = keep_values(at, &v, 1);
     }
 }
 
@@ -178,7 +304,7 @@ static void see_expression(const struct place *at, const PgQuery__AExpr *e)
     const char *name = tree_operator(e);
     if (e->kind == PG_QUERY__A__EXPR__KIND__AEXPR_OP && e->lexpr != NULL && e->rexpr != NULL) {
         if (strcmp(name, "=") == 0) {
-            see_equality(at, e->lexpr, e->rexpr);
+            see_equality(at, e->lexpr, e->rexpr, 0);
         } else if (strcmp(name, "<") == 0 || strcmp(name, "<=") == 0) {
             see_bound(at, e->lexpr, e->rexpr, 0);
             see_bound(at, e->rexpr, e->lexpr, 1);
@@ -186,6 +312,8 @@ static void see_expression(const struct place *at, const PgQuery__AExpr *e)
             see_bound(at, e->lexpr, e->rexpr, 1);
             see_bound(at, e->rexpr, e->lexpr, 0);
         }
+    } else if (e->kind == PG_QUERY__A__EXPR__KIND__AEXPR_NOT_DISTINCT && strcmp(name, "=") == 0) {
+        see_equality(at, e->lexpr, e->rexpr, 1);
     } else if (e->kind == PG_QUERY__A__EXPR__KIND__AEXPR_IN && strcmp(name, "=") == 0 &&
                IS(e->rexpr, LIST)) {
         see_list(at, e->lexpr, e->rexpr->list->items, e->rexpr->list->n_items);
@@ -198,14 +326,98 @@ static void see_expression(const struct place *at, const PgQuery__AExpr *e)
     }
 }
 
+static void see_condition(const struct place *at, const tnode *n);
+
+/* key IS NULL: no row of the table is that. */
+static void see_null_test(const struct place *at, const PgQuery__NullTest *t)
+{
+    struct term a;
+    struct value v = {.kind = VALUE_NULL, .literal = -1, .location = -1};
+    if (t->nulltesttype == PG_QUERY__NULL_TEST_TYPE__IS_NULL && resolve(at, t->arg, &a) != 0 &&
+        never_null(at, &a)) {
+        add_values(at, &a, &v, 1);
+    }
+}
+
+static int has_array(const struct value_list *v)
+{
+    for (size_t i = 0; i < v->count; i++) {
+        if (v->items[i].kind == VALUE_ARRAY_PARAM || v->items[i].kind == VALUE_ARRAY_TEXT) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* The values that an arm gives a column; NULL: it says nothing. Arrays cannot stand among others.
+ */
+static const struct value_list *arm_values(const struct fact *arm, const struct term *t)
+{
+    for (; arm != NULL; arm = arm->next) {
+        if (arm->kind == FACT_VALUES && arm->a.rel == t->rel && arm->a.column == t->column &&
+            arm->a.via == t->via && arm->a.outer == t->outer && !has_array(&arm->values)) {
+            return &arm->values;
+        }
+    }
+    return NULL;
+}
+
+/*
+ * a OR b: true only if an arm is, so a column that every arm gives values has one of all of them.
+ * What an arm says otherwise counts for nothing.
+ */
+static void see_or(const struct place *at, const PgQuery__BoolExpr *e)
+{
+    enum {
+        ARMS_MAX = 256
+    };
+    struct scope *s = at->scope;
+    struct fact *before = s->facts;
+    struct fact **arms = arena_zero(&s->build->scratch, (e->n_args + 1) * sizeof(*arms));
+    if (e->n_args > ARMS_MAX) {
+        return;
+    }
+    for (size_t i = 0; i < e->n_args; i++) {
+        s->facts = NULL;
+        see_condition(at, e->args[i]);
+        arms[i] = s->facts;
+    }
+    s->facts = before;
+    for (const struct fact *f = arms[0]; f != NULL; f = f->next) {
+        size_t total = 0, arm = 0;
+        for (; f->kind == FACT_VALUES && arm < e->n_args; arm++) {
+            const struct value_list *v = arm_values(arms[arm], &f->a);
+            if (v == NULL || total + v->count > VALUES_MAX) {
+                break;
+            }
+            total += v->count;
+        }
+        if (f->kind != FACT_VALUES || arm < e->n_args) {
+            continue;
+        }
+        struct value *all = arena_alloc(&s->build->scratch, (total + 1) * sizeof(*all));
+        total = 0;
+        for (arm = 0; arm < e->n_args; arm++) {
+            const struct value_list *v = arm_values(arms[arm], &f->a);
+            memcpy(all + total, v->items, v->count * sizeof(*all));
+            total += v->count;
+        }
+        add_values(at, &f->a, all, total);
+    }
+}
+
 static void see_condition(const struct place *at, const tnode *n)
 {
     if (IS(n, BOOL_EXPR) && n->bool_expr->boolop == PG_QUERY__BOOL_EXPR_TYPE__AND_EXPR) {
         for (size_t i = 0; i < n->bool_expr->n_args; i++) {
             see_condition(at, n->bool_expr->args[i]);
         }
+    } else if (IS(n, BOOL_EXPR) && n->bool_expr->boolop == PG_QUERY__BOOL_EXPR_TYPE__OR_EXPR) {
+        see_or(at, n->bool_expr);
     } else if (IS(n, A_EXPR)) {
         see_expression(at, n->a_expr);
+    } else if (IS(n, NULL_TEST)) {
+        see_null_test(at, n->null_test);
     }
 }
 
@@ -300,7 +512,8 @@ static void see_in_sublink(struct scope *s, struct level *q)
     for (size_t i = 0; i < count && count == q->outputs_count; i++) {
         struct term x, y = q->outputs[i].term;
         const struct catalog_column *c = scope_column(&y);
-        if (y.rel == NULL || c == NULL || !c->deterministic || !resolve(&outside, tests[i], &x)) {
+        if (y.rel == NULL || c == NULL || !c->deterministic ||
+            resolve(&outside, tests[i], &x) == 0) {
             continue;
         }
         struct term x_outer = x, y_outer = y;

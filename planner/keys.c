@@ -10,10 +10,14 @@
 
 #include "planner/reach.h"
 
+enum {
+    LISTS_MAX = 8 /* of one column */
+};
+
 struct derived {
     const struct rel *rel;
-    uint16_t column;
-    const struct value_list *values;
+    uint16_t column, count;
+    const struct value_list *lists[LISTS_MAX]; /* all of them hold */
     const struct term *outer;
     struct derived *next;
 };
@@ -68,6 +72,29 @@ static int is_outside(const struct rel *outer, const struct rel *inner)
     return 0;
 }
 
+static int add_list(struct derived *d, const struct value_list *v)
+{
+    for (size_t i = 0; i < d->count; i++) {
+        if (d->lists[i] == v) {
+            return 0;
+        }
+    }
+    if (d->count == LISTS_MAX) {
+        return 0;
+    }
+    d->lists[d->count++] = v;
+    return 1;
+}
+
+/* Of several lists the shortest says most. */
+static size_t weight_of(const struct value_list *v)
+{
+    return v->count == 1 &&
+                   (v->items[0].kind == VALUE_ARRAY_PARAM || v->items[0].kind == VALUE_ARRAY_TEXT)
+               ? VALUES_MAX
+               : v->count;
+}
+
 /* What is known of `from` becomes known of `to`, when the fact filters it. */
 static int spread_value(struct scope *s, const struct fact *f, const struct term *to,
                         const struct term *from)
@@ -78,9 +105,8 @@ static int spread_value(struct scope *s, const struct fact *f, const struct term
     int changed = 0;
     const struct derived *source = find(s, from->rel, from->column);
     struct derived *d = find_or_add(s, to);
-    if (d->values == NULL && source != NULL && source->values != NULL) {
-        d->values = source->values;
-        changed = 1;
+    for (size_t i = 0; source != NULL && i < source->count; i++) {
+        changed |= add_list(d, source->lists[i]);
     }
     if (d->outer == NULL && from->outer && is_outside(from->rel, to->rel)) {
         d->outer = from;
@@ -98,11 +124,7 @@ void keys_derive(struct scope *s)
     for (struct fact *f = s->facts; f != NULL; f = f->next) {
         if (f->kind == FACT_VALUES && fact_filters(f, &f->a) &&
             values_certain(s->build, &f->values)) {
-            struct derived *d = find_or_add(s, &f->a);
-            /* Of several facts the one with the fewest values says most. */
-            if (d->values == NULL || d->values->count > f->values.count) {
-                d->values = &f->values;
-            }
+            add_list(find_or_add(s, &f->a), &f->values);
         }
     }
     int changed = 1;
@@ -120,7 +142,11 @@ void keys_derive(struct scope *s)
 const struct value_list *keys_values(const struct scope *s, const struct rel *r, uint16_t column)
 {
     const struct derived *d = find(s, r, column);
-    return d == NULL ? NULL : d->values;
+    const struct value_list *best = NULL;
+    for (size_t i = 0; d != NULL && i < d->count; i++) {
+        best = best == NULL || weight_of(d->lists[i]) < weight_of(best) ? d->lists[i] : best;
+    }
+    return best;
 }
 
 const struct term *keys_outer(const struct scope *s, const struct rel *r, uint16_t column)
@@ -148,7 +174,8 @@ struct value_list keys_keep(struct build *b, const struct value_list *v)
     for (size_t i = 0; i < v->count; i++) {
         items[i] = v->items[i];
         items[i].text = arena_copy(b->out, v->items[i].text);
-        if (items[i].kind == VALUE_TEXT && items[i].literal < 0) {
+        if ((items[i].kind == VALUE_TEXT || items[i].kind == VALUE_ARRAY_TEXT) &&
+            items[i].literal < 0) {
             b->batch->shape_ok = 0;
         }
         if (items[i].kind == VALUE_NULL && v->count > 1) {
@@ -158,12 +185,13 @@ struct value_list keys_keep(struct build *b, const struct value_list *v)
     return (struct value_list){v->count, items};
 }
 
-/* Bounds of a range table; the first of each side, which is as right as any. */
-static void bind_range(struct scope *s, const struct rel *r, struct binding *out)
+/* Bounds of a range table. */
+static int bind_range(struct scope *s, const struct rel *r, struct binding *out)
 {
     int column = keys_column(r, 0);
-    if (column < 0 || !r->known->columns[column].bytewise) {
-        return; /* "<" of the servers is not the order of the map */
+    if (r->table->kind != MAP_RANGE || r->table->keys_count != 1 || column < 0 ||
+        !r->known->columns[column].bytewise) {
+        return 0; /* "<" of the servers is not the order of the map */
     }
     for (const struct fact *f = s->facts; f != NULL; f = f->next) {
         if ((f->kind != FACT_LOW && f->kind != FACT_HIGH) || f->a.rel != r ||
@@ -171,11 +199,91 @@ static void bind_range(struct scope *s, const struct rel *r, struct binding *out
             !values_certain(s->build, &f->values)) {
             continue;
         }
-        struct value_list kept = keys_keep(s->build, &f->values);
-        if (f->kind == FACT_LOW) {
-            out->low = kept.items;
-        } else {
-            out->high = kept.items;
+        const struct value **bound = f->kind == FACT_LOW ? &out->low : &out->high;
+        if (*bound != NULL) { /* another one: of a binding of its own */
+            struct binding *more = arena_zero(s->build->out, sizeof(*more));
+            *more = (struct binding){.table = r->table, .relation = out->relation};
+            more->also = out->also;
+            out->also = more;
+            bound = f->kind == FACT_LOW ? &more->low : &more->high;
+        }
+        *bound = keys_keep(s->build, &f->values).items;
+    }
+    return out->low != NULL || out->high != NULL;
+}
+
+/* A comparison of rows that holds the whole key. */
+static int bind_row(struct scope *s, const struct rel *r, const struct fact *f, struct binding *out)
+{
+    for (size_t i = 0; i < r->table->keys_count; i++) {
+        size_t k = 0;
+        while (k < f->row->count &&
+               (f->row->columns[k].rel != r || f->row->columns[k].column != keys_column(r, i) ||
+                !fact_filters(f, &f->row->columns[k]) ||
+                !values_certain(s->build, &f->row->values[k]))) {
+            k++;
+        }
+        if (k == f->row->count) {
+            return 0;
+        }
+        out->keys[i] = f->row->values[k];
+    }
+    out->zipped = 1;
+    return 1;
+}
+
+static void keep_keys(struct build *b, struct binding *out)
+{
+    for (size_t i = 0; i < out->table->keys_count; i++) {
+        out->keys[i] = keys_keep(b, &out->keys[i]);
+    }
+}
+
+/* One more binding of the relation. The one with fewest keys stands first. */
+static void also(struct build *b, struct binding *out, const struct binding *more)
+{
+    if (out->keys[0].items == NULL && out->low == NULL && out->high == NULL) {
+        const struct binding *rest = out->also;
+        *out = *more;
+        out->also = rest;
+        keep_keys(b, out);
+        return;
+    }
+    struct binding *kept = arena_zero(b->out, sizeof(*kept));
+    *kept = *more;
+    keep_keys(b, kept);
+    if (out->keys[0].items != NULL && weight_of(&kept->keys[0]) < weight_of(&out->keys[0])) {
+        struct binding swap = *out;
+        const struct binding *rest = out->also;
+        *out = *kept;
+        *kept = swap;
+        kept->also = rest;
+    } else {
+        kept->also = out->also;
+    }
+    out->also = kept;
+}
+
+static void bind_lists(struct scope *s, const struct rel *r, struct binding *out)
+{
+    struct binding plain = {.table = r->table, .relation = out->relation};
+    size_t keys = r->table->keys_count, bound = 0;
+    const struct value_list *best = NULL;
+    for (size_t i = 0; i < keys; i++) {
+        int column = keys_column(r, i);
+        best = column < 0 ? NULL : keys_values(s, r, (uint16_t)column);
+        plain.keys[i] = best == NULL ? (struct value_list){0} : *best;
+        bound += best != NULL;
+    }
+    if (bound < keys) {
+        return;
+    }
+    also(s->build, out, &plain);
+    const struct derived *d = keys == 1 ? find(s, r, (uint16_t)keys_column(r, 0)) : NULL;
+    for (size_t i = 0; d != NULL && i < d->count; i++) {
+        if (d->lists[i] != best) {
+            plain.keys[0] = *d->lists[i];
+            also(s->build, out, &plain);
         }
     }
 }
@@ -185,23 +293,14 @@ static int bind_rel(struct scope *s, const struct rel *r, struct binding *out)
     struct build *b = s->build;
     *out = (struct binding){.table = r->table};
     out->relation = arena_strdup(b->out, r->alias);
-    const struct value_list *lists[KEY_COLUMNS_MAX];
-    size_t bound = 0;
-    for (size_t i = 0; i < r->table->keys_count; i++) {
-        int column = keys_column(r, i);
-        lists[i] = column < 0 ? NULL : keys_values(s, r, (uint16_t)column);
-        bound += lists[i] != NULL;
-    }
-    if (bound == r->table->keys_count) {
-        for (size_t i = 0; i < bound; i++) {
-            out->keys[i] = keys_keep(b, lists[i]);
+    for (const struct fact *f = s->facts; f != NULL && r->table->keys_count > 1; f = f->next) {
+        struct binding row = {.table = r->table, .relation = out->relation};
+        if (f->kind == FACT_ROWS && bind_row(s, r, f, &row)) {
+            also(b, out, &row);
         }
-        return 1;
     }
-    if (r->table->kind == MAP_RANGE && r->table->keys_count == 1) {
-        bind_range(s, r, out);
-    }
-    return out->low != NULL || out->high != NULL;
+    bind_lists(s, r, out);
+    return out->keys[0].items != NULL || bind_range(s, r, out);
 }
 
 static int bind_call(struct scope *s, const struct reach_call *c, struct binding *out)

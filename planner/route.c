@@ -42,7 +42,9 @@ static int same_binding(const struct binding *a, const struct binding *b)
     if (a->table->group != b->table->group || a->table->kind != b->table->kind ||
         (a->table->kind != MAP_HASH && a->table != b->table) || a->written != b->written ||
         a->low != b->low || a->high != b->high || a->keys[0].items == NULL ||
-        b->keys[0].items == NULL) {
+        b->keys[0].items == NULL || a->zipped != b->zipped ||
+        (a->also == NULL) != (b->also == NULL) ||
+        (a->also != NULL && !same_binding(a->also, b->also))) {
         return 0;
     }
     for (size_t i = 0; i < a->table->keys_count; i++) {
@@ -88,6 +90,7 @@ static int certainly_one(const struct binding *list, size_t count)
     }
     for (size_t i = 0; i < list[0].table->keys_count; i++) {
         if (list[0].keys[i].count != 1 || list[0].keys[i].items[0].kind == VALUE_ARRAY_PARAM ||
+            list[0].keys[i].items[0].kind == VALUE_ARRAY_TEXT ||
             !reads_all_forms(list[0].table->key_types[i])) {
             return 0;
         }

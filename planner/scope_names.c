@@ -7,6 +7,14 @@
 
 #include "planner/build.h"
 
+/* GROUP BY 2: the second select item. */
+static int names_output(const struct level *q, const tnode *n, size_t column)
+{
+    return IS(n, A_CONST) && n->a_const->val_case == PG_QUERY__A__CONST__VAL_IVAL &&
+           q->outputs_count == q->select->n_target_list && n->a_const->ival->ival > 0 &&
+           (size_t)n->a_const->ival->ival == column + 1;
+}
+
 /* Whether a filter on output `column` may be moved inside the query: then no row that the query
  * would have shown otherwise is lost and none appears. */
 int scope_pushable(const struct level *q, size_t column)
@@ -20,9 +28,10 @@ int scope_pushable(const struct level *q, size_t column)
     }
     for (size_t i = 0; i < q->select->n_group_clause; i++) {
         struct term t;
+        const tnode *n = q->select->group_clause[i];
         const struct term *o = &q->outputs[column].term;
-        if (scope_resolve_node(q, q->select->group_clause[i], &t) && t.rel == o->rel &&
-            t.column == o->column) {
+        if ((scope_resolve_node(q, n, &t) && t.rel == o->rel && t.column == o->column) ||
+            names_output(q, n, column)) {
             return 1;
         }
     }

@@ -62,7 +62,7 @@ static enum err resolve_value(const struct run *r, const struct value *v, uint32
         out->value = (struct key_value){.type_oid = v->type};
         return ERR_NONE;
     }
-    if (v->kind == VALUE_TEXT) {
+    if (v->kind == VALUE_TEXT || v->kind == VALUE_ARRAY_TEXT) {
         return resolve_literal(r, v, out);
     }
     if (r->args == NULL || v->param >= r->args->params_count) {
@@ -233,6 +233,13 @@ static enum err route_array_binary(const struct run *r, const struct binding *b,
 static enum err route_array(const struct run *r, const struct binding *b, const struct value *v,
                             uint64_t *set)
 {
+    if (v->kind == VALUE_ARRAY_TEXT) {
+        struct resolved literal = {0};
+        enum err e = resolve_literal(r, v, &literal);
+        e = e ? e : route_array_text(r, b, literal.value.bytes, v->type, set);
+        buf_free(&literal.unquoted);
+        return e;
+    }
     if (r->args == NULL || v->param >= r->args->params_count) {
         return note_set(r->note, ERR_PROTOCOL, "parameter $%u has no value", v->param + 1u);
     }
@@ -244,16 +251,24 @@ static enum err route_array(const struct run *r, const struct binding *b, const 
                           : route_array_binary(r, b, p->bytes, v->type, set);
 }
 
+static int is_array(const struct value_list *v)
+{
+    return v->count == 1 &&
+           (v->items[0].kind == VALUE_ARRAY_PARAM || v->items[0].kind == VALUE_ARRAY_TEXT);
+}
+
 static size_t combinations(const struct binding *b)
 {
     size_t n = 1;
+    if (b->zipped) {
+        return b->keys[0].count;
+    }
     for (size_t i = 0; i < b->table->keys_count; i++) {
         n *= b->keys[i].count;
         if (n > COMBINATIONS_MAX) {
             return n;
         }
-        if (b->table->keys_count > 1 && b->keys[i].count == 1 &&
-            b->keys[i].items[0].kind == VALUE_ARRAY_PARAM) {
+        if (b->table->keys_count > 1 && is_array(&b->keys[i])) {
             return COMBINATIONS_MAX + 1;
         }
     }
@@ -271,7 +286,7 @@ static enum err route_combination(const struct run *r, const struct binding *b, 
     }
     for (size_t i = 0; i < n && e == ERR_NONE; i++) {
         const struct value *v = &b->keys[i].items[which % b->keys[i].count];
-        which /= b->keys[i].count;
+        which = b->zipped ? which : which / b->keys[i].count;
         e = resolve_value(r, v, b->table->key_types[i], &keys[i]);
     }
     if (e == ERR_NONE) {
@@ -317,8 +332,7 @@ static enum err read_binding(const struct run *r, const struct binding *b, uint6
         *set = map_table_shards(r->map, b->table);
         return ERR_NONE;
     }
-    if (b->table->keys_count == 1 && b->keys[0].count == 1 &&
-        b->keys[0].items[0].kind == VALUE_ARRAY_PARAM) {
+    if (b->table->keys_count == 1 && is_array(&b->keys[0])) {
         return route_array(r, b, &b->keys[0].items[0], set);
     }
     size_t n = combinations(b);
@@ -350,6 +364,12 @@ static int is_unreadable(enum err e)
 static enum err route_binding(const struct run *r, const struct binding *b, uint64_t *set)
 {
     enum err e = read_binding(r, b, set);
+    for (const struct binding *also = b->also; e == ERR_NONE && also != NULL; also = also->also) {
+        uint64_t more;
+        if (read_binding(r, also, &more) == ERR_NONE) { /* what is wrong with it the server says */
+            *set &= more;
+        }
+    }
     if (!is_unreadable(e) || b->written) {
         return e;
     }

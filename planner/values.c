@@ -115,6 +115,7 @@ uint32_t value_declared_type(const struct build *b, uint32_t n)
     return type == OID_UNKNOWN ? 0 : type;
 }
 
+/* `cast`: what the server takes an undeclared parameter for, because it is cast to it; 0: not. */
 static int value_of_param(struct build *b, const PgQuery__ParamRef *p, uint32_t cast,
                           uint32_t column_type, struct value *out)
 {
@@ -126,41 +127,205 @@ static int value_of_param(struct build *b, const PgQuery__ParamRef *p, uint32_t 
     uint32_t declared = value_declared_type(b, out->param);
     if (declared != 0) {
         out->type = declared;
-        return cast == 0 || cast == declared;
+        return cast == 0 || key_types_agree(cast, declared);
     }
     out->type = cast != 0 ? cast : column_type;
     param_typed(b, out->param, out->type);
     return 1;
 }
 
-int value_of(struct build *b, const tnode *n, uint32_t column_type, struct value *out)
+/* Casts around a value, all between types of one kind, so that it is kept or the server fails:
+ * *inner and *outer are 0 without any. 0: others. */
+static int strip_casts(const tnode **n, uint32_t *inner, uint32_t *outer)
 {
-    *out = (struct value){.literal = -1, .location = -1};
-    uint32_t cast = 0;
-    if (IS(n, TYPE_CAST)) {
-        cast = value_type_of(n->type_cast->type_name, 0);
-        if (cast == 0) {
+    *inner = *outer = 0;
+    while (IS(*n, TYPE_CAST)) {
+        uint32_t type = value_type_of((*n)->type_cast->type_name, 0);
+        if (type == 0 || (*outer != 0 && !key_types_agree(*outer, type))) {
             return 0;
         }
-        n = n->type_cast->arg;
+        *outer = *outer == 0 ? type : *outer;
+        *inner = type;
+        *n = (*n)->type_cast->arg;
+    }
+    return 1;
+}
+
+/* - in front of a number that the parser did not take into it: -5::bigint is -(5::bigint). */
+static const tnode *strip_minus(const tnode *n)
+{
+    const PgQuery__AExpr *e =
+        IS(n, A_EXPR) && n->a_expr->kind == PG_QUERY__A__EXPR__KIND__AEXPR_OP ? n->a_expr : NULL;
+    return e != NULL && e->lexpr == NULL && strcmp(tree_operator(e), "-") == 0 ? e->rexpr : NULL;
+}
+
+static int negate(struct build *b, struct value *v)
+{
+    if (v->kind != VALUE_TEXT || !is_int(v->type) || v->negative || v->text.n == 0 ||
+        v->text.p[0] < '0' || v->text.p[0] > '9') {
+        return 0;
+    }
+    v->text = slice_of(arena_printf(&b->scratch, "-%.*s", (int)v->text.n, (const char *)v->text.p));
+    v->negative = 1;
+    return 1;
+}
+
+int value_of(struct build *b, const tnode *n, uint32_t column_type, struct value *out)
+{
+    const tnode *positive = strip_minus(n);
+    uint32_t inner, outer;
+    if (positive != NULL) {
+        return IS(positive, TYPE_CAST) && value_of(b, positive, column_type, out) && negate(b, out);
+    }
+    *out = (struct value){.literal = -1, .location = -1};
+    if (!strip_casts(&n, &inner, &outer) || (outer != 0 && !key_types_agree(column_type, outer))) {
+        return 0;
     }
     if (IS(n, PARAM_REF)) {
-        return value_of_param(b, n->param_ref, cast, column_type, out) &&
+        return value_of_param(b, n->param_ref, inner, column_type, out) &&
                key_types_agree(column_type, out->type);
     }
     if (!IS(n, A_CONST) || !value_of_const(b, n->a_const, out)) {
         return 0;
     }
     if (out->kind == VALUE_NULL) {
-        return cast == 0 || key_types_agree(column_type, cast);
+        return 1;
     }
-    if (cast != 0) {
-        if (out->type != OID_UNKNOWN && !(is_int(out->type) && is_int(cast))) {
+    if (inner != 0) {
+        if (out->type != OID_UNKNOWN && !(is_int(out->type) && is_int(inner))) {
             return 0; /* 5::text, 5.5::int change the value on the way */
         }
-        out->type = cast;
+        out->type = inner;
     }
     return out->type == OID_UNKNOWN || key_types_agree(column_type, out->type);
+}
+
+/* ---- numbers of other types -------------------------------------------------------------------
+ */
+
+enum {
+    EXPONENT_MAX = 400 /* more than any integer needs */
+};
+
+/*
+ * Decimal text -> the integer it equals, as text without leading zeros, when that has at most 19
+ * digits. 0: no number that is followed here. *none: it equals no int8.
+ */
+static int whole_number(struct arena *arena, const char *p, const char **out, int *none)
+{
+    char *digits = arena_alloc(arena, strlen(p) + 2 + EXPONENT_MAX);
+    size_t n = 0;
+    long point = -1, exponent = 0;
+    int negative = *p == '-';
+    p += *p == '-' || *p == '+';
+    for (; (*p >= '0' && *p <= '9') || (*p == '.' && point < 0); p++) {
+        if (*p == '.') {
+            point = (long)n;
+        } else {
+            digits[n++] = *p;
+        }
+    }
+    if (n == 0) {
+        return 0;
+    }
+    if (*p == 'e' || *p == 'E') {
+        int down = p[1] == '-';
+        for (p += p[1] == '-' || p[1] == '+' ? 2 : 1; *p >= '0' && *p <= '9'; p++) {
+            exponent = exponent > EXPONENT_MAX ? exponent : exponent * 10 + (*p - '0');
+        }
+        exponent = down ? -exponent : exponent;
+    }
+    if (*p != 0 || exponent > EXPONENT_MAX || exponent < -EXPONENT_MAX) {
+        return 0;
+    }
+    long whole = (point < 0 ? (long)n : point) + exponent; /* digits before the point */
+    *none = 0;
+    for (long i = whole < 0 ? 0 : whole; i < (long)n; i++) {
+        *none |= digits[i] != '0';
+    }
+    while ((long)n < whole) {
+        digits[n++] = '0';
+    }
+    n = whole < 0 ? 0 : (size_t)whole;
+    size_t zeros = 0;
+    while (zeros < n && digits[zeros] == '0') {
+        zeros++;
+    }
+    n -= zeros;
+    *none |= n > 19 ||
+             (n == 19 && memcmp(digits + zeros,
+                                negative ? "9223372036854775808" : "9223372036854775807", 19) > 0);
+    if (*none) {
+        return 1;
+    }
+    *out = arena_printf(arena, "%s%.*s", negative && n > 0 ? "-" : "", n == 0 ? 1 : (int)n,
+                        n == 0 ? "0" : digits + zeros);
+    return 1;
+}
+
+static const char *cast_name(const PgQuery__TypeName *t)
+{
+    const char *schema;
+    const char *name = t == NULL ? "" : tree_name(t->names, t->n_names, &schema);
+    int plain = t != NULL && t->n_typmods == 0 && t->n_array_bounds == 0 && !t->setof &&
+                (schema == NULL || strcmp(schema, "pg_catalog") == 0);
+    return plain ? name : "";
+}
+
+/* Text of a number; `exact`: an integer that float8 holds exactly, and no other near it. */
+static const char *number_text(struct build *b, const tnode *n, int *exact)
+{
+    const PgQuery__AConst *c = IS(n, A_CONST) && !n->a_const->isnull ? n->a_const : NULL;
+    *exact = 0;
+    if (c != NULL && c->val_case == PG_QUERY__A__CONST__VAL_IVAL) {
+        *exact = 1;
+        return arena_printf(&b->scratch, "%d", c->ival->ival);
+    }
+    if (c != NULL && c->val_case == PG_QUERY__A__CONST__VAL_FVAL) {
+        return c->fval->fval;
+    }
+    return NULL;
+}
+
+int value_compared(struct build *b, const tnode *n, uint32_t column_type, struct value *out)
+{
+    const tnode *given = n;
+    const char *cast = IS(n, TYPE_CAST) ? cast_name(n->type_cast->type_name) : NULL;
+    const char *text, *whole = NULL;
+    int exact, none = 0;
+    if (IS(n, COLLATE_CLAUSE) && value_is_bytewise(n->collate_clause)) {
+        return value_of(b, n->collate_clause->arg, column_type, out);
+    }
+    if (value_of(b, n, column_type, out)) {
+        return 1;
+    }
+    if (!is_int(column_type) ||
+        (cast != NULL && strcmp(cast, "numeric") != 0 && strcmp(cast, "float8") != 0)) {
+        return 0;
+    }
+    given = cast == NULL ? n : n->type_cast->arg;
+    text = number_text(b, given, &exact);
+    if (text == NULL || (cast != NULL && cast[0] == 'f' && !exact) ||
+        !whole_number(&b->scratch, text, &whole, &none)) {
+        return 0;
+    }
+    *out = (struct value){.kind = none ? VALUE_NULL : VALUE_TEXT,
+                          .type = OID_INT8,
+                          .literal = -1,
+                          .location = -1,
+                          .text = slice_of(none ? "" : whole)};
+    if (none) {
+        b->batch->shape_ok = 0;
+    }
+    return 1;
+}
+
+int value_is_bytewise(const PgQuery__CollateClause *c)
+{
+    const char *schema;
+    const char *name = tree_name(c->collname, c->n_collname, &schema);
+    return (schema == NULL || strcmp(schema, "pg_catalog") == 0) &&
+           (strcmp(name, "C") == 0 || strcmp(name, "POSIX") == 0);
 }
 
 int value_is_certain(const struct build *b, const struct value *v)

@@ -342,6 +342,7 @@ static int take_output(struct scope *s, struct plan *p, const struct rel *r, siz
                                           : keys_values(s, t->rel, t->column);
     int column = keys_column(r, key);
     if (values == NULL || values->count != 1 || values->items[0].kind == VALUE_ARRAY_PARAM ||
+        values->items[0].kind == VALUE_ARRAY_TEXT || values->items[0].kind == VALUE_NULL ||
         column < 0 || !key_types_agree(r->known->columns[column].type, scope_type(t))) {
         return refuse_missing_key(p, r, r->table->keys[key]);
     }
