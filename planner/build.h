@@ -386,6 +386,8 @@ struct relation {
     const struct map_table *table;
     const struct catalog_table *known;
 };
+/* "$user" in search_path; NULL: not known. */
+const char *relation_user(const struct build *b);
 void relation_find(struct build *b, const char *schema, const char *name, struct relation *out);
 void relation_of(struct build *b, const PgQuery__RangeVar *v, struct relation *out);
 /* Why a relation that is in no map may still hold sharded rows: partitions, children, views. NULL:

@@ -255,7 +255,8 @@ void ddl_created(struct build *b, const PgQuery__RangeVar *v, struct relation *o
     relation_of(b, v, out); /* reads the path */
     const char *schema = NULL;
     for (size_t i = 0; i < b->path_count && schema == NULL; i++) {
-        int users = b->env->user != NULL && strcmp(b->path[i], b->env->user) == 0;
+        const char *user = relation_user(b);
+        int users = user != NULL && strcmp(b->path[i], user) == 0;
         if (strcmp(b->path[i], "pg_catalog") != 0 && !users) {
             schema = b->path[i];
         }

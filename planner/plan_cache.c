@@ -119,6 +119,7 @@ static void make_prefix(struct buf *out, const struct plan_env *env)
     buf_add(out, &fixed, sizeof(fixed));
     put_text(out, env->map->database);
     put_text(out, env->user);
+    put_text(out, env->role);
     put_text(out, env->search_path);
     buf_add(out, env->param_types, env->param_types_count * sizeof(*env->param_types));
 }

@@ -113,6 +113,13 @@ Test(plan, search_path_decides_which_table_is_meant)
     env.user = "public";
     cr_assert_eq(kind_of(&env, "SELECT * FROM users"), PLAN_MANY);
     env.search_path = NULL;
+    env.user = "joe";
+    env.role = "odd"; /* SET ROLE: "$user" is another schema, the setting of the user stays */
+    cr_assert_eq(kind_of(&env, "SELECT * FROM \"Users\""), PLAN_ONE);
+    env.role = "public";
+    cr_assert_eq(kind_of(&env, "SELECT * FROM users"), PLAN_MANY);
+    env.role = NULL;
+    env.search_path = NULL;
     env.user = "odd"; /* has a setting of its own: odd, public */
     cr_assert_eq(kind_of(&env, "SELECT * FROM users"), PLAN_MANY);
     test_db_close(&db);
@@ -152,7 +159,8 @@ Test(plan, declared_parameter_types_must_agree_with_the_key)
     cr_assert_eq(kind_of(&env, sql), PLAN_ONE);
     types[0] = OID_INT8;
     cr_assert_eq(kind_of(&env, "SELECT * FROM users WHERE id = $1 AND name = $1::text"), PLAN_ONE);
-    cr_assert_eq(kind_of(&env, "SELECT * FROM users WHERE id = $1::int"), PLAN_MANY);
+    cr_assert_eq(kind_of(&env, "SELECT * FROM users WHERE id = $1::int"), PLAN_ONE);
+    cr_assert_eq(kind_of(&env, "SELECT * FROM users WHERE id = $1::text::bigint"), PLAN_MANY);
     test_db_close(&db);
 }
 

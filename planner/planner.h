@@ -334,6 +334,7 @@ struct plan_env {
     struct map *map;
     struct catalog *catalog; /* NULL in a database of one shard: then nothing is looked up */
     const char *user;
+    const char *role;        /* as SET ROLE or SET SESSION AUTHORIZATION left it; NULL: the user */
     const char *search_path; /* as last SET by the session; NULL: the default of user/database */
     const uint32_t *param_types; /* of Parse; 0: not given */
     size_t param_types_count;
@@ -469,15 +470,13 @@ struct plan_cache *plan_cache_new(size_t bytes_max);
 void plan_cache_free(struct plan_cache *c);
 /*
  * As plan_make(), through the cache. The key is the database (map->database), map epoch, catalog
- * version, user, search_path, param types, extended, standard_strings_off, and the text; or, for a
- * simple query whose batch says shape_ok, its shape. While changed_tables is not empty the cache is
- * neither asked nor filled. Failures are not kept.
- *   lex    reused by the session; for simple queries its `usable` is 1 afterwards when the batch
- *          stands for every text of this shape: then give it to plan_shards(), else NULL. Pass NULL
- *          here to plan by the whole text: for extended queries, and again when plan_shards() on a
- *          batch of the shape asks for it
- *   *out   borrowed until the next call; take a reference to keep it longer
- *   hit    1 when nothing was planned; may be NULL
+ * version, user, role, search_path, param types, extended, standard_strings_off, and the text; or,
+ * for a simple query whose batch says shape_ok, its shape. While changed_tables is not empty the
+ * cache is neither asked nor filled. Failures are not kept. lex    reused by the session; for
+ * simple queries its `usable` is 1 afterwards when the batch stands for every text of this shape:
+ * then give it to plan_shards(), else NULL. Pass NULL here to plan by the whole text: for extended
+ * queries, and again when plan_shards() on a batch of the shape asks for it *out   borrowed until
+ * the next call; take a reference to keep it longer hit    1 when nothing was planned; may be NULL
  */
 enum err plan_cache_get(struct plan_cache *c, const struct plan_env *env, struct slice sql,
                         struct lex *lex, struct plan_batch **out, int *hit, int *position,

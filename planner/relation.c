@@ -16,6 +16,11 @@ static void path_add(struct build *b, const char *schema)
     }
 }
 
+const char *relation_user(const struct build *b)
+{
+    return b->env->role != NULL ? b->env->role : b->env->user;
+}
+
 /* One name of the setting; returns what follows its comma. */
 static const char *path_word(struct build *b, const char *p)
 {
@@ -36,7 +41,8 @@ static const char *path_word(struct build *b, const char *p)
         }
     }
     word[n] = 0;
-    path_add(b, strcmp(word, "$user") == 0 ? (b->env->user == NULL ? "" : b->env->user) : word);
+    const char *user = relation_user(b);
+    path_add(b, strcmp(word, "$user") == 0 ? (user == NULL ? "" : user) : word);
     const char *comma = strchr(p, ',');
     return comma == NULL ? NULL : comma + 1;
 }
@@ -127,7 +133,7 @@ void relation_find(struct build *b, const char *schema, const char *name, struct
     const char *first = "public";
     for (size_t i = b->path_count; i > 0; i--) {
         if (strcmp(b->path[i - 1], "pg_catalog") != 0 &&
-            (b->env->user == NULL || strcmp(b->path[i - 1], b->env->user) != 0)) {
+            (relation_user(b) == NULL || strcmp(b->path[i - 1], relation_user(b)) != 0)) {
             first = b->path[i - 1];
         }
     }

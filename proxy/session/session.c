@@ -116,12 +116,46 @@ static const char *search_path(struct session *s)
     return (const char *)s->search_path.p;
 }
 
+static const char *setting_of(struct session *s, const char *name)
+{
+    const char *local = s->tx.kind == TX_KIND_NONE ? NULL : varset_get(s->tx.locals, name);
+    return local != NULL ? local : varset_get(s->vars, name);
+}
+
+/* Who the session acts as, for "$user" in search_path; NULL: as the user it came as. */
+static const char *role_of(struct session *s)
+{
+    static const char *const names[] = {"role", "session_authorization"};
+    for (size_t i = 0; i < 2; i++) {
+        const char *sql = setting_of(s, names[i]);
+        if (sql == NULL) {
+            continue;
+        }
+        s->acting.n = 0;
+        if (sql[0] == '\'') {
+            for (sql++; *sql != 0 && (*sql != '\'' || sql[1] == '\''); sql++) {
+                sql += *sql == '\'';
+                buf_u8(&s->acting, (uint8_t)*sql);
+            }
+        } else {
+            buf_text(&s->acting, sql);
+        }
+        buf_u8(&s->acting, 0);
+        if (strcasecmp((const char *)s->acting.p, "none") != 0 &&
+            strcasecmp((const char *)s->acting.p, "default") != 0) {
+            return (const char *)s->acting.p;
+        }
+    }
+    return NULL;
+}
+
 void session_plan_env(struct session *s, struct plan_env *env)
 {
     *env = (struct plan_env){
         .map = s->db->map,
         .catalog = s->db->catalog,
         .user = session_server_user(s),
+        .role = s->sharded || s->db->replicated ? role_of(s) : NULL,
         .search_path = s->sharded || s->db->replicated ? search_path(s) : NULL,
         .replicas = s->db->replicated != 0,
         .changed_tables = (const char *const *)s->tx.changed,
@@ -343,6 +377,7 @@ static void free_parts(struct session *s)
     session_auth_free(s);
     arena_free(&s->arena);
     buf_free(&s->search_path);
+    buf_free(&s->acting);
     exec_forget_doubted(s);
     buf_free(&s->touched);
     mem_free(s->wait_note);

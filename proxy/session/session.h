@@ -271,6 +271,7 @@ struct session {
     size_t batch_next;
     struct op *op;
     struct buf search_path;    /* of the last session_plan_env() */
+    struct buf acting;         /* role of the last session_plan_env() */
     struct arena arena;        /* of the running statement */
     struct portal *run_portal; /* Execute: the portal, and how many rows of it; 0: all */
     uint32_t run_rows_max;
