@@ -454,8 +454,8 @@ Test(combine_agg, floats_are_joined_by_their_deviations)
     static const uint32_t types[] = {OID_FLOAT8, OID_INT8, OID_FLOAT8, 0};
     struct combine_spec spec = one_row(outputs, 2, 3);
     struct t_run *t = t_open(&spec, 2, types, NULL, 1000, 100000);
-    t_row(t, 0, "3|2|0.5"); /* 1 and 2 */
-    t_row(t, 1, "7|2|0.5"); /* 3 and 4 */
+    t_row(t, 0, "1.5|2|0.25"); /* 1 and 2 */
+    t_row(t, 1, "3.5|2|0.25"); /* 3 and 4 */
     t_expect(t, "1.6666666666666667|1.118033988749895\n");
     t = t_open(&spec, 2, types, NULL, 1000, 100000);
     t_row(t, 0, "1e308|1|0");

@@ -3,7 +3,7 @@
  *
  *     exact    int2, int4, int8, numeric: count, sum, sum of squares; the result is the server's
  *              to the last digit (wire/numeric_mul.c)
- *     floats   count, sum, sum of squared deviations; two of them are put together by the formula
+ *     floats   count, average, var_pop; two of them are put together by the formula
  *              of Youngs and Cramer, as workers of one parallel plan are. The last digits depend
  *              on the order of the rows, as they do on one server
  *
@@ -182,6 +182,8 @@ enum err combine_variance_add(struct combine_agg *agg, struct combine_state *s,
         struct combine_moments v = {.n = (double)n};
         e = read_float(columns, values, at, &v.sx, note);
         e = e ? e : read_float(columns, values, at + 2, &v.sxx, note);
+        v.sx *= v.n;
+        v.sxx *= v.n;
         e = e ? e : keep_moments(s, &v, arena, note);
     }
     s->seen = 1;

@@ -46,8 +46,8 @@ enum combine_kind {
     COMBINE_BIT_AND, /* of int2, int4, int8, bit */
     COMBINE_BIT_OR,
     COMBINE_BIT_XOR,
-    COMBINE_VARIANCE, /* `detail` is an enum numeric_spread; from `column` on: sum, count, and sum
-                         of squares (int8 or numeric: exact) or of squared deviations (float8) */
+    COMBINE_VARIANCE, /* `detail` is an enum numeric_spread; from `column` on: sum, count, sum of
+                         squares (int8 or numeric: exact), or avg, count, var_pop (float8) */
     COMBINE_MOMENTS /* corr, covar_*, regr_*: `detail` is an enum combine_moment; from `column` on:
                        count, averages of X and Y, sxx, syy, sxy (regr_sxx() and so on) */
 };

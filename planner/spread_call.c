@@ -3,7 +3,7 @@
  *
  *     avg(x)              sum(x), count(x)
  *     stddev(x) exact     sum(x), count(x), sum(x * x)
- *     stddev(x) of floats sum(x), count(x), regr_sxx(x, x)
+ *     stddev(x) of floats avg(x), count(x), var_pop(x): avg and var_pop are one running state
  *     corr(y, x)          regr_count, regr_avgx, regr_avgy, regr_sxx, regr_syy, regr_sxy of (y, x):
  *                         one running state in the server, read six times
  *     sum(DISTINCT x)     x, and the shards group by it too (a set of combine_spec.h)
@@ -175,7 +175,7 @@ static int find_states(const struct spread *s, enum combine_kind kind, const tno
 
 static int add_variance(struct spread *s, const PgQuery__FuncCall *f, struct combine_output *out)
 {
-    tnode *x = f->args[0], *sum = x, *squares = NULL;
+    tnode *x = f->args[0], *first = NULL, *last = NULL;
     uint32_t type = expr_type(s->build, s->level, x);
     if (!is_steady(s, f)) {
         return 0;
@@ -184,27 +184,29 @@ static int add_variance(struct spread *s, const PgQuery__FuncCall *f, struct com
     case OID_INT2:
     case OID_INT4:
     case OID_INT8:
-    case OID_NUMERIC: squares = call_like(s, f, "sum", square_of(s, x, type)); break;
+    case OID_NUMERIC:
+        first = call_like(s, f, "sum", x);
+        last = call_like(s, f, "sum", square_of(s, x, type));
+        break;
     case OID_FLOAT4:
     case OID_FLOAT8:
-        sum = tree_cast(&s->build->scratch, x, "float8");
-        squares = call_like_two(s, f, "regr_sxx", x, x);
+        first = call_like(s, f, "avg", x);
+        last = call_like(s, f, "var_pop", x);
         break;
     default:
         return spread_fail(s, "Cast the argument to numeric or to double precision.",
                            "the type of the argument of a variance or stddev is not known");
     }
-    tnode *first = call_like(s, f, "sum", sum);
     int column = find_states(s, COMBINE_VARIANCE, first);
-    if (column >= 0) {
-        out->column = (uint16_t)column;
-        return 1;
+    if (column < 0) {
+        column = spread_add_target(s, first);
+        if (spread_add_target(s, call_like(s, f, "count", x)) < 0 ||
+            spread_add_target(s, last) < 0) {
+            return 0;
+        }
     }
-    column = spread_add_target(s, first);
-    int count = spread_add_target(s, call_like(s, f, "count", x));
-    int last = spread_add_target(s, squares);
     out->column = (uint16_t)column;
-    return column >= 0 && count >= 0 && last >= 0;
+    return column >= 0;
 }
 
 static int add_moments(struct spread *s, const PgQuery__FuncCall *f, struct combine_output *out)
