@@ -89,6 +89,9 @@ static void check_spec(const struct combine_spec *spec)
     for (size_t i = 0; i < spec->groups_count; i++) {
         check(spec->groups[i] < spec->columns_count);
     }
+    for (size_t i = 0; i < spec->having_count; i++) {
+        check(spec->having[i].output < spec->outputs_count);
+    }
     for (size_t i = 0; i < spec->sets_count; i++) {
         check(spec->sets[i].column < spec->columns_count);
         check(spec->sets[i].filter <= spec->columns_count);

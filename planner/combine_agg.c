@@ -30,8 +30,9 @@ struct combine_groups {
     struct hmap map;
     struct group **list;
     size_t count, cap;
-    struct combine_agg *aggs;  /* per output */
-    struct combine_sets *sets; /* NULL: nothing is DISTINCT */
+    struct combine_agg *aggs;          /* per output */
+    struct combine_sets *sets;         /* NULL: nothing is DISTINCT */
+    struct combine_conditions *having; /* NULL: every group stays */
     struct combine_sort_context {
         const struct combine *c;
         enum err err;
@@ -91,9 +92,13 @@ enum err combine_groups_columns(struct combine *c, struct note *note)
             return e;
         }
     }
+    enum err h = combine_having_open(spec, g->aggs, &g->having, note);
+    if (h) {
+        return h;
+    }
     for (size_t i = 0; i < spec->sorts_count; i++) {
         const struct combine_sort *sort = &spec->sorts[i];
-        enum err e = combine_agg_sorted(&g->aggs[sort->output], c->columns, sort->bytewise, note);
+        enum err e = combine_agg_sorted(&g->aggs[sort->output], c->columns, sort, note);
         if (e) {
             return e;
         }
@@ -117,8 +122,12 @@ void combine_groups_free(struct combine *c)
     buf_free(&g->key);
     buf_free(&g->row);
     mem_free(g->list);
+    for (size_t i = 0; i < c->spec->outputs_count; i++) {
+        combine_order_close(&g->aggs[i].order);
+    }
     mem_free(g->aggs);
     combine_sets_free(g->sets);
+    combine_having_free(g->having);
     mem_free(g);
     c->groups = NULL;
 }
@@ -339,6 +348,26 @@ static size_t groups_wanted(const struct combine *c)
     return (size_t)(c->skip + c->left);
 }
 
+/* Groups that HAVING lets pass move to the front of the list. */
+static enum err keep_groups(struct combine *c, struct note *note)
+{
+    struct combine_groups *g = c->groups;
+    size_t kept = 0;
+    for (size_t i = 0; i < g->count; i++) {
+        int holds = 1;
+        enum err e =
+            combine_having_holds(g->having, g->aggs, g->list[i]->states, &g->memory, &holds, note);
+        if (e) {
+            return e;
+        }
+        if (holds) {
+            g->list[kept++] = g->list[i];
+        }
+    }
+    g->count = kept;
+    return ERR_NONE;
+}
+
 static enum err finish_groups(struct combine *c, struct note *note)
 {
     struct combine_groups *g = c->groups;
@@ -357,6 +386,12 @@ static enum err finish_groups(struct combine *c, struct note *note)
     }
     if (kept_bytes(g) > c->memory_max) {
         return combine_no_memory(c, note);
+    }
+    if (g->having != NULL) {
+        enum err e = keep_groups(c, note);
+        if (e) {
+            return e;
+        }
     }
     if (c->spec->sorts_count > 0 && g->count > 1) {
         g->sorting = (struct combine_sort_context){.c = c, .note = note};

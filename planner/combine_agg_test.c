@@ -552,3 +552,70 @@ Test(combine_agg, distinct_values_count_once_per_group)
     cr_assert_eq(t->err, ERR_NOMEM);
     t_close(t);
 }
+
+Test(combine_agg, having_keeps_whole_groups_only)
+{
+    /* group, count, sum, avg of floats, max */
+    static const struct combine_output outputs[] = {
+        {.kind = COMBINE_AS_IS, .column = 0},
+        {.kind = COMBINE_COUNT, .column = 1},
+        {.kind = COMBINE_SUM, .column = 2},
+        {.kind = COMBINE_AVG, .column = 3, .count_column = 1},
+        {.kind = COMBINE_MAX, .column = 4}};
+    static const uint32_t types[] = {OID_TEXT, OID_INT8, OID_NUMERIC, OID_FLOAT8, OID_INT4, 0};
+    static const struct {
+        struct combine_having having[2];
+        uint16_t count;
+        const char *keeps;
+    } cases[] = {{{{1, HAVING_GREATER, "2"}}, 1, "ac"},
+                 {{{1, HAVING_LESS_EQUAL, "2.5"}}, 1, "b"},
+                 {{{2, HAVING_EQUAL, "3.50"}}, 1, "a"},
+                 {{{2, HAVING_UNEQUAL, "3.5"}}, 1, "b"},
+                 {{{2, HAVING_NULL, NULL}}, 1, "c"},
+                 {{{2, HAVING_NOT_NULL, NULL}, {1, HAVING_GREATER_EQUAL, "3"}}, 2, "a"},
+                 {{{3, HAVING_LESS, "-0.25"}}, 1, "b"},
+                 {{{4, HAVING_GREATER, "7"}}, 1, "a"},
+                 {{{4, HAVING_LESS, "1e3"}}, 1, "ab"},
+                 {{{1, HAVING_GREATER, "99999999999999999999"}}, 1, ""}};
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct combine_spec spec = grouped(outputs, 5, 5);
+        spec.visible = 1;
+        spec.having = cases[i].having;
+        spec.having_count = cases[i].count;
+        struct t_run *t = t_open(&spec, 2, types, NULL, 1000, 100000);
+        t_row(t, 0, "a|2|1.5|1|8");
+        t_row(t, 0, "b|1|-1|-1|-5");
+        t_row(t, 0, "c|2|\\N|\\N|\\N");
+        t_row(t, 1, "a|1|2|1|3");
+        t_row(t, 1, "c|3|\\N|\\N|\\N");
+        t_feed(t, 1);
+        cr_assert_eq(t->err, ERR_NONE, "%s", t->note.text);
+        char *text = t_text(t);
+        char want[16] = "", *end = want;
+        for (const char *k = cases[i].keeps; *k != 0; k++) {
+            *end++ = *k;
+            *end++ = '\n';
+        }
+        *end = 0;
+        cr_assert_eq(strlen(text), strlen(want), "case %zu: %s", i, text);
+        for (const char *k = cases[i].keeps; *k != 0; k++) {
+            cr_assert(strchr(text, *k) != NULL, "case %zu: %s", i, text);
+        }
+        free(text);
+        t_close(t);
+    }
+}
+
+Test(combine_agg, having_of_what_cannot_be_compared_is_refused)
+{
+    static const struct combine_output outputs[] = {
+        {.kind = COMBINE_MAX, .column = 0, .bytewise = 1}};
+    static const struct combine_having having[] = {{0, HAVING_GREATER, "5"}};
+    static const uint32_t types[] = {OID_TEXT, 0};
+    struct combine_spec spec = one_row(outputs, 1, 1);
+    spec.having = having;
+    spec.having_count = 1;
+    struct t_run *t = t_open(&spec, 2, types, NULL, 1000, 100000);
+    cr_assert_eq(t->err, ERR_UNSUPPORTED);
+    t_close(t);
+}

@@ -112,6 +112,11 @@ enum err combine_order_open(struct combine_order *order, const struct combine_co
     return value_comparable_in(type, column->format) ? ERR_NONE : refuse(column, what, note);
 }
 
+static int is_collated(uint32_t type)
+{
+    return type == OID_TEXT || type == OID_VARCHAR || type == OID_BPCHAR;
+}
+
 enum err combine_order_open_sort(struct combine_order *order, const struct combine_column *column,
                                  const struct combine_sort *sort, const char *what,
                                  struct note *note)
@@ -121,8 +126,7 @@ enum err combine_order_open_sort(struct combine_order *order, const struct combi
         *order = (struct combine_order){.type_oid = type, .kind = BY_LABEL, .sort = sort};
         return ERR_NONE;
     }
-    if (sort->locale != NULL && !sort->bytewise &&
-        (type == OID_TEXT || type == OID_VARCHAR || type == OID_BPCHAR)) {
+    if (sort->locale != NULL && !sort->bytewise && is_collated(type)) {
         *order = (struct combine_order){.type_oid = type, .kind = BY_LOCALE, .sort = sort};
         order->collator = combine_collator_new(sort->locale);
         return order->collator != NULL ? ERR_NONE : refuse_collation(what, note);
@@ -136,14 +140,18 @@ void combine_order_close(struct combine_order *order)
     order->collator = NULL;
 }
 
-int combine_orders_type(uint32_t type, int bytewise, int binary)
+int combine_orders_type(uint32_t type, const struct combine_sort *how, int binary)
 {
+    if ((how->labels != NULL && type >= FIRST_USER_OID) ||
+        (how->locale != NULL && is_collated(type))) {
+        return 1;
+    }
     struct combine_order order;
     struct note note;
     int orders = 1;
     for (int16_t format = binary ? FORMAT_BINARY : FORMAT_TEXT; format <= FORMAT_BINARY; format++) {
         struct combine_column column = {.type_oid = type, .format = format};
-        orders &= combine_order_open(&order, &column, bytewise, "", &note) == ERR_NONE;
+        orders &= combine_order_open(&order, &column, how->bytewise, "", &note) == ERR_NONE;
     }
     return orders;
 }

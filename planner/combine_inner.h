@@ -9,6 +9,7 @@
  *     combine_concat.c    rows as they come
  *     combine_sort.c      merge of sorted shards, and DISTINCT on top of it
  *     combine_agg.c       groups by hash
+ *     combine_having.c    which groups stay
  *     combine_distinct.c  values that an aggregate of a group has already seen
  *     combine_state.c     one partial state: add, finish, order, print
  *     combine_bits.c      bit_and, bit_or, bit_xor
@@ -191,11 +192,11 @@ struct combine_state {
     };
 };
 
-/* Decide types; `sorted`: the output is a sort key, `bytewise` as in its combine_sort. */
+/* Decide types; `sorted`: the output is a sort key. */
 enum err combine_agg_open(struct combine_agg *agg, const struct combine_output *output,
                           const struct combine_column *columns, struct note *note) MUST_CHECK;
 enum err combine_agg_sorted(struct combine_agg *agg, const struct combine_column *columns,
-                            int bytewise, struct note *note) MUST_CHECK;
+                            const struct combine_sort *sort, struct note *note) MUST_CHECK;
 enum err combine_state_add(struct combine_agg *agg, struct combine_state *state,
                            const struct combine_column *columns, const struct slice *values,
                            struct arena *arena, struct note *note) MUST_CHECK;
@@ -253,6 +254,19 @@ void combine_interval_divide(struct combine_interval *v, int64_t count);
 __int128 combine_interval_span(const struct combine_interval *v);
 int combine_interval_compare(const struct combine_interval *a, const struct combine_interval *b);
 void combine_interval_put(const struct combine_interval *v, struct buf *out); /* binary */
+
+/* ---- combine_having.c ------------------------------------------------------------------------ */
+
+struct combine_conditions;
+
+/* NULL without error: the spec has none. */
+enum err combine_having_open(const struct combine_spec *spec, const struct combine_agg *aggs,
+                             struct combine_conditions **out, struct note *note) MUST_CHECK;
+void combine_having_free(struct combine_conditions *h);
+/* Whether a group with these finished states stays; memory comes from `arena`. */
+enum err combine_having_holds(struct combine_conditions *h, const struct combine_agg *aggs,
+                              const struct combine_state *states, struct arena *arena, int *out,
+                              struct note *note) MUST_CHECK;
 
 /* ---- combine_distinct.c ---------------------------------------------------------------------- */
 

@@ -67,6 +67,8 @@ enum combine_moment {
     MOMENT_INTERCEPT
 };
 
+struct combine_sort;
+
 struct combine_output {
     enum combine_kind kind;
     uint16_t column;       /* shard column */
@@ -74,7 +76,8 @@ struct combine_output {
     uint16_t set;          /* COUNT, SUM, AVG of DISTINCT values: 1 + index into `sets`; else 0. The
                               values themselves are then in `column` */
     uint8_t detail;
-    uint8_t bytewise; /* COMBINE_MIN, COMBINE_MAX: text compares with memcmp */
+    uint8_t bytewise;                 /* COMBINE_MIN, COMBINE_MAX: text compares with memcmp */
+    const struct combine_sort *order; /* ... and how else; NULL: `bytewise` says it */
 };
 
 /* Values that count once per group: agg(DISTINCT x) FILTER (WHERE ...). */
@@ -93,6 +96,26 @@ struct combine_sort {
     /* An enum: its labels in order; else NULL */
     const char *const *labels;
     uint32_t labels_count;
+};
+
+enum combine_having_op {
+    HAVING_EQUAL,
+    HAVING_UNEQUAL,
+    HAVING_LESS,
+    HAVING_LESS_EQUAL,
+    HAVING_GREATER,
+    HAVING_GREATER_EQUAL,
+    HAVING_NULL,
+    HAVING_NOT_NULL,
+    HAVING_TRUE /* bool_and, bool_or */
+};
+
+/* A condition on whole groups: an output beside a number. Outputs: COUNT, SUM, AVG, VARIANCE,
+ * MOMENTS, and MIN and MAX of integers and numerics; others are refused at run time. */
+struct combine_having {
+    uint16_t output;
+    enum combine_having_op op;
+    const char *number; /* as SQL has it: 5, -2.50, 1e3 */
 };
 
 enum combine_limit_kind {
@@ -124,6 +147,8 @@ struct combine_spec {
     uint16_t sets_count;
     const struct combine_set *sets;
     const uint8_t *enums; /* per shard column: 1, an enum; NULL: none is */
+    uint16_t having_count;
+    const struct combine_having *having; /* COMBINE_AGGREGATE: all must hold */
     uint16_t sorts_count;
     const struct combine_sort *sorts;
     uint16_t unique_sorts; /* COMBINE_DISTINCT */
@@ -137,8 +162,9 @@ struct combine_spec {
  * What combine can do with values of a type, for the planner to ask before: `binary` says that the
  * columns will be asked for in binary; else it must be possible in either format.
  */
-int combine_orders_type(uint32_t type, int bytewise, int binary); /* ORDER BY, min, max */
-int combine_adds_type(uint32_t type, int binary);                 /* sum and avg of such values */
-int combine_hashes_type(uint32_t type, int binary);               /* GROUP BY, DISTINCT */
+int combine_orders_type(uint32_t type, const struct combine_sort *how,
+                        int binary);                /* ORDER BY, min, max */
+int combine_adds_type(uint32_t type, int binary);   /* sum and avg of such values */
+int combine_hashes_type(uint32_t type, int binary); /* GROUP BY, DISTINCT */
 
 #endif

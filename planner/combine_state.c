@@ -136,8 +136,10 @@ enum err combine_agg_open(struct combine_agg *agg, const struct combine_output *
     case COMBINE_AS_IS: return ERR_NONE;
     case COMBINE_MIN:
     case COMBINE_MAX:
-        return combine_order_open(&agg->order, column, output->bytewise, name_of(output->kind),
-                                  note);
+        return output->order != NULL ? combine_order_open_sort(&agg->order, column, output->order,
+                                                               name_of(output->kind), note)
+                                     : combine_order_open(&agg->order, column, output->bytewise,
+                                                          name_of(output->kind), note);
     case COMBINE_COUNT:
         agg->number = COMBINE_INT;
         agg->result_oid = OID_INT8;
@@ -157,12 +159,12 @@ enum err combine_agg_open(struct combine_agg *agg, const struct combine_output *
 }
 
 enum err combine_agg_sorted(struct combine_agg *agg, const struct combine_column *columns,
-                            int bytewise, struct note *note)
+                            const struct combine_sort *sort, struct note *note)
 {
     if (agg->kind != COMBINE_AS_IS) {
         return ERR_NONE; /* min and max have their order already */
     }
-    return combine_order_open(&agg->order, &columns[agg->column], bytewise, "ORDER BY", note);
+    return combine_order_open_sort(&agg->order, &columns[agg->column], sort, "ORDER BY", note);
 }
 
 /* ---- adding ---------------------------------------------------------------------------------- */

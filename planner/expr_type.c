@@ -98,6 +98,12 @@ static uint32_t operator_result(const char *op, uint32_t a, uint32_t b)
                    (op[0] == '*' && b == OID_INTERVAL && width(a) != 0);
         return span ? OID_INTERVAL : width(a) != 0 && width(b) != 0 ? number_result(a, b) : 0;
     }
+    if (strcmp(op, "||") == 0) {
+        int text = a == OID_TEXT || a == OID_VARCHAR || a == OID_BPCHAR;
+        return text && (b == OID_TEXT || b == OID_VARCHAR || b == OID_BPCHAR || b == OID_UNKNOWN)
+                   ? OID_TEXT
+                   : 0;
+    }
     return strcmp(op, "%") == 0 && whole ? common(a, b) : 0;
 }
 
@@ -216,6 +222,8 @@ enum rule {
     SAME_REAL, /* numeric stays numeric, other numbers become double precision */
     SUM,
     AVERAGE, /* avg, stddev, variance */
+    STRING,  /* text when its first argument is */
+    TRUNC,   /* date_trunc('day', x) */
     FIXED
 };
 
@@ -244,13 +252,35 @@ static const struct function_row {
                  {"char_length", FIXED, OID_INT4},
                  {"octet_length", FIXED, OID_INT4},
                  {"random", FIXED, OID_FLOAT8},
-                 {"lower", FIXED, 0},
+                 {"lower", STRING, 0},
+                 {"upper", STRING, 0},
+                 {"initcap", STRING, 0},
+                 {"btrim", STRING, 0},
+                 {"ltrim", STRING, 0},
+                 {"rtrim", STRING, 0},
+                 {"substr", STRING, 0},
+                 {"substring", STRING, 0},
+                 {"left", STRING, 0},
+                 {"right", STRING, 0},
+                 {"replace", STRING, 0},
+                 {"split_part", STRING, 0},
+                 {"concat", FIXED, OID_TEXT},
+                 {"md5", FIXED, OID_TEXT},
+                 {"to_char", FIXED, OID_TEXT},
+                 {"date_trunc", TRUNC, 0},
                  {"now", FIXED, OID_TIMESTAMPTZ}};
+
+static int is_text(uint32_t type)
+{
+    return type == OID_TEXT || type == OID_VARCHAR || type == OID_BPCHAR;
+}
 
 static uint32_t ruled(const struct function_row *row, uint32_t arg)
 {
     switch (row->rule) {
     case FIXED: return row->type;
+    case STRING: return is_text(arg) ? OID_TEXT : 0;
+    case TRUNC: return arg == OID_DATE ? OID_TIMESTAMPTZ : arg == OID_UNKNOWN ? 0 : arg;
     case SAME: return arg == OID_UNKNOWN ? 0 : arg;
     case SAME_REAL: return arg == OID_NUMERIC ? arg : width(arg) != 0 ? OID_FLOAT8 : 0;
     case SUM:
@@ -287,6 +317,12 @@ static uint32_t type_of_call(const struct build *b, const struct level *l,
         }
         if (f->n_args == 2 && (strcmp(name, "round") == 0 || strcmp(name, "trunc") == 0)) {
             return OID_NUMERIC;
+        }
+        if (row->rule == TRUNC) {
+            return f->n_args == 2 ? ruled(row, type_in(b, l, f->args[1])) : 0;
+        }
+        if (row->rule == STRING) {
+            return f->n_args >= 1 ? ruled(row, type_in(b, l, f->args[0])) : 0;
         }
         return f->n_args == 1 ? ruled(row, type_in(b, l, f->args[0])) : 0;
     }

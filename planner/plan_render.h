@@ -51,6 +51,13 @@ static void render_combine(const struct combine_spec *c, struct buf *out)
     } else if (c->outputs_count > c->visible) {
         buf_printf(out, "+%d", c->outputs_count - c->visible);
     }
+    static const char *const ops[] = {"=",  "<>",    "<",         "<=",   ">",
+                                      ">=", " null", " not null", " true"};
+    for (size_t i = 0; i < c->having_count; i++) {
+        const struct combine_having *h = &c->having[i];
+        buf_printf(out, " having %u%s%s", h->output, ops[h->op],
+                   h->number == NULL ? "" : h->number);
+    }
     for (size_t i = 0; i < c->sorts_count; i++) {
         buf_printf(out, " %u%s%s%s", c->sorts[i].output, c->sorts[i].desc ? "-" : "+",
                    c->sorts[i].nulls_first ? "nf" : "nl", c->sorts[i].bytewise ? "b" : "");

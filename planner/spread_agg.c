@@ -7,8 +7,8 @@
  *     outputs: region as is, avg of (sum, count)
  *
  * Each select item is a group expression or one aggregate alone; group expressions that are not
- * selected become hidden columns, ORDER BY may name aggregates that are not selected. LIMIT, OFFSET
- * and ORDER BY are done after the groups are whole.
+ * selected become hidden columns, ORDER BY and HAVING may name aggregates that are not selected.
+ * HAVING, ORDER BY, LIMIT and OFFSET are done after the groups are whole.
  */
 
 #include <string.h>
@@ -176,10 +176,47 @@ static int add_output(struct spread *s, struct groups *g, tnode *expr)
             return refuse_item(s, expr);
         }
         out->column = (uint16_t)column;
-        out->bytewise = (uint8_t)spread_bytewise(s, expr);
     }
     s->outputs_count++;
     return 1;
+}
+
+int spread_find_output(struct spread *s, tnode *aggregate)
+{
+    for (size_t i = 0; i < s->spec->visible; i++) {
+        const tnode *shown = target_value(s, i);
+        if (shown != NULL && tree_equal(shown, aggregate)) {
+            return (int)i;
+        }
+    }
+    return add_output(s, NULL, aggregate) ? (int)s->outputs_count - 1 : -1;
+}
+
+/* Group values must have an order here; aggregates have theirs. */
+static int sort_is_fit(struct spread *s, const tnode *expr, struct combine_sort *sort)
+{
+    if (spread_is_aggregate(s, expr)) {
+        return 1;
+    }
+    spread_order_of(s, expr, sort);
+    uint32_t type = expr_type(s->build, s->level, expr);
+    return type == 0 || combine_orders_type(type, sort, s->binary) ||
+           spread_fail(s, "Add COLLATE \"C\", or cast it to a type with a known order.",
+                       "ORDER BY of this type and collation cannot run over several shards");
+}
+
+/* A hidden output of the group's value in binary; -1: failed. */
+static int binary_output(struct spread *s, struct group *g)
+{
+    if (g->key < 0 || g->key == g->column) {
+        g->key = spread_add_target(s, g->expr);
+    }
+    if (g->key < 0 || s->outputs_count == SPREAD_COLUMNS_MAX) {
+        return -1;
+    }
+    s->outputs[s->outputs_count++] =
+        (struct combine_output){.kind = COMBINE_AS_IS, .column = (uint16_t)g->key};
+    return (int)s->outputs_count - 1;
 }
 
 static int add_sort(struct spread *s, struct groups *g, const PgQuery__SortBy *by)
@@ -198,18 +235,22 @@ static int add_sort(struct spread *s, struct groups *g, const PgQuery__SortBy *b
             return 0;
         }
     }
+    const tnode *expr = at < (int)s->spec->visible ? target_value(s, (size_t)at) : by->node;
+    struct group *group = spread_is_aggregate(s, expr) ? NULL : find_group(s, g, expr);
+    if (group != NULL && at < (int)s->spec->visible && !s->binary &&
+        !spread_text_tells(expr_type(s->build, s->level, expr))) {
+        at = binary_output(s, group);
+    }
+    if (at < 0) {
+        return spread_fail(s, "Select fewer columns.", "too many columns over several shards");
+    }
     sort->output = (uint16_t)at;
-    sort->bytewise = s->outputs[at].bytewise;
-    return spread_sort_flags(s, by, sort);
+    return sort_is_fit(s, expr, sort) && spread_sort_flags(s, by, sort);
 }
 
 static int check_clauses(struct spread *s)
 {
     const PgQuery__SelectStmt *q = s->q;
-    if (q->having_clause != NULL) {
-        return spread_fail(s, "Select the aggregate and leave out groups in the client.",
-                           "HAVING over several shards must be grouped by the sharding key");
-    }
     if (q->n_distinct_clause > 0) {
         return spread_fail(s, "Leave out DISTINCT.",
                            "DISTINCT over groups cannot run over several shards");
@@ -259,6 +300,7 @@ static void set_query(struct spread *s, const struct groups *g)
     memcpy(q->target_list, s->targets, s->targets_count * sizeof(tnode *));
     q->n_target_list = s->targets_count;
     set_group_clause(s, g);
+    q->having_clause = s->having_left;
     q->n_sort_clause = 0;
     spread_keep_params(s, q->limit_count, q->limit_offset);
     q->limit_count = NULL;
@@ -275,7 +317,7 @@ static int take_outputs(struct spread *s, struct groups *g)
         }
     }
     s->spec->visible = (uint16_t)s->outputs_count;
-    return take_sorts(s, g);
+    return take_sorts(s, g) && spread_take_having(s);
 }
 
 static int take_keys(struct spread *s, struct groups *g)
@@ -300,7 +342,7 @@ static int take_keys(struct spread *s, struct groups *g)
 static int all_distinct(struct spread *s)
 {
     s->outputs_count = s->sorts_count = s->targets_count = s->groups_count = 0;
-    s->distincts_count = 0;
+    s->distincts_count = s->having_count = 0;
     s->keyed_distinct = 0;
     s->all_distinct = 1;
     return spread_groups(s);

@@ -319,14 +319,18 @@ static int type_is_fit(struct spread *s, const struct agg_row *row, tnode *arg,
                        struct combine_output *out)
 {
     uint32_t type = expr_type(s->build, s->level, arg);
-    out->bytewise = (uint8_t)spread_bytewise(s, arg);
+    struct combine_sort *how = arena_zero(s->build->out, sizeof(*how));
+    if (row->kind == COMBINE_MIN || row->kind == COMBINE_MAX) {
+        spread_order_of(s, arg, how);
+        out->order = how;
+    }
     if (type == 0) {
         return 1; /* the shards will say */
     }
     switch ((int)row->kind) {
     case COMBINE_MIN:
     case COMBINE_MAX:
-        return combine_orders_type(type, out->bytewise, s->binary) ||
+        return combine_orders_type(type, how, s->binary) ||
                spread_fail(s, "Add COLLATE \"C\", or cast it to a type with a known order.",
                            "min and max of this type and collation cannot run over several shards");
     case COMBINE_SUM:

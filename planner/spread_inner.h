@@ -8,6 +8,7 @@
 
 enum {
     SPREAD_COLUMNS_MAX = 400, /* visible and hidden ones of a SELECT over several shards */
+    SPREAD_HAVING_MAX = 32,
     SPREAD_DISTINCTS_MAX = 16 /* different agg(DISTINCT x) FILTER (...) */
 };
 
@@ -35,6 +36,9 @@ struct spread {
     size_t targets_count;
     struct spread_distinct distincts[SPREAD_DISTINCTS_MAX];
     size_t distincts_count;
+    struct combine_having having[SPREAD_HAVING_MAX];
+    size_t having_count;
+    tnode *having_left;     /* HAVING that the shards decide */
     uint8_t keyed_distinct; /* an agg(DISTINCT key) was left to the shards, */
     uint8_t all_distinct;   /* which none may be: the shards group by other values, too */
     uint8_t binary;         /* every value of the answer will be asked for in binary */
@@ -67,6 +71,10 @@ int spread_equal_column(struct spread *s, size_t at);
 /* Same expression, or the same column. */
 int spread_same(struct spread *s, const tnode *a, const tnode *b);
 int spread_no_odd_collations(struct spread *s);
+/* The client's text of the type tells the order, whatever its settings. */
+int spread_text_tells(uint32_t type);
+/* Collation and labels that values of the expression are put in order by. */
+void spread_order_of(struct spread *s, const tnode *expr, struct combine_sort *out);
 int spread_sort_flags(struct spread *s, const PgQuery__SortBy *by, struct combine_sort *out);
 /* The select item that an ORDER BY item names by number or name: its index, -1: neither, -2: failed
  */
@@ -80,6 +88,10 @@ int spread_add_target(struct spread *s, tnode *value);
 int spread_is_aggregate(struct spread *s, const tnode *n);
 /* An aggregate alone: its partial states as targets, and how they become its value. */
 int spread_aggregate(struct spread *s, tnode *call, struct combine_output *out);
+/* The output that is this aggregate, added when there is none; -1: failed. */
+int spread_find_output(struct spread *s, tnode *aggregate);
+/* HAVING into `having` and `having_left` (spread_having.c). */
+int spread_take_having(struct spread *s);
 /* GROUP BY item -> expression: a number is a select item, a name is a column of FROM before it is a
  * select item's name. NULL: failed. */
 tnode *spread_group_expr(struct spread *s, tnode *n);

@@ -234,8 +234,7 @@ uint32_t spread_type_output(struct spread *s, size_t at)
                                  : 0;
 }
 
-/* The client's text tells the order, whatever its settings. */
-static int text_tells(uint32_t type)
+int spread_text_tells(uint32_t type)
 {
     switch (type) {
     case OID_BOOL:
@@ -295,6 +294,16 @@ static void collation_of(struct spread *s, const tnode *expr, const struct term 
     if (locale != NULL && !out->bytewise && !s->build->survey.collate) {
         out->locale = arena_strdup(s->build->out, locale);
     }
+}
+
+void spread_order_of(struct spread *s, const tnode *expr, struct combine_sort *out)
+{
+    struct term t = {0};
+    if (!scope_resolve_node(s->level, expr, &t)) {
+        t.rel = NULL;
+    }
+    collation_of(s, expr, &t, out);
+    labels_of(s, expr_type(s->build, s->level, expr), out);
 }
 
 /* ---- ORDER BY ---------------------------------------------------------------------------------
@@ -428,8 +437,8 @@ static int comparable_column(struct spread *s, int at, uint32_t type)
 {
     const struct output *o = &s->level->outputs[at];
     tnode *expr = o->expr != NULL ? o->expr : star_column(s, o);
-    if (text_tells(type) || catalog_enum(s->build->env->catalog, type) != NULL || expr == NULL ||
-        s->level->set_operation || !may_repeat(s, expr)) {
+    if (spread_text_tells(type) || catalog_enum(s->build->env->catalog, type) != NULL ||
+        expr == NULL || s->level->set_operation || !may_repeat(s, expr)) {
         return at;
     }
     return add_hidden(s, expr);
@@ -462,7 +471,7 @@ int spread_orderable(struct spread *s, size_t at)
 {
     struct combine_sort sort = {0};
     uint32_t type = order_of(s, (int)at, NULL, &sort);
-    return (text_tells(type) || sort.labels != NULL) &&
+    return (spread_text_tells(type) || sort.labels != NULL) &&
            !is_strange(type, s->level->outputs[at].expr, &sort);
 }
 
@@ -471,7 +480,7 @@ int spread_equal_column(struct spread *s, size_t at)
     uint32_t type = spread_type_output(s, at);
     const struct output *o = &s->level->outputs[at];
     tnode *expr = o->expr != NULL ? o->expr : star_column(s, o);
-    if (text_tells(type) || type == OID_DATE || type == OID_TIMESTAMP ||
+    if (spread_text_tells(type) || type == OID_DATE || type == OID_TIMESTAMP ||
         catalog_enum(s->build->env->catalog, type) != NULL || expr == NULL ||
         s->level->set_operation || !may_repeat(s, expr)) {
         return (int)at;
