@@ -105,6 +105,7 @@ static void cancel_others(struct gather *g)
     bits_each (shard, g->op.pending) {
         struct backend *b = session_backend(s, (uint32_t)shard);
         if (b != NULL) {
+            backend_keep_rows(b);
             relay_pause_for_op(b, 0);
             if ((g->op.errors & UINT64_C(1) << shard) == 0) {
                 backend_cancel(b);
@@ -336,6 +337,9 @@ static void gather_message(struct op *op, struct backend *b, uint8_t type, struc
     case 'T':
         body = typing_columns(b, &op->session->arena, body);
         g->edits[b->shard] = typing_of_rows(b, &op->session->arena, body, NULL, &g->edits_count);
+        if (g->edits[b->shard] != NULL) {
+            backend_keep_rows(b);
+        }
         if (g->combine != NULL && (!g->plan->same_counts || index_of(g, b->shard) == 0)) {
             e = combine_columns(g->combine, body, NULL, &note);
         }
@@ -366,6 +370,10 @@ static void gather_failed(struct op *op)
 
 static uint64_t count_rows(struct gather *g)
 {
+    if (g->rows_pass) {
+        metric_add(&g->op.session->worker->metrics, METRIC_rows_gathered, g->op.rows);
+        return g->op.rows;
+    }
     if (g->plan->kind == PLAN_WRITE) {
         return g->plan->same_counts ? g->op.rows / (uint64_t)__builtin_popcountll(g->shards)
                                     : g->op.rows;
@@ -575,6 +583,7 @@ static void send_execute(struct gather *g, struct backend *b, const struct front
     front_put_sync(out);
     stream_touch(b->stream);
     backend_expect(b, EXPECT_EXECUTE, TO_OP);
+    backend_newest_expect(b)->rows_pass = g->rows_pass;
     backend_expect(b, EXPECT_SYNC, TO_OP);
     exec_mark(g->op.session, b, g->plan);
 }
@@ -648,6 +657,9 @@ void gather_send(struct gather *g)
     }
     g->op.on_message = gather_message;
     g->op.on_failed = gather_failed;
+    g->rows_pass = g->plan->kind == PLAN_MANY && g->hooks == NULL && g->copy == NULL &&
+                   g->rows_max == 0 && g->plan->combine != NULL &&
+                   combine_is_plain(g->plan->combine);
     prepare(g);
     bits_each (shard, g->shards & s->held_bits) {
         send_execute(g, session_backend(s, (uint32_t)shard), bind, formats, count);

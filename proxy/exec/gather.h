@@ -53,8 +53,9 @@ struct gather {
     unsigned done : 1;    /* LIMIT reached: further rows are of no interest */
     unsigned cancelled : 1;
     unsigned described_only : 1;
-    unsigned blocked : 1; /* hooks->full() */
-    unsigned apart : 1;   /* on connections of a workspace: nothing is kept prepared there */
+    unsigned blocked : 1;   /* hooks->full() */
+    unsigned rows_pass : 1; /* to the client in runs, counted by the servers */
+    unsigned apart : 1;     /* on connections of a workspace: nothing is kept prepared there */
     uint8_t describe_kind;
     enum err err; /* of combining */
     struct note note;

@@ -347,6 +347,13 @@ void backend_expect_parse(struct backend *b, enum expect_action action, struct s
     e->unnamed = unnamed != 0;
 }
 
+void backend_keep_rows(struct backend *b)
+{
+    for (uint32_t i = 0; i < b->expect_count; i++) {
+        b->expects[(b->expect_first + i) & (b->expect_cap - 1)].rows_pass = 0;
+    }
+}
+
 void backend_expect_fake(struct backend *b, uint8_t type)
 {
     if (b->expect_count == 0) {

@@ -82,8 +82,11 @@ struct expect {
     uint8_t unnamed : 1; /* EXPECT_PARSE of the unnamed statement */
     uint8_t told : 1;    /* EXPECT_SYNC of a segment whose error the client has already */
     uint8_t edits : 1;   /* rows are edited by backend->edit_types */
-    uint32_t pstmt;      /* serial of the client's statement whose ParseComplete this is; or 0 */
-    uint64_t stmt_id;    /* Parse or our own Close of a shared statement; else 0 */
+    uint8_t
+        rows_pass : 1; /* TO_OP: rows are the client's as they are, the operation never sees them
+                        */
+    uint32_t pstmt;    /* serial of the client's statement whose ParseComplete this is; or 0 */
+    uint64_t stmt_id;  /* Parse or our own Close of a shared statement; else 0 */
     /* see stats_run.h */
     int64_t sent_us;    /* 0: nobody counts its answer */
     uint32_t before_us; /* of the request that it ends: time before it was sent */
@@ -213,6 +216,8 @@ static inline struct expect *backend_newest_expect(const struct backend *b)
 {
     return &b->expects[(b->expect_first + b->expect_count - 1) & (b->expect_cap - 1)];
 }
+/* From now on the operation sees every row. */
+void backend_keep_rows(struct backend *b);
 void backend_expect_fake(struct backend *b, uint8_t type);
 /* The client's Sync; `told`: its segment has failed, and the client knows. */
 void backend_expect_end(struct backend *b, int told);

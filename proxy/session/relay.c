@@ -556,7 +556,8 @@ static int scan_messages(struct backend *b, struct scan *sc, size_t *need)
             break;
         }
         struct expect *e = first(b);
-        if (type == 'D' && e != NULL && e->action <= TO_CLIENT_NO_READY && !e->edits) {
+        if (type == 'D' && e != NULL &&
+            ((e->action <= TO_CLIENT_NO_READY && !e->edits) || e->rows_pass)) {
             sc->at += total; /* the bulk of all traffic */
             continue;
         }
