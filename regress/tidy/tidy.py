@@ -37,7 +37,7 @@ LIBRARIES = {  # pattern of a header -> rooms that may include it
     r"jansson\.h": ("proxy",),
     r"criterion/.*": ("tests",),
 }
-LIBC = re.compile(r"(arpa|netinet|sys|linux)/\w+\.h|[a-z0-9_]+\.h$")
+LIBC = re.compile(r"(arpa|gnu|netinet|sys|linux)/[\w-]+\.h|[a-z0-9_]+\.h$")
 BANNED = {
     "strcpy": "buf_text or snprintf", "strcat": "buf_text", "sprintf": "snprintf", "vsprintf": "vsnprintf",
     "gets": "fgets", "atoi": "strtol with its end checked", "atol": "strtol", "atoll": "strtoll", "atof": "strtod",
