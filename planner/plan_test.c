@@ -18,6 +18,10 @@ static const struct plan_case cases[] = {
 #define CASE(sql, plan) {sql, plan},
 #include "planner/plan_cases.def"
 };
+static const struct plan_case cases_groups[] = {
+#define CASE(sql, plan) {sql, plan},
+#include "planner/plan_cases_groups.def"
+};
 static const struct plan_case cases_one[] = {
 #define CASE(sql, plan) {sql, plan},
 #include "planner/plan_cases_one.def"
@@ -50,6 +54,11 @@ static void run_cases(const struct plan_case *list, size_t count, size_t shards,
 Test(plan, statements_over_three_shards_get_the_plan_of_the_table)
 {
     run_cases(cases, sizeof(cases) / sizeof(cases[0]), 3, 0);
+}
+
+Test(plan, aggregates_come_from_partial_states_of_the_shards)
+{
+    run_cases(cases_groups, sizeof(cases_groups) / sizeof(cases_groups[0]), 3, 0);
 }
 
 Test(plan, one_shard_takes_everything_as_it_stands)
