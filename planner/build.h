@@ -126,6 +126,9 @@ void survey_merge(struct survey *into, const struct survey *part);
 /* prepare.c; plan_execute() gives 0 when it is another statement */
 void plan_prepare(struct build *b, tnode *stmt, struct plan *p);
 int plan_execute(struct build *b, tnode *stmt, struct plan *p);
+/* ... over several shards: of statements that only the home shard need see */
+void plan_prepare_home(struct build *b, tnode *stmt, struct plan *p);
+void plan_execute_home(struct build *b, tnode *stmt, struct plan *p);
 /* pins.c */
 void pins_see_user_function(struct build *b, const char *name, struct survey *out);
 void pins_see_function(struct build *b, const PgQuery__FuncCall *f, const char *name,
@@ -420,6 +423,8 @@ void plan_delete(struct build *b, tnode *stmt, struct plan *p);
 void plan_merge(struct build *b, tnode *stmt, struct plan *p);
 void plan_transaction(struct build *b, tnode *stmt, struct plan *p);
 void plan_set(struct build *b, tnode *stmt, struct plan *p);
+/* set_config.c; 0: it is another SELECT, or not so simple a one */
+int plan_set_config(struct build *b, const tnode *stmt, struct plan *p);
 void plan_show(struct build *b, tnode *stmt, struct plan *p);
 void plan_discard(struct build *b, tnode *stmt, struct plan *p);
 void plan_deallocate(struct build *b, tnode *stmt, struct plan *p);
@@ -449,6 +454,9 @@ void plan_drop(struct build *b, tnode *stmt, struct plan *p);
 void plan_grant(struct build *b, tnode *stmt, struct plan *p);
 void plan_comment(struct build *b, tnode *stmt, struct plan *p);
 void plan_everywhere(struct build *b, tnode *stmt, struct plan *p);
+/* ddl_own.c: statements about schema braid, as they are in dumps. 0: it is about something else. */
+int ddl_own_schema(struct build *b, const tnode *stmt, struct plan *p);
+void plan_alter_owner(struct build *b, tnode *stmt, struct plan *p);
 void plan_call(struct build *b, tnode *stmt, struct plan *p);
 void plan_do(struct build *b, tnode *stmt, struct plan *p);
 void plan_on_home(struct build *b, tnode *stmt, struct plan *p);

@@ -243,6 +243,34 @@ static enum err fill_types(const struct catalog *c, struct arena *arena, struct 
     return ERR_NONE;
 }
 
+static int is_declared(const struct map_decl *all, size_t count, const char *qualified)
+{
+    for (size_t i = 0; i < count; i++) {
+        size_t n = strlen(all[i].schema);
+        if (strncmp(qualified, all[i].schema, n) == 0 && qualified[n] == '.' &&
+            strcmp(qualified + n + 1, all[i].name) == 0) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* While a dump is restored declarations come one by one, and before their tables: one that refers
+ * to another that is still to come does not count yet. Returns how many are left. */
+static size_t drop_early(const struct catalog *c, struct map_decl *all, size_t count)
+{
+    size_t left = 0;
+    for (size_t i = 0; i < count; i++) {
+        int early = all[i].from_sql && all[i].colocate != NULL &&
+                    !is_declared(all, count, all[i].colocate) &&
+                    catalog_find(c, all[i].schema, all[i].name) == NULL;
+        if (!early) {
+            all[left++] = all[i];
+        }
+    }
+    return left;
+}
+
 enum err catalog_map_decls(const struct catalog *c, const struct conf_database *db,
                            struct arena *arena, struct map_decl **decls, size_t *count,
                            struct note *note)
@@ -274,6 +302,7 @@ enum err catalog_map_decls(const struct catalog *c, const struct conf_database *
                             all[n].schema, all[n].name);
         }
     }
+    n = drop_early(c, all, n);
     for (size_t i = 0; i < n; i++) {
         enum err e = fill_types(c, arena, &all[i], note);
         if (e) {

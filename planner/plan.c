@@ -60,6 +60,7 @@ static const struct statement_row {
     {NODE(GRANT_STMT), "GRANT", plan_grant, 0, NULL, NULL},
     {NODE(COMMENT_STMT), "COMMENT", plan_comment, 0, NULL, NULL},
     {NODE(CREATE_SCHEMA_STMT), "CREATE SCHEMA", plan_everywhere, 0, NULL, NULL},
+    {NODE(ALTER_OWNER_STMT), "ALTER", plan_alter_owner, 0, NULL, NULL},
     {NODE(CREATE_EXTENSION_STMT), "CREATE EXTENSION", plan_everywhere, 0, NULL, NULL},
     {NODE(ALTER_EXTENSION_STMT), "ALTER EXTENSION", plan_everywhere, 0, NULL, NULL},
     {NODE(CREATE_FUNCTION_STMT), "CREATE FUNCTION", plan_create_function, 0, NULL, NULL},
@@ -83,12 +84,8 @@ static const struct statement_row {
     {NODE(LISTEN_STMT), "LISTEN", plan_on_home, 0, NULL, NULL},
     {NODE(UNLISTEN_STMT), "UNLISTEN", plan_on_home, 0, NULL, NULL},
     {NODE(NOTIFY_STMT), "NOTIFY", plan_on_home, 0, NULL, NULL},
-    {NODE(PREPARE_STMT), "PREPARE", NULL, 0,
-     "PREPARE cannot be used in a database of several shards",
-     "Prepare statements through the driver (the extended query protocol)."},
-    {NODE(EXECUTE_STMT), "EXECUTE", NULL, 0,
-     "EXECUTE cannot be used in a database of several shards",
-     "Prepare statements through the driver (the extended query protocol)."},
+    {NODE(PREPARE_STMT), "PREPARE", plan_prepare_home, 0, NULL, NULL},
+    {NODE(EXECUTE_STMT), "EXECUTE", plan_execute_home, 0, NULL, NULL},
     {NODE(DO_STMT), "DO", plan_do, 0, NULL, NULL},
     {NODE(CALL_STMT), "CALL", plan_call, ROWS, NULL, NULL},
     {NODE(CREATE_ROLE_STMT), "CREATE ROLE", NULL, 0,
@@ -134,6 +131,9 @@ void plan_statement(struct build *b, tnode *stmt, struct plan *p)
 {
     const struct statement_row *row = row_of(stmt);
     set_flags(row, p);
+    if (ddl_own_schema(b, stmt, p)) {
+        return;
+    }
     if (row == NULL) {
         refuse(p, "Run it on every server it concerns.",
                "this statement cannot be run in a database of several shards");

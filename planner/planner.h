@@ -249,6 +249,7 @@ struct plan {
     unsigned set_reset : 1; /* RESET x or SET x TO DEFAULT */
     const char *set_value;  /* the value list as SQL text behind "SET name TO " */
     const char *set_plain;  /* its value as SHOW would print a simple one (strings unquoted) */
+    const char *set_config; /* it is SELECT set_config(): the column that tells; else NULL */
     /* PLAN_PREPARE, `name`: what follows the name, "(int) AS SELECT ..."; the statement in it */
     struct slice prepare_suffix, prepare_query;
     /* PLAN_EXECUTE: where `name` stands in `text` */
@@ -382,6 +383,9 @@ struct plan_args {
  */
 enum err plan_shards(const struct plan *plan, const struct map *map, const struct plan_args *args,
                      uint64_t *out, int *any, struct note *note) MUST_CHECK;
+
+/* Whether it is a PLAN_ONE that the home shard can answer, whatever its parameters. */
+int plan_is_for_home(const struct plan *plan);
 
 /* The shard of each row of plan->split (rows_count entries), and the statement of one shard. */
 enum err plan_split_rows(const struct plan *plan, const struct map *map,

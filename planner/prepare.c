@@ -1,6 +1,8 @@
 /*
- * PREPARE and EXECUTE of SQL in a database of one shard. The statement gets a name of the proxy's
- * on servers, so the plan says where in the text the client's name stands and what follows it.
+ * PREPARE and EXECUTE of SQL in a database of one shard; of several, for statements over what the
+ * home shard has (catalogs, local and reference tables; pg_dump asks so). The statement gets a name
+ * of the proxy's on servers, so the plan says where in the text the client's name stands and what
+ * follows it.
  *
  *     PREPARE q (int) AS SELECT $1          EXPLAIN EXECUTE q(1)
  *             ^-^------suffix-----          name_at: ^
@@ -180,4 +182,32 @@ int plan_execute(struct build *b, tnode *stmt, struct plan *p)
     p->execute_name_at = (uint32_t)s.begin;
     p->execute_name_bytes = (uint32_t)(s.at - s.begin);
     return 1;
+}
+
+/* ---- several shards ---------------------------------------------------------------------------
+ */
+
+int plan_is_for_home(const struct plan *plan)
+{
+    const struct plan_where *w = plan->_where;
+    return plan->kind == PLAN_ONE && w != NULL && w->bindings_count == 0 && (w->fixed & 1) != 0;
+}
+
+void plan_prepare_home(struct build *b, tnode *stmt, struct plan *p)
+{
+    struct plan *inner = plan_new(b, p->text);
+    plan_statement(b, stmt->prepare_stmt->query, inner);
+    if (!plan_is_for_home(inner)) {
+        refuse(p, "Prepare statements through the driver (the extended query protocol).",
+               "PREPARE of a statement over sharded tables cannot be used in a database of "
+               "several shards");
+        return;
+    }
+    plan_prepare(b, stmt, p);
+    p->touches_sharded = inner->touches_sharded;
+}
+
+void plan_execute_home(struct build *b, tnode *stmt, struct plan *p)
+{
+    (void)plan_execute(b, stmt, p);
 }

@@ -68,6 +68,9 @@ void plan_select(struct build *b, tnode *stmt, struct plan *p)
         plan_create_as(b, stmt, p);
         return;
     }
+    if (b->several && plan_set_config(b, stmt, p)) {
+        return;
+    }
     struct scope *s = scope_build(b, stmt);
     p->reads_only = b->survey.reads_only && !reads_views(s);
     if (s->err == ERR_NONE && refuse_inner_writes(s, p)) {

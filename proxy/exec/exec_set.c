@@ -5,6 +5,7 @@
  */
 
 #include <ctype.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/check.h"
@@ -18,6 +19,7 @@ struct set_op {
     struct op op;
     struct plan *plan;
     uint32_t teller;        /* its ParameterStatus messages go to the client */
+    uint64_t rows;          /* of set_config() */
     const char *date_style; /* what it said DateStyle is now; of the statement's arena, or NULL */
 };
 
@@ -27,6 +29,13 @@ struct set_op {
  */
 static const char *value_of(struct session *s, const struct set_op *op)
 {
+    if (op->plan->set_config != NULL && var_is_list(op->plan->name)) {
+        struct buf sql = {0};
+        var_list_from_setting(slice_of(op->plan->set_plain), &sql);
+        const char *value = arena_strndup(&s->arena, sql.p, sql.n);
+        buf_free(&sql);
+        return value;
+    }
     if (strcasecmp(op->plan->name, "datestyle") != 0) {
         return op->plan->set_value;
     }
@@ -101,7 +110,15 @@ static void note_name(struct session *s, const struct plan *plan)
 static void on_message(struct op *op, struct backend *b, uint8_t type, struct slice body)
 {
     struct set_op *set = (struct set_op *)op;
-    if (b->shard != set->teller || (type != 'S' && type != 'N')) {
+    if (b->shard != set->teller) {
+        return;
+    }
+    if (set->plan->set_config != NULL &&
+        (type == 'D' || (type == 'T' && !op->session->in_extended))) {
+        set->rows += type == 'D';
+        frame_put(session_out(op->session), type, body);
+    }
+    if (type != 'S' && type != 'N') {
         return;
     }
     struct slice name;
@@ -122,9 +139,16 @@ static void set_then(struct op *op)
         op_fail(op, ERR_INTERNAL, NULL);
         return;
     }
-    take_over(s, (struct set_op *)op);
-    note_name(s, plan);
-    const char *tag = plan->tag;
+    const struct set_op *set = (struct set_op *)op;
+    char tag[64];
+    (void)snprintf(tag, sizeof(tag), "%s", plan->tag);
+    if (plan->set_config != NULL) {
+        (void)snprintf(tag, sizeof(tag), "SELECT %llu", (unsigned long long)set->rows);
+    }
+    if (plan->set_config == NULL || set->rows > 0) {
+        take_over(s, set);
+        note_name(s, plan);
+    }
     op_end(op);
     (void)session_complete(s, tag);
 }
@@ -313,7 +337,14 @@ enum step set_start(struct session *s, struct plan *plan)
             return session_fail(s, e, &note, 0);
         }
         take_over(s, &(struct set_op){.plan = plan});
-        return session_complete(s, plan->tag);
+        if (plan->set_config == NULL) {
+            return session_complete(s, plan->tag);
+        }
+        if (!s->in_extended) {
+            back_put_text_columns(session_out(s), &plan->set_config, 1);
+        }
+        back_put_text_row(session_out(s), &plan->set_plain, 1);
+        return session_complete(s, "SELECT 1");
     }
     return plan->kind == PLAN_DEALLOCATE ? deallocate(s, plan) : set_variable(s, plan);
 }

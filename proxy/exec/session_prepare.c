@@ -1,5 +1,6 @@
 /*
- * PREPARE and EXECUTE of SQL, in databases of one shard. Names live in the same table as those of
+ * PREPARE and EXECUTE of SQL, in databases of one shard; of several for what is on the home shard,
+ * where all of it then happens. Names live in the same table as those of
  * the protocol (session->pstmts), and statements are shared by content over backends in the same
  * way: on a server all are called pgbraid_<id>, and SQL and protocol may use each other's.
  *
@@ -207,7 +208,7 @@ enum err prepare_plan(struct session *s, const struct stmt *st, struct plan_batc
     if (e) {
         return e;
     }
-    if (outer->plans[0]->kind != PLAN_PREPARE) { /* the database has several shards by now */
+    if (outer->plans[0]->kind != PLAN_PREPARE) { /* the tables are sharded by now */
         *batch = outer;
         return ERR_NONE;
     }
@@ -230,9 +231,11 @@ static enum err find_statement(struct session *s, const struct plan *plan, struc
     }
     *out = p;
     enum err e = extended_fresh_plan(s, p, note);
-    if (!e && (s->sharded || p->batch->plans[0]->kind != PLAN_ONE)) {
+    const struct plan *inner = e ? NULL : p->batch->plans[0];
+    if (!e && (s->sharded ? !plan_is_for_home(inner) : inner->kind != PLAN_ONE)) {
         e = note_set(note, ERR_UNSUPPORTED, "prepared statement \"%s\" cannot be run by EXECUTE",
                      plan->name);
+        note_hint(note, "Run it as the driver's prepared statement (the extended protocol).");
     }
     return e;
 }

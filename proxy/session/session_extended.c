@@ -425,7 +425,8 @@ enum step session_bind(struct session *s, struct slice body)
 /* ---- Describe -------------------------------------------------------------------------------- */
 
 /* Statements of ours: no parameters; rows only for EXPLAIN. */
-static enum step describe_local(struct session *s, const struct plan *plan, uint8_t kind)
+static enum step describe_local(struct session *s, const struct plan *plan, uint8_t kind,
+                                const struct front_bind *bind)
 {
     if (!session_quiet(s)) {
         return session_wait_quiet(s);
@@ -436,9 +437,17 @@ static enum step describe_local(struct session *s, const struct plan *plan, uint
         buf_be16(out, 0);
         frame_end(out, mark);
     }
-    if (plan->kind == PLAN_EXPLAIN || plan->kind == PLAN_SHOW) {
-        const char *name = plan->kind == PLAN_SHOW ? plan->name : "QUERY PLAN";
-        back_put_text_columns(out, &name, 1);
+    if (plan->kind == PLAN_EXPLAIN || plan->kind == PLAN_SHOW || plan->set_config != NULL) {
+        const char *name = plan->set_config != NULL  ? plan->set_config
+                           : plan->kind == PLAN_SHOW ? plan->name
+                                                     : "QUERY PLAN";
+        int binary = bind != NULL && bind->results_count > 0 && be16_at(bind->results) == 1;
+        const struct back_column column = {.name = slice_of(name),
+                                           .type_oid = 25, /* text */
+                                           .type_size = -1,
+                                           .type_mod = -1,
+                                           .format = (int16_t)binary};
+        back_put_columns(out, &column, 1);
     } else {
         back_put_empty(out, 'n');
     }
@@ -457,7 +466,7 @@ static enum step describe_plan(struct session *s, struct pstmt *p, struct plan *
     if (plan->kind == PLAN_EXECUTE) {
         return prepare_describe(s, plan);
     }
-    return describe_local(s, plan, kind);
+    return describe_local(s, plan, kind, bind);
 }
 
 static enum step describe_statement(struct session *s, struct pstmt *p)

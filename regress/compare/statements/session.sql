@@ -57,10 +57,8 @@ SELECT count(*) FROM users;
 RESET enable_seqscan;
 SET client_min_messages TO 'error';
 SHOW client_min_messages;
--- refused
 SELECT set_config('work_mem', '5MB', false);
 SHOW work_mem;
--- refused
 SELECT set_config('work_mem', '6MB', true);
 SHOW work_mem;
 SET bytea_output = 'escape';

@@ -1,0 +1,115 @@
+/*
+ * What stands in a dump of a database of several shards, beside its tables: schema braid, which
+ * pgbraid keeps on the home shard by itself, with the declarations of tables as comments of
+ * domains. When a dump is restored through pgbraid the declarations are taken as they come, on the
+ * home shard only; so CREATE TABLE, without a suffix, then makes a sharded table. The rest of the
+ * schema is there already, and nothing is done about it.
+ *
+ * Also ALTER ... OWNER TO, which dumps have for all that is not a table.
+ */
+
+#include <string.h>
+
+#include "planner/ddl_inner.h"
+
+static const char own_schema[] = "braid";
+
+static int is_own(const char *schema)
+{
+    return schema != NULL && strcmp(schema, own_schema) == 0;
+}
+
+/* The first of two names is the schema. */
+static int names_own(tnode *const *names, size_t count)
+{
+    return count == 2 && is_own(tree_string(names[0]));
+}
+
+static int object_is_own(PgQuery__ObjectType type, const tnode *object)
+{
+    if (type == PG_QUERY__OBJECT_TYPE__OBJECT_SCHEMA) {
+        return is_own(tree_string(object));
+    }
+    if (IS(object, OBJECT_WITH_ARGS)) {
+        return names_own(object->object_with_args->objname, object->object_with_args->n_objname);
+    }
+    if (IS(object, LIST)) {
+        return names_own(object->list->items, object->list->n_items);
+    }
+    return IS(object, TYPE_NAME) && names_own(object->type_name->names, object->type_name->n_names);
+}
+
+static void do_nothing(struct build *b, struct plan *p)
+{
+    ddl_step(b, p, 1, "SELECT");
+}
+
+static int grants_own(const PgQuery__GrantStmt *g)
+{
+    for (size_t i = 0; i < g->n_objects; i++) {
+        if (!object_is_own(g->objtype, g->objects[i])) {
+            return 0;
+        }
+    }
+    return g->n_objects > 0;
+}
+
+int ddl_own_schema(struct build *b, const tnode *stmt, struct plan *p)
+{
+    int own = 0, declares = 0;
+    switch ((int)stmt->node_case) {
+    case NODE(CREATE_SCHEMA_STMT): own = is_own(stmt->create_schema_stmt->schemaname); break;
+    case NODE(CREATE_FUNCTION_STMT):
+        own =
+            names_own(stmt->create_function_stmt->funcname, stmt->create_function_stmt->n_funcname);
+        break;
+    case NODE(CREATE_DOMAIN_STMT):
+        declares =
+            names_own(stmt->create_domain_stmt->domainname, stmt->create_domain_stmt->n_domainname);
+        break;
+    case NODE(COMMENT_STMT):
+        own = object_is_own(stmt->comment_stmt->objtype, stmt->comment_stmt->object);
+        declares = own && stmt->comment_stmt->objtype == PG_QUERY__OBJECT_TYPE__OBJECT_DOMAIN;
+        break;
+    case NODE(ALTER_OWNER_STMT):
+        own = object_is_own(stmt->alter_owner_stmt->object_type, stmt->alter_owner_stmt->object);
+        break;
+    case NODE(GRANT_STMT): own = grants_own(stmt->grant_stmt); break;
+    default: return 0;
+    }
+    if (declares) {
+        ddl_step(b, p, 1, (const char *)p->text.p);
+    } else if (own) {
+        do_nothing(b, p);
+    }
+    return own || declares;
+}
+
+void plan_alter_owner(struct build *b, tnode *stmt, struct plan *p)
+{
+    static const struct {
+        PgQuery__ObjectType type;
+        const char *tag;
+    } kinds[] = {{PG_QUERY__OBJECT_TYPE__OBJECT_SCHEMA, "ALTER SCHEMA"},
+                 {PG_QUERY__OBJECT_TYPE__OBJECT_TYPE, "ALTER TYPE"},
+                 {PG_QUERY__OBJECT_TYPE__OBJECT_DOMAIN, "ALTER DOMAIN"},
+                 {PG_QUERY__OBJECT_TYPE__OBJECT_FUNCTION, "ALTER FUNCTION"},
+                 {PG_QUERY__OBJECT_TYPE__OBJECT_PROCEDURE, "ALTER PROCEDURE"},
+                 {PG_QUERY__OBJECT_TYPE__OBJECT_ROUTINE, "ALTER ROUTINE"},
+                 {PG_QUERY__OBJECT_TYPE__OBJECT_AGGREGATE, "ALTER AGGREGATE"},
+                 {PG_QUERY__OBJECT_TYPE__OBJECT_OPERATOR, "ALTER OPERATOR"},
+                 {PG_QUERY__OBJECT_TYPE__OBJECT_OPCLASS, "ALTER OPERATOR CLASS"},
+                 {PG_QUERY__OBJECT_TYPE__OBJECT_OPFAMILY, "ALTER OPERATOR FAMILY"},
+                 {PG_QUERY__OBJECT_TYPE__OBJECT_COLLATION, "ALTER COLLATION"}};
+    PgQuery__ObjectType type = stmt->alter_owner_stmt->object_type;
+    for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+        if (kinds[i].type == type) {
+            p->tag = kinds[i].tag;
+            plan_everywhere(b, stmt, p);
+            return;
+        }
+    }
+    refuse(p, "Run it on every server it concerns.",
+           "ALTER ... OWNER TO of this kind of object cannot be run in a database of several "
+           "shards");
+}
