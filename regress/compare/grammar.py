@@ -11,6 +11,9 @@ numbers make a simpler one (the first alternative is always the simplest). That 
 """
 
 import random
+import re
+
+from world import RICH, SCHEMA, rich_rows, rows
 
 # name -> rows, primary key, columns: name, kind, tag (K: the sharding key that most tables share), distinct values
 TABLES = {
@@ -42,9 +45,9 @@ WEIGHTED = (["facts"] * 6 + ["users"] * 5 + ["marks"] * 3 + ["orders"] * 3 + ["i
             + list(TABLES))
 LITERALS = {
     "i": ["1", "5", "0", "3", "7", "40", "-1", "NULL", "100", "9::bigint", "2::smallint", "'6'"],
-    "n2": ["10.00", "0.00", "-3.25", "500.00", "NULL::numeric(10,2)"],
-    "n3": ["10.000", "0.000", "-3.125", "500.000", "NULL::numeric(12,3)"],
-    "f": ["0.5::float8", "0::float8", "-12.25::float8", "100::float8"],
+    "n2": ["10.00", "0.00", "(-3.25)", "500.00", "NULL::numeric"],
+    "n3": ["10.000", "0.000", "(-3.125)", "500.000", "NULL::numeric"],
+    "f": ["0.5::float8", "0::float8", "(-12.25)::float8", "100::float8"],
     "t": ["'aa'", "'paid'", "'red'", "''", "'n3 delta'", "'user 7'", "'de'", "'ä'", "NULL", "'x'::varchar"],
     "b": ["true", "false", "NULL::boolean"],
     "d": ["DATE '2026-03-05'", "'2026-05-01'::date", "DATE '2025-06-01'", "NULL::date"],
@@ -84,10 +87,10 @@ class Choices:
 
 
 class Column:
-    __slots__ = ("name", "kind", "tag", "distinct")
+    __slots__ = ("name", "kind", "tag", "distinct", "values")
 
-    def __init__(self, name, kind, tag=None, distinct=20):
-        self.name, self.kind, self.tag, self.distinct = name, kind, tag, distinct
+    def __init__(self, name, kind, tag=None, distinct=20, values=()):
+        self.name, self.kind, self.tag, self.distinct, self.values = name, kind, tag, distinct, values
 
 
 class Source:
@@ -95,14 +98,38 @@ class Source:
 
     def __init__(self, alias, columns, text, rows, unique):
         self.alias, self.text, self.rows, self.unique = alias, text, rows, unique
-        self.columns = [Column(f"{alias}.{c.name}", c.kind, c.tag, c.distinct) for c in columns]
+        self.columns = [Column(f"{alias}.{c.name}", c.kind, c.tag, c.distinct, c.values) for c in columns]
 
 
-def table_columns(words):
-    return [Column(n, k, t if t != "-" else None, int(d)) for n, k, t, d in (w.split() for w in words.split(","))]
+CASTS = {"n2": "", "n3": "", "i": "", "t": "", "f": "::float8", "d": "::date", "z": "::timestamptz", "s": "::timestamp", "b": "::boolean",
+         "m": "::mood", "u": "::uuid", "a": "::text[]"}
 
 
-COLUMNS = {name: table_columns(words) for name, (_, _, words) in TABLES.items()}
+def literal(text, kind):
+    """A value of COPY as SQL writes it."""
+    return text if kind in ("i", "n2", "n3") and text[:1] != "-" else "'" + text.replace("'", "''") + "'" + CASTS[kind]
+
+
+def samples(name, words):
+    """Some values of each column of a table, as literals."""
+    schema = " ".join(x for x in SCHEMA + RICH if x.startswith(f"CREATE TABLE {name} "))
+    names = [w.split()[0] for w in re.sub(r"\([^()]*\)", "", schema[schema.index("(") + 1:].split("SHARD BY")[0]).split(",")]
+    lines = [line.split("\t") for line in ROWS[name]]
+    out = {}
+    for column, kind, _, _ in (w.split() for w in words.split(",")):
+        at = names.index(column)
+        values = sorted({line[at] for line in lines if line[at] != "\\N" and "\\" not in line[at]})
+        out[column] = tuple(literal(v, kind) for v in values[::max(1, len(values) // 12)])
+    return out
+
+
+def table_columns(name, words):
+    values = samples(name, words)
+    return [Column(n, k, t if t != "-" else None, int(d), values[n]) for n, k, t, d in (w.split() for w in words.split(","))]
+
+
+ROWS = {**rows(), **rich_rows()}
+COLUMNS = {name: table_columns(name, words) for name, (_, _, words) in TABLES.items()}
 
 
 class Maker:
@@ -183,10 +210,15 @@ class Maker:
         for s in left:
             for a in s.columns:
                 for b in right.columns:
-                    if a.kind == b.kind and rows * right.rows / max(a.distinct, b.distinct, 1) <= ROWS_MAX and a.kind[0] != "x":
+                    if a.kind == b.kind and self.may_meet(a, b) and rows * right.rows / max(a.distinct, b.distinct, 1) <= ROWS_MAX and a.kind[0] != "x":
                         out.append((0 if a.tag and b.tag else 1, a, b))
         out.sort(key=lambda p: p[0])
         return out
+
+    @staticmethod
+    def may_meet(a, b):
+        """Texts of different columns are rarely equal; numbers are."""
+        return a.kind == "i" or not a.values or not b.values or not set(a.values).isdisjoint(b.values)
 
     def tables(self, depth, outer):
         """FROM: text, sources."""
@@ -208,7 +240,7 @@ class Maker:
                 condition = f"{a.name} = {b.name}"
                 if kind != "FULL JOIN" and c.chance(6):
                     condition = f"{a.name} IS NOT DISTINCT FROM {b.name}"
-                if kind != "FULL JOIN" and c.chance(25):
+                if kind != "FULL JOIN" and c.chance(18):
                     condition += " AND " + self.condition(sources + [right], 0, [])
             else:
                 break
@@ -300,13 +332,14 @@ class Maker:
         if column is None:
             return "true"
         name, kind = column.name, column.kind
+        value = lambda: c.of(column.values) if column.values and c.chance(75) else c.of(LITERALS[kind])  # noqa: E731
         pick = c.below(100)
-        if pick < 22:
-            return f"{name} = {c.of(LITERALS[kind])}"
-        if pick < 32:
-            return f"{name} {c.of(['<', '>', '<=', '>=', '<>'])} {c.of(LITERALS[kind])}"
+        if pick < 12:
+            return f"{name} = {value()}"
+        if pick < 34:
+            return f"{name} {c.of(['<', '>', '<=', '>=', '<>'])} {value()}"
         if pick < 40:
-            return f"{name} IN ({', '.join(c.of(LITERALS[kind]) for _ in range(1 + c.below(4)))})"
+            return f"{name} IN ({', '.join(value() for _ in range(1 + c.below(4)))})"
         if pick < 46:
             return f"{name} IS {c.of(['NOT ', ''])}NULL"
         if pick < 52:
@@ -319,7 +352,7 @@ class Maker:
         if pick < 67:
             return f"({self.condition(sources, 0, outer)}) IS {c.of(['TRUE', 'NOT TRUE', 'FALSE', 'UNKNOWN'])}"
         if pick < 72:
-            low, high = c.of(LITERALS[kind]), c.of(LITERALS[kind])
+            low, high = value(), value()
             return f"{name} BETWEEN {low} AND {high}"
         if pick < 76 and kind == "i":
             return f"{name} = ANY ('{{{', '.join(str(c.below(60)) for _ in range(1 + c.below(4)))}}}'::bigint[])"
@@ -363,9 +396,7 @@ class Maker:
         """(text, outputs, whether rows are in a total order)."""
         c = self.c
         text, sources = self.tables(depth, outer)
-        where = [self.condition(sources, depth, outer) for _ in range(c.of([0, 0, 1, 1, 2]))]
-        if outer and c.chance(50):
-            pass
+        where = [self.condition(sources, depth, outer) for _ in range(c.of([0, 0, 1, 1, 0, 1, 2]))]
         tail = f" WHERE {' AND '.join(where)}" if where else ""
         shape = c.below(100)
         if want is not None:
@@ -373,6 +404,9 @@ class Maker:
             return self.finish(items, text, tail, "", depth, top, sources, plain=True)
         if shape < 45:
             items = [self.item(sources, top) for _ in range(1 + c.below(4))]
+            if top and c.chance(7) and all(x.kind[0] != "x" for x in sources[0].columns):
+                star = [(None, x.kind) for x in sources[0].columns]
+                return self.finish(star, text, tail, "", depth, top, sources, shown=f"{sources[0].alias}.*")
             distinct = "DISTINCT " if c.chance(15) and all(k[0] != "x" for _, k in items) else ""
             if not distinct and c.chance(5):
                 return self.distinct_on(text, tail, sources)
@@ -414,7 +448,7 @@ class Maker:
         c = self.c
         unique = [u for s in sources for u in (s.unique or [None])]
         key = self.item(sources, False)
-        if None in unique or key[1] == "a":
+        if None in unique or key[1] == "a" or "." not in key[0]:
             return self.finish([key], text, tail, "DISTINCT ", 0, False, sources)
         column = self.column(sources)
         query = (f"SELECT DISTINCT ON ({key[0]}) {key[0]} AS c0, {column.name} AS c1 FROM {text}{tail} "
@@ -445,6 +479,11 @@ class Maker:
                      lambda: (f"count(*) OVER ({part}{order})", "i"), lambda: (f"count(*) OVER ({part.strip()})", "i"),
                      lambda: (f"min({number}) OVER ({part}{order} GROUPS BETWEEN 1 PRECEDING AND CURRENT ROW)", "i"),
                      lambda: (f"sum({number}) OVER ({part}{order})", "xn")])()
+
+    def some(self, sources, kind):
+        """A column of a kind, or of another one cast to text."""
+        column = self.column(sources, kind) or self.column(sources)
+        return column.name if column.kind == kind else f"({column.name})::text"
 
     def aggregate(self, sources):
         """(text, kind) of one aggregate call."""
@@ -478,16 +517,16 @@ class Maker:
         if pick < 81:
             return f"{c.of(['bit_and', 'bit_or', 'bit_xor'])}({self.expression(sources, 'i', 1)}::bigint){where}", "i"
         if pick < 85:
-            value = self.expression(sources, "t", 1)
+            value = self.some(sources, "t")
             return f"string_agg({distinct}{value}, ',' ORDER BY {value}){where}", "t"
         if pick < 89:
-            value = self.expression(sources, c.of(["i", "t", "d"]), 1)
+            value = self.some(sources, c.of(["i", "t", "d"]))
             return f"array_agg({distinct}{value} ORDER BY {value}){where}", "xa"
         if pick < 91:
             value = self.expression(sources, "i", 0)
             return f"percentile_{c.of(['disc', 'cont'])}(0.5) WITHIN GROUP (ORDER BY {value}){where}", "xn"
         if pick < 93:
-            value = self.expression(sources, "t", 0)
+            value = self.some(sources, "t")
             return f"jsonb_agg({value} ORDER BY {value}){where}", "xj"
         if pick < 95:
             x, y = self.expression(sources, "f", 0), self.expression(sources, "f", 0)
@@ -529,11 +568,11 @@ class Maker:
         distinct = "DISTINCT " if c.chance(4) and all(k[0] != "x" for _, k in items) else ""
         return self.finish(items, text, tail, distinct, depth, top, sources)
 
-    def finish(self, items, text, tail, distinct, depth, top, sources, plain=False):
+    def finish(self, items, text, tail, distinct, depth, top, sources, plain=False, shown=None):
         """The select list, ORDER BY and LIMIT."""
         c = self.c
         del depth, sources
-        shown = ", ".join(f"{e} AS c{i}" for i, (e, _) in enumerate(items))
+        shown = shown or ", ".join(f"{e} AS c{i}" for i, (e, _) in enumerate(items))
         query = f"SELECT {distinct}{shown} FROM {text}{tail}"
         outputs = [Column(f"c{i}", k, None, 20) for i, (_, k) in enumerate(items)]
         sortable = all(k[0] != "x" for _, k in items)
@@ -544,7 +583,7 @@ class Maker:
                 query += " ORDER BY " + ", ".join(f"{i + 1}{c.of(['', '', ' DESC', ' NULLS FIRST', ' DESC NULLS LAST'])}" for i, _ in keys)
                 ordered = sortable
                 if sortable and c.chance(55):
-                    query += c.of([f" LIMIT {c.below(12)}", f" LIMIT {c.below(12)} OFFSET {c.below(9)}", f" OFFSET {c.below(20)}",
+                    query += c.of([f" LIMIT {1 + c.below(12)}", f" LIMIT {1 + c.below(12)} OFFSET {c.below(4)}", f" OFFSET {c.below(6)}",
                                    f" FETCH FIRST {1 + c.below(5)} ROWS WITH TIES"])
         return query, outputs, ordered
 
@@ -565,7 +604,7 @@ class Maker:
             return text, False
         text += " ORDER BY " + ", ".join(f"{i + 1}{c.of(['', ' DESC', ' NULLS FIRST'])}" for i in range(len(want)))
         if c.chance(50):
-            text += f" LIMIT {c.below(15)} OFFSET {c.below(5)}"
+            text += f" LIMIT {1 + c.below(15)} OFFSET {c.below(3)}"
         return text, True
 
 

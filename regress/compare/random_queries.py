@@ -19,7 +19,7 @@ from report import Report
 from sides import Side
 
 BLOCK = 40  # statements; every fourth block is in a transaction with writes
-PAIRS = 3  # connections on each side that work at the same time
+PAIRS = 6  # connections on each side that work at the same time
 TIMEOUT = "57014"
 SHRINK_RUNS_MAX, SHRINK_SECONDS_MAX = 600, 40
 
