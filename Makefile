@@ -124,6 +124,10 @@ stress: deps all ## many clients of all kinds with kills, DDL and reloads: SECON
 	@$(PYTHON) regress/stress/stress.py --build $(BUILD) --seconds $(SECONDS) --seed $(or $(SEED),1)
 soak: deps all ## ten minutes of mixed load with kills and crashing servers; memory must stay flat
 	@$(PYTHON) regress/stress/stress.py --build $(BUILD) --seconds 600 --clients 24 --pool 5 --crash --seed $(or $(SEED),1)
+compare-long: deps all ## random SELECTs against PostgreSQL: COUNT=1000000 SEED=1 SHARDS=3
+	@$(PYTHON) regress/compare/random_queries.py --build $(BUILD) --seed $(or $(SEED),1) --count $(or $(COUNT),1000000) --shards $(or $(SHARDS),3) --refused
+tpch: deps all ## the queries of TPC-H over three shards against one PostgreSQL: SCALE=0.1
+	@$(PYTHON) regress/tpch/tpch.py --build $(BUILD) --scale $(or $(SCALE),0.1) --times 2
 regress-pg: ## PostgreSQL's own regression files, directly and through pgbraid (fetches its source package)
 	@conf/install-deps regress-pg
 	@$(MAKE) --no-print-directory -s -j$(JOBS) all
@@ -169,5 +173,5 @@ clean: ## remove build/ (stop the demo first)
 help: ## this list
 	@sed -nE 's/^([a-z][a-z-]*|test-%):.*## (.*)/\1|\2/p' Makefile | while IFS='|' read -r t d; do printf '  %-14s %s\n' "$$t" "$$d"; done
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
-.PHONY: stress soak regress-pg all test build-tests deps demo demo-stop check check-san regress bench bench-shards build-fuzzers fuzz format \
+.PHONY: compare-long tpch stress soak regress-pg all test build-tests deps demo demo-stop check check-san regress bench bench-shards build-fuzzers fuzz format \
         check-format lint tidy docs install clean help

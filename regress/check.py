@@ -98,6 +98,8 @@ def schedules(build):
     return [
         Step("failure schedule", *python("failure/schedule.py", "--build", build)),
         Step("comparison with PostgreSQL", *python("compare/compare.py", "--build", build)),
+        Step("random statements against PostgreSQL", *python("compare/random_queries.py", "--build", build, "--count", "1500")),
+        Step("TPC-H against PostgreSQL", *python("tpch/tpch.py", "--build", build, "--scale", "0.005")),
         Step("SQL schedule", *python("sql.py", "--build", build)),
         Step("drivers", *python("drivers/schedule.py", "--build", build)),
         Step("catalogs, COPY TO, dumps", *python("catalogs/schedule.py", "--build", build)),
