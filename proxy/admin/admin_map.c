@@ -302,3 +302,26 @@ enum err admin_show_transactions(struct admin_call *call)
     admin_end(call);
     return ERR_NONE;
 }
+
+enum err admin_show_fences(struct admin_call *call)
+{
+    admin_columns(call, "database phase visible:q held:q in_gap:q waiting:q unfinished:q gaps:q "
+                        "gap_reads:q held_commits:q");
+    for (struct db_fence *f = call->c->servers.fences; f != NULL; f = f->next) {
+        struct fence_stats stats;
+        fence_stats(f->fence, &stats);
+        admin_row(call);
+        admin_text(call, f->database);
+        admin_text(call, fence_phase_name(stats.phase));
+        admin_int(call, (int64_t)stats.visible);
+        admin_int(call, (int64_t)stats.commits_waiting);
+        admin_int(call, (int64_t)stats.reads);
+        admin_int(call, (int64_t)stats.reads_waiting);
+        admin_int(call, (int64_t)stats.aside);
+        admin_int(call, (int64_t)stats.gaps);
+        admin_int(call, (int64_t)stats.gap_reads);
+        admin_int(call, (int64_t)stats.held_commits);
+    }
+    admin_end(call);
+    return ERR_NONE;
+}

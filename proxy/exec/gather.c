@@ -21,6 +21,7 @@
 #include "base/mem.h"
 #include "proxy/exec/copy_sink.h"
 #include "proxy/exec/exec.h"
+#include "proxy/exec/moment.h"
 #include "proxy/exec/typing.h"
 
 enum {
@@ -474,7 +475,7 @@ static void finish_rows(struct op *op)
     say_tag(g);
 }
 
-static void gather_then(struct op *op)
+void gather_then(struct op *op)
 {
     struct gather *g = (struct gather *)op;
     if (g->err || op->errors != 0) {
@@ -527,8 +528,12 @@ static void prepare(struct gather *g)
     }
 }
 
-/* Returns the statement's name on the server. */
-static const char *send_parse(struct gather *g, struct backend *b)
+static const char *name_of(const struct gather *g)
+{
+    return g->prepared == NULL ? "" : g->prepared->name;
+}
+
+void gather_put_parse(struct gather *g, struct backend *b)
 {
     struct stmt *st = g->prepared;
     size_t types_count = 0;
@@ -540,7 +545,7 @@ static const char *send_parse(struct gather *g, struct backend *b)
                              st->types_count);
             backend_expect_parse(b, TO_OP, st, 0);
         }
-        return st->name;
+        return;
     }
     if (g->row_shards != NULL) {
         struct buf sql = {0};
@@ -552,22 +557,17 @@ static const char *send_parse(struct gather *g, struct backend *b)
     }
     b->unnamed = 0;
     backend_expect(b, EXPECT_PARSE, TO_OP);
-    return "";
 }
 
-static void send_execute(struct gather *g, struct backend *b, const struct front_bind *bind,
-                         const int16_t *formats, size_t formats_count)
+void gather_put_bind(struct gather *g, struct backend *b, const struct gather_bound *as)
 {
     static const struct front_bind nothing = {0};
-    g->from[b->shard] = b->expects_made;
-    const char *name = send_parse(g, b);
-    struct buf *out = stream_out(b->stream);
     struct front_bind room;
     size_t types_count = 0;
     const uint32_t *types = gather_types(g, &types_count);
-    const struct front_bind *client = bind == NULL ? &nothing : bind;
-    bind = typing_bind(b, client, types, types_count, &room);
-    front_put_bind(out, "", name, bind, formats, formats_count);
+    const struct front_bind *client = as->bind == NULL ? &nothing : as->bind;
+    const struct front_bind *bind = typing_bind(b, client, types, types_count, &room);
+    front_put_bind(stream_out(b->stream), "", name_of(g), bind, as->formats, as->formats_count);
     backend_expect(b, EXPECT_BIND, TO_OP);
     if (g->whole->returns_rows &&
         (g->row_shards != NULL || (g->combine == NULL && g->copy != NULL))) {
@@ -575,6 +575,11 @@ static void send_execute(struct gather *g, struct backend *b, const struct front
         g->edits[b->shard] = typing_of_rows(b, &g->op.session->arena, g->whole->described,
                                             g->copy != NULL ? &binary : client, &g->edits_count);
     }
+}
+
+void gather_put_execute(struct gather *g, struct backend *b)
+{
+    struct buf *out = stream_out(b->stream);
     if (g->combine != NULL) {
         front_put_describe(out, 'P', "");
         backend_expect(b, EXPECT_DESCRIBE, TO_OP);
@@ -586,6 +591,16 @@ static void send_execute(struct gather *g, struct backend *b, const struct front
     backend_newest_expect(b)->rows_pass = g->rows_pass;
     backend_expect(b, EXPECT_SYNC, TO_OP);
     exec_mark(g->op.session, b, g->plan);
+}
+
+void gather_receive(struct gather *g)
+{
+    struct session *s = g->op.session;
+    g->op.on_message = gather_message;
+    g->op.on_failed = gather_failed;
+    bits_each (shard, g->shards & s->held_bits) {
+        g->from[shard] = session_backend(s, (uint32_t)shard)->expects_made;
+    }
 }
 
 static enum err open_combine(struct gather *g, const struct front_bind *bind, int16_t *formats,
@@ -655,14 +670,21 @@ void gather_send(struct gather *g)
         end_badly(g, e, &note);
         return;
     }
-    g->op.on_message = gather_message;
-    g->op.on_failed = gather_failed;
     g->rows_pass = g->plan->kind == PLAN_MANY && g->hooks == NULL && g->copy == NULL &&
                    g->rows_max == 0 && g->plan->combine != NULL &&
                    combine_is_plain(g->plan->combine);
+    const struct gather_bound as = {bind, formats, count};
     prepare(g);
+    if (g->bound) {
+        gather_in_moment(g, &as);
+        return;
+    }
+    gather_receive(g);
     bits_each (shard, g->shards & s->held_bits) {
-        send_execute(g, session_backend(s, (uint32_t)shard), bind, formats, count);
+        struct backend *b = session_backend(s, (uint32_t)shard);
+        gather_put_parse(g, b);
+        gather_put_bind(g, b, &as);
+        gather_put_execute(g, b);
     }
     op_round_sent(&g->op, g->shards, gather_then);
 }
@@ -702,6 +724,7 @@ static enum step start(struct session *s, struct plan *plan, const struct front_
     g->shards = shards;
     g->portal = s->run_portal;
     g->rows_max = plan->returns_rows && copy == NULL ? s->run_rows_max : 0;
+    g->bound = moment_in_block(s, shards) ? 1 : 0;
     gather_keep_bind(g, bind);
     session_count(s, plan, shards, NULL);
     if (gather_needs_description(s, g)) {

@@ -10,6 +10,7 @@
 #include "proxy/exec/op.h"
 
 struct gather;
+struct gather_bound;
 
 /* What is done instead of answering the client; each may be NULL. */
 struct gather_hooks {
@@ -34,6 +35,7 @@ struct gather {
     struct combine *combine; /* NULL: no rows, or rows that go on as they come */
     struct copy_sink *copy;  /* COPY TO: what rows for the client become; NULL: they are rows */
     struct buf bind_body;    /* extended: the client's Bind */
+    struct gather_bound *as; /* while `bound`; in the arena */
     struct buf sunk;         /* rows for hooks->rows */
     struct buf turned;       /* a row in home's OIDs, see typing.h */
     const uint32_t *edits[SHARDS_MAX]; /* types of columns that are turned; in the arena */
@@ -55,6 +57,7 @@ struct gather {
     unsigned described_only : 1;
     unsigned blocked : 1;   /* hooks->full() */
     unsigned rows_pass : 1; /* to the client in runs, counted by the servers */
+    unsigned bound : 1;     /* Parse and Bind are done: gather_moment.c */
     unsigned apart : 1;     /* on connections of a workspace: nothing is kept prepared there */
     uint8_t describe_kind;
     enum err err; /* of combining */
@@ -79,6 +82,24 @@ void gather_keep_bind(struct gather *g, const struct front_bind *bind);
 const struct front_bind *gather_bind(const struct gather *g, struct front_bind *msg);
 /* Types of the statement's parameters, as far as they are known. */
 const uint32_t *gather_types(const struct gather *g, size_t *count);
+
+/* Messages of one shard; each adds to what it expects. */
+struct gather_bound {
+    const struct front_bind *bind; /* the client's, or NULL */
+    const int16_t *formats;
+    size_t formats_count;
+};
+void gather_put_parse(struct gather *g, struct backend *b);
+void gather_put_bind(struct gather *g, struct backend *b, const struct gather_bound *as);
+void gather_put_execute(struct gather *g, struct backend *b);
+void gather_then(struct op *op);       /* that round is over */
+void gather_receive(struct gather *g); /* what comes from now on is its rows */
+
+/* ---- gather_moment.c ------------------------------------------------------------------------- */
+
+/* Inside of a READ COMMITTED transaction: Parse and Bind, so that all shards have a snapshot of
+ * one moment; then the rows. */
+void gather_in_moment(struct gather *g, const struct gather_bound *as);
 
 /* ---- gather_describe.c ----------------------------------------------------------------------- */
 

@@ -209,6 +209,7 @@ void moment_timeout(struct session *s)
     struct session_moment *m = &s->moment;
     if (m->state == MOMENT_GAP) {
         lose_pending(s);
+        leave(s);
     } else if (m->state == MOMENT_PAUSES &&
                loop_now_us(s->worker->loop) - m->began_us < limit_us(s)) {
         look(s);
@@ -279,6 +280,17 @@ static int has_written(const struct session *s)
     return 0;
 }
 
+/* It is one SELECT on each shard, whose portal has a snapshot: gather_moment.c. */
+static int by_portal(const struct plan *plan)
+{
+    return plan->kind == PLAN_MANY || (plan->kind == PLAN_COPY_OUT && plan->copy_out->rows != NULL);
+}
+
+int moment_in_block(const struct session *s, uint64_t shards)
+{
+    return s->tx.kind != TX_KIND_NONE && !tx_isolated(s) && is_several(shards) && own_snapshot(s);
+}
+
 enum err moment_of_statement(struct session *s, const struct plan *plan, uint64_t shards,
                              struct note *note)
 {
@@ -286,6 +298,9 @@ enum err moment_of_statement(struct session *s, const struct plan *plan, uint64_
         plan->kind == PLAN_MANY || plan->kind == PLAN_COPY_OUT || plan->kind == PLAN_WORKSPACE;
     if (!reads || !is_several(shards) || s->tx.has_moment || tx_isolated(s) || !own_snapshot(s)) {
         return ERR_NONE;
+    }
+    if (s->tx.kind != TX_KIND_NONE && by_portal(plan)) {
+        return ERR_NONE; /* moment_in_block() */
     }
     if (s->tx.kind != TX_KIND_NONE || has_written(s)) {
         return no_moment_here(plan, note);
@@ -325,12 +340,11 @@ static void keep_error(struct session *s, struct op *op)
 static void taken(struct op *op)
 {
     struct session *s = op->session;
-    leave(s);
+    moment_over(s);
     if (op->errors != 0) {
         keep_error(s, op);
     } else {
         s->tx.has_moment = 1;
-        metric_add(&s->worker->metrics, METRIC_snapshots, 1);
     }
     op_end(op);
 }
@@ -344,15 +358,27 @@ static void take(struct op *op)
     op_round(op, ((struct moment_op *)op)->shards, "SELECT 1", taken);
 }
 
+void moment_find(struct op *op, uint64_t shards, void (*in_gap_fn)(struct op *op))
+{
+    struct session *s = op->session;
+    s->moment.fence = s->db->fence;
+    s->moment.shards = shards;
+    s->moment.then = in_gap_fn;
+    s->moment.began_us = loop_now_us(s->worker->loop);
+    look(s);
+}
+
+void moment_over(struct session *s)
+{
+    leave(s);
+    metric_add(&s->worker->metrics, METRIC_snapshots, s->op->errors == 0);
+}
+
 void moment_of_tx(struct session *s, uint64_t shards)
 {
     struct moment_op *op = op_begin(s, sizeof(*op), "snapshot");
     op->shards = shards;
-    s->moment.fence = s->db->fence;
-    s->moment.shards = shards;
-    s->moment.then = take;
-    s->moment.began_us = loop_now_us(s->worker->loop);
-    look(s);
+    moment_find(&op->op, shards, take);
 }
 
 /* ---- commits ----------------------------------------------------------------------------------

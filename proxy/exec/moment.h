@@ -24,6 +24,15 @@
  */
 enum err moment_of_statement(struct session *s, const struct plan *plan, uint64_t shards,
                              struct note *note) MUST_CHECK;
+/* 1: the statement is in a READ COMMITTED transaction and must find a moment by itself. */
+int moment_in_block(const struct session *s, uint64_t shards);
+/*
+ * Look for a gap; then `in_gap`, which sends what takes the snapshots on `shards`, nothing that
+ * could wait for a lock, and whose round ends with moment_over(). s->wait_err says that there was
+ * no gap in time; `in_gap` takes it away.
+ */
+void moment_find(struct op *op, uint64_t shards, void (*in_gap)(struct op *op));
+void moment_over(struct session *s);
 /* Shards that the transaction must take its snapshot on now; 0: none. */
 uint64_t moment_due(const struct session *s);
 /* All of them are held and have begun: an operation that takes it. Afterwards the handler is run

@@ -3,6 +3,7 @@ sum never moves; with it off the same window shows a torn read, so that the test
 
 The window is made certain by a man in the middle that holds back COMMIT PREPARED on one shard."""
 
+import io
 import os
 import random
 import select
@@ -213,10 +214,82 @@ def ways_to_ask(place):
                     two.fetchone()
 
 
-def copied(connection, rows):
+def copied(connection, rows, tail=""):
     with connection.cursor() as cur:
-        with cur.copy("COPY (SELECT id, balance FROM accounts) TO STDOUT") as copy:
+        with cur.copy(f"COPY (SELECT id, balance FROM accounts {tail}) TO STDOUT") as copy:
             return sum(int(row[1]) for row in copy.rows() if int(row[0]) in rows)
+
+
+def in_a_block(place):
+    """READ COMMITTED: each statement of a block has a moment of its own, and sees the block's writes."""
+    with Bank(place) as bank:
+        two = [bank.rows[0][0], bank.rows[1][0]]
+        with psycopg.connect(bank.braid.dsn(), options="-c braid.snapshot=on") as c:
+            few = "SELECT sum(balance) FROM accounts WHERE id = ANY(%s)"
+            for prepare in (False, True, True):
+                c.execute("SELECT balance FROM accounts WHERE id = %s", two[:1])
+                bank.held_move(0, 1)
+                timer = later(0.15, lambda: setattr(bank.holders[1], "hold", False))
+                expect("a sum", 2 * START,
+                       int(c.execute(few, (two,), prepare=prepare).fetchone()[0]))
+                expect_that("it did not wait", not bank.holders[1].hold)
+                timer.join()
+                c.execute("INSERT INTO accounts VALUES (1000, 5), (1001, 6)")
+                expect("its own writes", TOTAL + 11, int(c.execute(SUM).fetchone()[0]))
+                expect("COPY of what is put in order", 2 * START, copied(c, two, "ORDER BY id"))
+                expect("sorted", 2 * START, sum(r[0] for r in c.execute(
+                    "SELECT balance FROM accounts WHERE id = ANY(%s) ORDER BY id", (two,)).fetchall()))
+                c.rollback()
+            bank.held_move(0, 1)
+            timer = later(0.15, lambda: setattr(bank.holders[1], "hold", False))
+            cur = psycopg.ClientCursor(c)
+            cur.execute(f"SELECT balance FROM accounts WHERE id = {two[0]}; " + SUM)
+            cur.nextset()
+            expect("several statements in one text", TOTAL, int(cur.fetchone()[0]))
+            timer.join()
+        old = bank.connect("on", autocommit=False)
+        ask(old)
+        expect_error("COPY of rows as they are", "0A000", lambda: old.cursor().copy_expert(
+            "COPY accounts TO STDOUT", io.StringIO()), "REPEATABLE READ")
+        old.rollback()
+        expect_error("an error in the first round", "42703",
+                     lambda: ask(old, "SELECT sum(balances) FROM accounts"))
+        expect_error("the block has failed", "25P02", lambda: ask(old))
+        old.rollback()
+        expect_error("an error in the last round", "22012",
+                     lambda: ask(old, "SELECT 1 / (balance - balance) FROM accounts"))
+        old.rollback()
+        expect("and goes on", TOTAL, int(ask(old)))
+        old.close()
+
+
+def locks_outside_of_the_gap(place):
+    """A table that a held commit has locked is waited for before the gap, not in it."""
+    with Bank(place) as bank:
+        bank.braid.sql("CREATE TABLE log (id bigint PRIMARY KEY) SHARD BY HASH (id)")
+        bank.braid.sql("INSERT INTO log VALUES " + ", ".join(f"({i})" for i in range(1, 20)))
+        c = bank.connect("on", autocommit=False)
+        ask(c, SUM)
+        bank.holders[1].hold = True
+        thread = threading.Thread(target=swallow, args=(bank.braid.sql, "TRUNCATE log"), daemon=True)
+        thread.start()
+        wait_for("COMMIT PREPARED is held back", lambda: bank.holders[1].holding > 0)
+        got = []
+        reader = threading.Thread(target=lambda: got.append(int(ask(c, "SELECT count(*) FROM log"))),
+                                  daemon=True)
+        reader.start()
+        time.sleep(0.2)
+        expect("it waits", [], got)
+        writer = bank.braid.connect(autocommit=False)
+        began = time.monotonic()
+        bank.move(bank.rows[0][1], bank.rows[2][1], connection=writer)
+        expect_that("and nobody else does", time.monotonic() - began < 2)
+        bank.holders[1].hold = False
+        thread.join(10)
+        reader.join(10)
+        expect("the table is empty everywhere", [0], got)
+        c.rollback()
+        bank.braid.sql("DROP TABLE log")
 
 
 # ---- REPEATABLE READ ----------------------------------------------------------------------------
@@ -387,6 +460,8 @@ def slow_commit(place):
             bank.move(bank.rows[0][1], bank.rows[2][1], connection=writer)
         expect_that("commits starve", time.monotonic() - began < 4)
         expect_error("a read of its shards", "40001", lambda: ask(on), "not yet on all of them")
+        row = bank.braid.sql("SHOW FENCES", "pgbraid")[0]
+        expect("SHOW FENCES", ("app", 1), (row[0], row[6]))
         one, two = bank.rows[1][1], bank.rows[2][2]
         expect("others go on", 2 * START, int(ask(
             on, f"SELECT sum(balance) FROM accounts WHERE id IN ({one}, {two})")))
@@ -563,6 +638,8 @@ def load_with_kills(place):
 def run(place, report):
     report.run("snapshot: a held commit is seen whole or not at all", one_window, place)
     report.run("snapshot: every way to ask", ways_to_ask, place)
+    report.run("snapshot: READ COMMITTED blocks", in_a_block, place)
+    report.run("snapshot: locks are waited for outside of the gap", locks_outside_of_the_gap, place)
     report.run("snapshot: REPEATABLE READ over shards", repeatable_read, place)
     report.run("snapshot: REPEATABLE READ waits for a held commit", repeatable_read_in_a_window, place)
     report.run("snapshot: levels and settings", levels, place)
