@@ -83,8 +83,7 @@ int ddl_object(struct build *b, const char *schema, const char *name, tnode *nod
         return 0;
     }
     if (r->known != NULL && r->known->index_of != NULL) {
-        owner.known = r->known->index_of;
-        owner.table = map_find(b->env->map, owner.known->schema, owner.known->name);
+        relation_find(b, r->known->index_of->schema, r->known->index_of->name, &owner);
     }
     const char *hides = relation_hides_sharded(b, &owner);
     if (hides != NULL) {
@@ -181,6 +180,7 @@ static void drop_relations(struct build *b, tnode *stmt, struct plan *p)
         const struct relation *r = &objects[i].relation;
         if (d->remove_type != PG_QUERY__OBJECT_TYPE__OBJECT_INDEX) {
             ddl_changes(b, p, r);
+            ddl_forget_family(b, p, r->known);
             if (ddl_is_declared(r) && r->table->from_sql && r->known != NULL) {
                 ddl_forget(b, p, r->schema, r->name);
             }
@@ -431,7 +431,7 @@ static void rename_in_relation(struct build *b, const PgQuery__RenameStmt *r, st
         p->changes_table =
             arena_printf(b->out, "%s\n%s.%s", p->changes_table, o.relation.schema, r->newname);
     }
-    if (t != NULL && r->rename_type == PG_QUERY__OBJECT_TYPE__OBJECT_TABLE) {
+    if (ddl_is_declared(&o.relation) && r->rename_type == PG_QUERY__OBJECT_TYPE__OBJECT_TABLE) {
         rename_table(b, r, &o, p);
         return;
     }

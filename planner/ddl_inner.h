@@ -29,6 +29,15 @@ uint32_t ddl_type_oid(const PgQuery__TypeName *t);
 
 /* DROP TRIGGER, DROP POLICY. */
 void ddl_drop_on_table(struct build *b, tnode *stmt, struct plan *p);
+/* ddl_partition.c. CREATE TABLE of a partition or child of a table of the map. 0: it is none. */
+int ddl_create_child(struct build *b, const PgQuery__CreateStmt *c, const struct relation *r,
+                     struct plan *p);
+/* ATTACH, DETACH, INHERIT, NO INHERIT on a table of the map; *leaves: the one that has no parent
+ * afterwards. 0: refused, or another command. */
+int ddl_check_family(struct build *b, const struct relation *r, const PgQuery__AlterTableCmd *c,
+                     struct relation *leaves, struct plan *p);
+void ddl_declare_left(struct build *b, struct plan *p, const struct relation *r);
+void ddl_forget_family(struct build *b, struct plan *p, const struct catalog_table *t);
 int ddl_is_temporary(const PgQuery__RangeVar *v);
 /* A temporary table would hide a sharded one from the servers but not from us. 0: refused. */
 int ddl_check_temporary(struct build *b, const PgQuery__RangeVar *v, struct plan *p);

@@ -39,10 +39,9 @@ void plan_create_sequence(struct build *b, tnode *stmt, struct plan *p)
 
 static int check_shape(const PgQuery__CreateStmt *c, const struct ddl_table *t, struct plan *p)
 {
-    if (c->n_inh_relations > 0 || c->partbound != NULL || c->partspec != NULL ||
-        c->of_typename != NULL) {
-        refuse(p, "Create a plain table.",
-               "\"%s\": INHERITS, PARTITION and OF cannot be used with tables on several shards",
+    if (c->n_inh_relations > 0 || c->partbound != NULL || c->of_typename != NULL) {
+        refuse(p, "A partition or child of a sharded table is created without SHARD BY.",
+               "\"%s\": INHERITS, PARTITION OF and OF cannot be used in a declaration of its own",
                t->name);
         return 0;
     }
@@ -304,7 +303,7 @@ void plan_create_table(struct build *b, tnode *stmt, struct plan *p)
         }
     } else if (b->suffix_decl != NULL || r.table != NULL) {
         create_sharded(b, c, &r, p);
-    } else if (local_is_safe(b, c, p)) {
+    } else if (!ddl_create_child(b, c, &r, p) && local_is_safe(b, c, p)) {
         home_step(b, p);
     }
 }
@@ -406,8 +405,8 @@ static int check_key_change(const struct ddl_table *t, const PgQuery__AlterTable
     return 1;
 }
 
-static int check_command(struct build *b, const struct ddl_table *t,
-                         const PgQuery__AlterTableCmd *c, struct plan *p)
+static int check_command(struct build *b, const struct relation *r, const struct ddl_table *t,
+                         const PgQuery__AlterTableCmd *c, struct relation *leaves, struct plan *p)
 {
     if (is_harmless(c->subtype)) {
         return 1;
@@ -417,6 +416,10 @@ static int check_command(struct build *b, const struct ddl_table *t,
         return IS(c->def, COLUMN_DEF) && ddl_check_column(b, t, c->def->column_def, p);
     case AT(AddConstraint):
         return IS(c->def, CONSTRAINT) && ddl_check_constraint(b, t, c->def->constraint, NULL, p);
+    case AT(AttachPartition):
+    case AT(DetachPartition):
+    case AT(AddInherit):
+    case AT(DropInherit): return ddl_check_family(b, r, c, leaves, p);
     case AT(DropColumn):
     case AT(AlterColumnType): return check_key_change(t, c, p);
     case AT(ColumnDefault): {
@@ -472,14 +475,16 @@ void plan_alter_table(struct build *b, tnode *stmt, struct plan *p)
         return;
     }
     struct ddl_table t;
+    struct relation leaves = {0};
     if (o.relation.table != NULL) {
         ddl_table_of(o.relation.table, &t);
     }
     for (size_t i = 0; i < a->n_cmds; i++) {
         const PgQuery__AlterTableCmd *c =
             IS(a->cmds[i], ALTER_TABLE_CMD) ? a->cmds[i]->alter_table_cmd : NULL;
-        if (c == NULL || !(o.relation.table != NULL ? check_command(b, &t, c, p)
-                                                    : local_command_is_safe(b, c, p))) {
+        if (c == NULL ||
+            !(o.relation.table != NULL ? check_command(b, &o.relation, &t, c, &leaves, p)
+                                       : local_command_is_safe(b, c, p))) {
             if (p->kind != PLAN_REFUSE) {
                 refuse(p, "Run it on every server.", "this form of ALTER TABLE is not known");
             }
@@ -488,4 +493,7 @@ void plan_alter_table(struct build *b, tnode *stmt, struct plan *p)
     }
     ddl_changes(b, p, &o.relation);
     ddl_step(b, p, o.shards, (const char *)p->text.p);
+    if (leaves.name != NULL) {
+        ddl_declare_left(b, p, &leaves);
+    }
 }

@@ -33,6 +33,8 @@ static const struct wrong bad_call = {
     "a default or check of",
     "calls a function that may read or write tables that are on other shards"};
 static const struct wrong bad_rule = {"a rule of", "uses other tables"};
+static const struct wrong bad_child = {
+    "a partition or child of", "has triggers or checks that may read or write other shards"};
 static const struct wrong bad_under = {"view", "reads tables that cannot be read"};
 
 static const char *reach_of_table(struct build *b, const struct relation *r, int written);
@@ -133,6 +135,11 @@ static const struct wrong *look_at(struct build *b, const struct relation *r, in
     if (why == NULL && written) {
         why = reach_of_rules(b, r);
     }
+    for (size_t i = 0; why == NULL && written && i < r->known->children_count; i++) {
+        struct relation child = {r->known->children[i]->schema, r->known->children[i]->name,
+                                 r->table, r->known->children[i]};
+        why = reach_of_table(b, &child, written) != NULL ? &bad_child : NULL;
+    }
     for (size_t i = 0;
          why == NULL && r->table == NULL && r->known->kind == 'v' && i < r->known->under_count;
          i++) { /* views of the home shard are not looked into */
@@ -150,7 +157,8 @@ static const char *reach_of_table(struct build *b, const struct relation *r, int
 {
     struct reach_state *state = reach_state(b);
     const struct catalog_table *t = r->known;
-    if (t->policies_count + t->calls_count == 0 && !t->has_rules && t->kind != 'v') {
+    if (t->policies_count + t->calls_count == 0 && !t->has_rules && t->kind != 'v' &&
+        t->children_count == 0) {
         return NULL;
     }
     struct reach_table_memo *m = state->tables;
