@@ -63,15 +63,15 @@ static uint64_t left_by(const tnode *n, uint64_t rows)
     return rows == 0 ? 1 : rows;
 }
 
-void workspace_cost(const struct mentions *m, const struct mention *x, const tnode *where,
-                    uint64_t *rows, uint64_t *bytes)
+void workspace_cost(const struct mentions *m, const struct mention *x, uint64_t *rows,
+                    uint64_t *bytes)
 {
     const struct catalog_table *t = x->rel->known;
     uint64_t width = 2;
     for (size_t i = 0; t != NULL && i < t->columns_count; i++) {
         width += x->all || x->needed[i] ? FIELD_BYTES + width_of(&t->columns[i]) : 0;
     }
-    *rows = left_by(where, rows_of(m->scope->build, x->rel));
+    *rows = left_by(x->where, rows_of(m->scope->build, x->rel));
     *bytes = *rows * (width < 8 ? 8 : width);
 }
 

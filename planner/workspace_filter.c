@@ -13,10 +13,22 @@
 
 #include "planner/workspace_inner.h"
 
+enum {
+    CONDITIONS_MAX = 256 /* left out of the rest; others stay, which is as right */
+};
+
 struct filter {
     struct scope *scope;
     struct rel *rel;
     tnode *all; /* conditions found so far, with AND */
+    struct taken *taken;
+    uint8_t keys; /* take also "column = value", by which the rungs find keys */
+};
+
+/* Conditions of the statement that every moved row fulfils. */
+struct taken {
+    const tnode *items[CONDITIONS_MAX];
+    size_t count;
 };
 
 /* ---- is it about this table alone? ------------------------------------------------------------
@@ -174,6 +186,11 @@ static void take(struct filter *f, tnode *n)
     }
 }
 
+static int tells_keys(const tnode *n)
+{
+    return IS(n, A_EXPR) && strcmp(tree_operator(n->a_expr), "=") == 0;
+}
+
 static void take_conjuncts(struct filter *f, const tnode *n, uint64_t visible)
 {
     if (IS(n, BOOL_EXPR) && n->bool_expr->boolop == PG_QUERY__BOOL_EXPR_TYPE__AND_EXPR) {
@@ -184,6 +201,9 @@ static void take_conjuncts(struct filter *f, const tnode *n, uint64_t visible)
         tnode *copy = tree_copy(&f->scope->build->scratch, n);
         tree_walk_node(copy, strip, NULL);
         take(f, copy);
+        if (f->taken != NULL && f->taken->count < CONDITIONS_MAX && (f->keys || !tells_keys(n))) {
+            f->taken->items[f->taken->count++] = n;
+        }
     }
 }
 
@@ -304,9 +324,9 @@ static int has_names_of_its_own(const struct rel *r)
     return r->var->alias != NULL && r->var->alias->n_colnames > 0;
 }
 
-tnode *workspace_filter(struct scope *s, struct rel *r)
+static tnode *filter_of(struct scope *s, struct rel *r, struct taken *taken, int keys)
 {
-    struct filter f = {s, r, NULL};
+    struct filter f = {s, r, NULL, taken, (uint8_t)keys};
     const struct level *l = r->level;
     if (r->known == NULL || r->sampled || has_names_of_its_own(r) || l->odd || l->select == NULL ||
         s->build->env->catalog->odd_operators) {
@@ -319,4 +339,80 @@ tnode *workspace_filter(struct scope *s, struct rel *r)
     }
     take_keys(&f);
     return f.all;
+}
+
+/* ---- what the rest need not ask again ---------------------------------------------------------
+ */
+
+static int is_taken(const struct taken *t, const tnode *n)
+{
+    for (size_t i = 0; i < t->count; i++) {
+        if (t->items[i] == n) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* The condition without what was taken; NULL: nothing is left. */
+static tnode *without(const struct taken *t, tnode *n)
+{
+    if (n == NULL || is_taken(t, n)) {
+        return NULL;
+    }
+    if (!IS(n, BOOL_EXPR) || n->bool_expr->boolop != PG_QUERY__BOOL_EXPR_TYPE__AND_EXPR) {
+        return n;
+    }
+    PgQuery__BoolExpr *e = n->bool_expr;
+    size_t kept = 0;
+    for (size_t i = 0; i < e->n_args; i++) {
+        tnode *arg = without(t, e->args[i]);
+        if (arg != NULL) {
+            e->args[kept++] = arg;
+        }
+    }
+    e->n_args = kept;
+    return kept == 0 ? NULL : kept == 1 ? e->args[0] : n;
+}
+
+static tnode *always(struct arena *arena)
+{
+    PgQuery__AConst *c = arena_alloc(arena, sizeof(*c));
+    pg_query__a__const__init(c);
+    c->val_case = PG_QUERY__A__CONST__VAL_BOOLVAL;
+    c->boolval = arena_alloc(arena, sizeof(*c->boolval));
+    pg_query__boolean__init(c->boolval);
+    c->boolval->boolval = 1;
+    return tree_new(arena, NODE(A_CONST), c);
+}
+
+static void leave_out(struct arena *arena, const struct taken *t, const struct item *i)
+{
+    if (i->join == NULL) {
+        return;
+    }
+    leave_out(arena, t, i->left);
+    leave_out(arena, t, i->right);
+    if (i->join->quals != NULL) {
+        tnode *left = without(t, i->join->quals);
+        i->join->quals = left == NULL ? always(arena) : left;
+    }
+}
+
+void workspace_filters(struct mentions *m, const uint8_t *moves)
+{
+    struct taken *t = arena_zero(&m->scope->build->scratch, sizeof(*t));
+    for (size_t i = 0; i < m->count; i++) {
+        struct mention *x = &m->items[i];
+        int how = moves == NULL ? 0 : moves[i];
+        x->where = filter_of(m->scope, x->rel, how == 0 ? NULL : t, how == FILTER_ALL);
+    }
+    for (struct level *l = m->scope->levels; l != NULL && t->count > 0; l = l->next) {
+        for (size_t i = 0; i < l->from_count; i++) {
+            leave_out(&m->scope->build->scratch, t, l->from[i]);
+        }
+        if (l->select != NULL) {
+            l->select->where_clause = without(t, l->select->where_clause);
+        }
+    }
 }

@@ -77,7 +77,7 @@ tnode *workspace_select_of(struct mentions *m, const struct mention *x)
     table->range_var->inh = r->var->inh;
     size_t count = 0;
     tnode **targets = workspace_targets(m, x, &count);
-    return tree_select(a, targets, count, table, workspace_filter(m->scope, x->rel));
+    return tree_select(a, targets, count, table, x->where);
 }
 
 void workspace_put(struct workspace *w, const struct mention *x)
@@ -108,7 +108,7 @@ static int move_mentions(struct workspace *w, struct mentions *m, int apart, str
                             .only_apart = x->apart,
                             .primary_key = workspace_primary_key(m, x),
                             .why = "to one server"};
-        workspace_cost(m, x, move.select->select_stmt->where_clause, &move.rows, &move.bytes);
+        workspace_cost(m, x, &move.rows, &move.bytes);
         x->table = workspace_move(w, &move, note);
         if (x->table == NULL) {
             return 0;
@@ -135,12 +135,17 @@ int workspace_gather(struct workspace *w, tnode *stmt, int units, struct note *n
         return 0;
     }
     size_t in_place = 0;
-    if (!workspace_mentions(w, m, note) || !workspace_columns(m, stmt, note) ||
-        !workspace_unqualify(m, stmt, note)) {
+    if (!workspace_mentions(w, m, note)) {
         return 0;
     }
+    uint8_t moves[RELS_MAX];
     for (size_t i = 0; i < m->count; i++) {
         in_place += m->items[i].apart;
+        moves[i] = m->items[i].apart ? FILTER_STAYS : FILTER_ALL;
+    }
+    workspace_filters(m, moves);
+    if (!workspace_columns(m, stmt, note) || !workspace_unqualify(m, stmt, note)) {
+        return 0;
     }
     int home = b->survey.home || b->survey.regcast;
     for (size_t i = 0; i < m->count; i++) {

@@ -84,8 +84,8 @@ struct workspace *workspace_place(struct build *b, const tnode *stmt, struct pla
  */
 
 /* Of a mention moved with this condition; of a sub-select as a whole. */
-void workspace_cost(const struct mentions *m, const struct mention *x, const tnode *where,
-                    uint64_t *rows, uint64_t *bytes);
+void workspace_cost(const struct mentions *m, const struct mention *x, uint64_t *rows,
+                    uint64_t *bytes);
 void workspace_unit_cost(const struct scope *s, const struct level *q, uint64_t *rows,
                          uint64_t *bytes);
 
@@ -121,6 +121,7 @@ struct mention {
     uint8_t *needed; /* per column of rel->known */
     uint8_t all;     /* every column; also when `known` is not */
     uint8_t whole;   /* a row of it may be a value */
+    tnode *where;    /* the rows that can matter; NULL: all */
     const char *table;
 };
 
@@ -151,7 +152,17 @@ const char *workspace_primary_key(struct mentions *m, const struct mention *x);
 /* ---- which rows (workspace_filter.c) ----------------------------------------------------------
  */
 
-/* A condition on rows of `r` alone that takes away none that counts; NULL: none. */
-tnode *workspace_filter(struct scope *s, struct rel *r);
+/*
+ * Find `where` of every mention: a condition on it alone that takes away no row that counts. What
+ * mentions that move (`moves`, by index; NULL: none) bring along is true of every row of them, and
+ * is left out of the statement, so that columns which only it asks for need not move. Conditions by
+ * which the rungs find keys stay, unless nobody will look for any.
+ */
+enum filter_how {
+    FILTER_STAYS,
+    FILTER_BUT_KEYS,
+    FILTER_ALL
+};
+void workspace_filters(struct mentions *m, const uint8_t *moves);
 
 #endif

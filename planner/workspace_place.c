@@ -249,7 +249,7 @@ static int move_away(struct workspace *w, struct mentions *m, struct mention *x,
                         .to = p->like == NULL ? MOVE_TO_ALL : MOVE_TO_SHARDS,
                         .like = p->like,
                         .why = p->like == NULL ? "to all shards" : "to the shards of its key"};
-    workspace_cost(m, x, move.select->select_stmt->where_clause, &move.rows, &move.bytes);
+    workspace_cost(m, x, &move.rows, &move.bytes);
     if (p->like != NULL) {
         move.keys = key_of(w->build, x, p);
     }
@@ -289,14 +289,21 @@ static int try_way(struct workspace *w, const struct way *way, tnode *stmt, stru
     b->virtuals_count = w->moves_count;
     m->scope = scope_build(b, stmt);
     b->virtuals_count = 0;
-    if (m->scope->err || !workspace_mentions(w, m, note) || !workspace_columns(m, stmt, note) ||
-        !workspace_unqualify(m, stmt, note)) {
+    if (m->scope->err || !workspace_mentions(w, m, note)) {
+        return 0;
+    }
+    const struct place *places[RELS_MAX];
+    uint8_t moves[RELS_MAX];
+    for (size_t i = 0; i < m->count; i++) {
+        places[i] = place_of(way, first->rels, first->rels_count, m->items[i].rel);
+        moves[i] = places[i]->stays || is_everywhere(&m->items[i]) ? FILTER_STAYS : FILTER_BUT_KEYS;
+    }
+    workspace_filters(m, moves);
+    if (!workspace_columns(m, stmt, note) || !workspace_unqualify(m, stmt, note)) {
         return 0;
     }
     for (size_t i = 0; i < m->count; i++) {
-        struct mention *x = &m->items[i];
-        const struct place *p = place_of(way, first->rels, first->rels_count, x->rel);
-        if (!p->stays && !is_everywhere(x) && !move_away(w, m, x, p, note)) {
+        if (moves[i] != FILTER_STAYS && !move_away(w, m, &m->items[i], places[i], note)) {
             return 0;
         }
     }
@@ -332,14 +339,17 @@ static int find_ways(struct ways *ways, tnode *stmt)
     struct workspace *none = workspace_begin(b, NULL);
     struct note ignored;
     m->scope = scope_build(b, stmt);
-    if (m->scope->err || !workspace_mentions(none, m, &ignored) ||
-        !workspace_columns(m, stmt, &ignored)) {
+    if (m->scope->err || !workspace_mentions(none, m, &ignored)) {
+        return 0;
+    }
+    workspace_filters(m, NULL);
+    if (!workspace_columns(m, stmt, &ignored)) {
         return 0;
     }
     for (size_t i = 0; i < m->count; i++) {
         uint64_t rows;
         struct mention *x = &m->items[i];
-        workspace_cost(m, x, workspace_filter(m->scope, x->rel), &rows, &ways->bytes[x->rel->id]);
+        workspace_cost(m, x, &rows, &ways->bytes[x->rel->id]);
     }
     find_groups(ways);
     uint64_t seen = 0;
