@@ -308,6 +308,7 @@ struct plan {
     const char *columns; /* NULL: not asked yet */
     const uint32_t *columns_types;
     unsigned columns_as_text : 1;
+    unsigned combine_refused : 1;      /* types that the combiner does not know: `otherwise` runs */
     uint32_t runs;                     /* over several shards, by the extended protocol */
     uint32_t stats_slot, stats_serial; /* its counters: see proxy/stats/stats.h */
 };

@@ -453,7 +453,7 @@ static enum step run_many(struct session *s, struct plan *plan, const struct fro
     struct plan_args args;
     exec_args(s, bind, &args);
     enum err e = plan_shards(plan, s->db->map, &args, &shards, &any, &note);
-    if (e == ERR_AGAIN && plan->otherwise != NULL) {
+    if ((e == ERR_AGAIN || plan->combine_refused) && plan->otherwise != NULL) {
         return session_run(s, plan->otherwise, bind);
     }
     e = e ? e : moment_of_statement(s, plan, shards, &note);

@@ -316,6 +316,15 @@ static void see_error(struct gather *g, struct slice body)
     }
 }
 
+/* Nothing was given yet. The shards are not cancelled, because a transaction would not survive
+ * that; it happens once per plan. */
+static void refuse(struct gather *g)
+{
+    g->refused = 1;
+    g->done = 1;
+    wake_paused(g);
+}
+
 /* What is answered just now was asked by this part. */
 static int is_ours(const struct gather *g, const struct backend *b)
 {
@@ -344,7 +353,9 @@ static void gather_message(struct op *op, struct backend *b, uint8_t type, struc
         if (g->combine != NULL && (!g->plan->same_counts || index_of(g, b->shard) == 0)) {
             e = combine_columns(g->combine, body, NULL, &note);
         }
-        if (e) {
+        if (e == ERR_UNSUPPORTED && g->whole->otherwise != NULL && g->copy == NULL) {
+            refuse(g);
+        } else if (e) {
             gather_fail(g, e, &note);
         }
         break;
@@ -478,7 +489,9 @@ static void finish_rows(struct op *op)
 void gather_then(struct op *op)
 {
     struct gather *g = (struct gather *)op;
-    if (g->err || op->errors != 0) {
+    if (g->refused && op->errors == 0 && (g->hooks == NULL || g->hooks->failed == NULL)) {
+        gather_run_otherwise(g);
+    } else if (g->err || g->refused || op->errors != 0) {
         end_badly(g, g->err, &g->note);
     } else if (!counts_agree(g)) {
         end_badly(g, g->err, &g->note);
@@ -664,7 +677,9 @@ void gather_send(struct gather *g)
     if (g->copy != NULL && rows_out(g) != &g->sunk) {
         e = copy_sink_begin(g->copy, &s->arena, g->whole->described, session_out(s), &note);
     } else if (!s->in_extended && g->whole->returns_rows && rows_out(g) != &g->sunk) {
-        gather_put_description(s, g->whole, bind);
+        if (!s->columns_told) {
+            gather_put_description(s, g->whole, bind);
+        }
     }
     if (e) {
         end_badly(g, e, &note);

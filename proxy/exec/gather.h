@@ -58,6 +58,7 @@ struct gather {
     unsigned blocked : 1;   /* hooks->full() */
     unsigned rows_pass : 1; /* to the client in runs, counted by the servers */
     unsigned bound : 1;     /* Parse and Bind are done: gather_moment.c */
+    unsigned refused : 1;   /* the combiner does not know a type: whole->otherwise runs instead */
     unsigned apart : 1;     /* on connections of a workspace: nothing is kept prepared there */
     uint8_t describe_kind;
     enum err err; /* of combining */
@@ -111,5 +112,10 @@ void gather_described(struct op *op, struct backend *b, uint8_t type, struct sli
 /* RowDescription for the client: the formats it asked for in the server's description. */
 void gather_put_description(struct session *s, const struct plan *plan,
                             const struct front_bind *bind);
+
+/* ---- gather_otherwise.c ---------------------------------------------------------------------- */
+
+/* All is quiet after `refused`: ends the operation, and has whole->otherwise run. */
+void gather_run_otherwise(struct gather *g);
 
 #endif

@@ -73,6 +73,8 @@ void op_backend_lost(struct op *op, struct backend *b, const struct note *note);
 
 enum step gather_start(struct session *s, struct plan *plan, const struct front_bind *bind,
                        uint64_t shards);
+/* Run session->again, which its operation left behind. */
+enum step gather_again(struct session *s);
 /* COPY TO: the rows of copy->copy_out->rows become the data. */
 enum step gather_copy(struct session *s, const struct plan *copy, uint64_t shards);
 enum step gather_describe(struct session *s, struct pstmt *pstmt, uint8_t kind,

@@ -44,11 +44,26 @@ static void count(struct workspace *w)
     metric_add(m, METRIC_workspace_time_us, (uint64_t)(loop_now_us(s->worker->loop) - w->began_us));
 }
 
+/* What open_snapshots() began is over. */
+static void close_snapshots(struct workspace *w, const char *how)
+{
+    struct session *s = w->g.op.session;
+    bits_each (shard, w->snapshots & s->held_bits) {
+        backend_query(session_backend(s, (uint32_t)shard), slice_of(how), TO_NOBODY);
+    }
+    w->snapshots = 0;
+}
+
 static void quiet_at_last(struct op *op)
 {
     struct workspace *w = (struct workspace *)op;
     count(w);
+    close_snapshots(w, "ROLLBACK");
     space_let_go(op->session);
+    if (w->g.refused && w->err == ERR_NONE && w->error.n == 0) {
+        gather_run_otherwise(&w->g);
+        return;
+    }
     op->error.n = 0;
     buf_add_slice(&op->error, buf_slice(&w->error));
     op->error_shard = w->error_shard;
@@ -135,13 +150,26 @@ static void put_analyze(struct workspace *w, struct buf *sql)
     }
 }
 
+static void put_keys(struct workspace *w, struct buf *sql)
+{
+    for (size_t i = 0; i < w->at.moves_count; i++) {
+        const struct plan_move *move = w->at.moves[i].move;
+        if (move->primary_key != NULL) {
+            buf_printf(sql, "%sALTER TABLE pg_temp.%s ADD PRIMARY KEY (%s)",
+                       sql->n == 0 ? "" : "; ", move->table, move->primary_key);
+        }
+    }
+}
+
 void space_moves_done(struct workspace *w)
 {
     static const struct gather_hooks hooks = {.done = rest_done, .failed = rest_failed};
     struct session *s = w->g.op.session;
     struct buf *sql = &s->worker->scratch;
+    close_snapshots(w, "COMMIT");
     sql->n = 0;
     put_analyze(w, sql);
+    put_keys(w, sql);
     if (reads_only(s)) {
         buf_text(sql, sql->n == 0 ? "" : "; ");
         buf_text(sql, "SET TRANSACTION READ ONLY");
@@ -156,6 +184,28 @@ void space_moves_done(struct workspace *w)
 
 /* ---- the beginning --------------------------------------------------------------------------- */
 
+/* A statement sees one state of a shard, however many of its moves read there. */
+static void open_snapshots(struct workspace *w)
+{
+    struct session *s = w->g.op.session;
+    uint64_t once = 0;
+    uint64_t again = 0;
+    if (s->tx.kind != TX_KIND_NONE) {
+        return;
+    }
+    for (size_t i = 0; i < w->at.moves_count; i++) {
+        again |= once & w->at.moves[i].shards;
+        once |= w->at.moves[i].shards;
+    }
+    bits_each (shard, again & s->held_bits) {
+        struct backend *b = session_backend(s, (uint32_t)shard);
+        if (!b->executed) { /* else a pipeline's transaction is open there */
+            backend_query(b, SLICE("BEGIN ISOLATION LEVEL REPEATABLE READ"), TO_NOBODY);
+            w->snapshots |= UINT64_C(1) << shard;
+        }
+    }
+}
+
 void space_begin(struct workspace *w)
 {
     struct session *s = w->g.op.session;
@@ -169,9 +219,6 @@ void space_begin(struct workspace *w)
         const struct plan_move *move = w->at.moves[i].move;
         buf_printf(&sql, AFTER_CLIENT_TEXT "CREATE TEMP TABLE pg_temp.%s (%s", move->table,
                    move->source->columns);
-        if (move->primary_key != NULL) {
-            buf_printf(&sql, ", PRIMARY KEY (%s)", move->primary_key);
-        }
         buf_text(&sql, ") ON COMMIT DROP");
     }
     bits_each (slot, w->at.slots & s->held_bits) {
@@ -179,6 +226,7 @@ void space_begin(struct workspace *w)
     }
     buf_free(&sql);
     w->now = 0;
+    open_snapshots(w);
     if (w->at.moves_count == 0) {
         space_moves_done(w);
     } else {
@@ -199,6 +247,9 @@ enum step space_start(struct session *s, struct plan *plan, const struct front_b
     struct note note;
     if (!session_quiet(s)) {
         return session_wait_quiet(s);
+    }
+    if (plan->combine_refused && plan->otherwise != NULL) {
+        return session_run(s, plan->otherwise, bind);
     }
     enum err e = moment_of_statement(s, plan, UINT64_MAX, &note);
     e = e ? e : space_lay_out(s, plan, bind, &at, &note);

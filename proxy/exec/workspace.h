@@ -58,6 +58,7 @@ struct workspace {
     struct buf line;               /* a row as text */
     uint64_t bytes, reserved;      /* moved; of shared->workspace_bytes */
     uint64_t rows;
+    uint64_t snapshots; /* shards that several moves read: a transaction of theirs is open there */
     int64_t began_us;
     /* while the first trouble waits for all to be quiet */
     enum err err;

@@ -383,6 +383,7 @@ static void free_parts(struct session *s)
     mem_free(s->wait_note);
     buf_free(&s->notifications);
     buf_free(&s->wait_error);
+    buf_free(&s->again_bind);
     buf_free(&s->tx.begin);
     mem_free(s->tx.savepoints);
     mem_free(s->tx.changed);

@@ -267,7 +267,11 @@ struct session {
     struct pstmt *pending_parse; /* its ParseComplete is owed: see session_extended.c */
     struct list portals;
 
-    struct plan_batch *batch; /* a simple query being run statement by statement */
+    /* What runs instead of a statement whose rows could not be combined; NULL: nothing does */
+    struct plan *again;
+    struct buf again_bind;     /* as gather_keep_bind() keeps it */
+    unsigned columns_told : 1; /* the client has the RowDescription already */
+    struct plan_batch *batch;  /* a simple query being run statement by statement */
     size_t batch_next;
     struct op *op;
     struct buf search_path;    /* of the last session_plan_env() */

@@ -45,6 +45,7 @@ static enum step after_failure(struct session *s, struct slice sqlstate, int our
     stats_failed(s, sqlstate, ours);
     stats_op_end(s, NULL, 1);
     session_after_error(s);
+    s->columns_told = 0;
     s->wait_err = ERR_NONE; /* what it waited for as well is not the next one's failure */
     arena_reset(&s->arena);
     if (s->in_extended) {
@@ -116,6 +117,7 @@ enum step session_complete(struct session *s, const char *tag)
         back_put_complete(session_out(s), tag);
     }
     stats_op_end(s, tag, 0);
+    s->columns_told = 0;
     arena_reset(&s->arena);
     if (s->in_extended) {
         return STEP_DONE;

@@ -265,6 +265,9 @@ static enum step pump_once(struct session *s)
         }
         s->guarded = 0;
     }
+    if (s->again != NULL) {
+        return gather_again(s);
+    }
     if (s->copy_in == NULL) {
         if (s->batch != NULL) {
             return session_batch_step(s);
