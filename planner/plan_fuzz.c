@@ -96,7 +96,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                            .user = "joe",
                            .extended = (data[0] & 2) != 0,
                            .standard_strings_off = (data[0] & 4) != 0,
-                           .workspace = data[0] >> 3 & 3};
+                           .workspace = data[0] >> 3 & 7};
     struct plan_batch *batch = NULL;
     struct note note;
     int position = 0;

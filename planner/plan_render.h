@@ -119,7 +119,8 @@ static void render_moves(const struct plan_move *moves, size_t count, const stru
     static const char *const to[] = {"", " to all", " to shards"};
     for (size_t i = 0; i < count; i++) {
         const struct plan_move *m = &moves[i];
-        buf_printf(out, "\n  %s%s%s", m->table, to[m->to], m->only_apart ? " apart" : "");
+        buf_printf(out, "\n  %s%s%s%s", m->table, to[m->to], m->only_apart ? " apart" : "",
+                   m->over ? " over" : "");
         if (m->to == MOVE_TO_SHARDS) {
             buf_printf(out, " like %s by", m->like->name);
             for (size_t k = 0; k < m->like->keys_count; k++) {
@@ -245,7 +246,7 @@ static void render_text(const struct test_db *db, const char *sql, int workspace
     int extended = strstr(sql, "$1") != NULL;
     struct plan_env env = {
         .map = db->map, .catalog = db->catalog, .user = "joe", .extended = (unsigned)extended & 1};
-    env.workspace = (unsigned)workspace & 3;
+    env.workspace = (unsigned)workspace & 7;
     struct plan_batch *batch = NULL;
     struct note note;
     struct lex lex = {0};

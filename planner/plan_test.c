@@ -73,7 +73,7 @@ Test(plan, what_the_rungs_refuse_is_moved_and_finished_by_postgresql)
 
 Test(plan, moves_to_all_shards_or_by_key_let_the_shards_do_the_rest)
 {
-    run_cases(cases_place, sizeof(cases_place) / sizeof(cases_place[0]), 3, 3);
+    run_cases(cases_place, sizeof(cases_place) / sizeof(cases_place[0]), 3, 4);
 }
 
 /* ---- what the table cannot say ----------------------------------------------------------------

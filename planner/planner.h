@@ -144,8 +144,12 @@ struct plan_move {
     enum plan_move_to to;
     const struct map_table *like; /* MOVE_TO_SHARDS */
     const uint16_t *keys;         /* ... columns of the source, in the order of like's key */
-    unsigned only_apart : 1;      /* rows of a local or reference table: they need not move when the
-                                     statement is a transaction of its own, see plan.rest */
+    unsigned over : 1;       /* the source mentions tables of earlier moves, so it runs over the
+                                connections of the workspace. Always the last move, to one
+                                server, and of COMBINE_AGGREGATE: nothing comes out before every
+                                shard is done */
+    unsigned only_apart : 1; /* rows of a local or reference table: they need not move when the
+                                statement is a transaction of its own, see plan.rest */
     const char *primary_key; /* columns, quoted, with commas, or NULL: `rest` groups by them and
                                 selects others, so the table needs them as its PRIMARY KEY */
     uint64_t rows, bytes;    /* guessed; for EXPLAIN */
@@ -347,8 +351,8 @@ struct plan_env {
     unsigned plain : 1; /* one shard, and the session keeps its connection: every statement goes as
                            it stands, but for RESET and DISCARD ALL */
     /* PLAN_WORKSPACE can be carried out: 0 not at all, 1 with moves to one server, 2 also to all
-     * shards, 3 also to the shards of a key. Constant for a configuration */
-    unsigned workspace : 2;
+     * shards, 3 also to the shards of a key, 4 also plan_move.over. Constant for a configuration */
+    unsigned workspace : 3;
     unsigned replicas : 1; /* some shard has replicas: say what they may answer. Constant for a map
                               and catalog, so that it need not be in the key of the cache */
     unsigned binary : 1;   /* the planner's: results of this part are asked for in binary */

@@ -222,9 +222,10 @@ const char *workspace_move(struct workspace *w, const struct move *m, struct not
         same->primary_key = m->primary_key != NULL ? m->primary_key : same->primary_key;
         return same->table;
     }
-    const struct catalog_table *columns = m->later ? columns_of(w, m->select) : NULL;
-    struct plan *source = m->later ? NULL : plan_source(w, m->select, text, &columns, note);
-    if (source == NULL && !m->later) {
+    int later = m->later || w->dry;
+    const struct catalog_table *columns = later ? columns_of(w, m->select) : NULL;
+    struct plan *source = later ? NULL : plan_source(w, m->select, text, &columns, note);
+    if (source == NULL && !later) {
         return NULL;
     }
     size_t i = w->moves_count++;

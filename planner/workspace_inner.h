@@ -46,6 +46,7 @@ struct workspace {
     size_t moves_count;
     struct virtual_table virtuals[WORKSPACE_MOVES_MAX]; /* of moves, by index */
     struct plan *rest, *rest_apart;
+    uint8_t dry;           /* nothing is planned, only written */
     uint64_t rest_shards;  /* where the rest may run when it is for one server */
     uint32_t *param_types; /* that the whole statement tells; 0: it does not */
 };

@@ -279,9 +279,54 @@ static uint64_t kept_of(const struct way *way)
     return kept;
 }
 
-static int try_way(struct workspace *w, const struct way *way, tnode *stmt, struct note *note)
+/* Its text is what it would be over the client's tables, so that any server can describe it. */
+static int describe_as(struct workspace *w, struct plan *source, const tnode *untouched,
+                       struct note *note)
 {
     struct build *b = w->build;
+    struct workspace *dry = workspace_begin(b, w->plan);
+    dry->dry = 1;
+    if (!workspace_groups(dry, tree_copy(&b->scratch, untouched), note)) {
+        return 0;
+    }
+    source->text = arena_copy(b->out, slice_of(dry->texts[0]));
+    return 1;
+}
+
+/* Groups over the tables that were moved, finished on one server: what they are is known when every
+ * shard is done, so its connection of the workspace is free to take them. */
+static int try_groups(struct workspace *w, tnode *stmt, const tnode *untouched, struct note *note)
+{
+    struct build *b = w->build;
+    b->virtuals = w->virtuals;
+    b->virtuals_count = w->moves_count;
+    size_t moves = w->moves_count;
+    int ok = workspace_groups(w, stmt, note) && w->moves_count == moves + 1;
+    b->virtuals_count = 0;
+    struct plan *source = ok ? w->moves[moves].source : NULL;
+    if (!ok || source->kind != PLAN_MANY || source->combine->mode != COMBINE_AGGREGATE) {
+        return 0;
+    }
+    w->moves[moves].over = 1;
+    return describe_as(w, source, untouched, note);
+}
+
+static int try_rest(struct workspace *w, tnode *stmt, const tnode *untouched, struct note *note)
+{
+    struct plan *rest = w->moves_count == 0 ? NULL : workspace_plan_part(w, stmt, note);
+    if (rest != NULL) {
+        w->rest = rest;
+        return 1;
+    }
+    return w->build->env->workspace >= 4 && w->moves_count > 0 &&
+           try_groups(w, stmt, untouched, note);
+}
+
+static int try_way(struct workspace *w, const struct way *way, const tnode *untouched,
+                   struct note *note)
+{
+    struct build *b = w->build;
+    tnode *stmt = tree_copy(&b->scratch, untouched);
     struct scope *first = scope_build(b, stmt);
     struct mentions *m = arena_zero(&b->scratch, sizeof(*m));
     (void)workspace_units(w, first, kept_of(way), MOVE_TO_ALL);
@@ -312,10 +357,7 @@ static int try_way(struct workspace *w, const struct way *way, tnode *stmt, stru
             workspace_put(w, &m->items[i]);
         }
     }
-    w->rest = workspace_plan_part(w, stmt, note);
-    return w->moves_count > 0 && w->rest != NULL &&
-           (w->rest->kind == PLAN_MANY || w->rest->kind == PLAN_ONE) &&
-           workspace_plan_later(w, note);
+    return try_rest(w, stmt, untouched, note) && workspace_plan_later(w, note);
 }
 
 static uint64_t bytes_moved(const struct workspace *w, uint64_t all)
@@ -380,12 +422,11 @@ struct workspace *workspace_place(struct build *b, const tnode *stmt, struct pla
     for (size_t i = 0; i < ways->count; i++) {
         struct workspace *w = workspace_begin(b, p);
         struct note ignored;
-        if (!try_way(w, &ways->items[i], tree_copy(&b->scratch, stmt), &ignored)) {
+        if (!try_way(w, &ways->items[i], stmt, &ignored)) {
             continue;
         }
-        if (bytes_moved(w, w->rest->kind == PLAN_ONE ? 1 : shards) +
-                (w->rest->kind == PLAN_ONE ? 0 : shards * SERVER_BYTES) <=
-            limit) {
+        int one = w->rest->kind == PLAN_ONE && !w->moves[w->moves_count - 1].over;
+        if (bytes_moved(w, one ? 1 : shards) + (one ? 0 : shards * SERVER_BYTES) <= limit) {
             return w;
         }
     }
