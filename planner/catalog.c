@@ -470,7 +470,11 @@ static void link_indexes(struct catalog *c)
         t->index_of = t->index_of == NULL ? NULL : table_of(c, t->mark);
         t->mark = 0;
         for (size_t i = 0; i < t->foreigns_count; i++) {
-            t->foreigns[i].target = table_of(c, t->foreigns[i].target_oid);
+            struct catalog_table *target = table_of(c, t->foreigns[i].target_oid);
+            t->foreigns[i].target = target;
+            if (target != NULL) {
+                target->referred = 1;
+            }
         }
     }
 }

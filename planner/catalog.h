@@ -46,7 +46,8 @@ struct catalog_foreign {
 
 /* A function of a user's that is called where no name of it stands. */
 struct catalog_call {
-    char kind; /* d default, t trigger, c check, p policy; o operator, a aggregate, k cast or domain
+    char kind; /* d default, t trigger, b trigger before each row, c check, p policy; o operator, a
+                * aggregate, k cast or domain
                 */
     const char *by;            /* the operator, the aggregate; else "" */
     const char *schema, *name; /* of the function */
@@ -57,6 +58,7 @@ struct catalog_table {
     const char *schema, *name;
     char kind; /* relkind: r p v m f S i */
     uint8_t row_security, has_triggers, has_rules;
+    uint8_t referred;   /* by a foreign key */
     uint8_t on_primary; /* a read of it must not go to a replica; see the query for why */
     struct catalog_column *columns;
     size_t columns_count;

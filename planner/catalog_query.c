@@ -192,7 +192,7 @@ const struct catalog_query_row catalog_query_rows[] = {
          "UNION ALL SELECT 'p', y.polrelid, '', u.nspname, u.proname FROM u "
          "JOIN pg_catalog.pg_policy y ON y.oid = u.objid AND "
          "u.classid = 'pg_catalog.pg_policy'::pg_catalog.regclass "
-         "UNION ALL SELECT 't', g.tgrelid, '', f.nspname, f.proname FROM f "
+         "UNION ALL SELECT CASE WHEN g.tgtype & 3 = 3 THEN 'b' ELSE 't' END, g.tgrelid, '', f.nspname, f.proname FROM f "
          "JOIN pg_catalog.pg_trigger g ON g.tgfoid = f.oid AND NOT g.tgisinternal "
          "UNION ALL SELECT 'o', NULL, o.oprname, f.nspname, f.proname FROM f "
          "JOIN pg_catalog.pg_operator o ON o.oprcode = f.oid "

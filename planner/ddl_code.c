@@ -93,9 +93,12 @@ void plan_create_trigger(struct build *b, tnode *stmt, struct plan *p)
     if (!on_table(b, t->relation, &o, p)) {
         return;
     }
-    if (reach.kind != REACH_NOTHING && (o.shards != 1 || reach.kind != REACH_HOME)) {
-        refuse(p, "A trigger function may change its row and read reference tables.",
-               "trigger function \"%s\" may read or write tables that are on other shards%s%s",
+    if (!reach_fits_trigger(&reach, o.relation.table, t->row && (t->timing & 2) != 0)) {
+        refuse(p,
+               "A trigger function may change its row but for the key, read reference tables, and "
+               "use tables colocated with its own at NEW's key.",
+               "trigger function \"%s\" may change the sharding key, or read or write tables that "
+               "are on other shards%s%s",
                name, reach.why == NULL ? "" : ": ", reach.why == NULL ? "" : reach.why);
     }
 }

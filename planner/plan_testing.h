@@ -104,7 +104,8 @@ static struct catalog *test_catalog(const char *default_bytewise)
         "public|again|s|f|0",   "public|doc|s|f|0",       "public|atomic|s|f|0",
         "public|moved|v|f|0",   "public|retitle|v|f|0",   "public|by_name|s|f|0",
         "public|by_name|s|f|0", "public|maker|v|p|0",     "public|touched|v|f|0",
-        "public|pathy|s|f|0",   "public|shadow|s|f|0",    "public|ender|v|p|0"};
+        "public|pathy|s|f|0",   "public|shadow|s|f|0",    "public|ender|v|p|0",
+        "public|rekey|v|f|0",   "public|log_row|v|f|0",   "public|other_row|v|f|0"};
 #define SQL(name, args, returns, body)                                                      \
     "public|" name "|CREATE OR REPLACE FUNCTION public." name "(" args ") RETURNS " returns \
     " LANGUAGE sql AS $f$" body "$f$"
@@ -139,6 +140,12 @@ static struct catalog *test_catalog(const char *default_bytewise)
         PLPGSQL("touched", "", "trigger", "BEGIN NEW.added := now(); RETURN NEW; END"),
         "public|pathy|CREATE OR REPLACE FUNCTION public.pathy(u bigint) RETURNS bigint LANGUAGE sql "
         "SET search_path TO 'odd' AS $f$SELECT id FROM users WHERE id = u$f$",
+        PLPGSQL("rekey", "", "trigger", "BEGIN NEW.user_id := 1; RETURN NEW; END"),
+        PLPGSQL("log_row", "", "trigger",
+                "BEGIN INSERT INTO order_items (user_id) VALUES (NEW.user_id); UPDATE users SET "
+                "name = 'x' WHERE id = OLD.user_id; RETURN NULL; END"),
+        PLPGSQL("other_row", "", "trigger",
+                "DECLARE r record; BEGIN SELECT * INTO r FROM products; RETURN r; END"),
         PLPGSQL("shadow", "u bigint", "bigint",
                 "BEGIN DECLARE u bigint := 7; BEGIN RETURN (SELECT id FROM users WHERE id = u); "
                 "END; END"),

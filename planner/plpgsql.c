@@ -11,13 +11,16 @@
  * of sharded tables in all of the text.
  */
 
+#include <ctype.h>
 #include <string.h>
+#include <strings.h>
 
 #include "planner/reach.h"
 
 struct json {
     const char *p, *end;
     struct arena *arena;
+    char kind; /* of the statement whose first SQL is awaited: assign, return; else 0 */
 };
 
 /* The string at p, which stands behind its quote; 0: cut short or odd. */
@@ -105,6 +108,48 @@ static void see_number(struct json *j, struct plpgsql *out)
     }
 }
 
+/* "new.x", in capitals or not -> x; NULL: another variable; "": all of it, or not to be told. */
+static const char *row_column(struct arena *arena, const char *variable)
+{
+    if (strncasecmp(variable, "new", 3) != 0 && strncasecmp(variable, "old", 3) != 0) {
+        return NULL;
+    }
+    const char *p = variable + 3;
+    size_t n = strspn(p, " \t\n");
+    if (p[n] != '.') {
+        return p[0] == 0 || n > 0 || p[0] == ':' || p[0] == '=' || p[0] == '[' ? "" : NULL;
+    }
+    p += n + 1;
+    n = strspn(p, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_$");
+    char *name = arena_strndup(arena, (const uint8_t *)p, n);
+    for (char *c = name; *c != 0; c++) {
+        *c = (char)tolower((unsigned char)*c);
+    }
+    return name;
+}
+
+static void see_row_column(struct json *j, const char *variable, struct plpgsql *out)
+{
+    const char *column = row_column(j->arena, variable);
+    if (column == NULL) {
+        return;
+    }
+    if (column[0] == 0 || out->row_count == PLPGSQL_NAMES_MAX) {
+        out->row_any = 1;
+    } else {
+        out->row[out->row_count++] = column;
+    }
+}
+
+/* RETURN of anything but NEW, OLD, NULL gives the row other values. */
+static void see_return(struct plpgsql *out, const char *expression)
+{
+    if (strcasecmp(expression, "new") != 0 && strcasecmp(expression, "old") != 0 &&
+        strcasecmp(expression, "null") != 0) {
+        out->row_any = 1;
+    }
+}
+
 /* A key; what stands behind its colon follows. 0: no good. */
 static int see_key(struct json *j, const char *key, struct plpgsql *out)
 {
@@ -127,16 +172,35 @@ static int see_key(struct json *j, const char *key, struct plpgsql *out)
         (strcmp(key, "name") == 0 && !stands_before(j, "\"varno\"", "}"))) {
         out->assigned |= 1;
     }
+    /* Whose targets are not printed. */
+    if (strcmp(key, "PLpgSQL_stmt_foreach_a") == 0 || strcmp(key, "PLpgSQL_stmt_getdiag") == 0 ||
+        strcmp(key, "PLpgSQL_stmt_call") == 0) {
+        out->row_any = 1;
+    }
+    if (strcmp(key, "PLpgSQL_stmt_assign") == 0 || strcmp(key, "PLpgSQL_stmt_return") == 0) {
+        j->kind = key[sizeof(kind) - 1];
+    } else if (strncmp(key, kind, sizeof(kind) - 1) == 0) {
+        j->kind = 0;
+    }
     if (strcmp(key, "varno") == 0 || strcmp(key, "target") == 0) {
         see_number(j, out);
     } else if (j->p < j->end && *j->p == '"' &&
-               (strcmp(key, "query") == 0 || strcmp(key, "refname") == 0)) {
+               (strcmp(key, "query") == 0 || strcmp(key, "refname") == 0 ||
+                strcmp(key, "name") == 0)) {
         j->p++;
         if (!read_string(j, &value)) {
             return 0;
         }
         if (key[0] == 'q') {
             add_sql(out, j->arena, value);
+            if (j->kind == 'a') {
+                see_row_column(j, value, out);
+            } else if (j->kind == 'r') {
+                see_return(out, value);
+            }
+            j->kind = 0;
+        } else if (key[0] == 'n') {
+            see_row_column(j, value, out);
         } else if (out->names_count < PLPGSQL_NAMES_MAX) {
             out->names[out->names_count++] = value;
         } else {
@@ -154,7 +218,7 @@ int plpgsql_read(const char *definition, struct arena *arena, struct plpgsql *ou
     if (tree_parse_plpgsql(definition, arena, &text, &note)) {
         return 0;
     }
-    struct json j = {text, text + strlen(text), arena};
+    struct json j = {text, text + strlen(text), arena, 0};
     while (j.p < j.end) {
         const char *word;
         if (*j.p++ != '"') {
@@ -170,6 +234,11 @@ int plpgsql_read(const char *definition, struct arena *arena, struct plpgsql *ou
             }
         }
     }
+    size_t rows = 0;
+    for (size_t i = 0; i < out->names_count; i++) {
+        rows += strcmp(out->names[i], "new") == 0 || strcmp(out->names[i], "old") == 0;
+    }
+    out->row_any |= rows > 2; /* each is listed once, and again where it is a target */
     out->why = NULL;
     return 1;
 }

@@ -44,6 +44,7 @@ struct body {
     size_t args_count;
     uint8_t changes[ARGS_MAX]; /* the variable need not be what the argument was */
     uint8_t no_key;            /* ... of any argument */
+    uint8_t is_trigger;
     struct reach *out;
 };
 
@@ -67,6 +68,11 @@ static int same_key(const struct reach *a, const struct reach *b)
 
 static void add(struct reach *into, const struct reach *part)
 {
+    into->row_any |= part->row_any | (into->row_columns_count > 0 && part->row_columns_count > 0);
+    if (part->row_columns_count > 0) {
+        into->row_columns = part->row_columns;
+        into->row_columns_count = part->row_columns_count;
+    }
     into->writes |= part->writes;
     into->reads |= part->reads;
     into->pins |= part->pins;
@@ -78,6 +84,9 @@ static void add(struct reach *into, const struct reach *part)
     } else if (into->kind == REACH_NOTHING) {
         struct reach before = *into;
         *into = *part;
+        into->row_columns = before.row_columns;
+        into->row_columns_count = before.row_columns_count;
+        into->row_any = before.row_any;
         into->writes |= before.writes;
         into->reads |= before.reads;
         into->pins |= before.pins;
@@ -213,6 +222,39 @@ struct replace_walk {
     const tnode *stmt;
 };
 
+static void become_param(struct body *y, tnode *n, size_t argument)
+{
+    if (argument < y->args_count) {
+        PgQuery__ParamRef *p = arena_alloc(y->arena, sizeof(*p));
+        pg_query__param_ref__init(p);
+        p->number = (int32_t)argument + 1;
+        n->node_case = NODE(PARAM_REF);
+        n->param_ref = p;
+    }
+}
+
+/* NEW.name and OLD.name of a trigger count as an argument when some table has such a key. Keys
+ * cannot be changed, so both are the same. */
+static size_t row_argument(struct body *y, const char *name)
+{
+    const struct map *map = y->env.map;
+    size_t i = 0;
+    while (i < y->args_count && strcmp(y->names[i], name) != 0) {
+        i++;
+    }
+    for (size_t t = 0; i == y->args_count && i < ARGS_MAX && t < map->tables_count; t++) {
+        for (size_t k = 0; k < map->tables[t].keys_count; k++) {
+            if (strcmp(map->tables[t].keys[k], name) == 0 && map->tables[t].key_types[k] != 0) {
+                y->types[i] = map->tables[t].key_types[k];
+                y->names[i] = name;
+                y->env.param_types_count = ++y->args_count;
+                return i;
+            }
+        }
+    }
+    return i;
+}
+
 /* Nodes that are `name` or `function.name` of an argument become its $n. The walk gives messages,
  * so the node around a column is found through the fields that may hold one. */
 static void replace_argument(struct body *y, const tnode *stmt, tnode *n)
@@ -223,6 +265,11 @@ static void replace_argument(struct body *y, const tnode *stmt, tnode *n)
     const PgQuery__ColumnRef *c = n->column_ref;
     const char *name = tree_string(c->fields[c->n_fields - 1]);
     const char *function = c->n_fields == 2 ? tree_string(c->fields[0]) : NULL;
+    if (y->is_trigger && function != NULL && name != NULL &&
+        (strcmp(function, "new") == 0 || strcmp(function, "old") == 0)) {
+        become_param(y, n, row_argument(y, name));
+        return;
+    }
     const char *own = tree_name(y->create->funcname, y->create->n_funcname, NULL);
     if (name == NULL || (c->n_fields == 2 && (function == NULL || strcmp(function, own) != 0))) {
         return;
@@ -232,11 +279,7 @@ static void replace_argument(struct body *y, const tnode *stmt, tnode *n)
             is_column_somewhere(y, stmt, name)) {
             continue;
         }
-        PgQuery__ParamRef *p = arena_alloc(y->arena, sizeof(*p));
-        pg_query__param_ref__init(p);
-        p->number = (int32_t)i + 1;
-        n->node_case = NODE(PARAM_REF);
-        n->param_ref = p;
+        become_param(y, n, i);
         return;
     }
 }
@@ -257,6 +300,11 @@ static int see_operands(const ProtobufCMessage *m, void *arg)
         const PgQuery__RowExpr *r = (const PgQuery__RowExpr *)m;
         for (size_t i = 0; i < r->n_args; i++) {
             replace_argument(w->body, w->stmt, r->args[i]);
+        }
+    } else if (MESSAGE_IS(m, func_call)) {
+        const PgQuery__FuncCall *f = (const PgQuery__FuncCall *)m;
+        for (size_t i = 0; i < f->n_args; i++) {
+            replace_argument(w->body, w->stmt, f->args[i]);
         }
     } else if (MESSAGE_IS(m, type_cast)) {
         replace_argument(w->body, w->stmt, ((const PgQuery__TypeCast *)m)->arg);
@@ -448,6 +496,12 @@ static void reach_plpgsql(struct body *y, const char *definition, const char *as
     if (is_hidden(y, found, as)) {
         unknown(y->out, "its body cannot be followed");
     }
+    const PgQuery__TypeName *returns = y->create->return_type;
+    y->is_trigger = returns != NULL &&
+                    strcmp(tree_name(returns->names, returns->n_names, NULL), "trigger") == 0;
+    y->out->row_columns = found->row;
+    y->out->row_columns_count = found->row_count;
+    y->out->row_any = found->row_any;
     for (size_t i = 0; i < y->args_count; i++) {
         size_t places = 0;
         for (size_t k = 0; k < found->names_count && y->names[i][0] != 0; k++) {
@@ -461,6 +515,36 @@ static void reach_plpgsql(struct body *y, const char *definition, const char *as
     for (size_t i = 0; i < found->sql_count && y->out->kind != REACH_UNKNOWN; i++) {
         reach_plpgsql_text(y, found->sql[i]);
     }
+}
+
+int reach_fits_trigger(const struct reach *r, const struct map_table *t, int before)
+{
+    if (t == NULL) {
+        return r->kind == REACH_NOTHING || r->kind == REACH_HOME;
+    }
+    for (size_t k = 0; before && t->kind != MAP_REFERENCE && k < t->keys_count; k++) {
+        for (size_t i = 0; i < r->row_columns_count; i++) {
+            if (strcmp(r->row_columns[i], t->keys[k]) == 0) {
+                return 0;
+            }
+        }
+    }
+    if (before && r->row_any && t->keys_count > 0) {
+        return 0;
+    }
+    if (r->kind != REACH_KEYED) {
+        return r->kind == REACH_NOTHING;
+    }
+    if (t->kind != r->table->kind || t->group != r->table->group ||
+        (t->kind != MAP_HASH && t != r->table) || t->keys_count != r->table->keys_count) {
+        return 0;
+    }
+    for (size_t k = 0; k < t->keys_count; k++) {
+        if (strcmp(r->arg_names[k], t->keys[k]) != 0) {
+            return 0;
+        }
+    }
+    return 1;
 }
 
 void reach_build(struct build *b, const struct plan_env *env, struct plan_batch *batch,

@@ -34,6 +34,11 @@ struct reach {
     uint16_t args[KEY_COLUMNS_MAX];         /* input arguments, from 0, that are the key */
     const char *arg_names[KEY_COLUMNS_MAX]; /* or "" */
     uint8_t key_written;
+    /* A trigger function: columns of its row that it may give other values. Its KEYED arguments are
+     * columns of the row by name. */
+    const char *const *row_columns;
+    size_t row_columns_count;
+    uint8_t row_any; /* which cannot be told */
 };
 
 /* Shared by all builds of one text. */
@@ -61,6 +66,9 @@ struct reach_call {
  */
 void reach_function(struct build *b, const char *schema, const char *name, struct reach *out,
                     size_t *count);
+/* Whether a trigger function is right on each shard of this table; NULL: a table of the home shard.
+ * `before`: it may change the row. */
+int reach_fits_trigger(const struct reach *r, const struct map_table *t, int before);
 /* A build for what is written elsewhere; its scratch arena is to be freed. */
 void reach_build(struct build *b, const struct plan_env *env, struct plan_batch *batch,
                  struct build *out);
@@ -83,6 +91,9 @@ struct plpgsql {
     uint64_t assigned; /* variables by number, as far as 64; arguments come first */
     const char *names[PLPGSQL_NAMES_MAX]; /* of variables, at each place they stand */
     size_t names_count;
+    const char *row[PLPGSQL_NAMES_MAX]; /* columns of NEW and OLD that are assigned to */
+    size_t row_count;
+    uint8_t row_any;
     const char *why; /* when it is no good */
 };
 int plpgsql_read(const char *definition, struct arena *arena, struct plpgsql *out);

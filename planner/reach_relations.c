@@ -33,6 +33,8 @@ static const struct wrong bad_call = {
     "a default or check of",
     "calls a function that may read or write tables that are on other shards"};
 static const struct wrong bad_rule = {"a rule of", "uses other tables"};
+static const struct wrong bad_cascade = {
+    "a table that refers to", "has triggers or checks that may read or write other shards"};
 static const struct wrong bad_child = {
     "a partition or child of", "has triggers or checks that may read or write other shards"};
 static const struct wrong bad_under = {"view", "reads tables that cannot be read"};
@@ -104,9 +106,14 @@ static const struct wrong *reach_of_calls(struct build *b, const struct relation
         struct reach reach;
         size_t count;
         reach_function(b, t->calls[i].schema, t->calls[i].name, &reach, &count);
-        if (t->calls[i].kind != 'p' && reach.kind != REACH_NOTHING &&
-            (r->table != NULL || reach.kind != REACH_HOME)) {
-            return t->calls[i].kind == 't' ? &bad_trigger : &bad_call;
+        char kind = t->calls[i].kind;
+        if (kind == 't' || kind == 'b') {
+            if (!reach_fits_trigger(&reach, r->table, kind == 'b')) {
+                return &bad_trigger;
+            }
+        } else if (kind != 'p' && reach.kind != REACH_NOTHING &&
+                   (r->table != NULL || reach.kind != REACH_HOME)) {
+            return &bad_call;
         }
     }
     return NULL;
@@ -126,14 +133,32 @@ static const struct wrong *reach_of_rules(struct build *b, const struct relation
     return NULL;
 }
 
+static int refers_to(const struct catalog_table *t, const struct catalog_table *target)
+{
+    for (size_t i = 0; i < t->foreigns_count; i++) {
+        if (t->foreigns[i].target == target) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
 static const struct wrong *look_at(struct build *b, const struct relation *r, int written)
 {
+    const struct map *map = b->env->map;
     const struct wrong *why = reach_of_policies(b, r);
     if (why == NULL && written) {
         why = reach_of_calls(b, r);
     }
     if (why == NULL && written) {
         why = reach_of_rules(b, r);
+    }
+    for (size_t i = 0; why == NULL && written && r->table != NULL && i < map->tables_count; i++) {
+        struct relation other; /* ON DELETE CASCADE fires the triggers of the other table */
+        relation_find(b, map->tables[i].schema, map->tables[i].name, &other);
+        if (other.known != NULL && other.known != r->known && refers_to(other.known, r->known)) {
+            why = reach_of_table(b, &other, 1) != NULL ? &bad_cascade : NULL;
+        }
     }
     for (size_t i = 0; why == NULL && written && i < r->known->children_count; i++) {
         struct relation child = {r->known->children[i]->schema, r->known->children[i]->name,
@@ -158,7 +183,7 @@ static const char *reach_of_table(struct build *b, const struct relation *r, int
     struct reach_state *state = reach_state(b);
     const struct catalog_table *t = r->known;
     if (t->policies_count + t->calls_count == 0 && !t->has_rules && t->kind != 'v' &&
-        t->children_count == 0) {
+        t->children_count == 0 && !(written && t->referred)) {
         return NULL;
     }
     struct reach_table_memo *m = state->tables;

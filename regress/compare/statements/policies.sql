@@ -88,3 +88,28 @@ ALTER TABLE orders ALTER COLUMN note SET DEFAULT default_note();
 INSERT INTO orders (id, user_id) VALUES (9200, 5);
 ALTER TABLE orders ALTER COLUMN note DROP DEFAULT;
 INSERT INTO orders (id, user_id) VALUES (9200, 5);
+CREATE TABLE order_log (user_id bigint, order_id bigint, what text) SHARD BY HASH (user_id) COLOCATE WITH users;
+CREATE FUNCTION log_order() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO order_log VALUES (NEW.user_id, NEW.id, TG_OP); UPDATE users SET age = coalesce(age, 0) + 1 WHERE id = NEW.user_id; RETURN NULL; END $$;
+CREATE TRIGGER logging AFTER INSERT OR UPDATE ON orders FOR EACH ROW EXECUTE FUNCTION log_order();
+INSERT INTO orders (id, user_id) VALUES (9300, 5), (9301, 6), (9302, 7);
+UPDATE orders SET amount = 5 WHERE id > 9299;
+SELECT * FROM order_log ORDER BY user_id, order_id, what;
+SELECT id, age FROM users WHERE id IN (5, 6, 7) ORDER BY id;
+-- refused
+CREATE TRIGGER logging AFTER INSERT ON pairs FOR EACH ROW EXECUTE FUNCTION log_order();
+CREATE FUNCTION move_row() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.user_id := 1; RETURN NEW; END $$;
+-- refused
+CREATE TRIGGER moving BEFORE INSERT ON orders FOR EACH ROW EXECUTE FUNCTION move_row();
+CREATE FUNCTION other_row() RETURNS trigger LANGUAGE plpgsql AS $$ DECLARE r orders; BEGIN SELECT * INTO r FROM orders WHERE user_id = NEW.user_id LIMIT 1; RETURN r; END $$;
+-- refused
+CREATE TRIGGER moving BEFORE INSERT ON orders FOR EACH ROW EXECUTE FUNCTION other_row();
+CREATE FUNCTION into_row() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN SELECT 1, 'x' INTO NEW.user_id, NEW.note; RETURN NEW; END $$;
+-- refused
+CREATE TRIGGER moving BEFORE INSERT ON orders FOR EACH ROW EXECUTE FUNCTION into_row();
+CREATE FUNCTION guard() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF NOT EXISTS (SELECT 1 FROM users u WHERE u.id = NEW.user_id) THEN RAISE EXCEPTION 'no user %', NEW.user_id; END IF; NEW.note := 'guarded'; RETURN NEW; END $$;
+CREATE TRIGGER guarding BEFORE INSERT ON orders FOR EACH ROW EXECUTE FUNCTION guard();
+INSERT INTO orders (id, user_id) VALUES (9400, 55) RETURNING note;
+INSERT INTO orders (id, user_id) VALUES (9400, 777777);
+DROP TRIGGER guarding ON orders;
+DROP TRIGGER logging ON orders;
+DROP TABLE order_log;
