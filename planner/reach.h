@@ -74,6 +74,10 @@ void reach_build(struct build *b, const struct plan_env *env, struct plan_batch 
                  struct build *out);
 /* A body of PL/pgSQL or SQL given as CREATE FUNCTION. */
 void reach_definition(struct build *b, const char *definition, struct reach *out);
+/* It is not known what it reaches, for this reason; the first one is kept. */
+void reach_unknown(struct reach *out, const char *why);
+/* Both are reached. */
+void reach_add(struct reach *into, const struct reach *part);
 /* Functions behind operators and aggregates of a name, casts: kinds o, a, k. 0: nothing reached. */
 int reach_hidden(struct build *b, char kind, const char *by, struct reach *out, const char **name);
 /*

@@ -14,13 +14,11 @@
 
 #include "base/check.h"
 #include "planner/reach.h"
+#include "planner/scope_inner.h"
 
 static void build_select(struct scope *s, struct level *l, PgQuery__SelectStmt *q);
-static void build_query(struct scope *s, struct level *l, tnode *query);
 
-static void scope_fail(struct scope *s, const char *hint, const char *fmt, ...) PRINTF_LIKE(3, 4);
-
-static void scope_fail(struct scope *s, const char *hint, const char *fmt, ...)
+void scope_fail(struct scope *s, const char *hint, const char *fmt, ...)
 {
     if (s->err) {
         return;
@@ -34,8 +32,8 @@ static void scope_fail(struct scope *s, const char *hint, const char *fmt, ...)
     note_hint(&s->note, "%s", hint);
 }
 
-static struct level *level_new(struct scope *s, enum level_kind kind, struct level *parent,
-                               uint64_t visible)
+struct level *scope_level_new(struct scope *s, enum level_kind kind, struct level *parent,
+                              uint64_t visible)
 {
     struct level *l = arena_zero(&s->build->scratch, sizeof(*l));
     l->kind = kind;
@@ -46,7 +44,7 @@ static struct level *level_new(struct scope *s, enum level_kind kind, struct lev
     return l;
 }
 
-static struct rel *rel_new(struct scope *s, struct level *l, enum rel_kind kind, const char *alias)
+struct rel *scope_rel_new(struct scope *s, struct level *l, enum rel_kind kind, const char *alias)
 {
     struct rel *r = arena_zero(&s->build->scratch, sizeof(*r));
     r->kind = kind;
@@ -63,270 +61,6 @@ static struct rel *rel_new(struct scope *s, struct level *l, enum rel_kind kind,
     s->rels[s->rels_count++] = r;
     l->rels[l->rels_count++] = r;
     l->mask |= UINT64_C(1) << r->id;
-    return r;
-}
-
-/* ---- relations --------------------------------------------------------------------------------
- */
-
-/* The names an alias gives replace the first ones. */
-static void rename_columns(struct scope *s, struct rel *r, tnode *const *names, size_t count)
-{
-    if (count == 0) {
-        return;
-    }
-
-    size_t n = r->columns_count > count ? r->columns_count : count;
-    const char **columns = arena_zero(&s->build->scratch, n * sizeof(char *));
-    for (size_t i = 0; i < n; i++) {
-        const char *name = i < count ? tree_string(names[i]) : r->columns[i];
-        columns[i] = name == NULL ? "" : name;
-    }
-    r->columns = columns;
-    r->columns_count = n;
-}
-
-static void take_alias(struct scope *s, struct rel *r, const PgQuery__Alias *alias)
-{
-    if (alias != NULL) {
-        r->alias = alias->aliasname;
-        rename_columns(s, r, alias->colnames, alias->n_colnames);
-    }
-}
-
-static void columns_of_table(struct scope *s, struct rel *r)
-{
-    if (r->known == NULL) {
-        return;
-    }
-    r->columns = arena_zero(&s->build->scratch, (r->known->columns_count + 1) * sizeof(char *));
-    for (size_t i = 0; i < r->known->columns_count; i++) {
-        r->columns[i] = r->known->columns[i].name;
-    }
-    r->columns_count = r->known->columns_count;
-    r->columns_known = r->columns_count > 0;
-}
-
-static void columns_of_query(struct scope *s, struct rel *r)
-{
-    const struct level *q = r->query;
-    r->columns_known = q->outputs_known;
-    r->columns = arena_zero(&s->build->scratch, (q->outputs_count + 1) * sizeof(char *));
-    r->columns_count = q->outputs_count;
-    for (size_t i = 0; i < q->outputs_count; i++) {
-        r->columns[i] = q->outputs[i].name;
-    }
-}
-
-static void count_rel(struct scope *s, struct rel *r, const struct relation *found)
-{
-    const char *hides = relation_hides_sharded(s->build, found);
-    if (hides != NULL) {
-        scope_fail(s, "Name the sharded tables themselves.", "\"%s\" cannot be used: %s",
-                   found->name, hides);
-    }
-    if (relation_changed(s->build, found)) {
-        scope_fail(s, "Commit first.",
-                   "table \"%s\" was changed in this transaction and cannot be used before COMMIT",
-                   found->name);
-    }
-    s->sharded_count += r->kind == REL_SHARDED;
-    s->reference_count += r->kind == REL_REFERENCE;
-    s->local_count += r->kind == REL_LOCAL;
-}
-
-static struct rel *add_view(struct scope *s, struct level *l, PgQuery__RangeVar *v,
-                            const struct relation *found);
-
-static void see_home_view(struct scope *s, const struct catalog_table *view);
-
-static struct rel *add_table(struct scope *s, struct level *l, PgQuery__RangeVar *v)
-{
-    struct relation found;
-    relation_of(s->build, v, &found);
-    enum view_class view = relation_view_class(s->build, found.known);
-    if (view == VIEW_HOME) {
-        see_home_view(s, found.known);
-    }
-    if (view == VIEW_REFERENCE || view == VIEW_SHARDED) {
-        return add_view(s, l, v, &found);
-    }
-    enum rel_kind kind = found.table == NULL                  ? REL_LOCAL
-                         : found.table->kind == MAP_REFERENCE ? REL_REFERENCE
-                                                              : REL_SHARDED;
-    struct rel *r = rel_new(s, l, kind, v->relname);
-    r->schema = found.schema;
-    r->name = v->relname;
-    r->table = found.table;
-    r->known = found.known;
-    r->var = v;
-    columns_of_table(s, r);
-    take_alias(s, r, v->alias);
-    count_rel(s, r, &found);
-    return r;
-}
-
-static struct cte *find_cte(struct level *l, const char *name)
-{
-    const struct cte *end = NULL; /* a WITH query does not see itself and those behind it */
-    for (; l != NULL; end = l->copy_of, l = l->view ? NULL : l->parent) {
-        for (struct cte *c = l->ctes; c != end; c = c->next) {
-            if (strcmp(c->name, name) == 0) {
-                return c;
-            }
-        }
-    }
-    return NULL;
-}
-
-/* Another mention of a WITH query as a query of its own: what each gives is the same. */
-static struct level *copy_cte(struct scope *s, struct cte *c)
-{
-    struct level *q = level_new(s, LEVEL_CTE, c->level->parent, 0);
-    q->copy_of = c;
-    build_query(s, q, c->node->ctequery);
-    return q;
-}
-
-static struct rel *add_range_var(struct scope *s, struct level *l, PgQuery__RangeVar *v)
-{
-    struct cte *c = v->schemaname[0] == 0 ? find_cte(l, v->relname) : NULL;
-    if (c == NULL) {
-        return add_table(s, l, v);
-    }
-    if (c->open || c->level == NULL) {
-        struct rel *r = rel_new(s, l, REL_SELF, v->relname);
-        take_alias(s, r, v->alias);
-        return r;
-    }
-    struct level *copy = s->copy_ctes && c->uses > 0 && !c->recursive ? copy_cte(s, c) : NULL;
-    struct rel *r = rel_new(s, l, REL_QUERY, v->relname);
-    r->query = copy != NULL ? copy : c->level;
-    r->var = v;
-    if (copy != NULL) {
-        copy->as_rel = r;
-        columns_of_query(s, r);
-        rename_columns(s, r, c->node->aliascolnames, c->node->n_aliascolnames);
-        take_alias(s, r, v->alias);
-        return r;
-    }
-    c->uses++;
-    s->shared_ctes |= c->uses > 1 && !c->recursive;
-    r->shared = c->uses > 1 || c->recursive;
-    if (c->uses == 1) {
-        c->level->as_rel = r;
-    } else if (c->level->as_rel != NULL) {
-        c->level->as_rel->shared = 1; /* the first mention shares it too */
-        c->level->as_rel = NULL;
-    }
-    columns_of_query(s, r);
-    rename_columns(s, r, c->node->aliascolnames, c->node->n_aliascolnames);
-
-    take_alias(s, r, v->alias);
-    return r;
-}
-
-static struct rel *add_subselect(struct scope *s, struct level *l, PgQuery__RangeSubselect *sub)
-{
-    struct level *q = level_new(s, LEVEL_FROM, l, sub->lateral ? l->mask : 0);
-    build_query(s, q, sub->subquery);
-    struct rel *r = rel_new(s, l, REL_QUERY, "");
-    r->query = q;
-    r->lateral = (uint8_t)sub->lateral;
-    q->as_rel = r;
-    columns_of_query(s, r);
-    take_alias(s, r, sub->alias);
-    return r;
-}
-
-/* ---- views ------------------------------------------------------------------------------------
- */
-
-/* The query of a view, in the arena; NULL: it cannot be looked into. */
-static tnode *view_query(struct scope *s, const struct catalog_table *view)
-{
-    PgQuery__ParseResult *parsed = NULL;
-    struct note note;
-    int position;
-    if (view->definition == NULL ||
-        tree_parse(slice_of(view->definition), &s->build->scratch, &parsed, &position, &note) ||
-        parsed->n_stmts != 1 || !IS(parsed->stmts[0]->stmt, SELECT_STMT)) {
-        return NULL;
-    }
-    return parsed->stmts[0]->stmt;
-}
-
-/* A view of the home shard counts for what it calls; so do the views in it. */
-static void see_home_view(struct scope *s, const struct catalog_table *view)
-{
-    struct build *b = s->build;
-    for (size_t i = 0; i <= view->under_count; i++) {
-        const struct catalog_table *t = i == 0 ? view : view->under[i - 1];
-        if (relation_view_class(b, t) != VIEW_HOME) {
-            continue;
-        }
-        const tnode *query = view_query(s, t);
-        struct survey survey;
-        if (query == NULL) {
-            b->survey.reads_only = 0;
-            continue;
-        }
-        survey_node(b, query, &survey);
-        if (survey.calls != NULL && survey.bad_function == NULL) {
-            survey.bad_function = survey.calls->name;
-            survey.bad_why = "a view of the home shard calls it";
-        }
-        survey.calls = NULL;
-        survey_merge(&b->survey, &survey);
-    }
-}
-
-/* In its text every name outside of pg_catalog has its schema. */
-static void build_view_query(struct scope *s, struct level *q, tnode *query)
-{
-    struct build *b = s->build;
-    const char *path[PATH_MAX_SCHEMAS];
-    size_t count = b->path_count;
-    struct survey survey;
-    memcpy(path, b->path, sizeof(path));
-    b->path[0] = "pg_catalog";
-    b->path_count = 1;
-    survey_node(b, query, &survey);
-    survey_merge(&b->survey, &survey);
-    build_query(s, q, query);
-    memcpy(b->path, path, sizeof(path));
-    b->path_count = count;
-}
-
-/* A view over tables of the map is looked into as a sub-select is; the servers get its name. */
-static struct rel *add_view(struct scope *s, struct level *l, PgQuery__RangeVar *v,
-                            const struct relation *found)
-{
-    enum {
-        VIEWS_DEPTH_MAX = 32
-    };
-    struct level *q = level_new(s, LEVEL_FROM, l, 0);
-    tnode *query = s->views_depth < VIEWS_DEPTH_MAX ? view_query(s, found->known) : NULL;
-    q->view = 1;
-    s->views_depth++;
-    if (query != NULL) {
-        build_view_query(s, q, query);
-    } else {
-        scope_fail(s, "Name the tables themselves.", "the definition of view \"%s\" cannot be read",
-                   found->name);
-    }
-    s->views_depth--;
-    struct rel *r = rel_new(s, l, REL_QUERY, v->relname);
-    r->schema = found->schema;
-    r->name = v->relname;
-    r->known = found->known;
-    r->var = v;
-    r->query = q;
-    q->as_rel = r;
-    q->outputs_known = q->outputs_known && q->outputs_count == r->known->columns_count;
-    columns_of_table(s, r);
-    take_alias(s, r, v->alias);
-    count_rel(s, r, found);
     return r;
 }
 
@@ -378,13 +112,13 @@ static struct item *build_join(struct scope *s, struct level *l, PgQuery__JoinEx
 static struct item *build_from(struct scope *s, struct level *l, tnode *n)
 {
     if (IS(n, RANGE_VAR)) {
-        return item_of(s, add_range_var(s, l, n->range_var));
+        return item_of(s, scope_add_range_var(s, l, n->range_var));
     }
     if (IS(n, JOIN_EXPR)) {
         return build_join(s, l, n->join_expr);
     }
     if (IS(n, RANGE_SUBSELECT)) {
-        return item_of(s, add_subselect(s, l, n->range_subselect));
+        return item_of(s, scope_add_subselect(s, l, n->range_subselect));
     }
     if (IS(n, RANGE_TABLE_SAMPLE)) {
         struct item *sample = build_from(s, l, n->range_table_sample->relation);
@@ -395,12 +129,12 @@ static struct item *build_from(struct scope *s, struct level *l, tnode *n)
     }
     uint64_t before = l->mask;
     find_sublinks(s, l, n, before);
-    struct rel *r = rel_new(s, l, REL_VALUES, "");
+    struct rel *r = scope_rel_new(s, l, REL_VALUES, "");
     r->node = n;
     if (IS(n, RANGE_FUNCTION)) {
-        take_alias(s, r, n->range_function->alias);
+        scope_alias(s, r, n->range_function->alias);
     } else if (IS(n, RANGE_TABLE_FUNC)) {
-        take_alias(s, r, n->range_table_func->alias);
+        scope_alias(s, r, n->range_table_func->alias);
     } else {
         scope_fail(s, "Write it as a join or sub-select.",
                    "this kind of FROM item is not known to pgbraid");
@@ -421,10 +155,10 @@ static struct level *add_sublink(struct scope *s, struct level *l, PgQuery__SubL
                                  uint64_t visible, int positive)
 {
     find_sublinks(s, l, k->testexpr, visible);
-    struct level *q = level_new(s, LEVEL_SUBLINK, l, visible);
+    struct level *q = scope_level_new(s, LEVEL_SUBLINK, l, visible);
     q->sublink = k;
     q->positive = (uint8_t)positive;
-    build_query(s, q, k->subselect);
+    scope_query(s, q, k->subselect);
     return q;
 }
 
@@ -515,9 +249,9 @@ static void build_ctes(struct scope *s, struct level *l, PgQuery__WithClause *wi
     }
     for (size_t i = 0; i < count; i++) {
         struct cte *c = all[i];
-        struct level *q = level_new(s, LEVEL_CTE, l, 0);
+        struct level *q = scope_level_new(s, LEVEL_CTE, l, 0);
         c->open = 1;
-        build_query(s, q, c->node->ctequery);
+        scope_query(s, q, c->node->ctequery);
         c->open = 0;
         c->level = q;
         if (!with->recursive) { /* later ones see it, earlier ones and itself do not */
@@ -669,7 +403,7 @@ static void build_arms(struct scope *s, struct level *l, PgQuery__SelectStmt *q)
     struct level *first = NULL;
     for (size_t i = 0; i < 2; i++) {
         /* An arm sees what the whole sees, and the CTEs of the whole. */
-        struct level *arm = level_new(s, LEVEL_ARM, l, 0);
+        struct level *arm = scope_level_new(s, LEVEL_ARM, l, 0);
         build_select(s, arm, arms[i]);
         first = first == NULL ? arm : first;
     }
@@ -724,7 +458,7 @@ static void build_select(struct scope *s, struct level *l, PgQuery__SelectStmt *
 
 static struct rel *add_target(struct scope *s, struct level *l, PgQuery__RangeVar *v)
 {
-    struct rel *r = add_table(s, l, v);
+    struct rel *r = scope_add_table(s, l, v);
     if (r->kind == REL_QUERY) {
         scope_fail(s, "Write to the table underneath.",
                    "view \"%s\" over tables on several shards cannot be written", r->name);
@@ -739,8 +473,8 @@ static void build_insert(struct scope *s, struct level *l, PgQuery__InsertStmt *
 {
     build_ctes(s, l, q->with_clause);
     if (q->select_stmt != NULL) {
-        struct level *source = level_new(s, LEVEL_FROM, l, 0);
-        build_query(s, source, q->select_stmt);
+        struct level *source = scope_level_new(s, LEVEL_FROM, l, 0);
+        scope_query(s, source, q->select_stmt);
     }
     add_target(s, l, q->relation);
     if (q->on_conflict_clause != NULL) {
@@ -788,7 +522,7 @@ static void build_merge(struct scope *s, struct level *l, PgQuery__MergeStmt *q)
     }
 }
 
-static void build_query(struct scope *s, struct level *l, tnode *query)
+void scope_query(struct scope *s, struct level *l, tnode *query)
 {
     l->statement = query;
     if (IS(query, SELECT_STMT)) {
@@ -812,8 +546,8 @@ static struct scope *build_scope(struct build *b, tnode *stmt, int copy_ctes)
     s->build = b;
     s->copy_ctes = copy_ctes != 0;
     s->levels_end = &s->levels;
-    s->top = level_new(s, LEVEL_TOP, NULL, 0);
-    build_query(s, s->top, stmt);
+    s->top = scope_level_new(s, LEVEL_TOP, NULL, 0);
+    scope_query(s, s->top, stmt);
     struct note note;
     if (s->err == ERR_NONE && !reach_relations(s, &note)) {
         s->err = ERR_UNSUPPORTED;
