@@ -1,7 +1,8 @@
 /*
  * Groups: rows with equal group keys are one, by a hash of the key's bytes (combine_group.c).
  *
- *     struct group    hash node, order of arrival, key bytes, states[outputs_count]; in `memory`
+ *     struct group    hash node, order of arrival, key bytes, then states[outputs_count]; one piece
+ *                     of `memory`, so that a row touches few cache lines
  *     list            pointers to the groups in order of arrival; sorted before they are given out
  *
  * When nothing is added up and nothing sorted (DISTINCT), a row goes out as soon as its group is
@@ -10,6 +11,7 @@
  * Everything that is kept counts against memory_max.
  */
 
+#include <stdalign.h>
 #include <stdlib.h>
 
 #include "base/check.h"
@@ -20,9 +22,9 @@
 
 struct group {
     struct hnode node;
-    size_t number; /* order of arrival: ties of the sort keep it */
-    struct slice key;
-    struct combine_state *states;
+    uint32_t number; /* order of arrival: ties of the sort keep it */
+    uint32_t key_bytes;
+    uint8_t key[];
 };
 
 struct combine_groups {
@@ -134,14 +136,30 @@ void combine_groups_free(struct combine *c)
 
 /* ---- rows in --------------------------------------------------------------------------------- */
 
+static size_t states_offset(size_t key_bytes)
+{
+    size_t align = alignof(struct combine_state);
+    return (sizeof(struct group) + key_bytes + align - 1) / align * align;
+}
+
+static struct combine_state *states_of(const struct group *group)
+{
+    return (struct combine_state *)(void *)((uint8_t *)group + states_offset(group->key_bytes));
+}
+
 static struct group *add_group(struct combine_groups *g, const struct combine_spec *spec,
                                uint64_t hash)
 {
-    struct group *group = arena_zero(&g->memory, sizeof(*group));
-    group->number = g->count;
-    group->key = arena_copy(&g->memory, buf_slice(&g->key));
     size_t states = g->at_once ? 0 : spec->outputs_count;
-    group->states = arena_zero(&g->memory, states * sizeof(*group->states));
+    size_t offset = states_offset(g->key.n);
+    struct group *group = arena_alloc(&g->memory, offset + states * sizeof(struct combine_state));
+    memset((uint8_t *)group + offset, 0, states * sizeof(struct combine_state));
+    check(g->count < UINT32_MAX);
+    group->number = (uint32_t)g->count;
+    group->key_bytes = (uint32_t)g->key.n;
+    if (g->key.n > 0) {
+        memcpy(group->key, g->key.p, g->key.n);
+    }
     hmap_add(&g->map, &group->node, hash);
     if (g->count == g->cap) {
         g->cap = g->cap == 0 ? 64 : 2 * g->cap;
@@ -155,7 +173,8 @@ static struct group *find_group(const struct combine_groups *g, uint64_t hash)
 {
     for (struct hnode *n = hmap_find(&g->map, hash); n != NULL; n = hmap_more(n)) {
         struct group *group = container_of(n, struct group, node);
-        if (slice_eq(group->key, buf_slice(&g->key))) {
+        if (group->key_bytes == g->key.n &&
+            (g->key.n == 0 || memcmp(group->key, g->key.p, g->key.n) == 0)) {
             return group;
         }
     }
@@ -212,13 +231,13 @@ static enum err add_row(struct combine *c, struct group *group, struct note *not
             return e;
         }
     }
+    struct combine_state *states = states_of(group);
     for (size_t i = 0; i < c->spec->outputs_count; i++) {
         struct combine_agg *agg = &g->aggs[i];
         if (agg->set != 0 && (news >> (agg->set - 1) & 1) == 0) {
             continue;
         }
-        enum err e =
-            combine_state_add(agg, &group->states[i], c->columns, c->values, &g->memory, note);
+        enum err e = combine_state_add(agg, &states[i], c->columns, c->values, &g->memory, note);
         if (e) {
             return e;
         }
@@ -263,7 +282,8 @@ static enum err compare_groups(const struct combine *c, const struct group *a,
     *out = 0;
     for (size_t i = 0; i < c->spec->sorts_count && *out == 0; i++) {
         const struct combine_sort *sort = &c->spec->sorts[i];
-        const struct combine_state *x = &a->states[sort->output], *y = &b->states[sort->output];
+        const struct combine_state *x = &states_of(a)[sort->output];
+        const struct combine_state *y = &states_of(b)[sort->output];
         if (!x->seen || !y->seen) {
             *out = !x->seen - !y->seen;
             *out = sort->nulls_first ? -*out : *out;
@@ -355,8 +375,8 @@ static enum err keep_groups(struct combine *c, struct note *note)
     size_t kept = 0;
     for (size_t i = 0; i < g->count; i++) {
         int holds = 1;
-        enum err e =
-            combine_having_holds(g->having, g->aggs, g->list[i]->states, &g->memory, &holds, note);
+        enum err e = combine_having_holds(g->having, g->aggs, states_of(g->list[i]), &g->memory,
+                                          &holds, note);
         if (e) {
             return e;
         }
@@ -378,7 +398,7 @@ static enum err finish_groups(struct combine *c, struct note *note)
     for (size_t i = 0; i < g->count; i++) {
         for (size_t k = 0; k < c->spec->outputs_count; k++) {
             enum err e =
-                combine_state_finish(&g->aggs[k], &g->list[i]->states[k], &g->memory, note);
+                combine_state_finish(&g->aggs[k], &states_of(g->list[i])[k], &g->memory, note);
             if (e) {
                 return e;
             }
@@ -409,9 +429,10 @@ static enum err give_group(struct combine *c, const struct group *group, struct 
                            struct note *note)
 {
     struct combine_groups *g = c->groups;
+    const struct combine_state *states = states_of(group);
     g->row.n = 0;
     for (size_t i = 0; i < c->spec->visible; i++) {
-        enum err e = combine_state_put(&g->aggs[i], &group->states[i], &g->row, note);
+        enum err e = combine_state_put(&g->aggs[i], &states[i], &g->row, note);
         if (!e && g->row.n > ROW_BYTES_MAX) {
             e = note_set(note, ERR_TOO_BIG, "a row of the result is larger than 1 GB");
         }
