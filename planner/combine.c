@@ -151,6 +151,7 @@ enum err combine_open(const struct combine_spec *spec, size_t shards_count,
     c->columns = mem_zero((spec->columns_count + 1u) * sizeof(*c->columns));
     c->values = mem_zero((spec->columns_count + 1u) * sizeof(*c->values));
     c->out_formats = mem_zero((spec->visible + 1u) * sizeof(*c->out_formats));
+    c->fewer_digits = args == NULL ? 0 : args->fewer_digits;
     enum err e = combine_limit_open(c, args, note);
     if (!e) {
         e = set_formats(c, client, client_count, note);

@@ -88,6 +88,7 @@ enum err combine_groups_columns(struct combine *c, struct note *note)
         }
     }
     for (size_t i = 0; i < spec->outputs_count; i++) {
+        g->aggs[i].fewer_digits = c->fewer_digits;
         g->aggs[i].out_format = i < spec->visible ? c->out_formats[i] : (int16_t)FORMAT_BINARY;
         enum err e = combine_agg_open(&g->aggs[i], &spec->outputs[i], c->columns, note);
         if (e) {

@@ -619,3 +619,27 @@ Test(combine_agg, having_of_what_cannot_be_compared_is_refused)
     cr_assert_eq(t->err, ERR_UNSUPPORTED);
     t_close(t);
 }
+
+Test(combine_agg, floats_have_fewer_digits_when_the_session_asks)
+{
+    static const struct combine_output outputs[] = {{.kind = COMBINE_SUM, .column = 0},
+                                                    {.kind = COMBINE_SUM, .column = 1}};
+    static const uint32_t types[] = {OID_FLOAT8, OID_FLOAT4, 0};
+    struct combine_spec spec = one_row(outputs, 2, 2);
+    struct plan_args args = {.fewer_digits = 1}; /* extra_float_digits = 0 */
+    struct t_run *t = t_open(&spec, 2, types, &args, 1000, 100000);
+    t_row(t, 0, "0.1|0.1");
+    t_row(t, 1, "0.2|0.2");
+    t_expect(t, "0.3|0.3\n");
+    t = t_open(&spec, 1, types, NULL, 1000, 100000);
+    t_row(t, 0, "0.1|0.1");
+    t_row(t, 0, "0.2|0.2");
+    t_expect(t, "0.30000000000000004|0.3\n");
+    args.fewer_digits = 16; /* as few as can be */
+    t = t_open(&spec, 1, types, &args, 1000, 100000);
+    t_row(t, 0, "123456|1e30");
+    t_expect(t, "1e+05|1e+30\n");
+    t = t_open(&spec, 1, types, &args, 1000, 100000);
+    t_row(t, 0, "Infinity|NaN");
+    t_expect(t, "Infinity|NaN\n");
+}

@@ -44,6 +44,7 @@ struct combine {
     size_t window_bytes, memory_max;
     uint64_t ended; /* bit per shard */
     uint8_t described, done;
+    uint8_t fewer_digits; /* see plan_args */
     uint64_t skip;        /* rows still to be dropped for OFFSET */
     uint64_t left;        /* rows still to be given for LIMIT; UINT64_MAX: no limit */
     uint64_t rows;        /* given */
@@ -163,6 +164,7 @@ struct combine_agg {
     struct combine_order order; /* COMBINE_MIN, COMBINE_MAX; AS_IS and those when sorted by */
     uint32_t result_oid;
     int16_t out_format;
+    uint8_t fewer_digits;          /* of floats in text */
     struct numeric term, quotient; /* scratch */
 };
 

@@ -13,6 +13,7 @@
  * src/backend/utils/adt/numeric.c and float.c, the *_avg and *_sum functions.
  */
 
+#include <float.h>
 #include <math.h>
 
 #include "base/check.h"
@@ -475,6 +476,19 @@ enum err combine_state_compare(const struct combine_agg *agg, const struct combi
     return ERR_NONE;
 }
 
+static void put_float(const struct combine_agg *agg, double v, struct buf *out)
+{
+    int single = agg->result_oid == OID_FLOAT4;
+    int digits = (single ? FLT_DIG : DBL_DIG) + 1 - agg->fewer_digits;
+    if (agg->fewer_digits != 0 && agg->out_format == FORMAT_TEXT && isfinite(v)) {
+        buf_printf(out, "%.*g", digits < 1 ? 1 : digits, v); /* as the server with such settings */
+    } else if (single) {
+        value_put_float4(out, agg->out_format, (float)v);
+    } else {
+        value_put_float8(out, agg->out_format, v);
+    }
+}
+
 static enum err put_value(const struct combine_agg *agg, const struct combine_state *s,
                           struct buf *out, struct note *note)
 {
@@ -487,8 +501,8 @@ static enum err put_value(const struct combine_agg *agg, const struct combine_st
     case OID_INTERVAL: combine_interval_put(&s->interval, out); break;
     case OID_BIT: combine_bits_put(agg, bytes_of(s), out); break;
     case OID_BOOL: return value_put_int(out, OID_BOOL, agg->out_format, s->truth, note);
-    case OID_FLOAT4: value_put_float4(out, agg->out_format, (float)s->real); break;
-    case OID_FLOAT8: value_put_float8(out, agg->out_format, s->real); break;
+    case OID_FLOAT4:
+    case OID_FLOAT8: put_float(agg, s->real, out); break;
     case OID_MONEY: buf_be64(out, (uint64_t)s->whole); break;
     default: return value_put_int(out, agg->result_oid, agg->out_format, s->whole, note);
     }

@@ -376,6 +376,8 @@ struct plan_args {
         *param_types; /* declared at Parse, then as the server described them; 0 unknown */
     size_t params_count;
     const struct lex *lex; /* NULL in the extended protocol: literals are then in the plan */
+    uint8_t fewer_digits;  /* of floats in text: 1 - extra_float_digits; 0: as by default, the
+                              shortest text that reads back as the same value */
 };
 
 /*

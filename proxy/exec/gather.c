@@ -22,6 +22,7 @@
 #include "proxy/exec/copy_sink.h"
 #include "proxy/exec/exec.h"
 #include "proxy/exec/moment.h"
+#include "proxy/exec/own.h"
 #include "proxy/exec/typing.h"
 
 enum {
@@ -650,6 +651,7 @@ static enum err open_combine(struct gather *g, const struct front_bind *bind, in
         return ERR_NONE;
     }
     size_t types_count = 0;
+    args.fewer_digits = own_fewer_digits(g->op.session);
     args.param_types = gather_types(g, &types_count);
     if (types_count < args.params_count) {
         args.param_types = NULL;

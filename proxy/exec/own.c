@@ -2,6 +2,7 @@
 
 #include "proxy/exec/own.h"
 
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
@@ -81,6 +82,16 @@ const char *own_get(const struct session *s, const char *name)
 {
     const char *local = s->tx.kind == TX_KIND_NONE ? NULL : varset_get(s->tx.locals, name);
     return local != NULL ? local : varset_get(s->vars, name);
+}
+
+uint8_t own_fewer_digits(const struct session *s)
+{
+    const char *value = own_get(s, "extra_float_digits");
+    if (value == NULL) {
+        return 0;
+    }
+    long extra = strtol(value + (value[0] == '\''), NULL, 10);
+    return extra >= 1 || extra < -15 ? 0 : (uint8_t)(1 - extra);
 }
 
 /* Index among the kinds; -1: not set. */

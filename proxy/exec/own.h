@@ -11,6 +11,8 @@ int own_is(const char *name); /* "braid.something" */
 enum err own_check(const char *name, const char *value, struct note *note) MUST_CHECK;
 /* What the session has set it to: SQL, quoted or not; NULL: nothing. */
 const char *own_get(const struct session *s, const char *name);
+/* For plan_args: what the session's extra_float_digits takes from texts of floats. */
+uint8_t own_fewer_digits(const struct session *s);
 /* Reads over several shards are to be of one moment. */
 int own_snapshot(const struct session *s);
 enum step own_show(struct session *s, const struct plan *plan);

@@ -59,7 +59,6 @@ SELECT DISTINCT by FROM kinds ORDER BY by;
 RESET bytea_output;
 SET extra_float_digits = -5;
 SELECT id, f8, f4 FROM kinds ORDER BY f8, id;
--- defect
 SELECT sum(x), avg(x) FROM facts;
 RESET extra_float_digits;
 SELECT id, t, length(t), upper(t), initcap(t), reverse(t), md5(t) FROM kinds ORDER BY id;
