@@ -78,6 +78,7 @@ static void check_spec(const struct combine_spec *spec)
         check(spec->outputs[i].column < spec->columns_count);
         check(spec->outputs[i].count_column < spec->columns_count);
         check(spec->outputs[i].set <= spec->sets_count);
+        check(spec->outputs[i].key_column <= spec->columns_count);
         check(spec->outputs[i].column + columns_of(spec->outputs[i].kind) <= spec->columns_count);
         check(spec->mode == COMBINE_AGGREGATE ||
               (spec->outputs[i].kind == COMBINE_AS_IS && spec->outputs[i].column == i));

@@ -643,3 +643,21 @@ Test(combine_agg, floats_have_fewer_digits_when_the_session_asks)
     t_row(t, 0, "Infinity|NaN");
     t_expect(t, "Infinity|NaN\n");
 }
+
+Test(combine_agg, min_and_max_may_be_compared_in_binary_and_shown_as_text)
+{
+    static const struct combine_output outputs[] = {
+        {.kind = COMBINE_MIN, .column = 0, .key_column = 2},
+        {.kind = COMBINE_MAX, .column = 0, .key_column = 2}};
+    static const struct combine_sort sorts[] = {{.output = 0}};
+    static const uint32_t types[] = {OID_TEXT, OID_INT8, 0};
+    struct combine_spec spec = one_row(outputs, 2, 2);
+    spec.sorts = sorts;
+    spec.sorts_count = 1;
+    struct t_run *t = t_open(&spec, 3, types, NULL, 1000, 100000);
+    t_row(t, 0, "two, a long word|2");
+    t_row(t, 1, "\\N|\\N");
+    t_row(t, 2, "ten|10");
+    t_row(t, 2, "one|1");
+    t_expect(t, "one|ten\n");
+}

@@ -159,6 +159,8 @@ struct combine_agg {
     uint8_t detail;
     uint16_t column, count_column;
     uint16_t set;               /* 1 + index, or 0 */
+    uint16_t key_column;        /* 1 + index, or 0: then `best` is the length of the key, 4 bytes,
+                                   the key, and the value that is shown */
     enum combine_number number; /* of the column that is added up, COMBINE_VARIANCE: and how */
     uint32_t type_oid;          /* of that column */
     struct combine_order order; /* COMBINE_MIN, COMBINE_MAX; AS_IS and those when sorted by */

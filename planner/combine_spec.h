@@ -75,6 +75,8 @@ struct combine_output {
     uint16_t count_column; /* COMBINE_AVG */
     uint16_t set;          /* COUNT, SUM, AVG of DISTINCT values: 1 + index into `sets`; else 0. The
                               values themselves are then in `column` */
+    uint16_t key_column;   /* COMBINE_MIN, COMBINE_MAX: 1 + the column that has the same in binary,
+                              where the client's text does not tell the order; else 0 */
     uint8_t detail;
     uint8_t bytewise;                 /* COMBINE_MIN, COMBINE_MAX: text compares with memcmp */
     const struct combine_sort *order; /* ... and how else; NULL: `bytewise` says it */

@@ -124,12 +124,15 @@ enum err combine_agg_open(struct combine_agg *agg, const struct combine_output *
                           const struct combine_column *columns, struct note *note)
 {
     const struct combine_column *column = &columns[output->column];
+    const struct combine_column *key =
+        output->key_column == 0 ? column : &columns[output->key_column - 1];
     uint32_t type = column->type_oid;
     agg->kind = output->kind;
     agg->detail = output->detail;
     agg->column = output->column;
     agg->count_column = output->count_column;
     agg->set = output->set;
+    agg->key_column = output->key_column;
     agg->number = number_of(type);
     agg->type_oid = type;
     agg->result_oid = type;
@@ -137,9 +140,9 @@ enum err combine_agg_open(struct combine_agg *agg, const struct combine_output *
     case COMBINE_AS_IS: return ERR_NONE;
     case COMBINE_MIN:
     case COMBINE_MAX:
-        return output->order != NULL ? combine_order_open_sort(&agg->order, column, output->order,
+        return output->order != NULL ? combine_order_open_sort(&agg->order, key, output->order,
                                                                name_of(output->kind), note)
-                                     : combine_order_open(&agg->order, column, output->bytewise,
+                                     : combine_order_open(&agg->order, key, output->bytewise,
                                                           name_of(output->kind), note);
     case COMBINE_COUNT:
         agg->number = COMBINE_INT;
@@ -196,12 +199,43 @@ enum err combine_keep_bytes(struct combine_state *s, struct slice value, struct 
     return ERR_NONE;
 }
 
-static enum err add_best(struct combine_agg *agg, struct combine_state *s, struct slice value,
-                         struct arena *arena, struct note *note)
+/* What min and max are compared by. */
+static struct slice key_of(const struct combine_agg *agg, const struct combine_state *s)
 {
+    return agg->key_column == 0 ? bytes_of(s) : slice_bytes(s->best.p + 4, be32_at(s->best.p));
+}
+
+static struct slice shown_of(const struct combine_agg *agg, const struct combine_state *s)
+{
+    return agg->key_column == 0 ? bytes_of(s) : slice_from(bytes_of(s), 4 + be32_at(s->best.p));
+}
+
+static enum err keep_best(struct combine_agg *agg, struct combine_state *s, struct slice key,
+                          struct slice value, struct arena *arena, struct note *note)
+{
+    if (agg->key_column == 0) {
+        return combine_keep_bytes(s, value, arena, note);
+    }
+    struct buf both = {0};
+    buf_be32(&both, (uint32_t)key.n);
+    buf_add_slice(&both, key);
+    buf_add_slice(&both, value);
+    enum err e = combine_keep_bytes(s, buf_slice(&both), arena, note);
+    buf_free(&both);
+    return e;
+}
+
+static enum err add_best(struct combine_agg *agg, struct combine_state *s,
+                         const struct slice *values, struct arena *arena, struct note *note)
+{
+    struct slice value = values[agg->column];
+    struct slice key = agg->key_column == 0 ? value : values[agg->key_column - 1];
     int order = 0;
+    if (key.p == NULL) {
+        return note_set(note, ERR_SHARD_PROTOCOL, "one value is NULL and not NULL");
+    }
     if (s->seen) {
-        enum err e = combine_order_compare(&agg->order, value, bytes_of(s), &order, note);
+        enum err e = combine_order_compare(&agg->order, key, key_of(agg, s), &order, note);
         if (e) {
             return e;
         }
@@ -209,12 +243,12 @@ static enum err add_best(struct combine_agg *agg, struct combine_state *s, struc
             return ERR_NONE;
         }
     } else { /* the first value must be readable too, else it is refused only sometimes */
-        enum err e = combine_order_compare(&agg->order, value, value, &order, note);
+        enum err e = combine_order_compare(&agg->order, key, key, &order, note);
         if (e) {
             return e;
         }
     }
-    return combine_keep_bytes(s, value, arena, note);
+    return keep_best(agg, s, key, value, arena, note);
 }
 
 static enum err add_float(struct combine_state *s, double v, int single, struct note *note)
@@ -354,7 +388,7 @@ enum err combine_state_add(struct combine_agg *agg, struct combine_state *state,
     case COMBINE_AS_IS:
         return state->seen ? ERR_NONE : combine_keep_bytes(state, value, arena, note);
     case COMBINE_MIN:
-    case COMBINE_MAX: return add_best(agg, state, value, arena, note);
+    case COMBINE_MAX: return add_best(agg, state, values, arena, note);
     case COMBINE_COUNT: return add_count(state, agg, column, value, note);
     case COMBINE_SUM: return add_number(agg, state, column, value, arena, note);
     case COMBINE_BOOL_AND:
@@ -470,7 +504,7 @@ enum err combine_state_compare(const struct combine_agg *agg, const struct combi
                                const struct combine_state *b, int *out, struct note *note)
 {
     if (is_bytes(agg->kind)) {
-        return combine_order_compare(&agg->order, bytes_of(a), bytes_of(b), out, note);
+        return combine_order_compare(&agg->order, key_of(agg, a), key_of(agg, b), out, note);
     }
     *out = compare_results(agg, a, b);
     return ERR_NONE;
@@ -493,7 +527,7 @@ static enum err put_value(const struct combine_agg *agg, const struct combine_st
                           struct buf *out, struct note *note)
 {
     if (is_bytes(agg->kind)) {
-        buf_add_slice(out, bytes_of(s));
+        buf_add_slice(out, shown_of(agg, s));
         return ERR_NONE;
     }
     switch (agg->result_oid) {

@@ -330,7 +330,7 @@ static int type_is_fit(struct spread *s, const struct agg_row *row, tnode *arg,
     switch ((int)row->kind) {
     case COMBINE_MIN:
     case COMBINE_MAX:
-        return combine_orders_type(type, how, s->binary) ||
+        return combine_orders_type(type, how, 1) ||
                spread_fail(s, "Add COLLATE \"C\", or cast it to a type with a known order.",
                            "min and max of this type and collation cannot run over several shards");
     case COMBINE_SUM:
@@ -340,6 +340,19 @@ static int type_is_fit(struct spread *s, const struct agg_row *row, tnode *arg,
                            "sum and avg of this type cannot run over several shards");
     default: return 1;
     }
+}
+
+/* min() and max() once more, in binary, when the client's text does not tell which is best. */
+static int add_order_key(struct spread *s, tnode *n, struct combine_output *out)
+{
+    if ((out->kind != COMBINE_MIN && out->kind != COMBINE_MAX) || s->binary ||
+        spread_text_tells(expr_type(s->build, s->level, n->func_call->args[0])) ||
+        !is_steady(s, n->func_call)) {
+        return 1;
+    }
+    int key = spread_add_target(s, n);
+    out->key_column = (uint16_t)(key + 1);
+    return key >= 0;
 }
 
 int spread_aggregate(struct spread *s, tnode *n, struct combine_output *out)
@@ -366,5 +379,5 @@ int spread_aggregate(struct spread *s, tnode *n, struct combine_output *out)
     }
     int column = spread_add_target(s, n);
     out->column = (uint16_t)column;
-    return column >= 0;
+    return column >= 0 && add_order_key(s, n, out);
 }
