@@ -136,6 +136,9 @@ static void render_moves(const struct plan_move *moves, size_t count, const stru
         if (m->primary_key != NULL) {
             buf_printf(out, " key %s", m->primary_key);
         }
+        if (m->index != NULL) {
+            buf_printf(out, " index %s", m->index);
+        }
     }
 }
 

@@ -152,6 +152,8 @@ struct plan_move {
                                 statement is a transaction of its own, see plan.rest */
     const char *primary_key; /* columns, quoted, with commas, or NULL: `rest` groups by them and
                                 selects others, so the table needs them as its PRIMARY KEY */
+    const char *index;       /* columns, quoted, or NULL: sub-selects look rows up by them, one by
+                                one */
     uint64_t rows, bytes;    /* guessed; for EXPLAIN */
     const char *why;         /* what is moved, in words; for EXPLAIN */
 };

@@ -21,20 +21,34 @@
 /* ---- tied sub-selects -------------------------------------------------------------------------
  */
 
+/* Column i of the key of `r` is that of x, a relation of a level outside, or equals it in every row
+ * of that level that counts. */
+static int key_is_outside(struct ties *t, const struct rel *r, size_t i, const struct rel *x)
+{
+    int column = keys_column(r, i), key = keys_column(x, i);
+    const struct term *o = column < 0 ? NULL : keys_outer(t->scope, r, (uint16_t)column);
+    return o != NULL && key >= 0 &&
+           ((o->rel == x && o->column == key) ||
+            (o->rel->level == x->level && ties_same_term(t, o->rel, o->column, x, key)));
+}
+
 /* The key of `r` is the key of a sharded relation of a level around it. */
 static int rel_tied_outside(struct ties *t, const struct rel *r)
 {
-    const struct rel *x = NULL;
-    for (size_t i = 0; i < r->table->keys_count; i++) {
-        int column = keys_column(r, i);
-        const struct term *o = column < 0 ? NULL : keys_outer(t->scope, r, (uint16_t)column);
-        if (o == NULL || o->rel->kind != REL_SHARDED || (x != NULL && o->rel != x) ||
-            !ties_colocated(o->rel, r) || keys_column(o->rel, i) != o->column) {
-            return 0;
+    for (size_t k = 0; k < t->scope->rels_count; k++) {
+        const struct rel *x = t->scope->rels[k];
+        size_t i = 0;
+        if (x->kind != REL_SHARDED || x->level == r->level || !ties_colocated(x, r)) {
+            continue;
         }
-        x = o->rel;
+        while (i < r->table->keys_count && key_is_outside(t, r, i, x)) {
+            i++;
+        }
+        if (i == r->table->keys_count) {
+            return 1;
+        }
     }
-    return x != NULL && x->level != r->level;
+    return 0;
 }
 
 static int level_has_sharded(const struct scope *s, const struct level *q)

@@ -220,6 +220,7 @@ const char *workspace_move(struct workspace *w, const struct move *m, struct not
     struct plan_move *same = find_move(w, text, m);
     if (same != NULL) {
         same->primary_key = m->primary_key != NULL ? m->primary_key : same->primary_key;
+        same->index = m->index != NULL ? m->index : same->index;
         return same->table;
     }
     int later = m->later || w->dry;
@@ -238,6 +239,7 @@ const char *workspace_move(struct workspace *w, const struct move *m, struct not
                             .keys = m->keys,
                             .only_apart = m->only_apart ? 1 : 0,
                             .primary_key = m->primary_key,
+                            .index = m->index,
                             .rows = m->rows,
                             .bytes = m->bytes,
                             .why = m->why};

@@ -12,6 +12,10 @@
 
 #include "planner/workspace_inner.h"
 
+enum {
+    SEEN_COLUMNS_MAX = 64 /* of a table, looked at for an index */
+};
+
 static void need_all(struct mention *x)
 {
     x->all = 1;
@@ -296,6 +300,12 @@ tnode **workspace_targets(struct mentions *m, const struct mention *x, size_t *c
     return targets;
 }
 
+/* A name without a schema may be that of a temporary table, which the catalog does not know. */
+static int is_unsure(const struct rel *r)
+{
+    return r->kind == REL_LOCAL && r->var->schemaname[0] == 0;
+}
+
 /* ---- primary keys -----------------------------------------------------------------------------
  */
 
@@ -336,12 +346,25 @@ static int groups_by(const struct level *l, const char *name)
     return 0;
 }
 
+/* "a", "b" */
+static const char *add_quoted(struct arena *a, const char *list, const char *name)
+{
+    struct buf quoted = {0};
+    for (const char *p = name; *p != 0; p++) {
+        buf_printf(&quoted, *p == '"' ? "\"\"" : "%c", *p);
+    }
+    const char *text = arena_printf(a, "%s%s\"" SLICE_FMT "\"", list == NULL ? "" : list,
+                                    list == NULL ? "" : ", ", SLICE_ARG(buf_slice(&quoted)));
+    buf_free(&quoted);
+    return text;
+}
+
 const char *workspace_primary_key(struct mentions *m, const struct mention *x)
 {
     const struct level *l = x->rel->level;
     const struct catalog_table *t = x->rel->known;
     const struct catalog_unique *key = primary_of(t);
-    if (key == NULL || l->select == NULL || l->select->n_group_clause == 0 ||
+    if (key == NULL || is_unsure(x->rel) || l->select == NULL || l->select->n_group_clause == 0 ||
         (x->rel->var->alias != NULL && x->rel->var->alias->n_colnames > 0)) {
         return NULL;
     }
@@ -356,13 +379,50 @@ const char *workspace_primary_key(struct mentions *m, const struct mention *x)
         if (c < 0 || !(x->all || x->needed[c]) || !groups_by(l, t->columns[c].name)) {
             return NULL;
         }
-        struct buf quoted = {0};
-        for (const char *p = t->columns[c].name; *p != 0; p++) {
-            buf_printf(&quoted, *p == '"' ? "\"\"" : "%c", *p);
-        }
-        text = arena_printf(a, "%s%s\"" SLICE_FMT "\"", text == NULL ? "" : text,
-                            text == NULL ? "" : ", ", SLICE_ARG(buf_slice(&quoted)));
-        buf_free(&quoted);
+        text = add_quoted(a, text, t->columns[c].name);
     }
     return moved > key->columns_count ? text : NULL;
+}
+
+/* ---- indexes ----------------------------------------------------------------------------------
+ */
+
+/* PostgreSQL makes joins of EXISTS and IN by itself, but runs other sub-selects row by row. */
+static int runs_per_row(const struct level *l)
+{
+    if (l->kind == LEVEL_FROM) {
+        return l->as_rel != NULL && l->as_rel->lateral;
+    }
+    return l->kind == LEVEL_SUBLINK &&
+           l->sublink->sub_link_type != PG_QUERY__SUB_LINK_TYPE__EXISTS_SUBLINK &&
+           l->sublink->sub_link_type != PG_QUERY__SUB_LINK_TYPE__ANY_SUBLINK;
+}
+
+static const struct term *end_of(const struct fact *f, const struct rel *r)
+{
+    const struct term *mine = f->a.rel == r ? &f->a : &f->b;
+    const struct term *other = f->a.rel == r ? &f->b : &f->a;
+    return mine->rel == r && !mine->outer && other->rel != NULL && other->outer ? mine : NULL;
+}
+
+const char *workspace_index(struct mentions *m, const struct mention *x)
+{
+    const struct catalog_table *t = x->rel->known;
+    uint8_t seen[SEEN_COLUMNS_MAX] = {0};
+    const char *text = NULL;
+    const PgQuery__Alias *alias = x->rel->var->alias;
+    if (t == NULL || is_unsure(x->rel) || !runs_per_row(x->rel->level) ||
+        (alias != NULL && alias->n_colnames > 0)) {
+        return NULL;
+    }
+    for (const struct fact *f = m->scope->facts; f != NULL; f = f->next) {
+        const struct term *mine =
+            f->kind == FACT_EQUAL && f->level == x->rel->level ? end_of(f, x->rel) : NULL;
+        if (mine != NULL && mine->column < t->columns_count && mine->column < SEEN_COLUMNS_MAX &&
+            !seen[mine->column]) {
+            seen[mine->column] = 1;
+            text = add_quoted(m->scope->build->out, text, t->columns[mine->column].name);
+        }
+    }
+    return text;
 }

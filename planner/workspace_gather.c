@@ -107,6 +107,7 @@ static int move_mentions(struct workspace *w, struct mentions *m, int apart, str
                             .to = MOVE_TO_ONE,
                             .only_apart = x->apart,
                             .primary_key = workspace_primary_key(m, x),
+                            .index = workspace_index(m, x),
                             .why = "to one server"};
         workspace_cost(m, x, &move.rows, &move.bytes);
         x->table = workspace_move(w, &move, note);

@@ -32,7 +32,7 @@ struct move {
     const uint16_t *keys;
     uint8_t only_apart;
     uint8_t later; /* it can surely be planned: workspace_plan_later() does */
-    const char *primary_key;
+    const char *primary_key, *index;
     uint64_t rows, bytes;
     const char *why;
 };
@@ -149,6 +149,8 @@ int workspace_unqualify(struct mentions *m, tnode *stmt, struct note *note);
 tnode **workspace_targets(struct mentions *m, const struct mention *x, size_t *count);
 /* Key columns, when the level groups by them and PostgreSQL may infer other columns from that. */
 const char *workspace_primary_key(struct mentions *m, const struct mention *x);
+/* Columns that a sub-select which is run for each row outside compares with that row. */
+const char *workspace_index(struct mentions *m, const struct mention *x);
 
 /* ---- which rows (workspace_filter.c) ----------------------------------------------------------
  */

@@ -201,26 +201,95 @@ static const struct map_table *any_like(const struct map *map, uint32_t type)
     return NULL;
 }
 
-/* Two large relations joined on columns that are the key of neither: both move. */
-static void add_pairs(struct ways *ways)
+/* Columns that are equal, of one class: relation and column. */
+struct class
 {
-    const struct mentions *m = ways->mentions;
-    for (const struct fact *f = m->scope->facts; f != NULL; f = f->next) {
-        if (f->kind != FACT_EQUAL || f->a.rel == NULL || f->b.rel == NULL || f->a.rel == f->b.rel ||
-            f->a.rel->kind != REL_SHARDED || f->b.rel->kind != REL_SHARDED ||
-            mentioned(f->a.rel) != f->a.rel || mentioned(f->b.rel) != f->b.rel ||
-            ways->bytes[f->a.rel->id] < SMALL_BYTES || ways->bytes[f->b.rel->id] < SMALL_BYTES) {
+    struct {
+        const struct rel *rel;
+        uint16_t column;
+    } items[RELS_MAX];
+    size_t count;
+};
+
+static int in_class(const struct class *c, const struct term *t)
+{
+    for (size_t i = 0; i < c->count; i++) {
+        if (c->items[i].rel == t->rel && c->items[i].column == t->column) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+static int add_to_class(struct class *c, const struct term *t)
+{
+    if (in_class(c, t) || c->count == RELS_MAX) {
+        return 0;
+    }
+    c->items[c->count].rel = t->rel;
+    c->items[c->count++].column = t->column;
+    return 1;
+}
+
+/* What equals this column; a guess, as all ways are. */
+static void close_class(const struct scope *s, struct class *c)
+{
+    for (int more = 1; more;) {
+        more = 0;
+        for (const struct fact *f = s->facts; f != NULL; f = f->next) {
+            if (f->kind == FACT_EQUAL && f->a.rel != NULL && f->b.rel != NULL) {
+                more |= in_class(c, &f->a) && add_to_class(c, &f->b);
+                more |= in_class(c, &f->b) && add_to_class(c, &f->a);
+            }
+        }
+    }
+}
+
+/* Large relations joined on columns that are the key of none of them: all of these move by it. */
+static int place_class(const struct ways *ways, const struct class *c, struct way *way)
+{
+    const struct map_table *like = NULL;
+    size_t large = 0, placed = 0;
+    for (size_t i = 0; i < c->count; i++) {
+        const struct rel *r = c->items[i].rel;
+        struct term t = {.column = c->items[i].column};
+        union {
+            const struct rel *in;
+            struct rel *out;
+        } u = {.in = r};
+        t.rel = u.out;
+        if (r->kind != REL_SHARDED || mentioned(r) != r || way->places[r->id].like != NULL) {
             continue;
         }
+        like = like == NULL ? any_like(ways->build->env->map, scope_type(&t)) : like;
+        if (like == NULL || !key_types_agree(like->key_types[0], scope_type(&t))) {
+            return 0;
+        }
+        way->places[r->id] = (struct place){.like = like, .column = t.column};
+        placed++;
+        large += ways->bytes[r->id] >= SMALL_BYTES;
+    }
+    return placed > 1 && large > 1;
+}
+
+static void add_classes(struct ways *ways)
+{
+    const struct scope *s = ways->mentions->scope;
+    struct class *last = arena_zero(&ways->build->scratch, sizeof(*last));
+    for (const struct fact *f = s->facts; f != NULL; f = f->next) {
+        if (f->kind != FACT_EQUAL || f->a.rel == NULL || f->b.rel == NULL ||
+            in_class(last, &f->a)) {
+            continue;
+        }
+        struct class *c = arena_zero(&ways->build->scratch, sizeof(*c));
         struct way *way = arena_zero(&ways->build->scratch, sizeof(*way));
-        const struct map_table *like = any_like(ways->build->env->map, scope_type(&f->a));
-        if (like == NULL || !key_types_agree(like->key_types[0], scope_type(&f->b))) {
-            continue;
+        add_to_class(c, &f->a);
+        close_class(s, c);
+        if (place_class(ways, c, way)) {
+            way->cost = cost_of(ways, way);
+            add_way(ways, way);
         }
-        way->places[f->a.rel->id] = (struct place){.like = like, .column = f->a.column};
-        way->places[f->b.rel->id] = (struct place){.like = like, .column = f->b.column};
-        way->cost = cost_of(ways, way);
-        add_way(ways, way);
+        last = c;
     }
 }
 
@@ -246,6 +315,7 @@ static int move_away(struct workspace *w, struct mentions *m, struct mention *x,
     struct move move = {.select = workspace_select_of(m, x),
                         .later = 1,
                         .primary_key = workspace_primary_key(m, x),
+                        .index = workspace_index(m, x),
                         .to = p->like == NULL ? MOVE_TO_ALL : MOVE_TO_SHARDS,
                         .like = p->like,
                         .why = p->like == NULL ? "to all shards" : "to the shards of its key"};
@@ -403,7 +473,7 @@ static int find_ways(struct ways *ways, tnode *stmt)
         }
     }
     if (b->env->workspace >= 3) {
-        add_pairs(ways);
+        add_classes(ways);
     }
     return ways->count > 0;
 }

@@ -158,6 +158,10 @@ static void put_keys(struct workspace *w, struct buf *sql)
             buf_printf(sql, "%sALTER TABLE pg_temp.%s ADD PRIMARY KEY (%s)",
                        sql->n == 0 ? "" : "; ", move->table, move->primary_key);
         }
+        if (move->index != NULL) {
+            buf_printf(sql, "%sCREATE INDEX ON pg_temp.%s (%s)", sql->n == 0 ? "" : "; ",
+                       move->table, move->index);
+        }
     }
 }
 
