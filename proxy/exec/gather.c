@@ -361,7 +361,12 @@ static void gather_message(struct op *op, struct backend *b, uint8_t type, struc
         }
         break;
     case 'D': on_row(g, b, body); break;
-    case 'C': on_shard_end(g, b); break;
+    case 'C':
+        if ((g->ended & UINT64_C(1) << b->shard) == 0) {
+            g->ended |= UINT64_C(1) << b->shard; /* the next one is its COMMIT's */
+            on_shard_end(g, b);
+        }
+        break;
     case 'E': see_error(g, body); break;
     case 'N':
         if (g->plan->kind == PLAN_ONE) {
@@ -605,6 +610,9 @@ void gather_put_execute(struct gather *g, struct backend *b)
     backend_newest_expect(b)->rows_pass = g->rows_pass;
     backend_expect(b, EXPECT_SYNC, TO_OP);
     exec_mark(g->op.session, b, g->plan);
+    if (g->hooks == NULL && g->rows_max == 0 && g->plan->reads_only) {
+        moment_ends_here(g->op.session, b);
+    }
 }
 
 void gather_receive(struct gather *g)

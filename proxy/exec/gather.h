@@ -41,6 +41,7 @@ struct gather {
     const uint32_t *edits[SHARDS_MAX]; /* types of columns that are turned; in the arena */
     size_t edits_count;
     uint64_t paused;
+    uint64_t ended;              /* shards that have given all their rows */
     uint8_t *row_shards;         /* INSERT of several rows: shard of each; in the arena */
     struct buf rows[SHARDS_MAX]; /* ... and what RETURNING gave on each shard, in order */
     /* Number of the first expectation of this part: what comes before it answers something else */

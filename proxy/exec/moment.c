@@ -296,7 +296,15 @@ enum err moment_of_statement(struct session *s, const struct plan *plan, uint64_
 {
     int reads =
         plan->kind == PLAN_MANY || plan->kind == PLAN_COPY_OUT || plan->kind == PLAN_WORKSPACE;
-    if (!reads || !is_several(shards) || s->tx.has_moment || tx_isolated(s) || !own_snapshot(s)) {
+    shards &= all_shards(s);
+    if (!reads || !is_several(shards) || !own_snapshot(s)) {
+        return ERR_NONE;
+    }
+    if (s->tx.one_statement) { /* it is run again, perhaps in another way; or its portal is open */
+        s->tx.moment_shards |= s->tx.has_moment ? 0 : shards;
+        return (shards & ~s->tx.moment_shards) == 0 ? ERR_NONE : no_moment_here(plan, note);
+    }
+    if (tx_isolated(s)) {
         return ERR_NONE;
     }
     if (s->tx.kind != TX_KIND_NONE && by_portal(plan)) {
@@ -308,8 +316,17 @@ enum err moment_of_statement(struct session *s, const struct plan *plan, uint64_
     session_tx_begin(s, TX_KIND_IMPLICIT, "BEGIN ISOLATION LEVEL REPEATABLE READ");
     s->tx.level = PLAN_LEVEL_REPEATABLE_READ;
     s->tx.one_statement = 1;
-    s->tx.moment_shards = shards & all_shards(s);
+    s->tx.moment_shards = shards;
     return ERR_NONE;
+}
+
+void moment_ends_here(struct session *s, struct backend *b)
+{
+    if (s->tx.one_statement) {
+        backend_query(b, SLICE("COMMIT"), TO_OP);
+        b->began = 0;
+        s->tx.has_moment = 0;
+    }
 }
 
 struct moment_op {

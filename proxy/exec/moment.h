@@ -33,6 +33,9 @@ int moment_in_block(const struct session *s, uint64_t shards);
  */
 void moment_find(struct op *op, uint64_t shards, void (*in_gap)(struct op *op));
 void moment_over(struct session *s);
+/* The only statement of its transaction was sent to `b`, and only reads: so is its end, behind it,
+ * which then need not be waited for. */
+void moment_ends_here(struct session *s, struct backend *b);
 /* Shards that the transaction must take its snapshot on now; 0: none. */
 uint64_t moment_due(const struct session *s);
 /* All of them are held and have begun: an operation that takes it. Afterwards the handler is run
