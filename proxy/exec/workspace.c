@@ -181,7 +181,7 @@ void space_moves_done(struct workspace *w)
     bits_each (slot, sql->n == 0 ? 0 : w->at.slots & s->held_bits) {
         backend_query(session_backend(s, (uint32_t)slot), buf_slice(sql), TO_OP);
     }
-    gather_part(&w->g, w->at.rest, w->at.slots, &hooks);
+    gather_part(&w->g, w->at.rest, w->at.rest_slots, &hooks);
     w->g.apart = 1;
     gather_send(&w->g);
 }
@@ -198,7 +198,7 @@ static void open_snapshots(struct workspace *w)
         return;
     }
     for (size_t i = 0; i < w->at.moves_count; i++) {
-        again |= once & w->at.moves[i].shards;
+        again |= once & w->at.moves[i].shards & w->at.sources;
         once |= w->at.moves[i].shards;
     }
     bits_each (shard, again & s->held_bits) {

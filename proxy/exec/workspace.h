@@ -32,7 +32,7 @@ enum {
 struct workspace_move {
     const struct plan_move *move;
     struct plan *source; /* move->source, or its `otherwise` */
-    uint64_t shards;     /* of the source */
+    uint64_t shards;     /* of the source; move->over: its slots */
     uint64_t slots;      /* where its rows go */
     uint64_t rows, bytes;
     int64_t time_us;
@@ -41,8 +41,8 @@ struct workspace_move {
 /* What is worked out before anything is asked for; for the session to wait without keeping it. */
 struct workspace_layout {
     struct plan *rest;
-    uint64_t rest_shards;
-    uint64_t slots;
+    uint64_t rest_shards, rest_slots;
+    uint64_t slots;   /* all of the workspace */
     uint64_t sources; /* all of them */
     struct workspace_move moves[WORKSPACE_MOVES_MAX];
     size_t moves_count;

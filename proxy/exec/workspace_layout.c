@@ -45,6 +45,18 @@ static uint32_t choose_place(struct session *s, uint64_t shards)
     return home != 0 ? 0 : (uint32_t)__builtin_ctzll(shards);
 }
 
+static enum err check_slots(size_t behind, uint64_t shards, struct note *note)
+{
+    if (behind < SHARDS_MAX && shards >> (SHARDS_MAX - behind) == 0) {
+        return ERR_NONE;
+    }
+    enum err e = note_set(note, ERR_UNSUPPORTED,
+                          "a workspace on %d servers of %zu is more than one statement can use",
+                          __builtin_popcountll(shards), behind);
+    note_hint(note, "Join on the sharding key, or aggregate before joining.");
+    return e;
+}
+
 static enum err find_place(struct session *s, const struct plan_args *args,
                            struct workspace_layout *out, struct note *note)
 {
@@ -58,14 +70,11 @@ static enum err find_place(struct session *s, const struct plan_args *args,
     if (out->rest->kind == PLAN_ONE) {
         out->rest_shards = UINT64_C(1) << choose_place(s, out->rest_shards);
     }
-    if (behind >= SHARDS_MAX || out->rest_shards >> (SHARDS_MAX - behind) != 0) {
-        e = note_set(note, ERR_UNSUPPORTED,
-                     "a workspace on %d servers of %zu is more than one statement can use",
-                     __builtin_popcountll(out->rest_shards), behind);
-        note_hint(note, "Join on the sharding key, or aggregate before joining.");
+    e = check_slots(behind, out->rest_shards, note);
+    if (e) {
         return e;
     }
-    out->slots = out->rest_shards << behind;
+    out->rest_slots = out->rest_shards << behind;
     return ERR_NONE;
 }
 
@@ -88,7 +97,24 @@ static enum err find_source(struct session *s, const struct plan_args *args,
     if (!e && m->source->kind == PLAN_ONE) {
         m->shards = UINT64_C(1) << exec_choose(s, m->shards, any);
     }
+    if (!e && m->move->over) {
+        e = check_slots(s->db->map->shards_count, m->shards, note);
+        m->shards <<= e ? 0 : s->db->map->shards_count;
+    }
     return e;
+}
+
+/* All tables are wherever one of them is read. */
+static void find_slots(struct workspace_layout *at)
+{
+    at->slots = at->rest_slots;
+    for (size_t i = 0; i < at->moves_count; i++) {
+        at->slots |= at->moves[i].move->over ? at->moves[i].shards : 0;
+    }
+    for (size_t i = 0; i < at->moves_count; i++) {
+        struct workspace_move *m = &at->moves[i];
+        m->slots = m->move->to == MOVE_TO_ONE ? at->rest_slots & -at->rest_slots : at->slots;
+    }
 }
 
 static enum err check_like(const struct session *s, const struct plan_move *move, struct note *note)
@@ -128,14 +154,12 @@ enum err space_lay_out(struct session *s, struct plan *plan, const struct front_
                             WORKSPACE_MOVES_MAX);
         }
         struct workspace_move *m = &out->moves[out->moves_count++];
-        *m = (struct workspace_move){.move = &moves[i], .slots = out->slots};
-        if (m->move->to == MOVE_TO_ONE) {
-            m->slots &= -m->slots;
-        }
+        *m = (struct workspace_move){.move = &moves[i]};
         e = check_like(s, m->move, note);
         e = e ? e : find_source(s, &args, m, note);
-        out->sources |= e ? 0 : m->shards;
+        out->sources |= e || m->move->over ? 0 : m->shards;
     }
+    find_slots(out);
     return e;
 }
 

@@ -139,7 +139,7 @@ static uint64_t slots_of(struct workspace *w, struct slice row)
         gather_fail(&w->g, e, &note);
         return 0;
     }
-    uint64_t slot = e ? 0 : (UINT64_C(1) << shard) & w->at.rest_shards;
+    uint64_t slot = e ? 0 : (UINT64_C(1) << shard) & m->slots >> s->db->map->shards_count;
     return slot == 0 ? m->slots & -m->slots : slot << s->db->map->shards_count;
 }
 
@@ -172,8 +172,13 @@ static void on_row(struct gather *g, struct slice row)
     put_row((struct workspace *)g, row);
 }
 
+static void begin_copy(struct workspace *w);
+
 static void on_rows(struct gather *g)
 {
+    if (((struct workspace *)g)->copying == 0) { /* move->over: its servers are idle again */
+        begin_copy((struct workspace *)g);
+    }
     struct slice rest = buf_slice(&g->sunk);
     uint8_t type = 0;
     size_t total = 0;
@@ -215,6 +220,9 @@ static void on_done(struct gather *g)
 {
     struct workspace *w = (struct workspace *)g;
     struct workspace_move *m = move_now(w);
+    if (w->copying == 0) {
+        begin_copy(w);
+    }
     w->rows += m->rows;
     end_copy(w);
     m->time_us = loop_now_us(g->op.session->worker->loop) - w->move_us;
@@ -267,8 +275,11 @@ void space_start_move(struct workspace *w)
         .rows = on_rows, .row = on_row, .full = on_full, .done = on_done, .failed = on_failed};
     struct workspace_move *m = move_now(w);
     w->move_us = loop_now_us(w->g.op.session->worker->loop);
-    begin_copy(w);
+    if (!m->move->over) {
+        begin_copy(w);
+    }
     gather_part(&w->g, m->source, m->shards, &hooks);
+    w->g.apart = m->move->over;
     w->g.sink_format = m->move->source->columns_as_text ? 0 : 1;
     gather_send(&w->g);
 }
