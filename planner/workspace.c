@@ -395,6 +395,23 @@ struct plan *plan_like(struct build *b, const struct plan *p)
     return like;
 }
 
+/* For EXPLAIN: the way that was taken, and what it was preferred to. */
+static void say_way(struct build *b, struct plan *p, const struct workspace *gathered,
+                    const struct workspace *placed)
+{
+    enum {
+        KB = 1024
+    };
+    uint64_t one = workspace_bytes(gathered, 1) / KB + 1;
+    if (placed == NULL) {
+        p->way = arena_printf(b->out, "gather, about %llu kB", (unsigned long long)one);
+        return;
+    }
+    uint64_t many = workspace_bytes(placed, b->env->map->shards_count) / KB + 1;
+    p->way = arena_printf(b->out, "to the shards, about %llu kB; a gather would move %llu kB",
+                          (unsigned long long)many, (unsigned long long)one);
+}
+
 int workspace_select(struct build *b, tnode *stmt, struct plan *p, struct note *note)
 {
     struct note why_not = *note;
@@ -418,6 +435,7 @@ int workspace_select(struct build *b, tnode *stmt, struct plan *p, struct note *
     } else {
         workspace_finish(w, NULL, why_not.text);
     }
+    say_way(b, p, w, placed);
     if (may_fail_late(w) || (placed != NULL && may_fail_late(placed))) {
         struct plan *plain = plan_like(b, p);
         p->otherwise = workspace_plain(b, untouched, plain, why_not.text) ? plain : NULL;

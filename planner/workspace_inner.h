@@ -81,6 +81,9 @@ int workspace_gather(struct workspace *w, tnode *stmt, int units, struct note *n
 struct workspace *workspace_place(struct build *b, const tnode *stmt, struct plan *p,
                                   const struct workspace *gathered);
 
+/* Guess at what its moves bring, each move to all shards counted for every one of `all`. */
+uint64_t workspace_bytes(const struct workspace *w, uint64_t all);
+
 /* ---- guesses (workspace_cost.c) ---------------------------------------------------------------
  */
 

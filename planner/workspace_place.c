@@ -430,7 +430,7 @@ static int try_way(struct workspace *w, const struct way *way, const tnode *unto
     return try_rest(w, stmt, untouched, note) && workspace_plan_later(w, note);
 }
 
-static uint64_t bytes_moved(const struct workspace *w, uint64_t all)
+uint64_t workspace_bytes(const struct workspace *w, uint64_t all)
 {
     uint64_t bytes = 0;
     for (size_t i = 0; i < w->moves_count; i++) {
@@ -485,7 +485,7 @@ struct workspace *workspace_place(struct build *b, const tnode *stmt, struct pla
     ways->build = b;
     ways->stmt = stmt;
     ways->mentions = arena_zero(&b->scratch, sizeof(*ways->mentions));
-    uint64_t limit = 2 * bytes_moved(gathered, 1), shards = b->env->map->shards_count;
+    uint64_t limit = 2 * workspace_bytes(gathered, 1), shards = b->env->map->shards_count;
     if (!find_ways(ways, tree_copy(&b->scratch, stmt))) {
         return NULL;
     }
@@ -496,7 +496,7 @@ struct workspace *workspace_place(struct build *b, const tnode *stmt, struct pla
             continue;
         }
         int one = w->rest->kind == PLAN_ONE && !w->moves[w->moves_count - 1].over;
-        if (bytes_moved(w, one ? 1 : shards) + (one ? 0 : shards * SERVER_BYTES) <= limit) {
+        if (workspace_bytes(w, one ? 1 : shards) + (one ? 0 : shards * SERVER_BYTES) <= limit) {
             return w;
         }
     }
