@@ -554,7 +554,9 @@ int spread_distinct_on(struct spread *s)
     PgQuery__SelectStmt *q = s->q;
     size_t count = q->n_sort_clause, most = count + q->n_distinct_clause, unique = 0;
     tnode **list = arena_alloc(&s->build->scratch, (most + 1) * sizeof(tnode *));
-    memcpy(list, q->sort_clause, count * sizeof(tnode *));
+    if (count > 0) {
+        memcpy(list, q->sort_clause, count * sizeof(tnode *));
+    }
     while (unique < count && IS(list[unique], SORT_BY) &&
            is_among(s, list[unique]->sort_by->node, q->distinct_clause, q->n_distinct_clause)) {
         unique++;
