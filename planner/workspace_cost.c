@@ -1,7 +1,7 @@
 /*
  * How much would move: guesses that only choose between ways that are all right. Rows from the home
- * shard's statistics, times the shards; what filters says little is taken to leave a third, an
- * equality a hundredth. A table that nobody analyzed is taken to be small.
+ * shard's statistics, times the shards; a condition is taken to leave a third, an
+ * is taken to be small.
  */
 
 #include <string.h>
@@ -11,7 +11,9 @@
 enum {
     ROWS_UNKNOWN = 1000,
     FIELD_BYTES = 4, /* its length, in COPY */
-    TEXT_BYTES = 24
+    TEXT_BYTES = 24,
+    VALUES_OF_FLAG = 3,
+    VALUES_FEW = 20
 };
 
 static uint64_t width_of(const struct catalog_column *c)
@@ -47,16 +49,34 @@ static uint64_t rows_of(const struct build *b, const struct rel *r)
     return r->kind == REL_SHARDED || r->kind == REL_QUERY ? rows * b->env->map->shards_count : rows;
 }
 
+/* How many values a column may have, as far as its type tells: flags have few. */
+static uint64_t values_of(const struct catalog_table *t, const PgQuery__AExpr *e)
+{
+    const tnode *n = IS(e->lexpr, COLUMN_REF) ? e->lexpr : e->rexpr;
+    const char *name = tree_bare_column(n);
+    const struct catalog_column *c = t == NULL || name == NULL ? NULL : catalog_column(t, name);
+    if (c == NULL) {
+        return VALUES_FEW;
+    }
+    for (size_t i = 0; i < t->uniques_count; i++) {
+        if (t->uniques[i].columns_count == 1 && t->uniques[i].columns[0] == c->number) {
+            return UINT64_MAX;
+        }
+    }
+    int flag = c->type == OID_BOOL || c->typmod == 4 + 1; /* char(1) */
+    return flag ? VALUES_OF_FLAG : VALUES_FEW;
+}
+
 /* What is left of `rows` by a condition. */
-static uint64_t left_by(const tnode *n, uint64_t rows)
+static uint64_t left_by(const struct catalog_table *t, const tnode *n, uint64_t rows)
 {
     if (IS(n, BOOL_EXPR) && n->bool_expr->boolop == PG_QUERY__BOOL_EXPR_TYPE__AND_EXPR) {
         for (size_t i = 0; i < n->bool_expr->n_args; i++) {
-            rows = left_by(n->bool_expr->args[i], rows);
+            rows = left_by(t, n->bool_expr->args[i], rows);
         }
     } else if (IS(n, A_EXPR) && n->a_expr->kind == PG_QUERY__A__EXPR__KIND__AEXPR_OP &&
                strcmp(tree_operator(n->a_expr), "=") == 0) {
-        rows /= 100;
+        rows /= values_of(t, n->a_expr);
     } else if (n != NULL) {
         rows /= 3;
     }
@@ -71,7 +91,7 @@ void workspace_cost(const struct mentions *m, const struct mention *x, uint64_t 
     for (size_t i = 0; t != NULL && i < t->columns_count; i++) {
         width += x->all || x->needed[i] ? FIELD_BYTES + width_of(&t->columns[i]) : 0;
     }
-    *rows = left_by(x->where, rows_of(m->scope->build, x->rel));
+    *rows = left_by(t, x->where, rows_of(m->scope->build, x->rel));
     *bytes = *rows * (width < 8 ? 8 : width);
 }
 
