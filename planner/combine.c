@@ -379,6 +379,14 @@ enum err combine_shard_end(struct combine *c, size_t shard, struct buf *out,
     return e;
 }
 
+uint64_t combine_needs(const struct combine *c)
+{
+    uint64_t all = c->shards_count == 64 ? UINT64_MAX : (UINT64_C(1) << c->shards_count) - 1;
+    return c->done            ? 0
+           : c->merge == NULL ? all & ~c->ended
+                              : all & ~c->ended & combine_merge_starved(c);
+}
+
 int combine_wants(const struct combine *c, size_t shard)
 {
     check(shard < c->shards_count);

@@ -139,6 +139,7 @@ enum err combine_merge_row(struct combine *c, size_t shard, struct slice body, s
                            enum combine_next *next, struct note *note) MUST_CHECK;
 enum err combine_merge_end(struct combine *c, size_t shard, struct buf *out,
                            struct note *note) MUST_CHECK;
+uint64_t combine_merge_starved(const struct combine *c); /* shards without a waiting row */
 int combine_merge_wants(const struct combine *c, size_t shard);
 void combine_merge_free(struct combine *c);
 

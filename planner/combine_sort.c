@@ -362,6 +362,15 @@ enum err combine_merge_end(struct combine *c, size_t shard, struct buf *out, str
     return drain(c, out, note);
 }
 
+uint64_t combine_merge_starved(const struct combine *c)
+{
+    uint64_t out = 0;
+    for (size_t i = 0; i < c->shards_count; i++) {
+        out |= waiting(&c->merge->queues[i]) == 0 ? UINT64_C(1) << i : 0;
+    }
+    return out;
+}
+
 int combine_merge_wants(const struct combine *c, size_t shard)
 {
     return (c->merge->paused >> shard & 1) == 0;

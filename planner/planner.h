@@ -161,6 +161,15 @@ struct plan_move {
 /* How rows of several shards become one answer. Opaque but for combine_*() below. */
 struct combine_spec;
 
+/* SQL's FETCH, MOVE and CLOSE of a cursor that may be one over several shards. */
+struct plan_fetch {
+    const char *cursor; /* NULL: CLOSE ALL */
+    uint32_t rows;      /* 0: all */
+    unsigned moves : 1; /* MOVE */
+    unsigned closes : 1;
+    unsigned backward : 1; /* asks for what such a cursor cannot do */
+};
+
 struct plan_ddl_step {
     uint64_t shards; /* where */
     const char *sql; /* one statement */
@@ -244,6 +253,7 @@ struct plan {
      * PLAN_MANY, PLAN_WORKSPACE: what to do when a combiner refuses the types that it meets
      * (combine_columns(): ERR_UNSUPPORTED), before a row went out; NULL: that is the answer */
     struct plan *otherwise;
+    const struct plan_fetch *fetch; /* PLAN_ONE: this, when the cursor is the session's own */
     /* PLAN_TX */
     enum plan_tx tx;
     const char *name;           /* savepoint; PLAN_DEALLOCATE: statement, NULL for ALL */
@@ -541,6 +551,8 @@ enum err combine_row(struct combine *c, size_t shard, struct slice body, struct 
 /* This shard has no more rows. */
 enum err combine_shard_end(struct combine *c, size_t shard, struct buf *out,
                            enum combine_next *next, struct note *note) MUST_CHECK;
+/* Bit per shard: those that must send before more rows can come out. */
+uint64_t combine_needs(const struct combine *c);
 int combine_wants(const struct combine *c, size_t shard); /* whether a paused shard may go on */
 /* After every shard has ended: what was held back (groups, sorted groups). May be called again and
  * again: emits about `bytes_max` a call; *more is 0 when all is out. */

@@ -67,6 +67,7 @@ void gather_free(struct op *op)
     buf_free(&g->bind_body);
     buf_free(&g->sunk);
     buf_free(&g->turned);
+    buf_free(&g->ready);
     for (size_t i = 0; i < SHARDS_MAX; i++) {
         buf_free(&g->rows[i]);
     }
@@ -147,14 +148,33 @@ static void follow(struct gather *g, struct backend *b, enum combine_next next)
 {
     if (next == COMBINE_DONE) {
         g->done = 1;
-    } else if (next == COMBINE_PAUSE && !g->done) {
+    } else if (next == COMBINE_PAUSE && !g->done && g->fetch == 0) {
         g->paused |= UINT64_C(1) << b->shard;
         relay_pause_for_op(b, 1);
     }
     wake_paused(g);
 }
 
-/* Rows behind `from` in the client's queue: no more than the client asked for. */
+static void keep_rest(struct gather *g, struct slice rows)
+{
+    struct portal *p = g->op.session->run_portal;
+    size_t most = (size_t)g->op.session->world->conf->gather_memory;
+    struct note note;
+    if (p == NULL || g->done) {
+        return;
+    }
+    if (p->kept.n + rows.n > most) {
+        enum err e = note_set(&note, ERR_NOMEM,
+                              "rows that wait for the next Execute passed %zu bytes", most);
+        note_hint(&note, "Raise limits.gather_memory_bytes, or execute without a row limit.");
+        gather_fail(g, e, &note);
+        return;
+    }
+    portal_keep(p, rows);
+}
+
+/* Rows behind `from` in the client's queue: what the client has not asked for stays in its portal.
+ */
 static void keep_limit(struct gather *g, struct buf *out, size_t from)
 {
     uint8_t type = 0;
@@ -163,18 +183,25 @@ static void keep_limit(struct gather *g, struct buf *out, size_t from)
     while (g->rows_max != 0 && at < out->n) {
         check(frame_peek(slice_from(buf_slice(out), at), &type, &total) == 1);
         if (g->rows_given == g->rows_max) {
+            keep_rest(g, slice_from(buf_slice(out), at));
             out->n = at;
             return;
         }
         g->rows_given++;
         at += total;
     }
-    g->done = g->done || (g->rows_max != 0 && g->rows_given == g->rows_max);
+    struct portal *p = g->op.session->run_portal;
+    if (g->rows_max != 0 && g->rows_given == g->rows_max && p != NULL) {
+        p->suspended = 1;
+    }
 }
 
 /* Where finished rows are queued. */
 static struct buf *rows_out(struct gather *g)
 {
+    if (g->fetch != 0) {
+        return &g->ready;
+    }
     return g->hooks != NULL && g->hooks->rows != NULL ? &g->sunk : session_out(g->op.session);
 }
 
@@ -182,6 +209,9 @@ static struct buf *rows_out(struct gather *g)
 static void give_rows(struct gather *g, struct buf *out, size_t from)
 {
     struct note note;
+    if (out == &g->ready) {
+        return;
+    }
     if (g->copy != NULL && out != &g->sunk) {
         enum err e = copy_sink_rows(g->copy, out, from, &note);
         if (e) {
@@ -250,7 +280,7 @@ static void pass_row(struct gather *g, struct slice body)
     if (g->hooks != NULL && g->hooks->row != NULL) {
         g->hooks->row(g, body);
     } else {
-        struct buf *out = session_out(g->op.session);
+        struct buf *out = rows_out(g);
         size_t from = out->n;
         frame_put(out, 'D', body);
         give_rows(g, out, from);
@@ -270,7 +300,7 @@ static void on_row(struct gather *g, struct backend *b, struct slice body)
         keep_row(g, b, body);
         return;
     }
-    if (g->combine == NULL && (g->hooks != NULL || g->copy != NULL) && !g->done) {
+    if (g->combine == NULL && (g->hooks != NULL || g->copy != NULL || g->fetch != 0) && !g->done) {
         pass_row(g, body);
         return;
     }
@@ -362,6 +392,7 @@ static void gather_message(struct op *op, struct backend *b, uint8_t type, struc
         break;
     case 'D': on_row(g, b, body); break;
     case 'C':
+        g->open &= ~(UINT64_C(1) << b->shard);
         if ((g->ended & UINT64_C(1) << b->shard) == 0) {
             g->ended |= UINT64_C(1) << b->shard; /* the next one is its COMMIT's */
             on_shard_end(g, b);
@@ -399,21 +430,8 @@ static uint64_t count_rows(struct gather *g)
     return g->combine == NULL ? g->rows_passed : combine_rows(g->combine);
 }
 
-static int limit_reached(const struct gather *g)
-{
-    return g->rows_max != 0 && g->rows_given == g->rows_max;
-}
-
 static void say_tag(struct gather *g)
 {
-    if (limit_reached(g)) {
-        struct session *s = g->op.session;
-        g->portal->suspended = 1;
-        back_put_empty(session_out(s), 's');
-        op_end(&g->op);
-        (void)session_complete(s, NULL);
-        return;
-    }
     if (g->hooks != NULL && g->hooks->done != NULL) {
         g->hooks->done(g);
         return;
@@ -466,7 +484,7 @@ static void finish_rows(struct op *op)
 {
     struct gather *g = (struct gather *)op;
     struct note note;
-    int more = g->combine != NULL && !limit_reached(g);
+    int more = g->combine != NULL;
     if (g->row_shards != NULL) {
         put_kept_rows(g);
     }
@@ -487,7 +505,6 @@ static void finish_rows(struct op *op)
             return;
         }
         give_rows(g, out, from);
-        more = more && !limit_reached(g);
     }
     say_tag(g);
 }
@@ -501,6 +518,8 @@ void gather_then(struct op *op)
         end_badly(g, g->err, &g->note);
     } else if (!counts_agree(g)) {
         end_badly(g, g->err, &g->note);
+    } else if (g->fetch != 0) {
+        gather_cursor_then(op);
     } else {
         finish_rows(op);
     }
@@ -578,6 +597,11 @@ void gather_put_parse(struct gather *g, struct backend *b)
     backend_expect(b, EXPECT_PARSE, TO_OP);
 }
 
+static const char *portal_of(const struct gather *g)
+{
+    return g->fetch != 0 ? g->cursor : "";
+}
+
 void gather_put_bind(struct gather *g, struct backend *b, const struct gather_bound *as)
 {
     static const struct front_bind nothing = {0};
@@ -586,7 +610,12 @@ void gather_put_bind(struct gather *g, struct backend *b, const struct gather_bo
     const uint32_t *types = gather_types(g, &types_count);
     const struct front_bind *client = as->bind == NULL ? &nothing : as->bind;
     const struct front_bind *bind = typing_bind(b, client, types, types_count, &room);
-    front_put_bind(stream_out(b->stream), "", name_of(g), bind, as->formats, as->formats_count);
+    struct buf *out = stream_out(b->stream);
+    if (g->fetch != 0) { /* it may have been left open by an earlier one */
+        front_put_close(out, 'P', g->cursor);
+        backend_expect(b, EXPECT_CLOSE, TO_OP);
+    }
+    front_put_bind(out, portal_of(g), name_of(g), bind, as->formats, as->formats_count);
     backend_expect(b, EXPECT_BIND, TO_OP);
     if (g->whole->returns_rows &&
         (g->row_shards != NULL || (g->combine == NULL && g->copy != NULL))) {
@@ -599,15 +628,18 @@ void gather_put_bind(struct gather *g, struct backend *b, const struct gather_bo
 void gather_put_execute(struct gather *g, struct backend *b)
 {
     struct buf *out = stream_out(b->stream);
-    if (g->combine != NULL) {
-        front_put_describe(out, 'P', "");
+    const char *portal = portal_of(g);
+    if (g->combine != NULL || g->fetch != 0) {
+        front_put_describe(out, 'P', portal);
         backend_expect(b, EXPECT_DESCRIBE, TO_OP);
     }
-    front_put_execute(out, "", 0);
+    if (!g->opening) {
+        front_put_execute(out, portal, g->fetch);
+        backend_expect(b, EXPECT_EXECUTE, TO_OP);
+        backend_newest_expect(b)->rows_pass = g->rows_pass;
+    }
     front_put_sync(out);
     stream_touch(b->stream);
-    backend_expect(b, EXPECT_EXECUTE, TO_OP);
-    backend_newest_expect(b)->rows_pass = g->rows_pass;
     backend_expect(b, EXPECT_SYNC, TO_OP);
     exec_mark(g->op.session, b, g->plan);
     if (g->hooks == NULL && g->rows_max == 0 && g->plan->reads_only) {
@@ -686,7 +718,7 @@ void gather_send(struct gather *g)
     }
     if (g->copy != NULL && rows_out(g) != &g->sunk) {
         e = copy_sink_begin(g->copy, &s->arena, g->whole->described, session_out(s), &note);
-    } else if (!s->in_extended && g->whole->returns_rows && rows_out(g) != &g->sunk) {
+    } else if (!s->in_extended && g->whole->returns_rows && rows_out(g) == session_out(s)) {
         if (!s->columns_told) {
             gather_put_description(s, g->whole, bind);
         }
@@ -696,7 +728,7 @@ void gather_send(struct gather *g)
         return;
     }
     g->rows_pass = g->plan->kind == PLAN_MANY && g->hooks == NULL && g->copy == NULL &&
-                   g->rows_max == 0 && g->plan->combine != NULL &&
+                   g->rows_max == 0 && g->fetch == 0 && g->plan->combine != NULL &&
                    combine_is_plain(g->plan->combine);
     const struct gather_bound as = {bind, formats, count};
     prepare(g);
@@ -724,6 +756,37 @@ static void start_rows(struct op *op)
     gather_send(g);
 }
 
+/* Rows are fetched as they are asked for, when they come from several shards as they are. */
+static int in_portions(const struct session *s, const struct plan *plan,
+                       const struct plan_copy_out *copy)
+{
+    return copy == NULL && s->run_portal != NULL && plan->returns_rows &&
+           (plan->kind == PLAN_MANY || plan->kind == PLAN_ONE) &&
+           (s->run_rows_max != 0 || s->run_portal->cursor);
+}
+
+/* A name that no other open cursor of the session has. */
+static void name_cursor(struct gather *g)
+{
+    const struct session *s = g->op.session;
+    uint64_t taken = 0;
+    unsigned at = 0, other = 0;
+    list_each (node, &s->portals) {
+        const struct portal *p = container_of(node, struct portal, node);
+        if (p->gather != NULL && sscanf(p->gather->cursor, "braid_%u", &other) == 1) {
+            taken |= other < 64 ? UINT64_C(1) << other : 0;
+            at = other >= 64 && other >= at ? other + 1 : at;
+        }
+    }
+    if (~taken != 0) {
+        at = (unsigned)__builtin_ctzll(~taken);
+    }
+    (void)snprintf(g->cursor, sizeof(g->cursor), "braid_%u", at);
+    g->fetch = gather_cursor_rows(g->rows_max);
+    g->opening = s->run_portal->cursor;
+    g->open = g->shards;
+}
+
 static enum step start(struct session *s, struct plan *plan, const struct front_bind *bind,
                        uint64_t shards, const struct plan_copy_out *copy)
 {
@@ -732,7 +795,9 @@ static enum step start(struct session *s, struct plan *plan, const struct front_
     if (!session_quiet(s)) {
         return session_wait_quiet(s);
     }
-    if (plan->kind == PLAN_WRITE && s->tx.kind == TX_KIND_NONE && (shards & (shards - 1)) != 0) {
+    int portions = in_portions(s, plan, copy);
+    int spans = plan->kind == PLAN_WRITE && (shards & (shards - 1)) != 0;
+    if ((spans || portions) && s->tx.kind == TX_KIND_NONE) {
         session_tx_begin(s, TX_KIND_IMPLICIT, "BEGIN");
     }
     enum step step = session_engage(s, shards, &e, &note);
@@ -747,12 +812,14 @@ static enum step start(struct session *s, struct plan *plan, const struct front_
     g->stmt = copy == NULL ? s->run_stmt : NULL;
     g->copy = copy == NULL ? NULL : copy_sink_new(copy);
     g->shards = shards;
-    g->portal = s->run_portal;
     g->rows_max = plan->returns_rows && copy == NULL ? s->run_rows_max : 0;
     g->bound = moment_in_block(s, shards) ? 1 : 0;
+    if (portions) {
+        name_cursor(g);
+    }
     gather_keep_bind(g, bind);
     session_count(s, plan, shards, NULL);
-    if (gather_needs_description(s, g)) {
+    if (gather_needs_description(s, g) || (g->opening && plan->described.p == NULL)) {
         uint32_t first = (uint32_t)__builtin_ctzll(shards);
         g->op.on_message = gather_described;
         gather_ask_description(g, session_backend(s, first));

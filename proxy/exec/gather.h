@@ -48,9 +48,15 @@ struct gather {
     uint64_t from[SHARDS_MAX];
     /* shard_sql as the servers keep it prepared, when the plan came again; NULL: it is sent */
     struct stmt *prepared;
-    struct portal *portal; /* Execute with a row limit: at most rows_max, then PortalSuspended */
+    /* Execute with a row limit: at most rows_max, then PortalSuspended of session->run_portal */
     uint32_t rows_max;
     uint32_t rows_given;
+    /* Rows asked for in portions, see gather_cursor.c; fetch == 0: all at once */
+    uint32_t fetch;   /* of each shard at a time */
+    char cursor[16];  /* name of the portals there */
+    uint64_t open;    /* shards that have more rows */
+    struct buf ready; /* rows that nobody has asked for yet, from ready_at on */
+    size_t ready_at;
     uint64_t rows_passed; /* as they came */
     int16_t sink_format;  /* of all columns, when there are hooks->rows */
     unsigned done : 1;    /* LIMIT reached: further rows are of no interest */
@@ -60,6 +66,8 @@ struct gather {
     unsigned rows_pass : 1; /* to the client in runs, counted by the servers */
     unsigned bound : 1;     /* Parse and Bind are done: gather_moment.c */
     unsigned refused : 1;   /* the combiner does not know a type: whole->otherwise runs instead */
+    unsigned opening : 1;   /* a cursor: nobody wants rows yet */
+    unsigned all_ready : 1; /* ... all of its rows are in `ready` */
     unsigned apart : 1;     /* on connections of a workspace: nothing is kept prepared there */
     uint8_t describe_kind;
     enum err err; /* of combining */
@@ -102,6 +110,12 @@ void gather_receive(struct gather *g); /* what comes from now on is its rows */
 /* Inside of a READ COMMITTED transaction: Parse and Bind, so that all shards have a snapshot of
  * one moment; then the rows. */
 void gather_in_moment(struct gather *g, const struct gather_bound *as);
+/* ---- gather_cursor.c ------------------------------------------------------------------------- */
+
+/* Rows to ask of a shard at a time, when the client asks for so many. */
+uint32_t gather_cursor_rows(uint32_t wanted);
+/* A round is over in which portals were opened or rows fetched. */
+void gather_cursor_then(struct op *op);
 
 /* ---- gather_describe.c ----------------------------------------------------------------------- */
 

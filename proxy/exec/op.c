@@ -46,6 +46,31 @@ void op_end(struct op *op)
     session_wake(s); /* which also closes a session whose client went away meanwhile */
 }
 
+void op_leave(struct op *op)
+{
+    struct session *s = op->session;
+    check(s->op == op);
+    s->op = NULL;
+    moment_drop(s);
+    session_wake(s);
+}
+
+void op_enter(struct op *op)
+{
+    check(op->session->op == NULL);
+    op->session->op = op;
+}
+
+void op_discard(struct op *op)
+{
+    check(op->session->op != op);
+    if (op->free_fn != NULL) {
+        op->free_fn(op);
+    }
+    buf_free(&op->error);
+    mem_free(op);
+}
+
 void op_abandon(struct op *op)
 {
     op->session->op = NULL;

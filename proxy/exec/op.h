@@ -46,6 +46,11 @@ struct op {
 void *op_begin(struct session *s, size_t size, const char *name);
 /* It is over: frees it and lets the session go on. */
 void op_end(struct op *op);
+/* It is over for now and lives on with somebody else; it is the session's again; it will never be.
+ */
+void op_leave(struct op *op);
+void op_enter(struct op *op);
+void op_discard(struct op *op);
 /* The session is going away. Ends of transactions are not abandoned: op->no_cancel. */
 void op_abandon(struct op *op);
 /* Start a round: `sql` as a simple query on each shard of `bits`, all of which are held. */
@@ -77,6 +82,10 @@ enum step gather_start(struct session *s, struct plan *plan, const struct front_
 enum step gather_again(struct session *s);
 /* COPY TO: the rows of copy->copy_out->rows become the data. */
 enum step gather_copy(struct session *s, const struct plan *copy, uint64_t shards);
+/* A portal that was executed before: further rows of it. */
+enum step portal_go_on(struct session *s, struct portal *p, uint32_t rows_max);
+void portal_forget_rows(struct session *s, struct portal *p);
+void portal_keep(struct portal *p, struct slice rows);
 enum step gather_describe(struct session *s, struct pstmt *pstmt, uint8_t kind,
                           const struct front_bind *bind);
 enum step space_start(struct session *s, struct plan *plan, const struct front_bind *bind);

@@ -331,6 +331,7 @@ static void back_to_savepoint(struct session *s, size_t index)
     s->tx.failed = s->tx.lost;
     s->tx.begin.n = sp->begin_bytes;
     drop_savepoints(s, index + 1);
+    portals_back_to(s, index);
     list_each (node, &s->held) {
         struct backend *b = container_of(node, struct backend, held);
         if (b->began) {
@@ -354,6 +355,7 @@ static void savepoint_then(struct op *op)
         push_savepoint(s, plan->name);
     } else if (plan->tx == TX_RELEASE) {
         drop_savepoints(s, (size_t)index);
+        portals_release(s, (size_t)index);
     } else {
         back_to_savepoint(s, (size_t)index);
     }

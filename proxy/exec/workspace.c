@@ -273,6 +273,7 @@ enum step space_start(struct session *s, struct plan *plan, const struct front_b
     w->g.plan = at.rest;
     w->g.whole = plan;
     w->g.stmt = s->run_stmt;
+    w->g.rows_max = s->run_portal != NULL ? s->run_rows_max : 0;
     w->at = at;
     w->began_us = loop_now_us(s->worker->loop);
     gather_keep_bind(&w->g, bind);

@@ -12,6 +12,7 @@
 #include "base/check.h"
 #include "base/hash.h"
 #include "base/mem.h"
+#include "proxy/exec/op.h"
 #include "proxy/session/clock_words.h"
 #include "proxy/session/session.h"
 
@@ -279,10 +280,13 @@ void portal_set_plan(struct portal *p, struct plan_batch *batch, struct plan *pl
 void portal_drop(struct session *s, struct portal *p)
 {
     list_remove(&p->node);
+    portal_forget_rows(s, p);
     if (p->batch != NULL) {
         plan_batch_unref(p->batch);
     }
-    pstmt_unref(s, p->pstmt);
+    if (p->pstmt != NULL) {
+        pstmt_unref(s, p->pstmt);
+    }
     buf_free(&p->bind);
     mem_free(p->name);
     mem_free(p);
@@ -296,9 +300,9 @@ struct portal *portal_add(struct session *s, struct slice name, struct pstmt *ps
             continue;
         }
         if (old->pstmt == pstmt) { /* of a repeated statement: nothing to allocate */
+            portal_forget_rows(s, old);
             old->bind.n = 0;
             old->live = 1;
-            old->suspended = 0;
             old->typed = 0;
             old->lost = 0;
             return old;
@@ -310,7 +314,10 @@ struct portal *portal_add(struct session *s, struct slice name, struct pstmt *ps
     p->name = mem_alloc(name.n + 1);
     (void)snprintf(p->name, name.n + 1, SLICE_FMT, SLICE_ARG(name));
     p->pstmt = pstmt;
-    pstmt->refs++;
+    p->depth = s->tx.savepoints_count;
+    if (pstmt != NULL) {
+        pstmt->refs++;
+    }
     list_push_back(&s->portals, &p->node);
     return p;
 }
@@ -320,6 +327,28 @@ void portals_lost(struct session *s, uint32_t shard)
     list_each (node, &s->portals) {
         struct portal *p = container_of(node, struct portal, node);
         p->lost |= p->live && p->on_backend && p->shard == shard;
+        if (p->live && p->gather != NULL) { /* all of its shards must go on */
+            p->lost = 1;
+            p->shard = shard;
+        }
+    }
+}
+
+void portals_back_to(struct session *s, size_t index)
+{
+    list_each_safe (node, &s->portals) {
+        struct portal *p = container_of(node, struct portal, node);
+        if (p->depth > index && (p->suspended || p->cursor)) {
+            portal_drop(s, p);
+        }
+    }
+}
+
+void portals_release(struct session *s, size_t index)
+{
+    list_each (node, &s->portals) {
+        struct portal *p = container_of(node, struct portal, node);
+        p->depth = p->depth < index ? p->depth : index;
     }
 }
 
@@ -329,6 +358,7 @@ void session_end_portals(struct session *s)
     list_each_safe (node, &s->portals) {
         struct portal *p = container_of(node, struct portal, node);
         if (p->name[0] == '\0') {
+            portal_forget_rows(s, p);
             p->live = 0;
         } else {
             portal_drop(s, p);

@@ -96,10 +96,18 @@ struct portal {
     unsigned on_backend : 1;
     unsigned typed : 1;       /* values may hold OIDs: `bind` is kept, see proxy/exec/typing.h */
     unsigned suspended : 1;   /* a statement over several shards gave as many rows as were asked */
+    unsigned finished : 1;    /* ... or all of them */
+    unsigned cursor : 1;      /* SQL's DECLARE made it */
     unsigned lost : 1;        /* it went with its server connection: whoever asks for it is told */
     struct plan_batch *batch; /* keeps `plan`: a later Bind may give the statement another one */
     struct plan *plan;        /* the statement's, or its `otherwise` */
     struct buf bind;          /* body of the Bind, for what is not relayed */
+    /* Rows that were not asked for yet, see proxy/exec/gather_cursor.c */
+    struct gather *gather;
+    struct buf kept; /* DataRow messages, from kept_at on */
+    size_t kept_at;
+    char tag[64]; /* of the whole, when it is no SELECT */
+    size_t depth; /* savepoints there were when it was opened */
 };
 
 enum tx_kind {
@@ -274,10 +282,11 @@ struct session {
     struct plan_batch *batch;  /* a simple query being run statement by statement */
     size_t batch_next;
     struct op *op;
-    struct buf search_path;    /* of the last session_plan_env() */
-    struct buf acting;         /* role of the last session_plan_env() */
-    struct arena arena;        /* of the running statement */
-    struct portal *run_portal; /* Execute: the portal, and how many rows of it; 0: all */
+    struct buf search_path;       /* of the last session_plan_env() */
+    struct buf acting;            /* role of the last session_plan_env() */
+    struct arena arena;           /* of the running statement */
+    const struct plan *run_fetch; /* SQL's FETCH, MOVE: what is done with run_portal */
+    struct portal *run_portal;    /* Execute: the portal, and how many rows of it; 0: all */
     uint32_t run_rows_max;
     const struct stmt *run_stmt; /* text and types of the statement being run by Execute */
 
@@ -414,8 +423,11 @@ void unit_again(struct backend *b, int64_t sent_us, uint32_t before_us);
 /* session_plain.c: Parse, Bind, Describe, Execute, Close when session_is_plain(). */
 enum step session_plain(struct session *s, uint8_t type, struct slice message, struct slice body);
 enum step session_flush(struct session *s);
-void session_drop_portals(struct session *s);         /* frees them */
-void session_end_portals(struct session *s);          /* the transaction is over */
+void session_drop_portals(struct session *s); /* frees them */
+void session_end_portals(struct session *s);  /* the transaction is over */
+/* Those opened behind savepoint `index` go with it, or belong to what was around it. */
+void portals_back_to(struct session *s, size_t index);
+void portals_release(struct session *s, size_t index);
 void portals_lost(struct session *s, uint32_t shard); /* ... those there are gone */
 /* A simple query destroys the unnamed statement and portal. */
 void session_forget_unnamed(struct session *s);

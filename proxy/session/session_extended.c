@@ -580,13 +580,16 @@ static enum step execute_local(struct session *s, struct portal *portal, uint32_
     if (!session_quiet(s)) {
         return session_wait_quiet(s);
     }
-    if (portal->suspended) {
-        enum err refused = note_set(&note, ERR_UNSUPPORTED,
-                                    "going on with a portal is not supported over several shards");
-        note_hint(&note, "Execute without a row limit (no fetch size), or use LIMIT.");
-        return session_fail(s, refused, &note, 0);
+    enum err e =
+        portal->lost ? portal_is_lost(s, portal, &note) : session_may_run(s, portal->plan, &note);
+    if (e) {
+        return fail(s, e, &note, 0);
     }
-    enum err e = front_read_bind(buf_slice(&portal->bind), &bind, &note);
+    if (portal->suspended || portal->finished) {
+        s->run_fetch = NULL;
+        return portal_go_on(s, portal, rows_max);
+    }
+    e = front_read_bind(buf_slice(&portal->bind), &bind, &note);
     check(e == ERR_NONE); /* it was read once before */
     s->run_stmt = portal->pstmt->stmt;
     s->run_portal = portal;

@@ -113,8 +113,16 @@ enum step session_fail_with(struct session *s, struct slice error_body, const ch
 
 enum step session_complete(struct session *s, const char *tag)
 {
-    if (tag != NULL) {
+    struct portal *p = s->in_extended && s->run_fetch == NULL ? s->run_portal : NULL;
+    if (tag != NULL && p != NULL && p->suspended) {
+        (void)snprintf(p->tag, sizeof(p->tag), "%s", strncmp(tag, "SELECT ", 7) == 0 ? "" : tag);
+        back_put_empty(session_out(s), 's');
+    } else if (tag != NULL) {
         back_put_complete(session_out(s), tag);
+    }
+    if (p != NULL) {
+        p->finished = !p->suspended && p->plan != NULL && p->plan->returns_rows;
+        s->run_portal = NULL;
     }
     stats_op_end(s, tag, 0);
     s->columns_told = 0;
