@@ -52,30 +52,23 @@ BEGIN;
 DECLARE b BINARY CURSOR FOR SELECT k, n FROM facts ORDER BY k, seq;
 FETCH 2 FROM b;
 ROLLBACK;
--- refused
 -- portal 7
 SELECT k, seq, val FROM facts ORDER BY k, seq;
 -- portal 7
 SELECT * FROM facts WHERE k = 5 ORDER BY seq;
--- refused
 -- portal 3
 SELECT grp, count(*) FROM facts GROUP BY grp ORDER BY grp;
--- defect
 -- portal 10
 SELECT u.id, f.k FROM users u JOIN facts f ON f.n = u.age ORDER BY 1, 2, f.seq;
--- refused
 -- portal 4
 SELECT DISTINCT sub FROM facts ORDER BY sub;
--- defect
 -- portal 5
 SELECT k, rank() OVER (ORDER BY n) FROM facts WHERE seq = 0 ORDER BY 2, 1;
 -- portal 1000
 SELECT k FROM facts ORDER BY k, seq;
--- refused
 -- portal 9
 SELECT k, seq FROM facts;
 BEGIN;
--- refused
 -- portal 8
 SELECT k, seq FROM facts ORDER BY n NULLS FIRST, k, seq;
 SELECT count(*) FROM facts;
@@ -154,7 +147,6 @@ COPY (SELECT grp, count(*) + 1 FROM facts GROUP BY grp) TO STDOUT (FORMAT csv);
 -- refused
 COPY (SELECT u.id, f.k FROM users u JOIN facts f ON f.n = u.age) TO STDOUT;
 COPY (SELECT DISTINCT sub FROM facts) TO STDOUT (FORMAT binary);
--- refused
 COPY (SELECT id FROM users UNION SELECT k FROM facts) TO STDOUT;
 -- refused
 COPY (SELECT k, rank() OVER (ORDER BY n) FROM facts) TO STDOUT (FORMAT csv, HEADER);
