@@ -105,8 +105,8 @@ Test(plan_cache, everything_a_plan_depends_on_is_part_of_the_key)
     static const uint32_t ints[] = {OID_INT4}, texts[] = {OID_TEXT};
     const struct plan_env plain = env;
     struct map *newer = map_of("db", 2, 1), *other = map_of("bd", 1, 1);
-    struct plan_env envs[9];
-    for (size_t i = 0; i < 9; i++) {
+    struct plan_env envs[10];
+    for (size_t i = 0; i < 10; i++) {
         envs[i] = plain;
         envs[i].extended = i != 8;
     }
@@ -119,13 +119,14 @@ Test(plan_cache, everything_a_plan_depends_on_is_part_of_the_key)
     envs[6].param_types_count = 1;
     envs[7].param_types = texts;
     envs[7].param_types_count = 1;
-    struct plan_batch *made[9];
-    for (size_t i = 0; i < 9; i++) {
+    envs[9].role = "app";
+    struct plan_batch *made[10];
+    for (size_t i = 0; i < 10; i++) {
         env = envs[i];
         made[i] = get("select 1", NULL);
         cr_assert_eq(hit, 0, "env %zu", i);
     }
-    for (size_t i = 0; i < 9; i++) {
+    for (size_t i = 0; i < 10; i++) {
         env = envs[i];
         cr_assert_eq(get("select 1", NULL), made[i]);
         cr_assert_eq(hit, 1, "env %zu", i);

@@ -185,6 +185,40 @@ static uint64_t shards_of_array(const struct test_db *db, const struct plan *p, 
     return shards;
 }
 
+Test(plan, no_plan_is_found_for_another_database_user_or_setting)
+{
+    struct test_db db;
+    test_db_open(&db, 3);
+    struct plan_env env = env_of(&db);
+    struct plan_cache *cache = plan_cache_new(1 << 20);
+    static const struct {
+        const char *user, *role, *path;
+        enum plan_kind kind;
+    } who[] = {{"joe", NULL, NULL, PLAN_MANY},
+               {"joe", NULL, "odd", PLAN_ONE},
+               {"joe", NULL, "\"$user\"", PLAN_ONE},
+               {"public", NULL, "\"$user\"", PLAN_MANY},
+               {"joe", "public", "\"$user\"", PLAN_MANY},
+               {"joe", "odd", "\"$user\"", PLAN_ONE}};
+    for (size_t round = 0; round < 2; round++) {
+        for (size_t i = 0; i < sizeof(who) / sizeof(who[0]); i++) {
+            struct plan_batch *b = NULL;
+            struct note note;
+            int hit, position;
+            env.user = who[i].user;
+            env.role = who[i].role;
+            env.search_path = who[i].path;
+            cr_assert_eq(plan_cache_get(cache, &env, SLICE("SELECT name FROM users"), NULL, &b,
+                                        &hit, &position, &note),
+                         ERR_NONE);
+            cr_assert_eq(hit, (int)round);
+            cr_assert_eq(b->plans[0]->kind, who[i].kind, "%zu", i);
+        }
+    }
+    plan_cache_free(cache);
+    test_db_close(&db);
+}
+
 Test(plan, array_parameters_are_read_in_text_and_binary)
 {
     struct test_db db;

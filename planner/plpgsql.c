@@ -134,6 +134,11 @@ static void see_row_column(struct json *j, const char *variable, struct plpgsql 
     if (column == NULL) {
         return;
     }
+    for (size_t i = 0; i < out->row_count; i++) {
+        if (strcmp(out->row[i], column) == 0) {
+            return;
+        }
+    }
     if (column[0] == 0 || out->row_count == PLPGSQL_NAMES_MAX) {
         out->row_any = 1;
     } else {
@@ -210,14 +215,9 @@ static int see_key(struct json *j, const char *key, struct plpgsql *out)
     return 1;
 }
 
-int plpgsql_read(const char *definition, struct arena *arena, struct plpgsql *out)
+int plpgsql_read_json(const char *text, struct arena *arena, struct plpgsql *out)
 {
     *out = (struct plpgsql){.why = "its body cannot be read"};
-    const char *text;
-    struct note note;
-    if (tree_parse_plpgsql(definition, arena, &text, &note)) {
-        return 0;
-    }
     struct json j = {text, text + strlen(text), arena, 0};
     while (j.p < j.end) {
         const char *word;
@@ -241,4 +241,15 @@ int plpgsql_read(const char *definition, struct arena *arena, struct plpgsql *ou
     out->row_any |= rows > 2; /* each is listed once, and again where it is a target */
     out->why = NULL;
     return 1;
+}
+
+int plpgsql_read(const char *definition, struct arena *arena, struct plpgsql *out)
+{
+    const char *text;
+    struct note note;
+    if (tree_parse_plpgsql(definition, arena, &text, &note)) {
+        *out = (struct plpgsql){.why = "its body cannot be read"};
+        return 0;
+    }
+    return plpgsql_read_json(text, arena, out);
 }

@@ -100,6 +100,7 @@ struct plpgsql {
     uint8_t row_any;
     const char *why; /* when it is no good */
 };
+int plpgsql_read_json(const char *text, struct arena *arena, struct plpgsql *out);
 int plpgsql_read(const char *definition, struct arena *arena, struct plpgsql *out);
 
 #endif

@@ -420,6 +420,7 @@ static void reach_plpgsql(struct body *y, const char *definition, const char *as
         reach_unknown(y->out, found->why);
         return;
     }
+    y->no_key |= strstr(as, "#variable_conflict") != NULL; /* a name may be another's */
     if (is_hidden(y, found, as)) {
         reach_unknown(y->out, "its body cannot be followed");
     }

@@ -183,6 +183,11 @@ static enum err route_array_text(const struct run *r, const struct binding *b, s
             *set |= map_table_shards(r->map, b->table);
             return ERR_NONE;
         }
+        if (null && b->table->key_types[0] != OID_INT2 && b->table->key_types[0] != OID_INT4 &&
+            b->table->key_types[0] != OID_INT8) { /* array_nulls = off: the text NULL */
+            *set |= map_table_shards(r->map, b->table);
+            return ERR_NONE;
+        }
         if (key.value.bytes.p == NULL || null) {
             continue;
         }
