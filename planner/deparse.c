@@ -191,11 +191,15 @@ tnode *tree_and(struct arena *arena, tnode *a, tnode *b)
     if (a == NULL || b == NULL) {
         return a == NULL ? b : a;
     }
+    int more = IS(a, BOOL_EXPR) && a->bool_expr->boolop == PG_QUERY__BOOL_EXPR_TYPE__AND_EXPR;
+    size_t count = more ? a->bool_expr->n_args : 1;
     PgQuery__BoolExpr *e = arena_alloc(arena, sizeof(*e));
     pg_query__bool_expr__init(e);
     e->boolop = PG_QUERY__BOOL_EXPR_TYPE__AND_EXPR;
-    e->args = new_list(arena, a, b);
-    e->n_args = 2;
+    e->args = arena_alloc(arena, (count + 1) * sizeof(tnode *));
+    memcpy(e->args, more ? a->bool_expr->args : &a, count * sizeof(tnode *));
+    e->args[count] = b; /* (x AND y) AND b is read as one AND */
+    e->n_args = count + 1;
     return tree_new(arena, NODE(BOOL_EXPR), e);
 }
 

@@ -95,6 +95,20 @@ static void take_limit(struct parens *p, tnode **slot)
     }
 }
 
+/* Beside an operator 't'::bool would be written as true, which is another tree. */
+static void spell_boolean(PgQuery__TypeCast *c)
+{
+    PgQuery__AConst *value = IS(c->arg, A_CONST) ? c->arg->a_const : NULL;
+    if (value == NULL || value->val_case != PG_QUERY__A__CONST__VAL_SVAL ||
+        strcmp(tree_name(c->type_name->names, c->type_name->n_names, NULL), "bool") != 0) {
+        return;
+    }
+    static char words[2][6] = {"false", "true"};
+    if (strcmp(value->sval->sval, "t") == 0 || strcmp(value->sval->sval, "f") == 0) {
+        value->sval->sval = words[value->sval->sval[0] == 't'];
+    }
+}
+
 static void take_arguments(struct parens *p, ProtobufCMessage *m)
 {
     if (MESSAGE_IS(m, a__expr)) {
@@ -117,6 +131,7 @@ static void take_arguments(struct parens *p, ProtobufCMessage *m)
         take_compound(p, &((PgQuery__CollateClause *)m)->arg);
     } else if (MESSAGE_IS(m, type_cast)) {
         take_compound(p, &((PgQuery__TypeCast *)m)->arg);
+        spell_boolean((PgQuery__TypeCast *)m);
     } else if (MESSAGE_IS(m, sub_link)) {
         take_compound(p, &((PgQuery__SubLink *)m)->testexpr);
     } else if (MESSAGE_IS(m, a__indirection)) {

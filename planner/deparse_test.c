@@ -148,5 +148,6 @@ Test(deparse, parentheses_inside_of_parentheses_come_back)
 {
     expect_same("SELECT ((a OR (b IS DISTINCT FROM c) IS TRUE) IS NULL) IS UNKNOWN FROM t");
     expect_same("SELECT 1 FROM t LIMIT coalesce(1, 2) OFFSET greatest(1, (a OR b) IS TRUE)");
+    expect_same("SELECT 1 FROM t WHERE x < 't'::boolean AND f('f'::bool) = 'f'::bool");
     expect_same("SELECT braid_paren_9999_, (a OR b) IS TRUE FROM t");
 }

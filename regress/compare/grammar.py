@@ -615,7 +615,7 @@ WRITES = [
     "INSERT INTO facts (k, seq, grp, n, val) VALUES ({k}, 99, 2, 7, 1.500)", "UPDATE users SET age = {l} WHERE id = {k}",
     "INSERT INTO ledger VALUES (900, {k}, 'mine', 1.00, 'ok')", "UPDATE ledger SET k = {l} WHERE id < 6",
     "UPDATE groups SET title = 'other' WHERE grp = 2", "DELETE FROM orders WHERE user_id BETWEEN {k} AND {l}",
-    "INSERT INTO users (id, name, age) VALUES (10{k}, 'fresh', {l})", "DELETE FROM lonely WHERE n > 10",
+    "INSERT INTO users (id, name, age) VALUES (70{k}, 'fresh', {l})", "DELETE FROM lonely WHERE n > 10",
 ]
 
 
