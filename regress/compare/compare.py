@@ -28,6 +28,7 @@ import os
 import re
 import sys
 from collections import Counter, defaultdict
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date, datetime
 from decimal import Decimal
 from uuid import UUID
@@ -42,8 +43,8 @@ from sides import MODES, Judge, Side, Types, is_ordered  # noqa: E402
 from world import RICH, RICH_TABLES, SCHEMA, TABLES, for_plain, rich_rows, rows  # noqa: E402
 
 SHARDS_MAX = 5
-# What is run without words to the contrary: every mode over three shards, one mode over others.
-USUAL = [(3, "simple"), (3, "binary"), (3, "prepared"), (5, "binary"), (1, "binary")]
+# What is run without words to the contrary: every mode over three shards, what only reads in one mode over others.
+USUAL = [(3, "simple"), (3, "binary"), (3, "prepared"), (5, "binary"), (1, "simple")]
 VALUES = {"Decimal": Decimal, "UUID": UUID, "date": date, "datetime": datetime}
 
 
@@ -136,23 +137,27 @@ class Compare:
     def fill(self, rich=False):
         """Both sides as new."""
         self.braid.stop()
-        for server in (self.plain, *self.shards):
-            server.sql("DROP OWNED BY app CASCADE", "app")  # tables and schemas of ours, all of them
+        with ThreadPoolExecutor(len(self.shards) + 1) as pool:  # tables and schemas of ours, all of them
+            list(pool.map(lambda server: server.sql("DROP OWNED BY app CASCADE", "app"), (self.plain, *self.shards)))
         self.braid.start()
         sets = [(SCHEMA, TABLES, rows())] + ([(RICH, RICH_TABLES, rich_rows())] if rich else [])
-        for side in (Side(self.plain.port), Side(self.braid.port)):
-            suffix = side.port == self.braid.port and len(self.shards) > 1
-            for schema, tables, lines in sets:
-                for sql in schema:
-                    self.must(sql, side.run(sql if suffix else for_plain(sql)))
-                for table in tables:
-                    data = "".join(f"{line}\n" for line in lines[table])
-                    self.must(table, side.run(f"COPY {table} FROM STDIN", data))
-            side.close()
-        for server in (self.plain, *self.shards):
+        with ThreadPoolExecutor(2) as pool:
+            list(pool.map(lambda port: self.fill_side(port, sets), (self.plain.port, self.braid.port)))
+        for server in (self.plain, *self.shards) if rich else ():
             server.sql("ANALYZE", "app")
         for types in (self.judge.ours, self.judge.theirs):
             types.load()
+
+    def fill_side(self, port, sets):
+        side = Side(port)
+        suffix = port == self.braid.port and len(self.shards) > 1
+        for schema, tables, lines in sets:
+            for sql in schema:
+                self.must(sql, side.run(sql if suffix else for_plain(sql)))
+            for table in tables:
+                data = "".join(f"{line}\n" for line in lines[table])
+                self.must(table, side.run(f"COPY {table} FROM STDIN", data))
+        side.close()
 
     @staticmethod
     def must(what, answer):
@@ -220,7 +225,7 @@ class Compare:
         for shards in dict.fromkeys(n for n, _ in runs):
             self.use(shards)
             modes = [mode for n, mode in runs if n == shards]
-            for mode in modes:
+            for mode in modes if shards == USUAL[0][0] or only else ():
                 for path in writes:
                     self.fill()
                     self.run_file(path, mode)

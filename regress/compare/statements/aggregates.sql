@@ -58,7 +58,6 @@ SELECT bit_or(x || CASE WHEN id % 2 = 0 THEN B'1' ELSE B'' END) FROM agg;
 SELECT count(DISTINCT i), count(DISTINCT n), count(DISTINCT t), count(DISTINCT d), count(DISTINCT ts), count(DISTINCT b), count(DISTINCT l), count(DISTINCT s) FROM agg;
 SELECT count(DISTINCT f), count(DISTINCT r), count(DISTINCT v), count(DISTINCT x), count(DISTINCT m) FROM agg;
 SELECT count(DISTINCT j) FROM agg;
--- refused
 SELECT count(DISTINCT (g, b)) FROM agg;
 SELECT sum(DISTINCT s), sum(DISTINCT i), sum(DISTINCT l), avg(DISTINCT s), avg(DISTINCT i), avg(DISTINCT l) FROM agg;
 SELECT g, sum(DISTINCT i), avg(DISTINCT i), count(DISTINCT i), count(*), sum(i), avg(i), max(i) FROM agg GROUP BY g ORDER BY g;
@@ -91,7 +90,6 @@ SELECT count(*), min(id) FROM agg GROUP BY n ORDER BY 2;
 SELECT count(*), min(id) FROM agg GROUP BY f ORDER BY 2;
 SELECT count(*), min(id) FROM agg GROUP BY x ORDER BY 2;
 SELECT count(*), min(id) FROM agg GROUP BY ARRAY[g, g + 1] ORDER BY 2;
--- refused
 SELECT ARRAY[n, 1.0], count(*) FROM agg WHERE g IN (1, 8) GROUP BY 1;
 SELECT round(avg(i), 2), count(*) + 1, sum(i) / nullif(sum(s), 0) FROM agg WHERE g = 8;
 SELECT sum(i) + sum(s) AS total, g FROM agg GROUP BY g ORDER BY total, g;

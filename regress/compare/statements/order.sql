@@ -63,7 +63,6 @@ SELECT id, mr::text FROM kinds ORDER BY mr, id;
 SELECT id, l::text FROM kinds ORDER BY l, id;
 SELECT id FROM kinds ORDER BY (b, n, t), id;
 SELECT id FROM kinds ORDER BY row(e IS NULL, ai, rn) DESC, id;
--- refused
 SELECT id FROM kinds ORDER BY js, id;
 SELECT id, iv FROM kinds WHERE id NOT IN (1, 2, 5) ORDER BY iv, id;
 SELECT DISTINCT iv::text AS x, iv FROM kinds WHERE iv > '2 days' ORDER BY iv;

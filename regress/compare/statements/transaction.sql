@@ -109,10 +109,8 @@ LOCK TABLE users IN SHARE MODE;
 COMMIT;
 -- refused
 PREPARE p (bigint) AS SELECT name FROM users WHERE id = $1;
--- refused
 EXECUTE p(7);
 DEALLOCATE p;
--- refused
 EXECUTE p(7);
 -- only plain
 BEGIN; UPDATE users SET age = 71 WHERE id = 7; UPDATE users SET age = 81 WHERE id = 8; COMMIT;

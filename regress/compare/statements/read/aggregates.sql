@@ -61,7 +61,6 @@ SELECT rank(10) WITHIN GROUP (ORDER BY n), dense_rank(10) WITHIN GROUP (ORDER BY
 SELECT cume_dist(10) WITHIN GROUP (ORDER BY n), percent_rank(10) WITHIN GROUP (ORDER BY n DESC) FROM facts;
 SELECT count(DISTINCT n), count(DISTINCT sub), count(DISTINCT k), sum(DISTINCT n), avg(DISTINCT grp) FROM facts;
 SELECT count(DISTINCT n), count(*) FROM facts;
--- refused
 SELECT count(DISTINCT (grp, flag)) FROM facts;
 SELECT count(DISTINCT lower(sub)) FROM facts;
 SELECT count(DISTINCT si) FROM scripts;
@@ -112,30 +111,24 @@ SELECT sub, count(*) FROM facts GROUP BY sub ORDER BY sub COLLATE "en-x-icu", co
 SELECT lower(sub) AS l, min(sub), max(sub), count(*) FROM facts GROUP BY l ORDER BY l;
 SELECT sub COLLATE "C" AS s, count(*) FROM facts GROUP BY sub COLLATE "C" ORDER BY 1;
 SELECT si, count(*) FROM scripts GROUP BY si ORDER BY si COLLATE "C";
--- refused
 SELECT lower(si), count(*) FROM scripts GROUP BY lower(si) ORDER BY 1;
 SELECT m, count(*), min(id) FROM kinds GROUP BY m ORDER BY m;
 SELECT b, m, count(*) FROM kinds GROUP BY b, m ORDER BY b, m DESC;
 SELECT d, count(*) FROM kinds GROUP BY d ORDER BY d;
 SELECT tz, count(*) FROM kinds GROUP BY tz ORDER BY tz;
--- refused
 SELECT iv, count(*) FROM kinds GROUP BY iv ORDER BY iv;
 SELECT u, count(*) FROM kinds GROUP BY u ORDER BY u NULLS FIRST;
 SELECT by, count(*) FROM kinds GROUP BY by ORDER BY by;
 SELECT jb, count(*) FROM kinds GROUP BY jb ORDER BY jb;
--- refused
 SELECT ia, count(*) FROM kinds GROUP BY ia ORDER BY ia;
--- refused
 SELECT ta, count(*) FROM kinds GROUP BY ta ORDER BY ta;
 SELECT r, count(*) FROM kinds GROUP BY r ORDER BY r;
--- refused
 SELECT ip, count(*) FROM kinds GROUP BY ip ORDER BY ip;
 SELECT f8, count(*) FROM kinds GROUP BY f8 ORDER BY f8;
 SELECT f4, count(*) FROM kinds GROUP BY f4 ORDER BY f4;
 SELECT c, count(*) FROM kinds GROUP BY c ORDER BY c;
 SELECT p, count(*) FROM kinds GROUP BY p ORDER BY p;
 SELECT s, count(*) FROM kinds GROUP BY s ORDER BY s;
--- refused
 SELECT bits, count(*) FROM kinds GROUP BY bits ORDER BY bits;
 SELECT j, count(*) FROM kinds GROUP BY j;
 SELECT big, count(*) FROM kinds GROUP BY big ORDER BY big;

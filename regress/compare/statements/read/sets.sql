@@ -34,9 +34,7 @@ SELECT u.id FROM users u WHERE u.id IN (SELECT user_id FROM orders UNION SELECT 
 SELECT DISTINCT id FROM (SELECT id FROM users UNION ALL SELECT user_id FROM orders) x ORDER BY 1;
 WITH a AS (SELECT id FROM users WHERE age > 40), b AS (SELECT user_id FROM orders) SELECT * FROM a INTERSECT SELECT * FROM b ORDER BY 1;
 SELECT 1 UNION SELECT age FROM users ORDER BY 1;
--- refused
 SELECT tags FROM users UNION SELECT '{z}' ORDER BY 1;
--- refused
 SELECT placed - timestamp '2026-01-01' FROM orders UNION SELECT interval '30 days' ORDER BY 1;
 -- Windows over partitions that lie on one shard
 SELECT user_id, id, row_number() OVER w, sum(amount) OVER (w ROWS UNBOUNDED PRECEDING) FROM orders WINDOW w AS (PARTITION BY user_id ORDER BY id) ORDER BY 1, 2;

@@ -43,14 +43,12 @@ RESET TIME ZONE;
 SET DateStyle = 'German';
 SELECT id, d, tz, ts FROM kinds ORDER BY id;
 SELECT id, d FROM kinds ORDER BY d, id LIMIT 9;
--- refused
 SELECT day, count(*) FROM facts GROUP BY day ORDER BY day LIMIT 5;
 -- refused
 SELECT max(day), min(day) FROM facts f JOIN users u ON u.age = f.n;
 RESET DateStyle;
 SET IntervalStyle = 'iso_8601';
 SELECT id, iv FROM kinds ORDER BY iv, id;
--- refused
 SELECT iv, count(*) FROM kinds GROUP BY iv ORDER BY iv;
 RESET IntervalStyle;
 SET bytea_output = 'escape';
