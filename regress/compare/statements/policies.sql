@@ -60,7 +60,6 @@ ALTER TABLE users DISABLE ROW LEVEL SECURITY;
 SELECT count(*) FROM users;
 CREATE FUNCTION stamp() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.note := coalesce(NEW.note, 'none') || ' ' || TG_OP; RETURN NEW; END $$;
 CREATE TRIGGER stamped BEFORE INSERT OR UPDATE ON orders FOR EACH ROW EXECUTE FUNCTION stamp();
--- refused
 INSERT INTO orders (id, user_id, note) VALUES (9100, 5, 'a'), (9101, 6, NULL), (9102, 7, 'c') RETURNING id, note;
 UPDATE orders SET amount = 1 WHERE id > 9000 RETURNING id, note;
 CREATE FUNCTION count_up() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN UPDATE users SET age = age + 1 WHERE id = 1; RETURN NEW; END $$;

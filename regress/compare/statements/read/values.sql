@@ -44,7 +44,6 @@ SET DateStyle = 'German';
 SELECT id, d, tz, ts FROM kinds ORDER BY id;
 SELECT id, d FROM kinds ORDER BY d, id LIMIT 9;
 SELECT day, count(*) FROM facts GROUP BY day ORDER BY day LIMIT 5;
--- refused
 SELECT max(day), min(day) FROM facts f JOIN users u ON u.age = f.n;
 RESET DateStyle;
 SET IntervalStyle = 'iso_8601';
