@@ -13,10 +13,12 @@ import sys
 import time
 from collections import Counter
 
-from compare import Compare, pg
+from compare import Compare, pg  # first: it says where the others are
+
+import raw
 from grammar import make, writes
 from report import Report
-from sides import Side
+from sides import Answer, Side
 
 BLOCK = 40  # statements; every fourth block is in a transaction with writes
 PAIRS = 6  # connections on each side that work at the same time
@@ -70,10 +72,20 @@ class Hunt:
         wrong = self.compare.judge.differs(mine, real, ordered)
         return ("wrong", wrong) if wrong else ("same", None)
 
+    @staticmethod
+    def answer(side):
+        """What comes, or that nothing came; then with a new connection."""
+        try:
+            return side.read()
+        except (raw.Closed, OSError) as e:
+            side.open()
+            side.run("SET statement_timeout = '5s'")
+            return Answer("lost", f"{type(e).__name__}: {e}")
+
     def both(self, pair, case, sql, ordered):
         for side in pair:
             self.send(side, case, sql)
-        mine, real = pair[0].read(), pair[1].read()
+        mine, real = self.answer(pair[0]), self.answer(pair[1])
         return self.judge(mine, real, ordered), real
 
     def begin(self, case):
@@ -105,7 +117,7 @@ class Hunt:
             for pair, case in some:
                 for side in pair:
                     self.send(side, case)
-            answers = [(pair[0].read(), pair[1].read()) for pair, _ in some]
+            answers = [(self.answer(pair[0]), self.answer(pair[1])) for pair, _ in some]
             for (_, case), (mine, real) in zip(some, answers):
                 self.count(case, *self.judge(mine, real, case.ordered), real)
 
