@@ -292,6 +292,42 @@ def locks_outside_of_the_gap(place):
         bank.braid.sql("DROP TABLE log")
 
 
+IN_A_WORKSPACE = (
+    "SELECT sum(x) FROM (SELECT balance AS x FROM accounts ORDER BY balance LIMIT 1000) q",
+    "SELECT max(s) FROM (SELECT sum(balance) OVER () AS s FROM accounts) q",
+    "SELECT sum(a.balance) FROM accounts a JOIN names n ON n.id = a.id",
+    "SELECT (SELECT sum(balance) FROM accounts WHERE id % 2 = 0) + (SELECT sum(balance) FROM accounts WHERE id % 2 = 1)",
+)
+
+
+def workspace(place):
+    """What moves rows reads all of them at one moment, also several times."""
+    with Bank(place) as bank:
+        bank.braid.sql("CREATE TABLE names (id bigint, name text)")
+        bank.braid.sql(f"INSERT INTO names SELECT i, 'n' || i FROM generate_series(1, {ACCOUNTS}) i")
+        on, off = bank.connect("on"), bank.connect("off")
+        for statement in IN_A_WORKSPACE:
+            expect(statement, (TOTAL, TOTAL), (int(ask(on, statement)), int(ask(off, statement))))
+            bank.held_move(0, 1)
+            expect(f"off: {statement}", TOTAL - 10, int(ask(off, statement)))
+            timer = later(0.15, lambda: setattr(bank.holders[1], "hold", False))
+            expect(f"on: {statement}", TOTAL, int(ask(on, statement)))
+            timer.join()
+            cur = off.cursor()
+            cur.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
+            for _ in range(2):
+                cur.execute(statement)
+                expect(f"REPEATABLE READ: {statement}", TOTAL, int(cur.fetchone()[0]))
+                swallow(bank.move, bank.rows[0][0], bank.rows[2][0])
+            cur.execute("COMMIT")
+        cur = on.cursor()
+        cur.execute("BEGIN")
+        expect_error("in a READ COMMITTED block", "0A000", lambda: cur.execute(IN_A_WORKSPACE[0]),
+                     "REPEATABLE READ")
+        cur.execute("ROLLBACK")
+        bank.braid.sql("DROP TABLE names")
+
+
 # ---- REPEATABLE READ ----------------------------------------------------------------------------
 
 
@@ -640,6 +676,7 @@ def run(place, report):
     report.run("snapshot: every way to ask", ways_to_ask, place)
     report.run("snapshot: READ COMMITTED blocks", in_a_block, place)
     report.run("snapshot: locks are waited for outside of the gap", locks_outside_of_the_gap, place)
+    report.run("snapshot: the workspace", workspace, place)
     report.run("snapshot: REPEATABLE READ over shards", repeatable_read, place)
     report.run("snapshot: REPEATABLE READ waits for a held commit", repeatable_read_in_a_window, place)
     report.run("snapshot: levels and settings", levels, place)
