@@ -137,6 +137,10 @@ bench: ## pgbraid beside PgBouncer and a direct connection
 	@conf/install-deps bench
 	@$(MAKE) --no-print-directory -s -j$(JOBS) all
 	@$(PYTHON) bench/run.py
+bench-snapshot: ## what one moment over several shards costs
+	@conf/install-deps bench
+	@$(MAKE) --no-print-directory -s -j$(JOBS) all
+	@$(PYTHON) bench/snapshot.py
 bench-shards: ## statements over three shards beside one PostgreSQL with all rows
 	@conf/install-deps bench
 	@$(MAKE) --no-print-directory -s -j$(JOBS) all
@@ -173,5 +177,5 @@ clean: ## remove build/ (stop the demo first)
 help: ## this list
 	@sed -nE 's/^([a-z][a-z-]*|test-%):.*## (.*)/\1|\2/p' Makefile | while IFS='|' read -r t d; do printf '  %-14s %s\n' "$$t" "$$d"; done
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
-.PHONY: compare-long tpch stress soak regress-pg all test build-tests deps demo demo-stop check check-san regress bench bench-shards build-fuzzers fuzz format \
+.PHONY: compare-long tpch stress soak regress-pg all test build-tests deps demo demo-stop check check-san regress bench bench-shards bench-snapshot build-fuzzers fuzz format \
         check-format lint tidy docs install clean help

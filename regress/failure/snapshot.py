@@ -18,6 +18,7 @@ import psycopg2
 from middle import Middle
 from report import Failed, expect, expect_that
 from place import expect_error, wait_for
+from restart import Generations
 
 ACCOUNTS = 60
 START = 100
@@ -671,6 +672,27 @@ def load_with_kills(place):
         wait_for("recovery", lambda: sums_up(bank), seconds=20)
 
 
+def load_with_restarts(place):
+    """Processes follow one another; the commits of one and the reads of the other do not meet."""
+    with Bank(place) as bank:
+        bank.holders[1].pause_s = 0.004
+        generations = Generations.__new__(Generations)
+        generations.braid, generations.processes = bank.braid, [bank.braid.process]
+        readers = [Summer(bank, "on"), Summer(bank, "on"), Summer(bank, "off", "REPEATABLE READ")]
+
+        def follow():
+            time.sleep(0.3)
+            generations.follow()
+        moved = run_load(bank, readers, 4, follow)
+        generations.one_left()
+        for reader in readers:
+            expect("sums that moved", [], reader.wrong()[:5])
+            bad = {code: n for code, n in reader.codes.items() if code not in ("40001", "57P01", "08006", None)}
+            expect("unexpected errors", {}, bad)
+        expect_that("nothing was read", sum(len(r.sums) for r in readers) > 30)
+        expect_that("nothing moved", moved > 10)
+
+
 def run(place, report):
     report.run("snapshot: a held commit is seen whole or not at all", one_window, place)
     report.run("snapshot: every way to ask", ways_to_ask, place)
@@ -687,3 +709,4 @@ def run(place, report):
     report.run("snapshot: cancelled", cancelled, place)
     report.run("snapshot: load", load, place)
     report.run("snapshot: load while servers die", load_with_kills, place)
+    report.run("snapshot: load while pgbraid is restarted", load_with_restarts, place)
