@@ -75,12 +75,69 @@ static size_t inner_begin(struct build *b, struct slice text, struct plan *p)
     return at;
 }
 
+/* The options that are fine without running the statement. */
+static const char *plain_options(struct build *b, const PgQuery__ExplainStmt *e)
+{
+    static const char *const running[] = {"analyze", "timing", "wal", "buffers", "serialize"};
+    struct buf out = {0};
+    for (size_t i = 0; i < e->n_options; i++) {
+        const PgQuery__DefElem *d = e->options[i]->def_elem;
+        const char *value = tree_option_text(d, b->out);
+        int runs = 0;
+        for (size_t k = 0; k < sizeof(running) / sizeof(running[0]); k++) {
+            runs |= strcasecmp(running[k], d->defname) == 0;
+        }
+        if (!runs) {
+            buf_printf(&out, "%s%s%s%s", out.n == 0 ? "(" : ", ", d->defname,
+                       value == NULL ? "" : " ", value == NULL ? "" : value);
+        }
+    }
+    if (out.n > 0) {
+        buf_u8(&out, ')');
+    }
+    const char *text = arena_strndup(b->out, out.n == 0 ? (const uint8_t *)"" : out.p, out.n);
+    buf_free(&out);
+    return text;
+}
+
+static int option_is_on(const PgQuery__ExplainStmt *e, const char *name)
+{
+    const PgQuery__DefElem *d = tree_option(e->options, e->n_options, name);
+    return d != NULL && tree_option_on(d);
+}
+
+static enum plan_explain_format format_of(struct build *b, const PgQuery__ExplainStmt *e)
+{
+    static const char *const names[] = {[EXPLAIN_TEXT] = "text",
+                                        [EXPLAIN_JSON] = "json",
+                                        [EXPLAIN_YAML] = "yaml",
+                                        [EXPLAIN_XML] = "xml"};
+    const char *text = tree_option_text(tree_option(e->options, e->n_options, "format"), b->out);
+    for (size_t i = 0; text != NULL && i < sizeof(names) / sizeof(names[0]); i++) {
+        if (strcasecmp(names[i], text) == 0) {
+            return (enum plan_explain_format)i;
+        }
+    }
+    return EXPLAIN_TEXT; /* what is wrong with another one the servers say */
+}
+
+static int can_be_explained(const struct plan *inner)
+{
+    return inner->kind == PLAN_ONE || inner->kind == PLAN_MANY || inner->kind == PLAN_WRITE ||
+           inner->kind == PLAN_WORKSPACE;
+}
+
 void plan_explain_statement(struct build *b, tnode *stmt, struct plan *p)
 {
     PgQuery__ExplainStmt *e = stmt->explain_stmt;
     size_t at = inner_begin(b, p->text, p);
     if (at >= p->text.n) {
         refuse(p, "Write EXPLAIN (options) statement.", "this EXPLAIN cannot be read");
+        return;
+    }
+    if (IS(e->query, EXECUTE_STMT)) {
+        refuse(p, "Explain the statement itself, with its values or with $1.",
+               "EXPLAIN EXECUTE cannot be run in a database of several shards");
         return;
     }
     struct plan *inner = plan_new(b, slice_from(p->text, at));
@@ -90,16 +147,20 @@ void plan_explain_statement(struct build *b, tnode *stmt, struct plan *p)
         refuse_note(p, inner->err, &inner->note);
         return;
     }
-    if (inner->kind != PLAN_ONE && inner->kind != PLAN_MANY && inner->kind != PLAN_WRITE) {
+    if (!can_be_explained(inner)) {
         refuse(p, "Explain the SELECT inside.",
                "EXPLAIN of this statement cannot be run in a database of several shards");
         return;
     }
-    const char *format = tree_option_text(tree_option(e->options, e->n_options, "format"), b->out);
     p->kind = PLAN_EXPLAIN;
     p->rung = inner->rung;
     p->explained = inner;
-    p->explain_text = format == NULL || strcasecmp(format, "text") == 0;
+    p->explain_format = format_of(b, e);
+    p->explain_plain = plain_options(b, e);
+    p->explain_analyze = option_is_on(e, "analyze") ? 1 : 0;
+    p->explain_verbose = option_is_on(e, "verbose") ? 1 : 0;
+    p->explain_untimed =
+        tree_option(e->options, e->n_options, "timing") != NULL && !option_is_on(e, "timing");
     p->touches_sharded = inner->touches_sharded;
     p->returns_rows = 1;
 }
@@ -192,12 +253,33 @@ static void print_sorts(const struct combine_spec *c, struct buf *out)
     buf_u8(out, ')');
 }
 
+static void print_outputs(const struct combine_spec *c, struct buf *out)
+{
+    static const char *const kinds[] = {[COMBINE_AS_IS] = "",
+                                        [COMBINE_COUNT] = "count",
+                                        [COMBINE_SUM] = "sum",
+                                        [COMBINE_MIN] = "min",
+                                        [COMBINE_MAX] = "max",
+                                        [COMBINE_AVG] = "avg",
+                                        [COMBINE_BOOL_AND] = "bool_and",
+                                        [COMBINE_BOOL_OR] = "bool_or",
+                                        [COMBINE_BIT_AND] = "bit_and",
+                                        [COMBINE_BIT_OR] = "bit_or",
+                                        [COMBINE_BIT_XOR] = "bit_xor",
+                                        [COMBINE_VARIANCE] = "variance",
+                                        [COMBINE_MOMENTS] = "regression"};
+    for (size_t i = 0; i < c->outputs_count; i++) {
+        const struct combine_output *o = &c->outputs[i];
+        if (o->kind != COMBINE_AS_IS && (size_t)o->kind < sizeof(kinds) / sizeof(kinds[0])) {
+            buf_printf(out, ", %s%s", kinds[o->kind], o->set > 0 ? " of distinct values" : "");
+        }
+    }
+}
+
 static int print_combine(const struct combine_spec *c, struct buf *out)
 {
-    static const char *const kinds[] = {"",    "count", "sum",      "min",
-                                        "max", "avg",   "bool_and", "bool_or"};
     int level = 0;
-    print_limit("Limit", &c->limit, out);
+    print_limit(c->with_ties ? "Limit with ties" : "Limit", &c->limit, out);
     print_limit("Offset", &c->offset, out);
     if (c->mode == COMBINE_AGGREGATE) {
         if (c->sorts_count > 0) {
@@ -207,10 +289,9 @@ static int print_combine(const struct combine_spec *c, struct buf *out)
             level++;
         }
         buf_printf(out, "%*sAggregate (groups: %u", 2 * level, "", (unsigned)c->groups_count);
-        for (size_t i = 0; i < c->outputs_count; i++) {
-            if (c->outputs[i].kind != COMBINE_AS_IS) {
-                buf_printf(out, ", %s", kinds[c->outputs[i].kind]);
-            }
+        print_outputs(c, out);
+        if (c->having_count > 0) {
+            buf_printf(out, ", having: %u", (unsigned)c->having_count);
         }
         buf_text(out, ")\n");
     } else if (c->sorts_count > 0) {
@@ -240,6 +321,56 @@ static void explain_one(const struct plan *plan, const struct map *map,
     buf_text(out, "\n");
 }
 
+int plan_explain_steps(const struct plan *plan, const struct map *map, const struct plan_args *args,
+                       uint64_t shards, struct buf *out)
+{
+    if (plan->kind == PLAN_ONE) {
+        explain_one(plan, map, args, shards, out);
+        return 1;
+    }
+    if (plan->kind == PLAN_REFUSE) {
+        buf_printf(out, "Refused: %s\n", plan->note.text);
+        return 1;
+    }
+    if (plan->kind == PLAN_WRITE) {
+        buf_text(out, plan->same_counts ? "Write on every shard\n" : "Write shard by shard\n");
+        return 1;
+    }
+    return plan->combine == NULL ? 0 : print_combine(plan->combine, out);
+}
+
+void plan_explain_sql(const struct plan *plan, struct buf *out)
+{
+    const char *sql = plan->shard_sql != NULL ? plan->shard_sql : (const char *)plan->text.p;
+    for (const char *c = plan->split != NULL ? "" : sql; *c != 0; c++) {
+        buf_u8(out, *c == '\n' || *c == '\r' ? ' ' : (uint8_t)*c);
+    }
+}
+
+static int is_bound(const struct plan_where *w)
+{
+    for (size_t i = 0; w != NULL && i < w->bindings_count; i++) {
+        if (w->bindings[i].keys[0].items != NULL || w->bindings[i].low != NULL ||
+            w->bindings[i].high != NULL) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+const char *plan_explain_why(const struct plan *plan)
+{
+    if (plan->why_not != NULL) {
+        return plan->why_not;
+    }
+    if (plan->kind != PLAN_MANY && plan->kind != PLAN_WRITE) {
+        return "";
+    }
+    return plan->same_counts        ? "a reference table has the same rows on every shard"
+           : is_bound(plan->_where) ? "the values of the sharding key may lie on several shards"
+                                    : "no condition binds the sharding key to a value";
+}
+
 void plan_explain(const struct plan *plan, const struct map *map, const struct plan_args *args,
                   uint64_t shards, struct buf *out)
 {
@@ -247,29 +378,16 @@ void plan_explain(const struct plan *plan, const struct map *map, const struct p
         plan_explain(plan->explained, map, args, shards, out);
         return;
     }
-    if (plan->kind == PLAN_ONE) {
-        explain_one(plan, map, args, shards, out);
+    int level = plan_explain_steps(plan, map, args, shards, out);
+    if (plan->kind == PLAN_ONE || plan->kind == PLAN_REFUSE) {
         return;
-    }
-    int level = 0;
-    if (plan->kind == PLAN_REFUSE) {
-        buf_printf(out, "Refused: %s\n", plan->note.text);
-        return;
-    }
-    if (plan->kind == PLAN_WRITE) {
-        buf_text(out, plan->same_counts ? "Write on every shard\n" : "Write shard by shard\n");
-        level = 1;
-    } else if (plan->combine != NULL) {
-        level = print_combine(plan->combine, out);
     }
     buf_printf(out, "%*sShards: ", 2 * level, "");
     print_shards(map, shards, out);
     buf_text(out, "\n");
     if (plan->shard_sql != NULL) {
         buf_printf(out, "%*sSQL: ", 2 * level, "");
-        for (const char *c = plan->shard_sql; *c != 0; c++) {
-            buf_u8(out, *c == '\n' || *c == '\r' ? ' ' : (uint8_t)*c);
-        }
+        plan_explain_sql(plan, out);
         buf_text(out, "\n");
     }
 }

@@ -175,6 +175,13 @@ struct plan_ddl_step {
     const char *sql; /* one statement */
 };
 
+enum plan_explain_format {
+    EXPLAIN_TEXT,
+    EXPLAIN_JSON,
+    EXPLAIN_YAML,
+    EXPLAIN_XML
+};
+
 /* An INSERT of several rows, in pieces: each shard gets head, its rows with commas, tail. */
 struct plan_split {
     struct slice head, tail;
@@ -284,7 +291,11 @@ struct plan {
     /* PLAN_EXPLAIN */
     struct plan *explained;      /* the statement inside */
     const char *explain_options; /* "(ANALYZE, COSTS OFF)" or "" */
-    unsigned explain_text : 1;   /* FORMAT TEXT, so lines of ours may be added */
+    const char *explain_plain;   /* ... without those that ask for it to be run */
+    enum plan_explain_format explain_format;
+    unsigned explain_analyze : 1; /* it is run */
+    unsigned explain_verbose : 1;
+    unsigned explain_untimed : 1; /* TIMING OFF */
     /*
      * PLAN_WORKSPACE. Outside of a transaction block the workspace reads local and reference tables
      * where they are: `rest` over the moves that are not only_apart. Inside of one, or when the
@@ -419,6 +430,14 @@ void plan_split_sql(const struct plan *plan, const uint8_t *shards, uint32_t sha
  */
 void plan_explain(const struct plan *plan, const struct map *map, const struct plan_args *args,
                   uint64_t shards, struct buf *out);
+/* Only how the rows come together, or where the statement goes: the first of those lines. Returns
+ * the level of what is below. */
+int plan_explain_steps(const struct plan *plan, const struct map *map, const struct plan_args *args,
+                       uint64_t shards, struct buf *out);
+/* What each of the shards runs; one line. */
+void plan_explain_sql(const struct plan *plan, struct buf *out);
+/* Why the rungs above did not do it, one sentence; "": there is nothing to say. */
+const char *plan_explain_why(const struct plan *plan);
 
 /* ---- lex: the shape of a statement without parsing it ---------------------------------------- */
 

@@ -509,7 +509,7 @@ enum step session_run(struct session *s, struct plan *plan, const struct front_b
     case PLAN_MANY:
     case PLAN_WRITE:
     case PLAN_COPY_OUT: return run_many(s, plan, bind);
-    case PLAN_EXPLAIN: return explain_start(s, plan);
+    case PLAN_EXPLAIN: return explain_start(s, plan, bind);
     case PLAN_SHOW: return own_show(s, plan);
     case PLAN_WORKSPACE: return space_start(s, plan, bind);
     case PLAN_ONE:

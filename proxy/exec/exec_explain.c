@@ -1,143 +1,285 @@
-/*
- * EXPLAIN: where the statement goes and why, in our words, then what each shard says of its part.
- */
+/* EXPLAIN carried out. The picture is in explain.h. */
 
-#include <stdio.h>
 #include <string.h>
 
 #include "base/check.h"
 #include "base/mem.h"
 #include "proxy/exec/exec.h"
-#include "proxy/exec/op.h"
-
-struct explain_op {
-    struct op op;
-    struct plan *plan;
-    struct plan *inner; /* plan->explained, or its `otherwise` */
-    uint64_t shards;
-    struct buf ours;             /* lines, each with '\n' */
-    struct buf rows[SHARDS_MAX]; /* of each shard, as ours */
-    struct buf description;      /* RowDescription of the first shard: formats other than text */
-    struct buf raw;              /* DataRow messages of the first shard */
-};
+#include "proxy/exec/explain.h"
+#include "proxy/exec/typing.h"
 
 static void explain_free(struct op *op)
 {
-    struct explain_op *x = (struct explain_op *)op;
-    buf_free(&x->ours);
-    buf_free(&x->description);
-    buf_free(&x->raw);
-    for (size_t i = 0; i < SHARDS_MAX; i++) {
-        buf_free(&x->rows[i]);
+    struct explain *x = (struct explain *)op;
+    for (size_t i = 0; i < x->parts_count; i++) {
+        for (size_t k = 0; x->parts[i].results != NULL && k < SHARDS_MAX; k++) {
+            buf_free(&x->parts[i].results[k].text);
+        }
+        mem_free(x->parts[i].results);
     }
+    space_free(op);
 }
 
-static void keep(struct buf *out, uint8_t type, struct slice body)
+/* ---- asking servers -------------------------------------------------------------------------- */
+
+static struct explain_result *result_of(struct explain *x, uint32_t place)
 {
-    frame_put(out, type, body);
+    struct explain_part *part = &x->parts[x->now];
+    return (part->places >> place & 1) != 0 ? &part->results[place] : NULL;
 }
 
-static void on_message(struct op *op, struct backend *b, uint8_t type, struct slice body)
+static void on_answer(struct op *op, struct backend *b, uint8_t type, struct slice body)
 {
-    struct explain_op *x = (struct explain_op *)op;
+    struct explain *x = (struct explain *)op;
+    struct explain_result *r = result_of(x, b->shard);
     struct back_walk walk;
     struct slice line;
     struct note note;
-    if (type == 'T' && x->description.n == 0) {
-        keep(&x->description, 'T', body);
-    } else if (type == 'D' && x->plan->explain_text) {
-        if (back_walk_row(body, &walk, &note) == ERR_NONE && back_next_value(&walk, &line) == 1) {
-            buf_add_slice(&x->rows[b->shard], line);
-            buf_u8(&x->rows[b->shard], '\n');
+    if (r != NULL && type == 'D' && back_walk_row(body, &walk, &note) == ERR_NONE &&
+        back_next_value(&walk, &line) == 1) {
+        buf_add_slice(&r->text, line);
+        if (x->plan->explain_format == EXPLAIN_TEXT) {
+            buf_u8(&r->text, '\n');
         }
-    } else if (type == 'D') {
-        keep(&x->raw, 'D', body);
     }
 }
 
-static uint64_t put_lines(struct buf *out, const struct buf *lines, const char *indent)
+static void send_part(struct explain *x, struct backend *b, const struct front_bind *bind)
 {
-    uint64_t count = 0;
-    const char *at = (const char *)lines->p;
-    const char *end = at + lines->n;
-    char text[4096];
-    while (at < end) {
-        const char *eol = memchr(at, '\n', (size_t)(end - at));
-        int n = (int)((eol == NULL ? end : eol) - at);
-        (void)snprintf(text, sizeof(text), "%s%.*s", indent, n, at);
-        const char *value = text;
-        back_put_text_row(out, &value, 1);
-        count++;
-        at += n + 1;
+    static const struct front_bind nothing = {0};
+    const struct explain_part *part = &x->parts[x->now];
+    struct buf *out = stream_out(b->stream);
+    struct front_bind room;
+    size_t count = 0;
+    const uint32_t *types = gather_types(&x->w.g, &count);
+    struct buf sql = {0};
+    buf_printf(&sql, "EXPLAIN %s ", part->options);
+    if (part->plan->shard_sql != NULL) {
+        buf_text(&sql, part->plan->shard_sql);
+    } else {
+        buf_add_slice(&sql, part->plan->text);
     }
-    return count;
+    typing_put_parse(b, "", buf_slice(&sql), types, count);
+    bind = typing_bind(b, bind == NULL ? &nothing : bind, types, count, &room);
+    front_put_bind(out, "", "", bind, NULL, 0);
+    front_put_execute(out, "", 0);
+    front_put_sync(out);
+    stream_touch(b->stream);
+    b->unnamed = 0;
+    backend_expect(b, EXPECT_PARSE, TO_OP);
+    backend_expect(b, EXPECT_BIND, TO_OP);
+    backend_expect(b, EXPECT_EXECUTE, TO_OP);
+    backend_expect(b, EXPECT_SYNC, TO_OP);
+    buf_free(&sql);
 }
 
-static void put_text(struct explain_op *x)
+static void ask(struct explain *x, size_t index, void (*then)(struct op *op))
 {
-    struct session *s = x->op.session;
-    struct buf *out = session_out(s);
-    int many = (x->shards & (x->shards - 1)) != 0;
-    (void)put_lines(out, &x->ours, "");
-    bits_each (shard, x->shards) {
-        char head[256];
-        (void)snprintf(head, sizeof(head), "  On %s:", s->db->map->shard_names[shard]);
-        const char *value = head;
-        if (many) {
-            back_put_text_row(out, &value, 1);
+    struct session *s = x->w.g.op.session;
+    struct explain_part *part = &x->parts[index];
+    struct front_bind msg;
+    const struct front_bind *bind = gather_bind(&x->w.g, &msg);
+    x->now = index;
+    if (part->results == NULL) {
+        part->results = mem_zero(SHARDS_MAX * sizeof(*part->results));
+    }
+    x->w.g.op.on_message = on_answer;
+    x->w.g.op.on_failed = NULL;
+    bits_each (place, part->places & s->held_bits) {
+        struct backend *b = session_backend(s, (uint32_t)place);
+        send_part(x, b, bind);
+        if (!b->apart) {
+            exec_mark(s, b, part->plan);
         }
-        (void)put_lines(out, &x->rows[shard], many ? "    " : "  ");
     }
+    op_round_sent(&x->w.g.op, part->places, then);
 }
 
-static void explain_then(struct op *op)
+static void finish(struct explain *x)
 {
-    struct explain_op *x = (struct explain_op *)op;
-    struct session *s = op->session;
+    explain_put(x);
+    op_complete(&x->w.g.op, "EXPLAIN");
+}
+
+static void ask_from(struct explain *x, size_t index);
+
+static void asked(struct op *op)
+{
+    struct explain *x = (struct explain *)op;
     if (op->errors != 0) {
         op_fail(op, ERR_INTERNAL, NULL);
+    } else {
+        ask_from(x, x->now + 1);
+    }
+}
+
+/* One part after the other; the rest of a workspace was asked before. */
+static void ask_from(struct explain *x, size_t index)
+{
+    while (index < x->parts_count && (&x->parts[index] == x->rest || x->parts[index].over)) {
+        index++;
+    }
+    if (index < x->parts_count) {
+        ask(x, index, asked);
+    } else {
+        finish(x);
+    }
+}
+
+static void add_part(struct explain *x, struct plan *plan, uint64_t places, const char *options)
+{
+    struct explain_part *part = &x->parts[x->parts_count++];
+    *part = (struct explain_part){.plan = plan, .places = places, .options = options};
+}
+
+/* ---- a statement that runs, so that its figures are known ------------------------------------ */
+
+static void count_answer(struct gather *g)
+{
+    struct explain *x = (struct explain *)g;
+    size_t at = 0;
+    uint8_t type = 0;
+    size_t total = 0;
+    while (at < g->sunk.n && frame_peek(slice_from(buf_slice(&g->sunk), at), &type, &total) == 1) {
+        x->answer.rows++;
+        x->answer.bytes += total - FRAME_HEADER_BYTES;
+        at += total;
+    }
+}
+
+/* What every shard sends is seen on its way. */
+static void see(struct gather *g, struct backend *b, uint8_t type, struct slice body)
+{
+    struct explain *x = (struct explain *)g;
+    struct explain_result *r = result_of(x, b->shard);
+    if (r == NULL) {
         return;
     }
-    if (!s->in_extended) {
-        buf_add_slice(session_out(s), buf_slice(&x->description));
+    if (type == 'D') {
+        r->figures.rows++;
+        r->figures.bytes += body.n;
+    } else if (type == 'C') {
+        r->figures.time_us = loop_now_us(g->op.session->worker->loop) - g->op.sent_us;
+        r->ran = 1;
     }
-    if (x->plan->explain_text) {
-        put_text(x);
-    } else {
-        buf_add_slice(session_out(s), buf_slice(&x->raw));
-    }
-    op_complete(op, "EXPLAIN");
 }
 
-/* What a shard is asked to explain. */
-static char *shard_statement(struct session *s, const struct explain_op *x)
+static void has_run(struct gather *g)
 {
-    if (x->inner->kind == PLAN_ONE) {
-        return arena_strndup(&s->arena, x->plan->text.p, x->plan->text.n);
-    }
-    return arena_printf(&s->arena, "EXPLAIN %s %s", x->plan->explain_options, x->inner->shard_sql);
+    struct explain *x = (struct explain *)g;
+    x->answer.time_us = loop_now_us(g->op.session->worker->loop) - x->w.began_us;
+    x->ran = 1;
+    ask_from(x, 0);
 }
+
+static void run_first(struct explain *x)
+{
+    static const struct gather_hooks hooks = {.rows = count_answer, .seen = see, .done = has_run};
+    x->parts[0].results = mem_zero(SHARDS_MAX * sizeof(*x->parts[0].results));
+    gather_part(&x->w.g, x->inner, x->parts[0].places, &hooks);
+    gather_send(&x->w.g);
+}
+
+/* ---- workspace ------------------------------------------------------------------------------- */
+
+static void rest_explained(struct op *op)
+{
+    struct explain *x = (struct explain *)op;
+    if (op->errors != 0) {
+        space_fail(&x->w, ERR_NONE, NULL);
+        return;
+    }
+    x->answer.time_us = loop_now_us(op->session->worker->loop) - x->w.began_us;
+    space_over(&x->w);
+    ask_from(x, 0);
+}
+
+/* Everything stands in the temporary tables. */
+static void has_moved(struct workspace *w)
+{
+    struct explain *x = (struct explain *)w;
+    ask(x, (size_t)(x->rest - x->parts), rest_explained);
+}
+
+static void add_moves(struct explain *x, const struct workspace_layout *at)
+{
+    for (size_t i = 0; i < at->moves_count; i++) {
+        add_part(x, at->moves[i].source, at->moves[i].shards, x->plan->explain_plain);
+        x->parts[i].over = at->moves[i].move->over;
+    }
+    x->rest = &x->parts[x->parts_count];
+    add_part(x, at->rest, at->rest_slots, x->plan->explain_options);
+}
+
+static enum step start_workspace(struct session *s, struct plan *plan, struct plan *inner,
+                                 const struct front_bind *bind)
+{
+    struct workspace_layout at;
+    struct note note;
+    enum err e = ERR_NONE;
+    int described = 0;
+    enum step step = STEP_DONE;
+    if (plan->explain_analyze) {
+        int ready = 0;
+        step = space_ready(s, inner, bind, &at, &described, &ready);
+        if (!ready) {
+            return step;
+        }
+    } else {
+        e = space_lay_out(s, inner, bind, &at, &note);
+        step = e ? STEP_FAILED : session_engage(s, at.sources, &e, &note);
+        if (step != STEP_DONE) {
+            return step == STEP_WAIT ? STEP_WAIT : session_fail(s, e, &note, 0);
+        }
+    }
+    struct explain *x = op_begin(s, sizeof(*x), "explain");
+    x->w.g.op.free_fn = explain_free;
+    x->plan = plan;
+    x->inner = inner;
+    x->w.g.again = plan;
+    add_moves(x, &at);
+    if (plan->explain_analyze) {
+        x->w.moved = has_moved;
+        space_go(&x->w, inner, bind, &at, described);
+        return STEP_DONE;
+    }
+    x->w.g.whole = inner;
+    x->w.g.stmt = s->run_stmt;
+    x->w.at = at;
+    gather_keep_bind(&x->w.g, bind);
+    session_count(s, plan, at.sources, NULL);
+    ask_from(x, 0);
+    return STEP_DONE;
+}
+
+/* ---- the beginning --------------------------------------------------------------------------- */
 
 /* The plan that would run, and its shards. */
-static enum err find_inner(struct session *s, struct plan *plan, struct plan **inner,
-                           uint64_t *shards, struct note *note)
+static enum err find_inner(struct session *s, struct plan *plan, const struct front_bind *bind,
+                           struct plan **inner, uint64_t *shards, struct note *note)
 {
-    struct plan_args args = {0};
+    struct plan_args args;
     int any = 0;
     *inner = plan->explained;
-    enum err e = session_may_run(s, *inner, note);
-    if (!e && (*inner)->any_params) {
-        e = note_set(note, ERR_UNSUPPORTED,
-                     "EXPLAIN of a statement with parameters is not supported over several shards");
-        note_hint(note, "Write the values into the statement.");
+    *shards = 0;
+    if ((*inner)->combine_refused && (*inner)->otherwise != NULL) {
+        *inner = (*inner)->otherwise;
     }
-    e = e ? e : plan_shards(*inner, s->db->map, &args, shards, &any, note);
-    if (e == ERR_AGAIN && (*inner)->otherwise != NULL) {
+    enum err e = session_may_run(s, *inner, note);
+    if (e || (*inner)->kind == PLAN_WORKSPACE) {
+        return e;
+    }
+    exec_args(s, bind, &args);
+    e = plan_shards(*inner, s->db->map, &args, shards, &any, note);
+    if ((e == ERR_AGAIN || (*inner)->combine_refused) && (*inner)->otherwise != NULL) {
         *inner = (*inner)->otherwise;
         e = session_may_run(s, *inner, note);
-        e = e ? e : plan_shards(*inner, s->db->map, &args, shards, &any, note);
+        if (e || (*inner)->kind == PLAN_WORKSPACE) {
+            return e;
+        }
+        e = plan_shards(*inner, s->db->map, &args, shards, &any, note);
     }
-    if (!e && (*inner)->kind != PLAN_ONE && (*inner)->shard_sql == NULL) {
+    if (!e && (*inner)->split != NULL) {
         e = note_set(note, ERR_UNSUPPORTED, "EXPLAIN of this statement is not supported");
         note_hint(note, "Explain it for the rows of one sharding key.");
     }
@@ -147,16 +289,18 @@ static enum err find_inner(struct session *s, struct plan *plan, struct plan **i
     return e;
 }
 
-enum step explain_start(struct session *s, struct plan *plan)
+enum step explain_start(struct session *s, struct plan *plan, const struct front_bind *bind)
 {
     struct note note;
     struct plan *inner = NULL;
     uint64_t shards = 0;
-    struct plan_args args = {0};
     if (!session_quiet(s)) {
         return session_wait_quiet(s);
     }
-    enum err e = find_inner(s, plan, &inner, &shards, &note);
+    enum err e = find_inner(s, plan, bind, &inner, &shards, &note);
+    if (!e && inner->kind == PLAN_WORKSPACE) {
+        return start_workspace(s, plan, inner, bind);
+    }
     if (e) {
         return session_fail(s, e, &note, 0);
     }
@@ -167,18 +311,22 @@ enum step explain_start(struct session *s, struct plan *plan)
     if (step != STEP_DONE) {
         return step == STEP_WAIT ? STEP_WAIT : session_fail(s, e, &note, 0);
     }
-    struct explain_op *x = op_begin(s, sizeof(*x), "explain");
-    x->op.free_fn = explain_free;
-    x->op.on_message = on_message;
+    struct explain *x = op_begin(s, sizeof(*x), "explain");
+    x->w.g.op.free_fn = explain_free;
+    x->w.g.whole = inner;
+    x->w.g.stmt = s->run_stmt;
+    x->w.began_us = loop_now_us(s->worker->loop);
     x->plan = plan;
     x->inner = inner;
-    x->shards = shards;
-    plan_explain(inner, s->db->map, &args, shards, &x->ours);
+    x->w.g.again = plan;
+    gather_keep_bind(&x->w.g, bind);
+    add_part(x, inner, shards, plan->explain_options);
     session_count(s, plan, shards, NULL);
-    bits_each (shard, shards) {
-        exec_mark(s, session_backend(s, (uint32_t)shard), inner);
+    if (plan->explain_analyze && inner->kind == PLAN_MANY) {
+        run_first(x);
+    } else {
+        ask_from(x, 0);
     }
-    op_round(&x->op, shards, shard_statement(s, x), explain_then);
     return STEP_DONE;
 }
 

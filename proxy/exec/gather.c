@@ -374,6 +374,9 @@ static void gather_message(struct op *op, struct backend *b, uint8_t type, struc
         }
         return;
     }
+    if (g->hooks != NULL && g->hooks->seen != NULL) {
+        g->hooks->seen(g, b, type, body);
+    }
     switch (type) {
     case 'T':
         body = typing_columns(b, &op->session->arena, body);

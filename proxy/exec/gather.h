@@ -18,6 +18,8 @@ struct gather_hooks {
     void (*rows)(struct gather *g);
     void (*row)(struct gather *g, struct slice body); /* one, when nothing need be combined */
     int (*full)(struct gather *g);                    /* no more rows for now, see gather_block() */
+    /* Every message of the part, before it is dealt with. */
+    void (*seen)(struct gather *g, struct backend *b, uint8_t type, struct slice body);
     /* A message of a server connection that is none of g->shards. */
     void (*other)(struct gather *g, struct backend *b, uint8_t type, struct slice body);
     void (*done)(struct gather *g);
@@ -29,6 +31,7 @@ struct gather {
     struct op op;
     struct plan *plan;       /* what runs: PLAN_MANY, PLAN_WRITE; with hooks also PLAN_ONE */
     struct plan *whole;      /* the client's statement: `plan`, or what it is a part of */
+    struct plan *again;      /* what runs when the combiner refuses; NULL: whole->otherwise */
     const struct stmt *stmt; /* NULL in the simple protocol */
     const struct gather_hooks *hooks;
     uint64_t shards;

@@ -11,7 +11,7 @@ void gather_run_otherwise(struct gather *g)
 {
     struct session *s = g->op.session;
     g->whole->combine_refused = 1;
-    s->again = g->whole->otherwise;
+    s->again = g->again != NULL ? g->again : g->whole->otherwise;
     s->again_bind.n = 0;
     buf_add_slice(&s->again_bind, buf_slice(&g->bind_body));
     s->columns_told = !s->in_extended && (g->hooks == NULL || g->hooks->rows == NULL);

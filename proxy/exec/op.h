@@ -93,7 +93,7 @@ void space_let_go(struct session *s); /* see workspace.h */
 enum step copy_in_start(struct session *s, struct plan *plan);
 enum step copy_out_start(struct session *s, struct plan *plan, uint64_t shards);
 enum step ddl_start(struct session *s, struct plan *plan);
-enum step explain_start(struct session *s, struct plan *plan);
+enum step explain_start(struct session *s, struct plan *plan, const struct front_bind *bind);
 enum step tx_start(struct session *s, struct plan *plan);
 enum step set_start(struct session *s, struct plan *plan);
 enum step prepare_start(struct session *s, struct plan *plan);

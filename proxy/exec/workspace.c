@@ -15,7 +15,7 @@ enum {
     ANALYZE_ROWS = 2000 /* fewer are joined well enough without */
 };
 
-static void free_workspace(struct op *op)
+void space_free(struct op *op)
 {
     struct workspace *w = (struct workspace *)op;
     struct shared *shared = op->session->worker->shared;
@@ -52,6 +52,12 @@ static void close_snapshots(struct workspace *w, const char *how)
         backend_query(session_backend(s, (uint32_t)shard), slice_of(how), TO_NOBODY);
     }
     w->snapshots = 0;
+}
+
+void space_over(struct workspace *w)
+{
+    count(w);
+    space_let_go(w->g.op.session);
 }
 
 static void quiet_at_last(struct op *op)
@@ -181,6 +187,10 @@ void space_moves_done(struct workspace *w)
     bits_each (slot, sql->n == 0 ? 0 : w->at.slots & s->held_bits) {
         backend_query(session_backend(s, (uint32_t)slot), buf_slice(sql), TO_OP);
     }
+    if (w->moved != NULL) {
+        w->moved(w);
+        return;
+    }
     gather_part(&w->g, w->at.rest, w->at.rest_slots, &hooks);
     w->g.apart = 1;
     gather_send(&w->g);
@@ -245,43 +255,61 @@ static enum step engage(struct session *s, const struct workspace_layout *at, in
     return step == STEP_DONE ? space_engage(s, at->slots, e, note) : step;
 }
 
-enum step space_start(struct session *s, struct plan *plan, const struct front_bind *bind)
+enum step space_ready(struct session *s, struct plan *plan, const struct front_bind *bind,
+                      struct workspace_layout *at, int *described, int *ready)
 {
-    struct workspace_layout at;
     struct note note;
+    *ready = 0;
     if (!session_quiet(s)) {
         return session_wait_quiet(s);
     }
-    if (plan->combine_refused && plan->otherwise != NULL) {
-        return session_run(s, plan->otherwise, bind);
-    }
     enum err e = moment_of_statement(s, plan, UINT64_MAX, &note);
-    e = e ? e : space_lay_out(s, plan, bind, &at, &note);
-    int described = !e && space_is_described(&at, plan);
-    enum step step = e ? STEP_FAILED : engage(s, &at, described, &e, &note);
-    if (step == STEP_WAIT) {
-        return STEP_WAIT;
-    }
+    e = e ? e : space_lay_out(s, plan, bind, at, &note);
+    *described = !e && space_is_described(at, plan);
+    enum step step = e ? STEP_FAILED : engage(s, at, *described, &e, &note);
     if (step == STEP_FAILED) {
         space_let_go(s);
         return session_fail(s, e, &note, 0);
     }
-    struct workspace *w = op_begin(s, sizeof(*w), "workspace");
-    w->g.op.free_fn = free_workspace;
+    *ready = step == STEP_DONE;
+    return step;
+}
+
+void space_go(struct workspace *w, struct plan *plan, const struct front_bind *bind,
+              const struct workspace_layout *at, int described)
+{
+    struct session *s = w->g.op.session;
     w->g.op.on_drained = space_drained;
     w->g.op.on_backend_drained = space_drained;
-    w->g.plan = at.rest;
+    w->g.plan = at->rest;
     w->g.whole = plan;
     w->g.stmt = s->run_stmt;
     w->g.rows_max = s->run_portal != NULL ? s->run_rows_max : 0;
-    w->at = at;
+    w->at = *at;
     w->began_us = loop_now_us(s->worker->loop);
     gather_keep_bind(&w->g, bind);
-    session_count(s, plan, at.sources | at.rest_shards, NULL);
+    session_count(s, plan, at->sources | at->rest_shards, NULL);
     if (described) {
         space_begin(w);
     } else {
         space_describe(w);
     }
+}
+
+enum step space_start(struct session *s, struct plan *plan, const struct front_bind *bind)
+{
+    struct workspace_layout at;
+    int described = 0;
+    int ready = 0;
+    if (session_quiet(s) && plan->combine_refused && plan->otherwise != NULL) {
+        return session_run(s, plan->otherwise, bind);
+    }
+    enum step step = space_ready(s, plan, bind, &at, &described, &ready);
+    if (!ready) {
+        return step;
+    }
+    struct workspace *w = op_begin(s, sizeof(*w), "workspace");
+    w->g.op.free_fn = space_free;
+    space_go(w, plan, bind, &at, described);
     return STEP_DONE;
 }

@@ -60,6 +60,7 @@ struct workspace {
     uint64_t rows;
     uint64_t snapshots; /* shards that several moves read: a transaction of theirs is open there */
     int64_t began_us;
+    void (*moved)(struct workspace *w); /* EXPLAIN: instead of the rest; NULL: the rest runs */
     /* while the first trouble waits for all to be quiet */
     enum err err;
     struct note note;
@@ -91,6 +92,17 @@ void space_describe(struct workspace *w);
 /* ---- workspace.c ----------------------------------------------------------------------------- */
 
 void space_begin(struct workspace *w);
+/*
+ * The beginning of space_start(), for an operation that is more: *ready is 1 when all connections
+ * are there; else return what it returned. Then op_begin() of something that begins with struct
+ * workspace, and space_go().
+ */
+enum step space_ready(struct session *s, struct plan *plan, const struct front_bind *bind,
+                      struct workspace_layout *at, int *described, int *ready);
+void space_go(struct workspace *w, struct plan *plan, const struct front_bind *bind,
+              const struct workspace_layout *at, int described);
+void space_over(struct workspace *w); /* count it, and give its connections back */
+void space_free(struct op *op);
 /* Ends the statement when all is quiet: by a failure of ours, or with ERR_NONE by the one of the
  * server in w->g.op. */
 void space_fail(struct workspace *w, enum err e, const struct note *note);

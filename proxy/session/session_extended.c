@@ -15,6 +15,7 @@
 
 #include "base/check.h"
 #include "proxy/exec/exec.h"
+#include "proxy/exec/explain.h"
 #include "proxy/exec/op.h"
 #include "proxy/exec/typing.h"
 #include "proxy/session/extended.h"
@@ -432,21 +433,23 @@ static enum step describe_local(struct session *s, const struct plan *plan, uint
         return session_wait_quiet(s);
     }
     struct buf *out = session_out(s);
-    if (kind == 'S') {
-        size_t mark = frame_begin(out, 't');
-        buf_be16(out, 0);
-        frame_end(out, mark);
+    if (kind == 'S' && plan->explained != NULL) {
+        back_put_parameters(out, plan->explained->described_types,
+                            plan->explained->described_types_count);
+    } else if (kind == 'S') {
+        back_put_parameters(out, NULL, 0);
     }
     if (plan->kind == PLAN_EXPLAIN || plan->kind == PLAN_SHOW || plan->set_config != NULL) {
         const char *name = plan->set_config != NULL  ? plan->set_config
                            : plan->kind == PLAN_SHOW ? plan->name
                                                      : "QUERY PLAN";
         int binary = bind != NULL && bind->results_count > 0 && be16_at(bind->results) == 1;
-        const struct back_column column = {.name = slice_of(name),
-                                           .type_oid = 25, /* text */
-                                           .type_size = -1,
-                                           .type_mod = -1,
-                                           .format = (int16_t)binary};
+        const struct back_column column = {
+            .name = slice_of(name),
+            .type_oid = plan->kind == PLAN_EXPLAIN ? explain_column_type(plan) : 25, /* text */
+            .type_size = -1,
+            .type_mod = -1,
+            .format = (int16_t)binary};
         back_put_columns(out, &column, 1);
     } else {
         back_put_empty(out, 'n');
@@ -465,6 +468,10 @@ static enum step describe_plan(struct session *s, struct pstmt *p, struct plan *
     }
     if (plan->kind == PLAN_EXECUTE) {
         return prepare_describe(s, plan);
+    }
+    if (plan->kind == PLAN_EXPLAIN && kind == 'S' && plan->explained->any_params &&
+        plan->explained->described.p == NULL) {
+        return gather_learn(s, plan->explained, p->stmt, 0);
     }
     return describe_local(s, plan, kind, bind);
 }
