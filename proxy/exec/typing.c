@@ -89,28 +89,36 @@ const struct front_bind *typing_bind(struct backend *b, const struct front_bind 
 
 /* ---- what servers say ------------------------------------------------------------------------ */
 
-struct slice typing_columns(struct backend *b, struct arena *arena, struct slice body)
+void typing_turn(struct backend *b, uint8_t message, uint8_t *body, size_t n)
+{
+    struct typemap_way way = way_of(b, 1);
+    if (message == 'T') {
+        typemap_edit_columns(&way, body, n);
+    } else {
+        typemap_edit_parameters(&way, body, n);
+    }
+}
+
+static struct slice turned_copy(struct backend *b, struct arena *arena, uint8_t message,
+                                struct slice body)
 {
     if (!typing_differs(b)) {
         return body;
     }
-    struct typemap_way way = way_of(b, 1);
     uint8_t *copy = arena_alloc(arena, body.n + 1);
     memcpy(copy, body.p, body.n);
-    typemap_edit_columns(&way, copy, body.n);
+    typing_turn(b, message, copy, body.n);
     return slice_bytes(copy, body.n);
+}
+
+struct slice typing_columns(struct backend *b, struct arena *arena, struct slice body)
+{
+    return turned_copy(b, arena, 'T', body);
 }
 
 struct slice typing_parameters(struct backend *b, struct arena *arena, struct slice body)
 {
-    if (!typing_differs(b)) {
-        return body;
-    }
-    struct typemap_way way = way_of(b, 1);
-    uint8_t *copy = arena_alloc(arena, body.n + 1);
-    memcpy(copy, body.p, body.n);
-    typemap_edit_parameters(&way, copy, body.n);
-    return slice_bytes(copy, body.n);
+    return turned_copy(b, arena, 't', body);
 }
 
 uint32_t *typing_of_rows(struct backend *b, struct arena *arena, struct slice columns,

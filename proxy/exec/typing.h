@@ -37,6 +37,8 @@ const struct front_bind *typing_bind(struct backend *b, const struct front_bind 
  * `body` itself when there is nothing to do. */
 struct slice typing_columns(struct backend *b, struct arena *arena, struct slice body);
 struct slice typing_parameters(struct backend *b, struct arena *arena, struct slice body);
+/* The same for a body of 'T' or 't' in place: nothing is allocated. */
+void typing_turn(struct backend *b, uint8_t message, uint8_t *body, size_t n);
 /*
  * Types (home's) of the result's columns whose values must be edited, 0 for the others; NULL: none.
  *   columns   body of a RowDescription in home's OIDs

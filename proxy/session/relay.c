@@ -367,23 +367,29 @@ static void say_instead(struct backend *b, struct scan *sc, uint8_t type, struct
     sc->run = sc->at;
 }
 
-/* A description in OIDs that the client does not know. Of a simple query it tells, too, what its
- * rows are: of a binary cursor they may have to be edited. */
+/* A description in OIDs that the client does not know: turned where it stands in the client's
+ * queue. Of a simple query it tells, too, what its rows are: of a binary cursor they may have to be
+ * edited. */
 static void say_description(struct backend *b, struct scan *sc, uint8_t type, struct slice body,
                             size_t total)
 {
     struct expect *e = first(b);
     struct arena arena = {0};
     size_t count = 0;
-    struct slice turned =
-        type == 'T' ? typing_columns(b, &arena, body) : typing_parameters(b, &arena, body);
+    flush_run(b, sc);
+    struct buf *out = session_out(b->session);
+    size_t at = out->n + FRAME_HEADER_BYTES;
+    frame_put(out, type, body);
+    typing_turn(b, type, out->p + at, body.n);
     if (e->kind == EXPECT_QUERY) {
-        const uint32_t *types = typing_of_rows(b, &arena, turned, NULL, &count);
+        const uint32_t *types =
+            typing_of_rows(b, &arena, slice_bytes(out->p + at, body.n), NULL, &count);
         b->edit_busy = 0;
         e->edits = types != NULL && typing_expect_rows(b, types, count);
+        arena_free(&arena);
     }
-    say_instead(b, sc, type, turned, total);
-    arena_free(&arena);
+    sc->at += total;
+    sc->run = sc->at;
 }
 
 /* A message that neither ends anything nor needs thought, for whoever it is. */
