@@ -49,6 +49,33 @@ def simple_scatter(c):
             raise Wrong(f"all rows: {len(rows)}")
 
 
+def moved(c):
+    """Statements that need a workspace: joins on columns that are no key, windows over everything."""
+    mark, low = c.mark(), item(c)
+    ids = range(low, min(low + 20, ITEMS) + 1)
+    kind = c.rng.randrange(5)
+    if kind == 0:
+        c.must(f"SELECT a.id, b.id, '{mark}' FROM items a JOIN items b ON b.v = a.v "
+               f"WHERE a.id BETWEEN {low} AND {ids[-1]}", [[str(i), str(i), mark] for i in ids])
+    elif kind == 1:
+        c.must(f"SELECT x.n, x.id, '{mark}' FROM (SELECT id, row_number() OVER (ORDER BY id) AS n "
+               f"FROM items) x WHERE x.id = {low}", [[str(low), str(low), mark]])
+    elif kind == 2:
+        c.must(f"SELECT count(*), min('{mark}') FROM items a JOIN items b ON b.v = 'v' || (a.id + 1)",
+               [[str(ITEMS - 1), mark]])
+    elif kind == 3:
+        key = c.rng.choice(c.own.ids())
+        if c.must("BEGIN") is None and c.must(
+                f"UPDATE own SET t = '{mark}' WHERE id = {key}", tag="UPDATE 1") is None:
+            c.must(f"SELECT o.id FROM own o JOIN items i ON o.t = '{mark}' AND i.v = 'v{low}'",
+                   [[str(key)]])
+        end(c)
+    else:
+        _, _, errors = c.run(f"SELECT CAST(a.v || '{mark}' AS int) FROM items a JOIN items b ON b.v = a.v")
+        if len(errors) != 1 or (mark not in errors[0]["M"] and errors[0]["C"] not in CHAOS):
+            raise Wrong(f"expected an error with {mark}, got {errors}")
+
+
 def large_row(c):
     key, n = item(c), c.rng.choice([1000, 70000, 300000, 2000000])
     rows, _, errors = c.run(f"SELECT repeat(v, {n}), '{key}' FROM items WHERE id = {key}")
@@ -236,7 +263,7 @@ def check_settings(c):
 
 def some_statement(c):
     """(Statement, changes own row)."""
-    mark, key, kind = c.mark(), item(c), c.rng.randrange(9)
+    mark, key, kind = c.mark(), item(c), c.rng.randrange(10)
     if kind <= 2:
         return Statement("SELECT v, $2::text FROM items WHERE id = $1", (key, mark), (INT8, TEXT),
                          rows=[[f"v{key}", mark]]), None
@@ -246,6 +273,9 @@ def some_statement(c):
     if kind == 4:
         return Statement("SELECT id, $2::text FROM items WHERE id <= $1 ORDER BY id", (5, mark),
                          (INT8, TEXT), rows=[[str(i), mark] for i in range(1, 6)]), None
+    if kind == 9:
+        return Statement("SELECT a.id, $2::text FROM items a JOIN items b ON b.v = a.v WHERE a.id = $1",
+                         (key, mark), (INT8, TEXT), rows=[[str(key), mark]]), None
     if kind == 5:
         return Statement("SELECT $1::text", (mark,), (), rows=[[mark]]), None
     own = c.rng.choice(c.own.ids())
@@ -467,7 +497,9 @@ def cancel(c):
     where = c.rng.choice([f" WHERE id = {item(c)}", " WHERE id < 3 OR id > 298"])
     if c.rng.random() < 0.3:
         c.must("BEGIN")
-    c.send(raw.query(f"SELECT pg_sleep(0.05), '{c.mark()}' FROM items{where}"))
+    c.send(raw.query(c.rng.choice([
+        f"SELECT pg_sleep(0.05), '{c.mark()}' FROM items{where}",
+        f"SELECT count(pg_sleep(0.001)), '{c.mark()}' FROM items a JOIN items b ON b.v = a.v"])))
     for _ in range(c.rng.randrange(1, 3)):
         time.sleep(c.rng.random() * 0.06)
         with socket.create_connection(("127.0.0.1", c.place.port), c.place.patience) as s:
@@ -491,6 +523,7 @@ def vanish(c):
         [raw.query(f"SELECT pg_sleep(0.1) FROM items WHERE id = {key}")],
         [raw.query("SELECT pg_sleep(0.01), repeat(v, 2000) FROM items")],
         [raw.query("SELECT repeat(v, 100000) FROM items")],
+        [raw.query("SELECT repeat(a.v, 1000), b.id FROM items a JOIN items b ON b.v = a.v")],
         [raw.query(f"BEGIN; {write}")],
         [raw.query("BEGIN"), raw.query("UPDATE own SET n = n + 0 WHERE id IN "
                                        f"({', '.join(map(str, c.own.ids()))})"), raw.query("COMMIT")],
@@ -530,7 +563,7 @@ def reconnect(c):
 
 
 MIX = {
-    simple_one: 10, simple_scatter: 8, large_row: 1, statement_error: 4, own_write: 6,
+    simple_one: 10, simple_scatter: 8, moved: 8, large_row: 1, statement_error: 4, own_write: 6,
     own_write_many: 4, batch: 5, transfer: 10, transaction: 8, settings: 6, check_settings: 2,
     pipeline: 16, pipeline_in_tx: 3, unnamed_again: 3, deallocate: 2, bad_parse_again: 2, copy_in: 3,
     copy_out: 1, cancel: 4, vanish: 4, slow_reader: 1, reconnect: 2,
