@@ -222,7 +222,7 @@ static void copy_rows(struct build *b, const PgQuery__CopyStmt *c, struct plan *
         refuse_note(p, inner->err, &inner->note);
         return;
     }
-    if (inner->kind != PLAN_MANY && inner->kind != PLAN_ONE &&
+    if (inner->kind != PLAN_MANY && inner->kind != PLAN_ONE && inner->kind != PLAN_WORKSPACE &&
         (inner->kind != PLAN_WRITE || !inner->returns_rows)) {
         refuse(p, "Copy the rows of one sharding key at a time.",
                "this query cannot be copied from several shards");

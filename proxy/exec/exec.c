@@ -470,6 +470,15 @@ static enum step run_many(struct session *s, struct plan *plan, const struct fro
     return gather_start(s, plan, bind, shards);
 }
 
+static enum step run_copy(struct session *s, struct plan *plan, const struct front_bind *bind)
+{
+    struct plan *rows = plan->copy_out->rows;
+    while (rows->combine_refused && rows->otherwise != NULL) {
+        rows = rows->otherwise;
+    }
+    return rows->kind == PLAN_WORKSPACE ? space_copy(s, plan, rows) : run_many(s, plan, bind);
+}
+
 void exec_args(struct session *s, const struct front_bind *bind, struct plan_args *args)
 {
     *args = (struct plan_args){0};
@@ -506,9 +515,10 @@ enum step session_run(struct session *s, struct plan *plan, const struct front_b
     case PLAN_EXECUTE: return prepare_start(s, plan);
     case PLAN_DDL: return ddl_start(s, plan);
     case PLAN_COPY_IN: return copy_in_start(s, plan);
+    case PLAN_COPY_OUT:
+        return plan->copy_out->rows == NULL ? run_many(s, plan, bind) : run_copy(s, plan, bind);
     case PLAN_MANY:
-    case PLAN_WRITE:
-    case PLAN_COPY_OUT: return run_many(s, plan, bind);
+    case PLAN_WRITE: return run_many(s, plan, bind);
     case PLAN_EXPLAIN: return explain_start(s, plan, bind);
     case PLAN_SHOW: return own_show(s, plan);
     case PLAN_WORKSPACE: return space_start(s, plan, bind);

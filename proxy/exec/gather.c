@@ -363,6 +363,17 @@ static int is_ours(const struct gather *g, const struct backend *b)
            b->expects_made - b->expect_count >= g->from[b->shard];
 }
 
+/* The combiner knows the columns, so there will be data. */
+static enum err begin_copy(struct gather *g, struct note *note)
+{
+    struct session *s = g->op.session;
+    if (g->copy == NULL || g->copy_has_begun || rows_out(g) == &g->sunk) {
+        return ERR_NONE;
+    }
+    g->copy_has_begun = 1;
+    return copy_sink_begin(g->copy, &s->arena, g->whole->described, session_out(s), note);
+}
+
 static void gather_message(struct op *op, struct backend *b, uint8_t type, struct slice body)
 {
     struct gather *g = (struct gather *)op;
@@ -387,7 +398,8 @@ static void gather_message(struct op *op, struct backend *b, uint8_t type, struc
         if (g->combine != NULL && (!g->plan->same_counts || index_of(g, b->shard) == 0)) {
             e = combine_columns(g->combine, body, NULL, &note);
         }
-        if (e == ERR_UNSUPPORTED && g->whole->otherwise != NULL && g->copy == NULL) {
+        e = e ? e : begin_copy(g, &note);
+        if (e == ERR_UNSUPPORTED && g->whole->otherwise != NULL) {
             refuse(g);
         } else if (e) {
             gather_fail(g, e, &note);
@@ -719,8 +731,8 @@ void gather_send(struct gather *g)
         end_badly(g, e, &note);
         return;
     }
-    if (g->copy != NULL && rows_out(g) != &g->sunk) {
-        e = copy_sink_begin(g->copy, &s->arena, g->whole->described, session_out(s), &note);
+    if (g->copy != NULL) {
+        e = g->combine == NULL ? begin_copy(g, &note) : ERR_NONE; /* else the columns come first */
     } else if (!s->in_extended && g->whole->returns_rows && rows_out(g) == session_out(s)) {
         if (!s->columns_told) {
             gather_put_description(s, g->whole, bind);
@@ -760,8 +772,7 @@ static void start_rows(struct op *op)
 }
 
 /* Rows are fetched as they are asked for, when they come from several shards as they are. */
-static int in_portions(const struct session *s, const struct plan *plan,
-                       const struct plan_copy_out *copy)
+static int in_portions(const struct session *s, const struct plan *plan, const struct plan *copy)
 {
     return copy == NULL && s->run_portal != NULL && plan->returns_rows &&
            (plan->kind == PLAN_MANY || plan->kind == PLAN_ONE) &&
@@ -791,7 +802,7 @@ static void name_cursor(struct gather *g)
 }
 
 static enum step start(struct session *s, struct plan *plan, const struct front_bind *bind,
-                       uint64_t shards, const struct plan_copy_out *copy)
+                       uint64_t shards, struct plan *copy)
 {
     enum err e = ERR_NONE;
     struct note note;
@@ -813,7 +824,8 @@ static enum step start(struct session *s, struct plan *plan, const struct front_
     g->plan = plan;
     g->whole = plan;
     g->stmt = copy == NULL ? s->run_stmt : NULL;
-    g->copy = copy == NULL ? NULL : copy_sink_new(copy);
+    g->copy = copy == NULL ? NULL : copy_sink_new(copy->copy_out);
+    g->again = copy;
     g->shards = shards;
     g->rows_max = plan->returns_rows && copy == NULL ? s->run_rows_max : 0;
     g->bound = moment_in_block(s, shards) ? 1 : 0;
@@ -839,7 +851,7 @@ enum step gather_start(struct session *s, struct plan *plan, const struct front_
     return start(s, plan, bind, shards, NULL);
 }
 
-enum step gather_copy(struct session *s, const struct plan *copy, uint64_t shards)
+enum step gather_copy(struct session *s, struct plan *copy, uint64_t shards)
 {
-    return start(s, copy->copy_out->rows, NULL, shards, copy->copy_out);
+    return start(s, copy->copy_out->rows, NULL, shards, copy);
 }

@@ -62,7 +62,8 @@ struct gather {
     size_t ready_at;
     uint64_t rows_passed; /* as they came */
     int16_t sink_format;  /* of all columns, when there are hooks->rows */
-    unsigned done : 1;    /* LIMIT reached: further rows are of no interest */
+    unsigned copy_has_begun : 1;
+    unsigned done : 1; /* LIMIT reached: further rows are of no interest */
     unsigned cancelled : 1;
     unsigned described_only : 1;
     unsigned blocked : 1;   /* hooks->full() */

@@ -80,8 +80,10 @@ enum step gather_start(struct session *s, struct plan *plan, const struct front_
                        uint64_t shards);
 /* Run session->again, which its operation left behind. */
 enum step gather_again(struct session *s);
-/* COPY TO: the rows of copy->copy_out->rows become the data. */
-enum step gather_copy(struct session *s, const struct plan *copy, uint64_t shards);
+/* COPY TO: the rows of copy->copy_out->rows become the data. `rows`: those, or their `otherwise`.
+ */
+enum step gather_copy(struct session *s, struct plan *copy, uint64_t shards);
+enum step space_copy(struct session *s, struct plan *copy, struct plan *rows);
 /* A portal that was executed before: further rows of it. */
 enum step portal_go_on(struct session *s, struct portal *p, uint32_t rows_max);
 void portal_forget_rows(struct session *s, struct portal *p);

@@ -8,6 +8,7 @@
 
 #include "base/check.h"
 #include "base/mem.h"
+#include "proxy/exec/copy_sink.h"
 #include "proxy/exec/exec.h"
 #include "proxy/exec/moment.h"
 
@@ -128,6 +129,9 @@ static void rest_done(struct gather *g)
     uint64_t rows = g->combine == NULL ? g->rows_passed : combine_rows(g->combine);
     char tag[64];
     (void)snprintf(tag, sizeof(tag), "%s %llu", g->whole->tag, (unsigned long long)rows);
+    if (g->copy != NULL) {
+        copy_sink_end(g->copy, session_out(g->op.session), tag);
+    }
     count(w);
     space_let_go(g->op.session);
     op_complete(&g->op, tag);
@@ -311,5 +315,22 @@ enum step space_start(struct session *s, struct plan *plan, const struct front_b
     struct workspace *w = op_begin(s, sizeof(*w), "workspace");
     w->g.op.free_fn = space_free;
     space_go(w, plan, bind, &at, described);
+    return STEP_DONE;
+}
+
+enum step space_copy(struct session *s, struct plan *copy, struct plan *rows)
+{
+    struct workspace_layout at;
+    int described = 0;
+    int ready = 0;
+    enum step step = space_ready(s, rows, NULL, &at, &described, &ready);
+    if (!ready) {
+        return step;
+    }
+    struct workspace *w = op_begin(s, sizeof(*w), "workspace");
+    w->g.op.free_fn = space_free;
+    w->g.copy = copy_sink_new(copy->copy_out);
+    w->g.again = copy;
+    space_go(w, rows, NULL, &at, described);
     return STEP_DONE;
 }

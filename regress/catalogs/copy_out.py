@@ -31,6 +31,11 @@ QUERIES = [
     ("SELECT word FROM words WHERE id < 0", True),
     ("SELECT word, payload, flags, stamp FROM words ORDER BY id", True),
     ("SELECT * FROM words", False),
+    # by way of the workspace
+    ("SELECT w.id, w.word, row_number() OVER (ORDER BY w.id) AS n FROM words w ORDER BY 3", True),
+    ("SELECT a.id, b.word, b.flags AS n FROM words a JOIN words b ON a.n = b.id ORDER BY a.id", True),
+    ("SELECT word, flags FROM words UNION ALL SELECT 'more', '{}' ORDER BY 1, 2", True),
+    ("SELECT flags, count(*) AS word FROM words GROUP BY flags ORDER BY 2", True),
 ]
 
 
