@@ -426,8 +426,11 @@ Test(combine_agg, keeps_to_its_memory)
 Test(combine_agg, variances_of_integers_and_numerics_are_exact)
 {
     static const struct combine_output outputs[] = {
-        {.kind = COMBINE_VARIANCE, .column = 0, .detail = NUMERIC_VAR_SAMP},
-        {.kind = COMBINE_VARIANCE, .column = 3, .detail = NUMERIC_STDDEV_POP}};
+        {.kind = COMBINE_VARIANCE, .column = 0, .detail = NUMERIC_VAR_SAMP, .sum_type = OID_INT8},
+        {.kind = COMBINE_VARIANCE,
+         .column = 3,
+         .detail = NUMERIC_STDDEV_POP,
+         .sum_type = OID_NUMERIC}};
     static const uint32_t types[] = {OID_INT8,    OID_INT8, OID_NUMERIC, OID_NUMERIC, OID_INT8,
                                      OID_NUMERIC, 0};
     struct combine_spec spec = one_row(outputs, 2, 6);
@@ -449,10 +452,17 @@ Test(combine_agg, variances_of_integers_and_numerics_are_exact)
 Test(combine_agg, floats_are_joined_by_their_deviations)
 {
     static const struct combine_output outputs[] = {
-        {.kind = COMBINE_VARIANCE, .column = 0, .detail = NUMERIC_VAR_SAMP},
-        {.kind = COMBINE_VARIANCE, .column = 0, .detail = NUMERIC_STDDEV_POP}};
+        {.kind = COMBINE_VARIANCE, .column = 0, .detail = NUMERIC_VAR_SAMP, .sum_type = OID_FLOAT8},
+        {.kind = COMBINE_VARIANCE,
+         .column = 0,
+         .detail = NUMERIC_STDDEV_POP,
+         .sum_type = OID_FLOAT8}};
     static const uint32_t types[] = {OID_FLOAT8, OID_INT8, OID_FLOAT8, 0};
+    static const uint32_t others[] = {OID_NUMERIC, OID_INT8, OID_NUMERIC, 0};
     struct combine_spec spec = one_row(outputs, 2, 3);
+    struct t_run *odd = t_open(&spec, 2, others, NULL, 1000, 100000);
+    cr_assert_eq(odd->err, ERR_UNSUPPORTED); /* not what the statement was written for */
+    t_close(odd);
     struct t_run *t = t_open(&spec, 2, types, NULL, 1000, 100000);
     t_row(t, 0, "1.5|2|0.25"); /* 1 and 2 */
     t_row(t, 1, "3.5|2|0.25"); /* 3 and 4 */

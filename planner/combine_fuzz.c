@@ -25,13 +25,64 @@ static struct slice next_bytes(struct input *in, size_t n)
 }
 
 enum {
-    COLUMNS = 4,
+    COLUMNS = 7,
     SHARDS = 3
 };
+
+/* An aggregate of some kind over columns that are there. */
+static void make_aggregate(struct input *in, const struct combine_spec *spec,
+                           struct combine_output *out)
+{
+    static const uint32_t sums[] = {OID_INT8, OID_NUMERIC, OID_FLOAT8};
+    uint8_t flags = next_byte(in);
+    out->kind = next_byte(in) % (COMBINE_MOMENTS + 1);
+    out->column = (uint16_t)(next_byte(in) % spec->columns_count);
+    out->count_column = (uint16_t)(next_byte(in) % spec->columns_count);
+    out->bytewise = 1;
+    unsigned room = (unsigned)spec->columns_count - out->column;
+    if (out->kind == COMBINE_VARIANCE || out->kind == COMBINE_MOMENTS) {
+        int fits = room >= (out->kind == COMBINE_VARIANCE ? 3U : 6U);
+        out->detail = flags % (out->kind == COMBINE_VARIANCE ? NUMERIC_STDDEV_SAMP + 1
+                                                             : MOMENT_INTERCEPT + 1);
+        out->sum_type = sums[flags / 16 % 3];
+        out->kind = fits ? out->kind : COMBINE_COUNT;
+    }
+    if (out->kind == COMBINE_MIN || out->kind == COMBINE_MAX) {
+        out->key_column = flags & 1 ? (uint16_t)(1 + flags / 2 % spec->columns_count) : 0;
+    }
+    if (out->kind == COMBINE_COUNT || out->kind == COMBINE_SUM || out->kind == COMBINE_AVG) {
+        out->set = spec->sets_count == 0 ? 0 : flags % (spec->sets_count + 1U);
+    }
+}
+
+static void make_sets(struct input *in, struct combine_spec *spec, struct combine_set *sets)
+{
+    spec->sets_count = next_byte(in) % 3;
+    spec->sets = sets;
+    for (uint16_t i = 0; i < spec->sets_count; i++) {
+        sets[i].column = (uint16_t)(next_byte(in) % spec->columns_count);
+        sets[i].filter = (uint16_t)(next_byte(in) % (spec->columns_count + 1U));
+    }
+}
+
+static void make_having(struct input *in, struct combine_spec *spec, struct combine_having *having)
+{
+    static const char *const numbers[] = {"0", "-1", "2.50", "1e3", "99999999999999999999"};
+    spec->having_count = next_byte(in) % 3;
+    spec->having = having;
+    for (uint16_t i = 0; i < spec->having_count; i++) {
+        uint8_t flags = next_byte(in);
+        having[i] = (struct combine_having){.output = (uint16_t)(flags % spec->outputs_count),
+                                            .op = flags / 8 % (HAVING_TRUE + 1),
+                                            .number = numbers[next_byte(in) % 5]};
+    }
+}
 
 static void make_spec(struct input *in, struct combine_spec *spec, struct combine_output *outputs,
                       uint16_t *groups, struct combine_sort *sorts)
 {
+    static struct combine_set sets[2];
+    static struct combine_having having[2];
     spec->mode = next_byte(in) % 4;
     spec->columns_count = (uint16_t)(1 + next_byte(in) % COLUMNS);
     spec->outputs_count = spec->columns_count;
@@ -39,16 +90,17 @@ static void make_spec(struct input *in, struct combine_spec *spec, struct combin
     spec->outputs = outputs;
     spec->groups = groups;
     spec->sorts = sorts;
+    if (spec->mode == COMBINE_AGGREGATE) {
+        make_sets(in, spec, sets);
+    }
     for (uint16_t i = 0; i < spec->outputs_count; i++) {
         outputs[i] = (struct combine_output){.column = i};
         if (spec->mode == COMBINE_AGGREGATE) {
-            outputs[i].kind = next_byte(in) % (COMBINE_BOOL_OR + 1);
-            outputs[i].column = (uint16_t)(next_byte(in) % spec->columns_count);
-            outputs[i].count_column = (uint16_t)(next_byte(in) % spec->columns_count);
-            outputs[i].bytewise = 1;
+            make_aggregate(in, spec, &outputs[i]);
         }
     }
     if (spec->mode == COMBINE_AGGREGATE) {
+        make_having(in, spec, having);
         spec->groups_count = (uint16_t)(next_byte(in) % 3);
         spec->one_row = spec->groups_count == 0;
         groups[0] = (uint16_t)(next_byte(in) % spec->columns_count);
@@ -73,9 +125,9 @@ static void make_spec(struct input *in, struct combine_spec *spec, struct combin
 
 static struct slice make_columns(struct input *in, size_t count, struct buf *room)
 {
-    static const uint32_t types[] = {OID_INT8,   OID_INT4,        OID_TEXT,     OID_NUMERIC,
-                                     OID_FLOAT8, OID_FLOAT4,      OID_BOOL,     OID_DATE,
-                                     OID_BPCHAR, OID_TIMESTAMPTZ, OID_INTERVAL, OID_UUID};
+    static const uint32_t types[] = {OID_INT8,     OID_INT4, OID_TEXT, OID_NUMERIC, OID_FLOAT8,
+                                     OID_FLOAT4,   OID_BOOL, OID_DATE, OID_BPCHAR,  OID_TIMESTAMPTZ,
+                                     OID_INTERVAL, OID_UUID, OID_BIT,  OID_MONEY,   OID_INT2};
     struct back_column columns[COLUMNS] = {0};
     for (size_t i = 0; i < count; i++) {
         columns[i].name = SLICE("c");

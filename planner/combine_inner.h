@@ -230,8 +230,8 @@ void combine_bits_put(const struct combine_agg *agg, struct slice bits, struct b
 
 /* ---- combine_moments.c ----------------------------------------------------------------------- */
 
-enum err combine_variance_open(struct combine_agg *agg, const struct combine_column *columns,
-                               struct note *note) MUST_CHECK;
+enum err combine_variance_open(struct combine_agg *agg, const struct combine_output *output,
+                               const struct combine_column *columns, struct note *note) MUST_CHECK;
 enum err combine_variance_add(struct combine_agg *agg, struct combine_state *s,
                               const struct combine_column *columns, const struct slice *values,
                               struct arena *arena, struct note *note) MUST_CHECK;

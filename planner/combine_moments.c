@@ -145,14 +145,15 @@ static enum err read_float(const struct combine_column *columns, const struct sl
 
 /* ---- variance -------------------------------------------------------------------------------- */
 
-enum err combine_variance_open(struct combine_agg *agg, const struct combine_column *columns,
-                               struct note *note)
+enum err combine_variance_open(struct combine_agg *agg, const struct combine_output *output,
+                               const struct combine_column *columns, struct note *note)
 {
     uint32_t sum = columns[agg->column].type_oid, count = columns[agg->column + 1].type_oid;
     uint32_t squares = columns[agg->column + 2].type_oid;
     int exact =
         (sum == OID_INT8 || sum == OID_NUMERIC) && (squares == OID_INT8 || squares == OID_NUMERIC);
-    if (count != OID_INT8 || (!exact && (sum != OID_FLOAT8 || squares != OID_FLOAT8))) {
+    if (count != OID_INT8 || sum != output->sum_type ||
+        (!exact && (sum != OID_FLOAT8 || squares != OID_FLOAT8))) {
         return refuse(agg, count != OID_INT8 ? count : sum, note);
     }
     agg->number = exact ? COMBINE_NUMERIC : COMBINE_FLOAT8;

@@ -77,6 +77,8 @@ struct combine_output {
                               values themselves are then in `column` */
     uint16_t key_column;   /* COMBINE_MIN, COMBINE_MAX: 1 + the column that has the same in binary,
                               where the client's text does not tell the order; else 0 */
+    uint32_t sum_type;     /* COMBINE_VARIANCE: what its first column must be: int8 or numeric, a
+                              sum; float8, an average */
     uint8_t detail;
     uint8_t bytewise;                 /* COMBINE_MIN, COMBINE_MAX: text compares with memcmp */
     const struct combine_sort *order; /* ... and how else; NULL: `bytewise` says it */

@@ -156,7 +156,7 @@ enum err combine_agg_open(struct combine_agg *agg, const struct combine_output *
     case COMBINE_BIT_AND:
     case COMBINE_BIT_OR:
     case COMBINE_BIT_XOR: return open_bits(agg, note);
-    case COMBINE_VARIANCE: return combine_variance_open(agg, columns, note);
+    case COMBINE_VARIANCE: return combine_variance_open(agg, output, columns, note);
     case COMBINE_MOMENTS: return combine_moments_open(agg, columns, note);
     }
     return ERR_NONE;

@@ -186,11 +186,13 @@ static int add_variance(struct spread *s, const PgQuery__FuncCall *f, struct com
     case OID_INT8:
     case OID_NUMERIC:
         first = call_like(s, f, "sum", x);
+        out->sum_type = type == OID_INT2 || type == OID_INT4 ? OID_INT8 : OID_NUMERIC;
         last = call_like(s, f, "sum", square_of(s, x, type));
         break;
     case OID_FLOAT4:
     case OID_FLOAT8:
         first = call_like(s, f, "avg", x);
+        out->sum_type = OID_FLOAT8;
         last = call_like(s, f, "var_pop", x);
         break;
     default:
