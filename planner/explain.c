@@ -9,6 +9,7 @@
 
 #include "base/check.h"
 #include "planner/build.h"
+#include "wire/numeric.h"
 
 /* ---- EXPLAIN as a statement -------------------------------------------------------------------
  */
@@ -253,7 +254,7 @@ static void print_sorts(const struct combine_spec *c, struct buf *out)
     buf_u8(out, ')');
 }
 
-static void print_outputs(const struct combine_spec *c, struct buf *out)
+static const char *aggregate_name(const struct combine_output *o)
 {
     static const char *const kinds[] = {[COMBINE_AS_IS] = "",
                                         [COMBINE_COUNT] = "count",
@@ -268,11 +269,41 @@ static void print_outputs(const struct combine_spec *c, struct buf *out)
                                         [COMBINE_BIT_XOR] = "bit_xor",
                                         [COMBINE_VARIANCE] = "variance",
                                         [COMBINE_MOMENTS] = "regression"};
-    for (size_t i = 0; i < c->outputs_count; i++) {
-        const struct combine_output *o = &c->outputs[i];
-        if (o->kind != COMBINE_AS_IS && (size_t)o->kind < sizeof(kinds) / sizeof(kinds[0])) {
-            buf_printf(out, ", %s%s", kinds[o->kind], o->set > 0 ? " of distinct values" : "");
+    static const char *const spreads[] = {[NUMERIC_VAR_POP] = "var_pop",
+                                          [NUMERIC_VAR_SAMP] = "var_samp",
+                                          [NUMERIC_STDDEV_POP] = "stddev_pop",
+                                          [NUMERIC_STDDEV_SAMP] = "stddev_samp"};
+    static const char *const moments[] = {
+        [MOMENT_COUNT] = "regr_count",    [MOMENT_AVGX] = "regr_avgx",
+        [MOMENT_AVGY] = "regr_avgy",      [MOMENT_SXX] = "regr_sxx",
+        [MOMENT_SYY] = "regr_syy",        [MOMENT_SXY] = "regr_sxy",
+        [MOMENT_COVAR_POP] = "covar_pop", [MOMENT_COVAR_SAMP] = "covar_samp",
+        [MOMENT_CORR] = "corr",           [MOMENT_R2] = "regr_r2",
+        [MOMENT_SLOPE] = "regr_slope",    [MOMENT_INTERCEPT] = "regr_intercept"};
+    return o->kind == COMBINE_VARIANCE  ? spreads[o->detail]
+           : o->kind == COMBINE_MOMENTS ? moments[o->detail]
+                                        : kinds[o->kind];
+}
+
+static void print_having(const struct combine_spec *c, int level, struct buf *out)
+{
+    static const char *const ops[] = {
+        [HAVING_EQUAL] = " =",      [HAVING_UNEQUAL] = " <>",
+        [HAVING_LESS] = " <",       [HAVING_LESS_EQUAL] = " <=",
+        [HAVING_GREATER] = " >",    [HAVING_GREATER_EQUAL] = " >=",
+        [HAVING_NULL] = " IS NULL", [HAVING_NOT_NULL] = " IS NOT NULL",
+        [HAVING_TRUE] = ""};
+    for (size_t i = 0; i < c->having_count; i++) {
+        const struct combine_having *h = &c->having[i];
+        if (i == 0) {
+            buf_printf(out, "%*sFilter:", 2 * level, "");
         }
+        buf_printf(out, "%s %s", i > 0 ? " AND" : "", aggregate_name(&c->outputs[h->output]));
+        buf_printf(out, "%s%s%s", ops[h->op], h->number == NULL ? "" : " ",
+                   h->number == NULL ? "" : h->number);
+    }
+    if (c->having_count > 0) {
+        buf_text(out, "\n");
     }
 }
 
@@ -289,11 +320,14 @@ static int print_combine(const struct combine_spec *c, struct buf *out)
             level++;
         }
         buf_printf(out, "%*sAggregate (groups: %u", 2 * level, "", (unsigned)c->groups_count);
-        print_outputs(c, out);
-        if (c->having_count > 0) {
-            buf_printf(out, ", having: %u", (unsigned)c->having_count);
+        for (size_t i = 0; i < c->outputs_count; i++) {
+            if (c->outputs[i].kind != COMBINE_AS_IS) {
+                buf_printf(out, ", %s%s", aggregate_name(&c->outputs[i]),
+                           c->outputs[i].set != 0 ? "(DISTINCT)" : "");
+            }
         }
         buf_text(out, ")\n");
+        print_having(c, level + 1, out);
     } else if (c->sorts_count > 0) {
         buf_text(out, c->mode == COMBINE_DISTINCT ? "Merge Unique" : "Merge Sort");
         print_sorts(c, out);

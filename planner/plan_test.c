@@ -316,6 +316,17 @@ Test(plan, explain_names_key_shard_and_shard_sql)
                      "    SQL: SELECT country, pg_catalog.sum(id), pg_catalog.count(id) FROM users "
                      "GROUP BY country\n");
     plan_batch_unref(b);
+    out.n = 0;
+    b = make(&env,
+             "SELECT stddev(id), regr_r2(id, id), count(DISTINCT name), bit_xor(id) FROM users "
+             "HAVING count(*) > 1 AND bool_and(id > 1)");
+    plan_explain(b->plans[0], db.map, NULL, 7, &out);
+    buf_u8(&out, 0);
+    static const char start[] = "Aggregate (groups: 0, stddev_samp, regr_r2, count(DISTINCT), "
+                                "bit_xor, count, bool_and)\n"
+                                "  Filter: count > 1 AND bool_and\n";
+    cr_assert(strncmp((const char *)out.p, start, strlen(start)) == 0, "%s", out.p);
+    plan_batch_unref(b);
     buf_free(&out);
     test_db_close(&db);
 }

@@ -10,6 +10,7 @@ EXPLAIN (COSTS OFF) SELECT * FROM users WHERE id IN (1, 2);
 EXPLAIN (COSTS OFF) SELECT * FROM users;
 EXPLAIN (COSTS OFF) SELECT * FROM users ORDER BY name DESC, id LIMIT 3 OFFSET 1;
 EXPLAIN (COSTS OFF) SELECT age, count(*), avg(age) FROM users GROUP BY age ORDER BY 2 DESC, 1 LIMIT 5;
+EXPLAIN (COSTS OFF) SELECT stddev(age), count(DISTINCT name), bit_or(age), corr(age, id) FROM users HAVING count(*) > 1 AND max(age) IS NOT NULL;
 EXPLAIN (COSTS OFF) SELECT u.name, o.amount FROM users u JOIN orders o ON o.user_id = u.id WHERE u.id = 5;
 EXPLAIN (COSTS OFF) SELECT count(*) FROM users u JOIN orders o ON o.user_id = u.id;
 EXPLAIN (COSTS OFF) SELECT * FROM countries;
