@@ -18,7 +18,7 @@ from braid import Braid, config_for  # noqa: E402
 from report import Failed, Report  # noqa: E402
 
 # One module each, in this order; each has run(place, report).
-SCHEDULES = ["copy_out", "oids", "dump", "explain"]
+SCHEDULES = ["copy_out", "oids", "dump", "explain", "reflect"]
 
 
 class Place:
