@@ -95,6 +95,14 @@ def test_answers(place):
         expect("no rows", [], ask(c, "SELECT i.id FROM items i JOIN wide w ON w.k = i.id WHERE i.v = 'no'"))
         both = ask(c, "SELECT 1; " + SELF)
         expect("several statements", [(i, i) for i in range(1, 6)], both)
+        out = io.StringIO()
+        with c.cursor() as cur:
+            cur.copy_expert(f"COPY ({SELF}) TO STDOUT (FORMAT csv, HEADER)", out)
+        expect("copied", ["id,id"] + [f"{i},{i}" for i in range(1, 6)], out.getvalue().split())
+        with c.cursor() as cur:
+            expect_error("not copied", "22012", lambda: cur.copy_expert(
+                "COPY (SELECT 1 / (a.id - 2) FROM items a JOIN items b ON b.v = a.v) TO STDOUT",
+                io.StringIO()))
         expect("tables", [0, 0, 0], temporary_tables(place))
         c.close()
 
