@@ -57,6 +57,10 @@ static void check_plan(const struct plan *p, const struct test_db *db, const str
     }
     check(p->kind != PLAN_DDL || p->steps_count > 0);
     check(p->kind != PLAN_EXPLAIN || p->explained != NULL);
+    if (p->kind == PLAN_EXPLAIN) { /* goes where the statement inside goes */
+        check_plan(p->explained, db, args);
+        return;
+    }
     if (p->kind == PLAN_WORKSPACE) {
         check_workspace(p, db, args);
         buf_free(&text);

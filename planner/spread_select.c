@@ -120,10 +120,16 @@ static int plan_rows(struct spread *s)
     outputs_as_they_are(s, visible + s->targets_count);
     s->spec->columns_count = (uint16_t)s->outputs_count;
     s->spec->visible = (uint16_t)visible;
+    if (s->targets_count > 0 && s->level->set_operation) {
+        return spread_fail(s, "Order by a column of the result.",
+                           "ORDER BY of a set operation must name its columns");
+    }
     if (s->targets_count > 0) {
         tnode **list = arena_alloc(&s->build->scratch,
                                    (s->q->n_target_list + s->targets_count) * sizeof(tnode *));
-        memcpy(list, s->q->target_list, s->q->n_target_list * sizeof(tnode *));
+        if (s->q->n_target_list > 0) {
+            memcpy(list, s->q->target_list, s->q->n_target_list * sizeof(tnode *));
+        }
         memcpy(list + s->q->n_target_list, s->targets, s->targets_count * sizeof(tnode *));
         s->q->target_list = list;
         s->q->n_target_list += s->targets_count;
