@@ -429,6 +429,8 @@ void plan_show(struct build *b, tnode *stmt, struct plan *p);
 void plan_discard(struct build *b, tnode *stmt, struct plan *p);
 void plan_deallocate(struct build *b, tnode *stmt, struct plan *p);
 void plan_declare(struct build *b, tnode *stmt, struct plan *p);
+void plan_fetch(struct build *b, tnode *stmt, struct plan *p);
+void plan_close(struct build *b, tnode *stmt, struct plan *p);
 void plan_explain_statement(struct build *b, tnode *stmt, struct plan *p);
 void plan_copy(struct build *b, tnode *stmt, struct plan *p);
 /* utility_copy_out.c */

@@ -43,8 +43,8 @@ static const struct statement_row {
     {NODE(DISCARD_STMT), "DISCARD", plan_discard, 0, NULL, NULL},
     {NODE(DEALLOCATE_STMT), "DEALLOCATE", plan_deallocate, 0, NULL, NULL},
     {NODE(DECLARE_CURSOR_STMT), "DECLARE CURSOR", plan_declare, 0, NULL, NULL},
-    {NODE(FETCH_STMT), "FETCH", plan_on_home, ROWS, NULL, NULL},
-    {NODE(CLOSE_PORTAL_STMT), "CLOSE CURSOR", plan_on_home, 0, NULL, NULL},
+    {NODE(FETCH_STMT), "FETCH", plan_fetch, ROWS, NULL, NULL},
+    {NODE(CLOSE_PORTAL_STMT), "CLOSE CURSOR", plan_close, 0, NULL, NULL},
     {NODE(EXPLAIN_STMT), "EXPLAIN", plan_explain_statement, ROWS, NULL, NULL},
     {NODE(COPY_STMT), "COPY", plan_copy, 0, NULL, NULL},
     {NODE(LOCK_STMT), "LOCK TABLE", plan_lock, 0, NULL, NULL},
@@ -358,6 +358,10 @@ static void finish_batch(struct build *b)
         }
         if (p->otherwise != NULL && p->otherwise->kind != PLAN_REFUSE) {
             batch->shape_ok = 0;
+        }
+        if (p->fetch != NULL) { /* it may be for a cursor of the session's own */
+            batch->shape_ok = 0;
+            batch->verbatim_one = 0;
         }
         common &= w == NULL ? 1 : w->fixed;
         if (p->config_names_count != 0) {

@@ -166,10 +166,10 @@ static void render_workspace(const struct plan *p, const struct test_db *db,
 static void render_plan(const struct plan *p, const struct test_db *db,
                         const struct plan_args *args, struct buf *out)
 {
-    static const char *const kinds[] = {"empty",     "one",        "many",    "write",   "tx",
-                                        "set",       "deallocate", "discard", "ddl",     "copy-in",
-                                        "copy-out",  "prepare",    "execute", "explain", "show",
-                                        "workspace", "refuse"};
+    static const char *const kinds[] = {"empty",    "one",        "many",    "write",   "tx",
+                                        "set",      "deallocate", "discard", "ddl",     "copy-in",
+                                        "copy-out", "prepare",    "execute", "explain", "declare",
+                                        "show",     "workspace",  "refuse"};
     buf_text(out, kinds[p->kind]);
     if (p->kind == PLAN_REFUSE) {
         buf_printf(out, ": %s", p->note.text);

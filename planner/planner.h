@@ -96,6 +96,7 @@ enum plan_kind {
     PLAN_PREPARE,  /* SQL's PREPARE in a database of one shard: `prepare_suffix`, `prepare_query` */
     PLAN_EXECUTE,  /* SQL's EXECUTE `name`, also inside of EXPLAIN and CREATE TABLE AS */
     PLAN_EXPLAIN,  /* EXPLAIN of a statement over several shards or of a routed one: `explain` */
+    PLAN_DECLARE,  /* DECLARE CURSOR `name` over sharded tables: `explained` is its query */
     PLAN_SHOW,     /* SHOW of a setting of pgbraid's own (braid.role): `name` */
     PLAN_WORKSPACE, /* a read: rows are moved into temporary tables first (`moves`), then `rest`
                        runs over them */

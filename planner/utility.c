@@ -263,25 +263,6 @@ void plan_on_home(struct build *b, tnode *stmt, struct plan *p)
     plan_home(b, p);
 }
 
-/* Cursors live on the home shard: FETCH cannot know where another one was opened. */
-void plan_declare(struct build *b, tnode *stmt, struct plan *p)
-{
-    enum {
-        CURSOR_HOLD = 0x20
-    };
-    struct plan *inner = plan_new(b, p->text);
-    plan_select(b, stmt->declare_cursor_stmt->query, inner);
-    if (inner->kind == PLAN_REFUSE) {
-        refuse_note(p, inner->err, &inner->note);
-    } else if (inner->kind == PLAN_ONE && inner->_where->fixed != 0) {
-        plan_home(b, p);
-        p->pins |= (stmt->declare_cursor_stmt->options & CURSOR_HOLD) != 0 ? PIN_CURSOR : 0;
-    } else {
-        refuse(p, "Use COPY ... TO STDOUT, or LIMIT and a range of keys for each portion.",
-               "DECLARE CURSOR cannot be used on sharded tables");
-    }
-}
-
 /* ---- LOCK, VACUUM, ANALYZE --------------------------------------------------------------------
  */
 

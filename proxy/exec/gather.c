@@ -177,6 +177,12 @@ static void keep_rest(struct gather *g, struct slice rows)
  */
 static void keep_limit(struct gather *g, struct buf *out, size_t from)
 {
+    const struct session *s = g->op.session;
+    if (s->run_portal != NULL && s->run_portal->cursor && s->run_fetch == NULL) {
+        keep_rest(g, slice_from(buf_slice(out), from)); /* it is being opened */
+        out->n = from;
+        return;
+    }
     uint8_t type = 0;
     size_t total = 0;
     size_t at = from;
@@ -733,7 +739,8 @@ void gather_send(struct gather *g)
     }
     if (g->copy != NULL) {
         e = g->combine == NULL ? begin_copy(g, &note) : ERR_NONE; /* else the columns come first */
-    } else if (!s->in_extended && g->whole->returns_rows && rows_out(g) == session_out(s)) {
+    } else if (!s->in_extended && g->whole->returns_rows && rows_out(g) == session_out(s) &&
+               (s->run_portal == NULL || !s->run_portal->cursor)) {
         if (!s->columns_told) {
             gather_put_description(s, g->whole, bind);
         }

@@ -212,6 +212,7 @@ enum step portal_go_on(struct session *s, struct portal *p, uint32_t rows_max)
         say_end(s, p, 0, 0);
         return STEP_DONE;
     }
+    s->run_portal = p;
     if (g == NULL) {
         return give_kept(s, p, rows_max);
     }

@@ -84,6 +84,12 @@ enum step gather_again(struct session *s);
  */
 enum step gather_copy(struct session *s, struct plan *copy, uint64_t shards);
 enum step space_copy(struct session *s, struct plan *copy, struct plan *rows);
+/* cursor.c; the session has a cursor of the name that FETCH, MOVE or CLOSE says. */
+int cursor_is_ours(struct session *s, const struct plan *plan);
+void cursor_close_all(struct session *s, const struct plan *plan); /* when the plan is CLOSE ALL */
+enum step cursor_declare(struct session *s, struct plan *plan);
+enum step cursor_run(struct session *s, struct plan *plan, const struct front_bind *bind);
+void cursor_describe(struct session *s, const struct plan *plan, const struct front_bind *bind);
 /* A portal that was executed before: further rows of it. */
 enum step portal_go_on(struct session *s, struct portal *p, uint32_t rows_max);
 void portal_forget_rows(struct session *s, struct portal *p);

@@ -405,7 +405,8 @@ enum step session_bind(struct session *s, struct slice body)
     if (plan->kind == PLAN_EXECUTE) {
         return prepare_bind(s, &msg, plan);
     }
-    if (plan->kind != PLAN_ONE) {
+    cursor_close_all(s, plan);
+    if (plan->kind != PLAN_ONE || cursor_is_ours(s, plan)) {
         return bind_local(s, &msg, p, plan, body);
     }
     struct plan_args args;
@@ -472,6 +473,14 @@ static enum step describe_plan(struct session *s, struct pstmt *p, struct plan *
     if (plan->kind == PLAN_EXPLAIN && kind == 'S' && plan->explained->any_params &&
         plan->explained->described.p == NULL) {
         return gather_learn(s, plan->explained, p->stmt, 0);
+    }
+    if (plan->fetch != NULL && kind == 'P') {
+        if (!session_quiet(s)) {
+            return session_wait_quiet(s);
+        }
+        cursor_describe(s, plan, bind);
+        arena_reset(&s->arena);
+        return STEP_DONE;
     }
     return describe_local(s, plan, kind, bind);
 }

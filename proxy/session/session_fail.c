@@ -113,7 +113,13 @@ enum step session_fail_with(struct session *s, struct slice error_body, const ch
 
 enum step session_complete(struct session *s, const char *tag)
 {
-    struct portal *p = s->in_extended && s->run_fetch == NULL ? s->run_portal : NULL;
+    struct portal *p = s->run_fetch == NULL ? s->run_portal : NULL;
+    if (p != NULL && p->cursor) { /* it is open: FETCH takes its rows */
+        p->suspended = 1;
+        s->run_portal = p = NULL;
+        tag = "DECLARE CURSOR";
+    }
+    p = s->in_extended ? p : NULL;
     if (tag != NULL && p != NULL && p->suspended) {
         (void)snprintf(p->tag, sizeof(p->tag), "%s", strncmp(tag, "SELECT ", 7) == 0 ? "" : tag);
         back_put_empty(session_out(s), 's');

@@ -61,6 +61,10 @@ static enum step run_one(struct session *s, struct plan_batch *batch, const stru
     uint64_t bits = 0;
     int any = 0;
     *replan = 0;
+    if (plan->fetch != NULL && cursor_is_ours(s, plan)) {
+        return start_batch(s, batch);
+    }
+    cursor_close_all(s, plan);
     enum err e = session_may_run(s, plan, &note);
     e = e ? e : plan_shards(plan, s->db->map, args, &bits, &any, &note);
     if (e == ERR_AGAIN) {
@@ -210,7 +214,8 @@ enum step session_batch_step(struct session *s)
     if (s->batch->count > 1 && s->tx.kind == TX_KIND_NONE && !begins) {
         session_tx_begin(s, TX_KIND_IMPLICIT, "BEGIN");
     }
-    if (plan->kind == PLAN_ONE) {
+    cursor_close_all(s, plan);
+    if (plan->kind == PLAN_ONE && !cursor_is_ours(s, plan)) {
         return batch_one(s, plan);
     }
     enum step step = session_run(s, plan, NULL);

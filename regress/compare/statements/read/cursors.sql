@@ -1,7 +1,7 @@
 -- Cursors, portals, transactions, COPY TO
 BEGIN;
--- refused
 DECLARE c CURSOR FOR SELECT k, seq FROM facts ORDER BY k, seq;
+-- refused
 FETCH 3 FROM c;
 FETCH NEXT FROM c;
 MOVE 5 IN c;
@@ -22,8 +22,8 @@ FETCH RELATIVE -2 FROM c;
 FETCH BACKWARD ALL FROM c;
 COMMIT;
 BEGIN;
--- refused
 DECLARE c CURSOR FOR SELECT grp, count(*) FROM facts GROUP BY grp ORDER BY grp;
+-- refused
 FETCH 2 FROM c;
 DECLARE d CURSOR FOR SELECT u.id FROM users u JOIN facts f ON f.n = u.age ORDER BY u.id, f.k, f.seq;
 FETCH 2 FROM d;
@@ -33,12 +33,11 @@ CLOSE ALL;
 FETCH 1 FROM c;
 ROLLBACK;
 BEGIN;
--- refused
 DECLARE c CURSOR FOR SELECT name FROM users WHERE id = 5;
+-- refused
 FETCH 1 FROM c;
 FETCH 1 FROM c;
 COMMIT;
--- refused
 DECLARE c CURSOR FOR SELECT k FROM facts;
 BEGIN;
 -- refused

@@ -1,0 +1,139 @@
+/*
+ * SQL's cursors over several shards. Such a cursor is a portal of the session, opened by DECLARE
+ * and read by FETCH and MOVE as Execute reads one with a row limit (gather_cursor.c). Cursors of
+ * other tables live on the home shard: the statements go there when no cursor of ours has the name.
+ */
+
+#include <string.h>
+
+#include "base/check.h"
+#include "proxy/exec/exec.h"
+#include "proxy/exec/gather.h"
+
+static struct portal *find(struct session *s, const struct plan *plan)
+{
+    if (plan->fetch == NULL || plan->fetch->cursor == NULL || list_empty(&s->portals)) {
+        return NULL;
+    }
+    struct portal *p = portal_find(s, slice_of(plan->fetch->cursor));
+    return p != NULL && p->cursor ? p : NULL;
+}
+
+int cursor_is_ours(struct session *s, const struct plan *plan)
+{
+    return plan->fetch != NULL && find(s, plan) != NULL;
+}
+
+void cursor_close_all(struct session *s, const struct plan *plan)
+{
+    if (plan->fetch == NULL || !plan->fetch->closes || plan->fetch->cursor != NULL) {
+        return;
+    }
+    list_each_safe (node, &s->portals) {
+        struct portal *p = container_of(node, struct portal, node);
+        if (p->cursor) {
+            portal_drop(s, p);
+        }
+    }
+}
+
+/* ---- DECLARE --------------------------------------------------------------------------------- */
+
+static enum step open_one(struct session *s, struct plan *plan)
+{
+    struct note note;
+    uint64_t shards = 0;
+    int any = 0;
+    struct plan_args args = {0};
+    enum err e = plan_shards(plan, s->db->map, &args, &shards, &any, &note);
+    if (e == ERR_AGAIN && plan->otherwise != NULL) {
+        return session_run(s, plan->otherwise, NULL);
+    }
+    if (e) {
+        return session_fail(s, e, &note, 0);
+    }
+    return gather_start(s, plan, NULL, UINT64_C(1) << exec_choose(s, shards, any));
+}
+
+enum step cursor_declare(struct session *s, struct plan *plan)
+{
+    struct note note;
+    enum err e = ERR_NONE;
+    if (!session_quiet(s)) {
+        return session_wait_quiet(s);
+    }
+    struct portal *p = portal_find(s, slice_of(plan->name));
+    if (s->tx.kind == TX_KIND_NONE || (s->tx.kind == TX_KIND_IMPLICIT && s->in_extended)) {
+        e = note_set(&note, ERR_NO_TX, "DECLARE CURSOR can only be used in transaction blocks");
+    } else if (p != NULL && (p->gather != NULL || p->suspended || !p->cursor)) {
+        e = note_set(&note, ERR_DUP_CURSOR, "cursor \"%s\" already exists", plan->name);
+    }
+    if (e) {
+        return session_fail(s, e, &note, 0);
+    }
+    if (p != NULL) { /* what waits to be opened is run again */
+        portal_drop(s, p);
+    }
+    p = portal_add(s, slice_of(plan->name), NULL);
+    p->cursor = 1;
+    portal_set_plan(p, plan->_batch, plan->explained);
+    s->run_portal = p;
+    s->run_rows_max = 0;
+    s->run_stmt = NULL;
+    s->run_fetch = NULL;
+    return plan->explained->kind == PLAN_ONE ? open_one(s, plan->explained)
+                                             : session_run(s, plan->explained, NULL);
+}
+
+/* ---- FETCH, MOVE, CLOSE ---------------------------------------------------------------------- */
+
+static int wants_binary(const struct front_bind *bind)
+{
+    for (uint16_t i = 0; bind != NULL && i < bind->results_count; i++) {
+        if (be16_at(bind->results + 2 * (size_t)i) != 0) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+enum step cursor_run(struct session *s, struct plan *plan, const struct front_bind *bind)
+{
+    struct note note;
+    enum err e = ERR_NONE;
+    struct portal *p = find(s, plan);
+    check(p != NULL);
+    if (!session_quiet(s)) {
+        return session_wait_quiet(s);
+    }
+    if (plan->fetch->closes) {
+        portal_drop(s, p);
+        s->run_portal = NULL;
+        return session_complete(s, "CLOSE CURSOR");
+    }
+    if (plan->fetch->backward) {
+        e = note_set(&note, ERR_UNSUPPORTED, "a cursor over several shards only moves forward");
+        note_hint(&note, "Use FETCH [FORWARD] n and FETCH ALL.");
+    } else if (wants_binary(bind)) {
+        e = note_set(&note, ERR_UNSUPPORTED, "a cursor over several shards gives its rows in text");
+        note_hint(&note, "Ask for text results of FETCH.");
+    }
+    if (e) {
+        return session_fail(s, e, &note, 0);
+    }
+    if (!s->in_extended && !plan->fetch->moves) {
+        gather_put_description(s, p->plan, NULL);
+    }
+    s->run_fetch = plan;
+    return portal_go_on(s, p, plan->fetch->rows);
+}
+
+void cursor_describe(struct session *s, const struct plan *plan, const struct front_bind *bind)
+{
+    const struct portal *p = find(s, plan);
+    if (p != NULL && !plan->fetch->moves && !plan->fetch->closes) {
+        gather_put_description(s, p->plan, bind);
+    } else {
+        back_put_empty(session_out(s), 'n');
+    }
+}
