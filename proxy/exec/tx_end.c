@@ -171,15 +171,16 @@ static void count_end(struct session *s, int committed)
 
 static void tell_ledger(struct session *s, const struct twopc_actions *a)
 {
-    struct ledger *ledger = s->worker->shared->ledger;
+    struct shared *shared = s->worker->shared; /* who has nothing to tell must not touch its ledger:
+                                                  an online restart takes it away */
     if (a->ledger_settled) {
-        ledger_settled(ledger, s->commit.txn);
+        ledger_settled(shared->ledger, s->commit.txn);
     }
     if (a->ledger_abandon) {
-        ledger_abandon(ledger, s->commit.txn);
+        ledger_abandon(shared->ledger, s->commit.txn);
     }
     if (a->ledger_hand_over) {
-        ledger_hand_over(ledger, s->commit.txn);
+        ledger_hand_over(shared->ledger, s->commit.txn);
     }
     if (a->recover != 0 || a->ledger_hand_over) {
         log_event(LOG_TX_IN_DOUBT, "client=%llu database=%s start=%llu txn=%llu shards=%llx",
