@@ -129,6 +129,18 @@ class Shop:
         """A user with a handful of items."""
         return next(user for user in range(4242, self.users_count) if self.items_of.get(user) == 6)
 
+    def median_balance(self):
+        """As percentile_cont(0.5) has it."""
+        ordered = sorted(self.balances)
+        return (ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2
+
+    def same_balance(self):
+        """Pairs of users who have the same."""
+        count = defaultdict(int)
+        for balance in self.balances:
+            count[balance] += 1
+        return sum(n * (n - 1) // 2 for n in count.values())
+
     def richest_countries(self, count):
         """(country name, users, money) as the tour asks for them."""
         names = dict(COUNTRIES)

@@ -51,6 +51,7 @@ class Tour:
         self.show_layout()
         self.show_routed()
         self.show_scatter()
+        self.show_workspace()
         self.show_plans()
         self.show_transfer()
         self.show_stats()
@@ -98,6 +99,17 @@ class Tour:
         got = self.ask("SELECT sum(quantity * price), count(*) FROM order_items")[0]
         self.check("turnover in cents", self.shop.turnover, int(got[0] * 100))
         self.check("items", self.shop.rows_count["order_items"], got[1])
+
+    def show_workspace(self):
+        self.title("What no shard can answer from its own rows is finished by PostgreSQL in a workspace")
+        sql = "SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY balance) AS median FROM users"
+        self.psql(sql)
+        self.check("the median", self.shop.median_balance(), self.ask(sql)[0][0])
+        print()
+        sql = ("SELECT count(*) AS pairs\n"
+               "FROM users a JOIN users b ON b.balance = a.balance AND b.id > a.id")
+        self.psql(sql)
+        self.check("pairs of the same balance", self.shop.same_balance(), self.ask(sql)[0][0])
 
     def show_plans(self):
         self.title("EXPLAIN says where a statement goes")
