@@ -63,6 +63,20 @@ Test(copy_put, text_escapes_what_means_something)
     expect_data(c, "a\x01z|x", "a\\\x01z\x01x\n");
 }
 
+Test(copy_put, a_row_as_a_line_of_plain_text)
+{
+    struct buf row = {0}, out = {0};
+    put_row(&row, "a\tb|-||\\x");
+    buf_text(&out, "before;");
+    copy_put_text_line(slice_from(buf_slice(&row), FRAME_HEADER_BYTES), &out);
+    cr_assert(slice_is(buf_slice(&out), "before;a\\tb\t\\N\t\t\\\\x\n"));
+    out.n = 0;
+    copy_put_text_line(SLICE("\0\0"), &out); /* no columns */
+    cr_assert(slice_is(buf_slice(&out), "\n"));
+    buf_free(&row);
+    buf_free(&out);
+}
+
 Test(copy_put, csv_quotes_what_would_be_misread)
 {
     expect_data(of(COPY_CSV), "a|-||b c", "a,,\"\",b c\n");

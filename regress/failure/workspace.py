@@ -182,6 +182,35 @@ def test_prepared(place):
             expect("described", [20, 25, 1700], [d.type_code for d in described])
 
 
+def test_types(place):
+    """Types of users, whose numbers differ between servers, collations, type modifiers, odd names."""
+    with Calm(place) as braid:
+        c = auto(braid)
+        for sql in ("CREATE TYPE mood AS ENUM ('bad', 'good')", "CREATE TYPE pair AS (a int, m mood)",
+                    "CREATE DOMAIN short AS varchar(5) CHECK (length(value) < 6)",
+                    'CREATE TABLE odd (id int PRIMARY KEY, "A ""b" mood, ms mood[], p pair, s short, '
+                    'n numeric(6,2), t text COLLATE "C", c char(4), r int4range, b bytea, j jsonb, '
+                    'ts timestamptz, nothing text) SHARD BY HASH (id)'):
+            ask(c, sql)
+        for i in range(1, 9):
+            ask(c, f"""INSERT INTO odd VALUES ({i}, 'good', '{{bad,NULL,good}}', '(1,bad)', 'x{i}', {i}.5,
+                       E'a\\tb\\n{i % 3}\\\\', 'c', '[1,{i + 1})', '\\x00ff', '{{"a": [1, null]}}',
+                       '2024-02-29 12:00+00', NULL)""")
+        want = ask(c, "SELECT * FROM odd WHERE id = 4")
+        for _ in range(2):
+            expect("values", want, ask(
+                c, "SELECT a.* FROM odd a JOIN odd b ON b.s = a.s AND b.t = a.t WHERE a.id = 4"))
+            expect("as PostgreSQL types them", [("mood", "mood[]", "pair", "numeric", "character", "7.50")],
+                   ask(c, """SELECT pg_typeof(a."A ""b")::text, pg_typeof(a.ms)::text, pg_typeof(a.p)::text,
+                             pg_typeof(a.n)::text, pg_typeof(a.c)::text, max(a.n)::text
+                             FROM odd a JOIN odd b ON b.s = a.s WHERE a.id = 7 GROUP BY 1, 2, 3, 4, 5"""))
+            expect("ordered by its collation", [(3,), (6,), (1,)],
+                   ask(c, "SELECT a.id FROM odd a JOIN odd b ON b.s = a.s ORDER BY a.t, a.id LIMIT 3"))
+        for sql in ("DROP TABLE odd", "DROP TYPE pair", "DROP TYPE mood", "DROP DOMAIN short"):
+            ask(c, sql)
+        c.close()
+
+
 # ---- what goes wrong ---------------------------------------------------------------------------------
 
 
@@ -449,7 +478,7 @@ def test_figures(place):
         c.close()
 
 
-TESTS = [test_answers, test_own_writes, test_modes, test_prepared, test_errors, test_no_temp, test_cancel,
+TESTS = [test_answers, test_own_writes, test_modes, test_prepared, test_types, test_errors, test_no_temp, test_cancel,
          test_timeout, test_client_gone, test_server_gone, test_slow_workspace, test_limits,
          test_pool_of_one, test_place, test_figures]
 
