@@ -26,7 +26,7 @@ STATEMENTS = [
     ("SELECT * FROM users WHERE id = 7", "route", "users.id = 7, hash 0x"),
     ("SELECT * FROM users WHERE id IN (1, 2, 3) ORDER BY id", "prune", "Merge Sort (key: column 1)"),
     ("SELECT * FROM users", "spread", "SQL: SELECT * FROM users"),
-    ("SELECT age % 3 AS m, count(*), avg(age), stddev(age) FROM users GROUP BY 1 ORDER BY 1 LIMIT 2", "spread", "variance"),
+    ("SELECT age % 3 AS m, count(*), avg(age), stddev(age) FROM users GROUP BY 1 ORDER BY 1 LIMIT 2", "spread", "Aggregate (groups: 1, count, avg, "),
     ("SELECT u.name FROM users u JOIN orders o ON o.id = u.age", "workspace", "Move braid_w1"),
     ("SELECT u.name, h.note FROM users u, here h WHERE h.id = u.id", "workspace", "Rest on"),
     ("SELECT name, rank() OVER (ORDER BY age) FROM users", "workspace", "Reason: "),
