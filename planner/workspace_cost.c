@@ -1,7 +1,7 @@
 /*
  * How much would move: guesses that only choose between ways that are all right. Rows from the home
- * shard's statistics, times the shards; a condition is taken to leave a third, an
- * is taken to be small.
+ * shard's statistics, times the shards; a condition is taken to leave a third, an equality a
+ * twentieth. A table that nobody analyzed is taken to be small.
  */
 
 #include <string.h>

@@ -1,0 +1,22 @@
+-- What is moved: columns, rows, and which way. The same over plain tables.
+SELECT u.name, count(*) FROM users u LEFT JOIN facts f ON f.n = u.id AND f.seq > 0 AND u.age > 20 GROUP BY u.name ORDER BY 1, 2;
+SELECT count(*), sum(f.n) FROM users u RIGHT JOIN facts f ON f.n = u.id AND f.seq > 0 AND u.age > 20 WHERE f.k > 2;
+SELECT count(*), sum(f.n) FROM users u FULL JOIN facts f ON f.n = u.id AND f.seq > 0 AND u.age > 20 WHERE f.k > 2 OR f.k IS NULL;
+SELECT count(*) FROM users u FULL JOIN facts f ON f.n = u.id;
+SELECT u.id FROM users u WHERE NOT EXISTS (SELECT 1 FROM facts f WHERE f.n = u.id AND f.seq > 0) ORDER BY 1;
+SELECT rank() OVER (ORDER BY age, u.id, o.id), u.id FROM users u JOIN orders o ON o.user_id = u.id WHERE age > 20 AND u.id < 100 ORDER BY 1;
+SELECT count(*) FROM users u, orders o, facts f WHERE u.id = o.user_id AND f.n = o.id AND u.age BETWEEN 10 AND 50 AND f.seq = 0;
+SELECT count(*) FROM (SELECT * FROM users u JOIN facts f ON u.id = f.n WHERE f.seq = 1) x WHERE x.age > 5;
+SELECT u.id, f.k FROM users u JOIN LATERAL (SELECT k FROM facts WHERE n > u.age ORDER BY n, k, seq LIMIT 2) f ON true WHERE u.id < 20 ORDER BY 1, 2;
+SELECT grouping(age), age, count(*) FROM users GROUP BY ROLLUP (age) ORDER BY 1, 2;
+WITH RECURSIVE t AS (SELECT id, 1 AS d FROM users WHERE id < 3 UNION ALL SELECT u.id, d + 1 FROM users u JOIN t ON u.id = t.id * 2 WHERE d < 5) SELECT * FROM t ORDER BY 1, 2;
+SELECT u.id, u.name, count(f.k) FROM users u LEFT JOIN facts f ON f.n = u.id GROUP BY u.id ORDER BY 1 LIMIT 20;
+SELECT u FROM users u JOIN facts f ON f.n = u.id ORDER BY u.id LIMIT 5;
+SELECT row_to_json(u) FROM users u JOIN facts f ON f.n = u.id ORDER BY u.id LIMIT 5;
+SELECT count(*) FROM users u WHERE age > (SELECT avg(age) FROM users) AND id IN (SELECT n FROM facts WHERE k < 50);
+SELECT sum(f.n) / 7.0, count(DISTINCT u.age) FROM users u JOIN facts f ON f.n = u.age;
+SELECT u.age, avg(f.n) + 1 AS a FROM users u JOIN facts f ON f.n = u.id GROUP BY u.age HAVING count(*) > 1 ORDER BY 2, 1;
+SELECT u.id, (SELECT max(f.k) FROM facts f WHERE f.n = u.age) FROM users u WHERE u.id < 40 ORDER BY 1;
+SELECT CASE WHEN EXISTS (SELECT * FROM facts WHERE n = -12345) THEN 1 ELSE 0 END, count(*) FROM users u, regions r WHERE u.age = r.people;
+SELECT u.id FROM users u TABLESAMPLE BERNOULLI (100) WHERE u.id = 5;
+SELECT public.users.id FROM public.users JOIN facts f ON f.n = users.id WHERE public.users.id < 10 ORDER BY 1 LIMIT 3;
