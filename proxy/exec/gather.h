@@ -121,6 +121,12 @@ uint32_t gather_cursor_rows(uint32_t wanted);
 /* A round is over in which portals were opened or rows fetched. */
 void gather_cursor_then(struct op *op);
 
+/* Between the files of gather: where finished rows are queued; a failure to hooks
+ * or client; what stands in front of a COPY's rows. */
+struct buf *gather_rows_out(struct gather *g);
+void gather_end_badly(struct gather *g, enum err e, const struct note *note);
+enum err gather_begin_copy(struct gather *g, struct note *note) MUST_CHECK;
+
 /* ---- gather_describe.c ----------------------------------------------------------------------- */
 
 /* Whether the client's statement must be described before it runs. */
