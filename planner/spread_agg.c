@@ -89,7 +89,7 @@ static int read_groups(struct spread *s, struct groups *g)
         if (expr == NULL || IS(expr, A_CONST) || g->count == SPREAD_COLUMNS_MAX) {
             return spread_fail(s, "Group by fewer columns.", "this GROUP BY over several shards");
         }
-        if (!spread_groupable(s, expr)) {
+        if (!spread_no_clock(s, expr) || !spread_groupable(s, expr)) {
             return 0;
         }
         g->items[g->count++] = (struct group){expr, -1, -1};
@@ -125,6 +125,15 @@ static int key_column(struct spread *s, struct group *g)
                      : spread_add_target(s, g->expr);
     }
     return g->key;
+}
+
+int spread_no_clock(struct spread *s, const tnode *expr)
+{
+    struct survey v;
+    survey_node(s->build, expr, &v);
+    return !v.clock ||
+           spread_fail(s, "Pass the time as a parameter.",
+                       "grouping with now() and its like cannot run over several shards");
 }
 
 int spread_groupable(struct spread *s, const tnode *expr)
@@ -257,10 +266,6 @@ static int check_clauses(struct spread *s)
     }
     if (q->limit_option == PG_QUERY__LIMIT_OPTION__LIMIT_OPTION_WITH_TIES) {
         return spread_fail(s, "Use LIMIT.", "WITH TIES cannot run over several shards");
-    }
-    if (s->build->survey.clock && q->n_group_clause > 0) {
-        return spread_fail(s, "Pass the time as a parameter.",
-                           "grouping with now() and its like cannot run over several shards");
     }
     return q->n_group_clause == 0 || spread_no_odd_collations(s);
 }

@@ -297,10 +297,6 @@ static int add_distinct(struct spread *s, const PgQuery__FuncCall *f, enum combi
         return spread_fail(s, "Use SELECT DISTINCT in a sub-select and aggregate its rows.",
                            "DISTINCT in this aggregate cannot run over several shards");
     }
-    if (s->build->survey.clock) {
-        return spread_fail(s, "Pass the time as a parameter.",
-                           "DISTINCT with now() and its like cannot run over several shards");
-    }
     if (!is_steady(s, f) || !spread_no_odd_collations(s) || !spread_groupable(s, f->args[0])) {
         return 0;
     }
@@ -364,6 +360,9 @@ int spread_aggregate(struct spread *s, tnode *n, struct combine_output *out)
     if (row == NULL || f->n_agg_order > 0 || f->agg_within_group || f->func_variadic ||
         (f->agg_star ? row->kind != COMBINE_COUNT : f->n_args != row->args)) {
         return refuse_aggregate(s);
+    }
+    if (!spread_no_clock(s, n)) {
+        return 0;
     }
     out->kind = row->kind;
     out->detail = row->detail;

@@ -186,6 +186,9 @@ static int take_conjunct(struct spread *s, tnode *n, tnode **left)
     }
     struct having_walk w = {s, 0, 0};
     tree_walk_node(n, see_having, &w);
+    if (!spread_no_clock(s, n)) {
+        return 0;
+    }
     if (!w.aggregates && !w.odd && s->q->n_group_clause > 0) {
         *left = tree_and(&s->build->scratch, *left, n);
         return 1;

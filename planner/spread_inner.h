@@ -95,6 +95,8 @@ int spread_take_having(struct spread *s);
 /* GROUP BY item -> expression: a number is a select item, a name is a column of FROM before it is a
  * select item's name. NULL: failed. */
 tnode *spread_group_expr(struct spread *s, tnode *n);
+/* Fails for expressions that read the clock: each shard has its own. */
+int spread_no_clock(struct spread *s, const tnode *expr);
 /* Whether values of the expression can be told apart here, as far as its type is known. */
 int spread_groupable(struct spread *s, const tnode *expr);
 int spread_groups(struct spread *s); /* fills spec for COMBINE_AGGREGATE */

@@ -102,6 +102,8 @@ SELECT string_agg(t, ',' ORDER BY t, id), array_agg(i ORDER BY id) FROM agg;
 SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY f), mode() WITHIN GROUP (ORDER BY b) FROM agg WHERE g = 8;
 SELECT g, b, sum(i), count(DISTINCT t) FROM agg GROUP BY ROLLUP (g, b) ORDER BY g, b;
 SELECT g, sum(i), rank() OVER (ORDER BY sum(i) DESC NULLS LAST, g) FROM agg GROUP BY g ORDER BY g;
+SELECT min(now()) = max(now()), count(DISTINCT now()) FROM agg;
+SELECT count(*) FROM agg GROUP BY now();
 DROP TABLE agg;
 DROP TABLE agg_none;
 DROP TABLE agg_one;
