@@ -75,7 +75,22 @@ static void edit_item(const struct typemap_way *way, uint32_t type, struct walk 
     }
 }
 
-static void edit_array(const struct typemap_way *way, struct walk *w, int depth)
+/*
+ * Rows of a table that was moved into a workspace are of the row type of the temporary table there:
+ * home's type is the one that the array was described with.
+ */
+static uint32_t turn_element(const struct typemap_way *way, uint32_t expected, uint8_t *p)
+{
+    uint32_t type = turn_type(way, p);
+    if (way->to_home && expected >= TYPEMAP_USER_OID && type != expected &&
+        typemap_kind_of(way->map, expected).kind == TYPEMAP_ROW) {
+        put_u32(p, expected);
+        return expected;
+    }
+    return type;
+}
+
+static void edit_array(const struct typemap_way *way, uint32_t expected, struct walk *w, int depth)
 {
     uint32_t dimensions = take_u32(w);
     (void)take(w, 4);
@@ -83,7 +98,7 @@ static void edit_array(const struct typemap_way *way, struct walk *w, int depth)
     if (element == NULL || dimensions > 6) {
         return;
     }
-    uint32_t type = turn_type(way, element);
+    uint32_t type = turn_element(way, expected, element);
     (void)take(w, (size_t)8 * dimensions);
     if (!typemap_holds_oids(way->map, type)) {
         return;
@@ -135,7 +150,7 @@ static void edit(const struct typemap_way *way, uint32_t type, struct walk w, in
         return;
     }
     switch (kind.kind) {
-    case TYPEMAP_ARRAY: edit_array(way, &w, depth); break;
+    case TYPEMAP_ARRAY: edit_array(way, kind.inner, &w, depth); break;
     case TYPEMAP_ROW: edit_fields(way, &w, depth); break;
     case TYPEMAP_DOMAIN: edit(way, kind.inner, w, depth + 1); break;
     case TYPEMAP_RANGE: edit_range(way, kind.inner, &w, depth); break;

@@ -99,8 +99,9 @@ void gather_put_bind(struct gather *g, struct backend *b, const struct gather_bo
     }
     front_put_bind(out, portal_of(g), name_of(g), bind, as->formats, as->formats_count);
     backend_expect(b, EXPECT_BIND, TO_OP);
-    if (g->whole->returns_rows &&
-        (g->row_shards != NULL || (g->combine == NULL && g->copy != NULL))) {
+    int undescribed =
+        g->combine == NULL && (g->copy != NULL || g->apart) && gather_rows_out(g) != &g->sunk;
+    if (g->whole->returns_rows && (g->row_shards != NULL || undescribed)) {
         const struct front_bind binary = {.results_count = 1, .results = (const uint8_t *)"\0\1"};
         g->edits[b->shard] = typing_of_rows(b, &g->op.session->arena, g->whole->described,
                                             g->copy != NULL ? &binary : client, &g->edits_count);

@@ -128,10 +128,12 @@ uint32_t *typing_of_rows(struct backend *b, struct arena *arena, struct slice co
     struct back_column column;
     struct note note;
     uint32_t *types = NULL;
-    if (!typing_differs(b) || back_walk_columns(columns, &walk, &note) != ERR_NONE) {
+    const struct typemap *map = catalog_types(b->session->db->catalog);
+    int turns =
+        typing_differs(b) || (b->apart && map != NULL); /* temporary tables have own types */
+    if (!turns || back_walk_columns(columns, &walk, &note) != ERR_NONE) {
         return NULL;
     }
-    const struct typemap *map = catalog_types(b->session->db->catalog);
     *count = walk.left;
     for (size_t i = 0; i < *count && back_next_column(&walk, &column) == 1; i++) {
         int binary = bind == NULL ? column.format == 1 : result_is_binary(bind, i);

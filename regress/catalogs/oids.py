@@ -210,6 +210,37 @@ def binary_parameters(place):
             expect(f"named statement {got}", [[enum_array(types, "happy"), struct.pack("!i", i)]], rows)
 
 
+def workspaces(place):
+    """What a workspace gives, on the home shard and on another one; its temporary tables have row types of their own."""
+    try:
+        for name in ("home", "shard1", "shard2"):
+            place.end()
+            place.braid.config["workspace"] = {"place": name}
+            place.braid.write_files()
+            place.braid.start()
+            types = home(place)
+            with Raw(place.braid.port) as raw:
+                raw.login()
+                for text, kinds in (("SELECT a.m, b.ms, b.p, a.ps FROM t a JOIN t b ON a.id = b.id % 7 + 1", ["mood", "_mood", "place", "_place"]),
+                                    ("SELECT array_agg(ms ORDER BY id), array_agg(p ORDER BY id) FROM t", ["_mood", "_place"]),
+                                    ("SELECT array_agg(x ORDER BY x.id) FROM t x", ["_t"])):
+                    got = raw.ask(parse(text), bind(results=[1]), describe("P"), execute(), SYNC)
+                    rows = [row_of(b) for k, b in got if k == "D"]
+                    expect_that(f"{text} on {name}: rows {got[:3]}", rows)
+                    expect(f"{text} on {name}: types", [types[k] for k in kinds], [c["type"] for c in columns_of([b for k, b in got if k == "T"][0])])
+                    for row in rows:
+                        for value, kind in zip(row, kinds):
+                            if kind == "_t":
+                                expect(f"{text} on {name}: element", types["t"], struct.unpack_from("!I", value, 8)[0])
+                            else:
+                                oids_in(value, kind, types)
+    finally:
+        place.end()
+        del place.braid.config["workspace"]
+        place.braid.write_files()
+        place.braid.start()
+
+
 def big_rows(place):
     """A row that is larger than any buffer, edited all the same."""
     types = home(place)
@@ -371,6 +402,7 @@ def run(place, report):
     report.run("OIDs: descriptions of results and parameters", descriptions, place)
     report.run("OIDs: binary results", binary_results, place)
     report.run("OIDs: binary parameters", binary_parameters, place)
+    report.run("OIDs: by way of a workspace", workspaces, place)
     report.run("OIDs: rows larger than buffers", big_rows, place)
     report.run("OIDs: psycopg 3", psycopg3, place)
     report.run("OIDs: asyncpg", asyncpg_types, place)
