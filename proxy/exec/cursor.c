@@ -111,7 +111,10 @@ enum step cursor_run(struct session *s, struct plan *plan, const struct front_bi
         s->run_portal = NULL;
         return session_complete(s, "CLOSE CURSOR");
     }
-    if (plan->fetch->backward) {
+    if (p->lost) {
+        e = note_set(&note, ERR_SHARD_DOWN, "shard %s was lost, and cursor \"%s\" with it",
+                     s->db->map->shard_names[p->shard], p->name);
+    } else if (plan->fetch->backward) {
         e = note_set(&note, ERR_UNSUPPORTED, "a cursor over several shards only moves forward");
         note_hint(&note, "Use FETCH [FORWARD] n and FETCH ALL.");
     } else if (wants_binary(bind)) {
@@ -126,6 +129,12 @@ enum step cursor_run(struct session *s, struct plan *plan, const struct front_bi
     }
     s->run_fetch = plan;
     return portal_go_on(s, p, plan->fetch->rows);
+}
+
+void cursor_tell_columns(struct session *s, const struct plan *plan)
+{
+    gather_put_description(s, plan, NULL);
+    arena_reset(&s->arena);
 }
 
 void cursor_describe(struct session *s, const struct plan *plan, const struct front_bind *bind)

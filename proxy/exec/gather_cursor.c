@@ -222,6 +222,7 @@ enum step portal_go_on(struct session *s, struct portal *p, uint32_t rows_max)
     }
     s->run_portal = p;
     g->rows_max = rows_max;
+    g->fetch = gather_cursor_rows(rows_max);
     g->rows_given = 0;
     g->opening = 0;
     g->op.errors = 0;

@@ -540,6 +540,13 @@ static enum err portal_is_lost(const struct session *s, const struct portal *por
 static enum step describe_portal(struct session *s, struct portal *portal)
 {
     struct note note;
+    if (portal->cursor) {
+        if (!session_quiet(s)) {
+            return session_wait_quiet(s);
+        }
+        cursor_tell_columns(s, portal->plan);
+        return STEP_DONE;
+    }
     if (!portal->on_backend) {
         struct front_bind bind;
         enum err e = front_read_bind(buf_slice(&portal->bind), &bind, &note);
@@ -601,7 +608,7 @@ static enum step execute_local(struct session *s, struct portal *portal, uint32_
     if (e) {
         return fail(s, e, &note, 0);
     }
-    if (portal->suspended || portal->finished) {
+    if (portal->suspended || portal->finished || portal->cursor) {
         s->run_fetch = NULL;
         return portal_go_on(s, portal, rows_max);
     }

@@ -34,6 +34,7 @@ SCHEDULES = [
     "replicas",
     "middle",
     "workspace",
+    "cursors",
     "snapshot",
     "life",
     "listen",
