@@ -181,6 +181,17 @@ void op_message(struct op *op, struct backend *b, uint8_t type, struct slice bod
     }
 }
 
+void op_quiet(struct op *op, struct backend *b)
+{
+    uint64_t bit = UINT64_C(1) << b->shard;
+    if ((op->pending & bit) != 0) {
+        op->pending &= ~bit;
+        if (op->pending == 0) {
+            session_wake(op->session);
+        }
+    }
+}
+
 void op_backend_lost(struct op *op, struct backend *b, const struct note *note)
 {
     uint64_t bit = UINT64_C(1) << b->shard;

@@ -72,6 +72,9 @@ void op_pass_on(struct op *op, struct backend *b, uint8_t type, struct slice bod
 
 /* Called by relay.c. */
 void op_message(struct op *op, struct backend *b, uint8_t type, struct slice body);
+/* The last answer of this connection was to something of our own in front of or behind the round:
+ * nothing more will come. */
+void op_quiet(struct op *op, struct backend *b);
 void op_backend_lost(struct op *op, struct backend *b, const struct note *note);
 
 /* ---- the operations, one file each ----------------------------------------------------------- */

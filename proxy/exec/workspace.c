@@ -64,9 +64,7 @@ void space_over(struct workspace *w)
 static void quiet_at_last(struct op *op)
 {
     struct workspace *w = (struct workspace *)op;
-    count(w);
-    close_snapshots(w, "ROLLBACK");
-    space_let_go(op->session);
+    space_over(w);
     if (w->g.refused && w->err == ERR_NONE && w->error.n == 0) {
         gather_run_otherwise(&w->g);
         return;
@@ -97,6 +95,7 @@ void space_fail(struct workspace *w, enum err e, const struct note *note)
         buf_add_slice(&w->error, buf_slice(&op->error));
         w->error_shard = op->error_shard;
     }
+    close_snapshots(w, "ROLLBACK");
     list_each (node, &s->held) {
         struct backend *b = container_of(node, struct backend, held);
         uint64_t bit = UINT64_C(1) << b->shard;
@@ -130,18 +129,36 @@ static void rest_failed(struct gather *g, enum err e, const struct note *note)
     space_fail((struct workspace *)g, e, note);
 }
 
+static void answer_rest(struct op *op)
+{
+    struct workspace *w = (struct workspace *)op;
+    uint64_t rows = w->g.combine == NULL ? w->g.rows_passed : combine_rows(w->g.combine);
+    char tag[64];
+    (void)snprintf(tag, sizeof(tag), "%s %llu", w->g.whole->tag, (unsigned long long)rows);
+    if (w->g.copy != NULL) {
+        copy_sink_end(w->g.copy, session_out(op->session), tag);
+    }
+    space_over(w);
+    op_complete(op, tag);
+}
+
+/* Nobody would wait for the answer of a late COMMIT of close_snapshots(), and give back what it is
+ * on. */
 static void rest_done(struct gather *g)
 {
-    struct workspace *w = (struct workspace *)g;
-    uint64_t rows = g->combine == NULL ? g->rows_passed : combine_rows(g->combine);
-    char tag[64];
-    (void)snprintf(tag, sizeof(tag), "%s %llu", g->whole->tag, (unsigned long long)rows);
-    if (g->copy != NULL) {
-        copy_sink_end(g->copy, session_out(g->op.session), tag);
+    struct op *op = &g->op;
+    uint64_t busy = 0;
+    list_each (node, &op->session->held) {
+        const struct backend *b = container_of(node, struct backend, held);
+        busy |= backend_quiet(b) ? 0 : UINT64_C(1) << b->shard;
     }
-    count(w);
-    space_let_go(g->op.session);
-    op_complete(&g->op, tag);
+    if (busy == 0) {
+        answer_rest(op);
+        return;
+    }
+    op->on_message = ignore;
+    op->on_failed = NULL;
+    op_round_sent(op, busy, answer_rest);
 }
 
 /* ---- the rest -------------------------------------------------------------------------------- */

@@ -348,6 +348,8 @@ static int on_ready(struct backend *b, struct scan *sc, struct slice body, size_
     if (action == TO_OP) {
         check(s != NULL);
         op_message(s->op, b, 'Z', body);
+    } else if (action == TO_NOBODY && s != NULL && s->op != NULL && backend_quiet(b)) {
+        op_quiet(s->op, b);
     } else if (action == TO_CLIENT_NO_READY) {
         follow_status(s, b, before);
         session_wake(s);

@@ -223,6 +223,8 @@ def test_errors(place):
                 c, "SELECT count(*) FROM (SELECT v::int AS n FROM items) a JOIN wide w ON w.k = a.n"))
             expect_error("in the rest", "22012", lambda: ask(
                 c, "SELECT 1 / (a.id - 2) FROM items a JOIN items b ON b.v = a.v"))
+            expect_error("a limit that no shard hears of", "2201W", lambda: ask(
+                c, "SELECT a.id FROM items a JOIN items b ON b.v = a.v LIMIT -1"))
             expect_error("no such column", "42703", lambda: ask(
                 c, "SELECT a.nothing FROM items a JOIN items b ON b.v = a.v"))
             expect("the next", [JOINED], ask(c, JOIN))
