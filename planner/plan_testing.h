@@ -97,15 +97,16 @@ static struct catalog *test_catalog(const char *default_bytewise)
         "120|code|1|25|-1|1|1|0|0|n",     "121|id|1|20|-1|1|1|0|0|n",
         "121|k|2|25|-1|2|1|0|0|n",        "122|user_id|1|20|-1|1|1|0|0|n"};
     static const char *const functions[] = {
-        "public|risky|v|f|0",   "public|pure|i|f|0",      "public|native|v|f|1",
-        "public|my_agg|i|a|0",  "public|plus|v|f|0",      "public|country_name|s|f|0",
-        "public|note|s|f|0",    "public|orders_of|s|f|0", "public|add_order|v|f|0",
-        "public|grand|s|f|0",   "public|dynamic|v|f|0",   "public|twice|v|f|0",
-        "public|again|s|f|0",   "public|doc|s|f|0",       "public|atomic|s|f|0",
-        "public|moved|v|f|0",   "public|retitle|v|f|0",   "public|by_name|s|f|0",
-        "public|by_name|s|f|0", "public|maker|v|p|0",     "public|touched|v|f|0",
-        "public|pathy|s|f|0",   "public|shadow|s|f|0",    "public|ender|v|p|0",
-        "public|rekey|v|f|0",   "public|log_row|v|f|0",   "public|other_row|v|f|0"};
+        "public|risky|v|f|0",      "public|pure|i|f|0",      "public|native|v|f|1",
+        "public|my_agg|i|a|0",     "public|plus|v|f|0",      "public|country_name|s|f|0",
+        "public|note|s|f|0",       "public|orders_of|s|f|0", "public|add_order|v|f|0",
+        "public|grand|s|f|0",      "public|dynamic|v|f|0",   "public|twice|v|f|0",
+        "public|again|s|f|0",      "public|doc|s|f|0",       "public|atomic|s|f|0",
+        "public|moved|v|f|0",      "public|retitle|v|f|0",   "public|by_name|s|f|0",
+        "public|by_name|s|f|0",    "public|maker|v|p|0",     "public|touched|v|f|0",
+        "public|pathy|s|f|0",      "public|shadow|s|f|0",    "public|ender|v|p|0",
+        "public|rekey|v|f|0",      "public|log_row|v|f|0",   "public|other_row|v|f|0",
+        "public|orders_sum|s|f|0", "public|initial|s|f|0"};
 #define SQL(name, args, returns, body)                                                      \
     "public|" name "|CREATE OR REPLACE FUNCTION public." name "(" args ") RETURNS " returns \
     " LANGUAGE sql AS $f$" body "$f$"
@@ -140,6 +141,9 @@ static struct catalog *test_catalog(const char *default_bytewise)
         PLPGSQL("touched", "", "trigger", "BEGIN NEW.added := now(); RETURN NEW; END"),
         "public|pathy|CREATE OR REPLACE FUNCTION public.pathy(u bigint) RETURNS bigint LANGUAGE sql "
         "SET search_path TO 'odd' AS $f$SELECT id FROM users WHERE id = u$f$",
+        SQL("orders_sum", "u public.users", "numeric",
+            "SELECT sum(amount) FROM orders WHERE user_id = u.id"),
+        SQL("initial", "u public.users", "text", "SELECT left(u.name, 1)"),
         PLPGSQL("rekey", "", "trigger", "BEGIN NEW.user_id := 1; RETURN NEW; END"),
         PLPGSQL("log_row", "", "trigger",
                 "BEGIN INSERT INTO order_items (user_id) VALUES (NEW.user_id); UPDATE users SET "

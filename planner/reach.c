@@ -218,3 +218,50 @@ int reach_hidden(struct build *b, char kind, const char *by, struct reach *out, 
     }
     return out->kind != REACH_NOTHING;
 }
+
+static int is_relation_name(const struct catalog *c, const char *name)
+{
+    for (struct hnode *n = hmap_each(&c->tables, NULL); n != NULL; n = hmap_each(&c->tables, n)) {
+        if (strcmp(container_of(n, struct catalog_table, node)->name, name) == 0) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* Whether it is known to take something else than one row. */
+static int takes_no_row(struct build *b, const struct catalog_function *f)
+{
+    PgQuery__ParseResult *parsed = NULL;
+    struct note note;
+    int position;
+    struct arena *arena = reach_state(b)->arena;
+    if (f->definition == NULL ||
+        tree_parse(arena_copy(arena, slice_of(f->definition)), arena, &parsed, &position, &note) ||
+        parsed->n_stmts != 1 || !IS(parsed->stmts[0]->stmt, CREATE_FUNCTION_STMT)) {
+        return 0;
+    }
+    const PgQuery__CreateFunctionStmt *c = parsed->stmts[0]->stmt->create_function_stmt;
+    size_t rows = 0;
+    for (size_t i = 0; i < c->n_parameters; i++) {
+        const PgQuery__TypeName *t = c->parameters[i]->function_parameter->arg_type;
+        rows +=
+            t != NULL && is_relation_name(b->env->catalog, tree_name(t->names, t->n_names, NULL));
+    }
+    return rows == 0;
+}
+
+int reach_notation(struct build *b, const char *name, struct reach *out)
+{
+    *out = (struct reach){0};
+    for (const struct catalog_function *f = catalog_function(b->env->catalog, name); f != NULL;
+         f = catalog_function_more(f)) {
+        if (f->volatility != 'i' && !f->native && f->kind == 'f' && !takes_no_row(b, f)) {
+            reach_add(out, reach_of(b, f));
+        }
+    }
+    if (out->kind == REACH_KEYED) {
+        reach_unknown(out, "its arguments are not seen");
+    }
+    return out->kind != REACH_NOTHING || out->reads || out->writes;
+}

@@ -69,6 +69,11 @@ void reach_function(struct build *b, const char *schema, const char *name, struc
 /* Whether a trigger function is right on each shard of this table; NULL: a table of the home shard.
  * `before`: it may change the row. */
 int reach_fits_trigger(const struct reach *r, const struct map_table *t, int before);
+/*
+ * t.name may be the call name(t): what functions of that name reach whose only argument is a row of
+ * a relation. 0: there are none that reach anything.
+ */
+int reach_notation(struct build *b, const char *name, struct reach *out);
 /* A build for what is written elsewhere; its scratch arena is to be freed. */
 void reach_build(struct build *b, const struct plan_env *env, struct plan_batch *batch,
                  struct build *out);

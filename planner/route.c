@@ -149,7 +149,7 @@ static int refuse_unsafe(struct build *b, struct scope *s, struct plan *p)
 static void route_unsharded(struct build *b, struct scope *s, struct plan *p)
 {
     if (s->local_count > 0 || b->survey.home || b->survey.pins != 0 || b->survey.locking ||
-        b->survey.regcast || !b->survey.reads_only) {
+        b->survey.regcast || !b->survey.reads_only || b->survey.bad_function != NULL) {
         plan_home(b, p);
     } else {
         plan_any(b, p);

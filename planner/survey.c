@@ -255,8 +255,24 @@ static void see_function(struct walk *w, const PgQuery__FuncCall *f)
                         strcmp(name, "gen_random_uuid") == 0 || listed(pg_harmless, name));
 }
 
-static void see_column(const PgQuery__ColumnRef *c, struct survey *out)
+/* t.name and (expression).name may call functions of that name. */
+static void see_notation(struct walk *w, tnode *const *fields, size_t count)
 {
+    for (size_t i = 0; w->build->several && w->build->env->catalog != NULL && i < count; i++) {
+        const char *name = tree_string(fields[i]);
+        struct reach r;
+        if (name != NULL && reach_notation(w->build, name, &r)) {
+            see_reach(w, &r, name);
+        }
+    }
+}
+
+static void see_column(struct walk *w, const PgQuery__ColumnRef *c)
+{
+    struct survey *out = w->out;
+    if (c->n_fields > 1) {
+        see_notation(w, c->fields + 1, c->n_fields - 1);
+    }
     static const char *const system[] = {"ctid", "xmin", "xmax", "cmin", "cmax", "tableoid", NULL};
     const char *name = c->n_fields == 0 ? NULL : tree_string(c->fields[c->n_fields - 1]);
     if (name != NULL && listed(system, name)) {
@@ -336,7 +352,10 @@ static int see(const ProtobufCMessage *m, void *arg)
     } else if (MESSAGE_IS(m, param_ref)) {
         see_param(w, (const PgQuery__ParamRef *)m);
     } else if (MESSAGE_IS(m, column_ref)) {
-        see_column((const PgQuery__ColumnRef *)m, out);
+        see_column(w, (const PgQuery__ColumnRef *)m);
+    } else if (MESSAGE_IS(m, a__indirection)) {
+        const PgQuery__AIndirection *i = (const PgQuery__AIndirection *)m;
+        see_notation(w, i->indirection, i->n_indirection);
     } else if (MESSAGE_IS(m, type_name)) {
         see_type((const PgQuery__TypeName *)m, out);
     } else if (MESSAGE_IS(m, type_cast)) {

@@ -105,6 +105,14 @@ SELECT name FROM names WHERE name ~~~~ 'n1 BETA' AND name = 'n1 beta';
 CREATE FUNCTION next_size(a int, b int) RETURNS int LANGUAGE plpgsql AS $$ BEGIN RETURN coalesce(a, 0) + coalesce(b, 0) + (SELECT count(*) FROM countries); END $$;
 CREATE AGGREGATE sized (int) (SFUNC = next_size, STYPE = int, INITCOND = '0');
 SELECT sized(age) FROM users WHERE id = 5;
+CREATE FUNCTION spent_by(u users) RETURNS numeric LANGUAGE sql STABLE AS 'SELECT sum(amount) FROM orders WHERE user_id = u.id';
+CREATE FUNCTION initial(u users) RETURNS text LANGUAGE sql STABLE AS 'SELECT left(u.name, 1)';
+SELECT u.id, u.initial FROM users u ORDER BY u.id LIMIT 5;
+-- refused
+SELECT u.id, u.spent_by FROM users u ORDER BY u.id LIMIT 5;
+-- refused
+SELECT (u).spent_by FROM users u WHERE id = 5;
+DROP FUNCTION spent_by(users), initial(users);
 DROP VIEW labelled;
 DROP OPERATOR ~~~~ (text, text);
 DROP AGGREGATE sized (int);
