@@ -125,7 +125,7 @@ void gather_put_execute(struct gather *g, struct backend *b)
     stream_touch(b->stream);
     backend_expect(b, EXPECT_SYNC, TO_OP);
     exec_mark(g->op.session, b, g->plan);
-    if (g->hooks == NULL && g->rows_max == 0 && g->plan->reads_only) {
+    if (g->hooks == NULL && g->rows_max == 0 && g->fetch == 0 && g->plan->reads_only) {
         moment_ends_here(g->op.session, b);
     }
 }

@@ -15,6 +15,7 @@ import time
 import psycopg
 import psycopg2
 
+import raw
 from middle import Middle
 from report import Failed, expect, expect_that
 from place import expect_error, wait_for
@@ -291,6 +292,35 @@ def locks_outside_of_the_gap(place):
         expect("the table is empty everywhere", [0], got)
         c.rollback()
         bank.braid.sql("DROP TABLE log")
+
+
+def cursors(place):
+    """What is read in portions is of the moment when it was opened."""
+    with Bank(place) as bank:
+        on = bank.connect("on", autocommit=False)
+        cur = on.cursor()
+        bank.held_move(0, 1)
+        timer = later(0.15, lambda: setattr(bank.holders[1], "hold", False))
+        cur.execute("DECLARE c CURSOR FOR SELECT id, balance FROM accounts ORDER BY id")
+        timer.join()
+        cur.execute("FETCH 10 FROM c")
+        rows = cur.fetchall()
+        bank.move(bank.rows[0][0], bank.rows[2][0])
+        cur.execute("FETCH ALL FROM c")
+        rows += cur.fetchall()
+        expect("a cursor", (ACCOUNTS, TOTAL), (len(rows), sum(r[1] for r in rows)))
+        on.rollback()
+        on.close()
+        r = raw.Raw(bank.braid.port)
+        r.login(options="-c braid.snapshot=on")
+        bank.held_move(0, 1)
+        timer = later(0.15, lambda: setattr(bank.holders[1], "hold", False))
+        got = r.ask(raw.parse("SELECT id, balance FROM accounts ORDER BY id", "q"), raw.bind((), "q"),
+                    raw.execute(rows=7), raw.execute(rows=30), raw.execute(), raw.SYNC)
+        timer.join()
+        rows = raw.rows_of(got)
+        expect("a portal in portions", (ACCOUNTS, TOTAL), (len(rows), sum(int(r[1]) for r in rows)))
+        expect("and again", [[str(TOTAL)]], raw.rows_of(r.ask(raw.query(SUM))))
 
 
 IN_A_WORKSPACE = (
@@ -698,6 +728,7 @@ def run(place, report):
     report.run("snapshot: every way to ask", ways_to_ask, place)
     report.run("snapshot: READ COMMITTED blocks", in_a_block, place)
     report.run("snapshot: locks are waited for outside of the gap", locks_outside_of_the_gap, place)
+    report.run("snapshot: cursors and portals", cursors, place)
     report.run("snapshot: the workspace", workspace, place)
     report.run("snapshot: REPEATABLE READ over shards", repeatable_read, place)
     report.run("snapshot: REPEATABLE READ waits for a held commit", repeatable_read_in_a_window, place)
