@@ -15,6 +15,7 @@
  *     keys.c      values of key columns derived from the facts
  *     route.c     one shard, or not; shards.c: plan_shards()
  *     spread*.c   shard by shard, then combine
+ *     expr_type.c type of an expression, when it is certain
  *     workspace*.c  rows are moved first, then PostgreSQL runs the statement over them
  *     write.c     INSERT UPDATE DELETE
  *     ddl*.c      schema; utility*.c: the rest
