@@ -244,19 +244,21 @@ class Compare:
             self.report.fails("sanitizers and checks", line)
 
     def write_marks(self):
-        """Put the word refused before what was refused anywhere, take it away from what was answered everywhere."""
+        """The word refused before what was refused anywhere; no mark at what was answered everywhere."""
         for path, verdicts in self.seen.items():
             with open(path, encoding="utf-8") as f:
                 lines = f.read().split("\n")
             for st in reversed(parse_file(path)):
-                first = st.line - 1 - st.sql.count("\n")
-                refused = "refused" in verdicts.get(st.line, ())
-                if refused and not st.has("refused"):
-                    lines.insert(first - len(st.words), "-- refused")
-                elif not refused and st.has("refused") and verdicts.get(st.line):
-                    at = first - len(st.words) + st.words.index("refused")
-                    if lines[at] == "-- refused":
+                first = st.line - 1 - st.sql.count("\n") - len(st.words)
+                seen = verdicts.get(st.line, set())
+                if "refused" in seen and not st.has("refused"):
+                    lines.insert(first, "-- refused")
+                    continue
+                for word, verdict in (("refused", "refused"), ("defect", "wrong")):
+                    at = first + st.words.index(word) if st.has(word) else 0
+                    if seen and verdict not in seen and lines[at] == f"-- {word}":
                         del lines[at]
+                        st.words.remove(word)
             with open(path, "w", encoding="utf-8") as f:
                 f.write("\n".join(lines))
 
@@ -279,7 +281,7 @@ def main():
     parser.add_argument("--only", default="")
     parser.add_argument("--verbose", action="store_true")
     parser.add_argument("--refused", action="store_true", help="list what was refused")
-    parser.add_argument("--write", action="store_true", help="put and remove the word refused as it was seen")
+    parser.add_argument("--write", action="store_true", help="put the word refused, remove it and the word defect, as it was seen")
     args = parser.parse_args()
     pg.stop_on_signals()
     runs = [(n, m) for n, m in USUAL if (args.mode or m) == m and (args.shards is None or n in args.shards)]

@@ -141,13 +141,10 @@ COPY (SELECT k, seq, n FROM facts ORDER BY n NULLS FIRST, k, seq) TO STDOUT;
 -- in order
 COPY (SELECT k, seq FROM facts ORDER BY k, seq LIMIT 5) TO STDOUT (FORMAT csv, HEADER);
 COPY (SELECT grp, count(*), avg(val) FROM facts GROUP BY grp) TO STDOUT;
--- refused
 COPY (SELECT grp, count(*) + 1 FROM facts GROUP BY grp) TO STDOUT (FORMAT csv);
--- refused
 COPY (SELECT u.id, f.k FROM users u JOIN facts f ON f.n = u.age) TO STDOUT;
 COPY (SELECT DISTINCT sub FROM facts) TO STDOUT (FORMAT binary);
 COPY (SELECT id FROM users UNION SELECT k FROM facts) TO STDOUT;
--- refused
 COPY (SELECT k, rank() OVER (ORDER BY n) FROM facts) TO STDOUT (FORMAT csv, HEADER);
 COPY (SELECT m, s, p FROM kinds) TO STDOUT;
 COPY (SELECT 1 / (n - n) FROM facts) TO STDOUT;

@@ -187,7 +187,6 @@ SELECT "users"."id" FROM "public"."users" WHERE "id" = 5;
 SELECT "ID" FROM users WHERE id = 5;
 SELECT app.public.users.id FROM users WHERE id = 5;
 SELECT id FROM app.public.users WHERE id = 5;
--- refused
 SELECT id FROM elsewhere.public.users WHERE id = 5;
 SELECT "Odd Table"."Key Col" FROM "Odd Table" WHERE "Odd Table"."Key Col" = 5;
 SELECT x."k e y" FROM (SELECT "Key Col" AS "k e y" FROM "Odd Table") x WHERE x."k e y" = 5;

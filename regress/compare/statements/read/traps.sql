@@ -3,7 +3,6 @@ SELECT count(DISTINCT now()) FROM facts;
 SELECT DISTINCT now() = now() FROM users;
 SELECT count(*) FROM (SELECT DISTINCT now() AS t FROM facts) q;
 SELECT count(DISTINCT t) FROM (SELECT now() AS t FROM users u JOIN facts f ON f.n = u.age) q;
--- defect
 SELECT min(now()) = max(now()) FROM facts;
 SELECT count(DISTINCT current_timestamp), count(DISTINCT current_date) FROM users;
 SELECT bool_and(now() = transaction_timestamp()) FROM facts;
@@ -30,7 +29,6 @@ SELECT count(DISTINCT m) FROM marks m;
 SELECT m.* FROM marks m JOIN users u ON u.id = m.k ORDER BY m LIMIT 4;
 SELECT q FROM (SELECT u.id, m.tag FROM users u JOIN marks m ON m.w = u.id) q ORDER BY q LIMIT 4;
 SELECT users FROM users ORDER BY id LIMIT 1;
--- defect
 SELECT array_agg(m ORDER BY m.k, m.tag) FROM marks m WHERE m.k < 5;
 -- names
 SELECT u.id, o.who, u.name FROM users u JOIN other.users o ON o.id = u.age ORDER BY 1;

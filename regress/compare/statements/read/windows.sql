@@ -30,13 +30,11 @@ SELECT l.id, sum(l.amount) OVER (ORDER BY l.id) FROM ledger l ORDER BY 1;
 SELECT k, seq FROM facts ORDER BY row_number() OVER (ORDER BY n NULLS FIRST, k, seq) LIMIT 10;
 SELECT k FROM facts WHERE row_number() OVER () = 1;
 SELECT sum(n) FILTER (WHERE flag) OVER (ORDER BY k, seq), k, seq FROM facts ORDER BY 2, 3 LIMIT 15;
--- refused
 SELECT count(DISTINCT n) OVER () FROM facts;
 SELECT k, seq, n, ntile(3) OVER (PARTITION BY m ORDER BY k, seq) FROM facts ORDER BY m, k, seq;
 SELECT tenant, code, id, sum(qty) OVER (PARTITION BY tenant, code ORDER BY id) FROM stock ORDER BY 1, 2, 3;
 SELECT tenant, code, id, sum(qty) OVER (PARTITION BY tenant ORDER BY code, id) FROM stock ORDER BY 1, 2, 3;
 SELECT n, max(t) OVER (ORDER BY n) FROM lonely ORDER BY n;
 SELECT id, row_number() OVER (ORDER BY id) FROM nothing;
--- refused
 SELECT k, seq, percentile_cont(0.5) WITHIN GROUP (ORDER BY n) OVER () FROM facts;
 SELECT max(r) FROM (SELECT rank() OVER (ORDER BY n) AS r FROM facts) q;
