@@ -53,13 +53,13 @@ void gather_put_description(struct session *s, const struct plan *plan,
     struct back_column column;
     struct note note;
     struct buf *out = session_out(s);
-    if (plan->described.n <= 2 || back_walk_columns(plan->described, &walk, &note) != ERR_NONE ||
-        walk.left == 0) {
+    if (plan->described.n < 2 || back_walk_columns(plan->described, &walk, &note) != ERR_NONE ||
+        (walk.left == 0 && !plan->returns_rows)) { /* SELECT FROM t: rows without columns */
         back_put_empty(out, 'n');
         return;
     }
     size_t count = walk.left;
-    struct back_column *columns = arena_alloc(&s->arena, count * sizeof(*columns));
+    struct back_column *columns = arena_alloc(&s->arena, (count + 1) * sizeof(*columns));
     for (size_t i = 0; i < count && back_next_column(&walk, &column) == 1; i++) {
         uint16_t formats = bind == NULL ? 0 : bind->results_count;
         size_t at = formats == 1 ? 0 : i;

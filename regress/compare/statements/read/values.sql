@@ -71,9 +71,7 @@ SELECT id, d + 1, d - date '2026-01-01', to_char(ts, 'YYYY-MM-DD HH24:MI:SS.US')
 SELECT NULL, NULL::int, NULL::text, '' AS "", 'x' AS "?column?", 1 AS "Ü" FROM users WHERE id < 3;
 SELECT id AS "a b", age AS "select", name AS "A""B" FROM users ORDER BY "a b" LIMIT 2;
 SELECT id, id, id AS id FROM users ORDER BY 1 LIMIT 2;
--- defect
 SELECT FROM users WHERE id < 4;
--- defect
 SELECT FROM users;
 SELECT count(*) FROM (SELECT FROM users) q;
 SELECT email, email::varchar(5), score, score::numeric(5, 1) FROM users WHERE id < 6 AND score < 9000 ORDER BY id;
