@@ -105,6 +105,8 @@ def kinds(place):
     expect("one table", 1, text.count("COPY "))
     text = run_tool("pg_dump", "--exclude-schema=braid", dsn).stdout
     expect_that("without our schema", "braid" not in text)
+    text = run_tool("pg_dump", "--data-only", "--inserts", "-t", "users", dsn).stdout  # reads through a cursor
+    expect("INSERTs of one table", 60, text.count("INSERT INTO public.users"))
     path = os.path.join(place.fleet.folder, "dump.custom")
     run_tool("pg_dump", "-Fc", "-f", path, dsn)
     expect_that("custom format", "TABLE DATA public orders" in run_tool("pg_restore", "-l", path).stdout)
