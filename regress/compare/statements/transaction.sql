@@ -90,10 +90,11 @@ COMMIT;
 SHOW statement_timeout;
 ABORT;
 BEGIN;
--- refused
 DECLARE c CURSOR FOR SELECT id FROM orders WHERE user_id = 9 ORDER BY id;
+-- refused
 FETCH 1 FROM c;
 FETCH ALL FROM c;
+-- refused
 MOVE BACKWARD ALL FROM c;
 CLOSE c;
 FETCH 1 FROM c;
