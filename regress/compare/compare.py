@@ -174,7 +174,7 @@ class Compare:
         if mine.code == "0A000" and len(self.shards) > 1:
             if theirs.in_transaction:
                 theirs.run("SELECT 1/0")
-            elif READS.match(st.sql) and theirs.run(st.sql, None, st.params).code == "0A000":
+            elif READS.match(st.sql) and theirs.run_once(st.sql, st.params).code == "0A000":
                 return "same", None  # PostgreSQL does not do it either
             return "refused", mine.message
         real = theirs.run(for_plain(st.sql), st.data, st.params, st.portal)

@@ -155,6 +155,13 @@ class Side:
             self.open()
             return Answer("lost", f"{type(e).__name__}: {e}")
 
+    def run_once(self, sql, params=None):
+        """Without keeping it prepared."""
+        if self.mode == "simple":
+            return self.run(sql, None, params)
+        self.send_extended(sql, params)
+        return self.read()
+
     def send_query(self, sql):
         self.raw.socket.sendall(raw.query(sql))
 
