@@ -110,13 +110,6 @@ void space_fail(struct workspace *w, enum err e, const struct note *note)
         } else if (b->apart) {
             backend_cancel(b);
         }
-        if (s->tx.kind == TX_KIND_NONE && !b->executed && !b->apart) {
-            /* What is under way may be the COMMIT of close_snapshots(), whose end nobody is told.
-             */
-            front_put_sync(stream_out(b->stream));
-            stream_touch(b->stream);
-            backend_expect(b, EXPECT_SYNC, TO_OP);
-        }
     }
     w->copying = 0;
     op->on_message = ignore;

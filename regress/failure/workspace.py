@@ -368,6 +368,27 @@ def works(c):
         return False
 
 
+def test_late_answers(place):
+    """The rest fails, or ends, before a slow source has answered the end of its own transaction."""
+    full = "SELECT {} FROM items a FULL JOIN items b ON b.v = a.v || '' AND a.id < 5"
+    with World(place) as world:
+        c = auto(world.braid)
+        expect("before", [(ROWS + ROWS - 4,)], ask(c, full.format("count(*)")))
+        world.middles[1].delay_s = 0.2
+        for _ in range(2):
+            expect("counted", [(ROWS + ROWS - 4,)], ask(c, full.format("count(*)")))
+            nothing_held(world.braid)
+            expect_error("failed", "22012", lambda: ask(c, full.format("1 / (a.id - 2)")))
+            nothing_held(world.braid)
+        c.close()
+    nothing_left(place)
+
+
+def nothing_held(braid):
+    """Although the client says nothing more."""
+    wait_for("connections are given back", lambda: braid.stats()["connections"]["active"] == 0, seconds=5)
+
+
 def test_slow_workspace(place):
     """A workspace that does not take its rows stops the sources; the proxy keeps little of them."""
     with World(place) as world:
@@ -481,7 +502,7 @@ def test_figures(place):
 
 
 TESTS = [test_answers, test_own_writes, test_modes, test_prepared, test_types, test_errors, test_no_temp, test_cancel,
-         test_timeout, test_client_gone, test_server_gone, test_slow_workspace, test_limits,
+         test_timeout, test_client_gone, test_server_gone, test_late_answers, test_slow_workspace, test_limits,
          test_pool_of_one, test_place, test_figures]
 
 
