@@ -169,12 +169,30 @@ static int has_untyped_output(const struct level *q)
     return 0;
 }
 
+/* No column of a table can be a row without a type: (a, b), or one of a sub-select. */
+static int has_record_output(const struct level *q)
+{
+    for (size_t i = 0; i < q->outputs_count; i++) {
+        const tnode *n = q->outputs[i].expr;
+        const char *name = tree_bare_column(n);
+        for (size_t k = 0; name != NULL && k < q->rels_count; k++) {
+            if (q->rels[k]->known == NULL && strcmp(q->rels[k]->alias, name) == 0) {
+                return 1;
+            }
+        }
+        if (IS(n, ROW_EXPR)) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
 static int may_be_unit(const struct scope *s, const struct level *q, uint64_t kept)
 {
     int keeps = 0;
     if (q == s->top || q->select == NULL || q->written || in_view(q) ||
         (q->as_rel != NULL && q->as_rel->lateral) || q->select->n_values_lists > 0 ||
-        (q->kind == LEVEL_ARM && has_untyped_output(q)) ||
+        (q->kind == LEVEL_ARM && has_untyped_output(q)) || has_record_output(q) ||
         (!is_exists(q) && (!q->outputs_known || q->outputs_count == 0)) ||
         count_rels(s, q, 1, kept, &keeps) == 0 || keeps) {
         return 0;
