@@ -5,8 +5,9 @@
  * at all columns (a star, NATURAL JOIN, a row as a value, names given by position) gets all.
  *
  * A row of a moved table as a value has another type than before. Its text, its JSON, its binary
- * form and comparisons are the same; functions that can tell types apart, and arrays and rows of
- * it, whose binary form names its type, are refused with it.
+ * form and comparisons are the same (the proxy puts types of users right, also in arrays);
+ * functions that can tell types apart, and rows with it inside, whose binary form names types that
+ * nobody described, are refused with it.
  */
 
 #include <string.h>
@@ -113,11 +114,10 @@ static void see_column_ref(struct mentions *m, const PgQuery__ColumnRef *c, int 
     }
 }
 
-/* The type of a row shows: by functions that look at it, and in binary inside of arrays. */
 static int tells_types(const struct build *b, const PgQuery__FuncCall *f)
 {
     const char *name = tree_name(f->funcname, f->n_funcname, NULL);
-    return strncmp(name, "array_", 6) == 0 || function_builtin(name) == 0 ||
+    return function_builtin(name) == 0 ||
            (b->env->catalog != NULL && catalog_function(b->env->catalog, name) != NULL);
 }
 
@@ -147,12 +147,8 @@ static int see(const ProtobufCMessage *m, void *arg)
             }
         }
     }
-    if (MESSAGE_IS(m, a__array_expr) || MESSAGE_IS(m, row_expr)) {
-        all->odd_function = 1; /* their binary form has the types of what is inside */
-    }
-    if (MESSAGE_IS(m, sub_link) &&
-        ((const PgQuery__SubLink *)m)->sub_link_type == PG_QUERY__SUB_LINK_TYPE__ARRAY_SUBLINK) {
-        all->odd_function = 1;
+    if (MESSAGE_IS(m, row_expr)) {
+        all->odd_function = 1; /* its binary form has the types of what is inside */
     }
     if (MESSAGE_IS(m, func_call)) {
         all->odd_function |= (uint8_t)tells_types(all->scope->build, (const PgQuery__FuncCall *)m);

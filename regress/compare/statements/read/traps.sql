@@ -29,7 +29,6 @@ SELECT count(DISTINCT m) FROM marks m;
 SELECT m.* FROM marks m JOIN users u ON u.id = m.k ORDER BY m LIMIT 4;
 SELECT q FROM (SELECT u.id, m.tag FROM users u JOIN marks m ON m.w = u.id) q ORDER BY q LIMIT 4;
 SELECT users FROM users ORDER BY id LIMIT 1;
--- refused
 SELECT array_agg(m ORDER BY m.k, m.tag) FROM marks m WHERE m.k < 5;
 -- names
 SELECT u.id, o.who, u.name FROM users u JOIN other.users o ON o.id = u.age ORDER BY 1;
