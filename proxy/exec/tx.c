@@ -64,6 +64,7 @@ void session_tx_end(struct session *s, int committed)
 {
     struct session_tx *tx = &s->tx;
     struct worker *w = s->worker;
+    int goes_on = tx->one_statement && s->in_extended; /* for the client only Sync ends it */
     if (tx->kind == TX_KIND_NONE) {
         return;
     }
@@ -97,7 +98,9 @@ void session_tx_end(struct session *s, int committed)
         buf_add_slice(session_out(s), buf_slice(&s->notifications));
         s->notifications.n = 0;
     }
-    session_end_portals(s);
+    if (!goes_on) {
+        session_end_portals(s);
+    }
 }
 
 uint64_t tx_began(const struct session *s)
