@@ -74,6 +74,9 @@ static int column_index(const struct rel *r, const char *name)
 /* Whether every join in sight that merges `name` keeps the left one's value. */
 static int merges_left(const struct item *i, uint64_t visible, const char *name, int *merges)
 {
+    if (i == NULL) { /* FROM is being built: who asks is a LATERAL sub-select in it */
+        return 0;
+    }
     if (i->join == NULL) {
         return 1;
     }

@@ -31,6 +31,7 @@ SELECT q FROM (SELECT u.id, m.tag FROM users u JOIN marks m ON m.w = u.id) q ORD
 SELECT users FROM users ORDER BY id LIMIT 1;
 SELECT array_agg(m ORDER BY m.k, m.tag) FROM marks m WHERE m.k < 5;
 -- names
+SELECT g.grp, q.* FROM groups g LEFT JOIN LATERAL (SELECT m, u.id FROM marks m JOIN users u ON u.age = m.w + 20 ORDER BY m.k, m.tag, u.id LIMIT 5) q ON true WHERE g.grp < 2 ORDER BY 1, 3;
 SELECT u.id, o.who, u.name FROM users u JOIN other.users o ON o.id = u.age ORDER BY 1;
 SELECT users.id, o.id FROM users, other.users o WHERE o.id = users.age - 20 ORDER BY 1, 2;
 SELECT public.users.id FROM public.users JOIN other.users o ON o.id = public.users.age - 20 ORDER BY 1;
