@@ -76,6 +76,7 @@ static void put_question(struct slice source, struct back_walk walk, struct buf 
                   "x.typsend = 0 OR x.typreceive = 0 OR x.typtype = 'c' OR "
                   "x.typtype IN ('r', 'm') AND x.oid >= 16384 OR "
                   "x.typcategory = 'A' AND x.typelem >= 16384 OR "
+                  "x.typelem IN (SELECT e.oid FROM pg_catalog.pg_type e WHERE e.typsend = 0) OR "
                   "x.oid IN (24,2202,2203,2204,2205,2206,3734,3769,4089,4096,4191) OR "
                   "x.typelem IN (24,2202,2203,2204,2205,2206,3734,3769,4089,4096,4191) "
                   "FROM v JOIN pg_catalog.pg_type y ON y.oid = v.t "
