@@ -93,6 +93,27 @@ static enum err check_http(struct reader *r)
     return e;
 }
 
+/* A name that no database has would be taken for "home" without a word. */
+static enum err check_place(struct reader *r)
+{
+    const struct conf *conf = r->conf;
+    const char *place = conf->workspace_place;
+    if (strcmp(place, "home") == 0 || strcmp(place, "least_busy") == 0) {
+        return ERR_NONE;
+    }
+    for (size_t i = 0; i < conf->databases_count; i++) {
+        for (size_t k = 0; k < conf->databases[i].shards_count; k++) {
+            if (strcmp(conf->databases[i].shards[k].name, place) == 0) {
+                return ERR_NONE;
+            }
+        }
+    }
+    return bad(r, setting_line(r, "workspace.place"),
+               "workspace.place is %s, which no database has a shard of; write home, least_busy "
+               "or a shard's name",
+               shown(r, place));
+}
+
 /* ---- load ------------------------------------------------------------------------------------ */
 
 static enum err read_nodes(struct reader *r, const struct node *root)
@@ -100,6 +121,7 @@ static enum err read_nodes(struct reader *r, const struct node *root)
     enum err e = settings_read(r, root);
     e = e ? e : topology_read(r, root);
     e = e ? e : check_http(r);
+    e = e ? e : check_place(r);
     e = e ? e : auth_check(r);
     e = e ? e : networks_read(r);
     return e ? e : tls_check(r);

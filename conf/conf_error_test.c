@@ -75,6 +75,21 @@ Test(conf_error, the_files_that_the_mistakes_are_made_in_load)
     }
 }
 
+Test(conf_error, a_workspace_on_a_shard_that_no_database_has)
+{
+    static const struct bad_file files[] = {
+        {DATABASE "workspace: { place: c }\n", {":6:", "workspace.place is \"c\"", "least_busy"}},
+    };
+    EXPECT_REFUSALS(files);
+    struct conf conf;
+    struct arena keep = {0};
+    struct note note = {0};
+    static const char good[] = DATABASE "workspace: { place: b }\n";
+    enum err e = read_bytes(good, sizeof(good) - 1, &conf, &keep, &note);
+    cr_expect_eq(e, ERR_NONE, "%s", note.text);
+    arena_free(&keep);
+}
+
 Test(conf_error, yaml_that_is_none)
 {
     static const struct bad_file files[] = {

@@ -55,6 +55,14 @@ static enum err resolve_literal(const struct run *r, const struct value *v, stru
     return ERR_NONE;
 }
 
+/* A simple query has no parameters at all. */
+static enum err no_parameter(const struct run *r, const struct value *v)
+{
+    return r->args == NULL || r->args->params_count == 0
+               ? note_set(r->note, ERR_NO_PARAMETER, "there is no parameter $%u", v->param + 1u)
+               : note_set(r->note, ERR_PROTOCOL, "parameter $%u has no value", v->param + 1u);
+}
+
 static enum err resolve_value(const struct run *r, const struct value *v, uint32_t column_type,
                               struct resolved *out)
 {
@@ -66,7 +74,7 @@ static enum err resolve_value(const struct run *r, const struct value *v, uint32
         return resolve_literal(r, v, out);
     }
     if (r->args == NULL || v->param >= r->args->params_count) {
-        return note_set(r->note, ERR_PROTOCOL, "parameter $%u has no value", v->param + 1u);
+        return no_parameter(r, v);
     }
     const struct front_value *p = &r->args->params[v->param];
     uint32_t type = r->args->param_types == NULL ? 0 : r->args->param_types[v->param];
@@ -246,7 +254,7 @@ static enum err route_array(const struct run *r, const struct binding *b, const 
         return e;
     }
     if (r->args == NULL || v->param >= r->args->params_count) {
-        return note_set(r->note, ERR_PROTOCOL, "parameter $%u has no value", v->param + 1u);
+        return no_parameter(r, v);
     }
     const struct front_value *p = &r->args->params[v->param];
     if (p->is_null) {

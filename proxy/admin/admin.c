@@ -182,7 +182,7 @@ static enum err set_something(struct admin_call *call)
         }
     }
     enum err e =
-        note_set(&call->note, ERR_UNSUPPORTED, "settings cannot be changed from the console yet");
+        note_set(&call->note, ERR_UNSUPPORTED, "settings cannot be changed from the console");
     note_hint(&call->note, "change the configuration file and run RELOAD");
     return e;
 }
