@@ -142,6 +142,8 @@ void pool_server_reached(struct server_state *server); /* from any thread */
 int64_t pool_retry_after(struct pool *p);
 void pool_attend_by(struct pool *p, int64_t at_us); /* look at it then, or earlier */
 void pool_fail_waiters(struct pool *p, enum err e, const struct note *note);
+/* What clients are greeted with is known: who waits for that alone needs no connection. */
+void pool_greet_waiters(struct pool *p);
 /* Why this backend may not be used again, or NULL. */
 const char *pool_why_close(const struct backend *b);
 /* Holders of other shards are not kept from ending their transaction. */

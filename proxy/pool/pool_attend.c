@@ -21,6 +21,18 @@ enum {
     MIN_LOOK_US = 1000 * 1000
 };
 
+void pool_greet_waiters(struct pool *p)
+{
+    list_each_safe (node, &p->waiters) {
+        struct session *s = container_of(node, struct session, pool_node);
+        int proved = s->vars == s->worker->vars.empty || varset_proof(s->vars, p) != NULL;
+        if (s->login_waits && s->passage == NULL && proved) {
+            pool_stop_waiting(s);
+            session_wake(s);
+        }
+    }
+}
+
 void pool_attend_by(struct pool *p, int64_t at_us)
 {
     if (p->timer.deadline_us == 0 || at_us < p->timer.deadline_us) {

@@ -124,9 +124,13 @@ static void on_ready(struct backend *b)
     timer_cancel(&b->timer);
     /* The newest connection tells what clients of this pool are greeted with. */
     if (!b->own) {
+        int first = b->pool->params.n == 0;
         b->pool->params.n = 0;
         buf_add_slice(&b->pool->params, buf_slice(&b->params));
         budget_learn(b->pool->budget, buf_slice(&b->params));
+        if (first) {
+            pool_greet_waiters(b->pool);
+        }
     }
     backend_forget_password(b);
     backend_log_open(b);
