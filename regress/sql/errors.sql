@@ -49,3 +49,5 @@ COPY users FROM STDIN;
 SELECT count(*) FROM users;
 DO $$ BEGIN RAISE NOTICE 'a notice'; END $$;
 SELECT set_config('braid.x', '1', false);
+SELECT count(*) FROM users WHERE id = $1;
+SELECT count(*) FROM users WHERE age = $1;
