@@ -16,6 +16,7 @@
  *     route.c     one shard, or not; shards.c: plan_shards()
  *     spread*.c   shard by shard, then combine
  *     expr_type.c type of an expression, when it is certain
+ *     clock.c     which select lists show the clock
  *     workspace*.c  rows are moved first, then PostgreSQL runs the statement over them
  *     write.c     INSERT UPDATE DELETE
  *     ddl*.c      schema; utility*.c: the rest
@@ -121,6 +122,8 @@ struct survey {
 struct build;
 struct reach_state;
 void survey_node(struct build *b, const tnode *n, struct survey *out);
+/* Whether it may give something else each time it is asked: random(). */
+int survey_is_volatile(struct build *b, const tnode *n);
 void survey_message(struct build *b, const ProtobufCMessage *m, struct survey *out);
 /* What a part that is written elsewhere (a view) adds; parameters stay. */
 void survey_merge(struct survey *into, const struct survey *part);
@@ -291,6 +294,11 @@ struct scope { /* one statement */
 
 /* Levels of a SELECT, INSERT, UPDATE, DELETE or MERGE. Never NULL; see scope.err. */
 struct scope *scope_build(struct build *b, tnode *stmt);
+/* Whether a select list at level q or below it reads the clock; of a view there; of any level but
+ * the top. */
+int scope_shows_clock(const struct scope *s, const struct level *q);
+int scope_view_shows_clock(const struct scope *s, const struct level *q);
+int scope_below_shows_clock(const struct scope *s);
 /* The same with each mention of a WITH query as a query of its own. They share their trees: nothing
  * in them may be changed for one of them only. */
 struct scope *scope_build_copies(struct build *b, tnode *stmt);

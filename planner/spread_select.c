@@ -185,6 +185,24 @@ static int check_windows(struct spread *s)
                        "key");
 }
 
+/* Values of the clock are not one moment on several shards, so they cannot be compared. */
+static int compares_clocks(struct spread *s)
+{
+    int ties = s->q->limit_option == PG_QUERY__LIMIT_OPTION__LIMIT_OPTION_WITH_TIES;
+    struct survey v;
+    if (!s->build->survey.clock ||
+        !(ties || s->spec->mode == COMBINE_AGGREGATE || s->spec->mode == COMBINE_DISTINCT)) {
+        return 0;
+    }
+    for (size_t i = 0; ties && i < s->q->n_sort_clause; i++) {
+        survey_node(s->build, s->q->sort_clause[i], &v);
+        if (v.clock) {
+            return 1;
+        }
+    }
+    return scope_shows_clock(s->scope, s->scope->top);
+}
+
 int spread_select(struct build *b, struct scope *scope, tnode *stmt, struct plan *p,
                   struct note *note)
 {
@@ -211,7 +229,14 @@ int spread_select(struct build *b, struct scope *scope, tnode *stmt, struct plan
         return spread_fail(s, "Group by the sharding key.",
                            "window functions over groups cannot run over several shards");
     }
-    if (!(grouped && !keyed ? spread_groups(s) : plan_rows(s)) || !finish(s, stmt)) {
+    if (!(grouped && !keyed ? spread_groups(s) : plan_rows(s))) {
+        return 0;
+    }
+    if (compares_clocks(s)) {
+        return spread_fail(s, "Pass the time as a parameter.",
+                           "values of now() and its like cannot be compared over several shards");
+    }
+    if (!finish(s, stmt)) {
         return 0;
     }
     spread_where(scope, p);

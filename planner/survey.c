@@ -8,6 +8,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "planner/reach.h"
 
@@ -237,6 +238,7 @@ static void see_function(struct walk *w, const PgQuery__FuncCall *f)
     see_special(name, out);
     pins_see_function(w->build, f, name, out);
     int quiet = see_bodies(w, f, schema, name);
+    out->clock |= class == FUNCTION_STABLE && user_class(w->build, schema, name) >= 0;
     if (class == FUNCTION_UNKNOWN) {
         out->unknown_functions = 1;
         out->unknown_function = name;
@@ -289,6 +291,18 @@ static void see_type(const PgQuery__TypeName *t, struct survey *out)
     }
 }
 
+static int is_clock_word(const char *text)
+{
+    static const char *const words[] = {"now", "today", "tomorrow", "yesterday"};
+    text += strspn(text, " \t\r\n");
+    for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+        if (strncasecmp(text, words[i], strlen(words[i])) == 0) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
 /* Casting text to a date looks at the clock ('now'), the time zone and DateStyle. */
 static void see_cast(const PgQuery__TypeCast *c, struct survey *out)
 {
@@ -299,6 +313,9 @@ static void see_cast(const PgQuery__TypeCast *c, struct survey *out)
         c->type_name == NULL ? "" : tree_name(c->type_name->names, c->type_name->n_names, NULL);
     if (!listed(settled, name)) {
         out->immutable = 0;
+        out->clock |= IS(c->arg, A_CONST) && !c->arg->a_const->isnull &&
+                      c->arg->a_const->val_case == PG_QUERY__A__CONST__VAL_SVAL &&
+                      is_clock_word(c->arg->a_const->sval->sval);
     }
 }
 
@@ -406,6 +423,31 @@ void survey_node(struct build *b, const tnode *n, struct survey *out)
         return;
     }
     survey_message(b, (const ProtobufCMessage *)n->alias, out);
+}
+
+static int see_volatile(const ProtobufCMessage *m, void *arg)
+{
+    struct walk *w = arg;
+    const struct catalog *c = w->build->env->catalog;
+    if (MESSAGE_IS(m, func_call)) {
+        enum function_class class = function_class_of(w->build, (const PgQuery__FuncCall *)m);
+        w->out->unknown_functions |= class == FUNCTION_VOLATILE || class == FUNCTION_UNKNOWN;
+    } else if (MESSAGE_IS(m, a__expr) && c != NULL) {
+        const PgQuery__AExpr *e = (const PgQuery__AExpr *)m;
+        const char *name = e->n_name == 0 ? "" : tree_name(e->name, e->n_name, NULL);
+        for (size_t i = 0; i < c->volatile_operators_count; i++) {
+            w->out->unknown_functions |= strcmp(c->volatile_operators[i], name) == 0;
+        }
+    }
+    return !w->out->unknown_functions;
+}
+
+int survey_is_volatile(struct build *b, const tnode *n)
+{
+    struct survey out = {0};
+    struct walk w = {b, &out};
+    tree_walk_node(n, see_volatile, &w);
+    return out.unknown_functions;
 }
 
 void survey_merge(struct survey *into, const struct survey *part)

@@ -217,7 +217,7 @@ const char *workspace_move(struct workspace *w, const struct move *m, struct not
     if (tree_deparse(m->select, &b->scratch, &text, note)) {
         return NULL;
     }
-    struct plan_move *same = find_move(w, text, m);
+    struct plan_move *same = m->alone ? NULL : find_move(w, text, m);
     if (same != NULL) {
         same->primary_key = m->primary_key != NULL ? m->primary_key : same->primary_key;
         same->index = m->index != NULL ? m->index : same->index;

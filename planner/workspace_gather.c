@@ -56,6 +56,11 @@ int workspace_mentions(const struct workspace *w, struct mentions *m, struct not
             return workspace_fail(note, "Give the table another name.",
                                   "tables named braid_w are those of the workspace itself");
         }
+        if (r->kind == REL_QUERY && scope_view_shows_clock(s, r->query)) {
+            return workspace_fail(note, "Write the query of the view instead of its name.",
+                                  "a view that shows now() or its like cannot be used in a "
+                                  "statement that is finished in a workspace");
+        }
         struct mention *x = &m->items[m->count++];
         x->rel = r;
         x->apart = (uint8_t)reads_in_place(s->build, r);
@@ -106,6 +111,7 @@ static int move_mentions(struct workspace *w, struct mentions *m, int apart, str
         struct move move = {.select = workspace_select_of(m, x),
                             .to = MOVE_TO_ONE,
                             .only_apart = x->apart,
+                            .alone = x->rel->kind == REL_QUERY, /* its query may be volatile */
                             .primary_key = workspace_primary_key(m, x),
                             .index = workspace_index(m, x),
                             .why = "to one server"};

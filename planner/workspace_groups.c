@@ -50,6 +50,11 @@ static int add_item(struct finish *f, const tnode *n)
     if (f->count == SPREAD_COLUMNS_MAX) {
         return fail(f, "too many aggregates");
     }
+    struct survey v;
+    survey_node(f->spread->build, n, &v);
+    if (v.clock) {
+        return fail(f, "the clock of each shard");
+    }
     f->items[f->count++] = tree_copy(f->arena, n);
     return 1;
 }
@@ -67,7 +72,8 @@ static int find_group(const struct finish *f, const tnode *n)
 
 static int put_aggregate(struct finish *f, tnode *n)
 {
-    size_t i = f->groups_count;
+    int alone = survey_is_volatile(f->spread->build, n);
+    size_t i = alone ? f->count : f->groups_count;
     while (i < f->count && !tree_equal(f->items[i], n)) {
         i++;
     }
@@ -259,6 +265,9 @@ int workspace_groups(struct workspace *w, tnode *stmt, struct note *note)
     f->spread = arena_zero(&b->scratch, sizeof(*f->spread));
     *f->spread = (struct spread){
         .build = b, .scope = s, .level = s->top, .q = q, .plan = w->plan, .note = &ignored};
+    if (b->survey.clock && scope_below_shows_clock(s)) {
+        return workspace_fail(note, "Pass the time as a parameter.", "each shard has its clock");
+    }
     if (!read_groups(f, q) || !finish_clauses(f, q) || f->count == 0) {
         return workspace_fail(note, "", f->why == NULL ? "nothing to move" : f->why);
     }

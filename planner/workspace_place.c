@@ -314,6 +314,7 @@ static int move_away(struct workspace *w, struct mentions *m, struct mention *x,
     }
     struct move move = {.select = workspace_select_of(m, x),
                         .later = 1,
+                        .alone = x->rel->kind == REL_QUERY, /* its query may be volatile */
                         .primary_key = workspace_primary_key(m, x),
                         .index = workspace_index(m, x),
                         .to = p->like == NULL ? MOVE_TO_ALL : MOVE_TO_SHARDS,

@@ -200,7 +200,7 @@ static int may_be_unit(const struct scope *s, const struct level *q, uint64_t ke
     struct survey v;
     survey_message(s->build, (const ProtobufCMessage *)q->select, &v);
     return !v.clock && !v.home && !v.regcast && v.pins == 0 && !v.locking && !v.system_columns &&
-           !v.changing_ctes && is_closed(s, q);
+           !v.changing_ctes && !scope_view_shows_clock(s, q) && is_closed(s, q);
 }
 
 /* ---- its columns ------------------------------------------------------------------------------
@@ -269,11 +269,26 @@ static void one_row(struct build *b, const struct level *q, PgQuery__SelectStmt 
     *out = (struct columns){1, &name, &name};
 }
 
+/* A function may give rows, also none. */
+static int see_call(const ProtobufCMessage *m, void *arg)
+{
+    int *found = arg;
+    *found |= MESSAGE_IS(m, func_call);
+    return !MESSAGE_IS(m, sub_link);
+}
+
+static int may_give_rows(const PgQuery__SelectStmt *q)
+{
+    int found = 0;
+    tree_walk_nodes(q->target_list, q->n_target_list, see_call, &found);
+    return found;
+}
+
 static int take_columns(struct build *b, const struct level *q, PgQuery__SelectStmt *copy,
                         struct columns *out)
 {
     if (is_exists(q) && !q->set_operation && !q->grouped && !q->aggregates && !q->distinct &&
-        !q->windows) {
+        !q->windows && !may_give_rows(copy)) {
         one_row(b, q, copy, out);
         return 1;
     }
@@ -296,6 +311,18 @@ static void put_select(struct workspace *w, const struct level *q, const char *t
         *tree_select(a, targets, c->count, workspace_table(w, table, NULL), NULL)->select_stmt;
 }
 
+/* What it gives twice need not be the same. */
+static int is_alone(const struct scope *s, const struct level *q, const tnode *copy)
+{
+    for (size_t i = 0; i < s->rels_count; i++) {
+        if (s->rels[i]->kind == REL_QUERY && s->rels[i]->query != NULL && s->rels[i]->query->view &&
+            within(s->rels[i]->level, q)) {
+            return 1;
+        }
+    }
+    return survey_is_volatile(s->build, copy);
+}
+
 static const char *move_unit(struct workspace *w, const struct scope *s, const struct level *q,
                              enum plan_move_to to, struct columns *c)
 {
@@ -306,6 +333,7 @@ static const char *move_unit(struct workspace *w, const struct scope *s, const s
         return NULL;
     }
     struct move m = {.select = copy, .to = to, .why = "a sub-select of its own"};
+    m.alone = (uint8_t)is_alone(s, q, copy);
     workspace_unit_cost(s, q, &m.rows, &m.bytes);
     return workspace_move(w, &m, &ignored);
 }

@@ -82,3 +82,20 @@ CREATE VIEW totals AS SELECT 5 AS five;
 SELECT * FROM totals;
 DROP VIEW totals;
 DROP VIEW open_orders, country_codes, constants, everything, guarded, odd_view;
+-- each shard has its clock: fine where its rows stay apart
+CREATE VIEW clocked AS SELECT id, age, now() AS seen FROM users;
+CREATE FUNCTION moment() RETURNS timestamptz LANGUAGE sql STABLE AS 'SELECT now()';
+SELECT id, seen = now() FROM clocked WHERE id = 5;
+CREATE VIEW diced AS SELECT id, random() AS r FROM users;
+SELECT count(*) FROM diced a JOIN diced b ON a.r = b.r;
+DROP VIEW diced;
+SELECT count(DISTINCT moment()) FROM users;
+SELECT count(*) FROM (SELECT DISTINCT moment() FROM users) q;
+-- refused
+SELECT count(DISTINCT seen) FROM clocked;
+-- refused
+SELECT (SELECT max(seen) FROM clocked) = now() FROM users LIMIT 1;
+-- refused
+SELECT count(*) FROM clocked a JOIN clocked b ON a.seen <> b.seen AND b.id = a.id + 1;
+DROP FUNCTION moment();
+DROP VIEW clocked;

@@ -82,6 +82,29 @@ SELECT * FROM nothing a JOIN nothing b ON a.n = b.n;
 SELECT avg(n), sum(amount), count(*) + 1, array_agg(t), string_agg(t, ',') FROM nothing;
 SELECT rank() OVER (ORDER BY n) FROM nothing;
 SELECT n FROM nothing UNION SELECT grp FROM facts WHERE false;
+-- what is volatile is not the same twice; functions that give rows may give none
+SELECT (SELECT random() FROM users WHERE id < 50 ORDER BY id LIMIT 1) = (SELECT random() FROM users WHERE id < 50 ORDER BY id LIMIT 1);
+SELECT count(*) FROM (SELECT random() AS r FROM users LIMIT 9) a JOIN (SELECT random() AS r FROM users LIMIT 9) b ON a.r = b.r;
+SELECT sum(random()) = sum(random()) FROM users;
+SELECT count(*) FROM marks WHERE EXISTS (SELECT unnest(tags) FROM users WHERE tags = '{}');
+SELECT EXISTS (SELECT generate_series(1, 0) FROM users);
+-- the clock in the columns of sub-selects
+SELECT count(DISTINCT q.n) FROM (SELECT id, now() AS n FROM users) q;
+SELECT min(n) = max(n) FROM (SELECT id, now() AS n FROM users) q;
+-- rows differ
+SELECT n, count(*) FROM (SELECT id, now() AS n FROM users) q GROUP BY n;
+-- rows differ
+SELECT DISTINCT n FROM (SELECT id, now() AS n FROM users) q;
+-- rows differ
+SELECT DISTINCT 'now'::timestamptz FROM users;
+-- rows differ
+SELECT now() FROM users UNION SELECT now() FROM facts;
+-- rows differ
+SELECT n FROM (SELECT id, now() AS n FROM users) q UNION SELECT n FROM (SELECT k, now() AS n FROM facts) r;
+-- rows differ
+SELECT current_timestamp AS n FROM users ORDER BY n FETCH FIRST 1 ROW WITH TIES;
+WITH q AS (SELECT id, now() AS n FROM users) SELECT count(DISTINCT n) FROM q;
+SELECT DISTINCT max(now()) = now() FROM users GROUP BY id;
 -- types that must survive being moved
 SELECT k.c, length(k.c), k.c || '|', k.v, g.grp FROM kinds k JOIN groups g ON g.m = k.m ORDER BY k.id, g.grp;
 SELECT k.c, l.id FROM kinds k JOIN ledger l ON l.m = k.m WHERE k.c = 'a' ORDER BY k.id, l.id LIMIT 5;
