@@ -83,6 +83,31 @@ static void ignore(struct op *op, struct backend *b, uint8_t type, struct slice 
     (void)body;
 }
 
+/* What a server of the workspace says of a position is of a text of ours. Before the first move has
+ * ended, only its temporary tables can be denied there. */
+static void take_error(struct workspace *w)
+{
+    const struct op *op = &w->g.op;
+    struct back_error err;
+    struct note note;
+    struct buf message = {0};
+    if ((w->at.slots >> op->error_shard & 1) == 0 ||
+        back_read_error(buf_slice(&op->error), &err, &note) != ERR_NONE) {
+        buf_add_slice(&w->error, buf_slice(&op->error));
+        return;
+    }
+    err.position = (struct slice){0};
+    if (slice_is(err.code, "42501") && w->now == 0 && w->at.moves_count > 0 && err.hint.n == 0) {
+        err.hint =
+            SLICE("Shards cannot finish this statement by themselves: GRANT TEMP ON DATABASE "
+                  "to the user on every server, or bind it to one sharding key.");
+    }
+    back_put_error(&message, &err);
+    buf_add_slice(&w->error,
+                  slice_bytes(message.p + FRAME_HEADER_BYTES, message.n - FRAME_HEADER_BYTES));
+    buf_free(&message);
+}
+
 void space_fail(struct workspace *w, enum err e, const struct note *note)
 {
     struct op *op = &w->g.op;
@@ -92,7 +117,7 @@ void space_fail(struct workspace *w, enum err e, const struct note *note)
     if (e) {
         w->note = *note;
     } else {
-        buf_add_slice(&w->error, buf_slice(&op->error));
+        take_error(w);
         w->error_shard = op->error_shard;
     }
     close_snapshots(w, "ROLLBACK");
