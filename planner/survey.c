@@ -313,9 +313,13 @@ static void see_cast(const PgQuery__TypeCast *c, struct survey *out)
         c->type_name == NULL ? "" : tree_name(c->type_name->names, c->type_name->n_names, NULL);
     if (!listed(settled, name)) {
         out->immutable = 0;
-        out->clock |= IS(c->arg, A_CONST) && !c->arg->a_const->isnull &&
-                      c->arg->a_const->val_case == PG_QUERY__A__CONST__VAL_SVAL &&
-                      is_clock_word(c->arg->a_const->sval->sval);
+        const tnode *n = c->arg;
+        while (IS(n, TYPE_CAST)) {
+            n = n->type_cast->arg;
+        }
+        out->clock |= IS(n, A_CONST) && !n->a_const->isnull &&
+                      n->a_const->val_case == PG_QUERY__A__CONST__VAL_SVAL &&
+                      is_clock_word(n->a_const->sval->sval);
     }
 }
 

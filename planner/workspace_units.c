@@ -269,26 +269,33 @@ static void one_row(struct build *b, const struct level *q, PgQuery__SelectStmt 
     *out = (struct columns){1, &name, &name};
 }
 
-/* A function may give rows, also none. */
+struct calls {
+    const struct catalog *catalog;
+    int found;
+};
+
+/* A function may give rows, also none; t.name and (expression).name may call one. */
 static int see_call(const ProtobufCMessage *m, void *arg)
 {
-    int *found = arg;
-    *found |= MESSAGE_IS(m, func_call);
+    struct calls *c = arg;
+    const char *name = MESSAGE_IS(m, string) ? ((const PgQuery__String *)m)->sval : NULL;
+    c->found |= MESSAGE_IS(m, func_call) ||
+                (name != NULL && c->catalog != NULL && catalog_function(c->catalog, name) != NULL);
     return !MESSAGE_IS(m, sub_link);
 }
 
-static int may_give_rows(const PgQuery__SelectStmt *q)
+static int may_give_rows(const struct build *b, const PgQuery__SelectStmt *q)
 {
-    int found = 0;
-    tree_walk_nodes(q->target_list, q->n_target_list, see_call, &found);
-    return found;
+    struct calls c = {b->env->catalog, 0};
+    tree_walk_nodes(q->target_list, q->n_target_list, see_call, &c);
+    return c.found;
 }
 
 static int take_columns(struct build *b, const struct level *q, PgQuery__SelectStmt *copy,
                         struct columns *out)
 {
     if (is_exists(q) && !q->set_operation && !q->grouped && !q->aggregates && !q->distinct &&
-        !q->windows && !may_give_rows(copy)) {
+        !q->windows && !may_give_rows(b, copy)) {
         one_row(b, q, copy, out);
         return 1;
     }

@@ -105,6 +105,7 @@ SELECT n FROM (SELECT id, now() AS n FROM users) q UNION SELECT n FROM (SELECT k
 SELECT current_timestamp AS n FROM users ORDER BY n FETCH FIRST 1 ROW WITH TIES;
 WITH q AS (SELECT id, now() AS n FROM users) SELECT count(DISTINCT n) FROM q;
 SELECT DISTINCT max(now()) = now() FROM users GROUP BY id;
+SELECT count(DISTINCT q.x) FROM (SELECT ('now'::text)::timestamptz AS x FROM users) q;
 -- types that must survive being moved
 SELECT k.c, length(k.c), k.c || '|', k.v, g.grp FROM kinds k JOIN groups g ON g.m = k.m ORDER BY k.id, g.grp;
 SELECT k.c, l.id FROM kinds k JOIN ledger l ON l.m = k.m WHERE k.c = 'a' ORDER BY k.id, l.id LIMIT 5;
