@@ -399,6 +399,7 @@ struct plan_args {
     const uint32_t
         *param_types; /* declared at Parse, then as the server described them; 0 unknown */
     size_t params_count;
+    unsigned bound : 1;    /* by a Bind, even one of no values; a simple query has none */
     const struct lex *lex; /* NULL in the extended protocol: literals are then in the plan */
     uint8_t fewer_digits;  /* of floats in text: 1 - extra_float_digits; 0: as by default, the
                               shortest text that reads back as the same value */

@@ -58,7 +58,7 @@ static enum err resolve_literal(const struct run *r, const struct value *v, stru
 /* A simple query has no parameters at all. */
 static enum err no_parameter(const struct run *r, const struct value *v)
 {
-    return r->args == NULL || r->args->params_count == 0
+    return r->args == NULL || !r->args->bound
                ? note_set(r->note, ERR_NO_PARAMETER, "there is no parameter $%u", v->param + 1u)
                : note_set(r->note, ERR_PROTOCOL, "parameter $%u has no value", v->param + 1u);
 }

@@ -481,7 +481,7 @@ static enum step run_copy(struct session *s, struct plan *plan, const struct fro
 
 void exec_args(struct session *s, const struct front_bind *bind, struct plan_args *args)
 {
-    *args = (struct plan_args){0};
+    *args = (struct plan_args){.bound = bind != NULL};
     if (bind != NULL && bind->values_count != 0) {
         struct front_value *values = worker_values(s->worker, bind->values_count);
         front_bind_values(bind, values);
