@@ -526,9 +526,20 @@ static void finish_rows(struct op *op)
     say_tag(g);
 }
 
+/* A shard may have been told to wait behind its last row: what is sent to it next must be read. */
+static void resume_all(struct gather *g)
+{
+    bits_each (shard, g->shards & g->op.session->held_bits) {
+        relay_pause_for_op(session_backend(g->op.session, (uint32_t)shard), 0);
+    }
+    g->paused = 0;
+    g->blocked = 0;
+}
+
 void gather_then(struct op *op)
 {
     struct gather *g = (struct gather *)op;
+    resume_all(g);
     if (g->refused && op->errors == 0 && (g->hooks == NULL || g->hooks->failed == NULL)) {
         gather_run_otherwise(g);
     } else if (g->err || g->refused || op->errors != 0) {

@@ -69,6 +69,7 @@ class Hunt:
             return "slow", None
         if mine.code == "0A000" and real.code != "0A000":
             return "refused", mine.message
+        self.compare.judge.folding = True
         wrong = self.compare.judge.differs(mine, real, ordered)
         return ("wrong", wrong) if wrong else ("same", None)
 

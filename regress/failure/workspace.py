@@ -134,6 +134,24 @@ def test_own_writes(place):
         c.close()
 
 
+def test_again_and_again(place):
+    """A source that has to wait behind its last row answers what it is told next, all the same."""
+    with Calm(place) as braid:
+        with psycopg.connect(braid.dsn(), autocommit=True, prepare_threshold=0) as c:
+            c.execute("SET statement_timeout = '20s'")
+            c.execute("CREATE TABLE piles (id bigint PRIMARY KEY, x bigint, y int) SHARD BY HASH (id)")
+            c.execute("CREATE TABLE heaps (id bigint PRIMARY KEY, x bigint, y int, pad text) SHARD BY HASH (id)")
+            for table, more in (("piles", ()), ("heaps", ("x" * 80,))):
+                with c.cursor().copy(f"COPY {table} FROM STDIN") as copy:
+                    for i in range(1, 6001):
+                        copy.write_row((i, i * 7919 % 6001, i % 100) + more)
+                c.execute(f"ANALYZE {table}")
+            for _ in range(150):
+                got = c.execute("SELECT count(a.id) FROM piles a LEFT JOIN heaps b ON b.x = a.x WHERE b IS NULL").fetchone()
+                expect("rows", 0, got[0])
+            c.execute("DROP TABLE piles, heaps")
+
+
 def test_modes(place):
     """READ ONLY, settings of the session and of the transaction, a role."""
     with Calm(place) as braid:
@@ -501,7 +519,7 @@ def test_figures(place):
         c.close()
 
 
-TESTS = [test_answers, test_own_writes, test_modes, test_prepared, test_types, test_errors, test_no_temp, test_cancel,
+TESTS = [test_answers, test_own_writes, test_again_and_again, test_modes, test_prepared, test_types, test_errors, test_no_temp, test_cancel,
          test_timeout, test_client_gone, test_server_gone, test_late_answers, test_slow_workspace, test_limits,
          test_pool_of_one, test_place, test_figures]
 

@@ -97,6 +97,7 @@ DO $$ BEGIN UPDATE users SET name = 'x'; END $$;
 DO $$ BEGIN EXECUTE 'DELETE FROM users'; END $$;
 CREATE VIEW labelled AS SELECT code, city, label(code) AS country FROM regions;
 SELECT * FROM labelled ORDER BY code, city;
+-- refused
 SELECT country, count(*) FROM labelled GROUP BY country ORDER BY country;
 CREATE FUNCTION same_text(a text, b text) RETURNS boolean LANGUAGE sql STABLE AS 'SELECT lower(a) = lower(b)';
 CREATE OPERATOR ~~~~ (LEFTARG = text, RIGHTARG = text, FUNCTION = same_text);

@@ -34,7 +34,6 @@ SELECT count(*) FROM users u CROSS JOIN products p;
 SELECT count(*) FROM users u, products p WHERE p.id = u.age;
 SELECT count(*) FROM products p LEFT JOIN countries c ON c.code = p.name;
 SELECT p.id, count(*) FROM products p JOIN items i ON i.product = p.id GROUP BY p.id ORDER BY 2 DESC, 1;
--- refused
 SELECT p.id, c.code FROM products p FULL JOIN countries c ON c.big AND p.id = 3 ORDER BY 1, 2;
 SELECT i.line, p.name FROM items i LEFT JOIN products p ON p.id = i.product WHERE i.user_id < 6 ORDER BY i.user_id, i.order_id, 1;
 SELECT p.name, i.line FROM products p RIGHT JOIN items i ON p.id = i.product WHERE i.user_id < 6 ORDER BY i.user_id, i.order_id, 2;
