@@ -100,6 +100,7 @@ enum plan_kind {
     PLAN_SHOW,     /* SHOW of a setting of pgbraid's own (braid.role): `name` */
     PLAN_WORKSPACE, /* a read: rows are moved into temporary tables first (`moves`), then `rest`
                        runs over them */
+    PLAN_ROWS,      /* a write whose rows come out of a read: `rows` */
     PLAN_REFUSE     /* answered with `err`, `note` */
 };
 
@@ -140,15 +141,20 @@ enum plan_move_to {
 };
 
 struct plan_move {
-    const char *table;   /* "braid_w1": unique in the statement, needs no quotes, in pg_temp */
-    struct plan *source; /* PLAN_ONE, PLAN_MANY: its columns, named, are the table's */
+    const char *table; /* "braid_w1": unique in the statement, needs no quotes, in pg_temp */
+    /* PLAN_ONE, PLAN_MANY: its columns, named, are the table's. With `writes` also PLAN_WRITE and
+     * PLAN_ROWS that return rows */
+    struct plan *source;
     enum plan_move_to to;
     const struct map_table *like; /* MOVE_TO_SHARDS */
     const uint16_t *keys;         /* ... columns of the source, in the order of like's key */
-    unsigned over : 1;       /* the source mentions tables of earlier moves, so it runs over the
-                                connections of the workspace. Always the last move, to one
-                                server, and of COMBINE_AGGREGATE: nothing comes out before every
-                                shard is done */
+    unsigned over : 1;   /* the source mentions tables of earlier moves, so it runs over the
+                            connections of the workspace. Always the last move, to one
+                            server, and of COMBINE_AGGREGATE: nothing comes out before every
+                            shard is done */
+    unsigned writes : 1; /* WITH x AS (DELETE ... RETURNING): behind all moves that only read, so
+                            that nothing in the statement sees what it does. Its table is made
+                            and filled also when nobody reads it */
     unsigned only_apart : 1; /* rows of a local or reference table: they need not move when the
                                 statement is a transaction of its own, see plan.rest */
     const char *primary_key; /* columns, quoted, with commas, or NULL: `rest` groups by them and
@@ -188,6 +194,64 @@ struct plan_split {
     struct slice head, tail;
     const struct slice *rows;
     size_t rows_count;
+};
+
+/*
+ * PLAN_ROWS: what a read gives is what is written. The source is read to its end before the first
+ * step begins, so a statement never meets its own effects; then the steps run one after the other,
+ * all in one transaction over the shards they touch. A step is one statement of the same text on
+ * every shard, which takes the shard's rows as a relation of arrays:
+ *
+ *     head (SELECT c1, c2, ... FROM unnest($n::int8[], $n+1::text[], ...) AS _ (c1, c2, ...)) tail
+ *
+ * "INSERT INTO t (a, b) SELECT c1, c2 FROM " rows " AS v ON CONFLICT ...", "UPDATE t SET a = v.c2
+ * FROM " rows " AS v WHERE t.ctid = v.c1". Columns have the types and names (c1 is the source's
+ * first column, whatever its name) that the server says of the source: literals whose type is open
+ * must have been cast there. Head and tail may use the parameters of the client's statement by its
+ * numbers; the arrays come behind them.
+ */
+enum plan_rows_to {
+    ROWS_BY_KEY, /* each row to the shard of `keys` */
+    ROWS_TO_ALL, /* every row to every shard of `table`: copies of a reference table. All must touch
+                    as many rows; one of them counts and answers */
+    ROWS_TO_HOME /* a local table */
+};
+
+enum plan_rows_only {
+    ROWS_ALL,
+    ROWS_STAY, /* those whose keys and other_keys are on the same shard: an UPDATE of the key, */
+    ROWS_LEAVE /* and the rest: its DELETE and INSERT */
+};
+
+struct plan_rows_step {
+    struct slice head, tail;
+    enum plan_rows_to to;
+    enum plan_rows_only only;
+    const struct map_table *table; /* NULL: ROWS_TO_HOME */
+    /* Columns of the source, from 0, in the order of the table's key */
+    const uint16_t *keys, *other_keys;
+    /* Only rows whose column `when_column` (int4 or int8, from 0) is `when`; -1: all */
+    int16_t when_column;
+    int32_t when;
+    unsigned counts : 1;  /* rows that it touches are counted in the command tag */
+    unsigned returns : 1; /* it has RETURNING: its rows are the client's */
+    /* Rows were found before they are written, by ctid: when fewer are touched than it was given
+     * (and sent by no trigger's doing), somebody changed them in between. The statement is then
+     * begun again when it is a transaction of its own, else it fails with 40001 */
+    unsigned exact : 1;
+    /* "COPY t (a, b) FROM STDIN" in head, tail empty: the same rows as COPY in binary. The source's
+     * columns are those of the list and of their types */
+    unsigned copy : 1;
+};
+
+struct plan_rows {
+    struct plan *source; /* PLAN_ONE, PLAN_MANY, PLAN_WORKSPACE; by the same parameters and types as
+                            the client's statement */
+    const struct plan_rows_step *steps;
+    size_t steps_count;
+    /* The order of the source's rows is that of the client's: RETURNING answers in it, as far as
+     * every row has one */
+    unsigned in_order : 1;
 };
 
 /*
@@ -289,6 +353,8 @@ struct plan {
     const struct plan_copy *copy;
     /* PLAN_COPY_OUT */
     const struct plan_copy_out *copy_out;
+    /* PLAN_ROWS */
+    const struct plan_rows *rows;
     /* PLAN_EXPLAIN */
     struct plan *explained;      /* the statement inside */
     const char *explain_options; /* "(ANALYZE, COSTS OFF)" or "" */

@@ -540,6 +540,7 @@ enum step session_run(struct session *s, struct plan *plan, const struct front_b
             return cursor_run(s, plan, bind);
         }
         break;
+    case PLAN_ROWS:
     case PLAN_REFUSE: break;
     }
     check(0 && "plans of one shard are relayed");
