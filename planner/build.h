@@ -18,7 +18,7 @@
  *     expr_type.c type of an expression, when it is certain
  *     clock.c     which select lists show the clock
  *     workspace*.c  rows are moved first, then PostgreSQL runs the statement over them
- *     write.c     INSERT UPDATE DELETE
+ *     write*.c    INSERT UPDATE DELETE MERGE; split.c: rows of VALUES in pieces
  *     ddl*.c      schema; utility*.c: the rest
  *     replica.c   what a replica may answer
  *

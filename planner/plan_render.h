@@ -163,13 +163,55 @@ static void render_workspace(const struct plan *p, const struct test_db *db,
     render_rest("apart", p->rest_apart, db, args, out);
 }
 
+static void render_columns(const char *word, const struct plan_rows_step *s, const uint16_t *keys,
+                           struct buf *out)
+{
+    if (keys != NULL) {
+        buf_printf(out, " %s", word);
+        for (size_t k = 0; k < s->table->keys_count; k++) {
+            buf_printf(out, " %u", keys[k]);
+        }
+    }
+}
+
+static void render_step(const struct plan_rows_step *s, struct buf *out)
+{
+    static const char *const to[] = {"to shards", "to all", "to home"};
+    static const char *const only[] = {"", " stay", " leave"};
+    buf_printf(out, "\n  %s%s%s%s%s%s%s", to[s->to], s->table == NULL ? "" : " like ",
+               s->table == NULL ? "" : s->table->name, only[s->only], s->counts ? " counts" : "",
+               s->returns ? " returns" : "", s->exact ? " exact" : "");
+    render_columns("by", s, s->keys, out);
+    render_columns("and", s, s->other_keys, out);
+    if (s->when >= 0) {
+        buf_printf(out, " when %d is %d", s->when_column, (int)s->when);
+    }
+    buf_printf(out, ": {" SLICE_FMT "rows" SLICE_FMT "}%s", SLICE_ARG(s->head), SLICE_ARG(s->tail),
+               s->copy ? " copy" : "");
+}
+
+static void render_rows(const struct plan *p, const struct test_db *db,
+                        const struct plan_args *args, struct buf *out)
+{
+    const struct plan_rows *r = p->rows;
+    buf_printf(out, "%s\n  of ", r->in_order ? " in order" : "");
+    render_plan(r->source, db, args, out);
+    if (r->source->kind == PLAN_ONE ||
+        (r->source->kind == PLAN_MANY && r->source->shard_sql == (const char *)r->source->text.p)) {
+        buf_printf(out, " {" SLICE_FMT "}", SLICE_ARG(r->source->text));
+    }
+    for (size_t i = 0; i < r->steps_count; i++) {
+        render_step(&r->steps[i], out);
+    }
+}
+
 static void render_plan(const struct plan *p, const struct test_db *db,
                         const struct plan_args *args, struct buf *out)
 {
     static const char *const kinds[] = {"empty",    "one",        "many",    "write",   "tx",
                                         "set",      "deallocate", "discard", "ddl",     "copy-in",
                                         "copy-out", "prepare",    "execute", "explain", "declare",
-                                        "show",     "workspace",  "refuse"};
+                                        "show",     "workspace",  "rows",    "refuse"};
     buf_text(out, kinds[p->kind]);
     if (p->kind == PLAN_REFUSE) {
         buf_printf(out, ": %s", p->note.text);
@@ -177,6 +219,10 @@ static void render_plan(const struct plan *p, const struct test_db *db,
     }
     if (p->kind == PLAN_WORKSPACE) {
         render_workspace(p, db, args, out);
+        return;
+    }
+    if (p->kind == PLAN_ROWS) {
+        render_rows(p, db, args, out);
         return;
     }
     if (p->kind == PLAN_EXPLAIN) {
