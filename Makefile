@@ -146,6 +146,11 @@ bench-shards: ## statements over three shards beside one PostgreSQL with all row
 	@$(MAKE) --no-print-directory -s -j$(JOBS) all
 	@$(PYTHON) bench/shards.py
 
+bench-writes: ## writes over three shards beside one PostgreSQL, and two-phase commits beside the same by hand
+	@conf/install-deps bench
+	@$(MAKE) --no-print-directory -s -j$(JOBS) all
+	@$(PYTHON) bench/writes.py
+
 build-fuzzers: $(FUZZERS:%=$(BUILD)/%)
 fuzz: deps ## every fuzzer for SECONDS=20 each
 	@$(MAKE) --no-print-directory -s -j$(JOBS) BUILD=build/fuzz CC=clang SAN=address,undefined,fuzzer-no-link WARN=-w build-fuzzers
@@ -177,5 +182,5 @@ clean: ## remove build/ (stop the demo first)
 help: ## this list
 	@sed -nE 's/^([a-z][a-z-]*|test-%):.*## (.*)/\1|\2/p' Makefile | while IFS='|' read -r t d; do printf '  %-14s %s\n' "$$t" "$$d"; done
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
-.PHONY: compare-long tpch stress soak regress-pg all test build-tests deps demo demo-stop check check-san regress bench bench-shards bench-snapshot build-fuzzers fuzz format \
+.PHONY: compare-long tpch stress soak regress-pg all test build-tests deps demo demo-stop check check-san regress bench bench-shards bench-snapshot bench-writes build-fuzzers fuzz format \
         check-format lint tidy docs install clean help
