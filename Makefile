@@ -124,8 +124,9 @@ stress: deps all ## many clients of all kinds with kills, DDL and reloads: SECON
 	@$(PYTHON) regress/stress/stress.py --build $(BUILD) --seconds $(SECONDS) --seed $(or $(SEED),1)
 soak: deps all ## ten minutes of mixed load with kills and crashing servers; memory must stay flat
 	@$(PYTHON) regress/stress/stress.py --build $(BUILD) --seconds 600 --clients 24 --pool 5 --crash --seed $(or $(SEED),1)
-compare-long: deps all ## random SELECTs against PostgreSQL: COUNT=1000000 SEED=1 SHARDS=3
-	@$(PYTHON) regress/compare/random_queries.py --build $(BUILD) --seed $(or $(SEED),1) --count $(or $(COUNT),1000000) --shards $(or $(SHARDS),3) --refused
+compare-long: deps all ## random SELECTs against PostgreSQL: COUNT=1000000 SEED=1 SHARDS=3 JOBS=4
+	@$(PYTHON) regress/compare/random_queries.py --build $(BUILD) --seed $(or $(SEED),1) --count $(or $(COUNT),1000000) --shards $(or $(SHARDS),3) --jobs $(JOBS) \
+	  --state $(BUILD)/compare-long.$(or $(SEED),1).json --wrong $(BUILD)/compare-long.$(or $(SEED),1).wrong --refused
 tpch: deps all ## the queries of TPC-H over three shards against one PostgreSQL: SCALE=0.1
 	@$(PYTHON) regress/tpch/tpch.py --build $(BUILD) --scale $(or $(SCALE),0.1) --times 2
 regress-pg: ## PostgreSQL's own regression files, directly and through pgbraid (fetches its source package)

@@ -40,7 +40,7 @@ import pg  # noqa: E402
 from braid import Braid, config_for  # noqa: E402
 from report import Report  # noqa: E402
 from sides import MODES, READS, Judge, Side, Types, is_ordered  # noqa: E402
-from world import RICH, RICH_TABLES, SCHEMA, TABLES, for_plain, rich_rows, rows  # noqa: E402
+from world import RICH, RICH_TABLES, SCHEMA, TABLES, few_rows, for_plain, rich_rows, rows  # noqa: E402
 
 SHARDS_MAX = 5
 # What is run without words to the contrary: every mode over three shards, what only reads in one mode over others.
@@ -92,7 +92,7 @@ def parse_file(path):
 class Compare:
     """Servers, pgbraid over the first `shards` of them, and what was seen."""
 
-    def __init__(self, fleet, build, report, shards_max=SHARDS_MAX):
+    def __init__(self, fleet, build, report, shards_max=SHARDS_MAX, options=()):
         self.fleet, self.build, self.report = fleet, build, report
         self.counts = defaultdict(Counter)  # file -> same, refused, wrong
         self.refused = []
@@ -100,7 +100,7 @@ class Compare:
         self.news = {}  # marked as refused, but answered
         self.complaints = []
         self.braid = self.shards = self.judge = None
-        self.plain, *self.servers = fleet.start(1 + shards_max)
+        self.plain, *self.servers = fleet.start(1 + shards_max, options=options)
         for server in (self.plain, *self.servers):
             pg.prepare(server, databases=("plain",))
         for i, server in enumerate(self.servers):
@@ -134,13 +134,14 @@ class Compare:
         self.complaints += self.braid.complaints()
         self.braid = None
 
-    def fill(self, rich=False):
-        """Both sides as new."""
+    def fill(self, rich=False, few=False):
+        """Both sides as new; with few rows what the generator reads."""
         self.braid.stop()
         with ThreadPoolExecutor(len(self.shards) + 1) as pool:  # tables and schemas of ours, all of them
             list(pool.map(lambda server: server.sql("DROP OWNED BY app CASCADE", "app"), (self.plain, *self.shards)))
         self.braid.start()
         sets = [(SCHEMA, TABLES, rows())] + ([(RICH, RICH_TABLES, rich_rows())] if rich else [])
+        sets = [(schema, tables, few_rows(lines)) for schema, tables, lines in sets] if few else sets
         with ThreadPoolExecutor(2) as pool:
             list(pool.map(lambda port: self.fill_side(port, sets), (self.plain.port, self.braid.port)))
         for server in (self.plain, *self.shards) if rich else ():

@@ -13,33 +13,33 @@ numbers make a simpler one (the first alternative is always the simplest). That 
 import random
 import re
 
-from world import RICH, SCHEMA, rich_rows, rows
+from world import RICH, SCHEMA, few_rows, rich_rows, rows
 
-# name -> rows, primary key, columns: name, kind, tag (K: the sharding key that most tables share), distinct values
+# name -> primary key, columns: name, kind, K: the sharding key that most tables share
 TABLES = {
-    "users": (120, ["id"], "id i K 120,name t - 38,email t - 108,age i - 60,score n2 - 110,joined d - 90,active b - 2,ratio f - 60"),
-    "facts": (180, ["k", "seq"], "k i K 50,seq i - 6,grp i - 8,sub t - 7,val n3 - 160,x f - 160,n i - 70,day d - 110,at z - 150,flag b - 2,m m - 3"),
-    "marks": (90, ["k", "tag"], "k i K 50,tag t - 5,w i - 10"),
-    "orders": (180, ["user_id", "id"], "user_id i K 90,id i - 180,amount n2 - 160,status t - 3,placed s - 160,note t - 11"),
-    "items": (430, ["user_id", "order_id", "line"], "user_id i K 90,order_id i - 180,line i - 4,product i - 20,quantity i - 9"),
-    "lonely": (25, ["k", "n"], "k i K 1,n i - 25,t t - 10"),
-    "stock": (30, ["tenant", "code", "id"], "tenant i - 5,code t - 3,id i - 4,qty i - 20,amount n2 - 28"),
-    "names": (50, ["name"], "name t - 50,n i - 7"),
-    "pairs": (30, ["a", "b"], "a i - 10,b t - 3,v i - 28"),
-    "docs": (40, ["id"], "id u - 40,body t - 11,size i - 35"),
-    "kinds": (60, ["id"], "id i - 60,small i - 12,t t - 28,v t - 28,b b - 2,d d - 6,tz z - 9,m m - 3,u u - 50,money2 n2 - 50,ta a - 4"),
-    "events": (24, ["day", "kind"], "day d - 22,kind t - 2,n i - 20"),
-    "regions": (18, ["code", "city"], "code t - 6,city t - 3,people i - 17"),
-    "levels": (40, None, "lv i - 12,n i - 6,t t - 3"),
-    "sites": (40, None, "site i - 6,n i - 5,t t - 3"),
-    "tree": (40, ["id"], "id i - 40,parent i - 25,label t - 40"),
-    "edges": (40, ["a", "b"], "a i - 15,b i - 15,w i - 9"),
-    "nothing": (1, ["id"], "id i - 1,n i - 1,t t - 1,amount n2 - 1"),
-    "countries": (5, ["code"], "code t - 5,name t - 5,big b - 2"),
-    "products": (20, ["id"], "id i - 20,name t - 20,price n2 - 18"),
-    "groups": (7, ["grp"], "grp i - 7,title t - 7,m m - 3"),
-    "ledger": (40, ["id"], "id i - 40,k i - 32,t t - 5,amount n2 - 38,m m - 3"),
-    "local_tree": (40, ["id"], "id i - 40,parent i - 20"),
+    "users": (["id"], "id i K,name t,email t,age i,score n2,joined d,active b,ratio f"),
+    "facts": (["k", "seq"], "k i K,seq i,grp i,sub t,val n3,x f,n i,day d,at z,flag b,m m"),
+    "marks": (["k", "tag"], "k i K,tag t,w i"),
+    "orders": (["user_id", "id"], "user_id i K,id i,amount n2,status t,placed s,note t"),
+    "items": (["user_id", "order_id", "line"], "user_id i K,order_id i,line i,product i,quantity i"),
+    "lonely": (["k", "n"], "k i K,n i,t t"),
+    "stock": (["tenant", "code", "id"], "tenant i,code t,id i,qty i,amount n2"),
+    "names": (["name"], "name t,n i"),
+    "pairs": (["a", "b"], "a i,b t,v i"),
+    "docs": (["id"], "id u,body t,size i"),
+    "kinds": (["id"], "id i,small i,t t,v t,b b,d d,tz z,m m,u u,money2 n2,ta a"),
+    "events": (["day", "kind"], "day d,kind t,n i"),
+    "regions": (["code", "city"], "code t,city t,people i"),
+    "levels": (None, "lv i,n i,t t"),
+    "sites": (None, "site i,n i,t t"),
+    "tree": (["id"], "id i,parent i,label t"),
+    "edges": (["a", "b"], "a i,b i,w i"),
+    "nothing": (["id"], "id i,n i,t t,amount n2"),
+    "countries": (["code"], "code t,name t,big b"),
+    "products": (["id"], "id i,name t,price n2"),
+    "groups": (["grp"], "grp i,title t,m m"),
+    "ledger": (["id"], "id i,k i,t t,amount n2,m m"),
+    "local_tree": (["id"], "id i,parent i"),
 }
 WEIGHTED = (["facts"] * 6 + ["users"] * 5 + ["marks"] * 3 + ["orders"] * 3 + ["items"] * 2 + ["groups"] * 2 + ["ledger"] * 2
             + list(TABLES))
@@ -110,26 +110,23 @@ def literal(text, kind):
     return text if kind in ("i", "n2", "n3") and text[:1] != "-" else "'" + text.replace("'", "''") + "'" + CASTS[kind]
 
 
-def samples(name, words):
-    """Some values of each column of a table, as literals."""
+def table_columns(name, words):
+    """Columns with some of their values as literals."""
     schema = " ".join(x for x in SCHEMA + RICH if x.startswith(f"CREATE TABLE {name} "))
     names = [w.split()[0] for w in re.sub(r"\([^()]*\)", "", schema[schema.index("(") + 1:].split("SHARD BY")[0]).split(",")]
     lines = [line.split("\t") for line in ROWS[name]]
-    out = {}
-    for column, kind, _, _ in (w.split() for w in words.split(",")):
+    out = []
+    for column, kind, *tag in (w.split() for w in words.split(",")):
         at = names.index(column)
-        values = sorted({line[at] for line in lines if line[at] != "\\N" and "\\" not in line[at]})
-        out[column] = tuple(literal(v, kind) for v in values[::max(1, len(values) // 12)])
+        values = sorted({line[at] for line in lines if line[at] != "\\N"})
+        plain = [v for v in values if "\\" not in v]
+        literals = tuple(literal(v, kind) for v in plain[::max(1, len(plain) // 12)])
+        out.append(Column(column, kind, *tag or (None,), max(1, len(values)), literals))
     return out
 
 
-def table_columns(name, words):
-    values = samples(name, words)
-    return [Column(n, k, t if t != "-" else None, int(d), values[n]) for n, k, t, d in (w.split() for w in words.split(","))]
-
-
-ROWS = {**rows(), **rich_rows()}
-COLUMNS = {name: table_columns(name, words) for name, (_, _, words) in TABLES.items()}
+ROWS = few_rows({**rows(), **rich_rows()})
+COLUMNS = {name: table_columns(name, words) for name, (_, words) in TABLES.items()}
 
 
 class Maker:
@@ -201,8 +198,8 @@ class Maker:
         if c.chance(3):
             return Source(alias, [Column("g", "i")], f"generate_series(1, {1 + c.below(9)}) {alias}(g)", 8, [f"{alias}.g"])
         name = c.of(WEIGHTED)
-        rows, key, _ = TABLES[name]
-        return Source(alias, COLUMNS[name], f"{name} {alias}", rows, key and [f"{alias}.{k}" for k in key])
+        key, _ = TABLES[name]
+        return Source(alias, COLUMNS[name], f"{name} {alias}", max(1, len(ROWS[name])), key and [f"{alias}.{k}" for k in key])
 
     def join_pairs(self, left, right, rows):
         """Pairs of columns to join by that leave few rows; those of the shared key first."""

@@ -1,175 +1,182 @@
 #!/usr/bin/python3
 """Random SELECTs (grammar.py) to one PostgreSQL and to pgbraid over several shards.
 
-Every statement must give the same rows, columns and SQLSTATE, or 0A000. Statement number i of a seed is
-always the same; some blocks of statements run in a transaction that has written before. Text and binary
-take turns. A wrong answer is printed with its number, then cut down to a small statement that is still wrong.
+Every statement must give the same rows, columns and SQLSTATE, or 0A000 (hunt.py). One set of servers, in memory
+where /dev/shm is, with few rows and no JIT; JOBS processes take blocks of statements in turn. A line of progress
+every half minute; what is wrong is printed with its number and cut down, also into --wrong. With --state a
+stopped run goes on where it was: blocks are counted when they are done, at most JOBS of them are run twice.
 
-    random_queries.py [--build DIR] [--seed N] [--count N] [--seconds N] [--shards N] [--at NUMBER] [--refused]
+    random_queries.py [--build DIR] [--seed N] [--count N] [--seconds N] [--jobs N] [--shards N]
+                      [--at NUMBER] [--state FILE] [--wrong FILE] [--refused]
 """
 
 import argparse
+import json
+import multiprocessing
+import os
+import queue
+import shutil
+import signal
 import sys
+import tempfile
 import time
-from collections import Counter
+import traceback
 
 from compare import Compare, pg  # first: it says where the others are
 
-import raw
-from grammar import make, writes
+from hunt import BLOCK, VERDICTS, Found, Hunt
 from report import Report
-from sides import Answer, Side
 
-BLOCK = 40  # statements; every fourth block is in a transaction with writes
-PAIRS = 6  # connections on each side that work at the same time
-TIMEOUT = "57014"
-SHRINK_RUNS_MAX, SHRINK_SECONDS_MAX = 600, 40
-
-
-class Case:
-    """One statement of a seed."""
-
-    def __init__(self, seed, number):
-        self.number = number
-        self.seed = seed * 1_000_003 + number
-        block = number // BLOCK
-        self.block = seed * 1_000_003 + block
-        self.in_transaction = block % 4 == 3
-        self.binary = number % 2 == 1
-        self.sql, self.ordered, self.choices = make(self.seed)
+# Temporary tables of workspaces leave dead rows in the catalogs, and autovacuum is off.
+VACUUM_SECONDS = 20
+CATALOGS = "pg_class, pg_attribute, pg_attrdef, pg_type, pg_depend, pg_shdepend, pg_index, pg_statistic, pg_init_privs"
+PROGRESS_SECONDS = 30
+MEMORY, MEMORY_FREE_MIN = "/dev/shm", 4 << 30
+OPTIONS = ["jit = off", "max_parallel_workers_per_gather = 0", "wal_level = minimal", "max_wal_senders = 0",
+           "checkpoint_timeout = 1h", "max_wal_size = 1GB", "track_activities = off", "track_counts = off"]
 
 
-class Hunt:
-    def __init__(self, compare, report):
-        self.compare, self.report = compare, report
-        self.counts, self.refusals, self.codes = Counter(), Counter(), Counter()
-        self.pairs = [tuple(self.client(port) for port in (compare.braid.port, compare.plain.port)) for _ in range(PAIRS)]
+class Progress:
+    """What was found of a seed, and up to where; kept in a file when one is named."""
 
-    @staticmethod
-    def client(port):
-        side = Side(port)
-        side.run("SET statement_timeout = '5s'")
-        return side
+    def __init__(self, args):
+        self.args, self.found = args, Found()
+        self.first = 0  # blocks: all below are done
+        self.done = set()
+        if args.at is None and args.state and os.path.exists(args.state):
+            with open(args.state, encoding="utf-8") as f:
+                kept = json.load(f)
+            if kept["seed"] == args.seed:
+                self.first = kept["block"]
+                self.found.verdicts.update(kept["verdicts"])
+        self.began, self.before = time.monotonic(), self.total()
+        self.said, self.said_total = self.began, self.before
 
-    def close(self):
-        for pair in self.pairs:
-            for side in pair:
-                side.close()
+    def total(self):
+        return sum(self.found.verdicts.values())
 
-    @staticmethod
-    def send(side, case, sql=None):
-        if case.binary:
-            side.send_extended(sql or case.sql)
-        else:
-            side.send_query(sql or case.sql)
+    def block_done(self, block, found):
+        self.found.add(found)
+        self.done.add(block)
+        while self.first in self.done:
+            self.done.remove(self.first)
+            self.first += 1
+        for text in found.wrong:
+            print(f"WRONG   {text.replace(chr(10), chr(10) + '        ')}", flush=True)
+            if self.args.wrong:
+                with open(self.args.wrong, "a", encoding="utf-8") as f:
+                    f.write(f"-- seed {self.args.seed}, {text}\n\n")
 
-    def judge(self, mine, real, ordered):
-        """(verdict, words)."""
-        if TIMEOUT in (mine.code, real.code):
-            return "slow", None
-        if mine.code == "0A000" and real.code != "0A000":
-            return "refused", mine.message
-        self.compare.judge.folding = True
-        wrong = self.compare.judge.differs(mine, real, ordered)
-        return ("wrong", wrong) if wrong else ("same", None)
+    def keep(self):
+        if self.args.state:
+            with open(self.args.state + ".new", "w", encoding="utf-8") as f:
+                json.dump({"seed": self.args.seed, "block": self.first, "verdicts": self.found.verdicts}, f)
+            os.replace(self.args.state + ".new", self.args.state)
 
-    @staticmethod
-    def answer(side):
-        """What comes, or that nothing came; then with a new connection."""
+    def counts(self):
+        return ", ".join(f"{self.found.verdicts[v]} {v}" for v in VERDICTS)
+
+    def say(self, rungs):
+        now, total = time.monotonic(), self.total()
+        rate = (total - self.said_total) / (now - self.said)
+        left = (self.args.count - total) / rate / 60 if rate else 0
+        self.said, self.said_total = now, total
+        print(f"random: {time.strftime('%H:%M:%S')} seed {self.args.seed}, {total} of {self.args.count}, {rate:.0f} in a second, "
+              f"{left:.0f} minutes to go: {self.counts()}; {rungs}", flush=True)
+        self.keep()
+
+
+def work(seed, ports, judge, todo, results):
+    """A process that runs blocks until there are none."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        hunt = Hunt(*ports, judge, seed)
+        for block in iter(todo.get, None):
+            results.put((block, hunt.run_block(block)))
+        hunt.close()
+        results.put((None, None))
+    except Exception:  # said by who counts
+        results.put((None, traceback.format_exc(limit=-4)))
+
+
+class Crew:
+    """The processes, what they are given and what they bring."""
+
+    def __init__(self, compare, seed, jobs):
+        fork = multiprocessing.get_context("fork")
+        self.todo, self.results = fork.Queue(), fork.Queue()
+        ports = compare.braid.port, compare.plain.port
+        self.workers = [fork.Process(target=work, args=(seed, ports, compare.judge, self.todo, self.results), daemon=True)
+                        for _ in range(jobs)]
+        for worker in self.workers:
+            worker.start()
+        self.working = jobs
+
+    def take(self, report):
+        """A block that is done, or None when a second has passed."""
         try:
-            return side.read()
-        except (raw.Closed, OSError) as e:
-            side.open()
-            side.run("SET statement_timeout = '5s'")
-            return Answer("lost", f"{type(e).__name__}: {e}")
+            block, found = self.results.get(timeout=1)
+        except queue.Empty:
+            return None
+        if block is None:
+            self.working -= 1
+            if found:
+                report.fails("a worker", found)
+            return None
+        return block, found
 
-    def both(self, pair, case, sql, ordered):
-        for side in pair:
-            self.send(side, case, sql)
-        mine, real = self.answer(pair[0]), self.answer(pair[1])
-        return self.judge(mine, real, ordered), real
 
-    def begin(self, case):
-        """The transaction of a block, with what it writes."""
-        for side in self.pairs[0]:
-            side.run("ROLLBACK")
-            side.run("BEGIN")
-        for sql in writes(case.block):
-            mine, real = (side.run(sql) for side in self.pairs[0])
-            if mine.code != real.code:
-                raise RuntimeError(f"{sql}: {mine.code} {mine.message} against {real.code} {real.message}")
+def rungs(compare):
+    """How statements were answered, by pgbraid's own counts."""
+    counts = dict(line.rsplit(" ", 1) for line in compare.braid.http("/metrics")[1].splitlines() if line[:1] != "#")
+    return ", ".join(f"{words} {counts[f'pgbraid_{name}_total']}" for words, name in (
+        ("to one shard", "queries_single_shard"), ("to several", "queries_multi_shard"), ("in a workspace", "workspace_statements")))
 
-    def end(self):
-        for side in self.pairs[0]:
-            side.run("ROLLBACK")
 
-    def run_block(self, cases):
-        if cases[0].in_transaction:
-            self.begin(cases[0])
-            for case in cases:
-                (verdict, words), real = self.both(self.pairs[0], case, case.sql, case.ordered)
-                self.count(case, verdict, words, real)
-                if any(side.raw.state != "T" for side in self.pairs[0]):
-                    self.begin(case)
-            self.end()
-            return
-        for at in range(0, len(cases), PAIRS):
-            some = list(zip(self.pairs, cases[at:at + PAIRS]))
-            for pair, case in some:
-                for side in pair:
-                    self.send(side, case)
-            answers = [(self.answer(pair[0]), self.answer(pair[1])) for pair, _ in some]
-            for (_, case), (mine, real) in zip(some, answers):
-                self.count(case, *self.judge(mine, real, case.ordered), real)
+def vacuum(compare):
+    for server in compare.shards:
+        server.sql(f"VACUUM (SKIP_LOCKED) {CATALOGS}", "app")
 
-    def count(self, case, verdict, words, real):
-        self.counts[verdict] += 1
-        if verdict == "same":
-            self.codes[real.code or ("rows" if real.rows else "no rows")] += 1
-        if verdict == "refused":
-            self.refusals[words] += 1
-        if verdict != "wrong":
-            self.report.passes(str(case.number)) if verdict == "same" else None
-            return
-        self.report.fails(f"number {case.number}: {case.sql}", words)
-        if case.in_transaction:
-            print(f"        in a transaction after {writes(case.block)}")
-        sql, words = self.shrink(case)
-        print(f"        smaller: {sql}\n        {words}", flush=True)
 
-    def still_wrong(self, case, given):
-        """(sql, words, choices) when the statement of these choices is answered wrong, too."""
-        sql, ordered, taken = make(given=given)
-        if case.in_transaction and any(side.raw.state != "T" for side in self.pairs[0]):
-            self.begin(case)
-        (verdict, words), _ = self.both(self.pairs[0], case, sql, ordered)
-        return (sql, words, taken) if verdict == "wrong" else None
+def blocks_to_do(args, progress):
+    if args.at is not None:
+        yield args.at // BLOCK
+        return
+    block = progress.first
+    while block * BLOCK < args.count or time.monotonic() < progress.began + args.seconds:
+        yield block
+        block += 1
 
-    def shrink(self, case):
-        best = self.still_wrong(case, case.choices)
-        if best is None:
-            return case.sql, "not wrong when it is run once more"
-        until, runs, seen = time.monotonic() + SHRINK_SECONDS_MAX, 0, {best[0]}
-        size = len(best[2])
-        while size >= 1:
-            at, better = 0, False
-            while at < len(best[2]) and runs < SHRINK_RUNS_MAX and time.monotonic() < until:
-                for candidate in (best[2][:at] + best[2][at + size:], best[2][:at] + [0] * size + best[2][at + size:],
-                                  best[2][:at] + [v // 2 for v in best[2][at:at + size]] + best[2][at + size:]):
-                    sql = make(given=candidate)[0]
-                    if sql in seen or len(sql) > len(best[0]):
-                        continue
-                    seen.add(sql)
-                    runs += 1
-                    got = self.still_wrong(case, candidate)
-                    if got and len(got[0]) <= len(best[0]):
-                        best, better = got, True
-                        break
-                else:
-                    at += size
-            if not better:
-                size //= 2
-        return best[0], best[1]
+
+def run(compare, args, report, progress):
+    crew, blocks = Crew(compare, args.seed, args.jobs), blocks_to_do(args, progress)
+    for _ in crew.workers:
+        crew.todo.put(next(blocks, None))
+    cleaned = time.monotonic()
+    while crew.working:
+        got = crew.take(report)
+        if got:
+            progress.block_done(*got)
+            crew.todo.put(next(blocks, None))
+        now = time.monotonic()
+        if now > progress.said + PROGRESS_SECONDS:
+            progress.say(rungs(compare))
+        if now > cleaned + VACUUM_SECONDS:
+            vacuum(compare)
+            cleaned = time.monotonic()
+    for worker in crew.workers:
+        worker.join()
+
+
+def folder_of_servers():
+    """In memory when there is enough of it."""
+    try:
+        if shutil.disk_usage(MEMORY).free >= MEMORY_FREE_MIN:
+            return tempfile.mkdtemp(prefix="pgbraid_test.", dir=MEMORY)
+    except OSError:
+        pass
+    return None
 
 
 def main():
@@ -178,38 +185,44 @@ def main():
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--count", type=int, default=2000)
     parser.add_argument("--seconds", type=float, default=0, help="go on so long, whatever the count")
+    parser.add_argument("--jobs", type=int, default=2 * (os.cpu_count() or 1))
     parser.add_argument("--shards", type=int, default=3)
     parser.add_argument("--at", type=int, help="only the block of this number")
-    parser.add_argument("--refused", action="store_true", help="the refusals with their numbers")
+    parser.add_argument("--state", help="a file that remembers what is done")
+    parser.add_argument("--wrong", help="a file that wrong statements are added to")
+    parser.add_argument("--refused", action="store_true", help="the refusals")
     args = parser.parse_args()
     pg.stop_on_signals()
     report = Report()
-    with pg.Fleet() as fleet:
-        compare = Compare(fleet, args.build, report, args.shards)
+    with pg.Fleet(folder_of_servers()) as fleet:
+        compare = Compare(fleet, args.build, report, args.shards, OPTIONS)
         compare.use(args.shards)
-        compare.fill(rich=True)
-        hunt = Hunt(compare, report)
-        begin, number = time.monotonic(), 0 if args.at is None else args.at // BLOCK * BLOCK
-        while number < args.count or args.at is not None or time.monotonic() < begin + args.seconds:
-            hunt.run_block([Case(args.seed, i) for i in range(number, number + BLOCK)])
-            number += BLOCK
-            if args.at is not None:
-                break
-            if number % 10000 == 0:
-                print(f"random: {number} statements in {time.monotonic() - begin:.0f} s: {dict(hunt.counts)}", flush=True)
-        seconds = time.monotonic() - begin
-        hunt.close()
+        compare.fill(rich=True, few=True)
+        progress = Progress(args)
+        try:
+            run(compare, args, report, progress)
+        finally:
+            progress.keep()
+        print(f"random: {rungs(compare)}")
         compare.compare_tables(["facts", "users", "marks"], "after the statements")
         compare.stop()
         for line in compare.complaints:
             report.fails("sanitizers and checks", line)
+    return finish(args, report, progress)
+
+
+def finish(args, report, progress):
+    found, seconds = progress.found, time.monotonic() - progress.began
     if args.refused:
-        for words, count in hunt.refusals.most_common(40):
+        for words, count in found.refusals.most_common(40):
             print(f"random: refused {count:6} times: {words}")
-    total = sum(hunt.counts.values())
-    print(f"random: seed {args.seed}, {args.shards} shards: {total} statements, {total / seconds:.0f} in a second; "
-          + ", ".join(f"{hunt.counts[v]} {v}" for v in ("same", "refused", "wrong", "slow")))
-    print("random: answers: " + ", ".join(f"{k} {n}" for k, n in hunt.codes.most_common()))
+    for text in found.slow[:20]:
+        print(f"random: slow in pgbraid: {text}")
+    print(f"random: seed {args.seed}, {args.shards} shards: {progress.total()} statements, "
+          f"{(progress.total() - progress.before) / seconds:.0f} in a second; {progress.counts()}")
+    print("random: answers: " + ", ".join(f"{k} {n}" for k, n in found.answers.most_common()))
+    report.passed += found.verdicts["same"]
+    report.failed += found.verdicts["wrong"]
     return report.finish()
 
 
