@@ -187,7 +187,7 @@ static void keep_limit(struct gather *g, struct buf *out, size_t from)
         if (g->rows_given == g->rows_max) {
             keep_rest(g, slice_from(buf_slice(out), at));
             out->n = at;
-            return;
+            break;
         }
         g->rows_given++;
         at += total;

@@ -63,6 +63,10 @@ SELECT u.id, f.k FROM users u JOIN facts f ON f.n = u.age ORDER BY 1, 2, f.seq;
 SELECT DISTINCT sub FROM facts ORDER BY sub;
 -- portal 5
 SELECT k, rank() OVER (ORDER BY n) FROM facts WHERE seq = 0 ORDER BY 2, 1;
+-- portal 6
+SELECT t2.w, t1.seq, count(*) FROM facts t1 LEFT JOIN marks t2 ON t1.grp = t2.w GROUP BY t2.w, t1.seq;
+-- portal 2
+SELECT DISTINCT t1.qty, t1.tenant, t2.x FROM stock t1 LEFT JOIN facts t2 ON t1.id = t2.k ORDER BY 1, 2, 3;
 -- portal 1000
 SELECT k FROM facts ORDER BY k, seq;
 -- portal 9
