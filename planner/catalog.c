@@ -121,17 +121,23 @@ const struct catalog_function *catalog_function_more(const struct catalog_functi
     return NULL;
 }
 
-const char *catalog_search_path(const struct catalog *c, const char *user)
+const char *catalog_start_setting(const struct catalog *c, const char *name, const char *user)
 {
-    const struct catalog_path *best = NULL;
-    for (size_t i = 0; i < c->paths_count; i++) {
-        const struct catalog_path *p = &c->paths[i];
+    const struct catalog_setting *best = NULL;
+    for (size_t i = 0; i < c->settings_count; i++) {
+        const struct catalog_setting *p = &c->settings[i];
         int applies = p->role[0] == 0 ? p->rank < 2 : user != NULL && strcmp(p->role, user) == 0;
-        if (applies && (best == NULL || p->rank > best->rank)) {
+        if (applies && strcmp(p->name, name) == 0 && (best == NULL || p->rank > best->rank)) {
             best = p;
         }
     }
-    return best == NULL ? "\"$user\", public" : best->value;
+    return best == NULL ? NULL : best->value;
+}
+
+const char *catalog_search_path(const struct catalog *c, const char *user)
+{
+    const char *path = catalog_start_setting(c, "search_path", user);
+    return path == NULL ? "\"$user\", public" : path;
 }
 
 /* ---- rows -------------------------------------------------------------------------------------
@@ -274,12 +280,14 @@ static void add_function(struct catalog_build *b, const struct slice *v)
     hmap_add(&c->functions, &f->node, name_hash("", f->name));
 }
 
-static void add_path(struct catalog_build *b, const struct slice *v)
+static void add_setting(struct catalog_build *b, const struct slice *v)
 {
     struct catalog *c = b->catalog;
-    c->paths = grown(c, c->paths, c->paths_count, sizeof(*c->paths));
-    c->paths[c->paths_count++] = (struct catalog_path){
-        .role = text_of(c, v[0]), .rank = (uint8_t)number_of(v[1]), .value = text_of(c, v[2])};
+    c->settings = grown(c, c->settings, c->settings_count, sizeof(*c->settings));
+    c->settings[c->settings_count++] = (struct catalog_setting){.role = text_of(c, v[0]),
+                                                                .rank = (uint8_t)number_of(v[1]),
+                                                                .name = text_of(c, v[2]),
+                                                                .value = text_of(c, v[3])};
 }
 
 static enum err add_declared(struct catalog_build *b, const struct slice *v, struct note *note)
@@ -391,7 +399,7 @@ enum err catalog_build_row(struct catalog_build *b, size_t query, const struct s
     case Q_FOREIGNS: add_foreign(b, values); break;
     case Q_FUNCTIONS: add_function(b, values); break;
     case Q_OPERATORS: b->catalog->odd_operators = number_of(values[0]) > 0; break;
-    case Q_PATHS: add_path(b, values); break;
+    case Q_SETTINGS: add_setting(b, values); break;
     case Q_DECLARED: return add_declared(b, values, note);
     case Q_PLACEMENT:
         b->catalog->placement = arena_strndup(&b->catalog->memory, values[0].p, values[0].n);

@@ -101,10 +101,10 @@ struct catalog_enum {
     size_t labels_count;
 };
 
-struct catalog_path { /* a search_path setting */
-    const char *role; /* "" : of the database or the server */
-    uint8_t rank;     /* 3 role in database, 2 role, 1 database, 0 server */
-    const char *value;
+struct catalog_setting { /* a setting that sessions start with */
+    const char *role;    /* "" : of the database or the server */
+    uint8_t rank;        /* 3 role in database, 2 role, 1 database, 0 server */
+    const char *name, *value;
 };
 
 struct catalog {
@@ -114,8 +114,8 @@ struct catalog {
     struct hmap by_oid;
     size_t tables_count;
     struct hmap functions;
-    struct catalog_path *paths;
-    size_t paths_count;
+    struct catalog_setting *settings; /* search_path, extra_float_digits */
+    size_t settings_count;
     struct map_decl *decls; /* declared in SQL */
     struct catalog_decl_shards {
         const char **names; /* one per split: shards are named, numbers may change */

@@ -15,7 +15,7 @@ enum query {
     Q_FOREIGNS,
     Q_FUNCTIONS,
     Q_OPERATORS,
-    Q_PATHS,
+    Q_SETTINGS,
     Q_DECLARED,
     Q_PLACEMENT,
     Q_ON_PRIMARY,

@@ -102,17 +102,22 @@ const struct catalog_query_row catalog_query_rows[] = {
                      "oprname IN ('=', '<', '>', '<=', '>=', '<>') AND "
                      "oprleft < 16384 AND oprright < 16384",
                      1},
-    [Q_PATHS] = {"SELECT coalesce(r.rolname, ''), CASE WHEN s.setrole <> 0 THEN 2 ELSE 0 END + "
-                 "CASE WHEN s.setdatabase <> 0 THEN 1 ELSE 0 END, pg_catalog.substr(v.v, 13) "
-                 "FROM pg_catalog.pg_db_role_setting s "
-                 "LEFT JOIN pg_catalog.pg_roles r ON r.oid = s.setrole "
-                 "LEFT JOIN pg_catalog.pg_database d ON d.oid = s.setdatabase "
-                 "CROSS JOIN LATERAL pg_catalog.unnest(s.setconfig) AS v(v) "
-                 "WHERE v.v LIKE 'search\\_path=%' AND "
-                 "(s.setdatabase = 0 OR d.datname = pg_catalog.current_database()) "
-                 "UNION ALL SELECT '', 0, setting FROM pg_catalog.pg_settings WHERE "
-                 "name = 'search_path' AND source IN ('default', 'configuration file')",
-                 3},
+    /* What sessions start with, where the planner or the mergers must know it. */
+    [Q_SETTINGS] =
+        {"SELECT coalesce(r.rolname, ''), CASE WHEN s.setrole <> 0 THEN 2 ELSE 0 END + "
+         "CASE WHEN s.setdatabase <> 0 THEN 1 ELSE 0 END, "
+         "pg_catalog.split_part(v.v, '=', 1), "
+         "pg_catalog.substr(v.v, pg_catalog.strpos(v.v, '=') + 1) "
+         "FROM pg_catalog.pg_db_role_setting s "
+         "LEFT JOIN pg_catalog.pg_roles r ON r.oid = s.setrole "
+         "LEFT JOIN pg_catalog.pg_database d ON d.oid = s.setdatabase "
+         "CROSS JOIN LATERAL pg_catalog.unnest(s.setconfig) AS v(v) "
+         "WHERE pg_catalog.split_part(v.v, '=', 1) IN ('search_path', 'extra_float_digits') AND "
+         "(s.setdatabase = 0 OR d.datname = pg_catalog.current_database()) "
+         "UNION ALL SELECT '', 0, name, setting FROM pg_catalog.pg_settings WHERE "
+         "name IN ('search_path', 'extra_float_digits') AND "
+         "source IN ('default', 'configuration file')",
+         4},
     [Q_DECLARED] = {"SELECT d.description FROM pg_catalog.pg_type t "
                     "JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace "
                     "JOIN pg_catalog.pg_description d ON d.objoid = t.oid AND "

@@ -51,15 +51,18 @@ Test(catalog, views_know_the_tables_under_views)
 Test(catalog, settings_of_role_and_database_rank_as_in_postgresql)
 {
     struct catalog_build *b = catalog_build_new();
-    test_row(b, 9, "|0|server");
-    test_row(b, 9, "|1|database");
-    test_row(b, 9, "joe|2|role");
-    test_row(b, 9, "ann|3|both");
-    test_row(b, 9, "ann|2|role");
+    test_row(b, 9, "|0|search_path|server");
+    test_row(b, 9, "|1|search_path|database");
+    test_row(b, 9, "joe|2|search_path|role");
+    test_row(b, 9, "ann|3|search_path|both");
+    test_row(b, 9, "ann|2|search_path|role");
+    test_row(b, 9, "joe|3|extra_float_digits|0");
     struct catalog *c = catalog_build_finish(b, 1);
     cr_assert_str_eq(catalog_search_path(c, "bob"), "database");
     cr_assert_str_eq(catalog_search_path(c, "joe"), "role");
     cr_assert_str_eq(catalog_search_path(c, "ann"), "both");
+    cr_assert_str_eq(catalog_start_setting(c, "extra_float_digits", "joe"), "0");
+    cr_assert_null(catalog_start_setting(c, "extra_float_digits", "ann"));
     catalog_unref(c);
 }
 

@@ -191,8 +191,8 @@ static struct catalog *test_catalog(const char *default_bytewise)
         test_row(b, 15, bodies[i]);
     }
     test_row(b, 8, "0");
-    test_row(b, 9, "|0|\"$user\", public");
-    test_row(b, 9, "odd|2|odd, public");
+    test_row(b, 9, "|0|search_path|\"$user\", public");
+    test_row(b, 9, "odd|2|search_path|odd, public");
     struct map_decl decl = {.schema = "public", .name = "folk", .kind = MAP_HASH, .keys_count = 1};
     const char *keys[1] = {"id"};
     struct buf text = {0};

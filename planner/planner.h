@@ -53,6 +53,9 @@ size_t catalog_tables_count(const struct catalog *c);
 struct typemap;
 void catalog_set_types(struct catalog *c, struct typemap *types);
 struct typemap *catalog_types(const struct catalog *c); /* borrowed; c may be NULL */
+/* What a user's sessions on the home shard start with: of search_path and extra_float_digits; NULL:
+ * the default. c may not be NULL. */
+const char *catalog_start_setting(const struct catalog *c, const char *name, const char *user);
 /* Why nothing of this database can be proved to be the same on a replica; NULL: it can. */
 const char *catalog_primary_only(const struct catalog *c);
 /*

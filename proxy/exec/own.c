@@ -86,7 +86,11 @@ const char *own_get(const struct session *s, const char *name)
 
 uint8_t own_fewer_digits(const struct session *s)
 {
-    const char *value = own_get(s, "extra_float_digits");
+    static const char NAME[] = "extra_float_digits";
+    const char *value = own_get(s, NAME);
+    if (value == NULL && s->db->catalog != NULL) { /* of ALTER ROLE, ALTER DATABASE */
+        value = catalog_start_setting(s->db->catalog, NAME, session_server_user(s));
+    }
     if (value == NULL) {
         return 0;
     }

@@ -236,13 +236,13 @@ def asyncpg_copies(place):
     asyncio.run(work())
 
 
-def run(place, report):
-    if not report.run("COPY TO: tables are filled", fill, place):
-        return
-    report.run("COPY TO: every kind of SELECT in every format", queries, place)
-    report.run("COPY TO: tables in every format", tables, place)
-    report.run("COPY TO: wrong options", mistakes, place)
-    report.run("COPY TO: in transactions", in_transactions, place)
-    report.run("COPY TO: much data", big, place)
-    report.run("COPY TO: psycopg 3, and the extended protocol", psycopg3, place)
-    report.run("COPY TO: asyncpg", asyncpg_copies, place)
+SUBJECT = "COPY TO"
+TESTS = [
+    ("every kind of SELECT in every format", queries),
+    ("tables in every format", tables),
+    ("wrong options", mistakes),
+    ("in transactions", in_transactions),
+    ("much data", big),
+    ("psycopg 3, and the extended protocol", psycopg3),
+    ("asyncpg", asyncpg_copies),
+]

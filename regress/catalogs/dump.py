@@ -172,10 +172,10 @@ def settings_of_a_dump(place):
     c.close()
 
 
-def run(place, report):
-    if not report.run("pg_dump: tables are filled", fill, place):
-        return
-    report.run("pg_dump: settings and prepared statements", settings_of_a_dump, place)
-    report.run("pg_dump: into one PostgreSQL", into_plain, place)
-    report.run("pg_dump: parts and formats", kinds, place)
-    report.run("pg_dump: into empty shards", into_shards, place)
+SUBJECT = "pg_dump"
+TESTS = [
+    ("settings and prepared statements", settings_of_a_dump),
+    ("into one PostgreSQL", into_plain),
+    ("parts and formats", kinds),
+    ("into empty shards", into_shards),
+]

@@ -179,10 +179,10 @@ def effects(place):
     c.close()
 
 
-def run(place, report):
-    if not report.run("EXPLAIN: tables are filled", fill, place):
-        return
-    report.run("EXPLAIN: texts", texts, place)
-    report.run("EXPLAIN: JSON, XML, YAML", documents, place)
-    report.run("EXPLAIN: parameters", parameters, place)
-    report.run("EXPLAIN: ANALYZE runs it", effects, place)
+SUBJECT = "EXPLAIN"
+TESTS = [
+    ("texts", texts),
+    ("JSON, XML, YAML", documents),
+    ("parameters", parameters),
+    ("ANALYZE runs it", effects),
+]

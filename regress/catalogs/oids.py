@@ -396,16 +396,16 @@ def shard_away(place):
     expect("keys whose types are still unknown", [], wrong)
 
 
-def run(place, report):
-    if not report.run("OIDs: types are made", fill, place):
-        return
-    report.run("OIDs: descriptions of results and parameters", descriptions, place)
-    report.run("OIDs: binary results", binary_results, place)
-    report.run("OIDs: binary parameters", binary_parameters, place)
-    report.run("OIDs: by way of a workspace", workspaces, place)
-    report.run("OIDs: rows larger than buffers", big_rows, place)
-    report.run("OIDs: psycopg 3", psycopg3, place)
-    report.run("OIDs: asyncpg", asyncpg_types, place)
-    report.run("OIDs: COPY BINARY", copies, place)
-    report.run("OIDs: types made anew", new_types, place)
-    report.run("OIDs: a shard is away at the start", shard_away, place)
+SUBJECT = "OIDs"
+TESTS = [
+    ("descriptions of results and parameters", descriptions),
+    ("binary results", binary_results),
+    ("binary parameters", binary_parameters),
+    ("by way of a workspace", workspaces),
+    ("rows larger than buffers", big_rows),
+    ("psycopg 3", psycopg3),
+    ("asyncpg", asyncpg_types),
+    ("COPY BINARY", copies),
+    ("types made anew", new_types),
+    ("a shard is away at the start", shard_away),
+]

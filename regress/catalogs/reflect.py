@@ -126,10 +126,10 @@ def sizes(place):
     c.close()
 
 
-def run(place, report):
-    if not report.run("catalog: tables are made", fill, place):
-        return
-    report.run("catalog: psql's commands", meta_commands, place)
-    report.run("catalog: queries of programs", queries, place)
-    report.run("catalog: SQLAlchemy", sqlalchemy_inspects, place)
-    report.run("catalog: sizes", sizes, place)
+SUBJECT = "catalog"
+TESTS = [
+    ("psql's commands", meta_commands),
+    ("queries of programs", queries),
+    ("SQLAlchemy", sqlalchemy_inspects),
+    ("sizes", sizes),
+]

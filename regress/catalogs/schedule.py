@@ -17,8 +17,8 @@ import pg  # noqa: E402
 from braid import Braid, config_for  # noqa: E402
 from report import Failed, Report  # noqa: E402
 
-# One module each, in this order; each has run(place, report).
-SCHEDULES = ["copy_out", "oids", "dump", "explain", "reflect"]
+# One module each, in this order; each has its SUBJECT, fill(place), and TESTS that need what it filled.
+SCHEDULES = ["copy_out", "oids", "dump", "explain", "reflect", "start_settings"]
 
 
 class Place:
@@ -65,7 +65,10 @@ def main():
     with pg.Fleet() as fleet:
         place = Place(fleet, args.build)
         for name in SCHEDULES:
-            importlib.import_module(name).run(place, report)
+            part = importlib.import_module(name)
+            if report.run(f"{part.SUBJECT}: tables are filled", part.fill, place):
+                for words, test in part.TESTS:
+                    report.run(f"{part.SUBJECT}: {words}", test, place)
         report.run("pgbraid ends well", place.end)
     return report.finish()
 

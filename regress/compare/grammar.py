@@ -60,6 +60,7 @@ LITERALS = {
 KINDS = list(LITERALS)
 NUMBERS = ("i", "n2", "n3", "f")
 ROWS_MAX = 4000
+HAS_COLUMN = re.compile(r"\bt\d+\.")
 
 
 class Choices:
@@ -445,7 +446,7 @@ class Maker:
         c = self.c
         unique = [u for s in sources for u in (s.unique or [None])]
         key = self.item(sources, False)
-        if None in unique or key[1] == "a" or "." not in key[0]:
+        if None in unique or key[1] == "a" or not HAS_COLUMN.search(key[0]):
             return self.finish([key], text, tail, "DISTINCT ", 0, False, sources)
         column = self.column(sources)
         query = (f"SELECT DISTINCT ON ({key[0]}) {key[0]} AS c0, {column.name} AS c1 FROM {text}{tail} "
@@ -527,7 +528,8 @@ class Maker:
             return f"jsonb_agg({value} ORDER BY {value}){where}", "xj"
         if pick < 95:
             x, y = self.expression(sources, "f", 0), self.expression(sources, "f", 0)
-            return f"{c.of(['regr_count', 'covar_pop'])}({x}, {y}){where}", "xn"
+            # Rounded: what is zero is 1e-15 in another order of the same floats.
+            return c.of([f"regr_count({x}, {y}){where}", f"round((covar_pop({x}, {y}){where})::numeric, 6)"]), "xn"
         if pick < 97:
             return f"coalesce(sum({self.expression(sources, 'n2', 0)}), 0.00)", "n2"
         a, b = self.expression(sources, "i", 0), self.expression(sources, "i", 0)
@@ -540,7 +542,9 @@ class Maker:
             key = self.item(sources, False)
             if key not in keys and key[1] != "a":
                 keys.append(key)
-        keys = [k for k in keys if k[0] not in sum(LITERALS.values(), []) and "." in k[0]]
+        # Not constants: PostgreSQL folds them before it knows that ROLLUP makes them null, so what a window
+        # or ORDER BY over one sees depends on its plan (a sort, a hash), which it does not promise.
+        keys = [k for k in keys if HAS_COLUMN.search(k[0])]
         calls = [self.aggregate(sources) for _ in range(c.of([1, 1, 2, 2, 3]))]
         items = [k for k in keys if not c.chance(12)] + calls
         if keys:

@@ -10,7 +10,7 @@ from collections import Counter
 
 import raw
 from grammar import make, writes
-from sides import Answer, Side
+from sides import COLUMNS_DIFFER, Answer, Side, columns_of
 
 BLOCK = 40  # statements; every fourth block is in a transaction with writes
 MODES = (("simple", 50), ("binary", 35), ("prepared", 8), ("portal", 7))  # how often of a hundred
@@ -54,7 +54,6 @@ class Hunt:
 
     def __init__(self, braid_port, plain_port, judge, seed):
         self.judge, self.seed = judge, seed
-        self.judge.folding = True
         self.mine = self.client(braid_port, BRAID_SECONDS_MAX)
         self.real = self.client(plain_port, PLAIN_SECONDS_MAX)
         self.found = None
@@ -111,7 +110,19 @@ class Hunt:
         if mine.code == "0A000" and real.code != "0A000":
             return "refused", mine.message, real
         wrong = self.judge.differs(mine, real, ordered)
+        if wrong and wrong.startswith(COLUMNS_DIFFER):
+            self.describe_whole(real, sql)
+            wrong = self.judge.differs(mine, real, ordered)
         return ("wrong" if wrong else "same"), wrong, real
+
+    def describe_whole(self, real, sql):
+        """The columns as PostgreSQL describes the statement. Those of a portal have the type modifiers of what its
+        planner has left of an expression, of CASE WHEN NULL THEN a ELSE b only that of b; pgbraid says the statement's."""
+        got = self.real.raw.ask(raw.parse(sql), raw.describe("S"), raw.SYNC)
+        whole = next((columns_of(body) for kind, body in got if kind == "T"), ())
+        for part in real.parts:
+            if part.columns and len(part.columns) == len(whole):
+                part.columns = tuple((*new[:3], old[3]) for new, old in zip(whole, part.columns))
 
     def begin(self, case):
         """The transaction of a block, with what it writes."""
