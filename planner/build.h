@@ -379,6 +379,8 @@ struct build {
     uint16_t *param_seen;  /* how often; ambiguous ones never reach their number of uses */
     struct reach_state *reach; /* what functions reach, as far as it was asked; reach.c */
     unsigned reach_depth;      /* of bodies in bodies */
+    const char *row_ids;       /* alias at the top level of a SELECT whose ctid, xmin, tableoid tell
+                                  rows apart; then nobody else's are in the statement */
     const char *suffix;        /* DDL: "SHARD BY ..." behind CREATE TABLE, or NULL */
     struct map_decl *suffix_decl;
 };

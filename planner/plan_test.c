@@ -37,6 +37,11 @@ static const struct plan_case cases_place[] = {
 #include "planner/plan_cases_place.def"
 };
 
+static const struct plan_case cases_write[] = {
+#define CASE(sql, plan) {sql, plan},
+#include "planner/plan_cases_write.def"
+};
+
 static void run_cases(const struct plan_case *list, size_t count, size_t shards, int workspace)
 {
     struct test_db db;
@@ -54,6 +59,11 @@ static void run_cases(const struct plan_case *list, size_t count, size_t shards,
 Test(plan, statements_over_three_shards_get_the_plan_of_the_table)
 {
     run_cases(cases, sizeof(cases) / sizeof(cases[0]), 3, 0);
+}
+
+Test(plan, writes_take_rows_that_were_read_first)
+{
+    run_cases(cases_write, sizeof(cases_write) / sizeof(cases_write[0]), 3, 6);
 }
 
 Test(plan, aggregates_come_from_partial_states_of_the_shards)

@@ -184,6 +184,7 @@ static struct catalog *test_catalog(const char *default_bytewise)
         "122| SELECT user_orders.id AS user_id FROM public.user_orders WHERE (user_orders.orders > 3);");
     test_row(b, 4, "113|101");
     test_row(b, 5, "100|1|1|users_pkey|1|1");
+    test_row(b, 5, "103|1|1|products_pkey|1|1");
     for (size_t i = 0; i < sizeof(functions) / sizeof(functions[0]); i++) {
         test_row(b, 7, functions[i]);
     }

@@ -444,7 +444,8 @@ struct plan_env {
     unsigned plain : 1; /* one shard, and the session keeps its connection: every statement goes as
                            it stands, but for RESET and DISCARD ALL */
     /* PLAN_WORKSPACE can be carried out: 0 not at all, 1 with moves to one server, 2 also to all
-     * shards, 3 also to the shards of a key, 4 also plan_move.over. Constant for a configuration */
+     * shards, 3 also to the shards of a key, 4 also plan_move.over, 5 also PLAN_ROWS, 6 also
+     * plan_move.writes. Constant for a configuration */
     unsigned workspace : 3;
     unsigned replicas : 1; /* some shard has replicas: say what they may answer. Constant for a map
                               and catalog, so that it need not be in the key of the cache */

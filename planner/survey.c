@@ -277,7 +277,7 @@ static void see_column(struct walk *w, const PgQuery__ColumnRef *c)
     }
     static const char *const system[] = {"ctid", "xmin", "xmax", "cmin", "cmax", "tableoid", NULL};
     const char *name = c->n_fields == 0 ? NULL : tree_string(c->fields[c->n_fields - 1]);
-    if (name != NULL && listed(system, name)) {
+    if (name != NULL && listed(system, name) && w->build->row_ids == NULL) {
         out->system_columns = 1;
     }
 }

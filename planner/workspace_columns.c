@@ -69,10 +69,83 @@ static int is_relation(const struct mentions *m, const char *name)
     return 0;
 }
 
+/* ---- system columns of the rows that are to be written ----------------------------------------
+ */
+
+static const struct {
+    const char *name, *moved; /* no table has columns of these names */
+} row_id_names[] = {{"ctid", "braid_ctid"}, {"xmin", "braid_xmin"}, {"tableoid", "braid_tableoid"}};
+
+enum {
+    ROW_IDS = sizeof(row_id_names) / sizeof(row_id_names[0])
+};
+
+static int row_id(const char *name)
+{
+    for (size_t i = 0; i < ROW_IDS; i++) {
+        if (strcmp(row_id_names[i].name, name) == 0) {
+            return (int)i;
+        }
+    }
+    return -1;
+}
+
+/* 1: it is one. */
+static int see_row_id(struct mentions *m, const char *table, const char *name)
+{
+    int id = m->scope->build->row_ids == NULL ? -1 : row_id(name);
+    for (size_t i = 0; id >= 0 && i < m->count; i++) {
+        struct mention *x = &m->items[i];
+        if (x->rel->level == m->scope->top && called(x, table)) {
+            x->row_ids |= (uint8_t)(1U << id);
+        }
+    }
+    return id >= 0;
+}
+
+static int rename_row_id(const ProtobufCMessage *m, void *arg)
+{
+    const struct build *b = arg;
+    union {
+        const ProtobufCMessage *m;
+        PgQuery__ColumnRef *c;
+    } x = {.m = m};
+    if (!MESSAGE_IS(m, column_ref)) {
+        return 1;
+    }
+    const char *table = x.c->n_fields == 2 ? tree_string(x.c->fields[0]) : NULL;
+    const char *name = table == NULL ? NULL : tree_string(x.c->fields[1]);
+    int id = name == NULL || strcmp(table, b->row_ids) != 0 ? -1 : row_id(name);
+    if (id >= 0) {
+        x.c->fields[1]->string->sval = (char *)row_id_names[id].moved;
+    }
+    return 0;
+}
+
+void workspace_rename_row_ids(const struct mentions *m, const struct mention *x)
+{
+    if (x->row_ids != 0) {
+        tree_walk_node(m->stmt, rename_row_id, m->scope->build);
+    }
+}
+
+static void add_row_ids(struct arena *a, const struct mention *x, tnode **targets, size_t *count)
+{
+    for (size_t i = 0; i < ROW_IDS; i++) {
+        if ((x->row_ids >> i & 1) != 0) {
+            targets[(*count)++] =
+                tree_target(a, tree_column(a, NULL, row_id_names[i].name), row_id_names[i].moved);
+        }
+    }
+}
+
 /* table.name; a name that is no column may be a function of the row. */
 static void see_qualified(struct mentions *m, const char *table, const char *name)
 {
     int anywhere = m->joins_named || !is_relation(m, table);
+    if (see_row_id(m, table, name)) {
+        return;
+    }
     for (size_t i = 0; i < m->count; i++) {
         struct mention *x = &m->items[i];
         if (anywhere) {
@@ -203,6 +276,7 @@ static void see_joins(struct mentions *m, const struct level *l, const struct it
 
 int workspace_columns(struct mentions *m, tnode *stmt, struct note *note)
 {
+    m->stmt = stmt;
     for (size_t i = 0; i < m->count; i++) {
         struct mention *x = &m->items[i];
         size_t columns = x->rel->known == NULL ? 0 : x->rel->known->columns_count;
@@ -284,7 +358,7 @@ tnode **workspace_targets(struct mentions *m, const struct mention *x, size_t *c
     const struct catalog_table *t = x->rel->known;
     int by_name = x->rel->kind != REL_LOCAL || x->rel->var->schemaname[0] != 0;
     size_t columns = t == NULL ? 0 : t->columns_count;
-    tnode **targets = arena_alloc(a, (columns + 1) * sizeof(*targets));
+    tnode **targets = arena_alloc(a, (columns + 1 + ROW_IDS) * sizeof(*targets));
     *count = 0;
     if (columns == 0 || !by_name) {
         PgQuery__ColumnRef *c = arena_alloc(a, sizeof(*c));
@@ -295,6 +369,7 @@ tnode **workspace_targets(struct mentions *m, const struct mention *x, size_t *c
         c->fields[0] = tree_new(a, NODE(A_STAR), star);
         c->n_fields = 1;
         targets[(*count)++] = tree_target(a, tree_new(a, NODE(COLUMN_REF), c), NULL);
+        add_row_ids(a, x, targets, count);
         return targets;
     }
     for (size_t i = 0; i < columns; i++) {
@@ -302,6 +377,7 @@ tnode **workspace_targets(struct mentions *m, const struct mention *x, size_t *c
             targets[(*count)++] = tree_target(a, tree_column(a, NULL, t->columns[i].name), NULL);
         }
     }
+    add_row_ids(a, x, targets, count);
     if (*count == 0) {
         targets[(*count)++] = tree_target(a, tree_int(a, 1), "braid_row");
     }

@@ -85,7 +85,7 @@ tnode *workspace_select_of(struct mentions *m, const struct mention *x)
     return tree_select(a, targets, count, table, x->where);
 }
 
-void workspace_put(struct workspace *w, const struct mention *x)
+void workspace_put(struct workspace *w, const struct mentions *m, const struct mention *x)
 {
     struct arena *a = &w->build->scratch;
     PgQuery__RangeVar *v = x->rel->var;
@@ -98,6 +98,7 @@ void workspace_put(struct workspace *w, const struct mention *x)
     v->schemaname = arena_strdup(a, "pg_temp");
     v->relname = arena_strdup(a, x->table);
     v->inh = 1;
+    workspace_rename_row_ids(m, x);
 }
 
 /* Move the mentions of one kind and put the tables in their places. */
@@ -123,7 +124,7 @@ static int move_mentions(struct workspace *w, struct mentions *m, int apart, str
     }
     for (size_t i = 0; i < m->count; i++) {
         if (m->items[i].apart == apart) {
-            workspace_put(w, &m->items[i]);
+            workspace_put(w, m, &m->items[i]);
         }
     }
     return 1;

@@ -126,12 +126,14 @@ struct mention {
     uint8_t *needed; /* per column of rel->known */
     uint8_t all;     /* every column; also when `known` is not */
     uint8_t whole;   /* a row of it may be a value */
+    uint8_t row_ids; /* bits of row_id_names: it is build.row_ids, and they are asked for */
     tnode *where;    /* the rows that can matter; NULL: all */
     const char *table;
 };
 
 struct mentions {
     struct scope *scope;
+    tnode *stmt; /* what workspace_columns() was given */
     struct mention items[RELS_MAX];
     size_t count;
     uint8_t joins_named;  /* an alias of a join hides others */
@@ -144,7 +146,9 @@ int workspace_mentions(const struct workspace *w, struct mentions *m, struct not
 /* SELECT columns FROM [ONLY] table WHERE what is known of it. */
 tnode *workspace_select_of(struct mentions *m, const struct mention *x);
 /* Put the table of its move in its place. */
-void workspace_put(struct workspace *w, const struct mention *x);
+void workspace_put(struct workspace *w, const struct mentions *m, const struct mention *x);
+/* Its system columns are then called as those of the move. */
+void workspace_rename_row_ids(const struct mentions *m, const struct mention *x);
 /* What every mention must bring along. 0: it cannot be told, or would be wrong when moved. */
 int workspace_columns(struct mentions *m, tnode *stmt, struct note *note);
 /* Names with a schema in front cannot mean a temporary table: take it away. 0: not for sure. */

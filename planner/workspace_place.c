@@ -419,13 +419,16 @@ static int try_way(struct workspace *w, const struct way *way, const tnode *unto
         return 0;
     }
     for (size_t i = 0; i < m->count; i++) {
+        if (moves[i] != FILTER_STAYS && m->items[i].row_ids != 0) {
+            return 0; /* what is found is written where it is: others come to it */
+        }
         if (moves[i] != FILTER_STAYS && !move_away(w, m, &m->items[i], places[i], note)) {
             return 0;
         }
     }
     for (size_t i = 0; i < m->count; i++) {
         if (m->items[i].table != NULL) {
-            workspace_put(w, &m->items[i]);
+            workspace_put(w, m, &m->items[i]);
         }
     }
     return try_rest(w, stmt, untouched, note) && workspace_plan_later(w, note);

@@ -81,20 +81,69 @@ static int spread_write(struct build *b, struct scope *s, struct plan *p, struct
     return 1;
 }
 
-static void write_sharded(struct build *b, struct scope *s, struct plan *p)
+static void spread_or_rows(struct build *b, struct scope *s, const tnode *stmt, struct plan *p)
 {
     struct note note;
+    if (!spread_write(b, s, p, &note) && !write_by_rows(b, s, stmt, p, &note)) {
+        refuse_note(p, ERR_UNSUPPORTED, &note);
+    }
+}
+
+static void write_sharded(struct build *b, struct scope *s, const tnode *stmt, struct plan *p)
+{
     route(b, s, p);
     if (p->kind == PLAN_MANY) {
-        if (!spread_write(b, s, p, &note)) {
-            refuse_note(p, ERR_UNSUPPORTED, &note);
-        }
+        spread_or_rows(b, s, stmt, p);
     } else if (route_needs_otherwise(p)) {
         p->otherwise = plan_new(b, p->text);
         p->otherwise->returns_rows = p->returns_rows;
-        if (!spread_write(b, s, p->otherwise, &note)) {
-            refuse_note(p->otherwise, ERR_UNSUPPORTED, &note);
+        p->otherwise->any_params = p->any_params;
+        spread_or_rows(b, s, stmt, p->otherwise);
+    } else if (p->kind == PLAN_REFUSE && route_mixes(b, s)) {
+        struct note note = p->note;
+        if (!write_by_rows(b, s, stmt, p, &note)) {
+            refuse_note(p, ERR_UNSUPPORTED, &note);
         }
+    }
+}
+
+/* The key that it has already, as mappers write all columns: then nothing moves. The values must be
+ * the same in every execution. */
+static int keeps_key(struct build *b, const struct scope *s, const struct rel *r,
+                     const PgQuery__UpdateStmt *q)
+{
+    for (size_t i = 0; i < q->n_target_list; i++) {
+        const PgQuery__ResTarget *t = q->target_list[i]->res_target;
+        struct value v;
+        for (size_t k = 0; k < r->table->keys_count; k++) {
+            int column = keys_column(r, k);
+            if (strcmp(r->table->keys[k], t->name) != 0) {
+                continue;
+            }
+            const struct value_list *is = column < 0 ? NULL : keys_values(s, r, (uint16_t)column);
+            if (is == NULL || is->count != 1 || is->items[0].kind != VALUE_PARAM ||
+                !value_of(b, t->val, r->known->columns[column].type, &v) || v.kind != VALUE_PARAM ||
+                v.param != is->items[0].param) {
+                return 0;
+            }
+        }
+    }
+    return 1;
+}
+
+static void change_key(struct build *b, struct scope *s, const tnode *stmt, struct plan *p,
+                       const struct rel *r)
+{
+    struct note note;
+    if (r->known != NULL && keeps_key(b, s, r, stmt->update_stmt)) {
+        write_sharded(b, s, stmt, p);
+        return;
+    }
+    write_refuses_key_change(p, r, stmt->update_stmt->target_list,
+                             stmt->update_stmt->n_target_list);
+    note = p->note;
+    if (!write_by_rows(b, s, stmt, p, &note)) {
+        refuse_note(p, ERR_UNSUPPORTED, &note);
     }
 }
 
@@ -109,8 +158,9 @@ static void write_any(struct build *b, tnode *stmt, struct plan *p)
     if (refuse_inner_writes(s, p)) {
         return;
     }
-    if (IS(stmt, UPDATE_STMT) && write_refuses_key_change(p, r, stmt->update_stmt->target_list,
-                                                          stmt->update_stmt->n_target_list)) {
+    if (IS(stmt, UPDATE_STMT) &&
+        write_changes_key(r, stmt->update_stmt->target_list, stmt->update_stmt->n_target_list)) {
+        change_key(b, s, stmt, p, r);
         return;
     }
     if (r->kind == REL_REFERENCE) {
@@ -119,7 +169,7 @@ static void write_any(struct build *b, tnode *stmt, struct plan *p)
         refuse(p, "Name the rows by their key.",
                "WHERE CURRENT OF cannot be used on a sharded table");
     } else {
-        write_sharded(b, s, p);
+        write_sharded(b, s, stmt, p);
     }
 }
 

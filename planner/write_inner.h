@@ -15,4 +15,64 @@ int write_refuses_key_change(struct plan *p, const struct rel *r, tnode *const *
 void write_reference(struct build *b, struct scope *s, tnode *stmt, struct plan *p,
                      const struct rel *r);
 
+/* ---- rows of a read (write_rows.c) ------------------------------------------------------------
+ */
+
+enum {
+    ROWS_COLUMNS_MAX = 400
+};
+
+/* A PLAN_ROWS in the making: the columns of its source so far. */
+struct rows {
+    struct build *build;
+    struct scope *scope; /* of the client's statement */
+    const struct rel *target;
+    tnode *items[ROWS_COLUMNS_MAX]; /* select items, named braid_1, braid_2, ... */
+    size_t count;
+    tnode **targets;
+    uint16_t keys[KEY_COLUMNS_MAX]; /* the sharding key, */
+    size_t keys_count;
+    uint16_t ids[KEY_COLUMNS_MAX + 3]; /* and what tells a row of one server apart */
+    size_t ids_count;
+    unsigned by_value : 1; /* `ids` are columns of the table, the same on every copy */
+    unsigned too_many : 1;
+};
+
+/* Reason and hint; returns 0. */
+int rows_fail(struct note *note, const char *hint, const char *why);
+/* A further column; its index. */
+size_t rows_add(struct rows *r, tnode *value);
+size_t rows_add_column(struct rows *r, const char *name); /* of the target */
+/* The column and the relation in a step, when all columns are known. */
+tnode *rows_item(const struct rows *r, size_t at);
+tnode *rows_table(const struct rows *r);
+/* Rows are found by ctid, and by xmin, so that another row that took its place is not meant. */
+void rows_find_by_ctid(struct rows *r);
+/* In a step: the target's row is the one that was found. */
+tnode *rows_found(const struct rows *r);
+/* The source, over the target and what stands in FROM beside it. */
+tnode *rows_select(const struct rows *r, PgQuery__WithClause *with, tnode *const *from,
+                   size_t from_count, tnode *where);
+/* Plan the source by the ladder; changes `select`. `row_ids`: build.row_ids. NULL: it cannot be. */
+struct plan *rows_source(struct build *b, tnode *select, const char *row_ids, struct note *note);
+/* Head and tail of a step. */
+int rows_step(struct build *b, tnode *stmt, struct plan_rows_step *out, struct note *note);
+void rows_finish(struct build *b, struct plan *p, struct plan *source,
+                 const struct plan_rows_step *steps, size_t count);
+
+/* Whether the step can say a value of SET itself. `away`: it does not see the target's row. */
+int rows_stays(const struct rows *r, const tnode *n, int away);
+/* The value of one column of the assignment list; NULL: it cannot be told. */
+tnode *rows_value(struct build *b, tnode *val);
+/* RETURNING in a step: values of other relations become columns of the rows. */
+int rows_returning(struct rows *r, tnode ***targets, size_t *count, struct note *note);
+
+/* write_move.c: UPDATE of the sharding key. */
+int write_changes_key(const struct rel *r, tnode *const *targets, size_t count);
+int rows_move(struct rows *r, tnode *stmt, struct plan *p, struct note *note);
+/* write_update.c: UPDATE or DELETE by rows that are found first. 0: not so, the note says why;
+ * `stmt` stays as it is. */
+int write_by_rows(struct build *b, struct scope *s, const tnode *stmt, struct plan *p,
+                  struct note *note);
+
 #endif

@@ -159,6 +159,10 @@ void write_reference(struct build *b, struct scope *s, tnode *stmt, struct plan 
         refuse(p, "Give the values themselves: constants and parameters.",
                "a write to reference table \"%s\" must do the same on every shard: %s", r->name,
                why);
+        struct note note = p->note;
+        if (!IS(stmt, INSERT_STMT) && !write_by_rows(b, s, stmt, p, &note)) {
+            refuse_note(p, ERR_UNSUPPORTED, &note);
+        }
         return;
     }
     p->kind = PLAN_WRITE;

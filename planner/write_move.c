@@ -1,0 +1,285 @@
+/*
+ * UPDATE of the sharding key: the row goes to the shard of its new key. The source gives the row as
+ * it will be, with its old key and its new one; where both are on the same shard the row is updated
+ * in its place, else it is deleted here and inserted there:
+ *
+ *     UPDATE users SET id = id + 1 WHERE name = 'x'
+ *     source  SELECT users.id AS braid_1, users.ctid AS braid_2, users.xmin AS braid_3,
+ *             (id + 1)::int8 AS braid_4, users.name AS braid_5, ... FROM users WHERE name = 'x'
+ *     leave   DELETE FROM users USING rows braid_v(...) WHERE users.ctid = braid_v.braid_2 AND ...
+ *     stay    UPDATE users SET id = braid_v.braid_4 FROM rows braid_v(...) WHERE ...
+ *     leave   INSERT INTO users (id, name, ...) OVERRIDING SYSTEM VALUE SELECT braid_v.braid_4, ...
+ *
+ * PostgreSQL does the same between partitions: DELETE and INSERT. Where somebody could tell that
+ * from an UPDATE (triggers, foreign keys to the row, row security), it is refused.
+ */
+
+#include <string.h>
+
+#include "planner/write_inner.h"
+
+int write_changes_key(const struct rel *r, tnode *const *targets, size_t count)
+{
+    for (size_t i = 0; r->kind == REL_SHARDED && i < count; i++) {
+        if (IS(targets[i], RES_TARGET) && write_is_key(r->table, targets[i]->res_target->name)) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* ---- may the row go? --------------------------------------------------------------------------
+ */
+
+static int may_go(const struct rel *t, const PgQuery__UpdateStmt *q, struct note *note)
+{
+    const struct catalog_table *known = t->known;
+    const char *hint = "Delete the row and insert it with the new key.";
+    if (known->has_triggers) {
+        return rows_fail(note, hint,
+                         "the sharding key of a table with triggers cannot be changed: the row "
+                         "would be deleted and inserted, and other triggers would run");
+    }
+    if (known->referred) {
+        return rows_fail(note, hint,
+                         "the sharding key of a table that foreign keys refer to cannot be "
+                         "changed: what refers to the row would have to move with it");
+    }
+    if (known->kind == 'r' && known->children_count > 0 && t->var->inh) {
+        return rows_fail(note, "Name the table that holds the row, with ONLY.",
+                         "the sharding key of a table with children cannot be changed");
+    }
+    if (q->n_from_clause > 0 && q->n_returning_list > 0) {
+        return rows_fail(note, "Leave out RETURNING, or FROM.",
+                         "UPDATE ... FROM of the sharding key cannot have RETURNING");
+    }
+    return 1;
+}
+
+/* ---- values -----------------------------------------------------------------------------------
+ */
+
+/* Types of keys, as a cast calls them. */
+static const char *type_word(uint32_t type)
+{
+    switch (type) {
+    case OID_INT2: return "int2";
+    case OID_INT4: return "int4";
+    case OID_INT8: return "int8";
+    case OID_TEXT: return "text";
+    case OID_VARCHAR: return "varchar";
+    case OID_UUID: return "uuid";
+    case OID_DATE: return "date";
+    case OID_TIMESTAMP: return "timestamp";
+    case OID_TIMESTAMPTZ: return "timestamptz";
+    default: return NULL;
+    }
+}
+
+static int is_number(uint32_t type)
+{
+    return type == OID_INT2 || type == OID_INT4 || type == OID_INT8 || type == OID_NUMERIC ||
+           type == OID_FLOAT4 || type == OID_FLOAT8;
+}
+
+/* The new value as the column will hold it, so that its shard is known. NULL: it cannot be told. */
+static tnode *new_key(const struct rows *r, const struct catalog_column *c, tnode *val)
+{
+    struct build *b = r->build;
+    const char *word = type_word(c->type);
+    uint32_t type = expr_type(b, r->scope->top, val);
+    if (word == NULL || (c->typmod >= 0 && c->type != OID_UUID) || IS(val, SET_TO_DEFAULT) ||
+        (type != 0 && type != OID_UNKNOWN && is_number(type) != is_number(c->type))) {
+        return NULL;
+    }
+    return type == c->type ? val : tree_cast(&b->scratch, val, word);
+}
+
+/* One column of the row as it will be. */
+struct column {
+    const struct catalog_column *is;
+    PgQuery__ResTarget *assigned; /* NULL: it keeps its value */
+    int at;                       /* of the source; -1: the steps say it themselves */
+};
+
+struct going {
+    struct rows *rows;
+    PgQuery__UpdateStmt *q;
+    struct column *columns;
+    size_t count;
+    uint16_t keys[KEY_COLUMNS_MAX]; /* the new key */
+};
+
+static PgQuery__ResTarget *assigned_to(const PgQuery__UpdateStmt *q, const char *name)
+{
+    for (size_t i = 0; i < q->n_target_list; i++) {
+        if (IS(q->target_list[i], RES_TARGET) &&
+            strcmp(q->target_list[i]->res_target->name, name) == 0) {
+            return q->target_list[i]->res_target;
+        }
+    }
+    return NULL;
+}
+
+static int take_column(struct going *g, struct column *c, struct note *note)
+{
+    struct rows *r = g->rows;
+    PgQuery__ResTarget *t = c->assigned;
+    c->at = -1;
+    if (t == NULL) {
+        c->at = (int)rows_add_column(r, c->is->name);
+        return 1;
+    }
+    tnode *val = t->n_indirection > 0 ? NULL : rows_value(r->build, t->val);
+    int key = write_is_key(r->target->table, c->is->name);
+    val = val != NULL && key ? new_key(r, c->is, val) : val;
+    if (val == NULL || IS(val, ROW_EXPR)) {
+        return rows_fail(note, "Delete the row and insert it with the new key.",
+                         "what this UPDATE gives to the sharding key or with it cannot be told "
+                         "beforehand");
+    }
+    t->val = val;
+    if (IS(val, SET_TO_DEFAULT) || (!key && rows_stays(r, val, 1))) {
+        return 1;
+    }
+    c->at = (int)rows_add(r, val);
+    return 1;
+}
+
+static int take_columns(struct going *g, struct note *note)
+{
+    struct rows *r = g->rows;
+    const struct catalog_table *t = r->target->known;
+    g->columns = arena_zero(&r->build->scratch, (t->columns_count + 1) * sizeof(*g->columns));
+    for (size_t i = 0; i < t->columns_count; i++) {
+        if (t->columns[i].generated) {
+            continue;
+        }
+        struct column *c = &g->columns[g->count++];
+        c->is = &t->columns[i];
+        c->assigned = assigned_to(g->q, c->is->name);
+        if (!take_column(g, c, note)) {
+            return 0;
+        }
+    }
+    for (size_t k = 0; k < r->target->table->keys_count; k++) {
+        const char *key = r->target->table->keys[k];
+        for (size_t i = 0; i < g->count; i++) {
+            if (strcmp(g->columns[i].is->name, key) == 0) {
+                g->keys[k] = (uint16_t)g->columns[i].at;
+            }
+        }
+    }
+    return 1;
+}
+
+static tnode *value_of_column(const struct going *g, const struct column *c)
+{
+    return c->at >= 0 ? rows_item(g->rows, (size_t)c->at) : c->assigned->val;
+}
+
+/* ---- steps ------------------------------------------------------------------------------------
+ */
+
+static void address(const struct going *g, struct plan_rows_step *step, enum plan_rows_only only,
+                    int there)
+{
+    const struct rows *r = g->rows;
+    uint16_t *keys = arena_alloc(r->build->out, 2 * sizeof(r->keys));
+    memcpy(keys, r->keys, sizeof(r->keys));
+    memcpy(keys + KEY_COLUMNS_MAX, g->keys, sizeof(g->keys));
+    step->to = ROWS_BY_KEY;
+    step->only = only;
+    step->table = r->target->table;
+    step->keys = there ? keys + KEY_COLUMNS_MAX : keys;
+    step->other_keys = there ? keys : keys + KEY_COLUMNS_MAX;
+    step->exact = !there;
+}
+
+static tnode **one(struct arena *a, tnode *n)
+{
+    tnode **list = arena_alloc(a, sizeof(*list));
+    list[0] = n;
+    return list;
+}
+
+static int step_delete(const struct going *g, struct plan_rows_step *out, struct note *note)
+{
+    struct arena *a = &g->rows->build->scratch;
+    PgQuery__DeleteStmt *q = arena_alloc(a, sizeof(*q));
+    pg_query__delete_stmt__init(q);
+    q->relation = g->q->relation;
+    q->using_clause = one(a, rows_table(g->rows));
+    q->n_using_clause = 1;
+    q->where_clause = rows_found(g->rows);
+    address(g, out, ROWS_LEAVE, 0);
+    return rows_step(g->rows->build, tree_new(a, NODE(DELETE_STMT), q), out, note);
+}
+
+static int step_insert(const struct going *g, struct plan_rows_step *out, struct note *note)
+{
+    struct arena *a = &g->rows->build->scratch;
+    PgQuery__InsertStmt *q = arena_alloc(a, sizeof(*q));
+    tnode **values = arena_alloc(a, (g->count + 1) * sizeof(*values));
+    pg_query__insert_stmt__init(q);
+    q->relation = g->q->relation;
+    q->cols = arena_alloc(a, (g->count + 1) * sizeof(*q->cols));
+    for (size_t i = 0; i < g->count; i++) {
+        const struct column *c = &g->columns[i];
+        if (c->at >= 0 || !IS(c->assigned->val, SET_TO_DEFAULT)) {
+            values[q->n_cols] = tree_target(a, value_of_column(g, c), NULL);
+            q->cols[q->n_cols++] = tree_target(a, NULL, c->is->name);
+        }
+    }
+    q->select_stmt = tree_select(a, values, q->n_cols, rows_table(g->rows), NULL);
+    q->returning_list = g->q->returning_list;
+    q->n_returning_list = g->q->n_returning_list;
+    q->override = PG_QUERY__OVERRIDING_KIND__OVERRIDING_SYSTEM_VALUE;
+    address(g, out, ROWS_LEAVE, 1);
+    out->counts = 1;
+    out->returns = q->n_returning_list > 0;
+    return rows_step(g->rows->build, tree_new(a, NODE(INSERT_STMT), q), out, note);
+}
+
+static int step_update(const struct going *g, struct plan_rows_step *out, struct note *note)
+{
+    struct arena *a = &g->rows->build->scratch;
+    PgQuery__UpdateStmt *q = g->q;
+    for (size_t i = 0; i < g->count; i++) {
+        if (g->columns[i].assigned != NULL) {
+            g->columns[i].assigned->val = value_of_column(g, &g->columns[i]);
+        }
+    }
+    q->with_clause = NULL;
+    q->from_clause = one(a, rows_table(g->rows));
+    q->n_from_clause = 1;
+    q->where_clause = rows_found(g->rows);
+    address(g, out, ROWS_STAY, 0);
+    out->counts = 1;
+    out->returns = q->n_returning_list > 0;
+    return rows_step(g->rows->build, tree_new(a, NODE(UPDATE_STMT), q), out, note);
+}
+
+int rows_move(struct rows *r, tnode *stmt, struct plan *p, struct note *note)
+{
+    struct build *b = r->build;
+    struct going g = {.rows = r, .q = stmt->update_stmt};
+    struct plan_rows_step steps[3] = {{.when = -1}};
+    if (!may_go(r->target, g.q, note) || !take_columns(&g, note) ||
+        !rows_returning(r, &g.q->returning_list, &g.q->n_returning_list, note)) {
+        return 0;
+    }
+    if (r->too_many) {
+        return rows_fail(note, "Split it into smaller statements.", "too many columns");
+    }
+    tnode *source =
+        rows_select(r, g.q->with_clause, g.q->from_clause, g.q->n_from_clause, g.q->where_clause);
+    struct plan *read = rows_source(b, source, r->target->alias, note);
+    /* Who leaves makes room first, who comes needs it. */
+    if (read == NULL || !step_delete(&g, &steps[0], note) || !step_insert(&g, &steps[2], note) ||
+        !step_update(&g, &steps[1], note)) {
+        return 0;
+    }
+    rows_finish(b, p, read, steps, 3);
+    return 1;
+}
