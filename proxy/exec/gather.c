@@ -77,6 +77,7 @@ void gather_part(struct gather *g, struct plan *plan, uint64_t shards,
     g->shards = shards;
     g->hooks = hooks;
     g->paused = 0;
+    g->ended = 0;
     g->rows_given = 0;
     g->rows_passed = 0;
     g->done = 0;

@@ -217,3 +217,8 @@ SELECT count(*) FROM groups;
 SELECT count(*) FROM pg_class c JOIN users u ON u.name = c.relname;
 SELECT count(*) FROM information_schema.tables t JOIN names n ON n.name = t.table_name::text;
 SELECT relname FROM pg_class WHERE relname LIKE 'braid_w%';
+-- rows of several shards merged for the second of two moves
+SELECT t1.m, t1.d FROM kinds t1 JOIN facts t2 ON t1.id = t2.k WHERE t2.m = 'ok' AND t2.grp = 1
+UNION ALL SELECT t3.m, t7.day FROM groups t3 JOIN (SELECT array_agg(t5.k ORDER BY t5.k) AS c0, count(*) AS c1 FROM facts t5
+JOIN facts t6 ON t5.k = t6.k GROUP BY t5.k ORDER BY 2) t4 ON true JOIN facts t7 ON t3.grp = t7.k;
+SELECT count(*) FROM (SELECT k FROM facts ORDER BY n, k, seq LIMIT 20) a FULL JOIN (SELECT id FROM users ORDER BY age DESC, id LIMIT 15) b ON a.k = b.id;
