@@ -98,7 +98,8 @@ ours     = $(foreach r,$(ROOMS) regress,$(call files,$(r),.c))
 headers  = $(foreach r,$(ROOMS) regress,$(call files,$(r),.h))
 FUZZERS := $(foreach r,$(ROOMS),$(patsubst %.c,%,$(call files,$(r),_fuzz.c)))
 PAGES   := manual:docs/settings.md sample:conf/pgbraid.yaml errors:docs/errors.md \
-           metrics:docs/metrics.md logs:docs/logs.md pgbouncer:docs/pgbouncer.md
+           metrics:docs/metrics.md logs:docs/logs.md pgbouncer:docs/pgbouncer.md \
+           statements:docs/statements.md
 
 TESTED := $(foreach r,$(ROOMS),$(if $(call tests,$(r)),$(r)))
 test: $(TESTED:%=$(BUILD)/%_test) ## unit tests of every room (SAN=address,undefined and SAN=thread too)

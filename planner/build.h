@@ -19,7 +19,7 @@
  *     clock.c     which select lists show the clock
  *     workspace*.c  rows are moved first, then PostgreSQL runs the statement over them
  *     write*.c    INSERT UPDATE DELETE MERGE; split.c: rows of VALUES in pieces
- *     ddl*.c      schema; utility*.c: the rest
+ *     statements.c  the table of statements; ddl*.c: schema; utility*.c: the rest
  *     replica.c   what a replica may answer
  *
  * Everything here lives in the scratch arena of one plan_make(); what a plan keeps is copied to the
@@ -473,8 +473,25 @@ void plan_alter_owner(struct build *b, tnode *stmt, struct plan *p);
 void plan_call(struct build *b, tnode *stmt, struct plan *p);
 void plan_do(struct build *b, tnode *stmt, struct plan *p);
 void plan_on_home(struct build *b, tnode *stmt, struct plan *p);
-/* One statement through the table. */
+void plan_set_schema(struct build *b, tnode *stmt, struct plan *p);
+void plan_depends(struct build *b, tnode *stmt, struct plan *p);
+void plan_extension_contents(struct build *b, tnode *stmt, struct plan *p);
+void plan_found(struct build *b, tnode *stmt, struct plan *p);
+void plan_create_statistics(struct build *b, tnode *stmt, struct plan *p);
+void plan_publication(struct build *b, tnode *stmt, struct plan *p);
+void plan_event_trigger(struct build *b, tnode *stmt, struct plan *p);
+void plan_of_database(struct build *b, tnode *stmt, struct plan *p);
+void plan_grant_role(struct build *b, tnode *stmt, struct plan *p);
+void plan_drop_owned(struct build *b, tnode *stmt, struct plan *p);
+void plan_foreign_table(struct build *b, tnode *stmt, struct plan *p);
+void plan_import_schema(struct build *b, tnode *stmt, struct plan *p);
+void plan_cluster(struct build *b, tnode *stmt, struct plan *p);
+void plan_reindex(struct build *b, tnode *stmt, struct plan *p);
+/* One statement through the table; statements.c. */
 void plan_statement(struct build *b, tnode *stmt, struct plan *p);
+void statement_flags(const tnode *stmt, struct plan *p); /* its tag, and whether rows come */
+int statement_known(PgQuery__Node__NodeCase kind);
+int object_known(PgQuery__ObjectType type);
 
 /* replica.c: whether a statement is provably a read that a replica answers as the primary would. */
 int replica_proves(struct build *b, const tnode *stmt);

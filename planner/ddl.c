@@ -20,8 +20,7 @@ void ddl_step(struct build *b, struct plan *p, uint64_t shards, const char *sql)
     if (p->steps_count > 0) {
         memcpy(steps, p->steps, p->steps_count * sizeof(*steps));
     }
-    steps[p->steps_count].shards = shards;
-    steps[p->steps_count].sql = sql;
+    steps[p->steps_count] = (struct plan_ddl_step){.shards = shards, .sql = sql};
     p->steps = steps;
     p->steps_count++;
     p->kind = PLAN_DDL;
@@ -30,14 +29,23 @@ void ddl_step(struct build *b, struct plan *p, uint64_t shards, const char *sql)
     plan_set_fixed(b, p, before | shards);
 }
 
+void ddl_one_by_one(struct plan *p, const char *undo, int undo_all)
+{
+    if (p->kind == PLAN_DDL) {
+        union {
+            const struct plan_ddl_step *in;
+            struct plan_ddl_step *out;
+        } last = {.in = &p->steps[p->steps_count - 1]};
+        last.out->undo = undo;
+        last.out->undo_all = undo_all ? 1 : 0;
+        p->one_by_one = 1;
+        p->not_in_tx = 1;
+    }
+}
+
 uint64_t ddl_shards(struct build *b, const struct relation *r)
 {
     return relation_is_everywhere(b, r) ? map_all(b->env->map) : 1;
-}
-
-static void home_step(struct build *b, struct plan *p)
-{
-    ddl_step(b, p, 1, (const char *)p->text.p);
 }
 
 void plan_everywhere(struct build *b, tnode *stmt, struct plan *p)
@@ -133,7 +141,7 @@ void ddl_steps(struct build *b, tnode *stmt, tnode ***list, size_t *count,
     }
 }
 
-static int too_many(struct plan *p, size_t count)
+int ddl_too_many(struct plan *p, size_t count)
 {
     if (count == 0 || count > OBJECTS_MAX) {
         refuse(p, "Split it into several statements.", "too many objects in one statement");
@@ -150,7 +158,7 @@ void plan_truncate(struct build *b, tnode *stmt, struct plan *p)
     PgQuery__TruncateStmt *t = stmt->truncate_stmt;
     struct ddl_object *objects =
         arena_zero(&b->scratch, (t->n_relations + 1) * sizeof(struct ddl_object));
-    if (too_many(p, t->n_relations)) {
+    if (ddl_too_many(p, t->n_relations)) {
         return;
     }
     for (size_t i = 0; i < t->n_relations; i++) {
@@ -163,12 +171,38 @@ void plan_truncate(struct build *b, tnode *stmt, struct plan *p)
     ddl_steps(b, stmt, &t->relations, &t->n_relations, objects, p);
 }
 
-static void drop_relations(struct build *b, tnode *stmt, struct plan *p)
+/* The home shard comes last: as long as the index is there, it is known to be on all. Where it is
+ * gone already, an earlier try came so far. */
+static void drop_concurrently(struct build *b, tnode *stmt, const struct ddl_object *o,
+                              struct plan *p)
+{
+    PgQuery__DropStmt *d = stmt->drop_stmt;
+    const char *sql = (const char *)p->text.p;
+    struct note note;
+    if (o->shards == 1 || d->n_objects > 1) { /* the server refuses several */
+        plan_home(b, p);
+        p->not_in_tx = 1;
+        return;
+    }
+    protobuf_c_boolean missing_ok = d->missing_ok;
+    d->missing_ok = 1;
+    enum err e = tree_deparse(stmt, b->out, &sql, &note);
+    d->missing_ok = missing_ok;
+    if (e) {
+        refuse_note(p, e, &note);
+        return;
+    }
+    ddl_step(b, p, o->shards & ~UINT64_C(1), sql);
+    ddl_step(b, p, 1, (const char *)p->text.p);
+    ddl_one_by_one(p, NULL, 0);
+}
+
+void ddl_drop_relations(struct build *b, tnode *stmt, struct plan *p)
 {
     PgQuery__DropStmt *d = stmt->drop_stmt;
     struct ddl_object *objects =
         arena_zero(&b->scratch, (d->n_objects + 1) * sizeof(struct ddl_object));
-    if (too_many(p, d->n_objects)) {
+    if (ddl_too_many(p, d->n_objects)) {
         return;
     }
     for (size_t i = 0; i < d->n_objects; i++) {
@@ -185,21 +219,15 @@ static void drop_relations(struct build *b, tnode *stmt, struct plan *p)
                 ddl_forget(b, p, r->schema, r->name);
             }
         }
-        if (d->concurrent && objects[i].shards != 1) {
-            refuse(p, "Drop the index without CONCURRENTLY.",
-                   "DROP INDEX CONCURRENTLY cannot run over several shards");
-            return;
-        }
     }
     if (d->concurrent) {
-        plan_home(b, p);
-        p->not_in_tx = 1;
+        drop_concurrently(b, stmt, &objects[0], p);
         return;
     }
     ddl_steps(b, stmt, &d->objects, &d->n_objects, objects, p);
 }
 
-static int schema_in_map(struct build *b, const char *schema)
+int ddl_schema_in_map(struct build *b, const char *schema)
 {
     for (size_t i = 0; i < b->env->map->tables_count; i++) {
         if (strcmp(b->env->map->tables[i].schema, schema) == 0) {
@@ -209,179 +237,11 @@ static int schema_in_map(struct build *b, const char *schema)
     return 0;
 }
 
-static int drops_sharded_schema(struct build *b, const PgQuery__DropStmt *d)
-{
-    for (size_t i = 0; i < d->n_objects; i++) {
-        const char *name = tree_string(d->objects[i]);
-        if (name != NULL && (schema_in_map(b, name) || strcmp(name, "braid") == 0)) {
-            return 1;
-        }
-    }
-    return 0;
-}
-
-/* Kinds of objects that are the same on every shard. */
-static int is_everywhere(PgQuery__ObjectType type)
-{
-    static const PgQuery__ObjectType types[] = {
-        PG_QUERY__OBJECT_TYPE__OBJECT_SCHEMA,       PG_QUERY__OBJECT_TYPE__OBJECT_TYPE,
-        PG_QUERY__OBJECT_TYPE__OBJECT_DOMAIN,       PG_QUERY__OBJECT_TYPE__OBJECT_EXTENSION,
-        PG_QUERY__OBJECT_TYPE__OBJECT_FUNCTION,     PG_QUERY__OBJECT_TYPE__OBJECT_AGGREGATE,
-        PG_QUERY__OBJECT_TYPE__OBJECT_PROCEDURE,    PG_QUERY__OBJECT_TYPE__OBJECT_ROUTINE,
-        PG_QUERY__OBJECT_TYPE__OBJECT_OPERATOR,     PG_QUERY__OBJECT_TYPE__OBJECT_OPCLASS,
-        PG_QUERY__OBJECT_TYPE__OBJECT_OPFAMILY,     PG_QUERY__OBJECT_TYPE__OBJECT_CAST,
-        PG_QUERY__OBJECT_TYPE__OBJECT_COLLATION,    PG_QUERY__OBJECT_TYPE__OBJECT_ATTRIBUTE,
-        PG_QUERY__OBJECT_TYPE__OBJECT_DOMCONSTRAINT};
-    for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
-        if (types[i] == type) {
-            return 1;
-        }
-    }
-    return 0;
-}
-
-static int is_home_only(PgQuery__ObjectType type)
-{
-    return type == PG_QUERY__OBJECT_TYPE__OBJECT_MATVIEW ||
-           type == PG_QUERY__OBJECT_TYPE__OBJECT_SEQUENCE ||
-           type == PG_QUERY__OBJECT_TYPE__OBJECT_FOREIGN_TABLE;
-}
-
-static void refuse_kind(struct plan *p, const char *what)
-{
-    refuse(p, "Run it on every server it concerns.",
-           "%s of this kind of object cannot be run in a database of several shards", what);
-}
-
-static const char *drop_tag(PgQuery__ObjectType type)
-{
-#define DROPS(name, tag) \
-    case PG_QUERY__OBJECT_TYPE__OBJECT_##name: return "DROP " tag
-    switch ((int)type) {
-        DROPS(TABLE, "TABLE");
-        DROPS(INDEX, "INDEX");
-        DROPS(VIEW, "VIEW");
-        DROPS(MATVIEW, "MATERIALIZED VIEW");
-        DROPS(SCHEMA, "SCHEMA");
-        DROPS(SEQUENCE, "SEQUENCE");
-        DROPS(FOREIGN_TABLE, "FOREIGN TABLE");
-        DROPS(FUNCTION, "FUNCTION");
-        DROPS(PROCEDURE, "PROCEDURE");
-        DROPS(ROUTINE, "ROUTINE");
-        DROPS(AGGREGATE, "AGGREGATE");
-        DROPS(OPERATOR, "OPERATOR");
-        DROPS(OPCLASS, "OPERATOR CLASS");
-        DROPS(OPFAMILY, "OPERATOR FAMILY");
-        DROPS(CAST, "CAST");
-        DROPS(COLLATION, "COLLATION");
-        DROPS(TYPE, "TYPE");
-        DROPS(DOMAIN, "DOMAIN");
-        DROPS(EXTENSION, "EXTENSION");
-    default: return "DROP";
-    }
-#undef DROPS
-}
-
-static const char *define_tag(const PgQuery__DefineStmt *d)
-{
-    switch ((int)d->kind) {
-    case PG_QUERY__OBJECT_TYPE__OBJECT_OPERATOR: return "CREATE OPERATOR";
-    case PG_QUERY__OBJECT_TYPE__OBJECT_TYPE: return "CREATE TYPE";
-    case PG_QUERY__OBJECT_TYPE__OBJECT_COLLATION: return "CREATE COLLATION";
-    case PG_QUERY__OBJECT_TYPE__OBJECT_TSPARSER: return "CREATE TEXT SEARCH PARSER";
-    case PG_QUERY__OBJECT_TYPE__OBJECT_TSDICTIONARY: return "CREATE TEXT SEARCH DICTIONARY";
-    case PG_QUERY__OBJECT_TYPE__OBJECT_TSTEMPLATE: return "CREATE TEXT SEARCH TEMPLATE";
-    case PG_QUERY__OBJECT_TYPE__OBJECT_TSCONFIGURATION: return "CREATE TEXT SEARCH CONFIGURATION";
-    default: return "CREATE AGGREGATE";
-    }
-}
-
-void plan_define(struct build *b, tnode *stmt, struct plan *p)
-{
-    p->tag = define_tag(stmt->define_stmt);
-    plan_everywhere(b, stmt, p);
-}
-
-void plan_drop(struct build *b, tnode *stmt, struct plan *p)
-{
-    const PgQuery__DropStmt *d = stmt->drop_stmt;
-    p->tag = drop_tag(d->remove_type);
-    if (d->remove_type == PG_QUERY__OBJECT_TYPE__OBJECT_TRIGGER ||
-        d->remove_type == PG_QUERY__OBJECT_TYPE__OBJECT_POLICY) {
-        ddl_drop_on_table(b, stmt, p);
-        return;
-    }
-    if (d->remove_type == PG_QUERY__OBJECT_TYPE__OBJECT_TABLE ||
-        d->remove_type == PG_QUERY__OBJECT_TYPE__OBJECT_VIEW ||
-        d->remove_type == PG_QUERY__OBJECT_TYPE__OBJECT_INDEX) {
-        drop_relations(b, stmt, p);
-    } else if (is_home_only(d->remove_type)) {
-        home_step(b, p);
-    } else if (d->remove_type == PG_QUERY__OBJECT_TYPE__OBJECT_SCHEMA &&
-               drops_sharded_schema(b, d)) {
-        refuse(p, "Drop its sharded tables first, and take them out of the configuration.",
-               "a schema with sharded tables cannot be dropped");
-    } else if (is_everywhere(d->remove_type)) {
-        plan_everywhere(b, stmt, p);
-    } else {
-        refuse_kind(p, "DROP");
-    }
-}
-
-/* ---- CREATE INDEX -----------------------------------------------------------------------------
- */
-
-static int index_has_key(const PgQuery__IndexStmt *x, const char *key)
-{
-    for (size_t i = 0; i < x->n_index_params; i++) {
-        if (IS(x->index_params[i], INDEX_ELEM) &&
-            strcmp(x->index_params[i]->index_elem->name, key) == 0) {
-            return 1;
-        }
-    }
-    return 0;
-}
-
-void plan_create_index(struct build *b, tnode *stmt, struct plan *p)
-{
-    const PgQuery__IndexStmt *x = stmt->index_stmt;
-    struct ddl_object o;
-    if (!ddl_object(b, x->relation->schemaname, x->relation->relname, stmt, &o, p)) {
-        return;
-    }
-    const struct map_table *t = o.relation.table;
-    if (t == NULL) {
-        if (x->concurrent) {
-            plan_home(b, p);
-            p->not_in_tx = 1;
-        } else {
-            home_step(b, p);
-        }
-        return;
-    }
-    for (size_t i = 0; x->unique && i < t->keys_count; i++) {
-        if (!index_has_key(x, t->keys[i])) {
-            refuse(p, "Add the sharding key to the index.",
-                   "a unique index on \"%s\" must contain its sharding key \"%s\"", t->name,
-                   t->keys[i]);
-            return;
-        }
-    }
-    if (x->concurrent) {
-        refuse(p, "Create the index without CONCURRENTLY, or on every server.",
-               "CREATE INDEX CONCURRENTLY cannot run over several shards");
-        return;
-    }
-    ddl_changes(b, p, &o.relation);
-    p->changes_table = NULL; /* an index changes no plan */
-    ddl_step(b, p, o.shards, (const char *)p->text.p);
-}
-
 /* ---- RENAME -----------------------------------------------------------------------------------
  */
 
-static void rename_table(struct build *b, const PgQuery__RenameStmt *r, const struct ddl_object *o,
-                         struct plan *p)
+int ddl_declare_renamed(struct build *b, struct plan *p, const struct ddl_object *o,
+                        const char *schema, const char *name)
 {
     const char *const *names = NULL;
     const struct map_decl *d = ddl_declared(b, &o->relation, &names);
@@ -389,7 +249,7 @@ static void rename_table(struct build *b, const PgQuery__RenameStmt *r, const st
     if (d == NULL) {
         refuse(p, "Rename it in the configuration, and on every server.",
                "table \"%s\" is in the configuration by this name", o->relation.name);
-        return;
+        return 0;
     }
     for (size_t i = 0; i < c->decls_count; i++) {
         const char *with = c->decls[i].colocate;
@@ -398,7 +258,7 @@ static void rename_table(struct build *b, const PgQuery__RenameStmt *r, const st
                                                        o->relation.name)) == 0)) {
             refuse(p, "Keep the name.", "table \"%s\" is declared COLOCATE WITH \"%s\"",
                    c->decls[i].name, o->relation.name);
-            return;
+            return 0;
         }
     }
     struct map_decl renamed = *d;
@@ -413,10 +273,12 @@ static void rename_table(struct build *b, const PgQuery__RenameStmt *r, const st
         }
     }
     renamed.splits = splits;
-    renamed.name = r->newname;
+    renamed.schema = schema;
+    renamed.name = name;
     ddl_forget(b, p, o->relation.schema, o->relation.name);
     ddl_step(b, p, o->shards, (const char *)p->text.p);
     ddl_declare(b, p, &renamed);
+    return 1;
 }
 
 static void rename_in_relation(struct build *b, const PgQuery__RenameStmt *r, struct plan *p)
@@ -432,7 +294,7 @@ static void rename_in_relation(struct build *b, const PgQuery__RenameStmt *r, st
             arena_printf(b->out, "%s\n%s.%s", p->changes_table, o.relation.schema, r->newname);
     }
     if (ddl_is_declared(&o.relation) && r->rename_type == PG_QUERY__OBJECT_TYPE__OBJECT_TABLE) {
-        rename_table(b, r, &o, p);
+        (void)ddl_declare_renamed(b, p, &o, o.relation.schema, r->newname);
         return;
     }
     for (size_t i = 0;
@@ -455,111 +317,33 @@ static void rename_in_relation(struct build *b, const PgQuery__RenameStmt *r, st
 }
 
 /* As PostgreSQL's AlterObjectTypeCommandTag(). */
-static const char *rename_tag(const PgQuery__RenameStmt *r)
+static const char *rename_tag(struct build *b, const PgQuery__RenameStmt *r)
 {
-    switch ((int)r->rename_type) {
-    case PG_QUERY__OBJECT_TYPE__OBJECT_VIEW: return "ALTER VIEW";
-    case PG_QUERY__OBJECT_TYPE__OBJECT_MATVIEW: return "ALTER MATERIALIZED VIEW";
-    case PG_QUERY__OBJECT_TYPE__OBJECT_INDEX: return "ALTER INDEX";
-    case PG_QUERY__OBJECT_TYPE__OBJECT_SEQUENCE: return "ALTER SEQUENCE";
-    case PG_QUERY__OBJECT_TYPE__OBJECT_SCHEMA: return "ALTER SCHEMA";
-    case PG_QUERY__OBJECT_TYPE__OBJECT_TYPE:
-    case PG_QUERY__OBJECT_TYPE__OBJECT_ATTRIBUTE: return "ALTER TYPE";
-    case PG_QUERY__OBJECT_TYPE__OBJECT_DOMAIN:
-    case PG_QUERY__OBJECT_TYPE__OBJECT_DOMCONSTRAINT: return "ALTER DOMAIN";
-    case PG_QUERY__OBJECT_TYPE__OBJECT_FUNCTION: return "ALTER FUNCTION";
-    case PG_QUERY__OBJECT_TYPE__OBJECT_PROCEDURE: return "ALTER PROCEDURE";
-    case PG_QUERY__OBJECT_TYPE__OBJECT_AGGREGATE: return "ALTER AGGREGATE";
-    case PG_QUERY__OBJECT_TYPE__OBJECT_COLLATION: return "ALTER COLLATION";
-    case PG_QUERY__OBJECT_TYPE__OBJECT_COLUMN:
-        return r->relation_type == PG_QUERY__OBJECT_TYPE__OBJECT_VIEW ? "ALTER VIEW"
-                                                                      : "ALTER TABLE";
-    default: return "ALTER TABLE";
+    PgQuery__ObjectType type = r->rename_type;
+    if (type == PG_QUERY__OBJECT_TYPE__OBJECT_TABCONSTRAINT) {
+        type = PG_QUERY__OBJECT_TYPE__OBJECT_TABLE;
+    } else if (type == PG_QUERY__OBJECT_TYPE__OBJECT_DOMCONSTRAINT) {
+        type = PG_QUERY__OBJECT_TYPE__OBJECT_DOMAIN;
+    } else if (type == PG_QUERY__OBJECT_TYPE__OBJECT_COLUMN) {
+        type = r->relation_type;
     }
+    return arena_printf(b->out, "ALTER %s", object_words(type));
 }
 
 void plan_rename(struct build *b, tnode *stmt, struct plan *p)
 {
     const PgQuery__RenameStmt *r = stmt->rename_stmt;
-    p->tag = rename_tag(r);
-    if (r->rename_type == PG_QUERY__OBJECT_TYPE__OBJECT_SCHEMA && schema_in_map(b, r->subname)) {
+    p->tag = rename_tag(b, r);
+    if (r->rename_type == PG_QUERY__OBJECT_TYPE__OBJECT_SCHEMA &&
+        ddl_schema_in_map(b, r->subname)) {
         refuse(p, "Keep the name.", "a schema with sharded tables cannot be renamed");
-    } else if (r->relation != NULL &&
-               (r->rename_type == PG_QUERY__OBJECT_TYPE__OBJECT_TABLE ||
-                r->rename_type == PG_QUERY__OBJECT_TYPE__OBJECT_VIEW ||
-                r->rename_type == PG_QUERY__OBJECT_TYPE__OBJECT_INDEX ||
-                r->rename_type == PG_QUERY__OBJECT_TYPE__OBJECT_COLUMN ||
-                r->rename_type == PG_QUERY__OBJECT_TYPE__OBJECT_TABCONSTRAINT)) {
+    } else if (r->rename_type == PG_QUERY__OBJECT_TYPE__OBJECT_DATABASE) {
+        refuse(p, "Rename it on every server, and in the configuration.",
+               "the database one is connected to cannot be renamed");
+    } else if (r->relation != NULL && object_place(r->rename_type) == OBJECT_TABLE) {
         rename_in_relation(b, r, p);
-    } else if (is_home_only(r->rename_type)) {
-        home_step(b, p);
-    } else if (is_everywhere(r->rename_type)) {
-        plan_everywhere(b, stmt, p);
     } else {
-        refuse_kind(p, "RENAME");
-    }
-}
-
-/* ---- GRANT, COMMENT ---------------------------------------------------------------------------
- */
-
-static void grant_tables(struct build *b, tnode *stmt, struct plan *p)
-{
-    PgQuery__GrantStmt *g = stmt->grant_stmt;
-    struct ddl_object *objects =
-        arena_zero(&b->scratch, (g->n_objects + 1) * sizeof(struct ddl_object));
-    if (too_many(p, g->n_objects)) {
-        return;
-    }
-    for (size_t i = 0; i < g->n_objects; i++) {
-        if (!IS(g->objects[i], RANGE_VAR) ||
-            !ddl_object(b, g->objects[i]->range_var->schemaname, g->objects[i]->range_var->relname,
-                        g->objects[i], &objects[i], p)) {
-            return;
-        }
-    }
-    ddl_steps(b, stmt, &g->objects, &g->n_objects, objects, p);
-}
-
-void plan_grant(struct build *b, tnode *stmt, struct plan *p)
-{
-    const PgQuery__GrantStmt *g = stmt->grant_stmt;
-    p->tag = g->is_grant ? "GRANT" : "REVOKE";
-    if (g->objtype == PG_QUERY__OBJECT_TYPE__OBJECT_TABLE &&
-        g->targtype == PG_QUERY__GRANT_TARGET_TYPE__ACL_TARGET_OBJECT) {
-        grant_tables(b, stmt, p);
-    } else if (g->objtype == PG_QUERY__OBJECT_TYPE__OBJECT_SEQUENCE &&
-               g->targtype == PG_QUERY__GRANT_TARGET_TYPE__ACL_TARGET_OBJECT) {
-        home_step(b, p);
-    } else {
-        plan_everywhere(b, stmt, p);
-    }
-}
-
-void plan_comment(struct build *b, tnode *stmt, struct plan *p)
-{
-    const PgQuery__CommentStmt *c = stmt->comment_stmt;
-    struct ddl_object o;
-    if (is_everywhere(c->objtype)) {
-        plan_everywhere(b, stmt, p);
-    } else if (is_home_only(c->objtype)) {
-        home_step(b, p);
-    } else if (IS(c->object, LIST) && (c->objtype == PG_QUERY__OBJECT_TYPE__OBJECT_TABLE ||
-                                       c->objtype == PG_QUERY__OBJECT_TYPE__OBJECT_VIEW ||
-                                       c->objtype == PG_QUERY__OBJECT_TYPE__OBJECT_INDEX)) {
-        if (object_of_names(b, c->object, c->object->list->items, c->object->list->n_items, &o,
-                            p)) {
-            ddl_step(b, p, o.shards, (const char *)p->text.p);
-        }
-    } else if (IS(c->object, LIST) && c->object->list->n_items >= 2 &&
-               (c->objtype == PG_QUERY__OBJECT_TYPE__OBJECT_COLUMN ||
-                c->objtype == PG_QUERY__OBJECT_TYPE__OBJECT_TABCONSTRAINT)) {
-        if (object_of_names(b, c->object, c->object->list->items, c->object->list->n_items - 1, &o,
-                            p)) {
-            ddl_step(b, p, o.shards, (const char *)p->text.p);
-        }
-    } else {
-        refuse_kind(p, "COMMENT");
+        ddl_by_place(b, r->rename_type, p);
     }
 }
 

@@ -117,8 +117,6 @@ void ddl_drop_on_table(struct build *b, tnode *stmt, struct plan *p)
     const PgQuery__DropStmt *d = stmt->drop_stmt;
     struct ddl_object o;
     const tnode *list = d->n_objects == 1 ? d->objects[0] : NULL;
-    p->tag =
-        d->remove_type == PG_QUERY__OBJECT_TYPE__OBJECT_POLICY ? "DROP POLICY" : "DROP TRIGGER";
     if (!IS(list, LIST) || list->list->n_items < 2) {
         refuse(p, "Name one.", "too many objects in one statement");
         return;

@@ -5,6 +5,27 @@
 
 #include "planner/build.h"
 
+/* Where objects of a kind are: statements.def. */
+enum object_place {
+    OBJECT_ALL,
+    OBJECT_TABLE,
+    OBJECT_HOME,
+    OBJECT_FOUND,
+    OBJECT_DATABASE,
+    OBJECT_REFUSED,
+    OBJECT_PART
+};
+enum object_place object_place(PgQuery__ObjectType type);
+const char *object_words(PgQuery__ObjectType type); /* "TABLE" */
+const char *object_why(PgQuery__ObjectType type);   /* OBJECT_REFUSED */
+
+/* One object of a statement that names several. */
+struct ddl_object {
+    tnode *node;
+    struct relation relation;
+    uint64_t shards;
+};
+
 /* How a table that is created or altered is spread. */
 struct ddl_table {
     const char *schema, *name;
@@ -27,8 +48,19 @@ int ddl_check_constraint(struct build *b, const struct ddl_table *t, const PgQue
 int ddl_check_local_constraint(struct build *b, const PgQuery__Constraint *c, struct plan *p);
 uint32_t ddl_type_oid(const PgQuery__TypeName *t);
 
-/* DROP TRIGGER, DROP POLICY. */
+/* DROP TABLE, VIEW, INDEX. */
+void ddl_drop_relations(struct build *b, tnode *stmt, struct plan *p);
+/* DROP TRIGGER, POLICY, RULE. */
 void ddl_drop_on_table(struct build *b, tnode *stmt, struct plan *p);
+/* RENAME and SET SCHEMA of a table: what SQL declared of it, under the new name. 0: refused. */
+int ddl_declare_renamed(struct build *b, struct plan *p, const struct ddl_object *o,
+                        const char *schema, const char *name);
+int ddl_schema_in_map(struct build *b, const char *schema);
+int ddl_too_many(struct plan *p, size_t count);
+/* What is not told apart by its table: ALL, HOME, FOUND; anything else is refused. */
+void ddl_by_place(struct build *b, PgQuery__ObjectType type, struct plan *p);
+/* On the home shard as it stands; on the others if what it names is there. */
+void ddl_step_found(struct build *b, struct plan *p);
 /* ddl_partition.c. CREATE TABLE of a partition or child of a table of the map. 0: it is none. */
 int ddl_create_child(struct build *b, const PgQuery__CreateStmt *c, const struct relation *r,
                      struct plan *p);
@@ -44,13 +76,8 @@ int ddl_check_temporary(struct build *b, const PgQuery__RangeVar *v, struct plan
 /* Where CREATE makes it: the schema named, else the first of the path that is known to exist. */
 void ddl_created(struct build *b, const PgQuery__RangeVar *v, struct relation *out);
 
-/* One object of a statement that names several. */
-struct ddl_object {
-    tnode *node;
-    struct relation relation;
-    uint64_t shards;
-};
-
+/* The last step, shard by shard and without a transaction. */
+void ddl_one_by_one(struct plan *p, const char *undo, int undo_all);
 /* Resolve; 0: refused. */
 int ddl_object(struct build *b, const char *schema, const char *name, tnode *node,
                struct ddl_object *out, struct plan *p);

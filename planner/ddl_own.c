@@ -4,8 +4,6 @@
  * domains. When a dump is restored through pgbraid the declarations are taken as they come, on the
  * home shard only; so CREATE TABLE, without a suffix, then makes a sharded table. The rest of the
  * schema is there already, and nothing is done about it.
- *
- * Also ALTER ... OWNER TO, which dumps have for all that is not a table.
  */
 
 #include <string.h>
@@ -83,33 +81,4 @@ int ddl_own_schema(struct build *b, const tnode *stmt, struct plan *p)
         do_nothing(b, p);
     }
     return own || declares;
-}
-
-void plan_alter_owner(struct build *b, tnode *stmt, struct plan *p)
-{
-    static const struct {
-        PgQuery__ObjectType type;
-        const char *tag;
-    } kinds[] = {{PG_QUERY__OBJECT_TYPE__OBJECT_SCHEMA, "ALTER SCHEMA"},
-                 {PG_QUERY__OBJECT_TYPE__OBJECT_TYPE, "ALTER TYPE"},
-                 {PG_QUERY__OBJECT_TYPE__OBJECT_DOMAIN, "ALTER DOMAIN"},
-                 {PG_QUERY__OBJECT_TYPE__OBJECT_FUNCTION, "ALTER FUNCTION"},
-                 {PG_QUERY__OBJECT_TYPE__OBJECT_PROCEDURE, "ALTER PROCEDURE"},
-                 {PG_QUERY__OBJECT_TYPE__OBJECT_ROUTINE, "ALTER ROUTINE"},
-                 {PG_QUERY__OBJECT_TYPE__OBJECT_AGGREGATE, "ALTER AGGREGATE"},
-                 {PG_QUERY__OBJECT_TYPE__OBJECT_OPERATOR, "ALTER OPERATOR"},
-                 {PG_QUERY__OBJECT_TYPE__OBJECT_OPCLASS, "ALTER OPERATOR CLASS"},
-                 {PG_QUERY__OBJECT_TYPE__OBJECT_OPFAMILY, "ALTER OPERATOR FAMILY"},
-                 {PG_QUERY__OBJECT_TYPE__OBJECT_COLLATION, "ALTER COLLATION"}};
-    PgQuery__ObjectType type = stmt->alter_owner_stmt->object_type;
-    for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
-        if (kinds[i].type == type) {
-            p->tag = kinds[i].tag;
-            plan_everywhere(b, stmt, p);
-            return;
-        }
-    }
-    refuse(p, "Run it on every server it concerns.",
-           "ALTER ... OWNER TO of this kind of object cannot be run in a database of several "
-           "shards");
 }

@@ -374,17 +374,45 @@ void plan_create_as(struct build *b, tnode *stmt, struct plan *p)
 static int is_harmless(PgQuery__AlterTableType type)
 {
 #define AT(name) PG_QUERY__ALTER_TABLE_TYPE__AT_##name
-    static const PgQuery__AlterTableType types[] = {
-        AT(DropNotNull),        AT(SetNotNull),         AT(SetStatistics),
-        AT(SetOptions),         AT(ResetOptions),       AT(SetStorage),
-        AT(SetCompression),     AT(ValidateConstraint), AT(DropConstraint),
-        AT(ChangeOwner),        AT(ClusterOn),          AT(DropCluster),
-        AT(SetLogged),          AT(SetUnLogged),        AT(SetRelOptions),
-        AT(ResetRelOptions),    AT(ReplicaIdentity),    AT(EnableRowSecurity),
-        AT(DisableRowSecurity), AT(ForceRowSecurity),   AT(NoForceRowSecurity),
-        AT(DropExpression),     AT(EnableTrig),         AT(EnableAlwaysTrig),
-        AT(EnableReplicaTrig),  AT(DisableTrig),        AT(EnableTrigAll),
-        AT(DisableTrigAll),     AT(EnableTrigUser),     AT(DisableTrigUser)};
+    static const PgQuery__AlterTableType types[] = {AT(DropNotNull),
+                                                    AT(SetNotNull),
+                                                    AT(SetStatistics),
+                                                    AT(SetOptions),
+                                                    AT(ResetOptions),
+                                                    AT(SetStorage),
+                                                    AT(SetCompression),
+                                                    AT(ValidateConstraint),
+                                                    AT(DropConstraint),
+                                                    AT(ChangeOwner),
+                                                    AT(ClusterOn),
+                                                    AT(DropCluster),
+                                                    AT(SetLogged),
+                                                    AT(SetUnLogged),
+                                                    AT(SetRelOptions),
+                                                    AT(ResetRelOptions),
+                                                    AT(ReplicaIdentity),
+                                                    AT(EnableRowSecurity),
+                                                    AT(DisableRowSecurity),
+                                                    AT(ForceRowSecurity),
+                                                    AT(NoForceRowSecurity),
+                                                    AT(DropExpression),
+                                                    AT(EnableTrig),
+                                                    AT(EnableAlwaysTrig),
+                                                    AT(EnableReplicaTrig),
+                                                    AT(DisableTrig),
+                                                    AT(EnableTrigAll),
+                                                    AT(AlterConstraint),
+                                                    AT(SetTableSpace),
+                                                    AT(SetAccessMethod),
+                                                    AT(EnableRule),
+                                                    AT(EnableAlwaysRule),
+                                                    AT(EnableReplicaRule),
+                                                    AT(DisableRule),
+                                                    AT(DropOf),
+                                                    AT(DropOids),
+                                                    AT(DisableTrigAll),
+                                                    AT(EnableTrigUser),
+                                                    AT(DisableTrigUser)};
     for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
         if (types[i] == type) {
             return 1;
@@ -471,6 +499,11 @@ void plan_alter_table(struct build *b, tnode *stmt, struct plan *p)
 {
     const PgQuery__AlterTableStmt *a = stmt->alter_table_stmt;
     struct ddl_object o;
+    p->tag = arena_printf(b->out, "ALTER %s", object_words(a->objtype));
+    if (a->objtype == PG_QUERY__OBJECT_TYPE__OBJECT_TYPE) { /* attributes of a composite type */
+        plan_everywhere(b, stmt, p);
+        return;
+    }
     if (!ddl_object(b, a->relation->schemaname, a->relation->relname, stmt, &o, p)) {
         return;
     }

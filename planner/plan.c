@@ -1,5 +1,5 @@
 /*
- * plan_make(): text -> statements -> one handler each, by the table below. In a database of one
+ * plan_make(): text -> statements -> one handler each, by statements.def. In a database of one
  * shard everything that a pooler would pass goes to that shard as it stands, also what does not
  * parse here: a newer server may know more than we do.
  */
@@ -11,138 +11,6 @@
 #include "base/mem.h"
 #include "planner/build.h"
 #include "planner/planner.h"
-
-typedef void plan_fn(struct build *b, tnode *stmt, struct plan *p);
-
-enum {
-    NOT_IN_TX = 1,
-    ROWS = 4 /* has a row description */
-};
-
-/*
- * What happens to a statement in a database of several shards.
- *     kind, tag     node type and command tag
- *     plan          handler; NULL: refused, with the reason and hint
- *     flags         of the plan, set before the handler runs
- */
-static const struct statement_row {
-    PgQuery__Node__NodeCase kind;
-    const char *tag;
-    plan_fn *plan;
-    unsigned flags;
-    const char *why, *hint;
-} statements[] = {
-    {NODE(SELECT_STMT), "SELECT", plan_select, ROWS, NULL, NULL},
-    {NODE(INSERT_STMT), "INSERT", plan_insert, 0, NULL, NULL},
-    {NODE(UPDATE_STMT), "UPDATE", plan_update, 0, NULL, NULL},
-    {NODE(DELETE_STMT), "DELETE", plan_delete, 0, NULL, NULL},
-    {NODE(MERGE_STMT), "MERGE", plan_merge, 0, NULL, NULL},
-    {NODE(TRANSACTION_STMT), "BEGIN", plan_transaction, 0, NULL, NULL},
-    {NODE(VARIABLE_SET_STMT), "SET", plan_set, 0, NULL, NULL},
-    {NODE(VARIABLE_SHOW_STMT), "SHOW", plan_show, ROWS, NULL, NULL},
-    {NODE(DISCARD_STMT), "DISCARD", plan_discard, 0, NULL, NULL},
-    {NODE(DEALLOCATE_STMT), "DEALLOCATE", plan_deallocate, 0, NULL, NULL},
-    {NODE(DECLARE_CURSOR_STMT), "DECLARE CURSOR", plan_declare, 0, NULL, NULL},
-    {NODE(FETCH_STMT), "FETCH", plan_fetch, ROWS, NULL, NULL},
-    {NODE(CLOSE_PORTAL_STMT), "CLOSE CURSOR", plan_close, 0, NULL, NULL},
-    {NODE(EXPLAIN_STMT), "EXPLAIN", plan_explain_statement, ROWS, NULL, NULL},
-    {NODE(COPY_STMT), "COPY", plan_copy, 0, NULL, NULL},
-    {NODE(LOCK_STMT), "LOCK TABLE", plan_lock, 0, NULL, NULL},
-    {NODE(VACUUM_STMT), "VACUUM", plan_vacuum, 0, NULL, NULL},
-    {NODE(TRUNCATE_STMT), "TRUNCATE TABLE", plan_truncate, 0, NULL, NULL},
-    {NODE(CREATE_STMT), "CREATE TABLE", plan_create_table, 0, NULL, NULL},
-    {NODE(CREATE_TABLE_AS_STMT), "CREATE TABLE AS", plan_create_as, 0, NULL, NULL},
-    {NODE(VIEW_STMT), "CREATE VIEW", plan_create_view, 0, NULL, NULL},
-    {NODE(INDEX_STMT), "CREATE INDEX", plan_create_index, 0, NULL, NULL},
-    {NODE(ALTER_TABLE_STMT), "ALTER TABLE", plan_alter_table, 0, NULL, NULL},
-    {NODE(RENAME_STMT), "ALTER TABLE", plan_rename, 0, NULL, NULL},
-    {NODE(DROP_STMT), "DROP TABLE", plan_drop, 0, NULL, NULL},
-    {NODE(GRANT_STMT), "GRANT", plan_grant, 0, NULL, NULL},
-    {NODE(COMMENT_STMT), "COMMENT", plan_comment, 0, NULL, NULL},
-    {NODE(CREATE_SCHEMA_STMT), "CREATE SCHEMA", plan_everywhere, 0, NULL, NULL},
-    {NODE(ALTER_OWNER_STMT), "ALTER", plan_alter_owner, 0, NULL, NULL},
-    {NODE(CREATE_EXTENSION_STMT), "CREATE EXTENSION", plan_everywhere, 0, NULL, NULL},
-    {NODE(ALTER_EXTENSION_STMT), "ALTER EXTENSION", plan_everywhere, 0, NULL, NULL},
-    {NODE(CREATE_FUNCTION_STMT), "CREATE FUNCTION", plan_create_function, 0, NULL, NULL},
-    {NODE(ALTER_FUNCTION_STMT), "ALTER FUNCTION", plan_alter_function, 0, NULL, NULL},
-    {NODE(CREATE_DOMAIN_STMT), "CREATE DOMAIN", plan_everywhere, 0, NULL, NULL},
-    {NODE(ALTER_DOMAIN_STMT), "ALTER DOMAIN", plan_everywhere, 0, NULL, NULL},
-    {NODE(COMPOSITE_TYPE_STMT), "CREATE TYPE", plan_everywhere, 0, NULL, NULL},
-    {NODE(CREATE_ENUM_STMT), "CREATE TYPE", plan_everywhere, 0, NULL, NULL},
-    {NODE(ALTER_ENUM_STMT), "ALTER TYPE", plan_everywhere, 0, NULL, NULL},
-    {NODE(CREATE_RANGE_STMT), "CREATE TYPE", plan_everywhere, 0, NULL, NULL},
-    {NODE(ALTER_TYPE_STMT), "ALTER TYPE", plan_everywhere, 0, NULL, NULL},
-    {NODE(DEFINE_STMT), "CREATE AGGREGATE", plan_define, 0, NULL, NULL},
-    {NODE(CREATE_CAST_STMT), "CREATE CAST", plan_everywhere, 0, NULL, NULL},
-    {NODE(CREATE_OP_CLASS_STMT), "CREATE OPERATOR CLASS", plan_everywhere, 0, NULL, NULL},
-    {NODE(CREATE_OP_FAMILY_STMT), "CREATE OPERATOR FAMILY", plan_everywhere, 0, NULL, NULL},
-    {NODE(ALTER_DEFAULT_PRIVILEGES_STMT), "ALTER DEFAULT PRIVILEGES", plan_everywhere, 0, NULL,
-     NULL},
-    {NODE(CREATE_SEQ_STMT), "CREATE SEQUENCE", plan_create_sequence, 0, NULL, NULL},
-    {NODE(ALTER_SEQ_STMT), "ALTER SEQUENCE", plan_on_home, 0, NULL, NULL},
-    {NODE(REFRESH_MAT_VIEW_STMT), "REFRESH MATERIALIZED VIEW", plan_on_home, 0, NULL, NULL},
-    {NODE(LISTEN_STMT), "LISTEN", plan_on_home, 0, NULL, NULL},
-    {NODE(UNLISTEN_STMT), "UNLISTEN", plan_on_home, 0, NULL, NULL},
-    {NODE(NOTIFY_STMT), "NOTIFY", plan_on_home, 0, NULL, NULL},
-    {NODE(PREPARE_STMT), "PREPARE", plan_prepare_home, 0, NULL, NULL},
-    {NODE(EXECUTE_STMT), "EXECUTE", plan_execute_home, 0, NULL, NULL},
-    {NODE(DO_STMT), "DO", plan_do, 0, NULL, NULL},
-    {NODE(CALL_STMT), "CALL", plan_call, ROWS, NULL, NULL},
-    {NODE(CREATE_ROLE_STMT), "CREATE ROLE", NULL, 0,
-     "roles cannot be created through pgbraid in a database of several shards",
-     "Roles belong to a server: run it on every server."},
-    {NODE(ALTER_ROLE_STMT), "ALTER ROLE", NULL, 0,
-     "roles cannot be changed through pgbraid in a database of several shards",
-     "Roles belong to a server: run it on every server."},
-    {NODE(CREATEDB_STMT), "CREATE DATABASE", NULL, 0,
-     "databases cannot be created through a database of several shards",
-     "Run it on every server, then add the database to the configuration."},
-    {NODE(CREATE_TRIG_STMT), "CREATE TRIGGER", plan_create_trigger, 0, NULL, NULL},
-    {NODE(RULE_STMT), "CREATE RULE", NULL, 0,
-     "rules cannot be created in a database of several shards",
-     "Write the statements out in the application."},
-    {NODE(CREATE_POLICY_STMT), "CREATE POLICY", plan_create_policy, 0, NULL, NULL},
-    {NODE(ALTER_POLICY_STMT), "ALTER POLICY", plan_create_policy, 0, NULL, NULL},
-    {NODE(CONSTRAINTS_SET_STMT), "SET CONSTRAINTS", NULL, 0,
-     "SET CONSTRAINTS cannot be used in a database of several shards",
-     "Declare the constraint INITIALLY DEFERRED."},
-    {NODE(LOAD_STMT), "LOAD", NULL, 0, "LOAD cannot be used in a database of several shards",
-     "Set session_preload_libraries on the servers."},
-};
-
-static const struct statement_row *row_of(const tnode *stmt)
-{
-    for (size_t i = 0; i < sizeof(statements) / sizeof(statements[0]); i++) {
-        if (statements[i].kind == stmt->node_case) {
-            return &statements[i];
-        }
-    }
-    return NULL;
-}
-
-static void set_flags(const struct statement_row *row, struct plan *p)
-{
-    p->tag = row == NULL ? "" : row->tag;
-    p->returns_rows = row != NULL && (row->flags & ROWS) != 0;
-    p->not_in_tx = row != NULL && (row->flags & NOT_IN_TX) != 0;
-}
-
-void plan_statement(struct build *b, tnode *stmt, struct plan *p)
-{
-    const struct statement_row *row = row_of(stmt);
-    set_flags(row, p);
-    if (ddl_own_schema(b, stmt, p)) {
-        return;
-    }
-    if (row == NULL) {
-        refuse(p, "Run it on every server it concerns.",
-               "this statement cannot be run in a database of several shards");
-    } else if (row->plan == NULL) {
-        refuse(p, row->hint, "%s", row->why);
-    } else {
-        row->plan(b, stmt, p);
-    }
-}
 
 /* ---- one shard --------------------------------------------------------------------------------
  */
@@ -252,7 +120,7 @@ static void plan_plain(struct build *b, tnode *stmt, struct plan *p)
 
 static void plan_one_shard(struct build *b, tnode *stmt, struct plan *p)
 {
-    set_flags(row_of(stmt), p);
+    statement_flags(stmt, p);
     if (b->env->plain && (b->statements > 1 || !resets(stmt))) {
         plan_plain(b, stmt, p);
         return;

@@ -183,6 +183,9 @@ struct plan_fetch {
 struct plan_ddl_step {
     uint64_t shards; /* where */
     const char *sql; /* one statement */
+    /* plan.one_by_one, when it fails on a shard: what undoes it there, or NULL */
+    const char *undo;
+    unsigned undo_all : 1; /* ... and on the shards where it is done already */
 };
 
 enum plan_explain_format {
@@ -348,6 +351,7 @@ struct plan {
     /* PLAN_DDL */
     const struct plan_ddl_step *steps;
     size_t steps_count;
+    unsigned one_by_one : 1;   /* without a transaction: each step on one shard after the other */
     const char *changes_table; /* "schema.name" of a sharded table or view that this creates, alters
                                   or drops (old and new name with '\n' between), or NULL;
                                   statements of the same transaction that name it are refused until
@@ -460,6 +464,8 @@ struct plan_env {
  */
 enum err plan_make(const struct plan_env *env, struct slice sql, struct plan_batch **out,
                    int *position, struct note *note) MUST_CHECK;
+/* docs/statements.md: every kind of statement, and where it runs. */
+void plan_print_statements(struct buf *out);
 struct plan_batch *plan_batch_ref(struct plan_batch *b);
 void plan_batch_unref(struct plan_batch *b);
 

@@ -312,6 +312,7 @@ void plan_vacuum(struct build *b, tnode *stmt, struct plan *p)
     p->not_in_tx = v->is_vacuumcmd ? 1 : 0;
     if (v->n_rels == 0) {
         ddl_step(b, p, map_all(b->env->map), (const char *)p->text.p);
+        p->one_by_one = v->is_vacuumcmd ? 1 : 0;
         return;
     }
     size_t count = v->n_rels;
@@ -332,5 +333,6 @@ void plan_vacuum(struct build *b, tnode *stmt, struct plan *p)
             return;
         }
         ddl_step(b, p, shards, sql);
+        p->one_by_one = v->is_vacuumcmd ? 1 : 0;
     }
 }

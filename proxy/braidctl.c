@@ -47,7 +47,7 @@ static const char usage[] =
     "           -d DATABASE    when several have a shard of that name\n"
     "           --force        without service.fence_command: the old primary is stopped for sure\n"
     "       braidctl sample | manual                 a configuration file, all settings\n"
-    "       braidctl errors | metrics | logs | pgbouncer   pages of the manual\n"
+    "       braidctl errors | metrics | logs | pgbouncer | statements   pages of the manual\n"
     "       braidctl import pgbouncer.ini            PgBouncer's configuration as ours\n"
     "       braidctl secret [VERIFIER]               SCRAM verifier of the password on standard input\n"
     "           VERIFIER       take its salt, so that one login can be checked against both\n"
@@ -548,6 +548,12 @@ static int run_pgbouncer(const struct arguments *a)
     return run_page(conf_print_pgbouncer);
 }
 
+static int run_statements(const struct arguments *a)
+{
+    (void)a;
+    return run_page(plan_print_statements);
+}
+
 static int run_import(const struct arguments *a)
 {
     struct note note = {.text = ""};
@@ -604,15 +610,33 @@ static int run_help(const struct arguments *a)
 static const struct {
     const char *name;
     int (*run)(const struct arguments *a);
-} commands[] = {{"route", run_route},         {"ring", run_ring},        {"check", run_check},
-                {"show", run_show},           {"sample", run_sample},    {"manual", run_manual},
-                {"errors", run_errors},       {"metrics", run_metrics},  {"logs", run_logs},
-                {"pgbouncer", run_pgbouncer}, {"import", run_import},    {"version", run_version},
-                {"failover", run_failover},   {"secret", run_secret},    {"help", run_help},
-                {"reload", run_show},         {"pause", run_show},       {"resume", run_show},
-                {"suspend", run_show},        {"disable", run_show},     {"enable", run_show},
-                {"kill", run_show},           {"kill_client", run_show}, {"reconnect", run_show},
-                {"wait_close", run_show},     {"shutdown", run_show}};
+} commands[] = {{"route", run_route},
+                {"ring", run_ring},
+                {"check", run_check},
+                {"show", run_show},
+                {"sample", run_sample},
+                {"manual", run_manual},
+                {"errors", run_errors},
+                {"metrics", run_metrics},
+                {"logs", run_logs},
+                {"pgbouncer", run_pgbouncer},
+                {"statements", run_statements},
+                {"import", run_import},
+                {"version", run_version},
+                {"failover", run_failover},
+                {"secret", run_secret},
+                {"help", run_help},
+                {"reload", run_show},
+                {"pause", run_show},
+                {"resume", run_show},
+                {"suspend", run_show},
+                {"disable", run_show},
+                {"enable", run_show},
+                {"kill", run_show},
+                {"kill_client", run_show},
+                {"reconnect", run_show},
+                {"wait_close", run_show},
+                {"shutdown", run_show}};
 
 static enum err add_change(struct arguments *a, int add, const char *text, struct note *note)
 {

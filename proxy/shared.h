@@ -22,6 +22,7 @@
 #include "conf/conf.h"
 #include "net/net.h"
 #include "planner/planner.h"
+#include "proxy/exec/changes.h"
 #include "replication/replication.h"
 #include "shardmap/shardmap.h"
 #include "txn/fence.h"
@@ -133,6 +134,7 @@ struct shared {
     _Atomic int64_t wanted_until_us; /* somebody wants a unit of a limit: pool_connect.c */
     struct control *control;
     int64_t started_wall_us;
+    struct changes changes; /* SHOW SCHEMA_CHANGES */
 };
 
 /* ---- offered by worker.c, called by the control side -------------------------------------------

@@ -102,6 +102,7 @@ def schedules(build):
         Step("TPC-H against PostgreSQL", *python("tpch/tpch.py", "--build", build, "--scale", "0.005")),
         Step("SQL schedule", *python("sql.py", "--build", build)),
         Step("drivers", *python("drivers/schedule.py", "--build", build)),
+        Step("schema changes", *python("schema/schedule.py", "--build", build)),
         Step("catalogs, COPY TO, dumps", *python("catalogs/schedule.py", "--build", build)),
         Step("kill -9 in two-phase commits", *python("failure/kill_2pc.py", "--build", build, "--kills", "20")),
     ]

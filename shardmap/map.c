@@ -372,6 +372,7 @@ enum err map_build(const struct conf_database *db, const struct map_decl *decls,
     map->_refs = 1;
     map->epoch = epoch;
     map->database = arena_strdup(&map->_memory, db->name);
+    map->dbname = arena_strdup(&map->_memory, db->dbname == NULL ? db->name : db->dbname);
     copy_shards(map, db);
     struct build b = {db, decls, count, map, note};
     enum err e = build_tables(&b);

@@ -156,7 +156,8 @@ struct map_table {
 
 struct map {
     uint64_t epoch;
-    const char *database;
+    const char *database; /* what clients ask for */
+    const char *dbname;   /* its name on the servers */
     size_t shards_count;
     const char *const *shard_names;
     const uint32_t *shard_weights;

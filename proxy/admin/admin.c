@@ -282,6 +282,7 @@ const struct admin_command admin_commands[] = {
     {"SHOW TABLES",         "[database]",       0, 1, 0,       admin_show_tables,         "tables that are sharded, and how"},
     {"SHOW BUCKETS",        "[database] table", 1, 2, 0,       admin_show_buckets,        "where the pieces of a table are"},
     {"SHOW TRANSACTIONS",   "",                 0, 0, 0,       admin_show_transactions,   "transactions over several shards that are under way"},
+    {"SHOW SCHEMA_CHANGES", "",                 0, 0, 0,       admin_show_schema_changes, "schema changes that go shard by shard, how far they are, and those that failed"},
     {"SHOW FENCES",         "",                 0, 0, 0,       admin_show_fences,         "commits and snapshots over several shards, and who waits for whom"},
     {"RELOAD",              "",                 0, 0, 0,       do_reload,                 "read the configuration file again"},
     {"FAILOVER",            "[database] shard [FORCE]", 1, 3, 0, do_failover,             "fence the primary of a shard and promote its most advanced replica"},

@@ -72,6 +72,6 @@ admin_fn admin_show_help, admin_show_version, admin_show_state, admin_show_pools
     admin_show_peer_pools, admin_show_dns_hosts, admin_show_dns_zones, admin_show_fds,
     admin_show_commands, admin_show_settings;
 admin_fn admin_show_databases, admin_show_shards, admin_show_tables, admin_show_buckets,
-    admin_show_transactions, admin_show_fences;
+    admin_show_transactions, admin_show_fences, admin_show_schema_changes;
 
 #endif

@@ -303,6 +303,32 @@ enum err admin_show_transactions(struct admin_call *call)
     return ERR_NONE;
 }
 
+enum err admin_show_schema_changes(struct admin_call *call)
+{
+    struct change *rows = mem_zero(CHANGES_KEPT * sizeof(*rows));
+    int count = changes_list(&call->c->shared->changes, rows);
+    int64_t now_us = clock_now_us();
+    admin_columns(call, "id:q state database shards done shard since_ms:q began statement error");
+    for (int i = 0; i < count; i++) {
+        const struct change *x = &rows[i];
+        int at = x->state != CHANGE_DONE;
+        admin_row(call);
+        admin_int(call, (int64_t)x->id);
+        admin_text(call, change_state_name(x->state));
+        admin_text(call, x->database);
+        admin_shards(call, x->database, x->shards);
+        admin_shards(call, x->database, x->done);
+        admin_shards(call, x->database, at ? UINT64_C(1) << x->shard : 0);
+        admin_int(call, (now_us - x->changed_us) / 1000);
+        admin_time(call, x->began_wall_us);
+        admin_text(call, x->statement);
+        admin_text(call, x->error);
+    }
+    mem_free(rows);
+    admin_end(call);
+    return ERR_NONE;
+}
+
 enum err admin_show_fences(struct admin_call *call)
 {
     admin_columns(call, "database phase visible:q held:q in_gap:q waiting:q unfinished:q gaps:q "

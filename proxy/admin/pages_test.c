@@ -37,11 +37,12 @@ static void compare(const char *path, void (*print)(struct buf *out))
     buf_free(&page);
 }
 
-Test(pages, docs_of_errors_metrics_and_logs_are_those_of_the_tables)
+Test(pages, docs_of_errors_metrics_logs_and_statements_are_those_of_the_tables)
 {
     compare("docs/errors.md", page_errors);
     compare("docs/metrics.md", page_metrics);
     compare("docs/logs.md", page_logs);
+    compare("docs/statements.md", plan_print_statements);
 }
 
 static int has(const struct buf *page, const char *text)

@@ -3,20 +3,30 @@
  * transaction that commits on every shard or on none. When it is committed the catalog is read
  * again, and the client is answered after every worker has it.
  *
- * Statements that refuse transactions (VACUUM) run step by step without one.
+ * Statements that refuse transactions go shard by shard without one (plan->one_by_one). When one
+ * fails, what the planner says is run to undo it, and the client gets the error that came first.
  */
 
+#include <stdio.h>
 #include <string.h>
 
 #include "base/check.h"
 #include "base/mem.h"
+#include "proxy/exec/changes.h"
 #include "proxy/exec/exec.h"
 #include "proxy/exec/op.h"
 
 struct ddl_op {
     struct op op;
     struct plan *plan;
-    size_t next;
+    size_t next; /* step */
+    /* one by one */
+    uint64_t left, done;     /* shards of the step at hand, and of all steps */
+    uint64_t undo, not_undo; /* where it is to be undone, and where that failed */
+    uint32_t shard;
+    struct buf error; /* the first one */
+    uint64_t change;  /* its id in SHOW SCHEMA_CHANGES */
+    unsigned over : 1;
 };
 
 static void remember_change(struct session *s, const char *table)
@@ -47,6 +57,109 @@ static void next_step(struct op *op)
     op_complete(op, d->plan->tag);
 }
 
+/* ---- shard by shard ---------------------------------------------------------------------------
+ */
+
+static void tell(struct ddl_op *d, enum change_state state, const char *error)
+{
+    d->over = state != CHANGE_RUNNING && state != CHANGE_UNDOING;
+    change_set(&d->op.session->worker->shared->changes, d->change, state, d->shard, d->done, error);
+}
+
+static const struct plan_ddl_step *step_now(const struct ddl_op *d)
+{
+    return &d->plan->steps[d->next - 1];
+}
+
+static void fail_now(struct op *op)
+{
+    struct ddl_op *d = (struct ddl_op *)op;
+    op->error.n = 0;
+    buf_add_slice(&op->error, buf_slice(&d->error));
+    op->error_shard = d->shard;
+    tell(d, d->done == 0 && d->not_undo == 0 ? CHANGE_UNDONE : CHANGE_FAILED, NULL);
+    op_fail(op, ERR_INTERNAL, NULL);
+}
+
+static void undo_next(struct op *op)
+{
+    struct ddl_op *d = (struct ddl_op *)op;
+    if (op->pending == 0 && op->errors != 0) {
+        d->not_undo |= op->errors;
+        d->done |= op->errors;
+    }
+    d->undo &= op->session->held_bits;
+    if (d->undo == 0) {
+        op_refresh(op, fail_now); /* not all of it may be undone */
+        return;
+    }
+    uint64_t bit = d->undo & -d->undo;
+    d->undo &= ~bit;
+    d->done &= ~bit;
+    tell(d, CHANGE_UNDOING, NULL);
+    op_round(op, bit, step_now(d)->undo, undo_next);
+}
+
+/* What is there already is not of this statement. */
+static int is_somebody_elses(const struct back_error *err)
+{
+    return slice_is(err->code, "42P07");
+}
+
+static void undo(struct ddl_op *d)
+{
+    struct op *op = &d->op;
+    const struct plan_ddl_step *step = step_now(d);
+    struct back_error err;
+    struct note note;
+    char words[CHANGE_TEXT_BYTES] = "";
+    int read = back_read_error(buf_slice(&op->error), &err, &note) == ERR_NONE;
+    if (read) {
+        (void)snprintf(words, sizeof(words), SLICE_FMT, SLICE_ARG(err.message));
+    }
+    buf_add_slice(&d->error, buf_slice(&op->error));
+    tell(d, CHANGE_UNDOING, words);
+    uint64_t bit = UINT64_C(1) << d->shard;
+    d->not_undo |= bit & op->lost;
+    if (step->undo != NULL) {
+        d->undo = (read && is_somebody_elses(&err) ? 0 : bit) | (step->undo_all ? d->done : 0);
+    }
+    op->errors = 0;
+    undo_next(op);
+}
+
+static void next_shard(struct op *op)
+{
+    struct ddl_op *d = (struct ddl_op *)op;
+    if (op->errors != 0) {
+        undo(d);
+        return;
+    }
+    d->done |= d->next == 0 ? 0 : UINT64_C(1) << d->shard;
+    while (d->left == 0 && d->next < d->plan->steps_count) {
+        d->left = d->plan->steps[d->next++].shards;
+    }
+    if (d->left == 0) {
+        tell(d, CHANGE_DONE, NULL);
+        op->refresh_after = 1;
+        op_complete(op, d->plan->tag);
+        return;
+    }
+    d->shard = (uint32_t)__builtin_ctzll(d->left);
+    d->left &= d->left - 1;
+    tell(d, CHANGE_RUNNING, NULL);
+    op_round(op, UINT64_C(1) << d->shard, step_now(d)->sql, next_shard);
+}
+
+static void ddl_free(struct op *op)
+{
+    struct ddl_op *d = (struct ddl_op *)op;
+    if (d->change != 0 && !d->over) { /* the client is gone */
+        tell(d, CHANGE_FAILED, "the client went away, or pgbraid was stopped");
+    }
+    buf_free(&d->error);
+}
+
 enum step ddl_start(struct session *s, struct plan *plan)
 {
     enum err e = ERR_NONE;
@@ -67,10 +180,17 @@ enum step ddl_start(struct session *s, struct plan *plan)
     }
     struct ddl_op *d = op_begin(s, sizeof(*d), "ddl");
     d->plan = plan;
+    d->op.free_fn = ddl_free;
     session_count(s, plan, shards, NULL);
     bits_each (shard, shards) {
         exec_mark(s, session_backend(s, (uint32_t)shard), plan);
     }
-    next_step(&d->op);
+    if (plan->one_by_one) {
+        d->change = change_begin(&s->worker->shared->changes, s->database,
+                                 (const char *)plan->text.p, shards);
+        next_shard(&d->op);
+    } else {
+        next_step(&d->op);
+    }
     return STEP_DONE;
 }

@@ -50,7 +50,8 @@ BANNED = {
 BANNED_IN_TESTS = ("strcpy", "sprintf", "vsprintf", "gets", "tmpnam", "mktemp", "alloca")
 NOTES = re.compile(r"\b(TODO|FIXME|XXX|HACK)\b")
 PAGES = {"manual": "docs/settings.md", "sample": "conf/pgbraid.yaml", "errors": "docs/errors.md",
-         "metrics": "docs/metrics.md", "logs": "docs/logs.md", "pgbouncer": "docs/pgbouncer.md"}
+         "metrics": "docs/metrics.md", "logs": "docs/logs.md", "pgbouncer": "docs/pgbouncer.md",
+         "statements": "docs/statements.md"}
 TEXT = (".c", ".h", ".def", ".md", ".py", ".sh", ".sql", ".out", ".yaml", ".yml", ".service", ".socket")
 
 
