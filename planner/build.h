@@ -307,6 +307,8 @@ int scope_resolve(const struct level *l, const PgQuery__ColumnRef *c, uint64_t v
                   struct term *out);
 /* Whether a filter on output `column` of a query may be moved inside it. */
 int scope_pushable(const struct level *q, size_t column);
+/* ... and a filter on the term down to where its column comes from. Once the scope is built. */
+int scope_term_pushable(const struct term *t);
 int scope_resolve_node(const struct level *l, const tnode *n, struct term *out);
 /* The column inside that column `column` of `r` stands for. */
 int scope_term(struct rel *r, size_t column, struct term *out);

@@ -29,7 +29,7 @@ struct place { /* where a condition stands */
 
 int fact_filters(const struct fact *f, const struct term *t)
 {
-    return !t->outer && t->pushable && (f->mask >> t->via & 1) != 0;
+    return !t->outer && (f->mask >> t->via & 1) != 0 && scope_term_pushable(t);
 }
 
 static struct fact *fact_add(const struct place *at, enum fact_kind kind, const struct term *a)

@@ -57,6 +57,21 @@ int scope_term(struct rel *r, size_t column, struct term *out)
     return 1;
 }
 
+/* A WITH query is known to be shared when its second mention is met, behind terms through the
+ * first.
+ */
+int scope_term_pushable(const struct term *t)
+{
+    const struct rel *r = t->rel;
+    while (t->pushable && r->id != t->via) {
+        r = r->level->kind == LEVEL_FROM || r->level->kind == LEVEL_CTE ? r->level->as_rel : NULL;
+        if (r == NULL || r->shared) {
+            return 0;
+        }
+    }
+    return t->pushable;
+}
+
 static int column_index(const struct rel *r, const char *name)
 {
     int found = -1;

@@ -88,8 +88,8 @@ static int on_says(struct ties *t, const PgQuery__JoinExpr *on, const struct rel
                    const struct rel *y, int y_column)
 {
     for (const struct fact *f = t->scope->facts; f != NULL; f = f->next) {
-        if (f->kind != FACT_EQUAL || f->on != on || f->a.outer || f->b.outer || !f->a.pushable ||
-            !f->b.pushable) {
+        if (f->kind != FACT_EQUAL || f->on != on || f->a.outer || f->b.outer ||
+            !scope_term_pushable(&f->a) || !scope_term_pushable(&f->b)) {
             continue;
         }
         if ((ties_same_term(t, f->a.rel, f->a.column, x, x_column) &&

@@ -234,3 +234,9 @@ SELECT count(*), sum(n), max(t), sum(amount) FROM nothing;
 SELECT n, count(*) FROM nothing GROUP BY n;
 SELECT * FROM nothing ORDER BY n LIMIT 3;
 SELECT u.id, x.id FROM users u LEFT JOIN nothing x ON x.id = u.age WHERE u.id < 3 ORDER BY 1;
+-- a WITH query that is mentioned twice is not filtered by one of its mentions
+WITH w1 AS (SELECT k FROM facts), w2 AS (SELECT 1 FROM (SELECT k FROM w1) t WHERE t.k = 1) SELECT count(*) FROM w1;
+WITH w1 AS (SELECT k FROM facts), w2 AS (SELECT 1 FROM (SELECT k FROM w1) t WHERE t.k = 1) SELECT f.k FROM facts f JOIN w1 ON w1.k = f.k;
+WITH w1 AS (SELECT k FROM facts) SELECT u.id, (SELECT count(*) FROM w1) FROM users u WHERE u.id = 5 AND u.id IN (SELECT t.k FROM w1 t);
+WITH w1 AS (SELECT k FROM facts) SELECT (SELECT count(*) FROM w1), u.id FROM users u WHERE u.id IN (SELECT t.k FROM w1 t) AND u.id = 5;
+WITH w1 AS (SELECT id FROM users) SELECT count(*) FROM (SELECT id FROM (SELECT id FROM w1) a WHERE id = 3) b, w1 WHERE w1.id < 40;
