@@ -300,6 +300,7 @@ struct plan {
     struct slice text;         /* the statement as the client wrote it; 0-terminated */
     unsigned reads_only : 1;   /* cannot write, whatever the data: SELECT of harmless functions */
     unsigned not_in_tx : 1;    /* refuses to run in a transaction block (VACUUM, CREATE DATABASE) */
+    unsigned only_in_tx : 1;   /* ... outside of one (LOCK TABLE) */
     unsigned same_counts : 1;  /* PLAN_WRITE on a reference table: answer of one shard counts */
     unsigned returns_rows : 1; /* has a row description (SELECT, RETURNING, SHOW, EXPLAIN) */
     unsigned any_params : 1;   /* has $n */

@@ -215,9 +215,10 @@ int spread_select(struct build *b, struct scope *scope, tnode *stmt, struct plan
     s->binary = (uint8_t)b->env->binary;
     s->spec = arena_zero(b->out, sizeof(*s->spec));
     spread_find_collation(s);
-    if (b->survey.locking) {
-        return spread_fail(s, "Lock rows of one sharding key at a time.",
-                           "FOR UPDATE and FOR SHARE cannot run over several shards");
+    if (b->survey.locking && !spread_locks(scope)) {
+        return spread_fail(s, "Name the sharded tables: FOR UPDATE OF ...",
+                           "rows of reference tables cannot be locked together with rows of "
+                           "several shards");
     }
     if (has_grouping_sets(s->q)) {
         return spread_fail(s, "Ask for each grouping in a statement of its own.",

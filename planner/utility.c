@@ -280,26 +280,44 @@ static uint64_t shards_of(struct build *b, const PgQuery__RangeVar *v, struct pl
     return ddl_shards(b, &r);
 }
 
+/* One relation after the other, in the order of the statement, when they are not in one place. */
+static void lock_each(struct build *b, tnode *stmt, const uint64_t *shards, struct plan *p)
+{
+    PgQuery__LockStmt *l = stmt->lock_stmt;
+    tnode **all = l->relations;
+    size_t count = l->n_relations;
+    for (size_t i = 0; i < count; i++) {
+        const char *sql = NULL;
+        struct note note;
+        l->relations = &all[i];
+        l->n_relations = 1;
+        if (tree_deparse(stmt, b->out, &sql, &note)) {
+            refuse_note(p, ERR_INTERNAL, &note);
+            return;
+        }
+        ddl_step(b, p, shards[i], sql);
+    }
+}
+
 void plan_lock(struct build *b, tnode *stmt, struct plan *p)
 {
     p->no_snapshot = 1;
+    p->only_in_tx = 1;
     const PgQuery__LockStmt *l = stmt->lock_stmt;
-    uint64_t shards = 0;
+    uint64_t *shards = arena_zero(&b->scratch, (l->n_relations + 1) * sizeof(*shards));
+    int differ = 0;
     for (size_t i = 0; i < l->n_relations; i++) {
-        uint64_t set =
+        shards[i] =
             IS(l->relations[i], RANGE_VAR) ? shards_of(b, l->relations[i]->range_var, p) : 1;
         if (p->kind == PLAN_REFUSE) {
             return;
         }
-        if (shards != 0 && shards != set) {
-            refuse(p, "Lock them in statements of their own.",
-                   "LOCK TABLE of tables that are on different shards");
-            return;
-        }
-        shards = set;
+        differ |= shards[i] != shards[0];
     }
-    if (p->touches_sharded) {
-        ddl_step(b, p, shards, (const char *)p->text.p);
+    if (differ) {
+        lock_each(b, stmt, shards, p);
+    } else if (p->touches_sharded) {
+        ddl_step(b, p, shards[0], (const char *)p->text.p);
     } else {
         plan_home(b, p);
     }

@@ -340,8 +340,10 @@ static int may_be_moved(const struct build *b, struct note *note)
 {
     const struct survey *v = &b->survey;
     if (v->locking) {
-        return workspace_fail(note, "Lock rows of one sharding key at a time.",
-                              "FOR UPDATE and FOR SHARE cannot run over several shards");
+        return note->text[0] != 0
+                   ? 0
+                   : workspace_fail(note, "Lock rows of one sharding key at a time.",
+                                    "FOR UPDATE and FOR SHARE cannot run over several shards");
     }
     if (v->changing_ctes || v->current_of) {
         return workspace_fail(

@@ -409,6 +409,9 @@ enum err session_may_run(struct session *s, const struct plan *plan, struct note
     if (plan->not_in_tx && s->sharded && s->tx.kind != TX_KIND_NONE) {
         return note_set(note, ERR_IN_TX, "%s cannot run inside a transaction block", plan->tag);
     }
+    if (plan->only_in_tx && s->sharded && s->tx.kind == TX_KIND_NONE) {
+        return note_set(note, ERR_NO_TX, "%s can only be used in transaction blocks", plan->tag);
+    }
     if (plan->kind == PLAN_TX && plan->tx == TX_BEGIN &&
         s->terms->rule.mode == CONF_POOL_STATEMENT) {
         enum err e = note_set(note, ERR_UNSUPPORTED,

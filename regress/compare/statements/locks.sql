@@ -1,0 +1,35 @@
+SELECT id FROM users WHERE age = 30 ORDER BY id FOR UPDATE;
+BEGIN;
+SELECT id, name FROM users WHERE age > 60 ORDER BY id FOR UPDATE;
+SELECT id FROM users ORDER BY id LIMIT 5 FOR UPDATE SKIP LOCKED;
+SELECT id FROM users ORDER BY id DESC LIMIT 3 OFFSET 2 FOR NO KEY UPDATE NOWAIT;
+SELECT u.id, o.id FROM users u JOIN orders o ON o.user_id = u.id WHERE o.status = 'open' ORDER BY o.id FOR SHARE OF o;
+SELECT u.id, o.id FROM users u LEFT JOIN orders o ON o.user_id = u.id WHERE u.id < 20 ORDER BY u.id, o.id FOR KEY SHARE OF u;
+SELECT o.id, p.name FROM orders o JOIN products p ON p.id = o.id ORDER BY o.id FOR UPDATE OF o;
+-- refused
+SELECT o.id, p.name FROM orders o JOIN products p ON p.id = o.id ORDER BY o.id FOR UPDATE;
+ROLLBACK;
+BEGIN;
+SELECT id FROM (SELECT id, age FROM users FOR UPDATE) x WHERE age = 33 ORDER BY id;
+SELECT id FROM users WHERE id IN (1, 2, 3) FOR UPDATE;
+UPDATE users SET age = 31 WHERE id IN (1, 2, 3);
+SELECT id, age FROM users WHERE id IN (1, 2, 3) ORDER BY id FOR UPDATE;
+COMMIT;
+-- refused
+SELECT u.id FROM users u JOIN orders o ON o.note = u.name FOR UPDATE OF u;
+SELECT count(*) FROM users FOR UPDATE;
+SELECT age, count(*) FROM users GROUP BY age FOR UPDATE;
+SELECT DISTINCT age FROM users FOR UPDATE;
+SELECT id FROM users UNION SELECT id FROM orders FOR UPDATE;
+SELECT id FROM users FOR UPDATE OF nobody;
+SELECT rank() OVER (PARTITION BY id ORDER BY age) FROM users FOR UPDATE;
+BEGIN;
+LOCK TABLE users, local_notes, countries IN EXCLUSIVE MODE;
+LOCK TABLE local_notes, orders NOWAIT;
+SELECT count(*) FROM users;
+UPDATE local_notes SET body = 'locked' WHERE id = 1;
+COMMIT;
+LOCK TABLE users, local_notes;
+TRUNCATE items, local_notes;
+SELECT count(*) FROM items;
+SELECT count(*) FROM local_notes;
