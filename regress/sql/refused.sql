@@ -8,7 +8,7 @@ SELECT count(*) FROM users u JOIN here h ON h.id = u.id;
 SELECT count(DISTINCT age) FROM users;
 SELECT rank() OVER (ORDER BY age) FROM users;
 SELECT age FROM users UNION SELECT amount::int FROM orders;
-SELECT * FROM users FOR UPDATE;
+SELECT * FROM users u JOIN countries c ON c.code = u.name FOR UPDATE;
 UPDATE users SET id = 8 WHERE id = 7;
 INSERT INTO users (name) VALUES ('no key');
 UPDATE countries SET name = random()::text;
