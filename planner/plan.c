@@ -296,6 +296,7 @@ static enum err plan_with_suffixes(struct build *b, int *position, struct note *
         }
         for (size_t k = 0; e == ERR_NONE && k < parsed->n_stmts; k++) {
             plan_raw(b, parsed->stmts[k], rest);
+            b->batch->plans[b->batch->count - 1]->source = arena_copy(b->out, text);
         }
     }
     pg_query_free_split_result(split);

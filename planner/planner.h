@@ -298,6 +298,7 @@ enum plan_access {
 struct plan {
     enum plan_kind kind;
     struct slice text;         /* the statement as the client wrote it; 0-terminated */
+    struct slice source;       /* ... with what only we can parse; p == NULL: text */
     unsigned reads_only : 1;   /* cannot write, whatever the data: SELECT of harmless functions */
     unsigned not_in_tx : 1;    /* refuses to run in a transaction block (VACUUM, CREATE DATABASE) */
     unsigned only_in_tx : 1;   /* ... outside of one (LOCK TABLE) */

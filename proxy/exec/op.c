@@ -277,6 +277,7 @@ void op_complete(struct op *op, const char *tag)
     }
     if (s->tx.kind != TX_KIND_NONE) {
         s->tx.changed_schema |= op->refresh_after;
+        s->tx.stale |= op->refresh_after && s->sharded;
         answer(op);
     } else {
         after_commit(op, 1);

@@ -89,6 +89,7 @@ void session_tx_end(struct session *s, int committed)
     while (tx->changed_count > 0) {
         mem_free(tx->changed[--tx->changed_count]);
     }
+    tx_catalog_drop(s);
     tx->kind = TX_KIND_NONE;
     tx->failed = 0;
     tx->untold = 0;
@@ -332,6 +333,7 @@ static void back_to_savepoint(struct session *s, size_t index)
     varset_unref(&s->worker->vars, s->tx.locals);
     s->tx.locals = varset_ref(sp->locals);
     s->tx.failed = s->tx.lost;
+    s->tx.stale = s->tx.own_db != NULL || s->tx.stale; /* what it knows may be undone */
     s->tx.begin.n = sp->begin_bytes;
     drop_savepoints(s, index + 1);
     portals_back_to(s, index);

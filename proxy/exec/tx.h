@@ -23,6 +23,12 @@ static inline int tx_isolated(const struct session *s)
 {
     return s->tx.kind != TX_KIND_NONE && s->tx.level >= PLAN_LEVEL_REPEATABLE_READ;
 }
+/*
+ * tx_catalog.c: before `text` is planned, read the catalog that the transaction has changed.
+ * STEP_WAIT: it is being read, come again.
+ */
+enum step tx_catalog_read(struct session *s, struct slice text);
+void tx_catalog_drop(struct session *s);
 /* Shards on which the transaction has begun. */
 uint64_t tx_began(const struct session *s);
 /* From the ledger's disk thread, by mail. */

@@ -387,6 +387,7 @@ static void free_parts(struct session *s)
     buf_free(&s->tx.begin);
     mem_free(s->tx.savepoints);
     mem_free(s->tx.changed);
+    tx_catalog_drop(s);
     mem_free(s->user);
     mem_free(s->database);
     mem_free(s->application_name);

@@ -131,6 +131,7 @@ struct session_tx {
     unsigned untold : 1; /* it failed while the client asked for nothing: the next answer tells */
     unsigned changed_schema : 1;
     unsigned read_only : 1; /* the client said so: it may be on replicas */
+    unsigned stale : 1;     /* it has changed the schema since its catalog was read: tx_catalog.c */
     enum plan_level level;  /* as far as we can tell; READ COMMITTED when nothing is said */
     uint64_t moment_shards; /* one_statement: those it reads */
     int64_t begin_us;       /* when it began here */
@@ -140,8 +141,9 @@ struct session_tx {
     struct varset *locals;  /* SET LOCAL so far */
     struct savepoint *savepoints;
     size_t savepoints_count, savepoints_cap;
-    char **changed; /* sharded tables that DDL changed */
+    char **changed; /* sharded tables that DDL changed since the catalog was read */
     size_t changed_count;
+    struct tx_db *own_db; /* a catalog and map of its own; then s->db is it */
 };
 
 /* The end of a transaction, as txn/twopc.h decides it; driven by tx_end.c. */

@@ -17,6 +17,7 @@
 #include "proxy/exec/exec.h"
 #include "proxy/exec/explain.h"
 #include "proxy/exec/op.h"
+#include "proxy/exec/tx.h"
 #include "proxy/exec/typing.h"
 #include "proxy/session/extended.h"
 #include "proxy/session/session_role.h"
@@ -294,6 +295,10 @@ enum step session_parse(struct session *s, struct slice body)
         s->request_us = loop_now_us(s->worker->loop);
         watch_request(s);
     }
+    step = tx_catalog_read(s, msg.text);
+    if (step != STEP_DONE) {
+        return relayed(step);
+    }
     const struct parse_text parse = {msg.text, types, msg.types_count};
     e = e ? e : plan_text(s, &parse, &batch, &position, &note);
     struct plan *plan = e ? NULL : batch->plans[0];
@@ -395,6 +400,10 @@ enum step session_bind(struct session *s, struct slice body)
         e = session_enter(s, &note);
         s->request_us = loop_now_us(s->worker->loop);
         watch_request(s);
+    }
+    enum step read = tx_catalog_read(s, slice_bytes(p->stmt->text, p->stmt->text_bytes));
+    if (read != STEP_DONE) {
+        return relayed(read);
     }
     e = e ? e : fresh_plan(s, p, &note);
     struct plan *plan = e ? NULL : p->batch->plans[0];

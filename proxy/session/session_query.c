@@ -114,6 +114,10 @@ static enum step run_text(struct session *s, struct slice text, struct slice mes
     int replan = 0;
     struct lex *lex = &s->worker->lex;
     enum err e = session_enter(s, &note);
+    enum step read = tx_catalog_read(s, text);
+    if (read != STEP_DONE) {
+        return read;
+    }
     e = e ? e : find_by_shape(s, text, lex, &batch, &position, &note);
     if (e) {
         return session_fail(s, e, &note, position);
@@ -197,10 +201,43 @@ static enum step batch_one(struct session *s, struct plan *plan)
     return step;
 }
 
+/* What comes behind a change of the schema is planned by what is there now. */
+static enum step plan_rest(struct session *s)
+{
+    struct plan_batch *rest = NULL;
+    struct note note;
+    struct buf text = {0};
+    int position = 0;
+    for (size_t i = s->batch_next; i < s->batch->count; i++) {
+        const struct plan *plan = s->batch->plans[i];
+        buf_add_slice(&text, plan->source.p == NULL ? plan->text : plan->source);
+        buf_text(&text, "\n;");
+    }
+    enum err e = find_plan(s, buf_slice(&text), NULL, &rest, &position, &note);
+    buf_free(&text);
+    if (e) {
+        return session_fail(s, e, &note, 0);
+    }
+    plan_batch_unref(s->batch);
+    s->batch = plan_batch_ref(rest);
+    s->batch_next = 0;
+    return STEP_DONE;
+}
+
 enum step session_batch_step(struct session *s)
 {
     if (!session_quiet(s)) {
         return STEP_WAIT;
+    }
+    if ((s->tx.stale || s->tx.own_db != NULL) && s->batch_next > 0 &&
+        s->batch_next < s->batch->count && !s->batch_failed) {
+        enum step step = tx_catalog_read(s, s->batch->plans[s->batch_next]->text);
+        if (step == STEP_DONE && s->batch->catalog_version != catalog_version(s->db->catalog)) {
+            step = plan_rest(s);
+        }
+        if (step != STEP_DONE) {
+            return step;
+        }
     }
     if (s->batch_next == s->batch->count || s->batch_failed) {
         return finish_batch(s);
