@@ -94,6 +94,8 @@ struct survey {
     unsigned immutable : 1; /* nothing but immutable functions and casts */
     unsigned clock : 1;     /* now() and its like */
     unsigned home : 1;      /* sequences, server functions: only the home shard may answer */
+    unsigned server : 1;    /* ... other than nextval() and setval(), which may be called with rows
+                               of other shards */
     uint8_t pins, unpins;   /* enum plan_pin */
     unsigned asks_sequence : 1;
     unsigned reads_only : 1; /* no function that may write */

@@ -224,6 +224,27 @@ static void add_column(struct catalog_build *b, const struct slice *v)
                                    : DEFAULT_EXPRESSION;
 }
 
+static void add_default(struct catalog_build *b, const struct slice *v)
+{
+    struct catalog *c = b->catalog;
+    struct catalog_table *t = table_of(c, number_of(v[0]));
+    int16_t number = (int16_t)number_of(v[1]);
+    size_t i = 0;
+    while (t != NULL && i < t->columns_count && t->columns[i].number != number) {
+        i++;
+    }
+    if (t == NULL || i == t->columns_count) {
+        return;
+    }
+    struct catalog_column *col = &t->columns[i];
+    col->identity = char_of(v[2]);
+    col->type_schema = text_of(c, v[3]);
+    col->type_name = text_of(c, v[4]);
+    if (v[5].p != NULL) {
+        col->default_text = text_of(c, v[5]);
+    }
+}
+
 static void add_pair(struct pairs *p, const struct slice *v)
 {
     if (p->count == p->cap) {
@@ -413,6 +434,7 @@ enum err catalog_build_row(struct catalog_build *b, size_t query, const struct s
     case Q_SIZES: add_size(b, values); break;
     case Q_ENUMS: catalog_add_label(b->catalog, values); break;
     case Q_LOCALES: catalog_add_locale(b->catalog, values); break;
+    case Q_DEFAULTS: add_default(b, values); break;
     case Q_COUNT: break;
     }
     return ERR_NONE;

@@ -28,7 +28,11 @@ struct catalog_column {
     uint8_t deterministic; /* equal means equal bytes */
     uint8_t not_null;
     uint8_t generated; /* GENERATED ALWAYS AS (...) STORED */
+    char identity;     /* 'a' ALWAYS, 'd' BY DEFAULT, 0 none */
     enum column_default default_kind;
+    const char *default_text; /* an expression, names with their schemas; NULL: none */
+    const char *type_schema;  /* of types that are not known by OID, else NULL */
+    const char *type_name;
 };
 
 struct catalog_unique {

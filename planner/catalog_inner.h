@@ -27,6 +27,7 @@ enum query {
     Q_SIZES,
     Q_ENUMS,
     Q_LOCALES,
+    Q_DEFAULTS,
     Q_COUNT
 };
 

@@ -244,6 +244,29 @@ const struct catalog_query_row catalog_query_rows[] = {
          "AND c.relkind IN ('r', 'p', 'v', 'm', 'f') AND (co.oid = 100 OR "
          "co.collprovider IN ('c', 'b') AND co.collisdeterministic)",
          5},
+    /* What a column holds that INSERT does not name, and types that only have a name; names outside
+     * of pg_catalog come with their schema. The types left out are those that column_cast() knows
+     * by their OIDs. */
+    [Q_DEFAULTS] =
+        {"SELECT a.attrelid, a.attnum, a.attidentity, tn.nspname, t.typname, "
+         "CASE WHEN a.attidentity <> '' THEN (SELECT 'nextval(' || pg_catalog.quote_literal("
+         "pg_catalog.quote_ident(sn.nspname) || '.' || pg_catalog.quote_ident(s.relname)) || "
+         "'::regclass)' FROM pg_catalog.pg_depend i JOIN pg_catalog.pg_class s ON s.oid = i.objid "
+         "AND s.relkind = 'S' JOIN pg_catalog.pg_namespace sn ON sn.oid = s.relnamespace "
+         "WHERE i.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND "
+         "i.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass AND i.refobjid = a.attrelid "
+         "AND i.refobjsubid = a.attnum AND i.deptype = 'i') "
+         "WHEN a.attgenerated = '' THEN pg_catalog.pg_get_expr(d.adbin, d.adrelid) END "
+         "FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON c.oid = a.attrelid "
+         "JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
+         "JOIN pg_catalog.pg_type t ON t.oid = a.atttypid "
+         "JOIN pg_catalog.pg_namespace tn ON tn.oid = t.typnamespace "
+         "LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum AND "
+         "a.atthasdef WHERE a.attnum > 0 AND NOT a.attisdropped AND c.relkind IN ('r', 'p') AND "
+         "n.nspname NOT IN ('pg_catalog', 'information_schema') AND " USER_SCHEMAS
+         "AND (a.atthasdef OR a.attidentity <> '' OR a.atttypid NOT IN (16, 17, 20, 21, 23, 25, "
+         "700, 701, 1042, 1043, 1082, 1083, 1114, 1184, 1186, 1700, 2950, 3802))",
+         6},
 };
 
 const size_t catalog_queries_count = Q_COUNT;

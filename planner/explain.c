@@ -143,7 +143,12 @@ void plan_explain_statement(struct build *b, tnode *stmt, struct plan *p)
     }
     struct plan *inner = plan_new(b, slice_from(p->text, at));
     inner->any_params = p->any_params;
+    const struct plan_env *env = b->env;
+    struct plan_env no_rows = *env;
+    no_rows.workspace = env->workspace < 5 ? env->workspace : 4; /* nothing to show of PLAN_ROWS */
+    b->env = &no_rows;
     plan_statement(b, e->query, inner);
+    b->env = env;
     if (inner->kind == PLAN_REFUSE) {
         refuse_note(p, inner->err, &inner->note);
         return;

@@ -268,7 +268,15 @@ static const struct function_row {
                  {"md5", FIXED, OID_TEXT},
                  {"to_char", FIXED, OID_TEXT},
                  {"date_trunc", TRUNC, 0},
-                 {"now", FIXED, OID_TIMESTAMPTZ}};
+                 {"now", FIXED, OID_TIMESTAMPTZ},
+                 {"transaction_timestamp", FIXED, OID_TIMESTAMPTZ},
+                 {"statement_timestamp", FIXED, OID_TIMESTAMPTZ},
+                 {"clock_timestamp", FIXED, OID_TIMESTAMPTZ},
+                 {"gen_random_uuid", FIXED, OID_UUID},
+                 {"nextval", FIXED, OID_INT8},
+                 {"currval", FIXED, OID_INT8},
+                 {"lastval", FIXED, OID_INT8},
+                 {"setval", FIXED, OID_INT8}};
 
 static int is_text(uint32_t type)
 {

@@ -32,14 +32,19 @@ static const struct plan_case cases_workspace[] = {
 #include "planner/plan_cases_workspace.def"
 };
 
+static const struct plan_case cases_write[] = {
+#define CASE(sql, plan) {sql, plan},
+#include "planner/plan_cases_write.def"
+};
+
 static const struct plan_case cases_place[] = {
 #define CASE(sql, plan) {sql, plan},
 #include "planner/plan_cases_place.def"
 };
 
-static const struct plan_case cases_write[] = {
+static const struct plan_case cases_insert[] = {
 #define CASE(sql, plan) {sql, plan},
-#include "planner/plan_cases_write.def"
+#include "planner/plan_cases_insert.def"
 };
 
 static void run_cases(const struct plan_case *list, size_t count, size_t shards, int workspace)
@@ -64,6 +69,11 @@ Test(plan, statements_over_three_shards_get_the_plan_of_the_table)
 Test(plan, writes_take_rows_that_were_read_first)
 {
     run_cases(cases_write, sizeof(cases_write) / sizeof(cases_write[0]), 3, 6);
+}
+
+Test(plan, inserts_go_where_their_rows_belong)
+{
+    run_cases(cases_insert, sizeof(cases_insert) / sizeof(cases_insert[0]), 3, 6);
 }
 
 Test(plan, aggregates_come_from_partial_states_of_the_shards)

@@ -6,6 +6,7 @@
  *     users HASH (id), orders HASH (user_id), order_items HASH (user_id): colocated
  *     tenants HASH (name text); docs HASH (a int, b text)
  *     events RANGE (day date): before 2020 shard0, before 2021 shard1, then shard2
+ *     tickets HASH (user_id) with a serial id, accounts HASH (id) with an identity
  *     stores LIST (region text): eu -> shard0, us -> shard1, no default
  *     shelves, drawers RANGE (label text): below 'm' shard0, then shard2; shelves in a language's
  *     order
@@ -70,7 +71,9 @@ static struct catalog *test_catalog(const char *default_bytewise)
                                             "119|public|user_orders|v|0|0|1|",
                                             "120|public|codes|v|0|0|1|",
                                             "121|public|mixed|v|0|0|1|",
-                                            "122|public|busy|v|0|0|1|"};
+                                            "122|public|busy|v|0|0|1|",
+                                            "123|public|tickets|r|0|0|0|",
+                                            "124|public|accounts|r|0|0|0|"};
     /* oid, name, number, type, typmod, bytewise, deterministic, not null, generated, default */
     static const char *const columns[] = {
         "100|id|1|20|-1|1|1|1|0|n",       "100|name|2|25|-1|2|1|0|0|n",
@@ -95,7 +98,21 @@ static struct catalog *test_catalog(const char *default_bytewise)
         "113|user_id|2|20|-1|1|1|1|0|n",  "113|amount|3|1700|-1|1|1|0|0|n",
         "119|id|1|20|-1|1|1|0|0|n",       "119|orders|2|20|-1|1|1|0|0|n",
         "120|code|1|25|-1|1|1|0|0|n",     "121|id|1|20|-1|1|1|0|0|n",
-        "121|k|2|25|-1|2|1|0|0|n",        "122|user_id|1|20|-1|1|1|0|0|n"};
+        "121|k|2|25|-1|2|1|0|0|n",        "122|user_id|1|20|-1|1|1|0|0|n",
+        "123|id|1|20|-1|1|1|1|0|q",       "123|user_id|2|20|-1|1|1|1|0|n",
+        "123|note|3|25|-1|2|1|0|0|c",     "123|made|4|1184|-1|1|1|0|0|e",
+        "123|twice|5|20|-1|1|1|0|1|e",    "124|id|1|20|-1|1|1|1|0|q",
+        "124|email|2|25|-1|2|1|0|0|n",    "124|mood|3|20000|-1|1|1|0|0|n"};
+    static const char *const defaults[] = {
+        "101|5||pg_catalog|timestamptz|now()",
+        "102|3||pg_catalog|int4|1",
+        "103|3||pg_catalog|numeric|0",
+        "104|2||pg_catalog|timestamptz|now()",
+        "123|1||pg_catalog|int8|nextval('public.tickets_id_seq'::regclass)",
+        "123|3||pg_catalog|text|'none'::text",
+        "123|4||pg_catalog|timestamptz|now()",
+        "124|1|a|pg_catalog|int8|nextval('public.accounts_id_seq'::regclass)",
+        "124|3||public|mood|"};
     static const char *const functions[] = {
         "public|risky|v|f|0",      "public|pure|i|f|0",      "public|native|v|f|1",
         "public|my_agg|i|a|0",     "public|plus|v|f|0",      "public|country_name|s|f|0",
@@ -191,6 +208,9 @@ static struct catalog *test_catalog(const char *default_bytewise)
     for (size_t i = 0; i < sizeof(bodies) / sizeof(bodies[0]); i++) {
         test_row(b, 15, bodies[i]);
     }
+    for (size_t i = 0; i < sizeof(defaults) / sizeof(defaults[0]); i++) {
+        test_row(b, 21, defaults[i]);
+    }
     test_row(b, 8, "0");
     test_row(b, 9, "|0|search_path|\"$user\", public");
     test_row(b, 9, "odd|2|search_path|odd, public");
@@ -233,6 +253,8 @@ static struct map *test_map(struct test_db *db)
         {"public", "unborn", MAP_HASH, id, int8, 1, NULL, NULL, 0, 0},
         {"public", "shelves", MAP_RANGE, label, text, 1, NULL, letters, 2, 0},
         {"public", "drawers", MAP_RANGE, label, text, 1, NULL, letters, 2, 0},
+        {"public", "tickets", MAP_HASH, user_id, int8, 1, NULL, NULL, 0, 0},
+        {"public", "accounts", MAP_HASH, id, int8, 1, NULL, NULL, 0, 0},
         {"public", "folk", MAP_HASH, id, int8, 1, NULL, NULL, 0, 1}};
     struct note note;
     struct map *map = NULL;

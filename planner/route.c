@@ -111,8 +111,8 @@ static int any_value_missing(const struct binding *list, size_t count)
 int route_mixes(const struct build *b, const struct scope *s)
 {
     const struct survey *v = &b->survey;
-    return s->err == ERR_NONE && s->sharded_count > 0 && s->local_count > 0 && !v->session_change &&
-           v->bad_function == NULL && !v->home;
+    return s->err == ERR_NONE && s->sharded_count > 0 && (s->local_count > 0 || v->home) &&
+           !v->session_change && v->bad_function == NULL && !v->server;
 }
 
 /* What no plan over sharded tables may hold, wherever it runs. 1: refused. */

@@ -6,8 +6,7 @@
 
 #include <string.h>
 
-#include "planner/build.h"
-#include "planner/tree.h"
+#include "planner/write_inner.h"
 
 /* Stands for the rows while the statement is turned into text; then the text is cut there. */
 #define MARK "pgbraid_rows_go_here"
@@ -65,18 +64,6 @@ static int cut_row(struct build *b, const char *text, const struct plan_split *s
     return 1;
 }
 
-/* PostgreSQL gives no row of RETURNING for a row that DO NOTHING, the WHERE of DO UPDATE or a
- * trigger left out: which answer belongs to which row is then not known. */
-static int order_is_lost(const PgQuery__InsertStmt *q, const struct catalog_table *t)
-{
-    const PgQuery__OnConflictClause *c = q->on_conflict_clause;
-    return q->n_returning_list > 0 &&
-           (t->has_triggers || t->has_rules ||
-            (c != NULL && (c->action == PG_QUERY__ON_CONFLICT_ACTION__ONCONFLICT_NOTHING ||
-                           (c->where_clause != NULL &&
-                            c->where_clause->node_case != PG_QUERY__NODE__NODE__NOT_SET))));
-}
-
 /* A shard would not see that the rows of the others have more values or fewer. */
 static int rows_are_even(const PgQuery__SelectStmt *source)
 {
@@ -94,8 +81,8 @@ int split_insert(struct build *b, tnode *stmt, const struct catalog_table *known
     PgQuery__InsertStmt *q = stmt->insert_stmt;
     PgQuery__SelectStmt *source = q->select_stmt->select_stmt;
     if (source->n_values_lists < 2 || q->with_clause != NULL || source->n_sort_clause > 0 ||
-        source->limit_count != NULL || source->limit_offset != NULL || order_is_lost(q, known) ||
-        !rows_are_even(source)) {
+        source->limit_count != NULL || source->limit_offset != NULL ||
+        insert_loses_order(q, known) || !rows_are_even(source)) {
         return 0;
     }
     tnode *item = mark(&b->scratch);

@@ -161,6 +161,7 @@ static void see_special(const char *name, struct survey *out)
         strncmp(name, "dblink", 6) == 0) {
         out->home = 1;
         out->home_function = name;
+        out->server |= strcmp(name, "nextval") != 0 && strcmp(name, "setval") != 0;
     }
     if (listed(sql_runners, name)) {
         out->bad_function = name;
@@ -181,7 +182,7 @@ static void see_reach(struct walk *w, const struct reach *r, const char *name)
         out->bad_function = name;
         out->bad_why = r->why;
     } else if (r->kind == REACH_HOME) {
-        out->home = 1;
+        out->home = out->server = 1;
         out->home_function = name;
     }
 }
@@ -460,6 +461,7 @@ void survey_merge(struct survey *into, const struct survey *part)
     into->reads_only &= part->reads_only;
     into->clock |= part->clock;
     into->home |= part->home;
+    into->server |= part->server;
     into->pins |= part->pins;
     into->unpins |= part->unpins;
     into->asks_sequence |= part->asks_sequence;

@@ -46,6 +46,9 @@ size_t rows_add_column(struct rows *r, const char *name); /* of the target */
 /* The column and the relation in a step, when all columns are known. */
 tnode *rows_item(const struct rows *r, size_t at);
 tnode *rows_table(const struct rows *r);
+/* The relation when the columns are not made here: c1, c2, ... whatever the source calls them. */
+tnode *rows_unnamed(struct build *b);
+tnode *rows_unnamed_item(struct build *b, size_t at);
 /* Rows are found by ctid, and by xmin, so that another row that took its place is not meant. */
 void rows_find_by_ctid(struct rows *r);
 /* In a step: the target's row is the one that was found. */
@@ -74,5 +77,32 @@ int rows_move(struct rows *r, tnode *stmt, struct plan *p, struct note *note);
  * `stmt` stays as it is. */
 int write_by_rows(struct build *b, struct scope *s, const tnode *stmt, struct plan *p,
                   struct note *note);
+
+/* ---- columns (write_column.c) -----------------------------------------------------------------
+ */
+
+/* expr::type of the column, without its typmod. NULL: its type has no name here. */
+tnode *column_cast(struct build *b, const struct catalog_column *c, tnode *expr);
+/* What the column holds when nobody says: its default, or a NULL of its type. NULL: not known. */
+tnode *column_default(struct build *b, const struct catalog_column *c);
+/* A literal or parameter whose type the place where it stands decides. */
+int column_is_open(const struct build *b, const tnode *expr);
+
+/* ---- INSERT -----------------------------------------------------------------------------------
+ */
+
+/* write_insert_rows.c: an INSERT whose rows are read first. `stmt` as the client wrote it; it is
+ * changed. Errors: ERR_UNSUPPORTED (with an empty note when there is nothing more to say), what
+ * PostgreSQL would say of columns. */
+enum err insert_rows(struct build *b, tnode *stmt, struct plan *p, struct note *note);
+/* write_insert_pushed.c: INSERT ... SELECT that each shard does by itself. 0: that would be wrong.
+ */
+int insert_pushed(struct build *b, tnode *stmt, struct plan *p);
+/* PostgreSQL gives no row of RETURNING for a row that DO NOTHING, the WHERE of DO UPDATE or a
+ * trigger left out: which answer belongs to which row is then not known. */
+int insert_loses_order(const PgQuery__InsertStmt *q, const struct catalog_table *t);
+/* Whether columns that the home shard's sequences fill are left to their default: no other shard
+ * can do that. */
+int insert_wants_sequence(const PgQuery__InsertStmt *q, const struct catalog_table *t);
 
 #endif

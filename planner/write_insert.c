@@ -205,20 +205,109 @@ static void insert_sharded(struct build *b, struct scope *s, tnode *stmt, struct
     }
 }
 
-void plan_insert(struct build *b, tnode *stmt, struct plan *p)
+static int names_column(const PgQuery__InsertStmt *q, const char *name)
 {
-    p->returns_rows = stmt->insert_stmt->n_returning_list > 0;
-    struct scope *s = scope_build(b, stmt);
-    struct rel *r = write_target(s);
-    if (s->err) {
-        refuse_note(p, s->err, &s->note);
-    } else if (refuse_inner_writes(s, p)) {
+    for (size_t i = 0; i < q->n_cols; i++) {
+        if (IS(q->cols[i], RES_TARGET) && strcmp(q->cols[i]->res_target->name, name) == 0) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+static int see_default(const ProtobufCMessage *m, void *arg)
+{
+    if (MESSAGE_IS(m, set_to_default)) {
+        *(int *)arg = 1;
+    }
+    return 1;
+}
+
+int insert_wants_sequence(const PgQuery__InsertStmt *q, const struct catalog_table *t)
+{
+    int defaults = q->select_stmt == NULL;
+    size_t given = t->columns_count;
+    if (IS(q->select_stmt, SELECT_STMT) && q->select_stmt->select_stmt->n_values_lists > 0) {
+        const PgQuery__SelectStmt *rows = q->select_stmt->select_stmt;
+        tree_walk_node(q->select_stmt, see_default, &defaults);
+        given = IS(rows->values_lists[0], LIST) ? rows->values_lists[0]->list->n_items : 0;
+    } else if (q->n_cols == 0) {
+        given = 0; /* of a select; it may give fewer than there are */
+    }
+    for (size_t i = 0; i < t->columns_count; i++) {
+        const struct catalog_column *c = &t->columns[i];
+        if (c->default_kind != DEFAULT_SEQUENCE) {
+            continue;
+        }
+        int named = q->n_cols > 0 ? names_column(q, c->name) : i < given;
+        if (!named || defaults ||
+            (c->identity != 0 &&
+             q->override != PG_QUERY__OVERRIDING_KIND__OVERRIDING_SYSTEM_VALUE)) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* What one shard cannot do by itself: by all of them, or by rows that are read first. */
+static void over_shards(struct build *b, const tnode *stmt, struct plan *p, const struct rel *r)
+{
+    struct note note;
+    const PgQuery__OnConflictClause *c = stmt->insert_stmt->on_conflict_clause;
+    if (c != NULL && write_refuses_key_change(p, r, c->target_list, c->n_target_list)) {
         return;
+    }
+    if (insert_pushed(b, tree_copy(&b->scratch, stmt), p)) {
+        return;
+    }
+    enum err e = insert_rows(b, tree_copy(&b->scratch, stmt), p, &note);
+    if (e != ERR_NONE && note.text[0] != 0) {
+        refuse_note(p, e, &note);
+    }
+}
+
+static struct plan *otherwise_of(struct build *b, const struct plan *p)
+{
+    struct plan *like = plan_new(b, p->text);
+    like->tag = p->tag;
+    like->returns_rows = p->returns_rows;
+    like->any_params = p->any_params;
+    like->touches_sharded = 1;
+    refuse_note(like, p->otherwise->err, &p->otherwise->note);
+    return like;
+}
+
+static void insert_anywhere(struct build *b, struct scope *s, tnode *stmt, struct plan *p,
+                            const struct rel *r)
+{
+    const PgQuery__InsertStmt *q = stmt->insert_stmt;
+    tnode *untouched = tree_copy(&b->scratch, stmt);
+    if (r->kind == REL_SHARDED && r->known != NULL && insert_wants_sequence(q, r->known)) {
+        refuse(p, "Give the column a value.",
+               "INSERT into \"%s\" leaves a column to a sequence of the home shard", r->name);
     } else if (r->kind == REL_SHARDED) {
         insert_sharded(b, s, stmt, p, r);
     } else if (r->kind == REL_REFERENCE) {
         write_reference(b, s, stmt, p, r);
     } else {
         route(b, s, p);
+    }
+    if (p->kind == PLAN_REFUSE && p->err == ERR_UNSUPPORTED) {
+        over_shards(b, untouched, p, r);
+    } else if (p->otherwise != NULL && p->otherwise->kind == PLAN_REFUSE) {
+        p->otherwise = otherwise_of(b, p);
+        over_shards(b, untouched, p->otherwise, r);
+    }
+}
+
+void plan_insert(struct build *b, tnode *stmt, struct plan *p)
+{
+    p->returns_rows = stmt->insert_stmt->n_returning_list > 0;
+    struct scope *s = scope_build(b, stmt);
+    const struct rel *r = write_target(s);
+    if (s->err) {
+        refuse_note(p, s->err, &s->note);
+    } else if (!refuse_inner_writes(s, p)) {
+        insert_anywhere(b, s, stmt, p, r);
     }
 }

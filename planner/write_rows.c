@@ -15,6 +15,16 @@
 #define MARK  "pgbraid_rows_go_here"
 #define ALIAS "braid_v"
 
+/* A name that the client's text does not hold. */
+static const char *mark_of(struct build *b)
+{
+    const char *mark = MARK;
+    for (unsigned i = 1; strstr((const char *)b->sql.p, mark) != NULL; i++) {
+        mark = arena_printf(&b->scratch, MARK "_%u_", i);
+    }
+    return mark;
+}
+
 int rows_fail(struct note *note, const char *hint, const char *why)
 {
     note_set(note, ERR_UNSUPPORTED, "%s", why);
@@ -44,13 +54,27 @@ tnode *rows_item(const struct rows *r, size_t at)
     return tree_column(a, ALIAS, arena_printf(a, "braid_%zu", at + 1));
 }
 
-tnode *rows_table(const struct rows *r)
+tnode *rows_unnamed(struct build *b)
 {
-    struct arena *a = &r->build->scratch;
-    tnode *n = tree_range_var(a, "", MARK);
+    struct arena *a = &b->scratch;
+    tnode *n = tree_range_var(a, "", mark_of(b));
     PgQuery__Alias *as = arena_alloc(a, sizeof(*as));
     pg_query__alias__init(as);
     as->aliasname = arena_strdup(a, ALIAS);
+    n->range_var->alias = as;
+    return n;
+}
+
+tnode *rows_unnamed_item(struct build *b, size_t at)
+{
+    return tree_column(&b->scratch, ALIAS, arena_printf(&b->scratch, "c%zu", at + 1));
+}
+
+tnode *rows_table(const struct rows *r)
+{
+    struct arena *a = &r->build->scratch;
+    tnode *n = rows_unnamed(r->build);
+    PgQuery__Alias *as = n->range_var->alias;
     as->colnames = arena_alloc(a, (r->count + 1) * sizeof(*as->colnames));
     for (size_t i = 0; i < r->count; i++) {
         PgQuery__String *s = arena_alloc(a, sizeof(*s));
@@ -58,7 +82,6 @@ tnode *rows_table(const struct rows *r)
         s->sval = arena_strdup(a, r->items[i]->res_target->name);
         as->colnames[as->n_colnames++] = tree_new(a, NODE(STRING), s);
     }
-    n->range_var->alias = as;
     return n;
 }
 
@@ -193,12 +216,13 @@ int rows_step(struct build *b, tnode *stmt, struct plan_rows_step *out, struct n
     if (tree_deparse(stmt, &b->scratch, &text, note)) {
         return 0;
     }
-    const char *at = strstr(text, MARK);
-    if (at == NULL || strstr(at + 1, MARK) != NULL) {
+    const char *mark = mark_of(b);
+    const char *at = strstr(text, mark);
+    if (at == NULL || strstr(at + 1, mark) != NULL) { /* of the same name as a column */
         return rows_fail(note, "Write it in another way.", "a step of this write cannot be told");
     }
     out->head = arena_copy(b->out, slice_bytes(text, (size_t)(at - text)));
-    out->tail = arena_copy(b->out, slice_of(at + strlen(MARK)));
+    out->tail = arena_copy(b->out, slice_of(at + strlen(mark)));
     out->when = -1;
     return 1;
 }

@@ -1,0 +1,96 @@
+/*
+ * Values for columns of a table: casts to their types, their defaults.
+ */
+
+#include <string.h>
+
+#include "planner/write_inner.h"
+
+/* Without a typmod: "bpchar" and "varbit" are any length. */
+static const char *name_of_type(uint32_t type)
+{
+    static const struct {
+        uint32_t type;
+        const char *name;
+    } types[] = {{OID_BOOL, "bool"},           {OID_BYTEA, "bytea"},
+                 {OID_INT8, "int8"},           {OID_INT2, "int2"},
+                 {OID_INT4, "int4"},           {OID_TEXT, "text"},
+                 {OID_FLOAT4, "float4"},       {OID_FLOAT8, "float8"},
+                 {OID_BPCHAR, "bpchar"},       {OID_VARCHAR, "varchar"},
+                 {OID_DATE, "date"},           {OID_TIME, "time"},
+                 {OID_TIMESTAMP, "timestamp"}, {OID_TIMESTAMPTZ, "timestamptz"},
+                 {OID_INTERVAL, "interval"},   {OID_NUMERIC, "numeric"},
+                 {OID_UUID, "uuid"},           {OID_JSONB, "jsonb"}};
+    for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
+        if (types[i].type == type) {
+            return types[i].name;
+        }
+    }
+    return NULL;
+}
+
+static tnode *string_node(struct arena *arena, const char *text)
+{
+    PgQuery__String *s = arena_alloc(arena, sizeof(*s));
+    pg_query__string__init(s);
+    s->sval = arena_strdup(arena, text);
+    return tree_new(arena, NODE(STRING), s);
+}
+
+tnode *column_cast(struct build *b, const struct catalog_column *c, tnode *expr)
+{
+    struct arena *a = &b->scratch;
+    const char *name = name_of_type(c->type);
+    if (name != NULL) {
+        return tree_cast(a, expr, name);
+    }
+    if (c->type_name == NULL || c->type == OID_BIT || c->type == OID_CHAR) {
+        return NULL; /* a bit is a bit(1), "char" has a name that others have too */
+    }
+    tnode *n = tree_cast(a, expr, c->type_name);
+    n->type_cast->type_name->names[0] = string_node(a, c->type_schema);
+    return n;
+}
+
+/* The expression of a text that PostgreSQL printed. */
+static tnode *read_expression(struct build *b, const char *text)
+{
+    PgQuery__ParseResult *parsed = NULL;
+    struct note note;
+    int position;
+    const char *sql = arena_printf(&b->scratch, "SELECT %s", text);
+    if (tree_parse(slice_of(sql), &b->scratch, &parsed, &position, &note) || parsed->n_stmts != 1 ||
+        !IS(parsed->stmts[0]->stmt, SELECT_STMT)) {
+        return NULL;
+    }
+    const PgQuery__SelectStmt *q = parsed->stmts[0]->stmt->select_stmt;
+    return q->n_target_list == 1 && IS(q->target_list[0], RES_TARGET)
+               ? q->target_list[0]->res_target->val
+               : NULL;
+}
+
+static tnode *null_node(struct arena *arena)
+{
+    PgQuery__AConst *c = arena_alloc(arena, sizeof(*c));
+    pg_query__a__const__init(c);
+    c->isnull = 1;
+    return tree_new(arena, NODE(A_CONST), c);
+}
+
+tnode *column_default(struct build *b, const struct catalog_column *c)
+{
+    if (c->default_kind == DEFAULT_NONE) {
+        return column_cast(b, c, null_node(&b->scratch));
+    }
+    return c->default_text == NULL ? NULL : read_expression(b, c->default_text);
+}
+
+int column_is_open(const struct build *b, const tnode *expr)
+{
+    if (IS(expr, PARAM_REF)) {
+        return expr->param_ref->number > 0 &&
+               value_declared_type(b, (uint32_t)expr->param_ref->number - 1) == 0;
+    }
+    return IS(expr, A_CONST) &&
+           (expr->a_const->isnull || expr->a_const->val_case == PG_QUERY__A__CONST__VAL_SVAL);
+}
