@@ -124,6 +124,9 @@ struct survey {
 struct build;
 struct reach_state;
 void survey_node(struct build *b, const tnode *n, struct survey *out);
+/* clock.c: 'now' and its like in a constant that is cast; in what a node makes of its arguments. */
+int clock_word_inside(const tnode *n);
+int clock_words_in(const ProtobufCMessage *m);
 /* Whether it may give something else each time it is asked: random(). */
 int survey_is_volatile(struct build *b, const tnode *n);
 void survey_message(struct build *b, const ProtobufCMessage *m, struct survey *out);

@@ -359,14 +359,31 @@ static int ctes_used_once(struct ties *t)
     return 1;
 }
 
+/* No such function, or one of users that may see many rows. */
+static int unknown_function(struct ties *t, const char *name)
+{
+    const struct catalog *c = t->scope->build->env->catalog;
+    const struct catalog_function *f = c == NULL ? NULL : catalog_function(c, name);
+    while (f != NULL && f->kind != 'a' && f->kind != 'w') {
+        f = catalog_function_more(f);
+    }
+    if (f == NULL) {
+        note_set(t->note, ERR_UNSUPPORTED, "function \"%s\" is not known and may be an aggregate",
+                 name);
+    } else {
+        note_set(t->note, ERR_UNSUPPORTED,
+                 "%s \"%s\" is one of users, which cannot be put together from several shards",
+                 f->kind == 'a' ? "aggregate" : "window function", name);
+    }
+    note_hint(t->note, "Compare the sharding key with a constant.");
+    return 0;
+}
+
 static int functions_spread(struct ties *t)
 {
     const struct survey *v = &t->scope->build->survey;
     if (v->unknown_functions) {
-        note_set(t->note, ERR_UNSUPPORTED, "function \"%s\" is not known and may be an aggregate",
-                 v->unknown_function);
-        note_hint(t->note, "Compare the sharding key with a constant.");
-        return 0;
+        return unknown_function(t, v->unknown_function);
     }
     if (t->scope->calls_count > 0) {
         ties_unsafe(t, "Call it for one sharding key at a time.",

@@ -8,7 +8,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #include "planner/reach.h"
 
@@ -239,7 +238,8 @@ static void see_function(struct walk *w, const PgQuery__FuncCall *f)
     see_special(name, out);
     pins_see_function(w->build, f, name, out);
     int quiet = see_bodies(w, f, schema, name);
-    out->clock |= class == FUNCTION_STABLE && user_class(w->build, schema, name) >= 0;
+    out->clock |= (class == FUNCTION_STABLE || class == FUNCTION_VOLATILE) &&
+                  user_class(w->build, schema, name) >= 0;
     if (class == FUNCTION_UNKNOWN) {
         out->unknown_functions = 1;
         out->unknown_function = name;
@@ -292,18 +292,6 @@ static void see_type(const PgQuery__TypeName *t, struct survey *out)
     }
 }
 
-static int is_clock_word(const char *text)
-{
-    static const char *const words[] = {"now", "today", "tomorrow", "yesterday"};
-    text += strspn(text, " \t\r\n");
-    for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
-        if (strncasecmp(text, words[i], strlen(words[i])) == 0) {
-            return 1;
-        }
-    }
-    return 0;
-}
-
 /* Casting text to a date looks at the clock ('now'), the time zone and DateStyle. */
 static void see_cast(const PgQuery__TypeCast *c, struct survey *out)
 {
@@ -314,13 +302,7 @@ static void see_cast(const PgQuery__TypeCast *c, struct survey *out)
         c->type_name == NULL ? "" : tree_name(c->type_name->names, c->type_name->n_names, NULL);
     if (!listed(settled, name)) {
         out->immutable = 0;
-        const tnode *n = c->arg;
-        while (IS(n, TYPE_CAST)) {
-            n = n->type_cast->arg;
-        }
-        out->clock |= IS(n, A_CONST) && !n->a_const->isnull &&
-                      n->a_const->val_case == PG_QUERY__A__CONST__VAL_SVAL &&
-                      is_clock_word(n->a_const->sval->sval);
+        out->clock |= clock_word_inside(c->arg) != 0;
     }
 }
 
@@ -364,6 +346,7 @@ static int see(const ProtobufCMessage *m, void *arg)
 {
     struct walk *w = arg;
     struct survey *out = w->out;
+    out->clock |= clock_words_in(m) != 0;
     if (MESSAGE_IS(m, func_call)) {
         see_function(w, (const PgQuery__FuncCall *)m);
     } else if (MESSAGE_IS(m, a__expr)) {

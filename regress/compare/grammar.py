@@ -61,6 +61,7 @@ KINDS = list(LITERALS)
 NUMBERS = ("i", "n2", "n3", "f")
 ROWS_MAX = 4000
 HAS_COLUMN = re.compile(r"\bt\d+\.")
+EQUALS_CONSTANT = re.compile(r"(?<![<>])= (?!t\d)|\bIN \(|= t\d+\.c\d")
 
 
 class Choices:
@@ -547,12 +548,15 @@ class Maker:
         keys = [k for k in keys if HAS_COLUMN.search(k[0])]
         calls = [self.aggregate(sources) for _ in range(c.of([1, 1, 2, 2, 3]))]
         items = [k for k in keys if not c.chance(12)] + calls
+        orders = True
         if keys:
             names = [k[0] for k in keys]
             if c.chance(10):
                 by = c.of([f"ROLLUP ({', '.join(names)})", f"CUBE ({', '.join(names)})",
                            f"GROUPING SETS (({', '.join(names)}), ())", f"GROUPING SETS (({names[0]}), ({names[-1]}), ())"])
                 items.append((f"GROUPING({names[0]})", "i"))
+                # The same holds for a column that WHERE makes a constant: PostgreSQL does not sort by it.
+                orders = not EQUALS_CONSTANT.search(text + tail)
             else:
                 by = ", ".join(names)
             tail += f" GROUP BY {by}"
@@ -562,12 +566,12 @@ class Maker:
                 tail += f" HAVING {value} {c.of(['>', '<', '>=', '='])} {c.of(LITERALS[kind])}"
             else:
                 tail += f" HAVING count(*) > {c.below(4)}"
-        if c.chance(6) and keys:
+        if c.chance(6) and keys and orders:
             items.append((f"rank() OVER (ORDER BY count(*), {keys[0][0]})", "i"))
         if c.chance(8) and calls[0][1] == "i":
             items[-1:] = [(f"{calls[0][0]} * 10 + 1", "i")]
         distinct = "DISTINCT " if c.chance(4) and all(k[0] != "x" for _, k in items) else ""
-        return self.finish(items, text, tail, distinct, depth, top, sources)
+        return self.finish(items, text, tail, distinct, depth, top, sources, plain=not orders)
 
     def finish(self, items, text, tail, distinct, depth, top, sources, plain=False, shown=None):
         """The select list, ORDER BY and LIMIT."""

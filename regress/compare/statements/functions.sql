@@ -119,3 +119,7 @@ DROP OPERATOR ~~~~ (text, text);
 DROP AGGREGATE sized (int);
 DROP FUNCTION plus(int, int) CASCADE;
 SELECT thrice(4);
+CREATE FUNCTION clocked() RETURNS timestamptz LANGUAGE plpgsql VOLATILE AS 'BEGIN RETURN now(); END';
+SELECT count(DISTINCT clocked()) FROM users;
+SELECT count(*) FROM (SELECT DISTINCT clocked() FROM users) q;
+SELECT count(*) FROM users GROUP BY clocked();

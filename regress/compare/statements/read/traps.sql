@@ -222,3 +222,8 @@ SELECT t1.m, t1.d FROM kinds t1 JOIN facts t2 ON t1.id = t2.k WHERE t2.m = 'ok' 
 UNION ALL SELECT t3.m, t7.day FROM groups t3 JOIN (SELECT array_agg(t5.k ORDER BY t5.k) AS c0, count(*) AS c1 FROM facts t5
 JOIN facts t6 ON t5.k = t6.k GROUP BY t5.k ORDER BY 2) t4 ON true JOIN facts t7 ON t3.grp = t7.k;
 SELECT count(*) FROM (SELECT k FROM facts ORDER BY n, k, seq LIMIT 20) a FULL JOIN (SELECT id FROM users ORDER BY age DESC, id LIMIT 15) b ON a.k = b.id;
+-- one clock, also where a word stands for it
+SELECT count(DISTINCT timestamptz(text 'now')), count(DISTINCT '{now}'::timestamptz[]), count(DISTINCT timestamptz_in('now', 0, -1)) FROM facts;
+SELECT count(*) FROM facts WHERE at IS NULL GROUP BY coalesce(at, 'now');
+SELECT count(*) FROM (SELECT DISTINCT CASE WHEN n > 3 THEN 'now' ELSE at END FROM facts WHERE at IS NULL) q;
+SELECT CASE WHEN n > 3 THEN 'today' ELSE 'later' END AS w, count(*) FROM facts GROUP BY 1;
