@@ -6,6 +6,7 @@
 
 #include <dlfcn.h>
 #include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
 
 static int slowly(const char *name, int fd)
@@ -13,7 +14,8 @@ static int slowly(const char *name, int fd)
     const char *us = getenv("SLOW_SYNC_US");
     int (*real)(int) = (int (*)(int))dlsym(RTLD_NEXT, name);
     if (us != NULL) {
-        (void)usleep((useconds_t)atoi(us));
+        struct timespec pause = {.tv_nsec = strtol(us, NULL, 10) * 1000};
+        (void)nanosleep(&pause, NULL);
     }
     return real(fd);
 }

@@ -53,6 +53,10 @@ enum conf_switch {
     CONF_OFF,
     CONF_ON
 };
+enum conf_ledger {
+    CONF_LEDGER_LOCAL,
+    CONF_LEDGER_SHARD
+};
 enum conf_repeatable_read {
     CONF_REPEATABLE_READ_ALL,
     CONF_REPEATABLE_READ_ONE

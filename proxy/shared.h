@@ -76,6 +76,16 @@ struct server_state {
 
 struct shard_state; /* the servers of a shard and their roles: proxy/control/role.h */
 
+/*
+ * What recovery last saw of the shards of one database, in the order of one configuration. Outlives
+ * the worlds that point to it. Atomics: the control thread writes, workers read.
+ */
+struct shard_facts {
+    _Atomic uint32_t places[SHARDS_MAX]; /* 0: keeps no decisions, or not known yet */
+    _Atomic uint64_t known;              /* shards that were asked */
+    _Atomic uint64_t cannot_prepare;     /* max_prepared_transactions is 0 */
+};
+
 struct world_db {
     const struct conf_database *conf;
     struct map *map;
@@ -84,6 +94,7 @@ struct world_db {
                                                  that has no others */
     struct shard_state *shards[SHARDS_MAX];   /* NULL for a shard of one server */
     int replicated;                           /* some shard has several servers */
+    struct shard_facts *facts;                /* NULL for a database of one shard; never freed */
     struct fence *fence;                      /* NULL for a database of one shard; never freed */
     int ready; /* 0: the catalog could not be read yet; why says so */
     struct note why;

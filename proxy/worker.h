@@ -62,7 +62,8 @@ struct worker {
     struct front_value *values;
     size_t values_cap;
     struct buf scratch;
-    struct lex lex; /* of the simple query that is being planned */
+    unsigned deciders; /* commits whose decision a shard keeps: it is each shard's turn */
+    struct lex lex;    /* of the simple query that is being planned */
 };
 
 /* Online restart: who may not begin anything new here. */

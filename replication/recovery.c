@@ -2,144 +2,33 @@
  * Looking at the prepared transactions of one database: list, ask the ledger, finish.
  *
  *     recover_database()   one pass over the ledger's orphans
- *       look_at_shard() x N threads   connect, RECOVER_QUERY, verdicts, COMMIT/ROLLBACK PREPARED
+ *       open      connect, facts, what the shard's own ledger still keeps of starts that are gone
+ *       list      RECOVER_QUERY, verdicts, COMMIT/ROLLBACK PREPARED of what our log decides
+ *       decide    of names with a place: the marker and the answer, where they belong
+ *       finish    COMMIT/ROLLBACK PREPARED of those
+ *       sweep     decisions and markers on the shards that nobody needs any more
  *     recover_end()        orphans that no list shows are forgotten, when all lists were read
  *
- * The threads share the pass under a mutex; it is held for the ledger's answer, never over I/O.
- *
- * COMMIT PREPARED and ROLLBACK PREPARED belong to the transaction's owner or a superuser. Where the
- * service user is neither, the role of the owner is taken for that one statement, which works when
- * the service user is a member of it; else a connection is made as the owner, with the password of
- * the users file. Else the log says what to grant.
+ * A phase is a thread per shard; the next one begins when all have ended, so that what is decided
+ * was listed before, and what is swept was read before the lists. The threads share the pass under
+ * a mutex; it is held for the ledger's answer, never over I/O. A shard that cannot be reached takes
+ * part in no later phase.
  */
 
-#include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/check.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "replication/pq.h"
+#include "replication/recovery_impl.h"
 
-/* One pass. Lives on the stack of recover_database(); the lock guards pass and report. */
-struct recovery {
-    struct recover_pass pass;
-    struct recover_report *report;
-    struct slice tag;
-    struct pg_stop *stop;
-    pthread_mutex_t lock;
-};
-
-/* One shard of it, on a thread of its own. */
-struct look {
-    struct recovery *all;
-    const struct recover_place *place;
-    PGconn *conn;
-    pthread_t thread;
-};
-
-static void say_failed(const struct look *l, const char *gid, const char *owner,
-                       const struct pq_trouble *trouble, const struct note *note)
-{
-    char hint[240] = "";
-    if (strcmp(trouble->sqlstate, "42501") == 0) {
-        (void)snprintf(
-            hint, sizeof(hint),
-            "only its owner or a superuser may finish it: GRANT %.60s TO %.60s, or finish "
-            "it by hand",
-            owner, l->place->target.user);
-    }
-    log_event(LOG_TX_RECOVERY_FAILED,
-              "database=" SLICE_FMT " shard=%s gid=%s owner=%s error=\"%s\" hint=\"%s\"",
-              SLICE_ARG(l->all->tag), l->place->shard, gid, owner, note->text, hint);
-}
-
-static enum err in_role_of(const struct look *l, const char *sql, const char *owner,
-                           struct pq_trouble *trouble, struct note *note)
-{
-    int timeout_ms = l->place->target.timeout_ms;
-    char *role = PQescapeIdentifier(l->conn, owner, strlen(owner));
-    if (role == NULL) {
-        return ERR_SHARD_REFUSED;
-    }
-    struct buf set = {0};
-    buf_printf(&set, "SET ROLE %s", role);
-    buf_u8(&set, 0);
-    PQfreemem(role);
-    struct note unused;
-    enum err e = pq_run(l->conn, (const char *)set.p, (struct pq_wait){timeout_ms, l->all->stop},
-                        NULL, NULL, &unused);
-    buf_free(&set);
-    if (e) {
-        return e;
-    }
-    e = pq_run(l->conn, sql, (struct pq_wait){timeout_ms, l->all->stop}, NULL, trouble, note);
-    if (e == ERR_NONE || e == ERR_SHARD_REFUSED) {
-        /* A role that stays behind only makes the next one ask again; a lost connection shows. */
-        enum err reset = pq_run(l->conn, "RESET ROLE", (struct pq_wait){timeout_ms, l->all->stop},
-                                NULL, NULL, &unused);
-        (void)reset;
-    }
-    return e;
-}
-
-static enum err as_owner(const struct look *l, const char *sql, const char *owner,
-                         struct pq_trouble *trouble)
-{
-    struct pg_target target = l->place->target;
-    struct note unused;
-    PGconn *conn = NULL;
-    if (l->place->conf == NULL) {
-        return ERR_SHARD_REFUSED;
-    }
-    pg_target_login_as(&target, l->place->conf, owner);
-    enum err e = pq_open(&target, l->all->stop, &conn, NULL, &unused);
-    if (e) {
-        return e;
-    }
-    e = pq_run(conn, sql, (struct pq_wait){target.timeout_ms, l->all->stop}, NULL, trouble,
-               &unused);
-    pq_close(conn);
-    return e;
-}
-
-/* Denied: try it in the name of the owner. The first refusal stays the one to tell. */
-static enum err finish_for(const struct look *l, const char *sql, const char *owner,
-                           struct pq_trouble *trouble, const struct note *denied, struct note *note)
-{
-    struct pq_trouble again = *trouble;
-    enum err e = in_role_of(l, sql, owner, &again, note);
-    if (e == ERR_SHARD_REFUSED && strcmp(again.sqlstate, "42501") == 0) {
-        e = as_owner(l, sql, owner, &again);
-        e = e == ERR_SHARD_DOWN ? ERR_SHARD_REFUSED : e; /* this connection is not lost by that */
-    }
-    if (e == ERR_SHARD_REFUSED && strcmp(again.sqlstate, "42704") != 0) {
-        *note = *denied;
-        return e;
-    }
-    *trouble = again;
-    return e;
-}
-
-static enum err finish(const struct look *l, int commit, const char *gid, const char *owner,
-                       struct pq_trouble *trouble, struct note *note)
-{
-    char sql[GID_BYTES_MAX + 64];
-    (void)snprintf(sql, sizeof(sql), "%s PREPARED '%s'", commit ? "COMMIT" : "ROLLBACK", gid);
-    enum err e = pq_run(l->conn, sql, (struct pq_wait){l->place->target.timeout_ms, l->all->stop},
-                        NULL, trouble, note);
-    if (e == ERR_SHARD_REFUSED && strcmp(trouble->sqlstate, "42501") == 0) {
-        struct note denied = *note;
-        e = finish_for(l, sql, owner, trouble, &denied, note);
-    }
-    return e;
-}
-
-static enum recover_verdict ask_ledger(struct look *l, const char *text, struct gid *gid)
+static enum recover_verdict ask_ledger(struct look *l, const char *text, int64_t age_ms,
+                                       struct gid *gid)
 {
     check(pthread_mutex_lock(&l->all->lock) == 0);
-    enum recover_verdict verdict = recover_seen(&l->all->pass, slice_of(text), gid);
+    enum recover_verdict verdict = recover_seen(&l->all->pass, slice_of(text), age_ms, gid);
     check(pthread_mutex_unlock(&l->all->lock) == 0);
     return verdict;
 }
@@ -150,7 +39,7 @@ static void note_outcome(struct look *l, int commit, struct gid gid, enum err e,
 {
     struct recover_report *report = l->all->report;
     check(pthread_mutex_lock(&l->all->lock) == 0);
-    if (e == ERR_NONE && commit) {
+    if (e == ERR_NONE && (commit || gid.place != 0)) {
         recover_committed(&l->all->pass, gid);
     }
     report->committed += e == ERR_NONE && commit;
@@ -164,89 +53,234 @@ static void note_outcome(struct look *l, int commit, struct gid gid, enum err e,
 }
 
 /* ERR_NONE also when this one could not be finished but the connection goes on. */
-static enum err handle_gid(struct look *l, const char *text, const char *owner, struct note *note)
+static enum err finish_one(struct look *l, int commit, const char *text, const char *owner,
+                           struct gid gid)
 {
-    struct gid gid;
-    enum recover_verdict verdict = ask_ledger(l, text, &gid);
-    if (verdict == RECOVER_LEAVE) {
-        return ERR_NONE;
-    }
-    int commit = verdict == RECOVER_COMMIT;
+    struct note *note = &l->note;
     struct pq_trouble trouble = {.sqlstate = ""};
-    enum err e = finish(l, commit, text, owner, &trouble, note);
+    enum err e = recovery_finish(l, commit, text, owner, &trouble, note);
     int vanished = e == ERR_SHARD_REFUSED && strcmp(trouble.sqlstate, "42704") == 0;
     note_outcome(l, commit, gid, e, vanished, note);
     if (e == ERR_NONE) {
         log_event(LOG_TX_RECOVERED, "database=" SLICE_FMT " shard=%s gid=%s outcome=%s",
                   SLICE_ARG(l->all->tag), l->place->shard, text, commit ? "commit" : "rollback");
     } else if (!vanished && e != ERR_SHUTDOWN) {
-        say_failed(l, text, owner, &trouble, note);
+        recovery_say_failed(l, text, owner, &trouble, note);
     }
     return e == ERR_SHARD_REFUSED ? ERR_NONE : e;
 }
 
-static enum err handle_list(struct look *l, const PGresult *list, struct note *note)
+static void keep_seen(struct look *l, struct slice text)
+{
+    struct gid gid;
+    if (!gid_parse(text, &gid) || gid.place == 0) {
+        return;
+    }
+    if (l->seen_count == l->seen_cap) {
+        l->seen_cap = l->seen_cap == 0 ? 16 : l->seen_cap * 2;
+        l->seen = mem_grow(l->seen, l->seen_cap * sizeof(*l->seen));
+    }
+    l->seen[l->seen_count++] = gid;
+}
+
+static void keep_asked(struct look *l, const char *text, const char *owner, struct gid gid)
+{
+    struct asked *a = mem_zero(sizeof(*a));
+    (void)snprintf(a->text, sizeof(a->text), "%s", text);
+    (void)snprintf(a->owner, sizeof(a->owner), "%s", owner);
+    a->gid = gid;
+    a->next = l->asked;
+    l->asked = a;
+}
+
+static enum err handle_gid(struct look *l, const PGresult *list, int row)
+{
+    const char *text = PQgetvalue(list, row, 1);
+    const char *owner = PQgetvalue(list, row, 2);
+    struct gid gid;
+    keep_seen(l, slice_of(text));
+    enum recover_verdict verdict =
+        ask_ledger(l, text, strtoll(PQgetvalue(list, row, 3), NULL, 10), &gid);
+    switch (verdict) {
+    case RECOVER_LEAVE: break;
+    case RECOVER_ASK: keep_asked(l, text, owner, gid); break;
+    case RECOVER_COMMIT:
+    case RECOVER_ROLLBACK: return finish_one(l, verdict == RECOVER_COMMIT, text, owner, gid);
+    }
+    return ERR_NONE;
+}
+
+static enum err handle_list(struct look *l, const PGresult *list)
 {
     int rows = PQntuples(list);
-    if (PQnfields(list) != 3 || rows < 1) {
-        return note_set(note, ERR_SHARD_PROTOCOL, "the list of prepared transactions is empty");
+    if (PQnfields(list) != 4 || rows < 1) {
+        return note_set(&l->note, ERR_SHARD_PROTOCOL, "the list of prepared transactions is empty");
     }
     if (strcmp(PQgetvalue(list, 0, 0), "f") != 0) {
-        return note_set(note, ERR_SHARD_REFUSED, "the server is a standby, not a primary");
+        return note_set(&l->note, ERR_SHARD_REFUSED, "the server is a standby, not a primary");
     }
     enum err e = ERR_NONE;
     for (int i = 0; e == ERR_NONE && i < rows; i++) {
         if (!PQgetisnull(list, i, 1)) {
-            e = handle_gid(l, PQgetvalue(list, i, 1), PQgetvalue(list, i, 2), note);
+            e = handle_gid(l, list, i);
         }
     }
     return e;
 }
 
-static void *look_at_shard(void *arg)
+/* ---- phases ----------------------------------------------------------------------------------
+ */
+
+static void keep_error(struct look *l, enum err e)
 {
-    struct look *l = arg;
-    const struct pg_target *target = &l->place->target;
-    struct note note = {.text = ""};
-    PGresult *list = NULL;
-    enum err e = pq_open(target, l->all->stop, &l->conn, NULL, &note);
-    if (!e) {
-        e = pq_run(l->conn, RECOVER_QUERY, (struct pq_wait){target->timeout_ms, l->all->stop},
-                   &list, NULL, &note);
+    l->err = e;
+    if (e) {
+        pq_close(l->conn);
+        l->conn = NULL;
     }
+}
+
+static void phase_open(struct look *l)
+{
+    const struct recover_options *o = l->all->options;
+    enum err e = pq_open(&l->place->target, l->all->stop, &l->conn, NULL, &l->note);
+    if (e) {
+        l->conn = NULL;
+    } else {
+        e = recovery_open_table(l, o != NULL && o->keeps_ledger);
+    }
+    keep_error(l, e);
+}
+
+static void phase_list(struct look *l)
+{
+    PGresult *list = NULL;
+    enum err e =
+        pq_run(l->conn, RECOVER_QUERY, (struct pq_wait){l->place->target.timeout_ms, l->all->stop},
+               &list, NULL, &l->note);
     if (!e) {
-        e = handle_list(l, list, &note);
+        e = handle_list(l, list);
     }
     PQclear(list);
-    pq_close(l->conn);
-    check(pthread_mutex_lock(&l->all->lock) == 0);
-    l->all->report->listed += e == ERR_NONE;
-    if (e != ERR_NONE && e != ERR_SHUTDOWN && e != ERR_SHARD_DOWN) {
-        struct recover_report *report = l->all->report;
-        report->refused = 1;
-        report->note = note;
-        (void)note_wrap(&report->note, e, l->place->shard);
+    l->is_listed = e == ERR_NONE;
+    keep_error(l, e);
+}
+
+/* None of them was decided where one shard of the place could not be asked. */
+static int places_asked(const struct look *l, uint32_t place)
+{
+    int asked = 0;
+    for (size_t i = 0; i < l->all->count; i++) {
+        asked += l->all->looks[i].here == place;
     }
-    check(pthread_mutex_unlock(&l->all->lock) == 0);
+    return asked;
+}
+
+static void phase_finish(struct look *l)
+{
+    enum err e = ERR_NONE;
+    for (const struct asked *a = l->asked; a != NULL && e == ERR_NONE; a = a->next) {
+        int places = places_asked(l, a->gid.place);
+        if (a->commits > 0) {
+            e = finish_one(l, 1, a->text, a->owner, a->gid);
+        } else if (places > 0 && a->aborts == places) {
+            e = finish_one(l, 0, a->text, a->owner, a->gid);
+        } else {
+            check(pthread_mutex_lock(&l->all->lock) == 0);
+            l->all->report->undecided++;
+            check(pthread_mutex_unlock(&l->all->lock) == 0);
+        }
+    }
+    keep_error(l, e);
+}
+
+struct phase_start {
+    struct look *look;
+    void (*fn)(struct look *l);
+};
+
+static void *run_phase(void *arg)
+{
+    struct phase_start *start = arg;
+    start->fn(start->look);
     return NULL;
 }
 
-void recover_database(struct ledger *ledger, struct slice tag, const struct recover_place *places,
-                      size_t count, struct pg_stop *stop, struct recover_report *out)
+/* On every shard at once; the first phase connects, later ones leave out who is not connected. */
+static void each_shard(struct recovery *all, void (*fn)(struct look *l))
+{
+    struct phase_start starts[TXN_SHARDS_MAX];
+    for (size_t i = 0; i < all->count; i++) {
+        struct look *l = &all->looks[i];
+        starts[i] = (struct phase_start){.look = l, .fn = fn};
+        if (fn == phase_open || l->conn != NULL) {
+            check(pthread_create(&l->thread, NULL, run_phase, &starts[i]) == 0);
+        }
+        l->is_running = fn == phase_open || l->conn != NULL;
+    }
+    for (size_t i = 0; i < all->count; i++) {
+        if (all->looks[i].is_running) {
+            check(pthread_join(all->looks[i].thread, NULL) == 0);
+        }
+    }
+}
+
+static void end_look(struct look *l)
+{
+    struct recover_report *report = l->all->report;
+    report->listed += (unsigned)l->is_listed;
+    if (l->err != ERR_NONE && l->err != ERR_SHUTDOWN && l->err != ERR_SHARD_DOWN) {
+        report->refused = 1;
+        report->note = l->note;
+        (void)note_wrap(&report->note, l->err, l->place->shard);
+    }
+    pq_close(l->conn);
+    while (l->asked != NULL) {
+        struct asked *next = l->asked->next;
+        mem_free(l->asked);
+        l->asked = next;
+    }
+    mem_free(l->seen);
+    mem_free(l->old);
+}
+
+void recover_database(struct ledger *ledger, const struct recover_options *options,
+                      const struct recover_place *places, size_t count, struct pg_stop *stop,
+                      struct recover_report *out)
 {
     check(count > 0 && count <= TXN_SHARDS_MAX);
     memset(out, 0, sizeof(*out));
-    struct recovery all = {.report = out, .tag = tag, .stop = stop};
+    struct recovery all = {
+        .report = out, .options = options, .tag = options->tag, .stop = stop, .count = count};
     check(pthread_mutex_init(&all.lock, NULL) == 0);
-    recover_begin(&all.pass, ledger, tag);
-    struct look looks[TXN_SHARDS_MAX] = {{0}};
+    all.looks = mem_zero(count * sizeof(*all.looks));
+    all.forgettable = mem_zero(sizeof(*all.forgettable));
+    ledger_forgettable(ledger, all.forgettable);
+    recover_begin(&all.pass, ledger, options->tag);
+    all.pass.adopt_after_ms = options->adopt_after_ms;
     for (size_t i = 0; i < count; i++) {
-        looks[i] = (struct look){.all = &all, .place = &places[i]};
-        check(pthread_create(&looks[i].thread, NULL, look_at_shard, &looks[i]) == 0);
+        all.looks[i] = (struct look){.all = &all, .place = &places[i], .number = (int)i};
+    }
+    each_shard(&all, phase_open);
+    each_shard(&all, phase_list);
+    int asks = 0;
+    int has_table = 0;
+    for (size_t i = 0; i < count; i++) {
+        asks |= all.looks[i].asked != NULL;
+        has_table |= all.looks[i].here != 0;
+    }
+    if (asks) {
+        each_shard(&all, recovery_decide);
+        each_shard(&all, phase_finish);
+    }
+    if (has_table) {
+        each_shard(&all, recovery_sweep);
     }
     for (size_t i = 0; i < count; i++) {
-        check(pthread_join(looks[i].thread, NULL) == 0);
+        end_look(&all.looks[i]);
     }
     recover_end(&all.pass, out->listed == count);
     check(pthread_mutex_destroy(&all.lock) == 0);
+    mem_free(all.forgettable);
+    mem_free(all.looks);
 }

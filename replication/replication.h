@@ -150,10 +150,17 @@ struct recover_place {
 
 struct recover_report {
     unsigned committed, rolled_back;
-    unsigned vanished; /* finished by somebody else in between */
-    unsigned failed;   /* could not be finished: the next time tries again */
-    unsigned listed;   /* shards whose whole list was read */
-    int refused;       /* a shard that answers does not let us look: note says which and why */
+    unsigned vanished;  /* finished by somebody else in between */
+    unsigned failed;    /* could not be finished: the next time tries again */
+    unsigned undecided; /* the shard that has the decision could not be asked, or is busy */
+    unsigned listed;    /* shards whose whole list was read */
+    struct recover_fact {
+        int is_known;     /* a primary answered */
+        int prepared_max; /* max_prepared_transactions */
+        uint32_t place;   /* 0: it keeps no decisions */
+    } facts[TXN_SHARDS_MAX];
+    struct note table_note; /* "" or why a shard can keep no decisions */
+    int refused;            /* a shard that answers does not let us look: note says which and why */
     struct note note;
 };
 
@@ -161,10 +168,15 @@ struct recover_report {
  * Look at all shards of one database at once, a thread each, so that one that is down delays only
  * the end of this call (by its timeout). Finishes every prepared transaction that the ledger says
  * is to be finished; each is logged TX_RECOVERED or TX_RECOVERY_FAILED.
- *   tag   as given to ledger_decide()
  */
-void recover_database(struct ledger *ledger, struct slice tag, const struct recover_place *places,
-                      size_t count, struct pg_stop *stop, struct recover_report *out);
+struct recover_options {
+    struct slice tag;       /* as given to ledger_decide() */
+    int keeps_ledger;       /* make the tables of txn/ledger_table.h where they are missing */
+    int64_t adopt_after_ms; /* see struct recover_pass */
+};
+void recover_database(struct ledger *ledger, const struct recover_options *options,
+                      const struct recover_place *places, size_t count, struct pg_stop *stop,
+                      struct recover_report *out);
 
 /* ---- secrets -----------------------------------------------------------------------------------
  */

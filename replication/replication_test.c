@@ -347,7 +347,7 @@ static struct txn_id prepare(struct real *r, int value)
     for (unsigned shard = 0; shard < 2; shard++) {
         char gid[GID_BYTES_MAX];
         char sql[300];
-        ledger_gid(r->ledger, txn, shard, gid);
+        ledger_gid(r->ledger, (struct ledger_name){.txn = txn, .shard = shard}, gid);
         (void)snprintf(sql, sizeof(sql), "INSERT INTO %s VALUES (%d)", r->table, value);
         PGconn *conn = NULL;
         cr_assert_eq(pq_open(&r->target, NULL, &conn, NULL, &note), ERR_NONE);
@@ -383,7 +383,8 @@ static void recover(struct real *r, struct recover_report *report)
 {
     struct recover_place places[2] = {{.target = r->target, .shard = "shard0"},
                                       {.target = r->target, .shard = "shard1"}};
-    recover_database(r->ledger, SLICE("app"), places, 2, NULL, report);
+    recover_database(r->ledger, &(struct recover_options){.tag = SLICE("app")}, places, 2, NULL,
+                     report);
 }
 
 static void remove_dir(const char *dir)
@@ -440,7 +441,8 @@ Test(replication, a_shard_that_is_down_keeps_nothing_from_being_finished_but_not
     struct recover_place places[2] = {{.target = r.target, .shard = "shard0"},
                                       {.target = target_of(&d, 300), .shard = "shard1"}};
     struct recover_report report;
-    recover_database(r.ledger, SLICE("app"), places, 2, NULL, &report);
+    recover_database(r.ledger, &(struct recover_options){.tag = SLICE("app")}, places, 2, NULL,
+                     &report);
     cr_assert_eq(report.listed, 1);
     cr_assert_eq(report.committed, 2);
     struct ledger_stats stats;

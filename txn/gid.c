@@ -8,7 +8,8 @@
 #include "base/check.h"
 #include "txn/twopc.h"
 
-static_assert(sizeof("pgbraid_") + 16 + 1 + 16 + 1 + 16 + 1 + 2 <= GID_BYTES_MAX, "always fits");
+static_assert(sizeof("pgbraid_") + 16 + 1 + 16 + 1 + 16 + 1 + 2 + 1 + 8 <= GID_BYTES_MAX,
+              "always fits");
 
 void gid_make(char out[GID_BYTES_MAX], struct gid gid)
 {
@@ -16,6 +17,10 @@ void gid_make(char out[GID_BYTES_MAX], struct gid gid)
     int n = snprintf(out, GID_BYTES_MAX, "pgbraid_%016" PRIx64 "_%" PRIx64 "_%" PRIx64 "_%u",
                      gid.instance, gid.txn.start, gid.txn.seq, gid.shard);
     check(n > 0 && n < GID_BYTES_MAX);
+    if (gid.place != 0) {
+        n += snprintf(out + n, (size_t)(GID_BYTES_MAX - n), "_%08" PRIx32, gid.place);
+        check(n < GID_BYTES_MAX);
+    }
 }
 
 /* Take 1 to 16 digits and the separator behind them, if `end` is one. 1 when they were there. */
@@ -55,13 +60,21 @@ int gid_parse(struct slice text, struct gid *out)
     struct slice rest = slice_from(text, n);
     struct gid gid = {0};
     uint64_t shard = 0;
+    uint64_t place = 0;
+    size_t bars = 0;
+    for (size_t i = 0; i < rest.n; i++) {
+        bars += rest.p[i] == '_';
+    }
     if (!take_number(&rest, 16, '_', &gid.instance) ||
         !take_number(&rest, 16, '_', &gid.txn.start) ||
-        !take_number(&rest, 16, '_', &gid.txn.seq) || !take_number(&rest, 10, 0, &shard) ||
+        !take_number(&rest, 16, '_', &gid.txn.seq) ||
+        !take_number(&rest, 10, bars == 4 ? '_' : 0, &shard) ||
+        (bars == 4 && !take_number(&rest, 16, 0, &place)) || place > UINT32_MAX ||
         shard >= TXN_SHARDS_MAX || gid.txn.start == 0 || gid.txn.seq == 0) {
         return 0;
     }
     gid.shard = (unsigned)shard;
+    gid.place = (uint32_t)place;
     char again[GID_BYTES_MAX]; /* other spellings (leading zeros) are not ours */
     gid_make(again, gid);
     if (!slice_is(text, again)) {

@@ -18,6 +18,21 @@ Test(gid, looks_as_the_manual_says_and_is_read_back)
     cr_assert_eq(back.shard, 3);
 }
 
+Test(gid, a_place_stands_behind)
+{
+    char text[GID_BYTES_MAX];
+    struct gid gid = {.instance = 1, .txn = {2, 3}, .shard = 4, .place = 0x5eed42};
+    struct gid back;
+    gid_make(text, gid);
+    cr_assert_str_eq(text, "pgbraid_0000000000000001_2_3_4_005eed42");
+    cr_assert(gid_parse(slice_of(text), &back));
+    cr_assert_eq(back.place, 0x5eed42);
+    cr_assert_not(gid_parse(SLICE("pgbraid_0000000000000001_2_3_4_5eed42"), &back));
+    cr_assert_not(gid_parse(SLICE("pgbraid_0000000000000001_2_3_4_00000000"), &back));
+    cr_assert_not(gid_parse(SLICE("pgbraid_0000000000000001_2_3_4_100000000"), &back));
+    cr_assert_not(gid_parse(SLICE("pgbraid_0000000000000001_2_3_4_005eed42_"), &back));
+}
+
 Test(gid, every_value_survives_and_fits)
 {
     struct rng rng = rng_seeded(1);
@@ -25,18 +40,20 @@ Test(gid, every_value_survives_and_fits)
         struct gid gid = {.instance = rng_next(&rng),
                           .txn = {1 + (rng_next(&rng) >> rng_below(&rng, 64) >> 1),
                                   1 + (rng_next(&rng) >> rng_below(&rng, 64) >> 1)},
-                          .shard = (unsigned)rng_below(&rng, 64)};
+                          .shard = (unsigned)rng_below(&rng, 64),
+                          .place = (uint32_t)rng_next(&rng) * (i % 2)};
         struct gid back;
         char text[GID_BYTES_MAX];
         gid_make(text, gid);
         cr_assert(gid_parse(slice_of(text), &back), "%s", text);
         cr_assert(back.instance == gid.instance && txn_id_eq(back.txn, gid.txn) &&
-                  back.shard == gid.shard);
+                  back.shard == gid.shard && back.place == gid.place);
     }
-    struct gid most = {.instance = UINT64_MAX, .txn = {UINT64_MAX, UINT64_MAX}, .shard = 63};
+    struct gid most = {
+        .instance = UINT64_MAX, .txn = {UINT64_MAX, UINT64_MAX}, .shard = 63, .place = UINT32_MAX};
     char text[GID_BYTES_MAX];
     gid_make(text, most);
-    cr_assert_eq(strlen(text), 61);
+    cr_assert_eq(strlen(text), 70);
     cr_assert(gid_parse(slice_of(text), &most));
 }
 

@@ -17,7 +17,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/buf.h"
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/hash.h"
@@ -28,20 +27,10 @@
 #include "store/data_dir.h"
 #include "store/file.h"
 #include "store/wal.h"
+#include "txn/ledger_record.h"
 #include "txn/twopc.h"
 
-enum record_type {
-    RECORD_START = 1,   /* instance 8, start 8 */
-    RECORD_DECIDE = 2,  /* start 8, seq 8, shards 8, tag bytes 1, tag */
-    RECORD_SETTLED = 3, /* start 8, seq 8 */
-    RECORD_MAX = 15     /* types up to here belong to the ledger */
-};
-
 enum {
-    START_BYTES = 16,
-    SETTLED_BYTES = 16,
-    DECIDE_BYTES = 25, /* without the tag */
-    BODY_BYTES_MAX = DECIDE_BYTES + LEDGER_TAG_MAX,
     COMPACT_SEGMENTS = 4
 };
 
@@ -53,12 +42,17 @@ struct entry {
     struct txn_id txn;
     enum ledger_state state;
     uint64_t shards;
-    int64_t since_us;
+    int is_elsewhere; /* a shard keeps the decision: nothing of it is written */
+    int64_t since_us, wall_us;
+    int64_t decided_us;
     ledger_done_fn *done;
     void *arg;
     struct wal_request request;
-    size_t body_bytes; /* of the DECIDE record, kept for compaction; 0 before the decision */
-    uint8_t body[BODY_BYTES_MAX];
+    uint16_t body_type; /* of the DECIDE record, kept for compaction */
+    size_t body_bytes;  /* 0 before the decision */
+    size_t tag_bytes;
+    uint8_t tag[LEDGER_TAG_MAX];
+    uint8_t body[LEDGER_BODY_MAX];
 };
 
 struct ledger {
@@ -72,7 +66,7 @@ struct ledger {
     uint64_t seq;
     struct hmap entries;
     struct list by_age; /* the same, oldest first */
-    uint64_t decided, compactions;
+    uint64_t decided, elsewhere, compactions;
     uint64_t compact_at; /* segments */
     int is_compacting;
 };
@@ -112,6 +106,7 @@ static struct entry *add(struct ledger *l, struct txn_id txn, enum ledger_state 
     entry->txn = txn;
     entry->state = state;
     entry->since_us = clock_now_us();
+    entry->wall_us = clock_wall_us();
     hmap_add(&l->entries, &entry->node, hash_of(txn));
     list_push_back(&l->by_age, &entry->by_age);
     return entry;
@@ -127,10 +122,12 @@ static void take_out(struct ledger *l, struct entry *entry)
 static void become(struct entry *entry, enum ledger_state state)
 {
     static const uint8_t next_states[] = {
-        [LEDGER_STATE_LIVE] = 1 << LEDGER_STATE_DECIDING,
+        [LEDGER_STATE_LIVE] =
+            1 << LEDGER_STATE_DECIDING | 1 << LEDGER_STATE_DECIDED | 1 << LEDGER_STATE_ELSEWHERE,
         [LEDGER_STATE_DECIDING] = 1 << LEDGER_STATE_DECIDED | 1 << LEDGER_STATE_IN_DOUBT,
-        [LEDGER_STATE_DECIDED] = 1 << LEDGER_STATE_ORPHAN,
+        [LEDGER_STATE_DECIDED] = 1 << LEDGER_STATE_ORPHAN | 1 << LEDGER_STATE_ELSEWHERE,
         [LEDGER_STATE_ORPHAN] = 0,
+        [LEDGER_STATE_ELSEWHERE] = 0,
         [LEDGER_STATE_IN_DOUBT] = 0,
     };
     check(next_states[entry->state] & 1 << state);
@@ -139,96 +136,78 @@ static void become(struct entry *entry, enum ledger_state state)
 
 /* ---- records --------------------------------------------------------------------------------- */
 
-static size_t put_be64(uint8_t *p, size_t at, uint64_t v)
-{
-    for (int i = 0; i < 8; i++) {
-        p[at + (size_t)i] = (uint8_t)(v >> (56 - 8 * i));
-    }
-    return at + 8;
-}
-
-static void make_decide(struct entry *entry, struct slice tag)
+static void set_tag(struct entry *entry, struct slice tag)
 {
     check(tag.n <= LEDGER_TAG_MAX);
-    size_t at = put_be64(entry->body, 0, entry->txn.start);
-    at = put_be64(entry->body, at, entry->txn.seq);
-    at = put_be64(entry->body, at, entry->shards);
-    entry->body[at++] = (uint8_t)tag.n;
+    entry->tag_bytes = tag.n;
     if (tag.n > 0) {
-        memcpy(entry->body + at, tag.p, tag.n);
+        memcpy(entry->tag, tag.p, tag.n);
     }
-    entry->body_bytes = at + tag.n;
 }
 
 static struct slice tag_of(const struct entry *entry)
 {
-    if (entry->body_bytes == 0) {
-        return (struct slice){0};
-    }
-    return slice_bytes(entry->body + DECIDE_BYTES, entry->body_bytes - DECIDE_BYTES);
+    return slice_bytes(entry->tag, entry->tag_bytes);
 }
 
-static enum err replay_start(struct ledger *l, struct slice body, struct note *note)
+static void make_decide(struct entry *entry)
 {
-    if (body.n != START_BYTES) {
-        return note_set(note, ERR_CORRUPT, "a start record of %zu bytes", body.n);
-    }
-    uint64_t instance = be64_at(body.p);
-    uint64_t start = be64_at(body.p + 8);
-    if ((l->start != 0 && instance != l->instance) || start == 0 || start < l->start ||
+    struct ledger_record r = {.txn = entry->txn,
+                              .shards = entry->shards,
+                              .prepared_wall_us = entry->wall_us,
+                              .wall_us = clock_wall_us(),
+                              .tag = tag_of(entry)};
+    entry->body_bytes = ledger_make_decide(entry->body, &r, &entry->body_type);
+}
+
+static enum err replay_start(struct ledger *l, const struct ledger_record *r, struct note *note)
+{
+    uint64_t start = r->txn.start;
+    if ((l->start != 0 && r->instance != l->instance) || start == 0 || start < l->start ||
         start == UINT64_MAX) {
         return note_set(note, ERR_CORRUPT, "the start records contradict each other");
     }
-    l->instance = instance;
+    l->instance = r->instance;
     l->start = start;
     return ERR_NONE;
 }
 
-static enum err replay_decide(struct ledger *l, struct slice body, struct note *note)
+static void replay_decide(struct ledger *l, const struct ledger_record *r,
+                          const struct wal_record *record)
 {
-    if (body.n < DECIDE_BYTES || body.n != DECIDE_BYTES + (size_t)body.p[DECIDE_BYTES - 1]) {
-        return note_set(note, ERR_CORRUPT, "a decision record of %zu bytes", body.n);
-    }
-    struct txn_id txn = {be64_at(body.p), be64_at(body.p + 8)};
-    struct entry *entry = find(l, txn); /* compaction copies what may still be there */
+    struct entry *entry = find(l, r->txn);
     if (entry == NULL) {
-        entry = add(l, txn, LEDGER_STATE_ORPHAN);
+        entry = add(l, r->txn, LEDGER_STATE_ORPHAN);
     }
-    entry->shards = be64_at(body.p + 16);
-    memcpy(entry->body, body.p, body.n);
-    entry->body_bytes = body.n;
-    l->newest_start = l->newest_start > txn.start ? l->newest_start : txn.start;
-    return ERR_NONE;
+    entry->shards = r->shards;
+    set_tag(entry, r->tag);
+    memcpy(entry->body, record->body.p, record->body.n);
+    entry->body_bytes = record->body.n;
+    entry->body_type = record->type;
+    l->newest_start = l->newest_start > r->txn.start ? l->newest_start : r->txn.start;
 }
 
-static enum err replay_settled(struct ledger *l, struct slice body, struct note *note)
+static void replay_settled(struct ledger *l, const struct ledger_record *r)
 {
-    if (body.n != SETTLED_BYTES) {
-        return note_set(note, ERR_CORRUPT, "a settled record of %zu bytes", body.n);
-    }
-    struct entry *entry = find(l, (struct txn_id){be64_at(body.p), be64_at(body.p + 8)});
+    struct entry *entry = find(l, r->txn);
     if (entry != NULL) { /* else its decision was compacted away */
         take_out(l, entry);
         mem_free(entry);
     }
-    return ERR_NONE;
 }
 
 static enum err replay(void *arg, const struct wal_record *record, struct note *note)
 {
     struct ledger *l = arg;
-    if (record->type > RECORD_MAX) {
-        return ERR_NONE; /* another owner's */
-    }
-    enum err e = ERR_NONE;
-    switch ((enum record_type)record->type) {
-    case RECORD_START: e = replay_start(l, record->body, note); break;
-    case RECORD_DECIDE: e = replay_decide(l, record->body, note); break;
-    case RECORD_SETTLED: e = replay_settled(l, record->body, note); break;
-    case RECORD_MAX:
-    default:
-        e = note_set(note, ERR_CORRUPT, "record type %u is not known to this version",
-                     record->type);
+    struct ledger_record r;
+    int mine = 0;
+    enum err e = ledger_record_read(record, &r, &mine, note);
+    if (e == ERR_NONE && mine) {
+        switch (r.kind) {
+        case LEDGER_RECORD_START: e = replay_start(l, &r, note); break;
+        case LEDGER_RECORD_DECIDE: replay_decide(l, &r, record); break;
+        case LEDGER_RECORD_SETTLED: replay_settled(l, &r); break;
+        }
     }
     return e ? note_wrap(note, e, "reading the ledger") : ERR_NONE;
 }
@@ -243,7 +222,7 @@ struct compaction {
     uint64_t segments_before;
     struct copy {
         struct wal_request request;
-        uint8_t body[BODY_BYTES_MAX];
+        uint8_t body[LEDGER_BODY_MAX];
     } copies[];
 };
 
@@ -287,8 +266,9 @@ static void queue_copy(struct compaction *run, struct wal_request *request, uint
 
 static int is_on_record(const struct entry *entry)
 {
-    return entry->state == LEDGER_STATE_DECIDING || entry->state == LEDGER_STATE_DECIDED ||
-           entry->state == LEDGER_STATE_ORPHAN;
+    return !entry->is_elsewhere &&
+           (entry->state == LEDGER_STATE_DECIDING || entry->state == LEDGER_STATE_DECIDED ||
+            entry->state == LEDGER_STATE_ORPHAN);
 }
 
 /* With the mutex held: no settled record may get between a table row and its copy. */
@@ -304,14 +284,15 @@ static void compact(struct ledger *l)
     run->segments_before = segments(l);
     l->is_compacting = 1;
     struct copy *copy = run->copies;
-    (void)put_be64(copy->body, put_be64(copy->body, 0, l->instance), l->start);
-    queue_copy(run, &copy->request, RECORD_START, START_BYTES);
+    uint16_t type;
+    size_t bytes = ledger_make_start(copy->body, l->instance, l->start, &type);
+    queue_copy(run, &copy->request, type, bytes);
     list_each (node, &l->by_age) {
         struct entry *entry = container_of(node, struct entry, by_age);
         if (is_on_record(entry)) {
             copy++;
             memcpy(copy->body, entry->body, entry->body_bytes);
-            queue_copy(run, &copy->request, RECORD_DECIDE, entry->body_bytes);
+            queue_copy(run, &copy->request, entry->body_type, entry->body_bytes);
         }
     }
 }
@@ -330,9 +311,36 @@ enum err ledger_next(struct ledger *l, struct txn_id *out, struct note *note)
     return ERR_NONE;
 }
 
-void ledger_gid(const struct ledger *l, struct txn_id txn, unsigned shard, char out[GID_BYTES_MAX])
+struct txn_id ledger_next_elsewhere(struct ledger *l, uint64_t shards, struct slice tag)
 {
-    gid_make(out, (struct gid){.instance = l->instance, .txn = txn, .shard = shard});
+    check(shards != 0);
+    lock(l);
+    struct txn_id txn = {.start = l->start, .seq = ++l->seq};
+    struct entry *entry = add(l, txn, LEDGER_STATE_LIVE);
+    entry->is_elsewhere = 1;
+    entry->shards = shards;
+    set_tag(entry, tag);
+    unlock(l);
+    return txn;
+}
+
+void ledger_decided(struct ledger *l, struct txn_id txn)
+{
+    lock(l);
+    struct entry *entry = find(l, txn);
+    check(entry != NULL && entry->is_elsewhere);
+    become(entry, LEDGER_STATE_DECIDED);
+    entry->decided_us = clock_now_us();
+    l->elsewhere++;
+    unlock(l);
+}
+
+void ledger_gid(const struct ledger *l, struct ledger_name name, char out[GID_BYTES_MAX])
+{
+    gid_make(out, (struct gid){.instance = l->instance,
+                               .txn = name.txn,
+                               .shard = name.shard,
+                               .place = name.place});
 }
 
 static void decide_done(struct wal_request *request, enum err e)
@@ -343,6 +351,7 @@ static void decide_done(struct wal_request *request, enum err e)
     ledger_done_fn *done = entry->done;
     void *arg = entry->arg;
     become(entry, e ? LEDGER_STATE_IN_DOUBT : LEDGER_STATE_DECIDED);
+    entry->decided_us = e ? 0 : clock_now_us();
     l->decided += e == ERR_NONE;
     if (e == ERR_NONE && !l->is_compacting && segments(l) > l->compact_at) {
         compact(l);
@@ -358,16 +367,17 @@ void ledger_decide(struct ledger *l, struct txn_id txn, uint64_t shards, struct 
     check(done != NULL);
     lock(l);
     struct entry *entry = find(l, txn);
-    check(entry != NULL);
+    check(entry != NULL && !entry->is_elsewhere);
     become(entry, LEDGER_STATE_DECIDING);
     entry->shards = shards;
     entry->done = done;
     entry->arg = arg;
-    make_decide(entry, tag);
+    set_tag(entry, tag);
+    make_decide(entry);
     entry->request = (struct wal_request){.body = slice_bytes(entry->body, entry->body_bytes),
                                           .done = decide_done,
                                           .arg = entry,
-                                          .type = RECORD_DECIDE};
+                                          .type = entry->body_type};
     wal_append(l->wal, &entry->request);
     unlock(l);
 }
@@ -381,12 +391,17 @@ static void settled_done(struct wal_request *request, enum err e)
 /* Mutex held. The entry leaves the table and lives until its last record is written. */
 static void forget(struct ledger *l, struct entry *entry)
 {
+    uint16_t type;
     take_out(l, entry);
-    (void)put_be64(entry->body, put_be64(entry->body, 0, entry->txn.start), entry->txn.seq);
-    entry->request = (struct wal_request){.body = slice_bytes(entry->body, SETTLED_BYTES),
+    if (entry->is_elsewhere) {
+        mem_free(entry);
+        return;
+    }
+    size_t bytes = ledger_make_settled(entry->body, entry->txn, clock_wall_us(), &type);
+    entry->request = (struct wal_request){.body = slice_bytes(entry->body, bytes),
                                           .done = settled_done,
                                           .arg = entry,
-                                          .type = RECORD_SETTLED,
+                                          .type = type,
                                           .is_lazy = 1};
     wal_append(l->wal, &entry->request);
 }
@@ -415,7 +430,9 @@ void ledger_hand_over(struct ledger *l, struct txn_id txn)
     lock(l);
     struct entry *entry = find(l, txn);
     check(entry != NULL);
-    if (entry->state != LEDGER_STATE_IN_DOUBT) {
+    if (entry->is_elsewhere) {
+        become(entry, LEDGER_STATE_ELSEWHERE);
+    } else if (entry->state != LEDGER_STATE_IN_DOUBT) {
         become(entry, LEDGER_STATE_ORPHAN);
     }
     unlock(l);
@@ -423,11 +440,16 @@ void ledger_hand_over(struct ledger *l, struct txn_id txn)
 
 /* ---- recovery's side ------------------------------------------------------------------------- */
 
+static int is_left_behind(const struct entry *entry)
+{
+    return entry->state == LEDGER_STATE_ORPHAN || entry->state == LEDGER_STATE_ELSEWHERE;
+}
+
 void ledger_finished(struct ledger *l, struct txn_id txn)
 {
     lock(l);
     struct entry *entry = find(l, txn);
-    if (entry != NULL && entry->state == LEDGER_STATE_ORPHAN) {
+    if (entry != NULL && is_left_behind(entry)) {
         forget(l, entry);
     }
     unlock(l);
@@ -447,18 +469,29 @@ static enum ledger_answer answer(const struct ledger *l, struct txn_id txn)
     case LEDGER_STATE_DECIDING:
     case LEDGER_STATE_DECIDED: return LEDGER_LIVE;
     case LEDGER_STATE_ORPHAN: return LEDGER_COMMITTED;
+    case LEDGER_STATE_ELSEWHERE: return LEDGER_ELSEWHERE;
     case LEDGER_STATE_IN_DOUBT: break;
     }
     return LEDGER_IN_DOUBT;
 }
 
-enum ledger_answer ledger_find(struct ledger *l, uint64_t instance, struct txn_id txn)
+/* A shard knows, whoever asks it; but what a session is at is not asked for. */
+static enum ledger_answer answer_placed(const struct ledger *l, struct txn_id txn)
 {
-    if (instance != l->instance) {
-        return LEDGER_FOREIGN;
+    const struct entry *entry = find(l, txn);
+    int is_live = entry != NULL && entry->state != LEDGER_STATE_ELSEWHERE;
+    return is_live ? LEDGER_LIVE : LEDGER_ELSEWHERE;
+}
+
+enum ledger_answer ledger_find(struct ledger *l, const struct gid *gid)
+{
+    if (gid->instance != l->instance) {
+        return gid->place != 0 ? LEDGER_ELSEWHERE : LEDGER_FOREIGN;
     }
     lock(l);
-    enum ledger_answer out = wal_failed(l->wal, NULL) ? LEDGER_IN_DOUBT : answer(l, txn);
+    enum ledger_answer out = gid->place != 0            ? answer_placed(l, gid->txn)
+                             : wal_failed(l->wal, NULL) ? LEDGER_IN_DOUBT
+                                                        : answer(l, gid->txn);
     unlock(l);
     return out;
 }
@@ -469,7 +502,7 @@ size_t ledger_orphans(struct ledger *l, struct slice tag, struct txn_id *ids, si
     lock(l);
     list_each (node, &l->by_age) {
         const struct entry *entry = container_of(node, struct entry, by_age);
-        if (n < max && entry->state == LEDGER_STATE_ORPHAN && slice_eq(tag_of(entry), tag)) {
+        if (n < max && is_left_behind(entry) && slice_eq(tag_of(entry), tag)) {
             ids[n++] = entry->txn;
         }
     }
@@ -484,11 +517,32 @@ int ledger_unfinished(struct ledger *l, struct slice tag, uint64_t shards)
     list_each (node, &l->by_age) {
         const struct entry *entry = container_of(node, struct entry, by_age);
         uint64_t both = entry->shards & shards;
-        found = found || (entry->state == LEDGER_STATE_ORPHAN && (both & (both - 1)) != 0 &&
-                          slice_eq(tag_of(entry), tag));
+        found = found ||
+                (is_left_behind(entry) && (both & (both - 1)) != 0 && slice_eq(tag_of(entry), tag));
     }
     unlock(l);
     return found;
+}
+
+void ledger_forgettable(struct ledger *l, struct ledger_forgettable *out)
+{
+    lock(l);
+    out->instance = l->instance;
+    out->start = l->start;
+    out->seq = l->seq;
+    out->count = 0;
+    list_each (node, &l->by_age) {
+        const struct entry *entry = container_of(node, struct entry, by_age);
+        if (entry->txn.start != l->start || entry->txn.seq > out->seq) {
+            continue;
+        }
+        if (out->count == LEDGER_OPEN_MAX) {
+            out->seq = entry->txn.seq - 1; /* the list is in the order of the numbers */
+            break;
+        }
+        out->open[out->count++] = entry->txn.seq;
+    }
+    unlock(l);
 }
 
 /* ---- looking --------------------------------------------------------------------------------- */
@@ -510,11 +564,13 @@ void ledger_stats(struct ledger *l, struct ledger_stats *out)
                                  .failed = log.failed};
     lock(l);
     out->decided = l->decided;
+    out->elsewhere = l->elsewhere;
     out->compactions = l->compactions;
     list_each (node, &l->by_age) {
         enum ledger_state state = container_of(node, struct entry, by_age)->state;
         out->live += state == LEDGER_STATE_LIVE || state == LEDGER_STATE_DECIDING;
-        out->unsettled += state == LEDGER_STATE_DECIDED || state == LEDGER_STATE_ORPHAN;
+        out->unsettled += state == LEDGER_STATE_DECIDED || state == LEDGER_STATE_ORPHAN ||
+                          state == LEDGER_STATE_ELSEWHERE;
         out->in_doubt += state == LEDGER_STATE_IN_DOUBT;
     }
     unlock(l);
@@ -530,7 +586,9 @@ size_t ledger_list(struct ledger *l, struct ledger_row *rows, size_t max)
             rows[n] = (struct ledger_row){.txn = entry->txn,
                                           .state = entry->state,
                                           .shards = entry->shards,
-                                          .since_us = entry->since_us};
+                                          .since_us = entry->since_us,
+                                          .decided_us = entry->decided_us,
+                                          .is_elsewhere = entry->is_elsewhere};
             struct slice tag = tag_of(entry);
             if (tag.n > 0) {
                 memcpy(rows[n].tag, tag.p, tag.n);
@@ -542,39 +600,19 @@ size_t ledger_list(struct ledger *l, struct ledger_row *rows, size_t max)
     return n;
 }
 
-const char *ledger_state_name(enum ledger_state state)
-{
-    static const char *const names[] = {
-#define STATE(name, help) [LEDGER_STATE_##name] = #name,
-        LEDGER_STATES(STATE)
-#undef STATE
-    };
-    check((size_t)state < sizeof(names) / sizeof(names[0]));
-    return names[state];
-}
-
-const char *ledger_answer_name(enum ledger_answer a)
-{
-    static const char *const names[] = {
-        [LEDGER_UNKNOWN] = "unknown",   [LEDGER_COMMITTED] = "committed", [LEDGER_LIVE] = "live",
-        [LEDGER_IN_DOUBT] = "in doubt", [LEDGER_FOREIGN] = "another's",
-    };
-    check((size_t)a < sizeof(names) / sizeof(names[0]));
-    return names[a];
-}
-
 /* ---- open and close -------------------------------------------------------------------------- */
 
 /* This process is the next start of this instance: durable before any name is given out. */
 static enum err write_start(struct ledger *l, struct note *note)
 {
-    uint8_t body[START_BYTES];
+    uint8_t body[LEDGER_BODY_MAX];
+    uint16_t type;
     if (l->start == 0) {
         rng_secure(&l->instance, sizeof(l->instance));
     }
     l->start++;
-    (void)put_be64(body, put_be64(body, 0, l->instance), l->start);
-    return wal_append_sync(l->wal, RECORD_START, slice_bytes(body, sizeof(body)), note);
+    size_t bytes = ledger_make_start(body, l->instance, l->start, &type);
+    return wal_append_sync(l->wal, type, slice_bytes(body, bytes), note);
 }
 
 static enum err open_log(struct ledger *l, const struct ledger_options *options, struct fs *fs,

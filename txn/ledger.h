@@ -15,6 +15,10 @@
  *               (forgotten)          IN_DOUBT             ORPHAN --all shards confirmed-->
  * (forgotten)
  *
+ * A transaction whose decision a shard keeps (ledger_elsewhere) is here only to be known as live,
+ * and nothing of it is written: LIVE, then DECIDED when that shard has committed. What its session
+ * hands over, decided or in doubt, is ELSEWHERE until no shard has it prepared any more.
+ *
  * Promise: a decision that was made durable and is not finished on all its shards is never
  * answered with "unknown", whatever crashes happen. When the log has failed, nothing is known any
  * more: every question is answered LEDGER_IN_DOUBT until the process is started again.
@@ -44,6 +48,7 @@ struct ledger;
     STATE(DECIDING, "the decision is on its way to the disk")      \
     STATE(DECIDED, "committed; its session is telling the shards") \
     STATE(ORPHAN, "committed; recovery must finish it")            \
+    STATE(ELSEWHERE, "a shard has the decision; recovery asks it") \
     STATE(IN_DOUBT, "the log failed under the decision; known after a restart")
 
 enum ledger_state {
@@ -65,6 +70,7 @@ struct ledger_options {
 enum ledger_answer {
     LEDGER_UNKNOWN,   /* never decided, or finished everywhere: roll back what is prepared */
     LEDGER_COMMITTED, /* decided, its session no longer cares: commit what is prepared */
+    LEDGER_ELSEWHERE, /* the shard that the name's place belongs to knows */
     LEDGER_LIVE,      /* a session is at it: leave it alone */
     LEDGER_IN_DOUBT,  /* the log failed, or the id is from the future: leave it alone */
     LEDGER_FOREIGN    /* another instance's: leave it alone */
@@ -75,7 +81,8 @@ struct ledger_stats {
     uint64_t start;
     uint64_t decided;     /* decisions made durable since the start */
     uint64_t live;        /* LIVE and DECIDING now */
-    uint64_t unsettled;   /* DECIDED and ORPHAN now */
+    uint64_t unsettled;   /* DECIDED, ORPHAN and ELSEWHERE now */
+    uint64_t elsewhere;   /* decisions that shards keep, since the start */
     uint64_t in_doubt;    /* IN_DOUBT now */
     uint64_t compactions; /* since the start */
     uint64_t syncs;       /* of the log since the start */
@@ -90,6 +97,8 @@ struct ledger_row {
     enum ledger_state state;
     uint64_t shards;  /* 0 before the decision */
     int64_t since_us; /* clock_now_us() when it got here; of old ones: when the ledger was opened */
+    int64_t decided_us; /* since when it is decided; 0: it is not, or of old ones */
+    int is_elsewhere;
     char tag[LEDGER_TAG_MAX + 1];
 };
 
@@ -114,8 +123,36 @@ uint64_t ledger_instance(const struct ledger *l);
  * Errors: ERR_IO when the log has failed (do not prepare then). */
 enum err ledger_next(struct ledger *l, struct txn_id *out, struct note *note) MUST_CHECK;
 
-/* The name to prepare it under on one shard. */
-void ledger_gid(const struct ledger *l, struct txn_id txn, unsigned shard, char out[GID_BYTES_MAX]);
+/*
+ * The same for one whose decision a shard will keep: ledger_decided() comes instead of
+ * ledger_decide(). Works with a log that has failed.
+ *   shards, tag   as for ledger_decide()
+ */
+struct txn_id ledger_next_elsewhere(struct ledger *l, uint64_t shards, struct slice tag);
+void ledger_decided(struct ledger *l, struct txn_id txn); /* LIVE: that shard has committed */
+
+/*
+ * The name to prepare it under on one shard.
+ *   place   of the shard that keeps the decision; 0: the log does
+ */
+struct ledger_name {
+    struct txn_id txn;
+    unsigned shard;
+    uint32_t place;
+};
+void ledger_gid(const struct ledger *l, struct ledger_name name, char out[GID_BYTES_MAX]);
+
+/*
+ * Decisions that shards keep for this start and that nobody will ask for again: those of numbers up
+ * to `seq`, but for the `count` numbers of `open`.
+ */
+#define LEDGER_OPEN_MAX 1000
+struct ledger_forgettable {
+    uint64_t instance, start, seq;
+    size_t count;
+    uint64_t open[LEDGER_OPEN_MAX];
+};
+void ledger_forgettable(struct ledger *l, struct ledger_forgettable *out);
 
 /*
  * Every shard has prepared: make COMMIT durable, then call done(arg, ERR_NONE). With an error the
@@ -130,26 +167,50 @@ void ledger_decide(struct ledger *l, struct txn_id txn, uint64_t shards, struct 
 /* The three ways a session lets go, once each; see twopc_actions. */
 void ledger_settled(struct ledger *l, struct txn_id txn);   /* DECIDED, finished on all shards */
 void ledger_abandon(struct ledger *l, struct txn_id txn);   /* LIVE, will never be decided */
-void ledger_hand_over(struct ledger *l, struct txn_id txn); /* DECIDED or IN_DOUBT: to recovery */
+void ledger_hand_over(struct ledger *l, struct txn_id txn); /* DECIDED or IN_DOUBT, or LIVE when the
+                                                               decision is elsewhere: to recovery */
 
 /*
- * Recovery knows that no shard holds a prepared transaction of this ORPHAN any more: forget it.
- * Ids that are not ORPHAN are ignored (another pass was faster).
+ * Recovery knows that no shard holds a prepared transaction of this ORPHAN or ELSEWHERE any more:
+ * forget it. Other ids are ignored (another pass was faster).
  */
 void ledger_finished(struct ledger *l, struct txn_id txn);
 
-enum ledger_answer ledger_find(struct ledger *l, uint64_t instance, struct txn_id txn);
+enum ledger_answer ledger_find(struct ledger *l, const struct gid *gid);
 
 void ledger_stats(struct ledger *l, struct ledger_stats *out);
+
+/*
+ * Read the log under `data_dir` without opening it: nothing is written, a process may be using it.
+ * `row` gets each record in the order of the log. Errors: ERR_IO, ERR_CORRUPT.
+ */
+enum ledger_record_kind {
+    LEDGER_RECORD_START,
+    LEDGER_RECORD_DECIDE,
+    LEDGER_RECORD_SETTLED
+};
+struct ledger_record {
+    enum ledger_record_kind kind;
+    uint64_t lsn;
+    uint64_t instance;
+    struct txn_id txn; /* START: .start only */
+    uint64_t shards;
+    int64_t prepared_wall_us; /* DECIDE: when PREPARE was about to be sent; 0: not known */
+    int64_t wall_us;          /* when it was written; 0: by a version that did not say */
+    struct slice tag;
+};
+enum err ledger_read(const char *data_dir, void (*row)(void *arg, const struct ledger_record *r),
+                     void *arg, struct note *note) MUST_CHECK;
 
 /* Copy out up to `max` transactions, oldest first. Returns how many there are (may be more). */
 size_t ledger_list(struct ledger *l, struct ledger_row *rows, size_t max);
 
-/* Ids of the ORPHANs of `tag`; copies up to `max`, oldest first. Returns how many were copied. */
+/* Ids of the ORPHANs and ELSEWHEREs of `tag`; copies up to `max`, oldest first. Returns how many
+ * were copied. */
 size_t ledger_orphans(struct ledger *l, struct slice tag, struct txn_id *ids, size_t max);
 
-/* 1: an ORPHAN of `tag` was decided for two or more of `shards`: recovery has not finished it, and
- * it may be visible on some of them only. */
+/* 1: an ORPHAN or ELSEWHERE of `tag` was decided for two or more of `shards`: recovery has not
+ * finished it, and it may be visible on some of them only. */
 int ledger_unfinished(struct ledger *l, struct slice tag, uint64_t shards);
 
 /* Only with options.manual: one turn of the disk thread. Returns 0 when there was nothing to do. */

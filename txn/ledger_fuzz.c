@@ -51,10 +51,12 @@ static void use(struct ledger *l)
     }
     check(e == ERR_NONE);
     ledger_hand_over(l, id);
-    check(ledger_find(l, ledger_instance(l), id) == LEDGER_COMMITTED);
+    check(ledger_find(l, &(struct gid){.instance = ledger_instance(l), .txn = id}) ==
+          LEDGER_COMMITTED);
     recover_begin(&pass, l, SLICE(""));
     recover_end(&pass, 1);
-    check(ledger_find(l, ledger_instance(l), id) == LEDGER_UNKNOWN);
+    check(ledger_find(l, &(struct gid){.instance = ledger_instance(l), .txn = id}) ==
+          LEDGER_UNKNOWN);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

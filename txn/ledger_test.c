@@ -57,7 +57,7 @@ static enum err decide(struct ledger *l, struct txn_id id)
 
 static enum ledger_answer ask(struct ledger *l, struct txn_id id)
 {
-    return ledger_find(l, ledger_instance(l), id);
+    return ledger_find(l, &(struct gid){.instance = ledger_instance(l), .txn = id});
 }
 
 Test(ledger, answers_follow_the_life_of_a_transaction)
@@ -67,7 +67,8 @@ Test(ledger, answers_follow_the_life_of_a_transaction)
     struct txn_id a = next(l);
     struct txn_id b = next(l);
     cr_assert_eq(ask(l, a), LEDGER_LIVE);
-    cr_assert_eq(ledger_find(l, ledger_instance(l) + 1, a), LEDGER_FOREIGN);
+    cr_assert_eq(ledger_find(l, &(struct gid){.instance = ledger_instance(l) + 1, .txn = a}),
+                 LEDGER_FOREIGN);
     cr_assert_eq(ask(l, (struct txn_id){a.start, 99}), LEDGER_IN_DOUBT); /* the future */
     cr_assert_eq(ask(l, (struct txn_id){a.start + 1, 1}), LEDGER_IN_DOUBT);
     cr_assert_eq(decide(l, a), ERR_NONE);

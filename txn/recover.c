@@ -48,23 +48,29 @@ void recover_begin(struct recover_pass *pass, struct ledger *ledger, struct slic
     mem_free(ids);
 }
 
-enum recover_verdict recover_seen(struct recover_pass *pass, struct slice gid, struct gid *out)
+enum recover_verdict recover_seen(struct recover_pass *pass, struct slice gid, int64_t age_ms,
+                                  struct gid *out)
 {
     struct gid parsed;
     pass->seen_count++;
     if (!gid_parse(gid, &parsed)) {
         return RECOVER_LEAVE;
     }
-    enum ledger_answer answer = ledger_find(pass->ledger, parsed.instance, parsed.txn);
-    struct recover_orphan *orphan = answer == LEDGER_FOREIGN ? NULL : find(pass, parsed.txn);
+    enum ledger_answer answer = ledger_find(pass->ledger, &parsed);
+    int is_ours = parsed.instance == ledger_instance(pass->ledger);
+    struct recover_orphan *orphan = is_ours ? find(pass, parsed.txn) : NULL;
     if (orphan != NULL) {
         orphan->open++;
     }
-    if (answer != LEDGER_COMMITTED && answer != LEDGER_UNKNOWN) {
+    int is_asked = answer == LEDGER_ELSEWHERE && (is_ours || age_ms >= pass->adopt_after_ms);
+    if (answer != LEDGER_COMMITTED && answer != LEDGER_UNKNOWN && !is_asked) {
         return RECOVER_LEAVE;
     }
     if (out != NULL) {
         *out = parsed;
+    }
+    if (is_asked) {
+        return RECOVER_ASK;
     }
     pass->commit_count += answer == LEDGER_COMMITTED;
     pass->rollback_count += answer == LEDGER_UNKNOWN;
@@ -73,7 +79,8 @@ enum recover_verdict recover_seen(struct recover_pass *pass, struct slice gid, s
 
 void recover_committed(struct recover_pass *pass, struct gid gid)
 {
-    struct recover_orphan *orphan = find(pass, gid.txn);
+    int is_ours = gid.instance == ledger_instance(pass->ledger);
+    struct recover_orphan *orphan = is_ours ? find(pass, gid.txn) : NULL;
     if (orphan != NULL) { /* else it became an orphan after the pass began: the next pass's */
         check(orphan->open > 0);
         orphan->open--;

@@ -12,6 +12,7 @@
  *         for each row:  verdict = recover_seen(&pass, gid, &id)
  *             COMMIT     COMMIT PREPARED 'gid'; answered well -> recover_committed(&pass, id)
  *             ROLLBACK   ROLLBACK PREPARED 'gid'; its failure does not matter
+ *             ASK        a shard has the decision: see below
  *             LEAVE      nothing
  *     recover_end(&pass, complete)
  *
@@ -33,6 +34,20 @@
  * finished. Citus' transaction_recovery.c looks in the order list, active, decisions, list again;
  * here the second look of one pass is the first look of the next.
  *
+ * ASK: the shard whose place is out->place is asked by RECOVER_MARK, then RECOVER_ASK: the first
+ * puts an abort marker where the decision would stand, unless one of both stands there already; the
+ * second reads what does. The decision and the marker have the same primary key, so whichever
+ * commits first wins, and a decider that is still running makes the marker wait: absence is never
+ * guessed. So it does not matter who asks, or when: a transaction that is live is rolled back at
+ * worst. For politeness, names of other instances are asked for only when they are older than
+ * adopt_after_ms.
+ *
+ * Decisions on shards are forgotten by their own instance in ranges of numbers
+ * (ledger_forgettable), and those of starts that are gone by lists: first the decisions are read,
+ * then the lists of all shards that had prepared; a decision whose name is on no list is not needed
+ * any more. A marker goes when no transaction runs that ran when it was made: only such a one could
+ * still write the decision.
+ *
  * For whoever asks the servers:
  *  - on a standby the list is empty, which would be taken for "all finished". The query's first
  *    column says where it ran: "t" -> this list does not count, complete = 0;
@@ -45,15 +60,19 @@
 #include "txn/gid.h"
 #include "txn/ledger.h"
 
-/* Columns: on a standby ("t"/"f"), gid or NULL, owner or NULL. Always at least one row. */
-#define RECOVER_QUERY                                                                         \
-    "SELECT pg_catalog.pg_is_in_recovery(), p.gid, p.owner FROM (SELECT 1) AS one LEFT JOIN " \
-    "pg_catalog.pg_prepared_xacts AS p ON p.database = pg_catalog.current_database() "        \
+/* Columns: on a standby ("t"/"f"), gid or NULL, owner or NULL, age in milliseconds or NULL. Always
+ * at least one row. */
+#define RECOVER_QUERY                                                                  \
+    "SELECT pg_catalog.pg_is_in_recovery(), p.gid, p.owner, "                          \
+    "(EXTRACT(epoch FROM pg_catalog.clock_timestamp() - p.prepared) * 1000)::bigint "  \
+    "FROM (SELECT 1) AS one LEFT JOIN "                                                \
+    "pg_catalog.pg_prepared_xacts AS p ON p.database = pg_catalog.current_database() " \
     "AND pg_catalog.left(p.gid, 8) = 'pgbraid_'"
 
 enum recover_verdict {
     RECOVER_LEAVE,
     RECOVER_COMMIT,
+    RECOVER_ASK,
     RECOVER_ROLLBACK
 };
 
@@ -65,6 +84,7 @@ struct recover_orphan;
 /* Owner: the caller, between recover_begin() and recover_end(). Holds memory in between. */
 struct recover_pass {
     struct ledger *ledger;
+    int64_t adopt_after_ms; /* age of others' names whose shard is asked; 0 by recover_begin() */
     struct recover_orphan *_orphans; /* sorted by id */
     size_t _orphans_count;
     size_t seen_count;   /* gids given to recover_seen() */
@@ -77,10 +97,13 @@ struct recover_pass {
 void recover_begin(struct recover_pass *pass, struct ledger *ledger, struct slice tag);
 
 /* What to do with one gid of a list; anybody's name may come. *out is set when the verdict is not
- * LEAVE; NULL is fine. */
-enum recover_verdict recover_seen(struct recover_pass *pass, struct slice gid, struct gid *out);
+ * LEAVE; NULL is fine.
+ *   age_ms   since it was prepared */
+enum recover_verdict recover_seen(struct recover_pass *pass, struct slice gid, int64_t age_ms,
+                                  struct gid *out);
 
-/* The server answered COMMIT PREPARED of this gid; at most once per recover_seen(). */
+/* The server answered COMMIT PREPARED of this gid, or ROLLBACK PREPARED after ASK; at most once per
+ * recover_seen(). */
 void recover_committed(struct recover_pass *pass, struct gid gid);
 
 /* Always call it: it gives the pass's memory back. */

@@ -188,7 +188,7 @@ static void carry_out(struct sim *s, struct client_txn *c, struct twopc_actions 
 {
     if (did.prepare != 0) {
         bits_each (i, did.prepare) {
-            ledger_gid(s->ledger, c->id, (unsigned)i, c->at[i].gid);
+            ledger_gid(s->ledger, (struct ledger_name){.txn = c->id, .shard = (unsigned)i}, c->at[i].gid);
         }
     }
     ask(c, did.commit_plain, ASK_COMMIT);
@@ -353,7 +353,7 @@ static void pass_list(struct sim *s, struct slow_pass *p)
 static void pass_verdict(struct sim *s, struct slow_pass *p)
 {
     struct client_txn *c = &s->txns[p->list[p->list_i]];
-    p->verdict = recover_seen(&p->pass, slice_of(c->at[p->shard].gid), &p->gid);
+    p->verdict = recover_seen(&p->pass, slice_of(c->at[p->shard].gid), 0, &p->gid);
     p->has_verdict = 1;
 }
 

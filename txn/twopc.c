@@ -12,7 +12,7 @@
 
 #include "base/check.h"
 
-static_assert(sizeof(struct twopc) == 40, "kept small: one per session");
+static_assert(sizeof(struct twopc) == 48, "kept small: one per session");
 
 #define BIT(shard) (UINT64_C(1) << (shard))
 
@@ -22,7 +22,7 @@ static const uint8_t next_states[] = {
     [TWOPC_READING] = 1 << TWOPC_ONE_PHASE | 1 << TWOPC_ABORTING,
     [TWOPC_ONE_PHASE] = 1 << TWOPC_DONE,
     [TWOPC_PREPARING] = 1 << TWOPC_DECIDING | 1 << TWOPC_ABORTING,
-    [TWOPC_DECIDING] = 1 << TWOPC_COMMITTING | 1 << TWOPC_DONE,
+    [TWOPC_DECIDING] = 1 << TWOPC_COMMITTING | 1 << TWOPC_ABORTING | 1 << TWOPC_DONE,
     [TWOPC_COMMITTING] = 1 << TWOPC_DONE,
     [TWOPC_ABORTING] = 1 << TWOPC_DONE,
     [TWOPC_DONE] = 0,
@@ -43,6 +43,7 @@ static void check_invariants(const struct twopc *t)
     check((t->writers & t->readers) == 0);
     check((t->prepared & ~t->writers) == 0);
     check((t->settled & ~members(t)) == 0);
+    check((t->decider & ~t->writers) == 0 && !has_many(t->decider));
     switch (t->state) {
     case TWOPC_ACTIVE:
         check(t->prepared == 0);
@@ -117,6 +118,13 @@ static void settle_lost(struct twopc *t, struct twopc_event event, struct twopc_
 
 /* ---- one function per state ------------------------------------------------------------------ */
 
+/* Those that have voted; the others answer first. */
+static void roll_back_voted(const struct twopc *t, struct twopc_actions *out)
+{
+    out->rollback_prepared = t->prepared & ~t->settled & ~t->decider;
+    out->rollback |= t->prepared & ~t->settled & t->decider;
+}
+
 /* rollback: the shards whose transaction is open and which were not asked to end it. */
 static void begin_abort(struct twopc *t, uint64_t rollback, struct twopc_actions *out)
 {
@@ -140,7 +148,8 @@ static void begin_commit(struct twopc *t, struct twopc_actions *out)
     if (has_many(t->writers)) {
         become(t, TWOPC_PREPARING);
         t->numbered = 1;
-        out->prepare = t->writers;
+        out->prepare = t->writers & ~t->decider;
+        out->note = t->decider;
         out->commit_plain = t->readers;
     } else if (t->writers != 0 && t->readers != 0) {
         become(t, TWOPC_READING);
@@ -210,13 +219,16 @@ static void step_one_phase(struct twopc *t, struct twopc_event event, struct two
 
 static void vote_no(struct twopc *t, struct twopc_event event, struct twopc_actions *out)
 {
+    uint64_t bit = BIT(event.shard);
     become(t, TWOPC_ABORTING);
-    if (event.kind == TWOPC_ON_LOST && (t->writers & BIT(event.shard)) != 0) {
+    if (event.kind == TWOPC_ON_LOST && (t->writers & ~t->decider & bit) != 0) {
         settle_lost(t, event, out); /* PREPARE may have happened before the loss, or still may */
+    } else if (event.kind == TWOPC_ON_REFUSED && bit == t->decider) {
+        t->prepared |= bit; /* its transaction has failed and is open */
     } else {
         settle(t, event);
     }
-    out->rollback_prepared = t->prepared & ~t->settled; /* the others answer PREPARE first */
+    roll_back_voted(t, out);
     finish_abort(t, out);
 }
 
@@ -225,7 +237,7 @@ static void step_preparing(struct twopc *t, struct twopc_event event, struct two
     uint64_t bit = BIT(event.shard);
     if (event.kind == TWOPC_ON_ROLLBACK) {
         become(t, TWOPC_ABORTING);
-        out->rollback_prepared = t->prepared & ~t->settled;
+        roll_back_voted(t, out);
         return; /* somebody has not voted yet, so this is not the end */
     }
     if (event.kind == TWOPC_ON_PREPARED) {
@@ -241,17 +253,41 @@ static void step_preparing(struct twopc *t, struct twopc_event event, struct two
     }
     if ((t->prepared | t->settled) == members(t)) {
         become(t, TWOPC_DECIDING);
-        out->log_commit = 1;
+        out->log_commit = t->decider == 0;
+        out->decide = t->decider;
+    }
+}
+
+/* The decider has answered COMMIT, or is lost. */
+static void step_decider(struct twopc *t, struct twopc_event event, struct twopc_actions *out)
+{
+    settle(t, event);
+    if (event.kind == TWOPC_ON_FINISHED) {
+        out->ledger_decided = 1;
+        become(t, TWOPC_COMMITTING);
+        out->commit = t->writers & ~t->settled;
+        finish_commit(t, out);
+    } else if (event.kind == TWOPC_ON_REFUSED) {
+        become(t, TWOPC_ABORTING);
+        roll_back_voted(t, out);
+        finish_abort(t, out);
+    } else {
+        check(event.kind == TWOPC_ON_LOST);
+        finish_in_doubt(t, out);
     }
 }
 
 static void step_deciding(struct twopc *t, struct twopc_event event, struct twopc_actions *out)
 {
-    if (event.kind == TWOPC_ON_DURABLE) {
+    if (t->decider != 0 && BIT(event.shard) == t->decider) {
+        step_decider(t, event, out);
+    } else if (event.kind == TWOPC_ON_DURABLE) {
+        check(t->decider == 0);
         become(t, TWOPC_COMMITTING);
         out->commit = t->writers & ~t->settled;
         finish_commit(t, out);
     } else if (event.kind == TWOPC_ON_LOG_FAILED) {
+        check(t->decider == 0);
         finish_in_doubt(t, out);
     } else {
         /* Too late to change our mind: the record may already be on disk. */
@@ -275,16 +311,21 @@ static void step_committing(struct twopc *t, struct twopc_event event, struct tw
 static void step_aborting(struct twopc *t, struct twopc_event event, struct twopc_actions *out)
 {
     uint64_t bit = BIT(event.shard);
-    if (event.kind == TWOPC_ON_PREPARED) { /* was on its way when somebody else refused */
+    int note_refused =
+        event.kind == TWOPC_ON_REFUSED && t->numbered && (t->decider & ~t->prepared & bit) != 0;
+    if (event.kind == TWOPC_ON_PREPARED || note_refused) {
+        /* It was on its way when somebody else refused. */
         check((t->writers & ~t->prepared & bit) != 0);
         t->prepared |= bit;
-        out->rollback_prepared = bit;
+        out->rollback_prepared = bit & ~t->decider;
+        out->rollback = bit & t->decider;
         return;
     }
     check(event.kind == TWOPC_ON_FINISHED || event.kind == TWOPC_ON_REFUSED ||
           event.kind == TWOPC_ON_LOST);
-    int was_prepared = (t->prepared & bit) != 0;
-    int may_be = t->numbered && (t->writers & bit) != 0 && event.kind == TWOPC_ON_LOST;
+    int was_prepared = (t->prepared & ~t->decider & bit) != 0;
+    int may_be =
+        t->numbered && (t->writers & ~t->decider & bit) != 0 && event.kind == TWOPC_ON_LOST;
     if (may_be || (was_prepared && event.kind == TWOPC_ON_REFUSED)) {
         settle_lost(t, event, out);
     } else {
@@ -318,6 +359,14 @@ void twopc_wrote(struct twopc *t, unsigned shard)
 int twopc_needs_ledger(const struct twopc *t)
 {
     return has_many(t->writers);
+}
+
+void twopc_decide_on(struct twopc *t, unsigned shard)
+{
+    check(t->state == TWOPC_ACTIVE);
+    check(shard < TXN_SHARDS_MAX);
+    check((t->writers & BIT(shard)) != 0 && has_many(t->writers));
+    t->decider = BIT(shard);
 }
 
 struct twopc_actions twopc_step(struct twopc *t, struct twopc_event event)

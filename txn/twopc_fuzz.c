@@ -8,12 +8,12 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    if (size < 1) {
+    if (size < 2) {
         return 0;
     }
     struct world w;
-    world_init(&w, data[0] & 0x0F, data[0] >> 4);
-    for (size_t i = 1; i < size && w.t.state != TWOPC_DONE; i++) {
+    world_init(&w, data[0] & 0x0F, data[0] >> 4, UINT64_C(1) << data[1] % 8);
+    for (size_t i = 2; i < size && w.t.state != TWOPC_DONE; i++) {
         struct move moves[WORLD_MOVES_MAX];
         size_t n = world_moves(&w, moves);
         check(n > 0);

@@ -30,6 +30,7 @@ enum server_request {
     REQUEST_COMMIT,
     REQUEST_ROLLBACK,
     REQUEST_PREPARE,
+    REQUEST_NOTE, /* of the decider: write the decision in the open transaction */
     REQUEST_COMMIT_PREPARED,
     REQUEST_ROLLBACK_PREPARED
 };
@@ -40,6 +41,7 @@ struct world {
         uint8_t state, request;
         uint8_t is_lost;   /* the connection is gone */
         uint8_t is_member; /* has a transaction */
+        uint8_t has_noted;
     } servers[WORLD_SHARDS];
     uint64_t recover;
     uint8_t is_logging, log_has_it, log_failed, asked, numbered;
@@ -64,7 +66,8 @@ struct move {
     uint8_t shard;
 };
 
-static inline void world_init(struct world *w, uint64_t writers, uint64_t readers)
+/* decider: one of the writers when there are several; 0: the log decides. */
+static inline void world_init(struct world *w, uint64_t writers, uint64_t readers, uint64_t decider)
 {
     *w = (struct world){0};
     twopc_init(&w->t);
@@ -75,6 +78,11 @@ static inline void world_init(struct world *w, uint64_t writers, uint64_t reader
         }
         if ((writers >> i & 1) != 0) {
             twopc_wrote(&w->t, i);
+        }
+    }
+    for (unsigned i = 0; twopc_needs_ledger(&w->t) && i < WORLD_SHARDS; i++) {
+        if ((decider & writers) == UINT64_C(1) << i) {
+            twopc_decide_on(&w->t, i);
         }
     }
 }
@@ -132,7 +140,9 @@ static inline void world_carry_out(struct world *w, struct twopc_actions did)
 {
     check((did.commit == 0) || w->log_has_it); /* never before the record is durable */
     check(!w->asked || (did.rollback | did.rollback_prepared) == 0);
-    world_send(w, did.commit_plain, REQUEST_COMMIT);
+    check(!w->log_has_it || (did.rollback | did.rollback_prepared) == 0);
+    world_send(w, did.commit_plain | did.decide, REQUEST_COMMIT);
+    world_send(w, did.note, REQUEST_NOTE);
     world_send(w, did.prepare, REQUEST_PREPARE);
     world_send(w, did.commit, REQUEST_COMMIT_PREPARED);
     world_send(w, did.rollback, REQUEST_ROLLBACK);
@@ -156,7 +166,12 @@ static inline enum twopc_event_kind world_do_request(struct world *w, uint8_t sh
     case REQUEST_COMMIT:
         check(*state == SERVER_OPEN);
         *state = SERVER_COMMITTED;
+        w->log_has_it |= w->servers[shard].has_noted;
         break;
+    case REQUEST_NOTE:
+        check(*state == SERVER_OPEN);
+        w->servers[shard].has_noted = 1;
+        return TWOPC_ON_PREPARED;
     case REQUEST_ROLLBACK:
         check(*state == SERVER_OPEN);
         *state = SERVER_ABORTED;
@@ -196,7 +211,9 @@ static inline void world_move(struct world *w, struct move m)
     case MOVE_ANSWER: event.kind = world_do_request(w, m.shard); break;
     case MOVE_REFUSE:
         event.kind = TWOPC_ON_REFUSED;
-        world_end_open(w, m.shard);
+        if (w->servers[m.shard].request != REQUEST_NOTE) { /* that one waits for its ROLLBACK */
+            world_end_open(w, m.shard);
+        }
         break;
     case MOVE_LOSE_AFTER: (void)world_do_request(w, m.shard); break;
     case MOVE_LOSE_BEFORE: break;
@@ -259,7 +276,7 @@ static inline void world_judge(struct world *w)
     check(!w->fail || committed == 0);
     check(!w->settled || (!prepared && w->log_has_it));
     check(!w->abandoned || !w->asked);
-    check(!w->handed_over || w->asked);
+    check(!w->handed_over || w->asked || w->t.decider != 0);
 }
 
 #endif

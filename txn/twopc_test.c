@@ -85,6 +85,64 @@ Test(twopc, a_failed_log_leaves_everything_as_it_is)
     cr_assert_eq(t.state, TWOPC_DONE);
 }
 
+Test(twopc, the_decider_notes_the_decision_and_its_commit_makes_it)
+{
+    struct twopc t = wrote_two();
+    twopc_decide_on(&t, 5);
+    struct twopc_actions first = feed(&t, TWOPC_ON_COMMIT, 0);
+    cr_assert_eq(first.prepare, 1u << 2);
+    cr_assert_eq(first.note, 1u << 5);
+    cr_assert_eq(feed(&t, TWOPC_ON_PREPARED, 5).decide, 0);
+    struct twopc_actions all = feed(&t, TWOPC_ON_PREPARED, 2);
+    cr_assert_eq(all.decide, 1u << 5);
+    cr_assert_eq(all.log_commit, 0);
+    struct twopc_actions decided = feed(&t, TWOPC_ON_FINISHED, 5);
+    cr_assert_eq(decided.commit, 1u << 2);
+    cr_assert_eq(decided.ledger_decided, 1);
+    struct twopc_actions last = feed(&t, TWOPC_ON_FINISHED, 2);
+    cr_assert_eq(last.reply_ok, 1);
+    cr_assert_eq(last.ledger_settled, 1);
+}
+
+Test(twopc, a_decider_that_refuses_its_commit_rolls_everyone_back)
+{
+    struct twopc t = wrote_two();
+    twopc_decide_on(&t, 5);
+    (void)feed(&t, TWOPC_ON_COMMIT, 0);
+    (void)feed(&t, TWOPC_ON_PREPARED, 2);
+    (void)feed(&t, TWOPC_ON_PREPARED, 5);
+    cr_assert_eq(feed(&t, TWOPC_ON_REFUSED, 5).rollback_prepared, 1u << 2);
+    struct twopc_actions last = feed(&t, TWOPC_ON_FINISHED, 2);
+    cr_assert_eq(last.reply_fail, 1);
+    cr_assert_eq(last.ledger_abandon, 1);
+}
+
+Test(twopc, a_decider_lost_in_its_commit_leaves_everything_as_it_is)
+{
+    struct twopc t = wrote_two();
+    twopc_decide_on(&t, 5);
+    (void)feed(&t, TWOPC_ON_COMMIT, 0);
+    (void)feed(&t, TWOPC_ON_PREPARED, 2);
+    (void)feed(&t, TWOPC_ON_PREPARED, 5);
+    struct twopc_actions last = feed(&t, TWOPC_ON_LOST, 5);
+    cr_assert_eq(last.commit | last.rollback | last.rollback_prepared, 0);
+    cr_assert_eq(last.recover, 1u << 2);
+    cr_assert_eq(last.reply_unknown, 1);
+    cr_assert_eq(last.ledger_hand_over, 1);
+}
+
+Test(twopc, a_decider_lost_before_its_commit_is_no_doubt)
+{
+    struct twopc t = wrote_two();
+    twopc_decide_on(&t, 5);
+    (void)feed(&t, TWOPC_ON_COMMIT, 0);
+    (void)feed(&t, TWOPC_ON_PREPARED, 2);
+    struct twopc_actions actions = feed(&t, TWOPC_ON_LOST, 5);
+    cr_assert_eq(actions.recover, 0);
+    cr_assert_eq(actions.rollback_prepared, 1u << 2);
+    cr_assert_eq(feed(&t, TWOPC_ON_FINISHED, 2).reply_fail, 1);
+}
+
 Test(twopc, one_writer_skips_the_second_phase)
 {
     struct twopc t;
@@ -175,12 +233,13 @@ static uint64_t explore(const struct world *w, uint64_t *oks)
 Test(twopc, every_order_of_events_keeps_the_promises)
 {
     static const struct {
-        uint64_t writers, readers;
-    } casts[] = {{0, 0}, {1, 0}, {0, 1}, {0, 3}, {1, 2}, {1, 6}, {3, 0}, {3, 4}, {7, 0}};
+        uint64_t writers, readers, decider;
+    } casts[] = {{0, 0, 0}, {1, 0, 0}, {0, 1, 0}, {0, 3, 0}, {1, 2, 0}, {1, 6, 0},
+                 {3, 0, 0}, {3, 4, 0}, {7, 0, 0}, {3, 0, 1}, {3, 4, 2}, {7, 0, 2}};
     for (size_t i = 0; i < sizeof(casts) / sizeof(casts[0]); i++) {
         struct world w;
         uint64_t oks = 0;
-        world_init(&w, casts[i].writers, casts[i].readers);
+        world_init(&w, casts[i].writers, casts[i].readers, casts[i].decider);
         uint64_t ends = explore(&w, &oks);
         cr_assert_gt(oks, 0);
         cr_assert_gt(ends, oks);

@@ -155,7 +155,9 @@ static uint64_t count_in_doubt(struct ledger *ledger)
     count = count > LEDGER_ROWS_MAX ? LEDGER_ROWS_MAX : count;
     uint64_t in_doubt = 0;
     for (size_t i = 0; i < count; i++) {
-        in_doubt += rows[i].state == LEDGER_STATE_ORPHAN || rows[i].state == LEDGER_STATE_IN_DOUBT;
+        in_doubt += rows[i].state == LEDGER_STATE_ORPHAN ||
+                    rows[i].state == LEDGER_STATE_ELSEWHERE ||
+                    rows[i].state == LEDGER_STATE_IN_DOUBT;
     }
     mem_free(rows);
     return in_doubt;

@@ -439,6 +439,7 @@ static void free_servers(struct control *c)
 {
     shards_free(&c->servers);
     fences_free(&c->servers);
+    shard_facts_free(&c->servers);
     struct server_state *next;
     for (struct server_state *s = c->servers.first; s != NULL; s = next) {
         next = s->next;

@@ -78,6 +78,8 @@ struct control_db {
     int64_t recover_us;      /* look again then */
     int64_t recover_soon_us; /* until then look every recover_interval_ms */
     char recover_said[sizeof(struct note)];
+    char table_note[sizeof(struct note)], table_said[sizeof(struct note)];
+    uint64_t swept; /* decisions that shards had kept when they were last swept */
 };
 
 enum refresh_state {
@@ -97,6 +99,10 @@ struct refresh {
 };
 
 struct control_db *control_db_find(struct control *c, const char *name); /* NULL: never seen */
+const struct world_db *control_db_world(const struct control *c, const struct control_db *db);
+/* Where the primary of a shard is, as the service user. */
+void control_db_target(const struct world *world, const struct world_db *wdb, size_t shard,
+                       struct pg_target *out);
 /* Bring control.dbs in line with a configuration. ERR_BAD_SETTING: it does not fit the catalogs
  * that are known; then nothing has changed. */
 enum err control_dbs_apply(struct control *c, const struct parts *parts,
@@ -241,7 +247,8 @@ void control_look_again(struct control *c); /* hosts that were not found */
 void control_health_restart(struct control *c);
 /* control_listen.c: bind or adopt all addresses. ERR_IO, ERR_BAD_SETTING. */
 enum err control_listen(struct control *c, struct note *note) MUST_CHECK;
-void control_serve(struct control *c);               /* everything is there: clients may come */
+void control_serve(struct control *c); /* everything is there: clients may come */
+void control_recover_start(struct control *c, struct control_db *db); /* control_recover.c */
 int control_dbs_recovering(const struct control *c); /* a look for prepared transactions is out */
 void control_accept(struct control *c, int on); /* stop for a while: the kernel keeps who comes */
 void control_unlisten(struct control *c);

@@ -28,8 +28,6 @@ enum {
     TYPES_WAIT_MS = 3000, /* for a shard that is asked for its types */
     INSTALL_AGAIN_US = 60000000,
     READ_AGAIN_US = 30000000, /* with replicas: functions may have become volatile */
-    RECOVER_IDLE_US = 60000000,
-    RECOVER_SOON_US = 30000000 /* how long a lost shard is looked at closely */
 };
 
 /* ---- the list -------------------------------------------------------------------------------- */
@@ -84,7 +82,7 @@ void control_dbs_free(struct control *c)
     }
 }
 
-static const struct world_db *world_db_of(const struct control *c, const struct control_db *db)
+const struct world_db *control_db_world(const struct control *c, const struct control_db *db)
 {
     return db->present ? world_find_db(c->world, slice_of(db->name)) : NULL;
 }
@@ -395,8 +393,8 @@ static enum err take_row(void *arg, size_t query, const struct slice *values, si
     return catalog_build_row(job->build, query, values, count, note);
 }
 
-static void target_of_shard(const struct world *world, const struct world_db *wdb, size_t shard,
-                            struct pg_target *out)
+void control_db_target(const struct world *world, const struct world_db *wdb, size_t shard,
+                       struct pg_target *out)
 {
     const struct server_state *s = role_server(wdb, shard);
     *out = (struct pg_target){.host = s->host,
@@ -432,7 +430,7 @@ static void read_types(struct catalog_job *job)
             .queries_count = 1, .query = types_query, .row = take_type, .arg = list};
         struct pg_target target;
         struct note note, install_note;
-        target_of_shard(job->world, job->wdb, i, &target);
+        control_db_target(job->world, job->wdb, i, &target);
         target.timeout_ms = target.timeout_ms < TYPES_WAIT_MS ? target.timeout_ms : TYPES_WAIT_MS;
         if (atomic_load(&role_server(job->wdb, i)->healthy) &&
             catalog_load(&target, NULL, &source, &job->job.control->stop, &install_note, &note) ==
@@ -449,7 +447,7 @@ static void read_catalog(struct job *base)
     struct catalog_job *job = (struct catalog_job *)(void *)base;
     int64_t start_us = clock_now_us();
     struct pg_target home;
-    target_of_shard(job->world, job->wdb, 0, &home);
+    control_db_target(job->world, job->wdb, 0, &home);
     job->build = catalog_build_new();
     struct catalog_source source = {.queries_count = catalog_queries_count,
                                     .query = catalog_query,
@@ -628,7 +626,7 @@ static void catalog_done(struct control *c, struct job *base)
 
 static void start_reading(struct control *c, struct control_db *db)
 {
-    const struct world_db *wdb = world_db_of(c, db);
+    const struct world_db *wdb = control_db_world(c, db);
     check(wdb != NULL && db->reads_catalog && !db->reading);
     struct catalog_job *job = mem_zero(sizeof(*job));
     job->job.work = read_catalog;
@@ -684,106 +682,8 @@ void control_refresh(struct control *c, const char *database, size_t worker, uin
     control_send(c, &m->mail);
 }
 
-/* ---- recovery -------------------------------------------------------------------------------- */
-
-struct recover_job {
-    struct job job; /* first */
-    struct control_db *db;
-    struct world *world;
-    const struct world_db *wdb;
-    struct recover_report report;
-};
-
-static void look_for_prepared(struct job *base)
-{
-    struct recover_job *job = (struct recover_job *)(void *)base;
-    size_t count = job->wdb->conf->shards_count;
-    struct recover_place *places = mem_zero(count * sizeof(*places));
-    for (size_t i = 0; i < count; i++) {
-        target_of_shard(job->world, job->wdb, i, &places[i].target);
-        places[i].conf = job->world->conf;
-        places[i].shard = job->wdb->conf->shards[i].name;
-    }
-    recover_database(base->control->shared->ledger, slice_of(job->wdb->conf->name), places, count,
-                     &base->control->stop, &job->report);
-    mem_free(places);
-}
-
-static void say_refused(struct control_db *db, const struct recover_report *report)
-{
-    if (!report->refused) {
-        db->recover_said[0] = '\0';
-        return;
-    }
-    if (strncmp(db->recover_said, report->note.text, sizeof(db->recover_said) - 1) != 0) {
-        (void)snprintf(db->recover_said, sizeof(db->recover_said), "%s", report->note.text);
-        log_event(LOG_TX_RECOVERY_FAILED, "database=%s error=\"%s\" hint=\"%s\"", db->name,
-                  report->note.text, report->note.hint);
-    }
-}
-
-static void recover_done(struct control *c, struct job *base)
-{
-    struct recover_job *job = (struct recover_job *)(void *)base;
-    struct control_db *db = job->db;
-    const struct recover_report *report = &job->report;
-    metric_add(&c->shared->control_metrics, METRIC_tx_recovered,
-               report->committed + report->rolled_back);
-    say_refused(db, report);
-    db->recovering = 0;
-    db->recover_unfinished =
-        report->failed > 0 || report->vanished > 0 || report->listed < job->wdb->conf->shards_count;
-    struct ledger_stats stats; /* there is a ledger: the database has several shards */
-    ledger_stats(c->shared->ledger, &stats);
-    int64_t now_us = clock_now_us();
-    int busy = db->recover_unfinished || stats.unsettled > 0 || now_us < db->recover_soon_us;
-    int64_t pause_us = busy ? c->parts->conf->recover_interval_ms * 1000 : RECOVER_IDLE_US;
-    db->recover_us = db->recover_again ? now_us : now_us + pause_us;
-    db->recover_again = 0;
-    world_unref(job->world);
-    mem_free(job);
-}
-
-static void start_recovery(struct control *c, struct control_db *db)
-{
-    const struct world_db *wdb = world_db_of(c, db);
-    check(wdb != NULL && db->many && !db->recovering);
-    struct recover_job *job = mem_zero(sizeof(*job));
-    job->job.work = look_for_prepared;
-    job->job.done = recover_done;
-    job->db = db;
-    job->world = world_ref(c->world);
-    job->wdb = wdb;
-    db->recovering = 1;
-    db->recover_again = 0;
-    job_start(c, &job->job);
-}
-
-struct recover_mail {
-    struct control_mail mail; /* first */
-    char *database;
-};
-
-static void on_recover_soon(struct control *c, struct control_mail *mail)
-{
-    struct recover_mail *m = (struct recover_mail *)(void *)mail;
-    struct control_db *db = control_db_find(c, m->database);
-    if (db != NULL && db->present && db->many) {
-        db->recover_soon_us = clock_now_us() + RECOVER_SOON_US;
-        db->recover_us = clock_now_us();
-        db->recover_again = db->recovering;
-    }
-    mem_free(m->database);
-    mem_free(m);
-}
-
-void control_recover_soon(struct control *c, const char *database)
-{
-    struct recover_mail *m = mem_zero(sizeof(*m));
-    m->mail.fn = on_recover_soon;
-    m->database = mem_strdup(database);
-    control_send(c, &m->mail);
-}
+/* ---- roles, types ------------------------------------------------------------------------------
+ */
 
 /* The new primary has the prepared transactions of the old one, and perhaps another catalog. */
 void control_dbs_roles_changed(struct control *c)
@@ -806,7 +706,7 @@ static int types_wait(const struct control *c, const struct control_db *db, int6
     if (db->types_missing == 0 || now_us < db->types_us) {
         return 0;
     }
-    const struct world_db *wdb = world_db_of(c, db);
+    const struct world_db *wdb = control_db_world(c, db);
     bits_each (shard, wdb == NULL ? 0 : db->types_missing) {
         if (atomic_load(&role_server(wdb, shard)->healthy)) {
             return 1;
@@ -816,15 +716,6 @@ static int types_wait(const struct control *c, const struct control_db *db, int6
 }
 
 /* ---- tick ------------------------------------------------------------------------------------ */
-
-int control_dbs_recovering(const struct control *c)
-{
-    int some = 0;
-    list_each (node, &c->dbs) {
-        some |= container_of(node, struct control_db, node)->recovering;
-    }
-    return some;
-}
 
 void control_dbs_tick(struct control *c, int64_t now_us)
 {
@@ -839,7 +730,7 @@ void control_dbs_tick(struct control *c, int64_t now_us)
         }
         if (db->many && !db->recovering && c->shared->ledger != NULL && !c->handing_over &&
             now_us >= db->recover_us) {
-            start_recovery(c, db);
+            control_recover_start(c, db);
         }
     }
 }

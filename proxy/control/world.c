@@ -341,6 +341,7 @@ struct world *world_new(struct parts *parts, struct servers *servers, const uint
             i < w->dbs_count ? &parts->conf->databases[i] : parts->conf->fallback;
         check(db->shards_count > 0 && db->shards_count <= SHARDS_MAX);
         w->dbs[i].conf = db;
+        w->dbs[i].facts = db->shards_count > 1 ? shard_facts_get(servers, parts->conf, db) : NULL;
         w->dbs[i].fence = db->shards_count > 1 ? fence_get(servers, db->name) : NULL;
         for (size_t s = 0; s < db->shards_count; s++) {
             w->dbs[i].servers[s] = servers_get(servers, parts, db->shards[s].primary);

@@ -11,10 +11,12 @@
 #include "proxy/shared.h"
 
 /* Every server ever configured, by name, host and port. Control thread adds, nobody removes. */
+struct db_facts;
 struct servers {
     struct server_state *first;
     struct shard_state *shards; /* of several servers; see role.h */
     struct db_fence *fences;
+    struct db_facts *facts;
 };
 
 /* Of a database of several shards, by its name: worlds come and go, transactions go on. */
@@ -55,6 +57,11 @@ void parts_free(struct parts *parts); /* NULL is fine */
 
 /* The state of server `index` of the configuration; made when it is new. */
 struct server_state *servers_get(struct servers *servers, const struct parts *parts, size_t index);
+
+/* shard_facts.c: what is known of these shards, in this order; made when they are new. */
+struct shard_facts *shard_facts_get(struct servers *servers, const struct conf *conf,
+                                    const struct conf_database *db);
+void shard_facts_free(struct servers *servers);
 
 /* A read is taking its snapshots now. */
 int fences_in_gap(const struct servers *servers);

@@ -12,24 +12,29 @@
 #include "base/log.h"
 #include "proxy/exec/moment.h"
 #include "proxy/exec/tx.h"
+#include "txn/ledger_table.h"
 #include "txn/txn.h"
 
 static void carry_out(struct op *op, struct twopc_actions actions);
 
 static uint64_t round_bits(const struct twopc_actions *a)
 {
-    return a->commit_plain | a->prepare | a->commit | a->rollback | a->rollback_prepared;
+    return a->commit_plain | a->prepare | a->note | a->decide | a->commit | a->rollback |
+           a->rollback_prepared;
 }
 
 static void merge(struct twopc_actions *all, const struct twopc_actions *more)
 {
     all->commit_plain |= more->commit_plain;
     all->prepare |= more->prepare;
+    all->note |= more->note;
+    all->decide |= more->decide;
     all->commit |= more->commit;
     all->rollback |= more->rollback;
     all->rollback_prepared |= more->rollback_prepared;
     all->recover |= more->recover;
     all->log_commit |= more->log_commit;
+    all->ledger_decided |= more->ledger_decided;
     all->reply_ok |= more->reply_ok;
     all->reply_fail |= more->reply_fail;
     all->reply_unknown |= more->reply_unknown;
@@ -52,7 +57,10 @@ static enum twopc_event_kind event_of(const struct op *op, const struct twopc_ac
     if ((round->prepare & bit) != 0) {
         return (op->rolled_back & bit) != 0 ? TWOPC_ON_REFUSED : TWOPC_ON_PREPARED;
     }
-    if ((round->commit_plain & bit) != 0 && (op->rolled_back & bit) != 0) {
+    if ((round->note & bit) != 0) {
+        return TWOPC_ON_PREPARED;
+    }
+    if (((round->commit_plain | round->decide) & bit) != 0 && (op->rolled_back & bit) != 0) {
         return TWOPC_ON_REFUSED;
     }
     return TWOPC_ON_FINISHED;
@@ -92,10 +100,32 @@ static void send_all(struct op *op, uint64_t bits, const char *verb, int with_gi
         char gid[GID_BYTES_MAX] = "";
         char sql[128];
         if (with_gid) {
-            ledger_gid(s->worker->shared->ledger, s->commit.txn, (unsigned)shard, gid);
+            struct ledger_name name = {
+                .txn = s->commit.txn, .shard = (unsigned)shard, .place = s->commit.place};
+            ledger_gid(s->worker->shared->ledger, name, gid);
         }
         (void)snprintf(sql, sizeof(sql), with_gid ? "%s '%s'" : "%s", verb, gid);
         backend_query(session_backend(s, (uint32_t)shard), slice_of(sql), TO_OP);
+    }
+}
+
+/* The decider gets the decision as a statement, which its COMMIT will make true. */
+static void send_note(struct op *op, uint64_t decider)
+{
+    struct session *s = op->session;
+    uint32_t places[TXN_SHARDS_MAX];
+    size_t count = 0;
+    bits_each (shard, s->commit.machine.writers & ~decider) {
+        places[count++] = atomic_load_explicit(&s->db->facts->places[shard], memory_order_relaxed);
+    }
+    bits_each (shard, decider & s->held_bits) {
+        struct gid gid = {.instance = ledger_instance(s->worker->shared->ledger),
+                          .txn = s->commit.txn,
+                          .place = s->commit.place};
+        struct buf *sql = &s->worker->scratch;
+        sql->n = 0;
+        ledger_table_decide(sql, &gid, places, count);
+        backend_query(session_backend(s, (uint32_t)shard), buf_slice(sql), TO_OP);
     }
 }
 
@@ -173,6 +203,9 @@ static void tell_ledger(struct session *s, const struct twopc_actions *a)
 {
     struct shared *shared = s->worker->shared; /* who has nothing to tell must not touch its ledger:
                                                   an online restart takes it away */
+    if (a->ledger_decided) {
+        ledger_decided(shared->ledger, s->commit.txn);
+    }
     if (a->ledger_settled) {
         ledger_settled(shared->ledger, s->commit.txn);
     }
@@ -211,7 +244,8 @@ static void finish(struct op *op, const struct twopc_actions *a)
     list_each (node, &s->held) {
         struct backend *b = container_of(node, struct backend, held);
         /* PREPARE makes SET permanent on its connection; ROLLBACK PREPARED does not undo that. */
-        int kept_set = !a->reply_ok && (c->machine.prepared & UINT64_C(1) << b->shard) != 0 &&
+        int kept_set = !a->reply_ok &&
+                       (c->machine.prepared & ~c->machine.decider & UINT64_C(1) << b->shard) != 0 &&
                        s->vars != s->tx.vars;
         b->dirty |= kept_set || b->tx_status != 'I';
     }
@@ -227,6 +261,8 @@ static void send_round(struct op *op)
     uint64_t bits = round_bits(actions);
     send_all(op, actions->commit_plain, "COMMIT", 0);
     send_all(op, actions->prepare, "PREPARE TRANSACTION", 1);
+    send_note(op, actions->note);
+    send_all(op, actions->decide, "COMMIT", 0);
     send_all(op, actions->commit, "COMMIT PREPARED", 1);
     send_all(op, actions->rollback, "ROLLBACK", 0);
     send_all(op, actions->rollback_prepared, "ROLLBACK PREPARED", 1);
@@ -243,7 +279,7 @@ static void carry_out(struct op *op, struct twopc_actions actions)
     struct session *s = op->session;
     tell_ledger(s, &actions);
     s->commit.round = actions;
-    if (actions.commit != 0) {
+    if ((actions.commit | actions.decide) != 0 && !s->commit.visible) {
         op->then = NULL; /* until it may be seen */
         if (moment_commit(op, send_round)) {
             send_round(op);
@@ -270,6 +306,61 @@ static enum err next_number(struct shared *shared, struct txn_id *out, struct no
     return ledger_next(shared->ledger, out, note);
 }
 
+/* Shards of `among` that keep decisions, when all writers are known; one of them, by turns. */
+static uint64_t choose_decider(struct session *s, uint64_t among)
+{
+    struct session_commit *c = &s->commit;
+    uint64_t able = 0;
+    if (s->worker->world->conf->ledger != CONF_LEDGER_SHARD) {
+        return 0;
+    }
+    bits_each (shard, c->machine.writers) {
+        uint32_t place = atomic_load_explicit(&s->db->facts->places[shard], memory_order_relaxed);
+        if (place == 0) {
+            return 0;
+        }
+        able |= UINT64_C(1) << shard;
+    }
+    able &= among;
+    unsigned skip = able == 0 ? 0 : s->worker->deciders++ % (unsigned)__builtin_popcountll(able);
+    while (skip-- > 0) {
+        able &= able - 1;
+    }
+    return able & (~able + 1);
+}
+
+/*
+ * Where the decision will be, and the number. A shard that cannot prepare may still be the one that
+ * decides.
+ */
+static enum err number_tx(struct session *s, struct note *note)
+{
+    struct session_commit *c = &s->commit;
+    uint64_t writers = c->machine.writers;
+    uint64_t cannot = atomic_load_explicit(&s->db->facts->cannot_prepare, memory_order_relaxed);
+    uint64_t decider = choose_decider(s, (cannot & writers) != 0 ? cannot & writers : writers);
+    if ((cannot & writers & ~decider) != 0) {
+        unsigned shard = (unsigned)__builtin_ctzll(cannot & writers & ~decider);
+        enum err e = note_set(note, ERR_CANNOT_PREPARE,
+                              "shard \"%s\" cannot take part in a commit over several shards: "
+                              "max_prepared_transactions is 0 there",
+                              s->db->conf->shards[shard].name);
+        note_hint(note, "Set max_prepared_transactions on that server, to at least the number of "
+                        "connections pgbraid may have there, and restart it. Nothing was changed.");
+        return e;
+    }
+    unsigned shard = decider == 0 ? 0 : (unsigned)__builtin_ctzll(decider);
+    c->place =
+        decider == 0 ? 0 : atomic_load_explicit(&s->db->facts->places[shard], memory_order_relaxed);
+    if (c->place == 0 || atomic_load(&s->worker->shared->ledger_left)) {
+        c->place = 0;
+        return next_number(s->worker->shared, &c->txn, note);
+    }
+    c->txn = ledger_next_elsewhere(s->worker->shared->ledger, writers, slice_of(s->database));
+    twopc_decide_on(&c->machine, shard);
+    return ERR_NONE;
+}
+
 static void end_tx(struct op *op, enum twopc_event_kind kind,
                    void (*after)(struct op *op, int committed))
 {
@@ -277,6 +368,7 @@ static void end_tx(struct op *op, enum twopc_event_kind kind,
     struct session_commit *c = &s->commit;
     twopc_init(&c->machine);
     c->numbered = 0;
+    c->place = 0;
     c->error.n = 0;
     c->error_shard = 0;
     c->after = after;
@@ -300,7 +392,7 @@ static void end_tx(struct op *op, enum twopc_event_kind kind,
     }
     if (kind == TWOPC_ON_COMMIT && twopc_needs_ledger(&c->machine)) {
         struct note note;
-        enum err e = next_number(s->worker->shared, &c->txn, &note);
+        enum err e = number_tx(s, &note);
         c->numbered = !e;
         if (e) { /* it cannot be written: nothing may be prepared */
             op_set_error(op, 0, e, &note);

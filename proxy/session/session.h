@@ -151,6 +151,7 @@ struct session_commit {
     struct twopc machine;
     struct twopc_actions round; /* what was sent and is being answered */
     struct txn_id txn;
+    uint32_t place; /* of the shard that keeps the decision; 0: the ledger does */
     unsigned numbered : 1;
     unsigned visible : 1; /* in its visible phase: fence_commit_end() is owed */
     unsigned aside : 1;   /* ... and was put aside */

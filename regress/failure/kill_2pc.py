@@ -7,7 +7,7 @@ all in one transaction. Then the proxy is killed and started again, and when it 
   - the money is as much as before, and every balance is what `transfers` says it must be
   - every transfer whose COMMIT a client saw is there
 
-    kill_2pc.py [--kills 20] [--seed N] [--fsync] [--who proxy|server|both]
+    kill_2pc.py [--kills 20] [--seed N] [--fsync] [--who proxy|server|both] [--ledger local|shard]
 
 The instants come from the seed; what the threads do in them is up to the machine.
 """
@@ -128,7 +128,7 @@ class Run:
                                    options=() if args.fsync else ("synchronous_commit = on",))
         for server in self.servers:
             pg.prepare(server)
-        config = config_for(self.servers, TABLES, txn={"recover_interval_ms": 200})
+        config = config_for(self.servers, TABLES, txn={"recover_interval_ms": 200}, ledger=args.ledger)
         self.braid = Braid(os.path.join(fleet.folder, "braid"), config, build=args.build)
         fleet.at_end.append(self.braid.kill)
         self.seen = set()
@@ -203,6 +203,7 @@ def main():
     parser.add_argument("--seed", type=int, default=None)
     parser.add_argument("--fsync", action="store_true")
     parser.add_argument("--who", choices=["proxy", "server", "both"], default="proxy")
+    parser.add_argument("--ledger", choices=["local", "shard"], default="local")
     parser.add_argument("--build")
     parser.add_argument("--keep", action="store_true")
     args = parser.parse_args()
