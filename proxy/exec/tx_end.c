@@ -261,7 +261,9 @@ static void send_round(struct op *op)
     uint64_t bits = round_bits(actions);
     send_all(op, actions->commit_plain, "COMMIT", 0);
     send_all(op, actions->prepare, "PREPARE TRANSACTION", 1);
-    send_note(op, actions->note);
+    if (actions->note != 0) {
+        send_note(op, actions->note);
+    }
     send_all(op, actions->decide, "COMMIT", 0);
     send_all(op, actions->commit, "COMMIT PREPARED", 1);
     send_all(op, actions->rollback, "ROLLBACK", 0);
