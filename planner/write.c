@@ -192,8 +192,13 @@ void plan_merge(struct build *b, tnode *stmt, struct plan *p)
     if (s->err) {
         refuse_note(p, s->err, &s->note);
     } else if (s->sharded_count > 0 || r->kind == REL_REFERENCE) {
-        refuse(p, "Use INSERT ... ON CONFLICT, UPDATE or DELETE.",
-               "MERGE cannot be used with sharded or reference tables");
+        struct note note = {0};
+        if (!write_merge(b, s, stmt, p, &note) && note.text[0] != 0) {
+            refuse_note(p, ERR_UNSUPPORTED, &note);
+        } else if (p->kind != PLAN_ONE && p->kind != PLAN_ROWS) {
+            refuse(p, "Use INSERT ... ON CONFLICT, UPDATE or DELETE.",
+                   "MERGE cannot be used with sharded or reference tables");
+        }
     } else if (!refuse_inner_writes(s, p)) {
         route(b, s, p);
     }

@@ -73,6 +73,13 @@ int rows_returning(struct rows *r, tnode ***targets, size_t *count, struct note 
 /* write_move.c: UPDATE of the sharding key. */
 int write_changes_key(const struct rel *r, tnode *const *targets, size_t count);
 int rows_move(struct rows *r, tnode *stmt, struct plan *p, struct note *note);
+/* Where a step's rows go, and what the client sees of it. */
+void rows_address(const struct rows *r, const struct plan *p, struct plan_rows_step *step);
+/* A type of keys, as a cast calls it; NULL: it is none. */
+const char *rows_key_type(uint32_t type);
+/* write_merge.c. 0: not so; the note says why, or nothing. */
+int write_merge(struct build *b, struct scope *s, const tnode *stmt, struct plan *p,
+                struct note *note);
 /* write_update.c: UPDATE or DELETE by rows that are found first. 0: not so, the note says why;
  * `stmt` stays as it is. */
 int write_by_rows(struct build *b, struct scope *s, const tnode *stmt, struct plan *p,

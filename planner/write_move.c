@@ -59,8 +59,7 @@ static int may_go(const struct rel *t, const PgQuery__UpdateStmt *q, struct note
 /* ---- values -----------------------------------------------------------------------------------
  */
 
-/* Types of keys, as a cast calls them. */
-static const char *type_word(uint32_t type)
+const char *rows_key_type(uint32_t type)
 {
     switch (type) {
     case OID_INT2: return "int2";
@@ -86,7 +85,7 @@ static int is_number(uint32_t type)
 static tnode *new_key(const struct rows *r, const struct catalog_column *c, tnode *val)
 {
     struct build *b = r->build;
-    const char *word = type_word(c->type);
+    const char *word = rows_key_type(c->type);
     uint32_t type = expr_type(b, r->scope->top, val);
     if (word == NULL || (c->typmod >= 0 && c->type != OID_UUID) || IS(val, SET_TO_DEFAULT) ||
         (type != 0 && type != OID_UNKNOWN && is_number(type) != is_number(c->type))) {

@@ -332,8 +332,7 @@ static tnode **one(struct arena *a, tnode *n)
     return list;
 }
 
-/* What the step returns and where, without its text. */
-static void address(const struct rows *r, const struct plan *p, struct plan_rows_step *step)
+void rows_address(const struct rows *r, const struct plan *p, struct plan_rows_step *step)
 {
     uint16_t *keys = arena_alloc(r->build->out, sizeof(r->keys));
     memcpy(keys, r->keys, sizeof(r->keys));
@@ -359,7 +358,7 @@ static int finish_one(struct rows *r, tnode *step_stmt, tnode *source, struct pl
     if (read == NULL || !rows_step(b, step_stmt, &step, note)) {
         return 0;
     }
-    address(r, p, &step);
+    rows_address(r, p, &step);
     rows_finish(b, p, read, &step, 1);
     return 1;
 }
