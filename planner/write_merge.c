@@ -235,14 +235,15 @@ static const tnode *looked_up(const struct merge *m, const tnode *n)
     return value != NULL ? value : n;
 }
 
-/* Every sharded relation is bound, the target by ON. 0: not to one value each. */
-static int bind_all(struct merge *m, struct plan *p)
+/* The target is bound by ON, and the only sharded relation. 0: not so. */
+static int bind_target(struct merge *m, struct plan *p)
 {
     struct build *b = m->build;
     const struct rel *t = m->target;
-    struct binding *list;
-    size_t count, kept = 0;
-    int bound;
+    if (m->scope->sharded_count != 1 || m->scope->local_count > 0 || m->scope->calls_count > 0 ||
+        b->survey.home) {
+        return 0;
+    }
     struct binding mine = {.table = t->table, .relation = arena_strdup(b->out, t->alias)};
     for (size_t k = 0; k < t->table->keys_count; k++) {
         const struct catalog_column *c = &t->known->columns[keys_column(t, k)];
@@ -256,29 +257,15 @@ static int bind_all(struct merge *m, struct plan *p)
         struct value_list one = {1, v};
         mine.keys[k] = keys_keep(b, &one);
     }
-    keys_bind(m->scope, &list, &count, &bound);
-    for (size_t i = 0; i < count; i++) {
-        if (strcmp(list[i].relation, t->alias) == 0 && list[i].table == t->table &&
-            list[i].keys[0].items == NULL) {
-            continue; /* the target itself */
-        }
-        if (list[i].keys[0].items == NULL) {
-            return 0;
-        }
-        list[kept++] = list[i];
-    }
-    if (kept + 1 != count || m->scope->local_count > 0 || m->scope->calls_count > 0 ||
-        b->survey.home) {
-        return 0;
-    }
-    list[kept++] = mine;
+    struct binding *list = arena_alloc(b->out, sizeof(*list));
+    *list = mine;
     p->kind = PLAN_ONE;
     p->rung = "route";
     p->touches_sharded = 1;
     p->_where = arena_zero(b->out, sizeof(*p->_where));
     p->_where->one = 1;
     p->_where->bindings = list;
-    p->_where->bindings_count = kept;
+    p->_where->bindings_count = 1;
     return 1;
 }
 
@@ -437,7 +424,7 @@ int write_merge(struct build *b, struct scope *s, const tnode *stmt, struct plan
         if (!find_keys(&m) || !clauses_fit(&m)) {
             return 0;
         }
-        if (bind_all(&m, p)) {
+        if (bind_target(&m, p)) {
             return 1;
         }
     }
