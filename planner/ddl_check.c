@@ -41,7 +41,10 @@ uint32_t ddl_type_oid(const PgQuery__TypeName *t)
         {"date", OID_DATE},      {"timestamp", OID_TIMESTAMP}, {"timestamptz", OID_TIMESTAMPTZ},
         {"numeric", OID_NUMERIC}};
     const char *schema;
-    const char *name = t == NULL ? "" : tree_name(t->names, t->n_names, &schema);
+    const char *serial = ddl_serial_type(t);
+    const char *name = serial != NULL ? serial
+                       : t == NULL    ? ""
+                                      : tree_name(t->names, t->n_names, &schema);
     for (size_t i = 0;
          t != NULL && t->n_array_bounds == 0 && !t->setof && i < sizeof(types) / sizeof(types[0]);
          i++) {
@@ -55,34 +58,10 @@ uint32_t ddl_type_oid(const PgQuery__TypeName *t)
 /* ---- columns ----------------------------------------------------------------------------------
  */
 
-static int see_sequence(const ProtobufCMessage *m, void *arg)
-{
-    if (MESSAGE_IS(m, func_call)) {
-        const PgQuery__FuncCall *f = (const PgQuery__FuncCall *)m;
-        if (strcmp(tree_name(f->funcname, f->n_funcname, NULL), "nextval") == 0) {
-            *(int *)arg = 1;
-        }
-    }
-    return 1;
-}
-
-static int uses_sequence(const tnode *n)
-{
-    int uses = 0;
-    tree_walk_node(n, see_sequence, &uses);
-    return uses;
-}
-
-static int is_serial(const PgQuery__TypeName *t)
-{
-    const char *name = t == NULL ? "" : tree_name(t->names, t->n_names, NULL);
-    return strstr(name, "serial") != NULL;
-}
-
 static int refuse_sequence(struct plan *p, const char *column)
 {
-    refuse(p, "Let the application give the value, or use gen_random_uuid().",
-           "column \"%s\": serial, identity and nextval() cannot be used in tables that are on "
+    refuse(p, "Declare it in CREATE TABLE, or let the application give the value.",
+           "column \"%s\": serial, identity and nextval() cannot be added to tables that are on "
            "several shards",
            column);
     return 0;
@@ -111,7 +90,8 @@ static int check_key_column(const struct ddl_table *t, const PgQuery__ColumnDef 
 int ddl_check_column(struct build *b, const struct ddl_table *t, const PgQuery__ColumnDef *c,
                      struct plan *p)
 {
-    if (is_serial(c->type_name) || c->identity[0] != 0 || uses_sequence(c->raw_default)) {
+    int sequence = ddl_serial_type(c->type_name) != NULL || ddl_uses_sequence(c->raw_default);
+    if (sequence && !t->created) {
         return refuse_sequence(p, c->colname);
     }
     if (ddl_is_key(t, c->colname) && !check_key_column(t, c, p)) {
@@ -269,9 +249,10 @@ int ddl_check_constraint(struct build *b, const struct ddl_table *t, const PgQue
                "EXCLUDE constraints cannot be used on sharded tables");
         return 0;
     case PG_QUERY__CONSTR_TYPE__CONSTR_IDENTITY:
-        return refuse_sequence(p, column == NULL ? "" : column);
+        return t->created || refuse_sequence(p, column == NULL ? "" : column);
     case PG_QUERY__CONSTR_TYPE__CONSTR_DEFAULT:
-        return !uses_sequence(c->raw_expr) || refuse_sequence(p, column == NULL ? "" : column);
+        return t->created || t->filled_later || !ddl_uses_sequence(c->raw_expr) ||
+               refuse_sequence(p, column == NULL ? "" : column);
     case PG_QUERY__CONSTR_TYPE__CONSTR_GENERATED:
         if (column != NULL && ddl_is_key(t, column)) {
             refuse(p, "Let the application compute it.",

@@ -35,6 +35,8 @@ struct ddl_table {
     uint32_t key_types[KEY_COLUMNS_MAX]; /* 0: not known */
     uint32_t group;                      /* UINT32_MAX: not known yet */
     const struct map_table *colocate;    /* COLOCATE WITH */
+    unsigned created : 1;                /* by this statement: it has no rows */
+    unsigned filled_later : 1;           /* rows that are there keep their values */
 };
 
 void ddl_table_of(const struct map_table *t, struct ddl_table *out);
@@ -47,6 +49,17 @@ int ddl_check_constraint(struct build *b, const struct ddl_table *t, const PgQue
 /* A table that is only on the home shard must not refer to sharded ones. 0: refused. */
 int ddl_check_local_constraint(struct build *b, const PgQuery__Constraint *c, struct plan *p);
 uint32_t ddl_type_oid(const PgQuery__TypeName *t);
+
+/* ddl_sequence.c: columns that a sequence of the home shard fills. The type of a serial; NULL: it
+ * is none. */
+const char *ddl_serial_type(const PgQuery__TypeName *t);
+int ddl_uses_sequence(const tnode *n);
+/* The default as the other shards get it. */
+tnode *ddl_late_default(struct build *b, const tnode *expr);
+/* CREATE TABLE as the other shards get it; *sql is NULL when that is the same. 0: failed. */
+int ddl_create_elsewhere(struct build *b, const tnode *stmt, const char **sql, struct note *note);
+/* The same of ALTER TABLE; "": they get nothing. */
+int ddl_alter_elsewhere(struct build *b, const tnode *stmt, const char **sql, struct note *note);
 
 /* DROP TABLE, VIEW, INDEX. */
 void ddl_drop_relations(struct build *b, tnode *stmt, struct plan *p);

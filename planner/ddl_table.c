@@ -212,9 +212,27 @@ static int exists_already(struct build *b, const PgQuery__CreateStmt *c, const s
     return 1;
 }
 
-static void create_sharded(struct build *b, const PgQuery__CreateStmt *c, const struct relation *r,
+/* A step everywhere, or one on the home shard and one without sequences. 0: refused. */
+static int create_steps(struct build *b, const tnode *stmt, struct plan *p)
+{
+    struct note note;
+    const char *elsewhere = NULL;
+    uint64_t all = map_all(b->env->map);
+    if (!ddl_create_elsewhere(b, stmt, &elsewhere, &note)) {
+        refuse_note(p, ERR_UNSUPPORTED, &note);
+        return 0;
+    }
+    ddl_step(b, p, elsewhere == NULL ? all : 1, (const char *)p->text.p);
+    if (elsewhere != NULL) {
+        ddl_step(b, p, all & ~UINT64_C(1), elsewhere);
+    }
+    return 1;
+}
+
+static void create_sharded(struct build *b, const tnode *stmt, const struct relation *r,
                            struct plan *p)
 {
+    const PgQuery__CreateStmt *c = stmt->create_stmt;
     struct ddl_table t;
     if (exists_already(b, c, r, p)) {
         return;
@@ -229,6 +247,7 @@ static void create_sharded(struct build *b, const PgQuery__CreateStmt *c, const 
         ddl_table_of(r->table, &t);
         fill_key_types(c, &t);
     }
+    t.created = 1;
     if (!check_shape(c, &t, p) || !check_elements(b, c, &t, p)) {
         return;
     }
@@ -238,8 +257,7 @@ static void create_sharded(struct build *b, const PgQuery__CreateStmt *c, const 
     }
     p->changes_table = arena_printf(b->out, "%s.%s", r->schema, r->name);
     p->touches_sharded = 1;
-    ddl_step(b, p, map_all(b->env->map), (const char *)p->text.p);
-    if (b->suffix_decl != NULL) {
+    if (create_steps(b, stmt, p) && b->suffix_decl != NULL) {
         ddl_declare(b, p, b->suffix_decl);
     }
 }
@@ -302,7 +320,7 @@ void plan_create_table(struct build *b, tnode *stmt, struct plan *p)
             p->pins |= PIN_TEMP;
         }
     } else if (b->suffix_decl != NULL || r.table != NULL) {
-        create_sharded(b, c, &r, p);
+        create_sharded(b, stmt, &r, p);
     } else if (!ddl_create_child(b, c, &r, p) && local_is_safe(b, c, p)) {
         home_step(b, p);
     }
@@ -448,13 +466,18 @@ static int check_command(struct build *b, const struct relation *r, const struct
     case AT(DetachPartition):
     case AT(AddInherit):
     case AT(DropInherit): return ddl_check_family(b, r, c, leaves, p);
+    case AT(AddIdentity):
+    case AT(SetIdentity):
+    case AT(DropIdentity): return 1;
     case AT(DropColumn):
     case AT(AlterColumnType): return check_key_change(t, c, p);
     case AT(ColumnDefault): {
         PgQuery__Constraint probe = PG_QUERY__CONSTRAINT__INIT;
         probe.contype = PG_QUERY__CONSTR_TYPE__CONSTR_DEFAULT;
         probe.raw_expr = c->def;
-        return ddl_check_constraint(b, t, &probe, c->name, p);
+        struct ddl_table later = *t;
+        later.filled_later = 1;
+        return ddl_check_constraint(b, &later, &probe, c->name, p);
     }
     default: break;
     }
@@ -495,6 +518,23 @@ static int local_command_is_safe(struct build *b, const PgQuery__AlterTableCmd *
     return 1;
 }
 
+/* As create_steps(). */
+static int alter_steps(struct build *b, const tnode *stmt, const struct ddl_object *o,
+                       struct plan *p)
+{
+    struct note note;
+    const char *elsewhere = NULL;
+    if (o->relation.table != NULL && !ddl_alter_elsewhere(b, stmt, &elsewhere, &note)) {
+        refuse_note(p, ERR_UNSUPPORTED, &note);
+        return 0;
+    }
+    ddl_step(b, p, elsewhere == NULL ? o->shards : 1, (const char *)p->text.p);
+    if (elsewhere != NULL && elsewhere[0] != 0) {
+        ddl_step(b, p, o->shards & ~UINT64_C(1), elsewhere);
+    }
+    return 1;
+}
+
 void plan_alter_table(struct build *b, tnode *stmt, struct plan *p)
 {
     const PgQuery__AlterTableStmt *a = stmt->alter_table_stmt;
@@ -525,7 +565,9 @@ void plan_alter_table(struct build *b, tnode *stmt, struct plan *p)
         }
     }
     ddl_changes(b, p, &o.relation);
-    ddl_step(b, p, o.shards, (const char *)p->text.p);
+    if (!alter_steps(b, stmt, &o, p)) {
+        return;
+    }
     if (leaves.name != NULL) {
         ddl_declare_left(b, p, &leaves);
     }

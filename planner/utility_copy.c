@@ -123,6 +123,18 @@ static int fill_keys(const PgQuery__CopyStmt *c, const struct relation *r, struc
     return 1;
 }
 
+/* Only the home shard has the sequences. */
+static int sequences_given(const PgQuery__CopyStmt *c, const struct relation *r)
+{
+    for (size_t i = 0; i < r->known->columns_count; i++) {
+        const struct catalog_column *col = &r->known->columns[i];
+        if (col->default_kind == DEFAULT_SEQUENCE && column_field(c, r->known, col->name) < 0) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
 /* A reference table's rows are the same everywhere only if left-out columns are constants. */
 static int defaults_constant(const PgQuery__CopyStmt *c, const struct relation *r)
 {
@@ -193,6 +205,12 @@ static void copy_in(struct build *b, const PgQuery__CopyStmt *c, const struct re
     struct copy_plan *inner = arena_zero(b->out, sizeof(*inner));
     struct plan_copy *copy = arena_zero(b->out, sizeof(*copy));
     if (!fill_keys(c, r, inner, p) || !fill_format(b, c, inner, copy, p)) {
+        return;
+    }
+    if (r->table->kind != MAP_REFERENCE && !sequences_given(c, r)) {
+        refuse(p, "List the column and give its values, or use INSERT.",
+               "COPY into \"%s\" leaves a column to a sequence, which is on the home shard",
+               r->name);
         return;
     }
     if (r->table->kind == MAP_REFERENCE && !defaults_constant(c, r)) {
