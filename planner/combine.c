@@ -172,6 +172,7 @@ void combine_free(struct combine *c)
     }
     combine_merge_free(c);
     combine_groups_free(c);
+    buf_free(&c->row);
     mem_free(c->columns);
     mem_free(c->values);
     mem_free(c->out_formats);
@@ -366,6 +367,29 @@ enum err combine_row(struct combine *c, size_t shard, struct slice body, struct 
         *next = COMBINE_DONE;
     }
     return e;
+}
+
+enum err combine_run(struct combine *c, size_t shard, struct slice rows, struct buf *out,
+                     enum combine_next *next, struct note *note)
+{
+    uint8_t type = 0;
+    size_t total = 0;
+    if (c->merge != NULL && !c->done) {
+        check(shard < c->shards_count && (c->ended >> shard & 1) == 0);
+        *next = COMBINE_MORE;
+        enum err e = combine_merge_rows(c, shard, rows, out, next, note);
+        *next = c->done ? COMBINE_DONE : *next;
+        return e;
+    }
+    *next = next_of(c);
+    while (frame_peek(rows, &type, &total) == 1) {
+        enum err e = combine_row(c, shard, frame_body(rows, total), out, next, note);
+        if (e || c->done) {
+            return e;
+        }
+        rows = slice_from(rows, total);
+    }
+    return ERR_NONE;
 }
 
 enum err combine_shard_end(struct combine *c, size_t shard, struct buf *out,

@@ -254,6 +254,7 @@ Test(combine_agg, distinct_rows_go_out_at_once_and_stop_at_the_limit)
     for (int i = 0; i < 10; i++) {
         t_row(t, 0, "%d|x", i / 2);
     }
+    t->one_by_one = 1;
     t_feed(t, 1);
     cr_assert(t->done);
     cr_assert_eq(t->shards[0].at, 3);

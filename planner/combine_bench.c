@@ -30,8 +30,36 @@ static void add_row(struct buf *row, int64_t id, int word)
     buf_be64(row, (uint64_t)id);
 }
 
+/* All rows through the combiner, which get them in runs of whole messages when `run` is not 0. */
+static void feed(struct combine *c, const struct buf *rows, size_t count, size_t run,
+                 struct buf *out)
+{
+    size_t size = rows->n / count;
+    enum combine_next next = COMBINE_MORE;
+    struct note note = {0};
+    if (run == 0) {
+        for (size_t i = 0; i < count; i++) {
+            struct slice row =
+                slice_bytes(rows->p + i * size + FRAME_HEADER_BYTES, size - FRAME_HEADER_BYTES);
+            check(!combine_row(c, i % SHARDS, row, out, &next, &note));
+            out->n = out->n > 1 << 16 ? 0 : out->n;
+        }
+        return;
+    }
+    size_t per_shard = count / SHARDS; /* a shard's rows stand together */
+    for (size_t at = 0; at < per_shard; at += run) {
+        for (size_t shard = 0; shard < SHARDS; shard++) {
+            size_t most = per_shard - at < run ? per_shard - at : run;
+            struct slice part = slice_bytes(rows->p + (shard * per_shard + at) * size, most * size);
+            check(!combine_run(c, shard, part, out, &next, &note));
+            out->n = out->n > 1 << 16 ? 0 : out->n;
+        }
+    }
+}
+
 /* `ids`: how many different ones the rows have. */
-static void measure(const char *name, const struct combine_spec *spec, int rows_count, int ids)
+static void measure_runs(const char *name, const struct combine_spec *spec, int rows_count, int ids,
+                         size_t run)
 {
     struct back_column columns[4] = {0};
     struct buf out = {0}, rows = {0};
@@ -46,19 +74,16 @@ static void measure(const char *name, const struct combine_spec *spec, int rows_
     back_put_columns(&out, columns, 4);
     check(!combine_open(spec, SHARDS, NULL, binary, 1, 1 << 20, 1 << 30, &c, &note));
     check(!combine_columns(c, slice_from(buf_slice(&out), FRAME_HEADER_BYTES), NULL, &note));
+    rows_count -= rows_count % SHARDS;
     for (int i = 0; i < rows_count; i++) { /* all rows are equally long */
-        add_row(&rows, i % ids, (int)rng_below(&rng, 100));
+        int id = run == 0 ? i : i % (rows_count / SHARDS) * SHARDS + (int)rng_below(&rng, SHARDS);
+        size_t mark = frame_begin(&rows, 'D');
+        add_row(&rows, id % ids, (int)rng_below(&rng, 100));
+        frame_end(&rows, mark);
     }
-    size_t size = rows.n / (size_t)rows_count;
     enum combine_next next = COMBINE_MORE;
     clock_t start = clock(); /* processor time: the machine may have other work */
-    for (size_t i = 0; i < (size_t)rows_count; i++) {
-        struct slice row = slice_bytes(rows.p + i * size, size);
-        check(!combine_row(c, i % SHARDS, row, &out, &next, &note));
-        if (out.n > 1 << 16) {
-            out.n = 0;
-        }
-    }
+    feed(c, &rows, (size_t)rows_count, run, &out);
     int more = 1;
     for (size_t i = 0; i < SHARDS; i++) {
         check(!combine_shard_end(c, i, &out, &next, &note));
@@ -74,6 +99,11 @@ static void measure(const char *name, const struct combine_spec *spec, int rows_
     buf_free(&rows);
 }
 
+static void measure(const char *name, const struct combine_spec *spec, int rows_count, int ids)
+{
+    measure_runs(name, spec, rows_count, ids, 0);
+}
+
 int main(void)
 {
     static const struct combine_output as_is[] = {
@@ -84,7 +114,7 @@ int main(void)
                                                  {.kind = COMBINE_MAX, .column = 0}};
     static const struct combine_sort by_number[] = {{.output = 3}};
     static const struct combine_sort by_sum[] = {{.output = 2, .desc = 1}};
-    static const uint16_t by_word[] = {1}, by_id[] = {0};
+    static const uint16_t by_word[] = {1}, of_id[] = {0};
     struct combine_spec spec = {
         .columns_count = 4, .outputs_count = 4, .visible = 4, .outputs = as_is};
     measure("concat", &spec, ROWS, ROWS);
@@ -93,7 +123,13 @@ int main(void)
     spec.mode = COMBINE_MERGE;
     spec.sorts = by_number;
     spec.sorts_count = 1;
+    measure("merge, one hidden", &spec, ROWS, ROWS);
+    measure_runs("... in runs", &spec, ROWS, ROWS, 200);
+    static const struct combine_sort by_id[] = {{.output = 0}};
+    spec.visible = 4;
+    spec.sorts = by_id;
     measure("merge", &spec, ROWS, ROWS);
+    measure_runs("... in runs", &spec, ROWS, ROWS, 200);
     spec.mode = COMBINE_AGGREGATE;
     spec.outputs = aggs;
     spec.visible = 4;
@@ -101,7 +137,7 @@ int main(void)
     spec.groups = by_word;
     spec.groups_count = 1;
     measure("100 groups", &spec, ROWS, ROWS);
-    spec.groups = by_id;
+    spec.groups = of_id;
     spec.limit = (struct combine_limit){.kind = COMBINE_LIMIT_CONST, .value = 10};
     measure("all groups, top 10", &spec, ROWS, ROWS);
     static const struct combine_having many[] = {

@@ -364,3 +364,116 @@ enum err combine_order_compare(const struct combine_order *order, struct slice a
     }
     return value_compare(order->type_oid, order->format, a, b, out, note);
 }
+
+/* ---- prefixes -------------------------------------------------------------------------------- */
+
+static uint64_t of_int64(int64_t v)
+{
+    return (uint64_t)v ^ UINT64_C(1) << 63;
+}
+
+/* Every NaN is the largest, and -0 is 0. */
+static uint64_t of_float(double v)
+{
+    uint64_t bits = 0;
+    v = v == 0 ? 0 : v;
+    memcpy(&bits, &v, sizeof(bits));
+    return v != v ? UINT64_MAX : (bits >> 63) != 0 ? ~bits : bits | UINT64_C(1) << 63;
+}
+
+static uint64_t of_bytes(struct slice v)
+{
+    uint8_t first[8] = {0};
+    if (v.n >= sizeof(first)) {
+        return be64_at(v.p);
+    }
+    memcpy(first, v.p, v.n);
+    return be64_at(first);
+}
+
+/* Days of a date; 256 microseconds of a time. */
+static int of_iso(uint32_t type, struct slice value, uint64_t *out, int *exact)
+{
+    __int128 v = 0;
+    if (!read_iso(type, value, &v)) {
+        return 0;
+    }
+    v = type == OID_DATE ? v / INT64_C(86400000000) : v >> 8;
+    v = v > INT64_MAX ? INT64_MAX : v < INT64_MIN ? INT64_MIN : v;
+    *out = of_int64((int64_t)v);
+    *exact = type == OID_DATE;
+    return 1;
+}
+
+/* Digits that surely fit, the usual text of an integer. */
+static int read_digits_only(struct slice in, int64_t *out)
+{
+    enum {
+        DIGITS_MAX = 18
+    };
+    size_t sign = in.n > 0 && in.p[0] == '-';
+    int64_t v = 0;
+    if (in.n == sign || in.n > sign + DIGITS_MAX) {
+        return 0;
+    }
+    for (size_t i = sign; i < in.n; i++) {
+        unsigned digit = (unsigned)in.p[i] - '0';
+        if (digit > 9) {
+            return 0;
+        }
+        v = v * 10 + digit;
+    }
+    *out = sign != 0 ? -v : v;
+    return 1;
+}
+
+static int of_value(const struct combine_order *order, struct slice value, uint64_t *out)
+{
+    int64_t number = 0;
+    struct note note;
+    switch (order->type_oid) {
+    case OID_INT2:
+    case OID_INT4:
+    case OID_INT8:
+        if ((order->format != FORMAT_TEXT || !read_digits_only(value, &number)) &&
+            value_read_int(order->type_oid, order->format, value, &number, &note) != ERR_NONE) {
+            return 0;
+        }
+        *out = of_int64(number);
+        return 1;
+    case OID_FLOAT8:
+        if (order->format != FORMAT_BINARY || value.n != 8) {
+            return 0;
+        }
+        uint64_t bits = be64_at(value.p);
+        double v = 0;
+        memcpy(&v, &bits, sizeof(v));
+        *out = of_float(v);
+        return 1;
+    default: return 0;
+    }
+}
+
+int combine_order_prefix(const struct combine_order *order, struct slice value, uint64_t *out,
+                         int *exact)
+{
+    *exact = 1;
+    switch ((enum kind)order->kind) {
+    case BY_BYTES:
+        *out = of_bytes(value);
+        *exact = 0;
+        return 1;
+    case BY_INT64:
+        *out = value.n == 8 ? of_int64((int64_t)be64_at(value.p)) : 0;
+        return value.n == 8;
+    case BY_INT32:
+        *out = value.n == 4 ? of_int64((int32_t)be32_at(value.p)) : 0;
+        return value.n == 4;
+    case BY_ISO_TEXT: return of_iso(order->type_oid, value, out, exact);
+    case BY_VALUE: return of_value(order, value, out);
+    case BY_BINARY:
+    case BY_LABEL:
+    case BY_LOCALE: break;
+    }
+    return 0;
+}

@@ -181,6 +181,31 @@ static void check_out(const struct buf *out, size_t visible, uint64_t rows)
     check(seen == rows);
 }
 
+/* As servers send them. */
+static int is_whole(struct slice row, size_t columns)
+{
+    struct back_walk walk;
+    struct slice value;
+    int got = back_walk_row(row, &walk, NULL) == ERR_NONE && walk.left == columns ? 1 : -1;
+    while (got == 1) {
+        got = back_next_value(&walk, &value);
+    }
+    return got == 0;
+}
+
+static enum err feed_row(struct combine *c, size_t shard, size_t columns, struct slice row,
+                         struct buf *out, enum combine_next *next, struct note *note)
+{
+    static struct buf message;
+    if ((row.n & 1) == 0 || !is_whole(row, columns)) {
+        return combine_row(c, shard, row, out, next, note);
+    }
+    message.n = 0;
+    frame_put(&message, 'D', row);
+    frame_put(&message, 'D', row);
+    return combine_run(c, shard, buf_slice(&message), out, next, note);
+}
+
 static enum err feed(struct combine *c, const struct combine_spec *spec, struct input *in,
                      struct buf *out, struct note *note)
 {
@@ -198,7 +223,8 @@ static enum err feed(struct combine *c, const struct combine_spec *spec, struct 
             ended |= (uint8_t)(1 << shard);
             e = combine_shard_end(c, shard, out, &next, note);
         } else {
-            e = combine_row(c, shard, make_row(in, spec->columns_count, &room), out, &next, note);
+            e = feed_row(c, shard, spec->columns_count, make_row(in, spec->columns_count, &room),
+                         out, &next, note);
         }
     }
     for (size_t shard = 0; !e && shard < SHARDS; shard++) {

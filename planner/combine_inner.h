@@ -51,6 +51,7 @@ struct combine {
     int16_t *out_formats; /* per visible output, as the client wants them */
     struct combine_column *columns;
     struct slice *values; /* of the row at hand; columns_count */
+    struct buf row;       /* a row as a message, MERGE and DISTINCT */
     struct combine_merge *merge;
     struct combine_groups *groups;
 };
@@ -102,6 +103,10 @@ enum err combine_order_open_sort(struct combine_order *order, const struct combi
                                  const struct combine_sort *sort, const char *what,
                                  struct note *note) MUST_CHECK;
 void combine_order_close(struct combine_order *order);
+/* A number that orders as the values do, but may be equal where they are not, unless *exact. 0:
+ * there is none for values of this kind, or not for this one. */
+int combine_order_prefix(const struct combine_order *order, struct slice value, uint64_t *out,
+                         int *exact);
 /* Neither is NULL. */
 enum err combine_order_compare(const struct combine_order *order, struct slice a, struct slice b,
                                int *out, struct note *note) MUST_CHECK;
@@ -137,6 +142,9 @@ enum err combine_group_put(const struct combine_column *column, struct slice val
 enum err combine_merge_columns(struct combine *c, struct note *note) MUST_CHECK;
 enum err combine_merge_row(struct combine *c, size_t shard, struct slice body, struct buf *out,
                            enum combine_next *next, struct note *note) MUST_CHECK;
+/* Whole DataRow messages. */
+enum err combine_merge_rows(struct combine *c, size_t shard, struct slice rows, struct buf *out,
+                            enum combine_next *next, struct note *note) MUST_CHECK;
 enum err combine_merge_end(struct combine *c, size_t shard, struct buf *out,
                            struct note *note) MUST_CHECK;
 uint64_t combine_merge_starved(const struct combine *c); /* shards without a waiting row */

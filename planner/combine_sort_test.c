@@ -229,3 +229,138 @@ Test(combine_sort, refuses_keys_of_the_wrong_size)
     cr_assert_eq(combine_row(t->c, 1, bad, &t->out, &next, &t->note), ERR_SHARD_PROTOCOL);
     t_close(t);
 }
+
+/* Rows (number, shard and place) of sorted shards, merged by a model. */
+static void one_random_run(struct rng *rng)
+{
+    static const uint32_t types[] = {OID_INT8, OID_TEXT, 0};
+    struct combine_sort sort = {.desc = (uint8_t)rng_below(rng, 2),
+                                .nulls_first = (uint8_t)rng_below(rng, 2)};
+    struct combine_spec spec = {.mode = COMBINE_MERGE,
+                                .columns_count = 2,
+                                .outputs_count = 2,
+                                .visible = 2,
+                                .outputs = three_outputs,
+                                .sorts_count = 1,
+                                .sorts = &sort};
+    uint64_t skip = rng_below(rng, 10);
+    spec.offset = (struct combine_limit){.kind = COMBINE_LIMIT_CONST, .value = skip};
+    struct t_run *t = t_open(&spec, 3, types, NULL, 1 + rng_below(rng, 400), 1 << 20);
+    int keys[3][40], at[3] = {0}, wide = rng_below(rng, 2) ? 100 : 5;
+    struct buf want = {0};
+    for (size_t shard = 0; shard < 3; shard++) {
+        for (int i = 0; i < 40; i++) {
+            int key = (int)rng_below(rng, (uint64_t)wide) - wide / 2, k = i;
+            key = rng_below(rng, 8) == 0 ? INT32_MIN : key;
+            for (; k > 0 && compare_key(keys[shard][k - 1], key, &sort) > 0; k--) {
+                keys[shard][k] = keys[shard][k - 1];
+            }
+            keys[shard][k] = key;
+        }
+        for (int i = 0; i < 40; i++) {
+            char room[16];
+            t_row(t, shard, "%s|%zu-%d", number(keys[shard][i], room), shard, i);
+        }
+    }
+    for (int given = 0; given < 120; given++) {
+        size_t best = 3;
+        for (size_t i = 0; i < 3; i++) {
+            if (at[i] < 40 &&
+                (best == 3 || compare_key(keys[i][at[i]], keys[best][at[best]], &sort) < 0)) {
+                best = i;
+            }
+        }
+        char room[16];
+        if ((uint64_t)given >= skip) {
+            buf_printf(&want, "%s|%zu-%d\n", number(keys[best][at[best]], room), best, at[best]);
+        }
+        at[best]++;
+    }
+    buf_u8(&want, 0);
+    t_expect(t, (const char *)want.p);
+    buf_free(&want);
+}
+
+Test(combine_sort, rows_that_go_out_as_they_came_are_merged_too)
+{
+    struct rng rng = rng_seeded(5);
+    for (int i = 0; i < 300; i++) {
+        one_random_run(&rng);
+    }
+}
+
+Test(combine_sort, a_prefix_orders_as_its_value_does)
+{
+    static const struct {
+        uint32_t type;
+        int16_t format;
+        struct slice values[8]; /* in order */
+    } lists[] = {
+        {OID_INT4,
+         FORMAT_TEXT,
+         {SLICE("-2147483648"), SLICE("-10"), SLICE("-9"), SLICE("0"), SLICE("7"), SLICE("10"),
+          SLICE("2147483647")}},
+        {OID_INT8,
+         FORMAT_TEXT,
+         {SLICE("-9223372036854775808"), SLICE("-1000000000000000000"), SLICE("-1"), SLICE("1"),
+          SLICE("1000000000000000000"), SLICE("9223372036854775807")}},
+        {OID_INT8,
+         FORMAT_BINARY,
+         {SLICE("\x80\0\0\0\0\0\0\0"), SLICE("\xff\xff\xff\xff\xff\xff\xff\xff"),
+          SLICE("\0\0\0\0\0\0\0\0"), SLICE("\0\0\0\0\0\0\1\0"), SLICE("\x7f\0\0\0\0\0\0\0")}},
+        {OID_INT4,
+         FORMAT_BINARY,
+         {SLICE("\x80\0\0\0"), SLICE("\xff\xff\xff\xff"), SLICE("\0\0\0\0"), SLICE("\0\0\1\0")}},
+        {OID_TEXT,
+         FORMAT_TEXT,
+         {SLICE(""), SLICE("\1"), SLICE("A"), SLICE("a"), SLICE("aaaaaaaa"), SLICE("aaaaaaaab"),
+          SLICE("b"), SLICE("\xc3\xa9")}},
+        {OID_DATE,
+         FORMAT_TEXT,
+         {SLICE("-infinity"), SLICE("4713-01-01 BC"), SLICE("0001-12-31 BC"), SLICE("1999-12-31"),
+          SLICE("2000-01-01"), SLICE("5874897-12-31"), SLICE("infinity")}},
+        {OID_TIMESTAMP,
+         FORMAT_TEXT,
+         {SLICE("-infinity"), SLICE("4713-01-01 00:00:00 BC"), SLICE("1999-12-31 23:59:59.999999"),
+          SLICE("2000-01-01 00:00:00"), SLICE("2000-01-01 00:00:00.000001"),
+          SLICE("294276-12-31 23:59:59.999999"), SLICE("infinity")}},
+        {OID_TIMESTAMPTZ,
+         FORMAT_TEXT,
+         {SLICE("2000-01-01 00:00:00+01"), SLICE("2000-01-01 00:00:00+00"),
+          SLICE("2000-01-01 00:00:00-01:30")}},
+        {OID_FLOAT8,
+         FORMAT_BINARY,
+         {SLICE("\xff\xf0\0\0\0\0\0\0"), SLICE("\xbf\xf0\0\0\0\0\0\0"), SLICE("\0\0\0\0\0\0\0\0"),
+          SLICE("\0\0\0\0\0\0\0\1"), SLICE("\x3f\xf0\0\0\0\0\0\0"), SLICE("\x7f\xf0\0\0\0\0\0\0"),
+          SLICE("\x7f\xf8\0\0\0\0\0\0")}},
+    };
+    for (size_t l = 0; l < sizeof(lists) / sizeof(lists[0]); l++) {
+        struct combine_column column = {.type_oid = lists[l].type, .format = lists[l].format};
+        struct combine_order order;
+        struct note note;
+        uint64_t last = 0;
+        cr_assert_eq(combine_order_open(&order, &column, 1, "", &note), ERR_NONE);
+        for (size_t i = 0; i < 8 && lists[l].values[i].p != NULL; i++) {
+            uint64_t prefix = 0;
+            int exact = 0, way = -1;
+            cr_assert(combine_order_prefix(&order, lists[l].values[i], &prefix, &exact), "%zu", l);
+            if (i > 0) {
+                cr_assert_eq(combine_order_compare(&order, lists[l].values[i - 1],
+                                                   lists[l].values[i], &way, &note),
+                             ERR_NONE);
+                cr_assert_eq(way < 0, 1, "list %zu, value %zu", l, i);
+                cr_assert(exact ? last < prefix : last <= prefix, "list %zu, value %zu", l, i);
+            }
+            last = prefix;
+        }
+    }
+    struct combine_column zero = {.type_oid = OID_FLOAT8, .format = FORMAT_BINARY};
+    struct combine_order order;
+    struct note note;
+    uint64_t plus = 0, minus = 1;
+    int exact = 0;
+    cr_assert_eq(combine_order_open(&order, &zero, 1, "", &note), ERR_NONE);
+    cr_assert(combine_order_prefix(&order, SLICE("\0\0\0\0\0\0\0\0"), &plus, &exact));
+    cr_assert(combine_order_prefix(&order, SLICE("\x80\0\0\0\0\0\0\0"), &minus, &exact));
+    cr_assert_eq(plus, minus);
+}

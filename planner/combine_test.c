@@ -56,6 +56,7 @@ Test(combine, cuts_to_offset_and_limit_and_says_when_done)
     for (int i = 0; i < 10; i++) {
         t_row(t, 0, "%d|x", i);
     }
+    t->one_by_one = 1;
     t_feed(t, 1);
     cr_assert(t->done);
     cr_assert_eq(t->shards[0].at, 3);

@@ -38,6 +38,7 @@ struct t_run {
     enum err err;
     int done;
     size_t paused_times;
+    int one_by_one; /* no rows in runs */
 };
 
 /* The text of a value as the wire has it: binary for whole numbers when the column is. */
@@ -138,7 +139,26 @@ static inline void t_step(struct t_run *t, size_t shard)
     t->done = next == COMBINE_DONE;
 }
 
-/* Feed all rows, shards in a random order that respects pauses. */
+/* Up to `most` rows at once, as messages. */
+static inline void t_step_run(struct t_run *t, size_t shard, size_t most)
+{
+    struct t_shard *s = &t->shards[shard];
+    enum combine_next next = COMBINE_MORE;
+    struct buf run = {0};
+    if (s->at == s->count) {
+        t_step(t, shard);
+        return;
+    }
+    for (size_t i = 0; i < most && s->at < s->count; i++) {
+        frame_put(&run, 'D', buf_slice(&s->rows[s->at++]));
+    }
+    t->err = combine_run(t->c, shard, buf_slice(&run), &t->out, &next, &t->note);
+    t->paused_times += next == COMBINE_PAUSE;
+    t->done = next == COMBINE_DONE;
+    buf_free(&run);
+}
+
+/* Feed all rows, shards in a random order that respects pauses, one row or several at a time. */
 static inline void t_feed(struct t_run *t, uint64_t seed)
 {
     struct rng rng = rng_seeded(seed);
@@ -147,8 +167,10 @@ static inline void t_feed(struct t_run *t, uint64_t seed)
         size_t shard = rng_below(&rng, t->shards_count);
         int moves = t->shards[shard].at <= t->shards[shard].count && combine_wants(t->c, shard);
         idle = moves ? 0 : idle + 1;
-        if (moves) {
+        if (moves && (t->one_by_one || rng_below(&rng, 2))) {
             t_step(t, shard);
+        } else if (moves) {
+            t_step_run(t, shard, 1 + rng_below(&rng, 9));
         }
     }
     int more = 1;

@@ -647,6 +647,9 @@ enum err combine_columns(struct combine *c, struct slice body, struct buf *out,
                          struct note *note) MUST_CHECK;
 enum err combine_row(struct combine *c, size_t shard, struct slice body, struct buf *out,
                      enum combine_next *next, struct note *note) MUST_CHECK;
+/* The same for whole DataRow messages, one behind the other. */
+enum err combine_run(struct combine *c, size_t shard, struct slice rows, struct buf *out,
+                     enum combine_next *next, struct note *note) MUST_CHECK;
 /* This shard has no more rows. */
 enum err combine_shard_end(struct combine *c, size_t shard, struct buf *out,
                            enum combine_next *next, struct note *note) MUST_CHECK;

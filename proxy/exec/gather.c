@@ -321,6 +321,32 @@ static void on_row(struct gather *g, struct backend *b, struct slice body)
     follow(g, b, next);
 }
 
+/* Whether each row need be looked at alone. */
+static int one_by_one(const struct gather *g, const struct backend *b)
+{
+    return g->combine == NULL || g->edits[b->shard] != NULL || g->plan->split != NULL ||
+           g->plan->same_counts;
+}
+
+static void on_run(struct gather *g, struct backend *b, struct slice rows, size_t count)
+{
+    enum combine_next next = COMBINE_MORE;
+    struct note note;
+    metric_add(&g->op.session->worker->metrics, METRIC_rows_gathered, count);
+    if (g->done) {
+        return;
+    }
+    struct buf *out = gather_rows_out(g);
+    size_t from = out->n;
+    enum err e = combine_run(g->combine, index_of(g, b->shard), rows, out, &next, &note);
+    if (e) {
+        gather_fail(g, e, &note);
+        return;
+    }
+    give_rows(g, out, from);
+    follow(g, b, next);
+}
+
 static void on_shard_end(struct gather *g, struct backend *b)
 {
     enum combine_next next = COMBINE_MORE;
@@ -423,6 +449,17 @@ static void gather_message(struct op *op, struct backend *b, uint8_t type, struc
         }
         break;
     default: break;
+    }
+}
+
+static void gather_rows(struct op *op, struct backend *b, struct slice rows, size_t count)
+{
+    struct gather *g = (struct gather *)op;
+    int seen = g->hooks != NULL && g->hooks->seen != NULL;
+    if (op->on_message != gather_message || seen || !is_ours(g, b) || one_by_one(g, b)) {
+        op_rows(op, b, rows);
+    } else {
+        on_run(g, b, rows, count);
     }
 }
 
@@ -558,6 +595,7 @@ void gather_receive(struct gather *g)
 {
     struct session *s = g->op.session;
     g->op.on_message = gather_message;
+    g->op.on_rows = gather_rows;
     g->op.on_failed = gather_failed;
     bits_each (shard, g->shards & s->held_bits) {
         g->from[shard] = session_backend(s, (uint32_t)shard)->expects_made;

@@ -181,6 +181,16 @@ void op_message(struct op *op, struct backend *b, uint8_t type, struct slice bod
     }
 }
 
+void op_rows(struct op *op, struct backend *b, struct slice rows)
+{
+    uint8_t type = 0;
+    size_t total = 0;
+    while (frame_peek(rows, &type, &total) == 1) {
+        op_message(op, b, type, frame_body(rows, total));
+        rows = slice_from(rows, total);
+    }
+}
+
 void op_quiet(struct op *op, struct backend *b)
 {
     uint64_t bit = UINT64_C(1) << b->shard;

@@ -32,6 +32,8 @@ struct op {
     int64_t sent_us;            /* when the round was */
     /* Every message of a round; NULL when none is of interest. */
     void (*on_message)(struct op *op, struct backend *b, uint8_t type, struct slice body);
+    /* Whole DataRow messages that came together; NULL: each is for on_message. */
+    void (*on_rows)(struct op *op, struct backend *b, struct slice rows, size_t count);
     void (*on_failed)(struct op *op); /* a shard failed or was lost; may be NULL */
     void (*then)(struct op *op);      /* the round is over */
     void (*free_fn)(struct op *op);   /* what the operation owns besides itself; may be NULL */
@@ -72,6 +74,8 @@ void op_pass_on(struct op *op, struct backend *b, uint8_t type, struct slice bod
 
 /* Called by relay.c. */
 void op_message(struct op *op, struct backend *b, uint8_t type, struct slice body);
+/* Each row alone. */
+void op_rows(struct op *op, struct backend *b, struct slice rows);
 /* The last answer of this connection was to something of our own in front of or behind the round:
  * nothing more will come. */
 void op_quiet(struct op *op, struct backend *b);

@@ -522,6 +522,31 @@ static void pass_rest(struct backend *b, struct scan *sc)
     b->relay_left -= n;
 }
 
+/* Rows for the operation, all that are there whole. The first one is. */
+static void give_rows(struct backend *b, struct scan *sc)
+{
+    struct slice rest = slice_from(sc->in, sc->at);
+    uint8_t type = 0;
+    size_t total = 0;
+    size_t bytes = 0;
+    size_t count = 0;
+    while (frame_peek(slice_from(rest, bytes), &type, &total) == 1 && type == 'D' &&
+           total <= rest.n - bytes) {
+        bytes += total;
+        count++;
+    }
+    flush_run(b, sc);
+    sc->at += bytes;
+    sc->run = sc->at;
+    b->session->op->on_rows(b->session->op, b, slice_bytes(rest.p, bytes), count);
+}
+
+static int takes_rows(const struct backend *b, const struct expect *e)
+{
+    const struct session *s = b->session;
+    return e->action == TO_OP && s != NULL && s->op != NULL && s->op->on_rows != NULL;
+}
+
 /* Read on only when the client keeps up. */
 static int client_full(struct backend *b)
 {
@@ -567,6 +592,10 @@ static int scan_messages(struct backend *b, struct scan *sc, size_t *need)
         if (type == 'D' && e != NULL &&
             ((e->action <= TO_CLIENT_NO_READY && !e->edits) || e->rows_pass)) {
             sc->at += total; /* the bulk of all traffic */
+            continue;
+        }
+        if (type == 'D' && e != NULL && takes_rows(b, e)) {
+            give_rows(b, sc);
             continue;
         }
         if (!on_message(b, sc, type, total)) {
