@@ -469,6 +469,30 @@ static struct rel *add_target(struct scope *s, struct level *l, PgQuery__RangeVa
     return r;
 }
 
+static int is_key_of(const struct rel *r, size_t column)
+{
+    for (size_t i = 0; r->kind == REL_SHARDED && i < r->table->keys_count; i++) {
+        if (keys_column(r, i) == (int)column) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* Names, and the sharding key: other columns of the table may have been changed. */
+static void build_returned(struct scope *s, struct level *l, tnode *const *targets, size_t count)
+{
+    build_outputs(s, l, targets, count);
+    for (size_t i = 0; i < l->outputs_count; i++) {
+        struct output *o = &l->outputs[i];
+        if (o->term.rel == NULL || !o->term.rel->target ||
+            !is_key_of(o->term.rel, o->term.column)) {
+            o->term = (struct term){0};
+        }
+        o->expr = NULL;
+    }
+}
+
 static void build_insert(struct scope *s, struct level *l, PgQuery__InsertStmt *q)
 {
     build_ctes(s, l, q->with_clause);
@@ -496,6 +520,7 @@ static void build_update(struct scope *s, struct level *l, PgQuery__UpdateStmt *
     find_in_condition(s, l, q->where_clause, l->mask);
     find_sublinks_in(s, l, q->target_list, q->n_target_list);
     find_sublinks_in(s, l, q->returning_list, q->n_returning_list);
+    build_returned(s, l, q->returning_list, q->n_returning_list);
 }
 
 static void build_delete(struct scope *s, struct level *l, PgQuery__DeleteStmt *q)
@@ -508,6 +533,7 @@ static void build_delete(struct scope *s, struct level *l, PgQuery__DeleteStmt *
     }
     find_in_condition(s, l, q->where_clause, l->mask);
     find_sublinks_in(s, l, q->returning_list, q->n_returning_list);
+    build_returned(s, l, q->returning_list, q->n_returning_list);
 }
 
 static void build_merge(struct scope *s, struct level *l, PgQuery__MergeStmt *q)

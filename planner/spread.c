@@ -324,11 +324,29 @@ static int sublinks_safe(struct ties *t, const struct level *q)
     return 1;
 }
 
-enum item_class spread_level_class(struct ties *t, struct level *q)
+/* WITH x AS (DELETE ... RETURNING ...): each shard changes its own rows, and gives them. */
+static enum item_class written_class(struct ties *t, struct level *q)
 {
-    if (q->written || q->select == NULL) {
+    int plain =
+        q->kind == LEVEL_CTE && (IS(q->statement, UPDATE_STMT) || IS(q->statement, DELETE_STMT));
+    for (size_t i = 0; i < q->rels_count; i++) {
+        plain = plain && (!q->rels[i]->target || q->rels[i]->kind == REL_SHARDED);
+    }
+    if (!plain) {
         return ties_unsafe(t, "Write it as statements of their own.",
                            "a WITH query that changes rows cannot run over several shards");
+    }
+    return sublinks_safe(t, q) ? from_class(t, q) : CLASS_NONE;
+}
+
+enum item_class spread_level_class(struct ties *t, struct level *q)
+{
+    if (q->written) {
+        return written_class(t, q);
+    }
+    if (q->select == NULL) {
+        return ties_unsafe(t, "Write it as statements of their own.",
+                           "this WITH query cannot run over several shards");
     }
     if (level_has_sharded(t->scope, q) && level_tied(t, q) &&
         (q->kind == LEVEL_SUBLINK || (q->as_rel != NULL && q->as_rel->lateral))) {
@@ -347,10 +365,25 @@ enum item_class spread_level_class(struct ties *t, struct level *q)
 /* ---- the whole --------------------------------------------------------------------------------
  */
 
+/* A WITH query that writes runs also when nobody asks for its rows. */
+static int writes_unasked(const struct level *l)
+{
+    for (const struct cte *c = l->parent->ctes; l->written && c != NULL; c = c->next) {
+        if (c->level == l) {
+            return c->uses == 0;
+        }
+    }
+    return 0;
+}
+
 static int ctes_used_once(struct ties *t)
 {
     for (struct level *l = t->scope->levels; l != NULL; l = l->next) {
-        if (l->kind == LEVEL_CTE && l->as_rel == NULL) {
+        if (l->kind == LEVEL_CTE && writes_unasked(l)) {
+            if (spread_level_class(t, l) != CLASS_PARTED) {
+                return 0;
+            }
+        } else if (l->kind == LEVEL_CTE && l->as_rel == NULL) {
             ties_unsafe(t, "Leave it out, or write it out at each place.",
                         "a WITH query must be used exactly once to run over several shards");
             return 0;
@@ -395,9 +428,9 @@ static int functions_spread(struct ties *t)
                     "system columns and object identifiers differ between shards");
         return 0;
     }
-    if (v->current_of || v->changing_ctes) {
-        ties_unsafe(t, "Write it as statements of their own.",
-                    "cursors and WITH queries that change rows cannot run over several shards");
+    if (v->current_of) {
+        ties_unsafe(t, "Name the rows by their key.",
+                    "WHERE CURRENT OF cannot run over several shards");
         return 0;
     }
     return 1;

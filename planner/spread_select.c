@@ -162,7 +162,7 @@ static int finish(struct spread *s, tnode *stmt)
         return 0;
     }
     s->plan->combine = s->spec;
-    s->plan->kind = PLAN_MANY;
+    s->plan->kind = b->survey.changing_ctes ? PLAN_WRITE : PLAN_MANY;
     s->plan->returns_rows = 1;
     return 1;
 }

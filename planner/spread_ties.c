@@ -54,10 +54,23 @@ static int add_term(struct ties *t, const struct rel *r, uint16_t column)
     return at;
 }
 
+/* The key of what a WITH query wrote: no filter goes inside, but its rows are where they were. */
+static int is_written_key(const struct fact *f, const struct term *t)
+{
+    const struct level *l = t->rel->level;
+    return !t->outer && (f->mask >> t->via & 1) != 0 && t->rel->target && l->kind == LEVEL_CTE &&
+           l->as_rel != NULL && l->as_rel->id == t->via;
+}
+
+static int holds(const struct fact *f, const struct term *t)
+{
+    return fact_filters(f, t) || is_written_key(f, t);
+}
+
 void ties_collect(struct ties *t)
 {
     for (const struct fact *f = t->scope->facts; f != NULL; f = f->next) {
-        if (f->kind == FACT_EQUAL && fact_filters(f, &f->a) && fact_filters(f, &f->b)) {
+        if (f->kind == FACT_EQUAL && holds(f, &f->a) && holds(f, &f->b)) {
             int a = add_term(t, f->a.rel, f->a.column), b = add_term(t, f->b.rel, f->b.column);
             if (a >= 0 && b >= 0) {
                 t->terms[a].up = (uint16_t)b;

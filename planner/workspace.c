@@ -336,7 +336,7 @@ void workspace_finish(struct workspace *w, const struct workspace *apart, const 
 static int may_be_moved(const struct build *b, struct note *note)
 {
     const struct survey *v = &b->survey;
-    if (v->locking) {
+    if (v->locking && b->row_ids == NULL) {
         return note->text[0] != 0
                    ? 0
                    : workspace_fail(note, "Lock rows of one sharding key at a time.",

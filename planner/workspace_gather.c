@@ -40,6 +40,18 @@ static int is_moved(const struct workspace *w, const struct rel *r)
     return 0;
 }
 
+/* Rows are locked where they are: sub-selects that lock were moved as what they give. */
+int workspace_locks_nothing(const struct scope *s, struct note *note)
+{
+    for (const struct level *l = s->levels; l != NULL; l = l->next) {
+        if (l->select != NULL && l->select->n_locking_clause > 0) {
+            return workspace_fail(note, "Lock rows of one sharding key at a time.",
+                                  "FOR UPDATE and FOR SHARE cannot run over several shards");
+        }
+    }
+    return 1;
+}
+
 int workspace_mentions(const struct workspace *w, struct mentions *m, struct note *note)
 {
     struct scope *s = m->scope;
@@ -143,7 +155,7 @@ int workspace_gather(struct workspace *w, tnode *stmt, int units, struct note *n
         return 0;
     }
     size_t in_place = 0;
-    if (!workspace_mentions(w, m, note)) {
+    if (!workspace_locks_nothing(m->scope, note) || !workspace_mentions(w, m, note)) {
         return 0;
     }
     uint8_t moves[RELS_MAX];

@@ -142,6 +142,7 @@ struct mentions {
 
 /* Tables and views in the statement's text, but for those of the workspace. 0: one of them cannot
  * be moved. */
+int workspace_locks_nothing(const struct scope *s, struct note *note);
 int workspace_mentions(const struct workspace *w, struct mentions *m, struct note *note);
 /* SELECT columns FROM [ONLY] table WHERE what is known of it. */
 tnode *workspace_select_of(struct mentions *m, const struct mention *x);

@@ -405,7 +405,8 @@ static int try_way(struct workspace *w, const struct way *way, const tnode *unto
     b->virtuals_count = w->moves_count;
     m->scope = scope_build(b, stmt);
     b->virtuals_count = 0;
-    if (m->scope->err || !workspace_mentions(w, m, note)) {
+    if (m->scope->err || !workspace_locks_nothing(m->scope, note) ||
+        !workspace_mentions(w, m, note)) {
         return 0;
     }
     const struct place *places[RELS_MAX];

@@ -199,8 +199,9 @@ static int may_be_unit(const struct scope *s, const struct level *q, uint64_t ke
     }
     struct survey v;
     survey_message(s->build, (const ProtobufCMessage *)q->select, &v);
-    return !v.clock && !v.home && !v.regcast && v.pins == 0 && !v.locking && !v.system_columns &&
-           !v.changing_ctes && !scope_view_shows_clock(s, q) && is_closed(s, q);
+    return !v.clock && !v.home && !v.regcast && v.pins == 0 &&
+           (!v.locking || s->build->row_ids != NULL) && !v.system_columns && !v.changing_ctes &&
+           !scope_view_shows_clock(s, q) && is_closed(s, q);
 }
 
 /* ---- its columns ------------------------------------------------------------------------------

@@ -207,6 +207,12 @@ struct plan *rows_source(struct build *b, tnode *select, const char *row_ids, st
         *note = p->note;
         return NULL;
     }
+    if (p->kind != PLAN_ONE && p->kind != PLAN_MANY && p->kind != PLAN_WORKSPACE) {
+        (void)rows_fail(note, "Write it as statements of their own.",
+                        "a WITH query that changes rows on several shards cannot feed another "
+                        "write");
+        return NULL;
+    }
     return p;
 }
 

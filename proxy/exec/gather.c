@@ -478,7 +478,7 @@ static uint64_t count_rows(struct gather *g)
         metric_add(&g->op.session->worker->metrics, METRIC_rows_gathered, g->op.rows);
         return g->op.rows;
     }
-    if (g->plan->kind == PLAN_WRITE) {
+    if (g->plan->kind == PLAN_WRITE && (g->combine == NULL || combine_is_plain(g->plan->combine))) {
         return g->plan->same_counts ? g->op.rows / (uint64_t)__builtin_popcountll(g->shards)
                                     : g->op.rows;
     }
