@@ -57,6 +57,10 @@ enum conf_ledger {
     CONF_LEDGER_LOCAL,
     CONF_LEDGER_SHARD
 };
+enum conf_serializable {
+    CONF_SERIALIZABLE_ONE,
+    CONF_SERIALIZABLE_EACH
+};
 enum conf_repeatable_read {
     CONF_REPEATABLE_READ_ALL,
     CONF_REPEATABLE_READ_ONE

@@ -114,6 +114,7 @@ struct survey {
     const char *bad_why;         /* because ...; NULL: it is clear */
     struct reach_call *calls;    /* of functions that belong to a key, reach.h */
     const char *home_function;   /* for messages */
+    const char *no_prepare;      /* see plan.no_prepare */
     const char *unknown_function;
     const char **functions; /* of users, unknown or volatile */
     size_t functions_count;
@@ -479,6 +480,8 @@ int ddl_own_schema(struct build *b, const tnode *stmt, struct plan *p);
 void plan_alter_owner(struct build *b, tnode *stmt, struct plan *p);
 void plan_call(struct build *b, tnode *stmt, struct plan *p);
 void plan_do(struct build *b, tnode *stmt, struct plan *p);
+void plan_listen(struct build *b, tnode *stmt, struct plan *p);
+void plan_constraints(struct build *b, tnode *stmt, struct plan *p);
 void plan_on_home(struct build *b, tnode *stmt, struct plan *p);
 void plan_set_schema(struct build *b, tnode *stmt, struct plan *p);
 void plan_depends(struct build *b, tnode *stmt, struct plan *p);

@@ -56,6 +56,10 @@ void pins_see_function(struct build *b, const PgQuery__FuncCall *f, const char *
         out->pins |= PIN_LOCK;
     } else if (begins(name, "pg_advisory_unlock")) {
         out->unpins |= PIN_LOCK;
+    } else if (strcmp(name, "pg_notify") == 0) {
+        out->no_prepare = "calls pg_notify()";
+    } else if (strcmp(name, "pg_export_snapshot") == 0) {
+        out->no_prepare = "exports a snapshot";
     } else if (strcmp(name, "currval") == 0 || strcmp(name, "lastval") == 0) {
         out->asks_sequence = 1;
     } else if (strcmp(name, "set_config") == 0) {
@@ -148,8 +152,18 @@ static uint8_t pins_by_text(const tnode *stmt, struct slice text)
     }
 }
 
+/* PostgreSQL src/backend/access/transam/xact.c, PrepareTransaction(). */
+static const char *keeps_from_prepare(const struct build *b, uint8_t pins)
+{
+    return pins == PIN_TEMP     ? "uses temporary objects"
+           : pins == PIN_CURSOR ? "opens a cursor WITH HOLD"
+                                : b->survey.no_prepare;
+}
+
 void pins_of_statement(struct build *b, const tnode *stmt, struct plan *p)
 {
+    p->no_prepare =
+        b->several ? keeps_from_prepare(b, pins_of(stmt) | pins_by_text(stmt, p->text)) : NULL;
     p->pins |= b->survey.pins | pins_of(stmt) | pins_by_text(stmt, p->text);
     p->unpins |= b->survey.unpins | unpins_of(stmt);
     p->asks_sequence |= b->survey.asks_sequence;

@@ -232,6 +232,10 @@ static void finish_batch(struct build *b)
             batch->verbatim_one = 0;
         }
         common &= w == NULL ? 1 : w->fixed;
+        if (p->after_commit) { /* its text is kept */
+            batch->after_commit = 1;
+            batch->shape_ok = 0;
+        }
         if (p->config_names_count != 0) {
             batch->shape_ok = 0;
             batch->verbatim_one = 0;
@@ -245,6 +249,7 @@ static void finish_batch(struct build *b)
         all->pins |= batch->plans[i]->pins;
         all->unpins |= batch->plans[i]->unpins;
         all->asks_sequence |= batch->plans[i]->asks_sequence;
+        all->no_prepare = all->no_prepare == NULL ? batch->plans[i]->no_prepare : all->no_prepare;
         all->pins |= batch->plans[i]->functions_count != 0 ? PIN_UNSEEN : 0;
     }
     batch->shape_ok = batch->shape_ok && b->lex.usable && !b->env->extended && batch->count == 1;

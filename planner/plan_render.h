@@ -235,8 +235,17 @@ static void render_plan(const struct plan *p, const struct test_db *db,
                    p->name == NULL ? "ALL" : p->name);
         buf_printf(out, " = %s", p->set_value == NULL ? "-" : p->set_value);
     } else if (p->kind == PLAN_TX) {
-        static const char *const txs[] = {"begin",   "commit",      "rollback", "savepoint",
-                                          "release", "rollback-to", "set"};
+        static const char *const txs[] = {"begin",
+                                          "commit",
+                                          "rollback",
+                                          "savepoint",
+                                          "release",
+                                          "rollback-to",
+                                          "set",
+                                          "constraints",
+                                          "prepare",
+                                          "commit-prepared",
+                                          "rollback-prepared"};
         buf_printf(out, " %s%s%s%s%s", txs[p->tx],
                    p->tx_level >= PLAN_LEVEL_REPEATABLE_READ ? " isolated" : "",
                    p->tx_chain ? " chain" : "", p->name == NULL ? "" : " ",

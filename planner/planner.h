@@ -128,8 +128,13 @@ enum plan_tx {
     TX_SAVEPOINT,
     TX_RELEASE,
     TX_ROLLBACK_TO,
-    TX_SET /* SET TRANSACTION ...: goes to every shard of the transaction, and in front of later
-              ones */
+    TX_SET,         /* SET TRANSACTION ...: goes to every shard of the transaction, and in front of
+                       later ones */
+    TX_CONSTRAINTS, /* SET CONSTRAINTS: the same; `name`: constraints are named, so home says
+                       whether they exist, and the others run shard_sql */
+    TX_PREPARE,     /* PREPARE TRANSACTION `name` */
+    TX_COMMIT_PREPARED,
+    TX_ROLLBACK_PREPARED
 };
 
 /*
@@ -307,9 +312,13 @@ struct plan {
     unsigned any_params : 1;   /* has $n */
     unsigned touches_sharded : 1; /* reads or writes a table of the map */
     unsigned no_snapshot : 1;     /* LOCK TABLE, SET: a transaction's snapshot is taken later */
-    unsigned asks_sequence : 1;   /* currval(), lastval(): what nextval() gave to this session */
-    uint8_t pins;                 /* enum plan_pin: may leave it, */
-    uint8_t unpins;               /* may end it */
+    unsigned after_commit : 1; /* NOTIFY, LISTEN, UNLISTEN: in a transaction block over shards it is
+                                  held back and runs when that is committed */
+    unsigned asks_sequence : 1; /* currval(), lastval(): what nextval() gave to this session */
+    uint8_t pins;               /* enum plan_pin: may leave it, */
+    uint8_t unpins;             /* may end it */
+    /* What it does that keeps PostgreSQL from preparing its transaction, in words; NULL: nothing */
+    const char *no_prepare;
     /* Functions of users that it calls, when nothing is known of them: PIN_UNSEEN, unless the proxy
      * has found them harmless; see exec_state.c */
     const char *const *functions;
@@ -423,6 +432,7 @@ struct plan_batch {
     uint64_t map_epoch, catalog_version;
     unsigned shape_ok : 1;   /* every plan is right for all texts of the same shape (plan_cache) */
     unsigned replica_ok : 1; /* every plan is */
+    unsigned after_commit : 1; /* some plan is */
     unsigned verbatim_one : 1; /* every statement is PLAN_ONE for one and the same fixed shard: the
                                   whole text may be forwarded as it stands; plans[0] says of all
                                   whether they write and pin */

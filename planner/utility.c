@@ -8,6 +8,10 @@
 
 #include "planner/build.h"
 
+enum {
+    NOTIFY_PAYLOAD_MAX = 8000 /* NOTIFY_PAYLOAD_MAX_LENGTH of PostgreSQL's async.c */
+};
+
 /* ---- transactions -----------------------------------------------------------------------------
  */
 
@@ -47,6 +51,8 @@ void plan_transaction(struct build *b, tnode *stmt, struct plan *p)
         {PG_QUERY__TRANSACTION_STMT_KIND__TRANS_STMT_SAVEPOINT, TX_SAVEPOINT, "SAVEPOINT"},
         {PG_QUERY__TRANSACTION_STMT_KIND__TRANS_STMT_RELEASE, TX_RELEASE, "RELEASE"},
         {PG_QUERY__TRANSACTION_STMT_KIND__TRANS_STMT_ROLLBACK_TO, TX_ROLLBACK_TO, "ROLLBACK"}};
+    static const char *const prepared[] = {"PREPARE TRANSACTION", "COMMIT PREPARED",
+                                           "ROLLBACK PREPARED"};
     const PgQuery__TransactionStmt *t = stmt->transaction_stmt;
     for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
         if (kinds[i].kind == t->kind) {
@@ -59,7 +65,9 @@ void plan_transaction(struct build *b, tnode *stmt, struct plan *p)
             return;
         }
     }
-    p->tag = "PREPARE TRANSACTION";
+    p->tag = t->kind == PG_QUERY__TRANSACTION_STMT_KIND__TRANS_STMT_PREPARE           ? prepared[0]
+             : t->kind == PG_QUERY__TRANSACTION_STMT_KIND__TRANS_STMT_COMMIT_PREPARED ? prepared[1]
+                                                                                      : prepared[2];
     if (b->several) {
         refuse(p, "Use COMMIT: pgbraid commits on all shards or none.",
                "prepared transactions cannot be used in a database of several shards");
@@ -255,6 +263,56 @@ void plan_deallocate(struct build *b, tnode *stmt, struct plan *p)
     p->kind = PLAN_DEALLOCATE;
     p->name = name[0] == 0 ? NULL : arena_strdup(b->out, name);
     p->tag = name[0] == 0 ? "DEALLOCATE ALL" : "DEALLOCATE";
+}
+
+/* LISTEN, UNLISTEN, NOTIFY. */
+void plan_listen(struct build *b, tnode *stmt, struct plan *p)
+{
+    const char *payload = IS(stmt, NOTIFY_STMT) ? stmt->notify_stmt->payload : "";
+    plan_home(b, p);
+    if (strlen(payload) >= NOTIFY_PAYLOAD_MAX) { /* home would say so after the commit */
+        refuse(p, NULL, "payload string too long");
+        p->err = ERR_BAD_SETTING;
+        return;
+    }
+    p->after_commit = 1;
+}
+
+/* A constraint of a local table is known to home only. */
+static const char *where_it_exists(struct build *b, tnode *stmt, struct plan *p)
+{
+    PgQuery__ConstraintsSetStmt *c = stmt->constraints_set_stmt;
+    size_t count = c->n_constraints;
+    tnode **all = c->constraints;
+    struct note note;
+    const char *sql = "DO $braid$BEGIN ";
+    for (size_t i = 0; i < count; i++) {
+        const char *one = NULL;
+        c->constraints = &all[i];
+        c->n_constraints = 1;
+        enum err e = tree_deparse(stmt, b->out, &one, &note);
+        c->constraints = all;
+        c->n_constraints = count;
+        if (e) {
+            refuse_note(p, ERR_INTERNAL, &note);
+            return NULL;
+        }
+        sql = arena_printf(b->out, "%sBEGIN %s; EXCEPTION WHEN undefined_object THEN NULL; END; ",
+                           sql, one);
+    }
+    return arena_printf(b->out, "%sEND$braid$", sql);
+}
+
+void plan_constraints(struct build *b, tnode *stmt, struct plan *p)
+{
+    p->kind = PLAN_TX;
+    p->tx = TX_CONSTRAINTS;
+    p->no_snapshot = 1;
+    p->shard_sql = (const char *)p->text.p;
+    if (stmt->constraints_set_stmt->n_constraints > 0) {
+        p->name = "named";
+        p->shard_sql = where_it_exists(b, stmt, p);
+    }
 }
 
 void plan_on_home(struct build *b, tnode *stmt, struct plan *p)

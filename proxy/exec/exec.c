@@ -261,9 +261,12 @@ static enum err check_isolation(const struct session *s, uint64_t bits, struct n
         return ERR_NONE;
     }
     if (s->tx.level == PLAN_LEVEL_SERIALIZABLE) {
+        if (s->terms->rule.serializable == CONF_SERIALIZABLE_EACH) {
+            return ERR_NONE;
+        }
         e = note_set(note, ERR_UNSUPPORTED, "a SERIALIZABLE transaction cannot use a second shard");
-        note_hint(note, "Each server sees only its own conflicts. Use REPEATABLE READ, or keep "
-                        "the transaction on one shard.");
+        note_hint(note, "Each server sees only its own conflicts. Use REPEATABLE READ, keep the "
+                        "transaction on one shard, or see txn.serializable.");
     } else if (s->terms->rule.repeatable_read == CONF_REPEATABLE_READ_ONE) {
         e = note_set(note, ERR_UNSUPPORTED,
                      "a REPEATABLE READ transaction cannot use a second shard here");
@@ -303,6 +306,30 @@ static enum step get_backend(struct session *s, uint32_t shard, uint64_t missing
     return *e ? STEP_FAILED : STEP_DONE;
 }
 
+/* What PostgreSQL would not prepare is refused at once, not at COMMIT. */
+static enum err check_prepare(const struct session *s, uint64_t bits, struct note *note)
+{
+    if (s->tx.kind == TX_KIND_NONE || !s->sharded || !s->writes_now || s->describing) {
+        return ERR_NONE;
+    }
+    list_each (node, &s->held) {
+        const struct backend *b = container_of(node, struct backend, held);
+        uint64_t others = bits & ~(UINT64_C(1) << b->shard);
+        int here = b->began && b->wrote && !b->apart && others != 0;
+        const char *why = here && b->no_prepare != NULL ? b->no_prepare
+                          : here                        ? s->no_prepare_now
+                                                        : NULL;
+        if (why != NULL) {
+            enum err e = note_set(note, ERR_UNSUPPORTED,
+                                  "a transaction that %s cannot write on a second shard", why);
+            note_hint(note, "PostgreSQL cannot prepare such a transaction, so it could not be "
+                            "committed on all shards or none. Use two transactions.");
+            return e;
+        }
+    }
+    return ERR_NONE;
+}
+
 enum step session_engage(struct session *s, uint64_t bits, enum err *e, struct note *note)
 {
     if (s->wait_err != ERR_NONE) {
@@ -319,6 +346,7 @@ enum step session_engage(struct session *s, uint64_t bits, enum err *e, struct n
     uint64_t moment = moment_due(s);
     bits |= moment;
     *e = check_isolation(s, bits, note);
+    *e = *e ? *e : check_prepare(s, bits, note);
     if (*e) {
         return STEP_FAILED;
     }
@@ -432,6 +460,9 @@ uint32_t exec_choose(const struct session *s, uint64_t bits, int any)
 void exec_mark(struct session *s, struct backend *b, struct plan *plan)
 {
     b->wrote |= !plan->reads_only;
+    if (plan->no_prepare != NULL && s->tx.kind != TX_KIND_NONE) {
+        b->no_prepare = plan->no_prepare;
+    }
     s->role.schema_touched |= plan->changes_schema;
     if ((plan->pins | plan->unpins) != 0 || plan->functions_count != 0) {
         exec_suspect(s, b, plan);
@@ -519,6 +550,7 @@ enum step session_run(struct session *s, struct plan *plan, const struct front_b
         return session_fail(s, e, &note, 0);
     }
     s->writes_now = !plan->reads_only;
+    s->no_prepare_now = plan->no_prepare;
     role_plan(s, plan, s->batch == NULL || s->batch->count == 1 || s->batch->replica_ok);
     switch (plan->kind) {
     case PLAN_EMPTY: back_put_empty(session_out(s), 'I'); return session_complete(s, NULL);
@@ -541,6 +573,9 @@ enum step session_run(struct session *s, struct plan *plan, const struct front_b
     case PLAN_ONE:
         if (cursor_is_ours(s, plan)) {
             return cursor_run(s, plan, bind);
+        }
+        if (tx_holds_back(s, plan->after_commit)) {
+            return tx_hold_back(s, plan);
         }
         break;
     case PLAN_ROWS:

@@ -45,6 +45,10 @@ void session_tx_begin(struct session *s, enum tx_kind kind, const char *begin)
     tx->read_only = 0;
     tx->begin.n = 0;
     buf_text(&tx->begin, begin);
+    tx->modes.n = 0;
+    buf_text(&tx->modes, begin);
+    tx->after.n = 0;
+    tx->after_pins = 0;
     tx->vars = varset_ref(s->vars);
     tx->locals = varset_ref(s->worker->vars.empty);
 }
@@ -80,6 +84,7 @@ void session_tx_end(struct session *s, int committed)
         role_note_write(s, b);
         b->began = 0;
         b->wrote = 0;
+        b->no_prepare = NULL;
     }
     drop_savepoints(s, 0);
     varset_unref(&w->vars, tx->vars);
@@ -181,7 +186,7 @@ static enum step start_end(struct session *s, struct plan *plan, int commit)
     end->level = s->tx.level;
     end->changed_schema = s->tx.changed_schema;
     if (end->chain) {
-        buf_add_slice(&end->begin, buf_slice(&s->tx.begin));
+        buf_add_slice(&end->begin, buf_slice(&s->tx.modes));
     }
     if (commit) {
         tx_commit(&end->op, after_end);
@@ -322,6 +327,10 @@ static void push_savepoint(struct session *s, const char *name)
     }
     tx->savepoints[tx->savepoints_count++] = (struct savepoint){.name = mem_strdup(name),
                                                                 .begin_bytes = tx->begin.n,
+                                                                .modes_bytes = tx->modes.n,
+                                                                .after_bytes = tx->after.n,
+                                                                .level = tx->level,
+                                                                .read_only = tx->read_only,
                                                                 .vars = varset_ref(s->vars),
                                                                 .locals = varset_ref(tx->locals)};
 }
@@ -335,6 +344,10 @@ static void back_to_savepoint(struct session *s, size_t index)
     s->tx.failed = s->tx.lost;
     s->tx.stale = s->tx.own_db != NULL || s->tx.stale; /* what it knows may be undone */
     s->tx.begin.n = sp->begin_bytes;
+    s->tx.modes.n = sp->modes_bytes;
+    s->tx.after.n = sp->after_bytes;
+    s->tx.level = sp->level;
+    s->tx.read_only = sp->read_only;
     drop_savepoints(s, index + 1);
     portals_back_to(s, index);
     list_each (node, &s->held) {
@@ -412,6 +425,15 @@ static void see_modes(struct session *s, const struct plan *plan)
     }
 }
 
+/* What holds from here on, for shards that join later. */
+static void add_mode(struct session *s, struct slice sql)
+{
+    buf_text(&s->tx.begin, AFTER_CLIENT_TEXT);
+    buf_add_slice(&s->tx.begin, sql);
+    buf_text(&s->tx.modes, AFTER_CLIENT_TEXT);
+    buf_add_slice(&s->tx.modes, sql);
+}
+
 struct begin_op {
     struct op op;
     const char *tag;
@@ -446,8 +468,7 @@ static enum step begin_again(struct session *s, struct plan *plan)
     }
     s->tx.kind = TX_KIND_EXPLICIT; /* what ran before it in this query belongs to it */
     see_modes(s, plan);
-    buf_text(&s->tx.begin, AFTER_CLIENT_TEXT);
-    buf_text(&s->tx.begin, text);
+    add_mode(s, slice_of(text));
     struct begin_op *op = op_begin(s, sizeof(*op), "begin");
     op->tag = plan->tag;
     op->op.on_message = say_nothing; /* the server's warning */
@@ -483,12 +504,60 @@ static enum step set_transaction(struct session *s, struct plan *plan)
         warn(s, "25P01", "SET TRANSACTION can only be used in transaction blocks");
         return session_complete(s, "SET");
     }
+    if (plan->tx_level != PLAN_LEVEL_DEFAULT && plan->tx_level != s->tx.level &&
+        s->tx.savepoints_count > 0) { /* a shard that joins later would say so too late */
+        struct note note;
+        enum err e = note_set(&note, ERR_IN_TX,
+                              "SET TRANSACTION ISOLATION LEVEL must not be called in a "
+                              "subtransaction");
+        return session_fail(s, e, &note, 0);
+    }
     see_modes(s, plan);
-    buf_text(&s->tx.begin, AFTER_CLIENT_TEXT);
-    buf_add_slice(&s->tx.begin, plan->text);
+    add_mode(s, plan->text);
     char *sql = arena_strndup(&s->arena, plan->text.p, plan->text.n);
     struct op *op = op_begin(s, sizeof(*op), "set transaction");
     op_round(op, tx_began(s), sql, set_then);
+    return STEP_DONE;
+}
+
+/* ---- SET CONSTRAINTS ------------------------------------------------------------------------- */
+
+static void constraints_then(struct op *op)
+{
+    struct session *s = op->session;
+    if (op->errors != 0) {
+        op_fail(op, ERR_INTERNAL, NULL);
+        return;
+    }
+    op_end(op);
+    (void)session_complete(s, "SET CONSTRAINTS");
+}
+
+/* Home knows every constraint by name, and says when there is none; other shards may lack those of
+ * local tables. */
+static enum step set_constraints(struct session *s, struct plan *plan)
+{
+    struct note note;
+    enum err e = ERR_NONE;
+    if (s->tx.kind == TX_KIND_NONE) {
+        warn(s, "25P01", "SET CONSTRAINTS can only be used in transaction blocks");
+        return session_complete(s, "SET CONSTRAINTS");
+    }
+    s->writes_now = 0;
+    enum step step = plan->name == NULL ? STEP_DONE : session_engage(s, HOME_SHARD_BIT, &e, &note);
+    if (step != STEP_DONE) {
+        return step == STEP_WAIT ? STEP_WAIT : session_fail(s, e, &note, 0);
+    }
+    buf_text(&s->tx.begin, AFTER_CLIENT_TEXT);
+    buf_text(&s->tx.begin, plan->shard_sql);
+    char *sql = arena_strndup(&s->arena, plan->text.p, plan->text.n);
+    struct op *op = op_begin(s, sizeof(*op), "set constraints");
+    uint64_t bits = tx_began(s);
+    bits_each (shard, bits) {
+        backend_query(session_backend(s, (uint32_t)shard),
+                      slice_of(shard == 0 ? sql : plan->shard_sql), TO_OP);
+    }
+    op_round_sent(op, bits, constraints_then);
     return STEP_DONE;
 }
 
@@ -505,6 +574,10 @@ enum step tx_start(struct session *s, struct plan *plan)
     case TX_RELEASE:
     case TX_ROLLBACK_TO: return savepoint_plan(s, plan);
     case TX_SET: return set_transaction(s, plan);
+    case TX_CONSTRAINTS: return set_constraints(s, plan);
+    case TX_PREPARE:
+    case TX_COMMIT_PREPARED:
+    case TX_ROLLBACK_PREPARED: break;
     }
     return STEP_DONE;
 }

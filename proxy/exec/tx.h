@@ -18,6 +18,12 @@ void tx_rollback(struct op *op, void (*after)(struct op *op, int committed));
 void commit_implicit(struct op *op, void (*after)(struct op *op, int committed));
 /* `after` of the commit that ends a simple query of several statements. */
 void tx_after_batch(struct op *op, int committed);
+/* tx_hold.c: NOTIFY and its like wait for the commit. */
+#define HOME_SHARD_BIT UINT64_C(1)
+int tx_holds_back(const struct session *s, int after_commit);
+enum step tx_hold_back(struct session *s, struct plan *plan);
+void tx_run_held(struct op *op, void (*then)(struct op *op));
+void tx_warn_held(struct op *op); /* when that round failed, behind the commit */
 /* REPEATABLE READ or SERIALIZABLE. */
 static inline int tx_isolated(const struct session *s)
 {

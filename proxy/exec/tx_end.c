@@ -223,6 +223,15 @@ static void tell_ledger(struct session *s, const struct twopc_actions *a)
     }
 }
 
+static void held_ran(struct op *op)
+{
+    struct session *s = op->session;
+    timer_cancel(&s->timer);
+    op->no_cancel = 0;
+    tx_warn_held(op);
+    s->commit.after(op, 1);
+}
+
 static void finish(struct op *op, const struct twopc_actions *a)
 {
     struct session *s = op->session;
@@ -251,6 +260,12 @@ static void finish(struct op *op, const struct twopc_actions *a)
     }
     count_end(s, a->reply_ok);
     session_tx_end(s, a->reply_ok);
+    if (a->reply_ok && s->tx.after.n != 0) {
+        op->no_cancel = 1;
+        tx_run_held(op, held_ran);
+        return;
+    }
+    s->tx.after.n = 0;
     c->after(op, a->reply_ok);
 }
 
@@ -364,6 +379,40 @@ static enum err number_tx(struct session *s, struct note *note)
 }
 
 static void end_tx(struct op *op, enum twopc_event_kind kind,
+                   void (*after)(struct op *op, int committed));
+
+/* What was held back has run as a part of the transaction. */
+static void held_ran_inside(struct op *op)
+{
+    struct session *s = op->session;
+    struct session_commit *c = &s->commit;
+    timer_cancel(&s->timer);
+    c->error.n = 0;
+    if (op->errors != 0) {
+        s->tx.failed = 1;
+        keep_first_error(op);
+    }
+    struct backend *b = session_backend(s, 0);
+    if (b != NULL) {
+        b->wrote = 1;
+    }
+    c->held_failed = op->errors != 0;
+    end_tx(op, op->errors != 0 ? TWOPC_ON_ROLLBACK : TWOPC_ON_COMMIT, c->after);
+}
+
+/* Statements held back can run in the transaction of the home shard. */
+static int can_run_held(const struct session *s)
+{
+    const struct backend *home = session_backend(s, 0);
+    int others = 0;
+    list_each (node, &s->held) {
+        const struct backend *b = container_of(node, struct backend, held);
+        others |= b->began && b->wrote && b->shard != 0;
+    }
+    return s->tx.after.n != 0 && !others && home != NULL && home->began;
+}
+
+static void end_tx(struct op *op, enum twopc_event_kind kind,
                    void (*after)(struct op *op, int committed))
 {
     struct session *s = op->session;
@@ -371,12 +420,17 @@ static void end_tx(struct op *op, enum twopc_event_kind kind,
     twopc_init(&c->machine);
     c->numbered = 0;
     c->place = 0;
-    c->error.n = 0;
-    c->error_shard = 0;
+    c->error.n = c->held_failed ? c->error.n : 0;
+    c->error_shard = c->held_failed ? c->error_shard : 0;
+    c->held_failed = 0;
     c->after = after;
     op->no_cancel = 1;
     op->on_message = NULL;
     op->on_failed = NULL;
+    if (kind == TWOPC_ON_COMMIT && !s->tx.untold && !s->tx.lost && can_run_held(s)) {
+        tx_run_held(op, held_ran_inside);
+        return;
+    }
     list_each (node, &s->held) {
         struct backend *b = container_of(node, struct backend, held);
         if (b->began && b->wrote) {

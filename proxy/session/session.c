@@ -200,6 +200,7 @@ void session_let_go(struct session *s, struct backend *b)
     relay_go_on(b);
     b->began = 0;
     b->wrote = 0;
+    b->no_prepare = NULL;
     if (!backend_quiet(b) || b->unsynced) {
         b->dirty = 1; /* it may ignore everything up to a Sync that never comes */
     } else if (b->in_session_mode || s->in_session_mode || s->terms->reset_always) {
@@ -385,6 +386,8 @@ static void free_parts(struct session *s)
     buf_free(&s->wait_error);
     buf_free(&s->again_bind);
     buf_free(&s->tx.begin);
+    buf_free(&s->tx.modes);
+    buf_free(&s->tx.after);
     mem_free(s->tx.savepoints);
     mem_free(s->tx.changed);
     tx_catalog_drop(s);

@@ -119,6 +119,9 @@ enum tx_kind {
 struct savepoint {
     char *name;
     size_t begin_bytes; /* of tx.begin: what came before it */
+    size_t modes_bytes, after_bytes;
+    enum plan_level level;
+    unsigned read_only : 1;
     struct varset *vars, *locals;
 };
 
@@ -136,9 +139,13 @@ struct session_tx {
     uint64_t moment_shards; /* one_statement: those it reads */
     int64_t begin_us;       /* when it began here */
     uint32_t lost_shard;    /* while `untold` */
-    struct buf begin;       /* "BEGIN ..." and SET TRANSACTION statements, for each new shard */
-    struct varset *vars;    /* at the begin */
-    struct varset *locals;  /* SET LOCAL so far */
+    struct buf begin;       /* "BEGIN ...", SET TRANSACTION and SET CONSTRAINTS statements, for each
+                               new shard */
+    struct buf modes;       /* without SET CONSTRAINTS: what AND CHAIN begins again with */
+    struct buf after;       /* held back for the commit: tx_hold.c */
+    uint8_t after_pins;
+    struct varset *vars;   /* at the begin */
+    struct varset *locals; /* SET LOCAL so far */
     struct savepoint *savepoints;
     size_t savepoints_count, savepoints_cap;
     char **changed; /* sharded tables that DDL changed since the catalog was read */
@@ -153,8 +160,9 @@ struct session_commit {
     struct txn_id txn;
     uint32_t place; /* of the shard that keeps the decision; 0: the ledger does */
     unsigned numbered : 1;
-    unsigned visible : 1; /* in its visible phase: fence_commit_end() is owed */
-    unsigned aside : 1;   /* ... and was put aside */
+    unsigned held_failed : 1; /* what was held back for the commit failed in front of it */
+    unsigned visible : 1;     /* in its visible phase: fence_commit_end() is owed */
+    unsigned aside : 1;       /* ... and was put aside */
     struct fence *fence;
     struct fence_aside beside;
     int64_t visible_us;
@@ -237,6 +245,8 @@ struct session {
     unsigned no_snapshot : 1;  /* the statement being started takes none: LOCK, SET, SHOW */
     unsigned writes_now : 1;   /* the statement being started may write */
     unsigned relays_now : 1;   /* ... and sends no Sync of its own */
+
+    const char *no_prepare_now; /* the statement being started: see plan.no_prepare */
 
     struct world *world;       /* pinned while a transaction or a statement runs; else NULL */
     const struct world_db *db; /* in `world` */

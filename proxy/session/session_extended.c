@@ -344,6 +344,7 @@ static enum step bind_relay(struct session *s, const struct front_bind *msg, str
     struct plan *plan = p->batch->plans[0];
     int typed = typing_concerns(s, plan, shard, msg);
     s->writes_now = !plan->reads_only;
+    s->no_prepare_now = plan->no_prepare;
     role_plan(s, plan, 1);
     if (typed && plan->described.p == NULL) {
         return gather_learn(s, plan, p->stmt, shard);
@@ -415,7 +416,7 @@ enum step session_bind(struct session *s, struct slice body)
         return prepare_bind(s, &msg, plan);
     }
     cursor_close_all(s, plan);
-    if (plan->kind != PLAN_ONE || cursor_is_ours(s, plan)) {
+    if (plan->kind != PLAN_ONE || cursor_is_ours(s, plan) || tx_holds_back(s, plan->after_commit)) {
         return bind_local(s, &msg, p, plan, body);
     }
     struct plan_args args;
@@ -667,6 +668,7 @@ enum step session_execute(struct session *s, struct slice message, struct slice 
     }
     struct backend *b = NULL;
     s->writes_now = !portal->plan->reads_only;
+    s->no_prepare_now = portal->plan->no_prepare;
     s->no_snapshot = portal->plan->no_snapshot;
     enum step step = relay_to(s, portal->shard, &b);
     if (step != STEP_DONE) {

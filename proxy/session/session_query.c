@@ -21,6 +21,7 @@ static enum step relay(struct session *s, struct plan *plan, uint32_t shard, str
     enum err e = ERR_NONE;
     struct note note;
     s->writes_now = !plan->reads_only;
+    s->no_prepare_now = plan->no_prepare;
     enum step step = session_engage(s, UINT64_C(1) << shard, &e, &note);
     if (step != STEP_DONE) {
         return step == STEP_WAIT ? STEP_WAIT : session_fail(s, e, &note, 0);
@@ -61,7 +62,7 @@ static enum step run_one(struct session *s, struct plan_batch *batch, const stru
     uint64_t bits = 0;
     int any = 0;
     *replan = 0;
-    if (plan->fetch != NULL && cursor_is_ours(s, plan)) {
+    if ((plan->fetch != NULL && cursor_is_ours(s, plan)) || tx_holds_back(s, batch->after_commit)) {
         return start_batch(s, batch);
     }
     cursor_close_all(s, plan);
@@ -252,7 +253,8 @@ enum step session_batch_step(struct session *s)
         session_tx_begin(s, TX_KIND_IMPLICIT, "BEGIN");
     }
     cursor_close_all(s, plan);
-    if (plan->kind == PLAN_ONE && !cursor_is_ours(s, plan)) {
+    if (plan->kind == PLAN_ONE && !cursor_is_ours(s, plan) &&
+        !tx_holds_back(s, plan->after_commit)) {
         return batch_one(s, plan);
     }
     enum step step = session_run(s, plan, NULL);

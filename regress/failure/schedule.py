@@ -36,6 +36,7 @@ SCHEDULES = [
     "workspace",
     "cursors",
     "snapshot",
+    "transactions",
     "life",
     "listen",
     "dropin",

@@ -1,0 +1,194 @@
+"""Transactions over shards: what is held back for the commit, what cannot be prepared, deferred constraints,
+savepoints with shards that join late. Beside compare/statements/transaction.sql, which asks one PostgreSQL, too."""
+
+import threading
+import time
+
+import psycopg2
+
+from report import Failed, expect, expect_that
+from place import expect_error, wait_for
+
+
+def say(connection, sql):
+    """Rows, or the command tag, or the SQLSTATE."""
+    with connection.cursor() as cursor:
+        try:
+            cursor.execute(sql)
+        except psycopg2.Error as e:
+            return e.pgcode
+        return cursor.fetchall() if cursor.description else cursor.statusmessage
+
+
+def play(connection, *steps):
+    """Statement and what it must say, in turn; None: whatever."""
+    for sql, expected in steps:
+        got = say(connection, sql)
+        if expected is not None and got != expected:
+            raise Failed(f"{sql}: expected {expected!r}, got {got!r}")
+
+
+def set_v(row, value):
+    return f"UPDATE items SET v = '{value}' WHERE id = {row}"
+
+
+def get_v(row):
+    return f"SELECT v FROM items WHERE id = {row}"
+
+
+class Stage:
+    """A proxy, a row of each shard."""
+
+    def __init__(self, place, **sections):
+        self.place = place
+        self.braid = place.braid(**sections)
+        self.rows = [place.row_on(i) for i in range(3)]
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, *_):
+        self.braid.sql("UPDATE items SET v = 'v' || id")
+        if kind is None:
+            for i, server in enumerate(self.place.servers):
+                expect(f"prepared transactions left on server {i}", [],
+                       server.sql("SELECT gid FROM pg_prepared_xacts", "app"))
+            self.place.end(self.braid)
+
+    def connect(self, **more):
+        return self.braid.connect(autocommit=True, **more)
+
+
+def heard(listener):
+    listener.poll()
+    got = [n.payload for n in listener.notifies]
+    del listener.notifies[:]
+    return got
+
+
+def notify(place):
+    with Stage(place) as stage:
+        home, one, two = stage.rows
+        listener, a = stage.connect(), stage.connect()
+        play(listener, ("LISTEN news", "LISTEN"))
+
+        def hears(what, *payloads):
+            got = []
+            wait_for(what, lambda: got.extend(heard(listener)) or len(got) >= len(payloads))
+            time.sleep(0.05)
+            expect(what, list(payloads), got + heard(listener))
+
+        play(a, ("BEGIN", "BEGIN"), ("NOTIFY news, '1'", "NOTIFY"), (set_v(one, "n"), "UPDATE 1"))
+        time.sleep(0.1)
+        expect("nothing before the commit", [], heard(listener))
+        play(a, ("COMMIT", "COMMIT"))
+        hears("one shard wrote", "1")
+        play(a, ("BEGIN", "BEGIN"), (set_v(one, "n"), "UPDATE 1"), ("NOTIFY news, '2'", "NOTIFY"),
+             (set_v(home, "n"), "UPDATE 1"), ("SAVEPOINT s", "SAVEPOINT"), ("NOTIFY news, 'no'", "NOTIFY"),
+             ("ROLLBACK TO s", "ROLLBACK"), ("NOTIFY news, '3'", "NOTIFY"), (set_v(two, "n"), "UPDATE 1"),
+             ("COMMIT", "COMMIT"))
+        hears("two-phase commit", "2", "3")
+        play(a, ("BEGIN", "BEGIN"), ("NOTIFY news, 'no'", "NOTIFY"), (set_v(home, "n"), "UPDATE 1"),
+             (set_v(two, "n"), "UPDATE 1"), ("ROLLBACK", "ROLLBACK"))
+        play(a, ("BEGIN", "BEGIN"), (set_v(home, "n"), "UPDATE 1"), ("NOTIFY news, '4'", "NOTIFY"),
+             ("COMMIT", "COMMIT"), (f"{set_v(one, 'm')}; NOTIFY news, '5'; {set_v(two, 'm')}", "UPDATE 1"),
+             ("NOTIFY news, '6'", "NOTIFY"))
+        hears("home alone, a text of several statements, autocommit", "4", "5", "6")
+        play(a, ("BEGIN", "BEGIN"), (f"NOTIFY news, '{'x' * 8000}'", "22023"), ("ROLLBACK", "ROLLBACK"))
+        play(a, ("BEGIN", "BEGIN"), ("LISTEN own", "LISTEN"), (set_v(one, "n"), "UPDATE 1"),
+             (set_v(two, "n"), "UPDATE 1"), ("COMMIT", "COMMIT"), ("NOTIFY own, 'me'", "NOTIFY"))
+        expect("LISTEN held back", ["me"], heard(a))
+        play(a, ("UNLISTEN *", "UNLISTEN"))
+        for c in (listener, a):
+            c.close()
+
+
+def not_prepared(place):
+    """What PostgreSQL would refuse at PREPARE is refused at the statement that makes it impossible."""
+    with Stage(place) as stage:
+        home, one, _ = stage.rows
+        a = stage.connect()
+        for sql in ("CREATE TEMP TABLE tt (a int)", "SELECT pg_export_snapshot()",
+                    "SELECT pg_notify('news', 'x')",
+                    "DECLARE c CURSOR WITH HOLD FOR SELECT relname FROM pg_class"):
+            play(a, ("BEGIN", None), (sql, None), (set_v(one, "t"), "0A000"), ("ROLLBACK", "ROLLBACK"),
+                 ("BEGIN", None), (set_v(one, "t"), "UPDATE 1"), (sql, "0A000"), ("ROLLBACK", "ROLLBACK"),
+                 ("BEGIN", None), (set_v(home, "t"), "UPDATE 1"), (sql, None), (get_v(one), [(f"v{one}",)]),
+                 ("COMMIT", "COMMIT"), (set_v(one, f"v{one}"), "UPDATE 1"), ("DISCARD ALL", None))
+        a.close()
+
+
+def constraints(place):
+    """Deferred constraints are checked at PREPARE; their error is the answer of COMMIT."""
+    with Stage(place) as stage:
+        home, one, two = stage.rows
+        a = stage.connect()
+        play(a, ("CREATE TABLE parent (id bigint PRIMARY KEY) SHARD BY HASH (id)", None),
+             ("CREATE TABLE child (id bigint PRIMARY KEY, CONSTRAINT fk FOREIGN KEY (id) REFERENCES parent (id) "
+              "DEFERRABLE) SHARD BY HASH (id) COLOCATE WITH parent", None),
+             ("CREATE TABLE loc (id int PRIMARY KEY, p int, CONSTRAINT lfk FOREIGN KEY (p) REFERENCES loc (id) "
+              "DEFERRABLE)", None))
+
+        def child(row):
+            return f"INSERT INTO child VALUES ({row})"
+
+        play(a, (child(one), "23503"), ("SET CONSTRAINTS ALL DEFERRED", "SET CONSTRAINTS"), (child(one), "23503"),
+             ("BEGIN", None), ("SET CONSTRAINTS nothing DEFERRED", "42704"), ("ROLLBACK", None),
+             ("BEGIN", None), ("SET CONSTRAINTS fk, lfk DEFERRED", "SET CONSTRAINTS"), (child(one), "INSERT 0 1"),
+             (child(two), "INSERT 0 1"), (f"INSERT INTO parent VALUES ({one}), ({two})", "INSERT 0 2"),
+             ("INSERT INTO loc VALUES (1, 1)", "INSERT 0 1"), ("COMMIT", "COMMIT"))
+        play(a, ("BEGIN", None), ("SET CONSTRAINTS ALL DEFERRED", None), (set_v(one, "c"), "UPDATE 1"),
+             (child(home), "INSERT 0 1"), ("COMMIT", "23503"), (get_v(one), [(f"v{one}",)]),
+             ("BEGIN", None), (set_v(one, "c"), "UPDATE 1"), ("SET CONSTRAINTS fk DEFERRED", None),
+             (child(home), "INSERT 0 1"), ("SET CONSTRAINTS fk IMMEDIATE", "23503"), ("COMMIT", "ROLLBACK"),
+             ("BEGIN", None), ("SAVEPOINT s", None), ("SET CONSTRAINTS ALL DEFERRED", None),
+             ("ROLLBACK TO s", None), (child(home), "23503"), ("ROLLBACK", None),
+             ("BEGIN", None), ("SET CONSTRAINTS ALL DEFERRED", None), ("COMMIT AND CHAIN", "COMMIT"),
+             (child(home), "23503"), ("ROLLBACK", None))
+        play(a, ("DROP TABLE child", None), ("DROP TABLE parent", None), ("DROP TABLE loc", None))
+        a.close()
+
+
+def savepoints(place):
+    """Shards that join behind a savepoint; names used twice; errors; what was released."""
+    with Stage(place) as stage:
+        home, one, two = stage.rows
+        a = stage.connect()
+        play(a, ("BEGIN", None), (set_v(home, "0"), "UPDATE 1"), ("SAVEPOINT a", None), (set_v(one, "1"), "UPDATE 1"),
+             ("SAVEPOINT a", None), (set_v(two, "2"), "UPDATE 1"), (set_v(one, "1b"), "UPDATE 1"),
+             ("SELECT 1/0", "22012"), (get_v(two), "25P02"), ("SAVEPOINT b", "25P02"), ("ROLLBACK TO a", "ROLLBACK"),
+             (get_v(two), [(f"v{two}",)]), (get_v(one), [("1",)]), ("RELEASE a", "RELEASE"),
+             (set_v(two, "2b"), "UPDATE 1"), ("ROLLBACK TO a", "ROLLBACK"), (get_v(one), [(f"v{one}",)]),
+             (get_v(two), [(f"v{two}",)]), (get_v(home), [("0",)]), (set_v(two, "2c"), "UPDATE 1"),
+             ("RELEASE a", "RELEASE"), ("ROLLBACK TO a", "3B001"), ("ROLLBACK", "ROLLBACK"))
+        play(a, ("BEGIN", None), ("SAVEPOINT a", None), ("SAVEPOINT b", None), (set_v(one, "x"), "UPDATE 1"),
+             ("RELEASE b", "RELEASE"), (set_v(two, "x"), "UPDATE 1"), ("ROLLBACK TO a", "ROLLBACK"),
+             (set_v(home, "kept"), "UPDATE 1"), (set_v(one, "kept"), "UPDATE 1"), ("COMMIT", "COMMIT"),
+             (get_v(two), [(f"v{two}",)]), (get_v(one), [("kept",)]), (get_v(home), [("kept",)]))
+        play(a, ("BEGIN", None), ("SAVEPOINT a", None), ("SET TRANSACTION READ ONLY", "SET"),
+             (set_v(one, "x"), "25006"), ("ROLLBACK TO a", "ROLLBACK"), (set_v(two, "x"), "UPDATE 1"),
+             ("SET TRANSACTION ISOLATION LEVEL SERIALIZABLE", "25001"), ("ROLLBACK", None))
+        a.close()
+
+
+def serializable(place):
+    with Stage(place, txn={"serializable": "each"}) as stage:
+        home, one, _ = stage.rows
+        a = stage.connect()
+        begin = ("BEGIN ISOLATION LEVEL SERIALIZABLE", "BEGIN")
+        play(a, begin, (get_v(home), [(f"v{home}",)]), (set_v(one, "s"), "UPDATE 1"), (set_v(home, "s"), "UPDATE 1"),
+             ("COMMIT", "COMMIT"))
+        stage.braid.config["databases"]["app"]["serializable"] = "one"
+        stage.braid.write_files()
+        stage.braid.process.send_signal(1)
+        wait_for("the new configuration",
+                 lambda: [say(a, s) for s in (begin[0], get_v(home), get_v(one), "ROLLBACK")][2] == "0A000")
+        a.close()
+
+
+def run(place, report):
+    report.run("transactions: NOTIFY and LISTEN wait for the commit", notify, place)
+    report.run("transactions: what cannot be prepared is refused early", not_prepared, place)
+    report.run("transactions: SET CONSTRAINTS, deferred checks", constraints, place)
+    report.run("transactions: savepoints and shards that join late", savepoints, place)
+    report.run("transactions: SERIALIZABLE over shards by a setting", serializable, place)
