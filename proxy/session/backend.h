@@ -137,16 +137,16 @@ struct backend {
     unsigned skipping : 1; /* an error came: the server ignores everything up to Sync */
     unsigned began : 1;    /* our BEGIN was sent: a transaction block is open */
     const char *no_prepare; /* why this transaction cannot be prepared there; NULL: it can */
-    unsigned wrote : 1;    /* in this transaction, as far as plans tell */
-    unsigned ended : 1;    /* FATAL came before what the client had sent was begun */
-    unsigned own : 1;      /* of a replication connection: in no pool, see passage.h */
-    unsigned apart : 1;    /* HELD by a workspace: no part of the session's transaction */
-    unsigned stained : 1;  /* settings that we do not know may be in force: reset for others */
-    uint8_t pinned;        /* enum plan_pin: holds this state of its session */
-    uint8_t suspect;       /* ... or may hold it: to be asked when the transaction is over */
-    uint64_t last_session; /* id of the last one that used it */
-    unsigned dirty : 1;    /* must be closed when the session lets go of it */
-    unsigned greeting : 1; /* TESTED: connect_query runs; its errors are logged, no more */
+    unsigned wrote : 1;     /* in this transaction, as far as plans tell */
+    unsigned ended : 1;     /* FATAL came before what the client had sent was begun */
+    unsigned own : 1;       /* of a replication connection: in no pool, see passage.h */
+    unsigned apart : 1;     /* HELD by a workspace: no part of the session's transaction */
+    unsigned stained : 1;   /* settings that we do not know may be in force: reset for others */
+    uint8_t pinned;         /* enum plan_pin: holds this state of its session */
+    uint8_t suspect;        /* ... or may hold it: to be asked when the transaction is over */
+    uint64_t last_session;  /* id of the last one that used it */
+    unsigned dirty : 1;     /* must be closed when the session lets go of it */
+    unsigned greeting : 1;  /* TESTED: connect_query runs; its errors are logged, no more */
     unsigned in_session_mode : 1;   /* HELD: by a session in session mode */
     unsigned login_again : 1;       /* its other secret is being tried */
     unsigned secured : 1;           /* TLS is on */
