@@ -170,6 +170,9 @@ void worker_admin_done(struct worker *w, uint64_t session_id, struct buf *messag
 void worker_refreshed(struct worker *w, uint64_t session_id);
 
 size_t worker_index(const struct worker *w);
+/* Transactions over shards that have waited on servers for txn.deadlock_check_ms; returns a number
+ * that changes when they are others. Any thread. */
+uint64_t worker_late(const struct worker *w, uint32_t *count);
 struct metrics *worker_metrics(struct worker *w); /* read: any thread */
 /* Sessions now; read: any thread. */
 uint32_t worker_clients(const struct worker *w);

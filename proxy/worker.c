@@ -17,6 +17,7 @@
 #include "proxy/pool/balance.h"
 #include "proxy/session/session.h"
 #include "proxy/session/session_role.h"
+#include "proxy/session/victim.h"
 #include "proxy/session/watch.h"
 #include "proxy/stats/stats_run.h"
 
@@ -330,6 +331,7 @@ struct worker *worker_start(struct shared *shared, size_t index, struct world *w
     timer_init(&w->tick, w->loop, on_tick, w);
     timer_set(&w->tick, TICK_US);
     balance_start(w);
+    victims_start(w);
     check(pthread_create(&w->thread, NULL, run, w) == 0);
     return w;
 }
@@ -342,6 +344,7 @@ void worker_join(struct worker *w)
     role_worker_free(w);
     timer_free(&w->retry);
     balance_end(w);
+    victims_end(w);
     shape_memo_free(w);
     hmap_free(&w->terms);
     plan_cache_free(w->plans);
@@ -375,6 +378,12 @@ void worker_session_gone(struct worker *w)
 size_t worker_index(const struct worker *w)
 {
     return w->index;
+}
+
+uint64_t worker_late(const struct worker *w, uint32_t *count)
+{
+    *count = atomic_load(&w->late_count);
+    return atomic_load(&w->late_sum);
 }
 
 struct metrics *worker_metrics(struct worker *w)

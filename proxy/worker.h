@@ -48,6 +48,9 @@ struct worker {
     uint64_t asked;        /* mem_asked() at the last tick */
     struct list cancels;   /* cancel requests on their way; cancel.c */
     _Atomic uint32_t load; /* proxy/pool/balance.h */
+    struct timer victims;  /* proxy/session/victim.h: */
+    _Atomic uint64_t late_sum;
+    _Atomic uint32_t late_count;
     struct timer balance;
     int64_t balance_us, balance_cpu_us; /* of the last look */
     struct list role_waiters;           /* sessions that wait for a server in the right role */

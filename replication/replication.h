@@ -178,6 +178,20 @@ void recover_database(struct ledger *ledger, const struct recover_options *optio
                       const struct recover_place *places, size_t count, struct pg_stop *stop,
                       struct recover_report *out);
 
+/* ---- waits -------------------------------------------------------------------------------------
+ */
+
+/* A kept connection that asks a server who waits for whom. All-zero is a good one; one thread at a
+ * time. */
+struct waits_source {
+    void *_conn;
+};
+typedef void waits_fn(void *arg, uint32_t waiter, uint32_t blocker); /* pids */
+/* Errors: ERR_SHARD_DOWN, ERR_SHARD_REFUSED, ERR_SHUTDOWN; the connection is closed then. */
+enum err waits_ask(struct waits_source *source, const struct pg_target *target,
+                   struct pg_stop *stop, waits_fn *fn, void *arg, struct note *note) MUST_CHECK;
+void waits_close(struct waits_source *source);
+
 /* ---- secrets -----------------------------------------------------------------------------------
  */
 

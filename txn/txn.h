@@ -18,5 +18,6 @@
 #include "txn/ledger.h"
 #include "txn/recover.h"
 #include "txn/twopc.h"
+#include "txn/waits.h"
 
 #endif

@@ -23,6 +23,7 @@
 #include "proxy/admin/http.h"
 #include "proxy/admin/snapshot.h"
 #include "proxy/auth/auth.h"
+#include "proxy/control/deadlock.h"
 #include "proxy/control/role.h"
 #include "proxy/control/systemd.h"
 #include "proxy/control/takeover.h"
@@ -179,6 +180,7 @@ static void on_tick(void *arg)
     systemd_watchdog(now_us);
     if (!c->stopping) {
         control_dbs_tick(c, now_us);
+        deadlock_tick(c, now_us);
         if (c->resolve_us != 0 && now_us >= c->resolve_us && !c->resolving) {
             control_look_again(c);
         }
@@ -475,6 +477,7 @@ void control_free(struct control *c)
     mailbox_free(c->mail);
     takeover_free(c);
     check(c->snapshots == 0 && c->jobs == 0);
+    deadlock_free(c);
     gate_free(c);
     http_stop(c->http);
     stats_window_free(&c->stats);

@@ -39,6 +39,7 @@ void session_tx_begin(struct session *s, enum tx_kind kind, const char *begin)
     tx->untold = 0;
     tx->lost = 0;
     tx->changed_schema = 0;
+    tx->fail_elsewhere = 0;
     tx->level = default_level(s);
     tx->has_moment = 0;
     tx->one_statement = 0;

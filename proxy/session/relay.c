@@ -21,6 +21,7 @@
 #include "proxy/session/passage.h"
 #include "proxy/session/session.h"
 #include "proxy/session/session_role.h"
+#include "proxy/session/victim.h"
 #include "proxy/session/watch.h"
 #include "proxy/stats/stats_run.h"
 #include "proxy/worker.h"
@@ -149,6 +150,7 @@ static void forward_error(struct backend *b, struct scan *sc, struct slice body,
         err.message = slice_of(note.text);
         err.hint = slice_of(note.hint);
     }
+    ours |= whole && victim_words(s, &err);
     if (whole && s->execute_plan != NULL && s->batch != NULL) {
         ours |= prepare_words(s, &err);
     }

@@ -15,6 +15,7 @@
 #include "proxy/exec/tx.h"
 #include "proxy/session/passage.h"
 #include "proxy/session/session_role.h"
+#include "proxy/session/victim.h"
 #include "proxy/session/watch.h"
 #include "proxy/stats/stats_run.h"
 
@@ -385,6 +386,7 @@ static void free_parts(struct session *s)
     buf_free(&s->notifications);
     buf_free(&s->wait_error);
     buf_free(&s->again_bind);
+    victim_forget(s);
     buf_free(&s->tx.begin);
     buf_free(&s->tx.modes);
     buf_free(&s->tx.after);

@@ -133,7 +133,8 @@ struct session_tx {
     unsigned lost : 1;          /* a shard of it was lost: only the end is accepted */
     unsigned untold : 1; /* it failed while the client asked for nothing: the next answer tells */
     unsigned changed_schema : 1;
-    unsigned read_only : 1; /* the client said so: it may be on replicas */
+    unsigned fail_elsewhere : 1; /* it lost a deadlock: other shards are still to be told */
+    unsigned read_only : 1;      /* the client said so: it may be on replicas */
     unsigned stale : 1;     /* it has changed the schema since its catalog was read: tx_catalog.c */
     enum plan_level level;  /* as far as we can tell; READ COMMITTED when nothing is said */
     uint64_t moment_shards; /* one_statement: those it reads */
@@ -201,6 +202,7 @@ struct session {
     struct list node; /* in worker->sessions */
     struct hnode by_id;
     struct worker *worker;
+    char *victim; /* of a deadlock over shards: its detail, until the statement is over */
     struct stream *client;
     enum session_state state;
     uint64_t id;

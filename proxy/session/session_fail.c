@@ -13,6 +13,7 @@
 #include "proxy/session/passage.h"
 #include "proxy/session/session.h"
 #include "proxy/session/session_role.h"
+#include "proxy/session/victim.h"
 #include "proxy/session/watch.h"
 #include "proxy/stats/stats_run.h"
 
@@ -96,6 +97,7 @@ enum step session_fail_with(struct session *s, struct slice error_body, const ch
     }
     err.severity = SLICE("ERROR");
     err.severity_raw = SLICE("ERROR");
+    (void)victim_words(s, &err);
     if (s->timed_out && slice_is(err.code, "57014")) {
         (void)watch_words(s, &note);
         err.message = slice_of(note.text);

@@ -9,6 +9,7 @@
 #include "proxy/exec/op.h"
 #include "proxy/session/passage.h"
 #include "proxy/session/session.h"
+#include "proxy/session/victim.h"
 #include "proxy/stats/stats_run.h"
 
 enum {
@@ -124,6 +125,9 @@ static enum step dispatch(struct session *s, uint8_t type, struct slice message)
     s->in_extended = type != 'Q';
     s->role.need = type == 'F' ? ROLE_NEED_PRIMARY : ROLE_NEED_ANY;
     stats_request(s);
+    if (s->victim != NULL) {
+        victim_forget(s); /* its statement ended before it was stopped */
+    }
     if (session_is_plain(s) && type != 0 && strchr("PBDEC", type) != NULL) {
         return session_plain(s, type, message, body);
     }
@@ -274,6 +278,9 @@ static enum step pump_once(struct session *s)
         }
         if (!s->midway) {
             s->wait_err = ERR_NONE; /* of a message that was skipped while it waited */
+            if (s->tx.fail_elsewhere && victim_fail_elsewhere(s)) {
+                return STEP_DONE;
+            }
             session_release(s);
             if (s->held_bits != 0 && s->tx.kind == TX_KIND_NONE && exec_check_state(s)) {
                 return STEP_DONE;

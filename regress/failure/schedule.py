@@ -37,6 +37,7 @@ SCHEDULES = [
     "cursors",
     "snapshot",
     "transactions",
+    "deadlocks",
     "life",
     "listen",
     "dropin",
