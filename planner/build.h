@@ -391,6 +391,7 @@ struct build {
                                   rows apart; then nobody else's are in the statement */
     const char *suffix;        /* DDL: "SHARD BY ..." behind CREATE TABLE, or NULL */
     struct map_decl *suffix_decl;
+    unsigned suffix_local : 1; /* it is LOCAL, of ALTER TABLE */
 };
 
 /* Set `p` to a refusal and return ERR_NONE: refusals are plans. */

@@ -91,6 +91,13 @@ void ddl_created(struct build *b, const PgQuery__RangeVar *v, struct relation *o
 
 /* The last step, shard by shard and without a transaction. */
 void ddl_one_by_one(struct plan *p, const char *undo, int undo_all);
+/* ddl_shard_by.c: ALTER TABLE ... SHARD BY, REFERENCE, LOCAL. */
+void ddl_shard_by(struct build *b, const PgQuery__AlterTableStmt *a, struct plan *p);
+/* Bounds and values are of the key's type. 0: refused. */
+int ddl_check_splits(const struct map_decl *d, uint32_t type, struct plan *p);
+/* What COLOCATE WITH names, in t->colocate. 0: refused. */
+int ddl_check_colocate(struct build *b, const struct map_decl *d, struct ddl_table *t,
+                       struct plan *p);
 /* Resolve; 0: refused. */
 int ddl_object(struct build *b, const char *schema, const char *name, tnode *node,
                struct ddl_object *out, struct plan *p);

@@ -6,6 +6,8 @@
  *     SHARD BY LIST (column) (VALUES (value, ...) ON shard, ..., [DEFAULT] ON shard)
  *     REFERENCE
  *
+ * and ALTER TABLE name with these, or LOCAL.
+ *
  * The suffix is cut off by tokens, so names and strings that contain its words do no harm; the rest
  * goes to libpg_query.
  */
@@ -339,6 +341,8 @@ static int take_suffix(struct tokens *t, struct map_decl *d)
 {
     if (take(t, "reference")) {
         d->kind = MAP_REFERENCE;
+    } else if (take(t, "local")) {
+        t->build->suffix_local = 1;
     } else if (!expect(t, "shard") || !expect(t, "by")) {
         return 0;
     } else if (take(t, "hash")) {
@@ -366,14 +370,17 @@ static int take_suffix(struct tokens *t, struct map_decl *d)
 /* Where the suffix begins: SHARD BY, or REFERENCE as the last word; outside of brackets. */
 static size_t find_suffix(const struct tokens *t)
 {
-    if (!token_is(t, 0, "create")) {
+    int alter = token_is(t, 0, "alter") && token_is(t, 1, "table");
+    if (!token_is(t, 0, "create") && !alter) {
         return 0;
     }
     for (size_t i = 1; i < t->count; i++) {
         if (t->items[i].depth == 0 && token_is(t, i, "shard") && token_is(t, i + 1, "by")) {
             return i;
         }
-        if (t->items[i].depth == 0 && token_is(t, i, "reference") && i > 3 &&
+        int word = (token_is(t, i, "reference") && i > (alter ? 2 : 3)) ||
+                   (alter && token_is(t, i, "local") && i > 2);
+        if (t->items[i].depth == 0 && word &&
             (t->items[i + 1].kind == TOKEN_END || token_is(t, i + 1, ";"))) {
             return i;
         }
@@ -393,8 +400,12 @@ enum err ddl_split_suffix(struct build *b, struct slice text, struct slice *rest
         struct map_decl *d = arena_zero(&b->scratch, sizeof(*d));
         size_t cut = t.items[t.at].from;
         d->from_sql = 1;
+        b->suffix_local = 0;
         if (take_suffix(&t, d)) {
-            *rest = arena_copy(&b->scratch, slice_bytes(text.p, cut));
+            /* ALTER TABLE needs some command to be parsed */
+            int alter = token_is(&t, 0, "alter");
+            *rest = slice_of(arena_printf(&b->scratch, "%.*s%s", (int)cut, (const char *)text.p,
+                                          alter ? "OWNER TO CURRENT_USER" : ""));
             *decl = d;
         }
     }

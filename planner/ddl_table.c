@@ -114,7 +114,7 @@ static int listed_before(const struct map_decl *d, uint32_t type, size_t i, size
 
 /* Bounds must be values of the key's type and ascend, list values must differ. Checked before they
  * are kept: a declaration that cannot be read would stop the map from being built. */
-static int check_splits(const struct map_decl *d, uint32_t type, struct plan *p)
+int ddl_check_splits(const struct map_decl *d, uint32_t type, struct plan *p)
 {
     const char *before = NULL;
     struct note note;
@@ -148,17 +148,9 @@ static int check_splits(const struct map_decl *d, uint32_t type, struct plan *p)
     return 1;
 }
 
-static int check_suffix(struct build *b, const PgQuery__CreateStmt *c, struct ddl_table *t,
-                        struct plan *p)
+int ddl_check_colocate(struct build *b, const struct map_decl *d, struct ddl_table *t,
+                       struct plan *p)
 {
-    const struct map_decl *d = b->suffix_decl;
-    *t = (struct ddl_table){.schema = d->schema,
-                            .name = d->name,
-                            .kind = d->kind,
-                            .keys_count = d->keys_count,
-                            .keys = d->keys,
-                            .group = UINT32_MAX};
-    fill_key_types(c, t);
     if (d->colocate == NULL) {
         return 1;
     }
@@ -178,6 +170,20 @@ static int check_suffix(struct build *b, const PgQuery__CreateStmt *c, struct dd
     }
     t->colocate = with.table;
     return 1;
+}
+
+static int check_suffix(struct build *b, const PgQuery__CreateStmt *c, struct ddl_table *t,
+                        struct plan *p)
+{
+    const struct map_decl *d = b->suffix_decl;
+    *t = (struct ddl_table){.schema = d->schema,
+                            .name = d->name,
+                            .kind = d->kind,
+                            .keys_count = d->keys_count,
+                            .keys = d->keys,
+                            .group = UINT32_MAX};
+    fill_key_types(c, t);
+    return ddl_check_colocate(b, d, t, p);
 }
 
 /* 1: there is one of that name already, and the plan says what becomes of that. */
@@ -252,7 +258,7 @@ static void create_sharded(struct build *b, const tnode *stmt, const struct rela
         return;
     }
     if (b->suffix_decl != NULL && t.kind != MAP_HASH && t.kind != MAP_REFERENCE &&
-        !check_splits(b->suffix_decl, t.key_types[0], p)) {
+        !ddl_check_splits(b->suffix_decl, t.key_types[0], p)) {
         return;
     }
     p->changes_table = arena_printf(b->out, "%s.%s", r->schema, r->name);
@@ -539,6 +545,10 @@ void plan_alter_table(struct build *b, tnode *stmt, struct plan *p)
 {
     const PgQuery__AlterTableStmt *a = stmt->alter_table_stmt;
     struct ddl_object o;
+    if (b->suffix_decl != NULL) {
+        ddl_shard_by(b, a, p);
+        return;
+    }
     p->tag = arena_printf(b->out, "ALTER %s", object_words(a->objtype));
     if (a->objtype == PG_QUERY__OBJECT_TYPE__OBJECT_TYPE) { /* attributes of a composite type */
         plan_everywhere(b, stmt, p);

@@ -341,7 +341,8 @@ static enum err plan_text(struct build *b, int *position, struct note *note)
         p->pins = b->env->plain ? 0 : PIN_UNSEEN;
         return ERR_NONE;
     }
-    if (e == ERR_SYNTAX && (mentions(b->sql, "shard") || mentions(b->sql, "reference"))) {
+    if (e == ERR_SYNTAX &&
+        (mentions(b->sql, "shard") || mentions(b->sql, "reference") || mentions(b->sql, "local"))) {
         int at = *position;
         struct note inner;
         enum err again = plan_with_suffixes(b, &at, &inner);

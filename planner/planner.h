@@ -185,9 +185,21 @@ struct plan_fetch {
     unsigned backward : 1; /* asks for what such a cursor cannot do */
 };
 
+enum ddl_step_kind {
+    DDL_STEP_SQL,
+    DDL_STEP_MAKE,  /* `sql` is asked on the home shard; its rows are statements for `shards` */
+    DDL_STEP_MOVE,  /* `sql` is COPY TO on shard `from`, `into` COPY FROM on `shards` */
+    DDL_STEP_COUNT, /* `sql` gives a number on each of `shards`: their sum is kept */
+    DDL_STEP_EQUAL  /* the same; the sum must be `times` what was kept */
+};
+
 struct plan_ddl_step {
     uint64_t shards; /* where */
     const char *sql; /* one statement */
+    enum ddl_step_kind kind;
+    uint32_t from;
+    const char *into;
+    uint32_t times;
     /* plan.one_by_one, when it fails on a shard: what undoes it there, or NULL */
     const char *undo;
     unsigned undo_all : 1; /* ... and on the shards where it is done already */

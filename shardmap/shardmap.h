@@ -236,6 +236,11 @@ const uint8_t *map_buckets(const struct map *map,
  */
 enum err route_print(const struct map *map, const struct map_table *table,
                      const struct key_value *values, struct buf *out, struct note *note) MUST_CHECK;
+/*
+ * An SQL expression over the columns of the table: the number of the shard that a row belongs to,
+ * NULL when none does. Not for reference tables, nor while the key types are not known.
+ */
+void map_print_place(const struct map *map, const struct map_table *table, struct buf *out);
 /* "HASH (user_id)", "RANGE (day)", "REFERENCE", for SHOW TABLES. */
 void map_print_strategy(const struct map_table *table, struct buf *out);
 /* The pieces of a range or list table, or the buckets per shard: one line each. */

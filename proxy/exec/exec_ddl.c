@@ -13,21 +13,8 @@
 #include "base/check.h"
 #include "base/mem.h"
 #include "proxy/exec/changes.h"
+#include "proxy/exec/ddl_op.h"
 #include "proxy/exec/exec.h"
-#include "proxy/exec/op.h"
-
-struct ddl_op {
-    struct op op;
-    struct plan *plan;
-    size_t next; /* step */
-    /* one by one */
-    uint64_t left, done;     /* shards of the step at hand, and of all steps */
-    uint64_t undo, not_undo; /* where it is to be undone, and where that failed */
-    uint32_t shard;
-    struct buf error; /* the first one */
-    uint64_t change;  /* its id in SHOW SCHEMA_CHANGES */
-    unsigned over : 1;
-};
 
 static void remember_change(struct session *s, const char *table)
 {
@@ -49,7 +36,7 @@ static void next_step(struct op *op)
     }
     if (d->next < d->plan->steps_count) {
         const struct plan_ddl_step *step = &d->plan->steps[d->next++];
-        op_round(op, step->shards, step->sql, next_step);
+        ddl_step_start(d, step, next_step);
         return;
     }
     remember_change(s, d->plan->changes_table);
@@ -158,6 +145,7 @@ static void ddl_free(struct op *op)
         tell(d, CHANGE_FAILED, "the client went away, or pgbraid was stopped");
     }
     buf_free(&d->error);
+    buf_free(&d->made);
 }
 
 enum step ddl_start(struct session *s, struct plan *plan)
@@ -166,7 +154,9 @@ enum step ddl_start(struct session *s, struct plan *plan)
     struct note note;
     uint64_t shards = 0;
     for (size_t i = 0; i < plan->steps_count; i++) {
-        shards |= plan->steps[i].shards;
+        const struct plan_ddl_step *p = &plan->steps[i];
+        shards |= p->shards | (p->kind == DDL_STEP_MOVE ? UINT64_C(1) << p->from : 0) |
+                  (p->kind == DDL_STEP_MAKE ? 1 : 0);
     }
     if (!session_quiet(s)) {
         return session_wait_quiet(s);
