@@ -16,6 +16,7 @@
 #include "proxy/admin/admin.h"
 #include "proxy/admin/pages.h"
 #include "proxy/auth/auth.h"
+#include "proxy/check/check.h"
 #include "proxy/control/world.h"
 #include "replication/replication.h"
 #include "wire/types.h"
@@ -41,6 +42,10 @@ static const char usage[] =
     "           --live         ask the home shard for the types\n"
     "       braidctl -c FILE ring                    buckets per shard\n"
     "           --add NAME[:WEIGHT], --remove NAME   what that would move; may be repeated\n"
+    "       braidctl -c FILE schema check            do tables, functions, ... of all shards agree\n"
+    "       braidctl -c FILE verify                  is each row on its shard, are copies equal\n"
+    "           -d DATABASE    default: the first one with several shards\n"
+    "           both read only; exit status 0: yes, 1: no, and what differs is shown, 2: failed\n"
     "       braidctl -c FILE show WORD...            a SHOW command of the admin console\n"
     "           -U USER        default: the service user, or one of auth.admin_users\n"
     "       braidctl -c FILE failover SHARD          promote its most advanced replica\n"
@@ -238,6 +243,75 @@ static enum err live_decls(const struct conf *conf, const struct conf_database *
     e = catalog_map_decls(catalog, db, arena, decls, count, note);
     catalog_unref(catalog);
     return e;
+}
+
+/* ---- schema check, verify ----------------------------------------------------------------------
+ */
+
+typedef enum err check_fn(const struct check_place *places, size_t count, const struct map *map,
+                          struct buf *out, size_t *differences, struct note *note);
+
+static enum err check_shards(const struct conf *conf, const struct conf_database *db,
+                             struct arena *arena, check_fn *fn, struct buf *out, size_t *found,
+                             struct note *note)
+{
+    struct map_decl *decls = NULL;
+    struct map *map = NULL;
+    size_t count = 0;
+    struct check_place *places = arena_zero(arena, db->shards_count * sizeof(*places));
+    enum err e = live_decls(conf, db, arena, &decls, &count, note);
+    e = e ? e : map_build(db, decls, count, 1, &map, note);
+    for (size_t i = 0; i < db->shards_count && !e; i++) {
+        struct addr *addrs = arena_zero(arena, SERVER_ADDRS_MAX * sizeof(*addrs));
+        places[i].shard = db->shards[i].name;
+        e = fill_target(conf, &conf->servers[db->shards[i].primary], addrs, &places[i].target,
+                        note);
+        places[i].target.dbname = db->dbname;
+        places[i].target.timeout_ms = COMMAND_MS;
+    }
+    e = e ? e : fn(places, db->shards_count, map, out, found, note);
+    map_unref(map);
+    return e;
+}
+
+/* 0: all is well, 1: something differs, 2: it could not be looked at. */
+static int run_checked(const struct arguments *a, check_fn *fn)
+{
+    struct note note = {.text = ""};
+    struct conf *conf = NULL;
+    const struct conf_database *db = NULL;
+    struct buf out = {0};
+    struct arena arena = {0};
+    size_t found = 0, shards = 0;
+    enum err e = load(a, &conf, &note);
+    e = e ? e : choose_database(a, conf, &db, &note);
+    e = e ? e : check_shards(conf, db, &arena, fn, &out, &found, &note);
+    shards = e ? 0 : db->shards_count;
+    arena_free(&arena);
+    conf_unref(conf);
+    if (e) {
+        buf_free(&out);
+        return fail(&note);
+    }
+    buf_printf(&out, found == 0 ? "%zu shards: no differences\n" : "%zu shards: %zu differences\n",
+               shards, found);
+    int status = print_out(&out);
+    return status != 0 ? EXIT_BAD : found > 0;
+}
+
+static int run_schema(const struct arguments *a)
+{
+    if (a->words_count != 2 || strcmp(a->words[1], "check") != 0) {
+        struct note note;
+        (void)note_set(&note, ERR_BAD_SETTING, "usage: braidctl -c FILE schema check");
+        return fail(&note);
+    }
+    return run_checked(a, schema_check);
+}
+
+static int run_verify(const struct arguments *a)
+{
+    return run_checked(a, verify_rows);
 }
 
 static enum err route_in(const struct map *map, const char *name, const char *const *keys,
@@ -625,6 +699,8 @@ static const struct {
                 {"version", run_version},
                 {"failover", run_failover},
                 {"secret", run_secret},
+                {"schema", run_schema},
+                {"verify", run_verify},
                 {"help", run_help},
                 {"reload", run_show},
                 {"pause", run_show},
