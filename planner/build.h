@@ -372,8 +372,9 @@ struct build {
     const struct plan_env *env;
     const struct virtual_table *virtuals;
     size_t virtuals_count;
-    struct source *sources; /* planned so far, workspace.c */
-    size_t statements;      /* in the text */
+    struct source *sources;       /* planned so far, workspace.c */
+    struct tree_written *written; /* statements, in `scratch` */
+    size_t statements;            /* in the text */
     struct plan_batch *batch;
     struct arena *out;
     struct arena scratch;

@@ -48,21 +48,6 @@ static enum err deparse_expression(tnode *n, struct arena *arena, const char **o
     return e;
 }
 
-/* A text that would be read as another statement than the one it was made of must not be sent. */
-static enum err read_back(const char *text, const tnode *stmt, struct arena *arena,
-                          struct note *note)
-{
-    PgQuery__ParseResult *parsed;
-    int position;
-    struct note why;
-    if (tree_parse(slice_of(text), arena, &parsed, &position, &why) || parsed->n_stmts != 1 ||
-        !tree_equal(parsed->stmts[0]->stmt, stmt)) {
-        return note_set(note, ERR_UNSUPPORTED,
-                        "an expression of this statement cannot be written anew");
-    }
-    return ERR_NONE;
-}
-
 enum err tree_deparse(tnode *stmt, struct arena *arena, const char **out, struct note *note)
 {
     struct parens p;
@@ -79,13 +64,42 @@ enum err tree_deparse(tnode *stmt, struct arena *arena, const char **out, struct
         text = arena_printf(arena, "%.*s", (int)whole.n, (const char *)whole.p);
         buf_free(&whole);
     }
-    /* Rows of an INSERT are many, and plain. */
-    if (e == ERR_NONE && !IS(stmt, INSERT_STMT)) {
-        e = read_back(text, stmt, arena, note);
+    /* A text that would be read as another statement than the one it was made of must not be sent.
+     * Rows of an INSERT are many, and plain. */
+    if (e == ERR_NONE && !IS(stmt, INSERT_STMT) && !tree_reads_as(text, stmt)) {
+        e = note_set(note, ERR_UNSUPPORTED,
+                     "an expression of this statement cannot be written anew");
     }
     if (e == ERR_NONE) {
         *out = text;
     }
+    return e;
+}
+
+struct tree_written { /* a statement, and its text */
+    struct slice packed;
+    const char *text;
+    struct tree_written *next;
+};
+
+enum err tree_deparse_again(struct tree_written **seen, tnode *stmt, struct arena *arena,
+                            const char **out, struct note *note)
+{
+    struct buf packed = {0};
+    tree_pack((const ProtobufCMessage *)stmt, &packed);
+    struct tree_written *w = *seen;
+    while (w != NULL && !slice_eq(w->packed, buf_slice(&packed))) {
+        w = w->next;
+    }
+    enum err e = w != NULL ? ERR_NONE : tree_deparse(stmt, arena, out, note);
+    if (w != NULL) {
+        *out = w->text;
+    } else if (!e) {
+        w = arena_alloc(arena, sizeof(*w));
+        *w = (struct tree_written){arena_copy(arena, buf_slice(&packed)), *out, *seen};
+        *seen = w;
+    }
+    buf_free(&packed);
     return e;
 }
 

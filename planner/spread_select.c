@@ -158,8 +158,12 @@ static int finish(struct spread *s, tnode *stmt)
     s->spec->groups = keep(b, s->groups, s->groups_count, sizeof(s->groups[0]));
     s->spec->groups_count = (uint16_t)s->groups_count;
     s->plan->shard_sql = (const char *)s->plan->text.p;
-    if (s->changed && tree_deparse(stmt, b->out, &s->plan->shard_sql, s->note)) {
-        return 0;
+    if (s->changed) {
+        const char *text;
+        if (tree_deparse_again(&b->written, stmt, &b->scratch, &text, s->note)) {
+            return 0;
+        }
+        s->plan->shard_sql = arena_strdup(b->out, text);
     }
     s->plan->combine = s->spec;
     s->plan->kind = b->survey.changing_ctes ? PLAN_WRITE : PLAN_MANY;

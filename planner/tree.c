@@ -53,6 +53,26 @@ enum err tree_parse(struct slice sql, struct arena *arena, PgQuery__ParseResult 
     return e;
 }
 
+int tree_reads_as(const char *text, tnode *stmt)
+{
+    PgQuery__RawStmt raw = PG_QUERY__RAW_STMT__INIT;
+    PgQuery__RawStmt *raws[1] = {&raw};
+    PgQuery__ParseResult result = PG_QUERY__PARSE_RESULT__INIT;
+    struct note ignored;
+    raw.stmt = stmt;
+    result.n_stmts = 1;
+    result.stmts = raws;
+    if (depth_check(slice_of(text), &ignored)) {
+        return 0;
+    }
+    PgQueryProtobufParseResult parsed = pg_query_parse_protobuf(text);
+    int same = parsed.error == NULL &&
+               tree_packed_says((const ProtobufCMessage *)&result,
+                                slice_bytes(parsed.parse_tree.data, parsed.parse_tree.len));
+    pg_query_free_protobuf_parse_result(parsed);
+    return same;
+}
+
 /* When the body cannot be parsed libpg_query 15 loses the text of its empty stderr: 32 bytes. */
 static PgQueryPlpgsqlParseResult parse_plpgsql(const char *definition)
 {

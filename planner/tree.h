@@ -44,8 +44,18 @@ enum err tree_parse_plpgsql(const char *definition, struct arena *arena, const c
 enum err tree_deparse(tnode *stmt, struct arena *arena, const char **out,
                       struct note *note) MUST_CHECK;
 
+/* The same, when a statement comes again and again: it is written and read back once. All of `seen`
+ * is in this one arena, and so are the texts. */
+struct tree_written;
+enum err tree_deparse_again(struct tree_written **seen, tnode *stmt, struct arena *arena,
+                            const char **out, struct note *note) MUST_CHECK;
+
 /* A message as bytes of Protocol Buffers (tree_pack.c). */
 void tree_pack(const ProtobufCMessage *m, struct buf *out);
+/* Whether such bytes are this message, but for places in the text. */
+int tree_packed_says(const ProtobufCMessage *m, struct slice packed);
+/* Whether the text is read as this statement. It is 0-terminated. */
+int tree_reads_as(const char *text, tnode *stmt);
 /* Calls `visit` for every message but the Node wrappers, outermost first; 0 from it: not inside. */
 typedef int tree_visit_fn(const ProtobufCMessage *m, void *arg);
 void tree_walk(const ProtobufCMessage *m, tree_visit_fn *visit, void *arg);

@@ -124,7 +124,7 @@ static int give_text(struct build *b, const tnode *select, const char *text, str
         const tnode *in;
         tnode *out;
     } u = {.in = select};
-    if (text == NULL && tree_deparse(u.out, &b->scratch, &text, note)) {
+    if (text == NULL && tree_deparse_again(&b->written, u.out, &b->scratch, &text, note)) {
         return 0;
     }
     p->text = arena_copy(b->out, slice_of(text));
@@ -214,7 +214,7 @@ const char *workspace_move(struct workspace *w, const struct move *m, struct not
         workspace_fail(note, "Split it into smaller statements.", "too many tables to move");
         return NULL;
     }
-    if (tree_deparse(m->select, &b->scratch, &text, note)) {
+    if (tree_deparse_again(&b->written, m->select, &b->scratch, &text, note)) {
         return NULL;
     }
     struct plan_move *same = m->alone ? NULL : find_move(w, text, m);
@@ -282,7 +282,7 @@ int workspace_rest(struct workspace *w, tnode *stmt, int apart, struct note *not
 {
     struct build *b = w->build;
     const char *text = NULL;
-    if (tree_deparse(stmt, &b->scratch, &text, note)) {
+    if (tree_deparse_again(&b->written, stmt, &b->scratch, &text, note)) {
         return 0;
     }
     struct plan *p = plan_new(b, slice_of(text));
