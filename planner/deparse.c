@@ -169,6 +169,16 @@ tnode *tree_call(struct arena *arena, const char *name, tnode *arg)
     return tree_new(arena, NODE(FUNC_CALL), f);
 }
 
+tnode *tree_bytewise(struct arena *arena, tnode *arg)
+{
+    PgQuery__CollateClause *c = arena_alloc(arena, sizeof(*c));
+    pg_query__collate_clause__init(c);
+    c->arg = arg;
+    c->collname = new_list(arena, new_string(arena, "pg_catalog"), new_string(arena, "C"));
+    c->n_collname = 2;
+    return tree_new(arena, NODE(COLLATE_CLAUSE), c);
+}
+
 tnode *tree_cast(struct arena *arena, tnode *arg, const char *type)
 {
     PgQuery__TypeName *t = arena_alloc(arena, sizeof(*t));

@@ -90,6 +90,7 @@ tnode *tree_int(struct arena *arena, int64_t v);
 tnode *tree_target(struct arena *arena, tnode *value, const char *name);
 tnode *tree_call(struct arena *arena, const char *name, tnode *arg);
 tnode *tree_cast(struct arena *arena, tnode *arg, const char *type);
+tnode *tree_bytewise(struct arena *arena, tnode *arg); /* arg COLLATE pg_catalog."C" */
 tnode *tree_plus(struct arena *arena, tnode *a, tnode *b);
 tnode *tree_and(struct arena *arena, tnode *a, tnode *b); /* either may be NULL */
 tnode *tree_compare(struct arena *arena, tnode *a, const char *op, tnode *b);

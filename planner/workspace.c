@@ -90,11 +90,13 @@ static void part_end(struct build *b, const struct part *saved)
     b->virtuals_count = saved->virtuals_count;
 }
 
-/* `select` planned for one shard, else for several. */
-static int plan_part(struct build *b, tnode *select, struct plan *p,
+/* `select` planned for one shard, else for several. DISTINCT of one that asks `once` is each
+ * shard's own. */
+static int plan_part(struct build *b, tnode *select, int once, struct plan *p,
                      const struct catalog_table **columns, struct note *note)
 {
     tnode *copy = tree_copy(&b->scratch, select);
+    copy->select_stmt->n_distinct_clause = once ? 0 : copy->select_stmt->n_distinct_clause;
     struct scope *s = scope_build(b, copy);
     if (columns != NULL) {
         *columns = workspace_virtual_columns(s);
@@ -134,21 +136,21 @@ static int give_text(struct build *b, const tnode *select, const char *text, str
     return 1;
 }
 
-static struct plan *plan_with_text(struct workspace *w, tnode *select, const char *text,
+static struct plan *plan_with_text(struct workspace *w, tnode *select, const char *text, int once,
                                    const struct catalog_table **columns, struct note *note)
 {
     struct build *b = w->build;
     struct part saved;
     part_begin(w, select, columns != NULL, &saved);
     struct plan *p = plan_new(b, SLICE(""));
-    int ok = plan_part(b, select, p, columns, note);
+    int ok = plan_part(b, select, once, p, columns, note);
     part_end(b, &saved);
     return ok && give_text(b, select, text, p, note) ? p : NULL;
 }
 
 struct plan *workspace_plan_part(struct workspace *w, tnode *select, struct note *note)
 {
-    return plan_with_text(w, select, NULL, NULL, note);
+    return plan_with_text(w, select, NULL, 0, NULL, note);
 }
 
 /* ---- moves ------------------------------------------------------------------------------------
@@ -162,10 +164,11 @@ struct source {
     struct source *next;
 };
 
-static struct plan *plan_source(struct workspace *w, tnode *select, const char *text,
+static struct plan *plan_source(struct workspace *w, const struct moving *m,
                                 const struct catalog_table **columns, struct note *note)
 {
     struct build *b = w->build;
+    const char *text = m->text;
     int shared = strstr(text, "pg_temp." WORKSPACE_PREFIX) == NULL;
     for (const struct source *s = b->sources; s != NULL && shared; s = s->next) {
         if (strcmp(s->text, text) == 0) {
@@ -173,7 +176,7 @@ static struct plan *plan_source(struct workspace *w, tnode *select, const char *
             return s->plan;
         }
     }
-    struct plan *p = plan_with_text(w, select, text, columns, note);
+    struct plan *p = plan_with_text(w, m->select, text, m->once, columns, note);
     if (p != NULL && shared) {
         struct source *s = arena_alloc(&b->scratch, sizeof(*s));
         *s = (struct source){text, p, *columns, b->sources};
@@ -198,8 +201,8 @@ static struct plan_move *find_move(struct workspace *w, const char *text, const 
         struct plan_move *x = &w->moves[i];
         int same_keys = m->keys == NULL ||
                         (x->keys != NULL && x->keys[0] == m->keys[0] && m->like->keys_count == 1);
-        if (strcmp(w->texts[i], text) == 0 && x->to == m->to && x->like == m->like && same_keys &&
-            x->only_apart == m->only_apart) {
+        if (strcmp(w->moving[i].text, text) == 0 && x->to == m->to && x->like == m->like &&
+            same_keys && x->only_apart == m->only_apart) {
             return x;
         }
     }
@@ -225,14 +228,14 @@ const char *workspace_move(struct workspace *w, const struct move *m, struct not
     }
     int later = m->later || w->dry;
     const struct catalog_table *columns = later ? columns_of(w, m->select) : NULL;
-    struct plan *source = later ? NULL : plan_source(w, m->select, text, &columns, note);
+    const struct moving moving = {text, m->select, m->once};
+    struct plan *source = later ? NULL : plan_source(w, &moving, &columns, note);
     if (source == NULL && !later) {
         return NULL;
     }
     size_t i = w->moves_count++;
     struct plan_move *x = &w->moves[i];
-    w->texts[i] = text;
-    w->selects[i] = m->select;
+    w->moving[i] = moving;
     *x = (struct plan_move){.source = source,
                             .to = m->to,
                             .like = m->like,
@@ -253,7 +256,7 @@ int workspace_plan_later(struct workspace *w, struct note *note)
     for (size_t i = 0; i < w->moves_count; i++) {
         const struct catalog_table *columns;
         if (w->moves[i].source == NULL) {
-            w->moves[i].source = plan_source(w, w->selects[i], w->texts[i], &columns, note);
+            w->moves[i].source = plan_source(w, &w->moving[i], &columns, note);
             if (w->moves[i].source == NULL) {
                 return 0;
             }

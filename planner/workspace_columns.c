@@ -413,6 +413,12 @@ static int column_of_number(const struct catalog_table *t, int16_t number)
     return -1;
 }
 
+int workspace_needs(const struct mention *x, int16_t number)
+{
+    int c = column_of_number(x->rel->known, number);
+    return c >= 0 && (x->all || x->needed[c]);
+}
+
 /* Whether a GROUP BY item may be this column: by its name, or by a number or name of a select item.
  */
 static int groups_by(const struct level *l, const char *name)

@@ -13,7 +13,8 @@ enum {
     FIELD_BYTES = 4, /* its length, in COPY */
     TEXT_BYTES = 24,
     VALUES_OF_FLAG = 3,
-    VALUES_FEW = 20
+    VALUES_FEW = 20,
+    ROWS_PER_VALUE = 5
 };
 
 static uint64_t width_of(const struct catalog_column *c)
@@ -50,7 +51,7 @@ static uint64_t rows_of(const struct build *b, const struct rel *r)
 }
 
 /* How many values a column may have, as far as its type tells: flags have few. */
-static uint64_t values_of(const struct catalog_table *t, const PgQuery__AExpr *e)
+static double values_of(const struct catalog_table *t, const PgQuery__AExpr *e)
 {
     const tnode *n = IS(e->lexpr, COLUMN_REF) ? e->lexpr : e->rexpr;
     const char *name = tree_bare_column(n);
@@ -60,27 +61,39 @@ static uint64_t values_of(const struct catalog_table *t, const PgQuery__AExpr *e
     }
     for (size_t i = 0; i < t->uniques_count; i++) {
         if (t->uniques[i].columns_count == 1 && t->uniques[i].columns[0] == c->number) {
-            return UINT64_MAX;
+            return t->rows < VALUES_FEW ? VALUES_FEW : (double)t->rows;
         }
     }
     int flag = c->type == OID_BOOL || c->typmod == 4 + 1; /* char(1) */
     return flag ? VALUES_OF_FLAG : VALUES_FEW;
 }
 
-/* What is left of `rows` by a condition. */
-static uint64_t left_by(const struct catalog_table *t, const tnode *n, uint64_t rows)
+/* What is left of all rows by a condition. */
+double workspace_share(const struct catalog_table *t, const tnode *where)
 {
-    if (IS(n, BOOL_EXPR) && n->bool_expr->boolop == PG_QUERY__BOOL_EXPR_TYPE__AND_EXPR) {
-        for (size_t i = 0; i < n->bool_expr->n_args; i++) {
-            rows = left_by(t, n->bool_expr->args[i], rows);
-        }
-    } else if (IS(n, A_EXPR) && n->a_expr->kind == PG_QUERY__A__EXPR__KIND__AEXPR_OP &&
-               strcmp(tree_operator(n->a_expr), "=") == 0) {
-        rows /= values_of(t, n->a_expr);
-    } else if (n != NULL) {
-        rows /= 3;
+    static const double any = 1.0 / 3;
+    double share = 1;
+    if (where == NULL) {
+        return 1;
     }
-    return rows == 0 ? 1 : rows;
+    if (IS(where, BOOL_EXPR) && where->bool_expr->boolop == PG_QUERY__BOOL_EXPR_TYPE__AND_EXPR) {
+        for (size_t i = 0; i < where->bool_expr->n_args; i++) {
+            share *= workspace_share(t, where->bool_expr->args[i]);
+        }
+        return share;
+    }
+    if (!IS(where, A_EXPR) || strcmp(tree_operator(where->a_expr), "=") != 0) {
+        return any;
+    }
+    if (where->a_expr->kind == PG_QUERY__A__EXPR__KIND__AEXPR_OP) {
+        return 1 / values_of(t, where->a_expr);
+    }
+    if (where->a_expr->kind == PG_QUERY__A__EXPR__KIND__AEXPR_IN &&
+        IS(where->a_expr->rexpr, LIST)) {
+        share = (double)where->a_expr->rexpr->list->n_items / values_of(t, where->a_expr);
+        return share < any ? share : any;
+    }
+    return any;
 }
 
 void workspace_cost(const struct mentions *m, const struct mention *x, uint64_t *rows,
@@ -91,7 +104,9 @@ void workspace_cost(const struct mentions *m, const struct mention *x, uint64_t 
     for (size_t i = 0; t != NULL && i < t->columns_count; i++) {
         width += x->all || x->needed[i] ? FIELD_BYTES + width_of(&t->columns[i]) : 0;
     }
-    *rows = left_by(t, x->where, rows_of(m->scope->build, x->rel));
+    double left = workspace_share(t, x->where) * (x->met == NULL ? 1 : x->share);
+    *rows = (uint64_t)((double)rows_of(m->scope->build, x->rel) * left) + 1;
+    *rows = workspace_once(x) ? *rows / ROWS_PER_VALUE + 1 : *rows;
     *bytes = *rows * (width < 8 ? 8 : width);
 }
 

@@ -94,7 +94,14 @@ tnode *workspace_select_of(struct mentions *m, const struct mention *x)
     table->range_var->inh = r->var->inh;
     size_t count = 0;
     tnode **targets = workspace_targets(m, x, &count);
-    return tree_select(a, targets, count, table, x->where);
+    tnode *select = tree_select(a, targets, count, table, tree_and(a, x->where, x->met));
+    if (workspace_once(x)) {
+        PgQuery__SelectStmt *q = select->select_stmt;
+        q->distinct_clause = arena_alloc(a, sizeof(*q->distinct_clause));
+        q->distinct_clause[0] = tree_new(a, PG_QUERY__NODE__NODE__NOT_SET, NULL);
+        q->n_distinct_clause = 1;
+    }
+    return select;
 }
 
 void workspace_put(struct workspace *w, const struct mentions *m, const struct mention *x)
@@ -124,12 +131,18 @@ static int move_mentions(struct workspace *w, struct mentions *m, int apart, str
         struct move move = {.select = workspace_select_of(m, x),
                             .to = MOVE_TO_ONE,
                             .only_apart = x->apart,
+                            .once = (uint8_t)workspace_once(x),
                             .alone = x->rel->kind == REL_QUERY, /* its query may be volatile */
                             .primary_key = workspace_primary_key(m, x),
                             .index = workspace_index(m, x),
-                            .why = "to one server"};
+                            .why = workspace_why(m, x, "to one server")};
         workspace_cost(m, x, &move.rows, &move.bytes);
         x->table = workspace_move(w, &move, note);
+        if (x->table == NULL && x->met != NULL) {
+            x->met = NULL;
+            move.select = workspace_select_of(m, x);
+            x->table = workspace_move(w, &move, note);
+        }
         if (x->table == NULL) {
             return 0;
         }
@@ -164,6 +177,7 @@ int workspace_gather(struct workspace *w, tnode *stmt, int units, struct note *n
         moves[i] = m->items[i].apart ? FILTER_STAYS : FILTER_ALL;
     }
     workspace_filters(m, moves);
+    workspace_reduce(m, moves);
     if (!workspace_columns(m, stmt, note) || !workspace_unqualify(m, stmt, note)) {
         return 0;
     }

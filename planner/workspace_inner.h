@@ -32,18 +32,25 @@ struct move {
     const uint16_t *keys;
     uint8_t only_apart;
     uint8_t alone; /* not the same as another one with this text: random() */
+    uint8_t once;  /* its DISTINCT only saves work: rows may come twice */
     uint8_t later; /* it can surely be planned: workspace_plan_later() does */
     const char *primary_key, *index;
     uint64_t rows, bytes;
     const char *why;
 };
 
+/* A move's statement. */
+struct moving {
+    const char *text;
+    tnode *select;
+    uint8_t once;
+};
+
 struct workspace {
     struct build *build;
     struct plan *plan; /* becomes PLAN_WORKSPACE */
     struct plan_move moves[WORKSPACE_MOVES_MAX];
-    const char *texts[WORKSPACE_MOVES_MAX];
-    tnode *selects[WORKSPACE_MOVES_MAX];
+    struct moving moving[WORKSPACE_MOVES_MAX];
     size_t moves_count;
     struct virtual_table virtuals[WORKSPACE_MOVES_MAX]; /* of moves, by index */
     struct plan *rest, *rest_apart;
@@ -91,6 +98,8 @@ uint64_t workspace_bytes(const struct workspace *w, uint64_t all);
 /* Of a mention moved with this condition; of a sub-select as a whole. */
 void workspace_cost(const struct mentions *m, const struct mention *x, uint64_t *rows,
                     uint64_t *bytes);
+/* Of a table, what a condition leaves. */
+double workspace_share(const struct catalog_table *t, const tnode *where);
 void workspace_unit_cost(const struct scope *s, const struct level *q, uint64_t *rows,
                          uint64_t *bytes);
 
@@ -127,7 +136,11 @@ struct mention {
     uint8_t all;     /* every column; also when `known` is not */
     uint8_t whole;   /* a row of it may be a value */
     uint8_t row_ids; /* bits of row_id_names: it is build.row_ids, and they are asked for */
+    uint8_t once;    /* equal rows may be one */
     tnode *where;    /* the rows that can matter; NULL: all */
+    tnode *met;      /* ... because of what they are joined with, and the name of that; or NULL */
+    const char *met_by;
+    double share; /* guess at what `met` leaves */
     const char *table;
 };
 
@@ -156,6 +169,8 @@ int workspace_columns(struct mentions *m, tnode *stmt, struct note *note);
 int workspace_unqualify(struct mentions *m, tnode *stmt, struct note *note);
 /* Select items for a move of it. */
 tnode **workspace_targets(struct mentions *m, const struct mention *x, size_t *count);
+/* Whether a column of this number comes along. */
+int workspace_needs(const struct mention *x, int16_t number);
 /* Key columns, when the level groups by them and PostgreSQL may infer other columns from that. */
 const char *workspace_primary_key(struct mentions *m, const struct mention *x);
 /* Columns that a sub-select which is run for each row outside compares with that row. */
@@ -176,5 +191,16 @@ enum filter_how {
     FILTER_ALL
 };
 void workspace_filters(struct mentions *m, const uint8_t *moves);
+
+/* ---- rows that meet others (workspace_reduce.c)
+ * --------------------------------------------------
+ */
+
+/* Find `met` of every mention that moves; workspace_filters() was there before. */
+void workspace_reduce(struct mentions *m, const uint8_t *moves);
+/* Whether it moves with DISTINCT. */
+int workspace_once(const struct mention *x);
+/* "to one server", and by what it is reduced; for EXPLAIN. */
+const char *workspace_why(struct mentions *m, const struct mention *x, const char *where);
 
 #endif

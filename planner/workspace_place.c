@@ -312,14 +312,15 @@ static int move_away(struct workspace *w, struct mentions *m, struct mention *x,
     if (p->like != NULL) {
         x->needed[p->column] = 1;
     }
-    struct move move = {.select = workspace_select_of(m, x),
-                        .later = 1,
-                        .alone = x->rel->kind == REL_QUERY, /* its query may be volatile */
-                        .primary_key = workspace_primary_key(m, x),
-                        .index = workspace_index(m, x),
-                        .to = p->like == NULL ? MOVE_TO_ALL : MOVE_TO_SHARDS,
-                        .like = p->like,
-                        .why = p->like == NULL ? "to all shards" : "to the shards of its key"};
+    struct move move = {
+        .select = workspace_select_of(m, x),
+        .later = 1,
+        .alone = x->rel->kind == REL_QUERY, /* its query may be volatile */
+        .primary_key = workspace_primary_key(m, x),
+        .index = workspace_index(m, x),
+        .to = p->like == NULL ? MOVE_TO_ALL : MOVE_TO_SHARDS,
+        .like = p->like,
+        .why = workspace_why(m, x, p->like == NULL ? "to all shards" : "to the shards of its key")};
     workspace_cost(m, x, &move.rows, &move.bytes);
     if (p->like != NULL) {
         move.keys = key_of(w->build, x, p);
@@ -360,7 +361,7 @@ static int describe_as(struct workspace *w, struct plan *source, const tnode *un
     if (!workspace_groups(dry, tree_copy(&b->scratch, untouched), note)) {
         return 0;
     }
-    source->text = arena_copy(b->out, slice_of(dry->texts[0]));
+    source->text = arena_copy(b->out, slice_of(dry->moving[0].text));
     return 1;
 }
 
@@ -416,6 +417,7 @@ static int try_way(struct workspace *w, const struct way *way, const tnode *unto
         moves[i] = places[i]->stays || is_everywhere(&m->items[i]) ? FILTER_STAYS : FILTER_BUT_KEYS;
     }
     workspace_filters(m, moves);
+    workspace_reduce(m, moves);
     if (!workspace_columns(m, stmt, note) || !workspace_unqualify(m, stmt, note)) {
         return 0;
     }
@@ -460,6 +462,7 @@ static int find_ways(struct ways *ways, tnode *stmt)
         return 0;
     }
     workspace_filters(m, NULL);
+    workspace_reduce(m, NULL);
     if (!workspace_columns(m, stmt, &ignored)) {
         return 0;
     }

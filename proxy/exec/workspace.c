@@ -194,7 +194,7 @@ static void put_analyze(struct workspace *w, struct buf *sql)
 {
     int several = w->at.moves_count > 1 || w->at.rest->kind == PLAN_MANY ||
                   w->g.op.session->tx.kind == TX_KIND_NONE;
-    for (size_t i = 0; several && i < w->at.moves_count; i++) {
+    for (size_t i = w->ready; several && i < w->now; i++) {
         const struct workspace_move *m = &w->at.moves[i];
         if (m->rows >= ANALYZE_ROWS) {
             buf_printf(sql, "%spg_temp.%s", sql->n == 0 ? "ANALYZE " : ", ", m->move->table);
@@ -204,7 +204,7 @@ static void put_analyze(struct workspace *w, struct buf *sql)
 
 static void put_keys(struct workspace *w, struct buf *sql)
 {
-    for (size_t i = 0; i < w->at.moves_count; i++) {
+    for (size_t i = w->ready; i < w->now; i++) {
         const struct plan_move *move = w->at.moves[i].move;
         if (move->primary_key != NULL) {
             buf_printf(sql, "%sALTER TABLE pg_temp.%s ADD PRIMARY KEY (%s)",
@@ -217,22 +217,33 @@ static void put_keys(struct workspace *w, struct buf *sql)
     }
 }
 
-void space_moves_done(struct workspace *w)
+/* Then `last`, unless it is NULL. */
+static void make_ready(struct workspace *w, const char *last)
 {
-    static const struct gather_hooks hooks = {.done = rest_done, .failed = rest_failed};
     struct session *s = w->g.op.session;
     struct buf *sql = &s->worker->scratch;
-    close_snapshots(w, "COMMIT");
     sql->n = 0;
     put_analyze(w, sql);
     put_keys(w, sql);
-    if (reads_only(s)) {
-        buf_text(sql, sql->n == 0 ? "" : "; ");
-        buf_text(sql, "SET TRANSACTION READ ONLY");
+    w->ready = w->now;
+    if (last != NULL) {
+        buf_printf(sql, "%s%s", sql->n == 0 ? "" : "; ", last);
     }
     bits_each (slot, sql->n == 0 ? 0 : w->at.slots & s->held_bits) {
         backend_query(session_backend(s, (uint32_t)slot), buf_slice(sql), TO_OP);
     }
+}
+
+void space_make_ready(struct workspace *w)
+{
+    make_ready(w, NULL);
+}
+
+void space_moves_done(struct workspace *w)
+{
+    static const struct gather_hooks hooks = {.done = rest_done, .failed = rest_failed};
+    close_snapshots(w, "COMMIT");
+    make_ready(w, reads_only(w->g.op.session) ? "SET TRANSACTION READ ONLY" : NULL);
     if (w->moved != NULL) {
         w->moved(w);
         return;

@@ -52,6 +52,7 @@ struct workspace {
     struct gather g; /* of the part that runs */
     struct workspace_layout at;
     size_t now;                    /* move that runs */
+    size_t ready;                  /* moves whose tables have their indexes and statistics */
     uint64_t copying;              /* slots that wait for rows of it */
     int64_t move_us;               /* it began then */
     struct buf chunks[SHARDS_MAX]; /* CopyData to come, by slot */
@@ -92,6 +93,8 @@ void space_describe(struct workspace *w);
 /* ---- workspace.c ----------------------------------------------------------------------------- */
 
 void space_begin(struct workspace *w);
+/* Indexes and statistics of the tables that are full, before something reads them. */
+void space_make_ready(struct workspace *w);
 /*
  * The beginning of space_start(), for an operation that is more: *ready is 1 when all connections
  * are there; else return what it returned. Then op_begin() of something that begins with struct

@@ -275,7 +275,9 @@ void space_start_move(struct workspace *w)
         .rows = on_rows, .row = on_row, .full = on_full, .done = on_done, .failed = on_failed};
     struct workspace_move *m = move_now(w);
     w->move_us = loop_now_us(w->g.op.session->worker->loop);
-    if (!m->move->over) {
+    if (m->move->over) {
+        space_make_ready(w);
+    } else {
         begin_copy(w);
     }
     gather_part(&w->g, m->source, m->shards, &hooks);

@@ -20,3 +20,31 @@ SELECT u.id, (SELECT max(f.k) FROM facts f WHERE f.n = u.age) FROM users u WHERE
 SELECT CASE WHEN EXISTS (SELECT * FROM facts WHERE n = -12345) THEN 1 ELSE 0 END, count(*) FROM users u, regions r WHERE u.age = r.people;
 SELECT u.id FROM users u TABLESAMPLE BERNOULLI (100) WHERE u.id = 5;
 SELECT public.users.id FROM public.users JOIN facts f ON f.n = users.id WHERE public.users.id < 10 ORDER BY 1 LIMIT 3;
+
+-- what moves is reduced by what it meets
+SELECT sum(i.quantity), count(*) FROM items i, products p WHERE i.product = p.id AND p.price > 50 AND i.quantity < (SELECT avg(quantity) FROM items WHERE product = p.id);
+SELECT p.id, (SELECT count(*) FROM items i WHERE i.product = p.id), (SELECT sum(i.quantity) FROM items i WHERE i.product = p.id AND i.quantity > 3) FROM products p WHERE p.price < 60 ORDER BY 1;
+SELECT p.id, (SELECT count(*) FROM items i WHERE i.product = p.id OR i.quantity = 1) FROM products p WHERE p.price < 60 ORDER BY 1;
+SELECT p.id, o.id FROM products p LEFT JOIN items i ON i.product = p.id AND i.quantity > 3 LEFT JOIN orders o ON o.amount = i.quantity WHERE p.price < 60 ORDER BY 1, 2;
+SELECT i.user_id, i.line, p.name FROM items i LEFT JOIN products p ON p.id = i.product AND p.price < 60 JOIN orders o ON o.id = i.user_id ORDER BY 1, 2, 3;
+SELECT count(*), count(p.id), count(i.product) FROM items i FULL JOIN products p ON p.id = i.product AND p.price < 60 AND i.quantity > 3 LEFT JOIN orders o ON o.id = i.user_id;
+SELECT count(*) FROM users u LEFT JOIN items i ON i.line = u.age JOIN products p ON p.id = i.product AND p.price < 60;
+SELECT count(*) FROM users u LEFT JOIN (items i JOIN products p ON p.id = i.product AND p.price < 60) ON i.line + 20 = u.age;
+SELECT u.id FROM users u WHERE u.id NOT IN (SELECT i.product FROM items i, products p WHERE i.product = p.id AND p.price < 60) ORDER BY 1;
+SELECT u.id FROM users u WHERE u.id NOT IN (SELECT product FROM items WHERE quantity > 5) ORDER BY 1;
+SELECT u.id FROM users u WHERE u.age > ALL (SELECT product FROM items WHERE line = 1) ORDER BY 1;
+SELECT u.id FROM users u WHERE u.age > ALL (SELECT product + 20 FROM items WHERE line = 1 AND product IN (SELECT id FROM products WHERE price < 60)) ORDER BY 1;
+SELECT u.id FROM users u WHERE NOT EXISTS (SELECT * FROM items i WHERE i.product = u.id AND i.quantity > 2) ORDER BY 1;
+SELECT u.id FROM users u WHERE EXISTS (SELECT * FROM items i JOIN products p ON p.id = i.product WHERE i.line = u.age - 20 AND p.price < 60) ORDER BY 1;
+SELECT u.id FROM users u WHERE EXISTS (SELECT i.product FROM items i WHERE i.product = u.id GROUP BY i.product HAVING count(*) > 2) ORDER BY 1;
+SELECT u.id FROM users u WHERE EXISTS (SELECT 1 FROM items i WHERE i.product = u.id OFFSET 3) ORDER BY 1;
+SELECT u.id, ARRAY(SELECT i.product FROM items i WHERE i.line = u.age - 20 ORDER BY 1) FROM users u ORDER BY 1;
+SELECT u.name, c.name FROM users u, countries c, regions r WHERE r.code = c.code AND c.big AND r.people > u.age ORDER BY 1, 2, r.city LIMIT 40;
+SELECT count(*) FROM users u JOIN orders o ON o.user_id = u.id JOIN items i ON i.user_id = o.user_id AND i.order_id = o.id AND i.quantity = 3 JOIN facts f ON f.n = u.age;
+SELECT count(*) FROM orders o, facts f WHERE o.user_id IN (SELECT user_id FROM items WHERE quantity = 3 AND product IN (SELECT id FROM products WHERE price < 60)) AND f.n = o.id;
+SELECT (SELECT count(*) FROM items i WHERE i.product = p.id) FROM users u LEFT JOIN products p ON p.id = u.age AND p.price < 60 ORDER BY 1 NULLS FIRST;
+BEGIN;
+UPDATE products SET price = price + 20 WHERE id < 10;
+UPDATE items SET product = product % 7 WHERE user_id = 5;
+SELECT p.id, (SELECT count(*) FROM items i WHERE i.product = p.id), (SELECT count(*) FROM items i, users u WHERE i.product = p.id AND u.age = i.line + 20) FROM products p WHERE p.price < 60 ORDER BY 1;
+ROLLBACK;
