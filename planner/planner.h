@@ -268,8 +268,9 @@ struct plan_rows_step {
 };
 
 struct plan_rows {
-    struct plan *source; /* PLAN_ONE, PLAN_MANY, PLAN_WORKSPACE; by the same parameters and types as
-                            the client's statement */
+    struct plan *source; /* PLAN_ONE, PLAN_MANY, PLAN_WORKSPACE, or PLAN_WRITE that gives rows (of
+                            WITH queries that write); by the same parameters and types as the
+                            client's statement */
     const struct plan_rows_step *steps;
     size_t steps_count;
     /* The order of the source's rows is that of the client's: RETURNING answers in it, as far as

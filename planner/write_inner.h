@@ -77,6 +77,9 @@ int rows_move(struct rows *r, tnode *stmt, struct plan *p, struct note *note);
 void rows_address(const struct rows *r, const struct plan *p, struct plan_rows_step *step);
 /* A type of keys, as a cast calls it; NULL: it is none. */
 const char *rows_key_type(uint32_t type);
+/* write_with.c: of a source with WITH queries that write, what may stand inside of another
+ * statement. 0: failed. */
+int write_source_text(struct build *b, const tnode *select, struct plan *p, struct note *note);
 /* write_merge.c. 0: not so; the note says why, or nothing. */
 int write_merge(struct build *b, struct scope *s, const tnode *stmt, struct plan *p,
                 struct note *note);

@@ -654,9 +654,11 @@ static int check_keys(struct insert *x)
     return 1;
 }
 
-static int source_is_read(const struct plan *p)
+/* PLAN_WRITE: WITH x AS (DELETE ... RETURNING ...), shard by shard. */
+static int source_gives_rows(const struct plan *p)
 {
-    return p->kind == PLAN_ONE || p->kind == PLAN_MANY || p->kind == PLAN_WORKSPACE;
+    return p->kind == PLAN_ONE || p->kind == PLAN_MANY || p->kind == PLAN_WRITE ||
+           p->kind == PLAN_WORKSPACE;
 }
 
 static int finish(struct insert *x, struct plan *p, int in_order)
@@ -675,7 +677,7 @@ static int finish(struct insert *x, struct plan *p, int in_order)
         x->err = ERR_UNSUPPORTED;
         return 0;
     }
-    if (!source_is_read(source)) {
+    if (!source_gives_rows(source)) {
         return fail(x, "Read the rows first, then write them.",
                     "rows to be written cannot come out of this statement");
     }
@@ -719,9 +721,6 @@ enum err insert_rows(struct build *b, tnode *stmt, struct plan *p, struct note *
     } else if (q != NULL && q->n_values_lists > 0 && x.q->with_clause != NULL) {
         fail(&x, "Write INSERT ... SELECT.",
              "a WITH in front of INSERT ... VALUES cannot be used over several shards");
-    } else if (b->survey.changing_ctes) {
-        fail(&x, "Write it as statements of their own.",
-             "WITH queries that change rows cannot be part of an INSERT over several shards");
     } else if (tail_fits(&x, level)) {
         ok = q == NULL               ? source_of_defaults(&x)
              : q->n_values_lists > 0 ? source_of_values(&x)

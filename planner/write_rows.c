@@ -197,6 +197,7 @@ struct plan *rows_source(struct build *b, tnode *select, const char *row_ids, st
     p->tag = "SELECT";
     p->returns_rows = 1;
     p->any_params = b->survey.params_max > 0;
+    const tnode *untouched = b->survey.changing_ctes ? tree_copy(&b->scratch, select) : NULL;
     plan_select(b, select, p);
     b->env = saved.env;
     b->row_ids = saved.row_ids;
@@ -207,10 +208,7 @@ struct plan *rows_source(struct build *b, tnode *select, const char *row_ids, st
         *note = p->note;
         return NULL;
     }
-    if (p->kind != PLAN_ONE && p->kind != PLAN_MANY && p->kind != PLAN_WORKSPACE) {
-        (void)rows_fail(note, "Write it as statements of their own.",
-                        "a WITH query that changes rows on several shards cannot feed another "
-                        "write");
+    if (untouched != NULL && !write_source_text(b, untouched, p, note)) {
         return NULL;
     }
     return p;

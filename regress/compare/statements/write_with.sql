@@ -23,9 +23,27 @@ SELECT count(*) FROM items;
 WITH x AS (DELETE FROM items WHERE line = 4 RETURNING order_id) SELECT 1;
 -- refused
 WITH x AS (DELETE FROM items WHERE line = 4 RETURNING order_id) SELECT count(*) FROM x JOIN orders o ON o.id = x.order_id;
--- refused
-WITH x AS (DELETE FROM orders WHERE user_id = 8 RETURNING *) INSERT INTO names SELECT note, id FROM x;
 UPDATE users SET name = 'taken' WHERE id = (SELECT user_id FROM orders WHERE id = 30 LIMIT 1 FOR UPDATE SKIP LOCKED) RETURNING id, name;
 WITH n AS (SELECT id FROM users WHERE age > 50 ORDER BY id LIMIT 4 FOR UPDATE SKIP LOCKED) UPDATE users SET name = 'taken' FROM n WHERE n.id = users.id RETURNING users.id, name;
 DELETE FROM users WHERE id IN (SELECT id FROM users ORDER BY id LIMIT 6 FOR UPDATE) RETURNING id;
 SELECT id, name, age FROM users ORDER BY id;
+WITH x AS (DELETE FROM orders WHERE amount > 500 RETURNING *) INSERT INTO names SELECT id || '-' || user_id, id FROM x;
+WITH x AS (DELETE FROM orders WHERE user_id = 8 RETURNING *) INSERT INTO names SELECT id || '+' || user_id, id FROM x RETURNING name;
+WITH x AS (UPDATE orders SET note = 'moved' WHERE amount < 300 RETURNING user_id, id) INSERT INTO items SELECT user_id, id, 77, 1, 1 FROM x;
+WITH x AS (DELETE FROM items WHERE line = 77 RETURNING *) INSERT INTO local_notes SELECT order_id + 1000, 'item' FROM x;
+WITH x AS (DELETE FROM local_notes WHERE id > 1000 RETURNING *) INSERT INTO users (id, name) SELECT id + 1000, body FROM x;
+WITH x AS (DELETE FROM names WHERE n = 3 RETURNING *) INSERT INTO countries SELECT name, 'n', true FROM x;
+-- refused
+WITH x AS (DELETE FROM names WHERE n = 4 RETURNING n) INSERT INTO users (id, age) SELECT 4400, count(*) FROM x;
+WITH x AS (DELETE FROM users WHERE id > 1000 RETURNING *) INSERT INTO users (id, name) SELECT id + 5000, name FROM x;
+WITH x AS (DELETE FROM users WHERE id > 5000 RETURNING *) INSERT INTO users (id, name) SELECT 1, name FROM x;
+WITH x AS (DELETE FROM users WHERE id = 1 RETURNING *) INSERT INTO users SELECT * FROM x;
+-- params 40, 'p'
+WITH x AS (DELETE FROM users WHERE age > %s RETURNING *) INSERT INTO names SELECT id || %s, age FROM x RETURNING *;
+BEGIN;
+WITH x AS (DELETE FROM users WHERE age > 20 RETURNING *) INSERT INTO names SELECT id || 'b', age FROM x;
+SELECT count(*) FROM users;
+ROLLBACK;
+SELECT count(*) FROM users;
+SELECT * FROM names ORDER BY name COLLATE "C";
+SELECT * FROM users ORDER BY id;
