@@ -128,6 +128,8 @@ soak: deps all ## ten minutes of mixed load with kills and crashing servers; mem
 compare-long: deps all ## random SELECTs against PostgreSQL: COUNT=1000000 SEED=1 SHARDS=3 JOBS=4
 	@$(PYTHON) regress/compare/random_queries.py --build $(BUILD) --seed $(or $(SEED),1) --count $(or $(COUNT),1000000) --shards $(or $(SHARDS),3) --jobs $(JOBS) \
 	  --state $(BUILD)/compare-long.$(or $(SEED),1).json --wrong $(BUILD)/compare-long.$(or $(SEED),1).wrong --refused
+kill-long: deps all ## everything dies at every step of two-phase commits, then COUNT=1000 times by SEED, with either ledger
+	@$(PYTHON) regress/failure/kill_steps.py --build $(BUILD) --steps all --count $(or $(COUNT),1000) $(if $(SEED),--seed $(SEED)) --quiet
 sim: $(BUILD)/txn_test ## two-phase commits with crashing servers, disks and pgbraids in one process: COUNT=100000 SEED=1
 	@first=$(or $(SEED),1); each=$$((($(or $(COUNT),100000) + $(JOBS) - 1) / $(JOBS))); pids=; status=0; \
 	    for i in $$(seq $(JOBS)); do \
@@ -190,5 +192,5 @@ clean: ## remove build/ (stop the demo first)
 help: ## this list
 	@sed -nE 's/^([a-z][a-z-]*|test-%):.*## (.*)/\1|\2/p' Makefile | while IFS='|' read -r t d; do printf '  %-14s %s\n' "$$t" "$$d"; done
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
-.PHONY: sim compare-long tpch stress soak regress-pg all test build-tests deps demo demo-stop check check-san regress bench bench-shards bench-snapshot bench-writes build-fuzzers fuzz format \
+.PHONY: kill-long sim compare-long tpch stress soak regress-pg all test build-tests deps demo demo-stop check check-san regress bench bench-shards bench-snapshot bench-writes build-fuzzers fuzz format \
         check-format lint tidy docs install clean help
