@@ -15,6 +15,7 @@
 #include "base/check.h"
 #include "proxy/admin/admin.h"
 #include "proxy/admin/pages.h"
+#include "proxy/admin/tx_tool.h"
 #include "proxy/auth/auth.h"
 #include "proxy/check/check.h"
 #include "proxy/control/world.h"
@@ -51,6 +52,10 @@ static const char usage[] =
     "       braidctl -c FILE failover SHARD          promote its most advanced replica\n"
     "           -d DATABASE    when several have a shard of that name\n"
     "           --force        without service.fence_command: the old primary is stopped for sure\n"
+    "       braidctl -c FILE tx log                  decisions in the ledger's files: when, where, how long\n"
+    "       braidctl -c FILE tx list                 what is prepared on the shards, and what is decided\n"
+    "       braidctl -c FILE tx resolve ID --commit|--abort   end it by hand on all shards\n"
+    "           --force        although a ledger knows otherwise: half of it may be lost\n"
     "       braidctl sample | manual                 a configuration file, all settings\n"
     "       braidctl errors | metrics | logs | pgbouncer | statements   pages of the manual\n"
     "       braidctl import pgbouncer.ini            PgBouncer's configuration as ours\n"
@@ -62,7 +67,7 @@ static const char usage[] =
 
 struct arguments {
     const char *path, *database, *types, *user;
-    int live, force;
+    int live, force, commit, abort;
     const char *words[WORDS_MAX];
     size_t words_count;
     struct ring_change changes[CHANGES_MAX];
@@ -206,8 +211,7 @@ static enum err take_row(void *arg, size_t query, const struct slice *values, si
 }
 
 static enum err fill_target(const struct conf *conf, const struct conf_server *server,
-                            struct addr addrs[SERVER_ADDRS_MAX], struct pg_target *out,
-                            struct note *note)
+                            struct addr *addrs, struct pg_target *out, struct note *note)
 {
     *out = (struct pg_target){
         .host = server->host, .addrs = addrs, .port = server->port, .timeout_ms = TIMEOUT_MS};
@@ -579,6 +583,48 @@ static int run_failover(const struct arguments *a)
     return run_show(&words);
 }
 
+/* tx log | list | resolve: without a running pgbraid. */
+static enum err tx(const struct arguments *a, struct tx_tool *t, struct note *note)
+{
+    const char *what = a->words_count > 1 ? a->words[1] : "";
+    if (strcmp(what, "log") == 0 && a->words_count == 2) {
+        return tx_log(t, note);
+    }
+    if (strcmp(what, "list") == 0 && a->words_count == 2) {
+        return tx_list(t, note);
+    }
+    if (strcmp(what, "resolve") != 0 || a->words_count != 3) {
+        return note_set(note, ERR_BAD_SETTING, "usage: braidctl -c FILE tx log|list|resolve ID");
+    }
+    if (a->commit == a->abort) {
+        enum err e = note_set(note, ERR_BAD_SETTING, "say --commit or --abort");
+        note_hint(note, "Nothing was done. The word of an operator ends the transaction on every "
+                        "shard where it is prepared.");
+        return e;
+    }
+    struct tx_order order = {.id = a->words[2], .commit = a->commit, .force = a->force};
+    return tx_resolve(t, order, note);
+}
+
+static int run_tx(const struct arguments *a)
+{
+    struct note note = {.text = ""};
+    struct conf *conf = NULL;
+    struct buf out = {0};
+    struct tx_tool tool = {.target = fill_target, .out = &out};
+    enum err e = load(a, &conf, &note);
+    tool.conf = conf;
+    if (!e) {
+        e = choose_database(a, conf, &tool.db, &note);
+    }
+    if (!e) {
+        e = tx(a, &tool, &note);
+    }
+    conf_unref(conf);
+    int status = print_out(&out);
+    return e ? fail(&note) : status;
+}
+
 static int run_page(void (*print)(struct buf *out))
 {
     struct buf out = {0};
@@ -698,6 +744,7 @@ static const struct {
                 {"import", run_import},
                 {"version", run_version},
                 {"failover", run_failover},
+                {"tx", run_tx},
                 {"secret", run_secret},
                 {"schema", run_schema},
                 {"verify", run_verify},
@@ -773,6 +820,10 @@ static enum err read_arguments(int argc, char **argv, struct arguments *a, struc
             known = 1;
         } else if (strcmp(arg, "--force") == 0) {
             a->force = 1;
+            known = 1;
+        } else if (strcmp(arg, "--commit") == 0 || strcmp(arg, "--abort") == 0) {
+            a->commit |= arg[2] == 'c';
+            a->abort |= arg[2] == 'a';
             known = 1;
         } else if (strcmp(arg, "--live") == 0) {
             a->live = 1;

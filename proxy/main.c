@@ -243,7 +243,8 @@ int main(int argc, char **argv)
         return status;
     }
     (void)signal(SIGPIPE, SIG_IGN);
-    (void)signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is an error of the disk, not our end */
+    (void)signal(SIGXFSZ,
+                 SIG_IGN); /* a file that may not grow is an error of the disk, not our end */
     (void)signal(SIGUSR1, SIG_IGN); /* until the control thread listens to them */
     (void)signal(SIGUSR2, SIG_IGN);
     (void)signal(SIGXFSZ, SIG_IGN); /* a log file at its limit fails the write instead */

@@ -192,6 +192,27 @@ enum err waits_ask(struct waits_source *source, const struct pg_target *target,
                    struct pg_stop *stop, waits_fn *fn, void *arg, struct note *note) MUST_CHECK;
 void waits_close(struct waits_source *source);
 
+/* ---- transactions by hand (tx_hand.c), for braidctl
+ * ----------------------------------------------
+ */
+
+struct hand_prepared {
+    const char *gid, *owner, *prepared; /* when, as text */
+    int64_t age_ms;
+};
+typedef void hand_row_fn(void *arg, const struct hand_prepared *p);
+/* What is prepared on a shard under a name that begins as ours; *place: 0 or what the shard calls
+ * itself in names. Errors of all three: ERR_SHARD_DOWN, ERR_SHARD_REFUSED. */
+enum err hand_list(const struct pg_target *target, hand_row_fn *row, void *arg, uint32_t *place,
+                   struct note *note) MUST_CHECK;
+/* What the shard has decided: 'c', 'a' (never), 0: nothing. mark: put the marker first, so that it
+ * never will. */
+enum err hand_decision(const struct pg_target *target, const struct gid *gid, int mark,
+                       char *outcome, struct note *note) MUST_CHECK;
+/* COMMIT or ROLLBACK PREPARED, as its owner when the service user may not. */
+enum err hand_end(const struct pg_target *target, const struct conf *conf,
+                  const struct hand_prepared *what, int commit, struct note *note) MUST_CHECK;
+
 /* ---- secrets -----------------------------------------------------------------------------------
  */
 

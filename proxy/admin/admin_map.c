@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/check.h"
 #include "base/clock.h"
@@ -278,6 +279,16 @@ void admin_shards(struct admin_call *call, const char *database, uint64_t shards
     buf_free(&text);
 }
 
+static void put_when(struct admin_call *call, int64_t wall_us)
+{
+    char text[40];
+    time_t seconds = (time_t)(wall_us / 1000000);
+    struct tm tm;
+    size_t n = strftime(text, sizeof(text), "%Y-%m-%d %H:%M:%S", gmtime_r(&seconds, &tm));
+    (void)snprintf(text + n, sizeof(text) - n, ".%03d UTC", (int)(wall_us / 1000 % 1000));
+    admin_text(call, text);
+}
+
 enum err admin_show_transactions(struct admin_call *call)
 {
     struct ledger_row *rows = mem_zero(TRANSACTIONS_SHOWN_MAX * sizeof(*rows));
@@ -286,7 +297,8 @@ enum err admin_show_transactions(struct admin_call *call)
         ledger == NULL ? 0 : ledger_list(call->c->shared->ledger, rows, TRANSACTIONS_SHOWN_MAX);
     count = count > TRANSACTIONS_SHOWN_MAX ? TRANSACTIONS_SHOWN_MAX : count;
     int64_t now_us = clock_now_us();
-    admin_columns(call, "id state database shards age_ms:q");
+    int64_t wall_us = clock_wall_us();
+    admin_columns(call, "id state database shards age_ms:q kept_by prepared decided_ms:q");
     for (size_t i = 0; i < count; i++) {
         const struct ledger_row *row = &rows[i];
         char id[48];
@@ -297,6 +309,13 @@ enum err admin_show_transactions(struct admin_call *call)
         admin_text(call, row->tag);
         admin_shards(call, row->tag, row->shards);
         admin_int(call, (now_us - row->since_us) / 1000);
+        admin_text(call, row->is_elsewhere ? "shard" : "ledger");
+        put_when(call, wall_us - (now_us - row->since_us));
+        if (row->decided_us == 0) {
+            admin_text(call, NULL);
+        } else {
+            admin_int(call, (row->decided_us - row->since_us) / 1000);
+        }
     }
     mem_free(rows);
     admin_end(call);

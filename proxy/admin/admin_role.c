@@ -50,6 +50,20 @@ static void put_role(struct admin_call *call, const struct place *at)
     admin_uint(call, atomic_load(&at->server->reads));
 }
 
+/* What a commit over several shards can expect of it. */
+static const char *two_phase(const struct place *at)
+{
+    const struct shard_facts *facts = at->db->facts;
+    uint64_t bit = UINT64_C(1) << at->shard;
+    if (facts == NULL || (atomic_load(&facts->known) & bit) == 0) {
+        return NULL;
+    }
+    if ((atomic_load(&facts->cannot_prepare) & bit) != 0) {
+        return "no: max_prepared_transactions is 0";
+    }
+    return atomic_load(&facts->places[at->shard]) != 0 ? "yes, keeps decisions" : "yes";
+}
+
 static void put_server(struct admin_call *call, const struct place *at)
 {
     const struct conf_database *conf = at->db->conf;
@@ -70,13 +84,14 @@ static void put_server(struct admin_call *call, const struct place *at)
     admin_uint(call, idle);
     admin_uint(call, admin_pool_size(call->c->world->conf, conf));
     put_role(call, at);
+    admin_text(call, two_phase(at));
 }
 
 enum err admin_show_shards(struct admin_call *call)
 {
     admin_columns(call, "database shard home weight:i server host port:i role healthy "
                         "latency_us:q sv_active:i sv_idle:i pool_size:i state timeline:q "
-                        "lag_bytes:q lag_ms:q reads replica_reads:q");
+                        "lag_bytes:q lag_ms:q reads replica_reads:q two_phase");
     const struct world *w = call->c->world;
     for (size_t i = 0; i < w->dbs_count; i++) {
         for (size_t s = 0; s < w->dbs[i].conf->shards_count; s++) {

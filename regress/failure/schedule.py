@@ -33,6 +33,7 @@ SCHEDULES = [
     "pools",
     "replicas",
     "middle",
+    "ledger",
     "workspace",
     "cursors",
     "snapshot",
