@@ -12,6 +12,7 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "base/metric.h"
+#include "planner/planner.h"
 #include "proxy/admin/pages.h"
 
 static void compare(const char *path, void (*print)(struct buf *out))

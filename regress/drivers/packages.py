@@ -50,8 +50,8 @@ def node_modules():
     return modules
 
 
-def jar():
-    (path, version, integrity), = listed("maven")
+def jar(artifact="org/postgresql/postgresql"):
+    path, version, integrity = next(row for row in listed("maven") if row[0] == artifact)
     name = f"{path.rsplit('/', 1)[-1]}-{version}.jar"
     target = os.path.join(FOLDER, name)
     if not os.path.exists(target):

@@ -18,7 +18,7 @@ from braid import Braid, config_for  # noqa: E402
 from report import Failed, Report, expect  # noqa: E402
 
 # One module each, in this order; each has run(place, report).
-SCHEDULES = ["statements", "steps", "in_transaction", "shard_by", "drift"]
+SCHEDULES = ["statements", "steps", "in_transaction", "shard_by", "drift", "migrations"]
 
 
 class Place:
