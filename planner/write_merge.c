@@ -142,20 +142,41 @@ static int key_at(const struct rel *t, const char *name)
     return -1;
 }
 
+/* The column that value `i` of an INSERT is for. */
+static const char *column_of_value(const struct rel *t, const PgQuery__MergeWhenClause *w, size_t i)
+{
+    return w->n_target_list > i && IS(w->target_list[i], RES_TARGET)
+               ? w->target_list[i]->res_target->name
+           : w->n_target_list == 0 && i < t->known->columns_count ? t->known->columns[i].name
+                                                                  : "";
+}
+
+static int gives_column(const struct rel *t, const PgQuery__MergeWhenClause *w, const char *name)
+{
+    for (size_t i = 0; i < w->n_values; i++) {
+        if (strcmp(column_of_value(t, w, i), name) == 0) {
+            return !IS(w->values[i], SET_TO_DEFAULT);
+        }
+    }
+    return 0;
+}
+
 /* An INSERT gives every key column what ON compares it with. */
 static int insert_fits(struct merge *m, const PgQuery__MergeWhenClause *w)
 {
     const struct rel *t = m->target;
     size_t found = 0;
     for (size_t i = 0; i < w->n_values; i++) {
-        const char *name = w->n_target_list > i && IS(w->target_list[i], RES_TARGET)
-                               ? w->target_list[i]->res_target->name
-                           : w->n_target_list == 0 && i < t->known->columns_count
-                               ? t->known->columns[i].name
-                               : "";
-        int key = key_at(t, name);
+        int key = key_at(t, column_of_value(t, w, i));
         if (key >= 0) {
             found += tree_equal(w->values[i], m->keys[key]);
+        }
+    }
+    for (size_t i = 0; i < t->known->columns_count; i++) {
+        if (t->known->columns[i].default_kind == DEFAULT_SEQUENCE &&
+            !gives_column(t, w, t->known->columns[i].name)) {
+            return fail(m, "Give the column a value, or use INSERT ... ON CONFLICT.",
+                        "INSERT in a MERGE into a sharded table cannot draw from a sequence");
         }
     }
     return found == t->table->keys_count ||
@@ -211,6 +232,17 @@ static int clauses_stand_alone(struct merge *m)
                 "function that may give another value on every shard");
 }
 
+static int inserts(const struct merge *m)
+{
+    for (size_t i = 0; i < m->q->n_merge_when_clauses; i++) {
+        if (m->q->merge_when_clauses[i]->merge_when_clause->command_type ==
+            PG_QUERY__CMD_TYPE__CMD_INSERT) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
 /* ---- one shard --------------------------------------------------------------------------------
  */
 
@@ -245,6 +277,7 @@ static int bind_target(struct merge *m, struct plan *p)
         return 0;
     }
     struct binding mine = {.table = t->table, .relation = arena_strdup(b->out, t->alias)};
+    mine.written = (uint8_t)inserts(m); /* NULL or a value without a shard is an error then */
     for (size_t k = 0; k < t->table->keys_count; k++) {
         const struct catalog_column *c = &t->known->columns[keys_column(t, k)];
         const tnode *n = looked_up(m, m->keys[k]);
@@ -289,17 +322,6 @@ static tnode *key_cast(struct build *b, const struct catalog_column *c, tnode *v
         type->n_typmods = 1;
     }
     return n;
-}
-
-static int inserts(const struct merge *m)
-{
-    for (size_t i = 0; i < m->q->n_merge_when_clauses; i++) {
-        if (m->q->merge_when_clauses[i]->merge_when_clause->command_type ==
-            PG_QUERY__CMD_TYPE__CMD_INSERT) {
-            return 1;
-        }
-    }
-    return 0;
 }
 
 /* Columns of the source by their own names, then the key. */

@@ -28,6 +28,15 @@ int write_changes_key(const struct rel *r, tnode *const *targets, size_t count)
     return 0;
 }
 
+static int has_triggers(const struct catalog_table *t)
+{
+    int found = t->has_triggers;
+    for (size_t i = 0; i < t->children_count; i++) {
+        found |= has_triggers(t->children[i]);
+    }
+    return found;
+}
+
 /* ---- may the row go? --------------------------------------------------------------------------
  */
 
@@ -35,7 +44,7 @@ static int may_go(const struct rel *t, const PgQuery__UpdateStmt *q, struct note
 {
     const struct catalog_table *known = t->known;
     const char *hint = "Delete the row and insert it with the new key.";
-    if (known->has_triggers) {
+    if (has_triggers(known)) {
         return rows_fail(note, hint,
                          "the sharding key of a table with triggers cannot be changed: the row "
                          "would be deleted and inserted, and other triggers would run");
