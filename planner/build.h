@@ -108,6 +108,7 @@ struct survey {
     unsigned unknown_functions : 1;
     unsigned current_of : 1;
     unsigned session_change : 1; /* set_config */
+    unsigned shows_temp : 1;     /* current_schemas(true) names the schema of temporary tables */
     unsigned bodies_read : 1;    /* a function of a user reads tables, */
     unsigned bodies_write : 1;   /* or may write */
     const char *bad_function;    /* runs SQL that we cannot see, or may reach other shards, */

@@ -43,12 +43,6 @@ void pins_see_user_function(struct build *b, const char *name, struct survey *ou
     add_name(b, &out->functions, &out->functions_count, name);
 }
 
-static int is_true(const tnode *n)
-{
-    return IS(n, A_CONST) && n->a_const->val_case == PG_QUERY__A__CONST__VAL_BOOLVAL &&
-           n->a_const->boolval->boolval;
-}
-
 void pins_see_function(struct build *b, const PgQuery__FuncCall *f, const char *name,
                        struct survey *out)
 {
@@ -65,7 +59,7 @@ void pins_see_function(struct build *b, const PgQuery__FuncCall *f, const char *
     } else if (strcmp(name, "set_config") == 0) {
         out->session_change = 1;
         out->home_function = name;
-        if (f->n_args != 3 || !is_true(f->args[2])) {
+        if (f->n_args != 3 || tree_boolean(f->args[2]) != 1) {
             out->pins |= PIN_SET;
             const tnode *first = f->n_args > 0 ? f->args[0] : NULL;
             if (first != NULL && IS(first, A_CONST) &&

@@ -232,6 +232,13 @@ static int message_equal(const ProtobufCMessage *a, const ProtobufCMessage *b)
     return 1;
 }
 
+int tree_boolean(const tnode *n)
+{
+    return IS(n, A_CONST) && n->a_const->val_case == PG_QUERY__A__CONST__VAL_BOOLVAL
+               ? n->a_const->boolval->boolval != 0
+               : -1;
+}
+
 int tree_equal(const tnode *a, const tnode *b)
 {
     if (a == NULL || b == NULL) {

@@ -61,6 +61,8 @@ typedef int tree_visit_fn(const ProtobufCMessage *m, void *arg);
 void tree_walk(const ProtobufCMessage *m, tree_visit_fn *visit, void *arg);
 void tree_walk_node(const tnode *n, tree_visit_fn *visit, void *arg);
 void tree_walk_nodes(tnode *const *nodes, size_t count, tree_visit_fn *visit, void *arg);
+/* A constant: 1 or 0; -1: it is something else. */
+int tree_boolean(const tnode *n);
 /* Same tree but for locations. */
 int tree_equal(const tnode *a, const tnode *b);
 

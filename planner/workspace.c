@@ -354,6 +354,11 @@ static int may_be_moved(const struct build *b, struct note *note)
         return workspace_fail(note, "Compare the sharding key with a constant.",
                               "system columns and object identifiers differ between shards");
     }
+    if (v->shows_temp) {
+        return workspace_fail(
+            note, "Leave the implicit schemas out: current_schemas(false).",
+            "current_schemas(true) cannot be used in a statement that is finished in a workspace");
+    }
     if (v->calls != NULL || v->bodies_read || v->bodies_write) {
         return workspace_fail(note, "Call the function in a statement of its own.",
                               "a function that uses tables cannot run in a statement over several "

@@ -177,7 +177,6 @@ SELECT u.id FROM users u JOIN facts f ON f.n = u.age LIMIT -1;
 SELECT u.id FROM users u JOIN facts f ON f.n = u.age AND sum(f.n) > 1;
 SELECT id FROM users UNION SELECT name FROM names;
 SELECT id, age FROM users EXCEPT SELECT k FROM facts;
--- refused
 SELECT nextval('no_sequence') FROM facts f JOIN users u ON u.age = f.n;
 SELECT no_function(u.id) FROM users u JOIN facts f ON f.n = u.age;
 -- refused
@@ -227,3 +226,8 @@ SELECT count(DISTINCT timestamptz(text 'now')), count(DISTINCT '{now}'::timestam
 SELECT count(*) FROM facts WHERE at IS NULL GROUP BY coalesce(at, 'now');
 SELECT count(*) FROM (SELECT DISTINCT CASE WHEN n > 3 THEN 'now' ELSE at END FROM facts WHERE at IS NULL) q;
 SELECT CASE WHEN n > 3 THEN 'today' ELSE 'later' END AS w, count(*) FROM facts GROUP BY 1;
+-- the temporary schema of a workspace is not the client's
+SELECT u.id, current_schemas(false) FROM users u JOIN facts f ON f.n = u.age WHERE u.id < 5;
+-- refused
+-- not on one shard
+SELECT u.id, current_schemas(true) FROM users u JOIN facts f ON f.n = u.age WHERE u.id < 5;
