@@ -530,7 +530,11 @@ void exec_args(struct session *s, const struct front_bind *bind, struct plan_arg
 /* Statements whose $n one server would miss by itself, but that reach several as Parse and Bind. */
 static int needs_values(const struct plan *plan)
 {
-    return plan->kind == PLAN_MANY || plan->kind == PLAN_WRITE || plan->kind == PLAN_WORKSPACE;
+    if (plan->kind == PLAN_EXPLAIN) {
+        return plan->explained != NULL && needs_values(plan->explained);
+    }
+    return plan->any_params && (plan->kind == PLAN_MANY || plan->kind == PLAN_WRITE ||
+                                plan->kind == PLAN_WORKSPACE || plan->kind == PLAN_ROWS);
 }
 
 enum step session_run(struct session *s, struct plan *plan, const struct front_bind *bind)
@@ -543,7 +547,7 @@ enum step session_run(struct session *s, struct plan *plan, const struct front_b
     if (e) {
         return session_fail(s, e, &note, 0);
     }
-    if (bind == NULL && plan->any_params && needs_values(plan)) {
+    if (bind == NULL && needs_values(plan)) {
         e = note_set(&note, ERR_NO_PARAMETER, "there is no parameter $1");
         note_hint(&note,
                   "A simple query takes none: write the value, or use the extended protocol.");

@@ -231,3 +231,9 @@ SELECT u.id, current_schemas(false) FROM users u JOIN facts f ON f.n = u.age WHE
 -- refused
 -- not on one shard
 SELECT u.id, current_schemas(true) FROM users u JOIN facts f ON f.n = u.age WHERE u.id < 5;
+-- only plain
+EXPLAIN SELECT count(*) FROM users WHERE age = $1;
+-- only plain
+EXPLAIN ANALYZE SELECT u.id FROM users u JOIN facts f ON f.n = u.age WHERE u.id < $1;
+-- only plain
+EXPLAIN SELECT * FROM users WHERE id = $1;
