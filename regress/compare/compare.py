@@ -5,7 +5,8 @@ Goal: never silently wrong. Each file of statements/ is a session: its statement
 other on both sides, and everything a client can see is compared: SQLSTATE, command tag, columns
 with types, type modifiers and formats, rows (as they come with ORDER BY, else as a multiset), at the
 end all tables. Every answer is the same, refused (0A000) or wrong. Files of statements/read/ only
-read (or roll back) and share one filling of the tables.
+read (or roll back) and share one filling of the tables. Files of statements/write/ are lists after each of
+which all tables are compared (lists.py).
 Statements end with ';' at the end of a line. Comments before one say what is special about it:
     -- refused      pgbraid may answer 0A000; other statements may not
     -- defect       a wrong answer that is known, and being worked on
@@ -38,6 +39,7 @@ sys.path[:0] = [os.path.dirname(HERE), HERE]
 
 import pg  # noqa: E402
 from braid import Braid, config_for  # noqa: E402
+from lists import Lists  # noqa: E402
 from report import Report  # noqa: E402
 from sides import MODES, READS, Judge, Side, Types, is_ordered  # noqa: E402
 from world import RICH, RICH_TABLES, SCHEMA, TABLES, few_rows, for_plain, rich_rows, rows  # noqa: E402
@@ -51,6 +53,10 @@ VALUES = {"Decimal": Decimal, "UUID": UUID, "date": date, "datetime": datetime}
 def values_of(text):
     """The values of a line of ours, not of anybody else."""
     return list(eval(f"({text},)", VALUES))  # pylint: disable=eval-used
+
+
+def name_of(path):
+    return os.path.relpath(path, os.path.join(HERE, "statements"))[:-4]
 
 
 class Statement:
@@ -185,28 +191,37 @@ class Compare:
         return ("wrong", wrong) if wrong else ("same", None)
 
     def run_file(self, path, mode):
-        name = os.path.relpath(path, os.path.join(HERE, "statements"))[:-4]
-        where = f"{len(self.shards)} shards, {mode}, {name}"
+        where = f"{len(self.shards)} shards, {mode}, {name_of(path)}"
         ours, theirs = self.sides(mode)
         for st in parse_file(path):
             if st.has("not on one shard") and len(self.shards) == 1:
                 continue
             if (st.has("only plain") and mode != "simple") or (st.portal and mode == "simple"):
                 continue
-            verdict, words = self.run_statement(st, ours, theirs)
-            self.counts[name][verdict] += 1
-            self.seen[path][st.line].add(verdict)
-            what = f"{where}:{st.line}: {st.sql[:160]!r}"
-            if verdict == "refused":
-                self.refused.append((where, st, words))
-            elif st.has("refused") and len(self.shards) > 1:
-                self.news.setdefault((path, st.line), st)
-            if verdict == "same" or st.has({"refused": "refused", "wrong": "defect"}[verdict]):
-                self.report.passes(what)
-            else:
-                self.report.fails(what, f"{verdict}: {words}")
+            self.judged(path, where, st, *self.run_statement(st, ours, theirs))
         ours.close()
         theirs.close()
+
+    def judged(self, path, where, st, verdict, words):
+        self.counts[name_of(path)][verdict] += 1
+        self.seen[path][st.line].add(verdict)
+        what = f"{where}:{st.line}: {st.sql[:160]!r}"
+        if verdict == "refused":
+            self.refused.append((where, st, words))
+        elif st.has("refused") and len(self.shards) > 1:
+            self.news.setdefault((path, st.line), st)
+        if verdict == "same" or st.has({"refused": "refused", "wrong": "defect"}[verdict]):
+            self.report.passes(what)
+        else:
+            self.report.fails(what, f"{verdict}: {words}")
+
+    def report_tables(self, path, what, wrong):
+        """Tables behind a list of statements, or behind all of a file."""
+        self.counts[name_of(path)]["wrong"] += wrong is not None
+        if wrong:
+            self.report.fails(f"{what}: tables at the end", wrong)
+        else:
+            self.report.passes(f"{what}: tables at the end")
 
     def compare_tables(self, tables, what):
         ours, theirs = self.sides("simple")
@@ -224,7 +239,7 @@ class Compare:
         """runs: (shards, mode) in the order of shards."""
         def files(folder):
             return [p for p in sorted(glob.glob(os.path.join(HERE, folder, "*.sql"))) if only in p]
-        reads, writes = files("statements/read"), files("statements")
+        reads, writes, changes = files("statements/read"), files("statements"), files("statements/write")
         for shards in dict.fromkeys(n for n, _ in runs):
             self.use(shards)
             modes = [mode for n, mode in runs if n == shards]
@@ -240,6 +255,12 @@ class Compare:
                     self.run_file(path, mode)
             if reads:
                 self.compare_tables(TABLES + RICH_TABLES, f"{shards} shards")
+            lists = Lists(self)
+            if changes:
+                lists.ready()
+            for mode in modes[:1]:  # they are many
+                for path in changes:
+                    lists.run_file(path, mode, parse_file, self.judged)
         self.stop()
         for line in self.complaints:
             self.report.fails("sanitizers and checks", line)
