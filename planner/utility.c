@@ -37,6 +37,23 @@ static void see_modes(tnode *const *options, size_t count, struct plan *p)
     arena_free(&scratch);
 }
 
+/* PREPARE TRANSACTION and its ends. */
+static void plan_prepared(struct build *b, const PgQuery__TransactionStmt *t, struct plan *p)
+{
+    int prepares = t->kind == PG_QUERY__TRANSACTION_STMT_KIND__TRANS_STMT_PREPARE;
+    int commits = t->kind == PG_QUERY__TRANSACTION_STMT_KIND__TRANS_STMT_COMMIT_PREPARED;
+    if (!b->several) {
+        p->tag = "PREPARE TRANSACTION";
+        plan_any(b, p);
+        return;
+    }
+    p->kind = PLAN_TX;
+    p->tx = prepares ? TX_PREPARE : commits ? TX_COMMIT_PREPARED : TX_ROLLBACK_PREPARED;
+    p->tag = prepares ? "PREPARE TRANSACTION" : commits ? "COMMIT PREPARED" : "ROLLBACK PREPARED";
+    p->name = arena_strdup(b->out, t->gid);
+    p->not_in_tx = prepares ? 0 : 1;
+}
+
 void plan_transaction(struct build *b, tnode *stmt, struct plan *p)
 {
     static const struct {
@@ -51,8 +68,6 @@ void plan_transaction(struct build *b, tnode *stmt, struct plan *p)
         {PG_QUERY__TRANSACTION_STMT_KIND__TRANS_STMT_SAVEPOINT, TX_SAVEPOINT, "SAVEPOINT"},
         {PG_QUERY__TRANSACTION_STMT_KIND__TRANS_STMT_RELEASE, TX_RELEASE, "RELEASE"},
         {PG_QUERY__TRANSACTION_STMT_KIND__TRANS_STMT_ROLLBACK_TO, TX_ROLLBACK_TO, "ROLLBACK"}};
-    static const char *const prepared[] = {"PREPARE TRANSACTION", "COMMIT PREPARED",
-                                           "ROLLBACK PREPARED"};
     const PgQuery__TransactionStmt *t = stmt->transaction_stmt;
     for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
         if (kinds[i].kind == t->kind) {
@@ -65,15 +80,7 @@ void plan_transaction(struct build *b, tnode *stmt, struct plan *p)
             return;
         }
     }
-    p->tag = t->kind == PG_QUERY__TRANSACTION_STMT_KIND__TRANS_STMT_PREPARE           ? prepared[0]
-             : t->kind == PG_QUERY__TRANSACTION_STMT_KIND__TRANS_STMT_COMMIT_PREPARED ? prepared[1]
-                                                                                      : prepared[2];
-    if (b->several) {
-        refuse(p, "Use COMMIT: pgbraid commits on all shards or none.",
-               "prepared transactions cannot be used in a database of several shards");
-    } else {
-        plan_any(b, p);
-    }
+    plan_prepared(b, t, p);
 }
 
 /* ---- SET --------------------------------------------------------------------------------------

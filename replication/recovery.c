@@ -122,6 +122,8 @@ static enum err handle_list(struct look *l, const PGresult *list)
     enum err e = ERR_NONE;
     for (int i = 0; e == ERR_NONE && i < rows; i++) {
         if (!PQgetisnull(list, i, 1)) {
+            l->users |=
+                strncmp(PQgetvalue(list, i, 1), USER_GID_PREFIX, sizeof(USER_GID_PREFIX) - 1) == 0;
             e = handle_gid(l, list, i);
         }
     }
@@ -229,6 +231,7 @@ static void end_look(struct look *l)
 {
     struct recover_report *report = l->all->report;
     report->listed += (unsigned)l->is_listed;
+    report->users |= l->users;
     if (l->err != ERR_NONE && l->err != ERR_SHUTDOWN && l->err != ERR_SHARD_DOWN) {
         report->refused = 1;
         report->note = l->note;

@@ -47,6 +47,7 @@ struct look {
     uint32_t here;  /* the shard's place; 0: it has no ledger */
     int is_running; /* in this phase */
     int is_listed;  /* its whole list was read */
+    int users;      /* some of them are parts of clients' prepared transactions */
     struct asked *asked;
     struct gid *seen; /* names with a place that were on the list */
     size_t seen_count, seen_cap;

@@ -160,6 +160,7 @@ struct recover_report {
         uint32_t place;   /* 0: it keeps no decisions */
     } facts[TXN_SHARDS_MAX];
     struct note table_note; /* "" or why a shard can keep no decisions */
+    int users;              /* parts of clients' prepared transactions are there: recover_users() */
     int refused;            /* a shard that answers does not let us look: note says which and why */
     struct note note;
 };
@@ -177,6 +178,12 @@ struct recover_options {
 void recover_database(struct ledger *ledger, const struct recover_options *options,
                       const struct recover_place *places, size_t count, struct pg_stop *stop,
                       struct recover_report *out);
+
+/*
+ * Finish those parts that home has decided (txn/user_gid.h); places[0] is home. Adds to *out.
+ */
+void recover_users(const struct recover_place *places, size_t count, struct pg_stop *stop,
+                   struct slice tag, struct recover_report *out);
 
 /* ---- waits -------------------------------------------------------------------------------------
  */

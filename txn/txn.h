@@ -18,6 +18,7 @@
 #include "txn/ledger.h"
 #include "txn/recover.h"
 #include "txn/twopc.h"
+#include "txn/user_gid.h"
 #include "txn/waits.h"
 
 #endif

@@ -46,6 +46,9 @@ static void look_for_prepared(struct job *base)
                                             .adopt_after_ms = conf->adopt_after_ms};
     recover_database(base->control->shared->ledger, &options, places, count, &base->control->stop,
                      &job->report);
+    if (job->report.users) {
+        recover_users(places, count, &base->control->stop, options.tag, &job->report);
+    }
     mem_free(places);
 }
 

@@ -397,8 +397,8 @@ static int ends_failed_tx(const struct plan *plan)
     if (plan->kind == PLAN_ONE) {
         return strcmp(plan->tag, "PREPARE TRANSACTION") == 0;
     }
-    return plan->kind == PLAN_TX &&
-           (plan->tx == TX_COMMIT || plan->tx == TX_ROLLBACK || plan->tx == TX_ROLLBACK_TO);
+    return plan->kind == PLAN_TX && (plan->tx == TX_COMMIT || plan->tx == TX_ROLLBACK ||
+                                     plan->tx == TX_ROLLBACK_TO || plan->tx == TX_PREPARE);
 }
 
 /* COMMIT tells by itself that a shard was lost, and ROLLBACK need not. */

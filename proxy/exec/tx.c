@@ -216,6 +216,21 @@ static enum step end_plan(struct session *s, struct plan *plan, int commit)
     return session_complete(s, commit ? "COMMIT" : "ROLLBACK");
 }
 
+static enum step prepare_plan(struct session *s, struct plan *plan)
+{
+    struct note note;
+    if (s->tx.kind == TX_KIND_EXPLICIT) {
+        return s->tx.failed ? start_end(s, plan, 0) : tx_prepare_named(s, plan);
+    }
+    if (s->tx.kind == TX_KIND_IMPLICIT) {
+        enum err e = note_set(&note, ERR_NO_TX,
+                              "PREPARE TRANSACTION can only be used in transaction blocks");
+        return session_fail(s, e, &note, 0);
+    }
+    warn(s, "25P01", "there is no transaction in progress");
+    return session_complete(s, "ROLLBACK");
+}
+
 static void after_abort(struct op *op, int committed)
 {
     struct session *s = op->session;
@@ -576,9 +591,9 @@ enum step tx_start(struct session *s, struct plan *plan)
     case TX_ROLLBACK_TO: return savepoint_plan(s, plan);
     case TX_SET: return set_transaction(s, plan);
     case TX_CONSTRAINTS: return set_constraints(s, plan);
-    case TX_PREPARE:
+    case TX_PREPARE: return prepare_plan(s, plan);
     case TX_COMMIT_PREPARED:
-    case TX_ROLLBACK_PREPARED: break;
+    case TX_ROLLBACK_PREPARED: return tx_end_prepared(s, plan);
     }
     return STEP_DONE;
 }

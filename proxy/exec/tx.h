@@ -24,6 +24,9 @@ int tx_holds_back(const struct session *s, int after_commit);
 enum step tx_hold_back(struct session *s, struct plan *plan);
 void tx_run_held(struct op *op, void (*then)(struct op *op));
 void tx_warn_held(struct op *op); /* when that round failed, behind the commit */
+/* tx_prepared.c: PREPARE TRANSACTION of a block that has not failed; the ends of it. */
+enum step tx_prepare_named(struct session *s, struct plan *plan);
+enum step tx_end_prepared(struct session *s, struct plan *plan);
 /* REPEATABLE READ or SERIALIZABLE. */
 static inline int tx_isolated(const struct session *s)
 {

@@ -39,6 +39,7 @@ SCHEDULES = [
     "snapshot",
     "transactions",
     "deadlocks",
+    "prepared",
     "life",
     "listen",
     "dropin",
