@@ -253,7 +253,7 @@ struct plan_rows_step {
     const struct map_table *table; /* NULL: ROWS_TO_HOME */
     /* Columns of the source, from 0, in the order of the table's key */
     const uint16_t *keys, *other_keys;
-    /* Only rows whose column `when_column` (int4 or int8, from 0) is `when`; -1: all */
+    /* Only rows whose column `when_column` (int4 or int8, from 0) is `when`; either -1: all */
     int16_t when_column;
     int32_t when;
     unsigned counts : 1;  /* rows that it touches are counted in the command tag */
@@ -433,6 +433,7 @@ struct plan {
     const char *columns; /* NULL: not asked yet */
     const uint32_t *columns_types;
     unsigned columns_as_text : 1;
+    const struct rows_known *rows_known; /* ... of a PLAN_ROWS: how its rows travel */
     unsigned combine_refused : 1;      /* types that the combiner does not know: `otherwise` runs */
     uint32_t runs;                     /* over several shards, by the extended protocol */
     uint32_t stats_slot, stats_serial; /* its counters: see proxy/stats/stats.h */

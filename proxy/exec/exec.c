@@ -510,7 +510,9 @@ static enum step run_copy(struct session *s, struct plan *plan, const struct fro
     while (rows->combine_refused && rows->otherwise != NULL) {
         rows = rows->otherwise;
     }
-    return rows->kind == PLAN_WORKSPACE ? space_copy(s, plan, rows) : run_many(s, plan, bind);
+    return rows->kind == PLAN_WORKSPACE ? space_copy(s, plan, rows)
+           : rows->kind == PLAN_ROWS    ? rows_copy(s, plan, rows)
+                                        : run_many(s, plan, bind);
 }
 
 void exec_args(struct session *s, const struct front_bind *bind, struct plan_args *args)
@@ -582,7 +584,7 @@ enum step session_run(struct session *s, struct plan *plan, const struct front_b
             return tx_hold_back(s, plan);
         }
         break;
-    case PLAN_ROWS:
+    case PLAN_ROWS: return rows_start(s, plan, bind);
     case PLAN_REFUSE: break;
     }
     check(0 && "plans of one shard are relayed");

@@ -208,8 +208,7 @@ struct buf *gather_rows_out(struct gather *g)
     return g->hooks != NULL && g->hooks->rows != NULL ? &g->sunk : session_out(g->op.session);
 }
 
-/* Rows stand in `out` behind `from`. */
-static void give_rows(struct gather *g, struct buf *out, size_t from)
+void gather_give_rows(struct gather *g, struct buf *out, size_t from)
 {
     struct note note;
     if (out == &g->ready) {
@@ -273,7 +272,7 @@ static void put_kept_rows(struct gather *g)
             at[shard] += total;
         }
     }
-    give_rows(g, out, from);
+    gather_give_rows(g, out, from);
 }
 
 /* As it came: nothing need be combined. */
@@ -286,7 +285,7 @@ static void pass_row(struct gather *g, struct slice body)
         struct buf *out = gather_rows_out(g);
         size_t from = out->n;
         frame_put(out, 'D', body);
-        give_rows(g, out, from);
+        gather_give_rows(g, out, from);
     }
 }
 
@@ -317,7 +316,7 @@ static void on_row(struct gather *g, struct backend *b, struct slice body)
         gather_fail(g, e, &note);
         return;
     }
-    give_rows(g, out, from);
+    gather_give_rows(g, out, from);
     follow(g, b, next);
 }
 
@@ -362,7 +361,7 @@ static void on_shard_end(struct gather *g, struct backend *b)
         gather_fail(g, e, &note);
         return;
     }
-    give_rows(g, out, from);
+    gather_give_rows(g, out, from);
     follow(g, b, next);
 }
 
@@ -428,7 +427,8 @@ static void gather_message(struct op *op, struct backend *b, uint8_t type, struc
             e = combine_columns(g->combine, body, NULL, &note);
         }
         e = e ? e : gather_begin_copy(g, &note);
-        if (e == ERR_UNSUPPORTED && g->whole->otherwise != NULL) {
+        if (e == ERR_UNSUPPORTED && (g->whole->otherwise != NULL ||
+                                     (g->whole->kind == PLAN_ROWS && g->plan->otherwise != NULL))) {
             refuse(g);
         } else if (e) {
             gather_fail(g, e, &note);
@@ -559,7 +559,7 @@ static void finish_rows(struct op *op)
             gather_end_badly(g, e, &note);
             return;
         }
-        give_rows(g, out, from);
+        gather_give_rows(g, out, from);
     }
     say_tag(g);
 }

@@ -60,8 +60,10 @@ struct gather {
     uint64_t open;    /* shards that have more rows */
     struct buf ready; /* rows that nobody has asked for yet, from ready_at on */
     size_t ready_at;
-    uint64_t rows_passed; /* as they came */
-    int16_t sink_format;  /* of all columns, when there are hooks->rows */
+    uint64_t rows_passed;        /* as they came */
+    int16_t sink_format;         /* of all columns, when there are hooks->rows */
+    const int16_t *sink_formats; /* ... or of each; NULL: see sink_format */
+    size_t sink_formats_count;
     unsigned copy_has_begun : 1;
     unsigned done : 1; /* LIMIT reached: further rows are of no interest */
     unsigned cancelled : 1;
@@ -124,6 +126,8 @@ void gather_cursor_then(struct op *op);
 /* Between the files of gather: where finished rows are queued; a failure to hooks
  * or client; what stands in front of a COPY's rows. */
 struct buf *gather_rows_out(struct gather *g);
+/* Rows stand in `out` behind `from`: they go on to whom they are for. */
+void gather_give_rows(struct gather *g, struct buf *out, size_t from);
 void gather_end_badly(struct gather *g, enum err e, const struct note *note);
 enum err gather_begin_copy(struct gather *g, struct note *note) MUST_CHECK;
 

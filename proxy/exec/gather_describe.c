@@ -128,8 +128,8 @@ enum step gather_describe(struct session *s, struct pstmt *pstmt, uint8_t kind,
         answer_describe(s, plan, kind, bind);
         return STEP_DONE;
     }
-    int at_home =
-        s->held_bits == 0 || plan->kind == PLAN_WORKSPACE; /* tables of it are there only */
+    int at_home = s->held_bits == 0 || plan->kind == PLAN_WORKSPACE ||
+                  plan->kind == PLAN_ROWS; /* tables of it are there only */
     uint32_t shard = at_home ? 0 : (uint32_t)__builtin_ctzll(s->held_bits);
     s->describing = 1;
     enum step step = session_engage(s, UINT64_C(1) << shard, &e, &note);

@@ -31,6 +31,8 @@ enum step gather_again(struct session *s)
     s->midway = step == STEP_WAIT;
     if (step == STEP_WAIT) {
         s->again = plan;
+    } else if (s->op == NULL) {
+        rows_forget(s); /* it has failed while it was put aside */
     }
     return step;
 }

@@ -140,11 +140,14 @@ static enum err open_combine(struct gather *g, const struct front_bind *bind, in
     int sinks = g->hooks != NULL && g->hooks->rows != NULL;
     int one_format = sinks || g->copy != NULL;
     int16_t format = !sinks && g->copy != NULL ? copy_sink_format(g->copy) : g->sink_format;
-    client_count = one_format ? 1 : client_count;
+    const int16_t *each = sinks ? g->sink_formats : NULL;
+    client_count = each != NULL ? g->sink_formats_count : one_format ? 1 : client_count;
     *count = 0;
     client = arena_alloc(&g->op.session->arena, (client_count + 1) * sizeof(*client));
     for (size_t i = 0; i < client_count; i++) {
-        client[i] = one_format ? format : (int16_t)(be16_at(bind->results + 2 * i) == 1);
+        client[i] = each != NULL ? each[i]
+                    : one_format ? format
+                                 : (int16_t)(be16_at(bind->results + 2 * i) == 1);
     }
     exec_args(g->op.session, bind, &args);
     int as_they_come = g->plan->kind == PLAN_ONE ||

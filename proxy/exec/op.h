@@ -106,6 +106,10 @@ enum step gather_describe(struct session *s, struct pstmt *pstmt, uint8_t kind,
                           const struct front_bind *bind);
 enum step space_start(struct session *s, struct plan *plan, const struct front_bind *bind);
 void space_let_go(struct session *s); /* see workspace.h */
+enum step rows_start(struct session *s, struct plan *plan, const struct front_bind *bind);
+/* COPY TO of what RETURNING gives. */
+enum step rows_copy(struct session *s, struct plan *copy, struct plan *rows);
+void rows_forget(struct session *s); /* one that was put aside, s->left_op, if any */
 enum step copy_in_start(struct session *s, struct plan *plan);
 enum step copy_out_start(struct session *s, struct plan *plan, uint64_t shards);
 enum step ddl_start(struct session *s, struct plan *plan);

@@ -44,6 +44,7 @@ void session_tx_begin(struct session *s, enum tx_kind kind, const char *begin)
     tx->has_moment = 0;
     tx->one_statement = 0;
     tx->read_only = 0;
+    s->rows_own_tx = 0;
     tx->begin.n = 0;
     buf_text(&tx->begin, begin);
     tx->modes.n = 0;

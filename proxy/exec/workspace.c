@@ -142,7 +142,7 @@ void space_fail(struct workspace *w, enum err e, const struct note *note)
     op_round_sent(op, busy, quiet_at_last);
 }
 
-static void rest_failed(struct gather *g, enum err e, const struct note *note)
+void space_rest_failed(struct gather *g, enum err e, const struct note *note)
 {
     space_fail((struct workspace *)g, e, note);
 }
@@ -150,6 +150,11 @@ static void rest_failed(struct gather *g, enum err e, const struct note *note)
 static void answer_rest(struct op *op)
 {
     struct workspace *w = (struct workspace *)op;
+    if (w->finished != NULL) {
+        space_over(w);
+        w->finished(w);
+        return;
+    }
     uint64_t rows = w->g.combine == NULL ? w->g.rows_passed : combine_rows(w->g.combine);
     char tag[64];
     (void)snprintf(tag, sizeof(tag), "%s %llu", w->g.whole->tag, (unsigned long long)rows);
@@ -162,7 +167,7 @@ static void answer_rest(struct op *op)
 
 /* Nobody would wait for the answer of a late COMMIT of close_snapshots(), and give back what it is
  * on. */
-static void rest_done(struct gather *g)
+void space_rest_done(struct gather *g)
 {
     struct op *op = &g->op;
     uint64_t busy = 0;
@@ -241,14 +246,17 @@ void space_make_ready(struct workspace *w)
 
 void space_moves_done(struct workspace *w)
 {
-    static const struct gather_hooks hooks = {.done = rest_done, .failed = rest_failed};
+    static const struct gather_hooks hooks = {.done = space_rest_done, .failed = space_rest_failed};
     close_snapshots(w, "COMMIT");
     make_ready(w, reads_only(w->g.op.session) ? "SET TRANSACTION READ ONLY" : NULL);
     if (w->moved != NULL) {
         w->moved(w);
         return;
     }
-    gather_part(&w->g, w->at.rest, w->at.rest_slots, &hooks);
+    gather_part(&w->g, w->at.rest, w->at.rest_slots,
+                w->rest_hooks != NULL ? w->rest_hooks : &hooks);
+    w->g.sink_formats = w->rest_formats;
+    w->g.sink_formats_count = w->rest_formats_count;
     w->g.apart = 1;
     gather_send(&w->g);
 }

@@ -62,6 +62,12 @@ struct workspace {
     uint64_t snapshots; /* shards that several moves read: a transaction of theirs is open there */
     int64_t began_us;
     void (*moved)(struct workspace *w); /* EXPLAIN: instead of the rest; NULL: the rest runs */
+    /* Whoever takes the rows of the rest instead of the client, in which formats, and what comes
+     * after; NULL: the client */
+    const struct gather_hooks *rest_hooks;
+    const int16_t *rest_formats;
+    size_t rest_formats_count;
+    void (*finished)(struct workspace *w);
     /* while the first trouble waits for all to be quiet */
     enum err err;
     struct note note;
@@ -104,6 +110,8 @@ enum step space_ready(struct session *s, struct plan *plan, const struct front_b
                       struct workspace_layout *at, int *described, int *ready);
 void space_go(struct workspace *w, struct plan *plan, const struct front_bind *bind,
               const struct workspace_layout *at, int described);
+void space_rest_done(struct gather *g); /* for rest_hooks */
+void space_rest_failed(struct gather *g, enum err e, const struct note *note);
 void space_over(struct workspace *w); /* count it, and give its connections back */
 void space_free(struct op *op);
 /* Ends the statement when all is quiet: by a failure of ours, or with ERR_NONE by the one of the

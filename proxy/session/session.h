@@ -297,6 +297,9 @@ struct session {
     struct plan_batch *batch;  /* a simple query being run statement by statement */
     size_t batch_next;
     struct op *op;
+    struct op *left_op;           /* put aside while its connections come: proxy/exec/rows.h */
+    unsigned rows_own_tx : 1;     /* its transaction was begun for it, and nothing else is in it */
+    uint8_t rows_tries;           /* so often it was begun again */
     struct buf search_path;       /* of the last session_plan_env() */
     struct buf acting;            /* role of the last session_plan_env() */
     struct arena arena;           /* of the running statement */

@@ -471,7 +471,8 @@ static enum step describe_local(struct session *s, const struct plan *plan, uint
 static enum step describe_plan(struct session *s, struct pstmt *p, struct plan *plan, uint8_t kind,
                                const struct front_bind *bind)
 {
-    if (plan->kind == PLAN_MANY || plan->kind == PLAN_WRITE || plan->kind == PLAN_WORKSPACE) {
+    if (plan->kind == PLAN_MANY || plan->kind == PLAN_WRITE || plan->kind == PLAN_WORKSPACE ||
+        plan->kind == PLAN_ROWS) {
         if (!session_quiet(s)) {
             return session_wait_quiet(s);
         }

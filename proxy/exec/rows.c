@@ -1,0 +1,642 @@
+/* Carrying out a PLAN_ROWS: from its source to its answer. The picture is in rows.h. */
+
+#include "proxy/exec/rows.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#include "base/check.h"
+#include "base/mem.h"
+#include "proxy/exec/exec.h"
+#include "proxy/exec/moment.h"
+#include "proxy/exec/own.h"
+#include "proxy/exec/tx.h"
+
+enum {
+    GIVE_BYTES = 65536 /* of RETURNING at a time */
+};
+
+static size_t parts_count(const struct rows *r)
+{
+    return r->plan->rows->steps_count * SHARDS_MAX;
+}
+
+static void rows_free(struct op *op)
+{
+    struct rows *r = (struct rows *)op;
+    for (size_t i = 0; r->parts != NULL && i < parts_count(r); i++) {
+        mem_free(r->parts[i].at);
+        buf_free(&r->parts[i].returned);
+    }
+    if (r->stmt != NULL) {
+        stmt_unref(op->session->worker, r->stmt);
+    }
+    mem_free(r->parts);
+    mem_free(r->places);
+    mem_free(r->step_shards);
+    mem_free(r->fields);
+    mem_free(r->taken);
+    buf_free(&r->store.bytes);
+    buf_free(&r->described);
+    buf_free(&r->chunk);
+    space_free(op);
+}
+
+/* ---- failures, and another try --------------------------------------------------------------- */
+
+static void run_again(struct rows *r)
+{
+    struct session *s = r->w.g.op.session;
+    s->again = r->w.g.again != NULL ? r->w.g.again : r->plan;
+    s->again_bind.n = 0;
+    buf_add_slice(&s->again_bind, buf_slice(&r->w.g.bind_body));
+}
+
+static void rolled_back(struct op *op, int committed)
+{
+    struct rows *r = (struct rows *)op;
+    struct session *s = op->session;
+    (void)committed;
+    metric_add(&s->worker->metrics, METRIC_rows_retries, 1);
+    s->rows_tries = (uint8_t)(r->tries + 1);
+    run_again(r);
+    op_end(op);
+}
+
+/* Somebody else was faster, and nobody was told anything yet. */
+static int may_try_again(const struct rows *r, enum err e)
+{
+    const struct op *op = &r->w.g.op;
+    struct session *s = op->session;
+    struct back_error err;
+    struct note note;
+    if (!r->own_tx || r->told || s->tx.kind != TX_KIND_IMPLICIT || s->tx.lost || op->lost != 0 ||
+        r->tries >= s->world->conf->write_retries || s->timed_out) {
+        return 0;
+    }
+    if (e) {
+        return e == ERR_CHANGED || e == ERR_DEADLOCK;
+    }
+    return op->error.n != 0 && back_read_error(buf_slice(&op->error), &err, &note) == ERR_NONE &&
+           (slice_is(err.code, "40001") || slice_is(err.code, "40P01"));
+}
+
+/* The position is one in a text of ours. */
+static void forget_position(struct rows *r)
+{
+    struct op *op = &r->w.g.op;
+    struct back_error err;
+    struct note note;
+    struct buf message = {0};
+    if (op->error.n == 0 || (r->known == NULL && r->plan->described.p == NULL) ||
+        back_read_error(buf_slice(&op->error), &err, &note) != ERR_NONE) {
+        return;
+    }
+    err.position = (struct slice){0};
+    back_put_error(&message, &err);
+    op->error.n = 0;
+    buf_add(&op->error, message.p + FRAME_HEADER_BYTES, message.n - FRAME_HEADER_BYTES);
+    buf_free(&message);
+}
+
+void rows_failed(struct rows *r, enum err e, const struct note *note)
+{
+    struct op *op = &r->w.g.op;
+    if (may_try_again(r, e)) {
+        op->session->tx.one_statement = 1; /* its portal stays */
+        op->error.n = 0;
+        tx_rollback(op, rolled_back);
+        return;
+    }
+    if (e) {
+        op->error.n = 0; /* what the others were cancelled with */
+        struct note copy = *note;
+        op_fail(op, e, &copy);
+        return;
+    }
+    forget_position(r);
+    op_fail(op, ERR_INTERNAL, NULL);
+}
+
+/* ---- the source ------------------------------------------------------------------------------ */
+
+static enum err too_much(const struct rows *r, uint64_t most, struct note *note)
+{
+    enum err e = note_set(note, ERR_NOMEM,
+                          "the rows that %s would write passed %llu bytes before the last was read",
+                          r->plan->tag, (unsigned long long)most);
+    note_hint(note, "Write fewer rows at once, or raise limits.gather_memory_bytes.");
+    return e;
+}
+
+static void note_place(struct rows *r, size_t part)
+{
+    if (r->store.rows == r->places_cap) {
+        r->places_cap = r->places_cap == 0 ? 256 : r->places_cap * 2;
+        r->places = mem_grow(r->places, r->places_cap * sizeof(*r->places));
+    }
+    r->places[r->store.rows] = (uint16_t)part;
+}
+
+static enum err take_row(struct rows *r, struct slice body, struct note *note)
+{
+    const struct plan_rows *rows = r->plan->rows;
+    struct map *map = r->w.g.op.session->db->map;
+    uint64_t most = (uint64_t)r->w.g.op.session->world->conf->gather_memory;
+    uint64_t at = r->store.bytes.n;
+    int wanted = 0;
+    enum err e = rows_fields(body, r->fields, r->known->columns_count, note);
+    if (!e && rows->in_order) {
+        note_place(r, ROWS_NOWHERE);
+    }
+    for (size_t i = 0; !e && i < rows->steps_count; i++) {
+        uint64_t shards = 0;
+        e = rows_shards(&rows->steps[i], map, r->known->columns, r->fields, &shards, note);
+        if (e || shards == 0) {
+            continue;
+        }
+        size_t part = i * SHARDS_MAX + (size_t)__builtin_ctzll(shards);
+        rows_mention(&r->store, &r->parts[part], at);
+        r->step_shards[i] |= shards;
+        wanted = 1;
+        if (rows->in_order && rows->steps[i].returns) {
+            note_place(r, part);
+        }
+    }
+    if (!e && wanted) {
+        (void)rows_keep(&r->store, body);
+    }
+    if (!e && r->store.bytes.n + r->store.mentions * sizeof(uint64_t) > most) {
+        e = too_much(r, most, note);
+    }
+    return e;
+}
+
+static void on_row(struct gather *g, struct slice body)
+{
+    struct note note;
+    enum err e = g->err ? ERR_NONE : take_row((struct rows *)g, body, &note);
+    if (e) {
+        gather_fail(g, e, &note);
+    }
+}
+
+static void on_rows(struct gather *g)
+{
+    struct slice rest = buf_slice(&g->sunk);
+    uint8_t type = 0;
+    size_t total = 0;
+    while (!g->err && frame_peek(rest, &type, &total) == 1) {
+        on_row(g, frame_body(rest, total));
+        rest = slice_from(rest, total);
+    }
+}
+
+static void on_backend_drained(struct op *op)
+{
+    rows_drained((struct rows *)op);
+    session_wake(op->session);
+}
+
+static void on_drained(struct op *op)
+{
+    session_wake(op->session);
+}
+
+static uint64_t begun(const struct session *s, uint64_t shards)
+{
+    uint64_t bits = 0;
+    bits_each (shard, shards & s->held_bits) {
+        bits |= session_backend(s, (uint32_t)shard)->began ? UINT64_C(1) << shard : 0;
+    }
+    return bits;
+}
+
+/* Nothing is to be written: a server says all the same whether it may be. */
+static void write_nothing(struct rows *r)
+{
+    const struct plan_rows_step *step = &r->plan->rows->steps[0];
+    const struct map *map = r->w.g.op.session->db->map;
+    if (r->store.rows == 0) {
+        uint64_t all = step->to == ROWS_TO_HOME ? 1 : map_table_shards(map, step->table);
+        uint64_t held = all & r->w.g.op.session->held_bits;
+        r->step_shards[0] = step->to == ROWS_TO_ALL ? all : held != 0 ? held & -held : all & -all;
+    }
+}
+
+/* All rows are here: now it is known which shards they are for. */
+static void source_over(struct rows *r)
+{
+    struct op *op = &r->w.g.op;
+    struct session *s = op->session;
+    write_nothing(r);
+    for (size_t i = 0; i < r->plan->rows->steps_count; i++) {
+        r->shards |= r->step_shards[i];
+    }
+    op->on_drained = on_drained;
+    op->on_backend_drained = on_backend_drained;
+    if (begun(s, r->shards) == r->shards) {
+        rows_run_steps(r);
+        return;
+    }
+    run_again(r);
+    s->left_op = op;
+    op_leave(op);
+}
+
+static void source_done(struct gather *g)
+{
+    source_over((struct rows *)g);
+}
+
+static void space_finished(struct workspace *w)
+{
+    source_over((struct rows *)w);
+}
+
+static void source_failed(struct gather *g, enum err e, const struct note *note)
+{
+    struct rows *r = (struct rows *)g;
+    if (g->refused && !e && g->op.errors == 0) { /* its `otherwise` from now on */
+        g->plan->combine_refused = 1;
+        run_again(r);
+        g->op.session->rows_own_tx = r->own_tx;
+        op_end(&g->op);
+        return;
+    }
+    rows_failed(r, e, note);
+}
+
+static const struct gather_hooks source_hooks = {
+    .rows = on_rows, .row = on_row, .done = source_done, .failed = source_failed};
+static const struct gather_hooks space_hooks = {
+    .rows = on_rows, .row = on_row, .done = space_rest_done, .failed = space_rest_failed};
+
+/* Text of some types is only exact under settings that most sessions have. */
+static enum err check_settings(const struct rows *r, struct note *note)
+{
+    const struct session *s = r->w.g.op.session;
+    const char *style = varset_get(s->vars, "datestyle");
+    if (!r->known->by_settings ||
+        (own_fewer_digits(s) == 0 && (style == NULL || strcasestr(style, "iso") != NULL))) {
+        return ERR_NONE;
+    }
+    enum err e = note_set(note, ERR_UNSUPPORTED,
+                          "values of arrays, rows or types of users are sent between servers as "
+                          "text, which is not exact under this session's settings");
+    note_hint(note, "SET datestyle TO ISO; SET extra_float_digits TO 1.");
+    return e;
+}
+
+static enum err check_params(struct rows *r, struct note *note)
+{
+    struct front_bind msg;
+    const struct front_bind *bind = gather_bind(&r->w.g, &msg);
+    r->params = r->plan->described_types_count;
+    size_t given = bind == NULL ? 0 : bind->values_count;
+    if (given == r->params && r->params + r->known->columns_count <= PARAMS_MAX) {
+        return ERR_NONE;
+    }
+    return note_set(note, ERR_PROTOCOL,
+                    "bind message supplies %zu parameters, but %zu are required", given, r->params);
+}
+
+void rows_described(struct rows *r)
+{
+    struct gather *g = &r->w.g;
+    struct session *s = g->op.session;
+    struct note note;
+    r->known = r->plan->rows_known;
+    enum err e = check_settings(r, &note);
+    e = e ? e : check_params(r, &note);
+    if (e) {
+        rows_failed(r, e, &note);
+        return;
+    }
+    size_t batch = r->known->columns_count * ROWS_BATCH;
+    r->fields = mem_alloc((batch + 1) * sizeof(*r->fields));
+    g->sink_format = 1;
+    if (r->source->kind == PLAN_WORKSPACE) {
+        r->w.rest_hooks = &space_hooks;
+        r->w.rest_formats = r->known->formats;
+        r->w.rest_formats_count = r->known->columns_count;
+        r->w.finished = space_finished;
+        const struct workspace_layout at = r->w.at;
+        space_go(&r->w, r->plan, NULL, &at, (int)r->moves_described); /* its Bind is kept */
+        return;
+    }
+    gather_part(g, r->source, r->source_shards, &source_hooks);
+    g->sink_formats = r->known->formats;
+    g->sink_formats_count = r->known->columns_count;
+    g->bound = r->source->kind == PLAN_MANY && moment_in_block(s, r->source_shards);
+    gather_send(g);
+}
+
+/* ---- the end --------------------------------------------------------------------------------- */
+
+static int give_one(struct rows *r, size_t part, struct buf *out)
+{
+    struct slice rest = slice_from(buf_slice(&r->parts[part].returned), r->taken[part]);
+    uint8_t type = 0;
+    size_t total = 0;
+    if (frame_peek(rest, &type, &total) != 1) {
+        return 0; /* a trigger may have left the row out */
+    }
+    buf_add(out, rest.p, total);
+    r->taken[part] += total;
+    return 1;
+}
+
+/* Some more rows; 0: there are none. First those that have an order, then all others. */
+static int give_more(struct rows *r, struct buf *out, size_t from)
+{
+    size_t ordered = r->plan->rows->in_order ? r->store.rows : 0;
+    while (out->n - from < GIVE_BYTES) {
+        if (r->given < ordered) {
+            size_t part = r->places[r->given++];
+            if (part != ROWS_NOWHERE) {
+                (void)give_one(r, part, out);
+            }
+        } else if (r->given - ordered < parts_count(r)) {
+            r->given += give_one(r, r->given - ordered, out) ? 0 : 1;
+        } else {
+            return 0;
+        }
+    }
+    return 1;
+}
+
+static void say_tag(struct rows *r)
+{
+    struct op *op = &r->w.g.op;
+    struct session *s = op->session;
+    char tag[64];
+    const char *oid = strcmp(r->plan->tag, "INSERT") == 0 ? " 0" : "";
+    (void)snprintf(tag, sizeof(tag), "%s%s %llu", r->plan->tag, oid,
+                   (unsigned long long)r->counted);
+    if (r->w.g.copy != NULL) {
+        copy_sink_end(r->w.g.copy, session_out(s), tag);
+    }
+    if (s->in_extended) { /* what follows in the pipeline belongs to it */
+        s->tx.one_statement = 0;
+    }
+    op_complete(op, tag);
+}
+
+static void give_rows(struct op *op)
+{
+    struct rows *r = (struct rows *)op;
+    struct gather *g = &r->w.g;
+    int more = 1;
+    while (more) {
+        if (op->errors != 0 || g->err) {
+            rows_failed(r, g->err, &g->note);
+            return;
+        }
+        if (stream_full(op->session->client)) {
+            op->then = give_rows; /* when what is queued has been taken */
+            return;
+        }
+        struct buf *out = session_out(op->session);
+        size_t from = out->n;
+        more = give_more(r, out, from);
+        gather_give_rows(g, out, from);
+    }
+    if (g->err) {
+        rows_failed(r, g->err, &g->note);
+    } else {
+        say_tag(r);
+    }
+}
+
+void rows_done(struct rows *r)
+{
+    struct gather *g = &r->w.g;
+    struct session *s = g->op.session;
+    struct front_bind msg;
+    struct note note;
+    if (!r->plan->returns_rows) {
+        say_tag(r);
+        return;
+    }
+    r->told = 1;
+    r->taken = mem_zero(parts_count(r) * sizeof(*r->taken));
+    gather_part(g, r->plan, r->shards, NULL);
+    if (g->copy != NULL) {
+        enum err e = gather_begin_copy(g, &note);
+        if (e) {
+            rows_failed(r, e, &note);
+            return;
+        }
+    } else if (!s->in_extended && !s->columns_told &&
+               (s->run_portal == NULL || !s->run_portal->cursor)) {
+        gather_put_description(s, r->plan, gather_bind(g, &msg));
+    }
+    g->op.errors = 0;
+    give_rows(&g->op);
+}
+
+/* ---- the beginning --------------------------------------------------------------------------- */
+
+/* The connections of the shards to be written have come, or not yet. */
+static enum step go_on(struct session *s)
+{
+    struct rows *r = (struct rows *)s->left_op;
+    enum err e = ERR_NONE;
+    struct note note;
+    enum step step = session_engage(s, r->shards, &e, &note);
+    if (step == STEP_WAIT) {
+        return STEP_WAIT;
+    }
+    s->left_op = NULL;
+    if (step == STEP_FAILED) {
+        op_discard(&r->w.g.op);
+        return session_fail(s, e, &note, 0);
+    }
+    op_enter(&r->w.g.op);
+    rows_run_steps(r);
+    return STEP_DONE;
+}
+
+/* What runs as its source, and where; a workspace finds its own places. */
+static enum err find_source(struct session *s, const struct plan *plan,
+                            const struct front_bind *bind, struct plan **source, uint64_t *shards,
+                            struct note *note)
+{
+    struct plan_args args;
+    int any = 0;
+    enum err e = ERR_AGAIN;
+    exec_args(s, bind, &args);
+    if (plan->described_types_count >= args.params_count && args.params_count != 0) {
+        args.param_types = plan->described_types;
+    }
+    *source = plan->rows->source;
+    *shards = 0;
+    while (e == ERR_AGAIN) {
+        while ((*source)->combine_refused && (*source)->otherwise != NULL) {
+            *source = (*source)->otherwise;
+        }
+        if ((*source)->kind == PLAN_REFUSE) {
+            *note = (*source)->note;
+            return (*source)->err;
+        }
+        if ((*source)->kind == PLAN_WORKSPACE) {
+            return ERR_NONE;
+        }
+        e = plan_shards(*source, s->db->map, &args, shards, &any, note);
+        if (e != ERR_AGAIN || (*source)->otherwise == NULL) {
+            break;
+        }
+        *source = (*source)->otherwise;
+    }
+    if (!e && (*source)->kind == PLAN_ONE) {
+        *shards = UINT64_C(1) << exec_choose(s, *shards, any);
+    }
+    return e;
+}
+
+static enum err check_tables(const struct session *s, const struct plan_rows *rows,
+                             struct note *note)
+{
+    const struct map *map = s->db->map;
+    for (size_t i = 0; i < rows->steps_count; i++) {
+        const struct map_table *t = rows->steps[i].table;
+        if (t != NULL && (t < map->tables || t >= map->tables + map->tables_count)) {
+            return note_set(note, ERR_STALE,
+                            "the shard map changed while the statement was planned");
+        }
+    }
+    return ERR_NONE;
+}
+
+/* A transaction that nothing else is in may be begun again. */
+static void begin_tx(struct session *s)
+{
+    int alone = 1;
+    list_each (node, &s->held) {
+        alone &= !container_of(node, struct backend, held)->executed;
+    }
+    if (s->tx.kind == TX_KIND_NONE) {
+        session_tx_begin(s, TX_KIND_IMPLICIT, "BEGIN");
+        s->rows_own_tx = alone ? 1 : 0;
+    }
+}
+
+static struct rows *make(struct session *s, struct plan *plan, struct plan *copy,
+                         const struct front_bind *bind)
+{
+    struct rows *r = op_begin(s, sizeof(*r), "rows");
+    size_t steps = plan->rows->steps_count;
+    r->w.g.op.free_fn = rows_free;
+    r->w.g.plan = plan;
+    r->w.g.whole = plan;
+    r->w.g.stmt = copy == NULL ? s->run_stmt : NULL;
+    r->w.g.copy = copy == NULL ? NULL : copy_sink_new(copy->copy_out);
+    r->w.g.again = copy;
+    r->w.g.rows_max = plan->returns_rows && copy == NULL ? s->run_rows_max : 0;
+    r->plan = plan;
+    r->parts = mem_zero(steps * SHARDS_MAX * sizeof(*r->parts));
+    r->step_shards = mem_zero(steps * sizeof(*r->step_shards));
+    r->own_tx = s->rows_own_tx;
+    r->tries = s->rows_tries;
+    s->rows_own_tx = 0;
+    s->rows_tries = 0;
+    gather_keep_bind(&r->w.g, bind);
+    return r;
+}
+
+static enum step start_space(struct session *s, struct plan *plan, struct plan *source,
+                             struct plan *copy, const struct front_bind *bind)
+{
+    struct workspace_layout at;
+    struct note note;
+    enum err e = ERR_NONE;
+    int moves_described = 0;
+    int ready = 0;
+    if (!own_snapshot(s)) { /* else a transaction of one moment begins */
+        begin_tx(s);
+    }
+    int none = s->tx.kind == TX_KIND_NONE;
+    enum step step = space_ready(s, source, bind, &at, &moves_described, &ready);
+    if (none && s->tx.kind == TX_KIND_IMPLICIT) {
+        s->rows_own_tx = 1;
+    }
+    if (!ready) {
+        return step;
+    }
+    if (!rows_is_described(s, plan)) {
+        step = session_engage(s, 1, &e, &note);
+        if (step != STEP_DONE) {
+            return step == STEP_WAIT ? STEP_WAIT : session_fail(s, e, &note, 0);
+        }
+    }
+    struct rows *r = make(s, plan, copy, bind);
+    r->source = source;
+    r->w.at = at;
+    r->moves_described = moves_described && plan->described.p != NULL;
+    if (rows_is_described(s, plan)) {
+        rows_described(r);
+    } else {
+        rows_describe(r);
+    }
+    return STEP_DONE;
+}
+
+static enum step start(struct session *s, struct plan *plan, const struct front_bind *bind,
+                       struct plan *copy)
+{
+    enum err e = ERR_NONE;
+    struct note note;
+    struct plan *source = NULL;
+    uint64_t shards = 0;
+    if (s->left_op != NULL) {
+        return go_on(s);
+    }
+    if (!session_quiet(s)) {
+        return session_wait_quiet(s);
+    }
+    e = check_tables(s, plan->rows, &note);
+    e = e ? e : find_source(s, plan, bind, &source, &shards, &note);
+    if (e) {
+        return session_fail(s, e, &note, 0);
+    }
+    if (source->kind == PLAN_WORKSPACE) {
+        return start_space(s, plan, source, copy, bind);
+    }
+    begin_tx(s);
+    int described = rows_is_described(s, plan);
+    enum step step = session_engage(s, shards | (described ? 0 : 1), &e, &note);
+    if (step != STEP_DONE) {
+        return step == STEP_WAIT ? STEP_WAIT : session_fail(s, e, &note, 0);
+    }
+    struct rows *r = make(s, plan, copy, bind);
+    r->source = source;
+    r->source_shards = shards;
+    session_count(s, plan, shards, NULL);
+    if (described) {
+        rows_described(r);
+    } else {
+        rows_describe(r);
+    }
+    return STEP_DONE;
+}
+
+enum step rows_start(struct session *s, struct plan *plan, const struct front_bind *bind)
+{
+    return start(s, plan, bind, NULL);
+}
+
+enum step rows_copy(struct session *s, struct plan *copy, struct plan *rows)
+{
+    return start(s, rows, NULL, copy);
+}
+
+void rows_forget(struct session *s)
+{
+    struct op *op = s->left_op;
+    s->left_op = NULL;
+    if (op != NULL) {
+        op_discard(op);
+    }
+}
