@@ -342,7 +342,7 @@ static void on_run(struct gather *g, struct backend *b, struct slice rows, size_
         gather_fail(g, e, &note);
         return;
     }
-    give_rows(g, out, from);
+    gather_give_rows(g, out, from);
     follow(g, b, next);
 }
 
