@@ -35,6 +35,7 @@ SCHEDULES = [
     "middle",
     "ledger",
     "workspace",
+    "rows",
     "cursors",
     "snapshot",
     "transactions",

@@ -1,0 +1,327 @@
+"""Writes whose rows come out of a read (PLAN_ROWS): what can go wrong between the two, and behind."""
+
+import socket
+import threading
+
+import psycopg
+import psycopg2
+
+from middle import LOST, World, ask
+from report import Failed, expect, expect_that
+from place import expect_error, wait_for
+from workspace import Calm, auto, block
+
+COUNT = 200
+BIG = 20000
+
+# Rows are found by a join on what is no key, so no shard can do it by itself.
+BUMP = "UPDATE acct SET n = acct.n + 1 FROM names WHERE names.name = acct.name"
+GONE = "DELETE FROM acct USING names WHERE names.name = acct.name AND names.id <= 50"
+MOVE = "UPDATE acct SET id = id + 100000"
+
+
+def prepare(place):
+    braid = place.braid()
+    braid.sql("CREATE TABLE acct (id bigint PRIMARY KEY, name text, n int DEFAULT 0, CHECK (n < 1000)) SHARD BY HASH (id)")
+    braid.sql("CREATE TABLE names (id bigint PRIMARY KEY, name text) SHARD BY HASH (id)")
+    braid.sql("CREATE TABLE big (id bigint PRIMARY KEY, k bigint, pad text) SHARD BY HASH (id)")
+    place.end(braid)
+
+
+def fill(braid):
+    c = auto(braid)
+    for table, columns, more in (("acct", "(id, name, n)", ", 0"), ("names", "(id, name)", "")):
+        ask(c, f"DELETE FROM {table}")
+        values = ", ".join(f"({i}, 'name{i}'{more})" for i in range(1, COUNT + 1))
+        ask(c, f"INSERT INTO {table} {columns} VALUES {values}")
+    c.close()
+
+
+def state(c):
+    return ask(c, "SELECT count(*), coalesce(sum(n), 0), coalesce(sum(id), 0) FROM acct")[0]
+
+
+SUM = COUNT * (COUNT + 1) // 2
+
+
+def test_answers(place):
+    with Calm(place) as braid:
+        fill(braid)
+        c = auto(braid)
+        for times in range(1, 4):
+            expect("a join", COUNT, ask(c, BUMP))
+            expect("counted", (COUNT, times * COUNT, SUM), state(c))
+        expect("moved", COUNT, ask(c, MOVE))
+        expect("by key", (COUNT, 3 * COUNT, SUM + COUNT * 100000), state(c))
+        for i, server in enumerate(place.servers):
+            there = server.sql("SELECT id FROM acct", "app")
+            for (key,) in there[:20]:
+                got = ask(c, f"SELECT current_setting('port')::int FROM acct WHERE id = {key}")
+                expect(f"row {key} is on shard {i}", [(server.port,)], got)
+        expect("removed", 50, ask(c, GONE))
+        expect("none", 0, ask(c, GONE))
+        expect("left", COUNT - 50, state(c)[0])
+        got = ask(c, BUMP + " AND names.id IN (60, 61, 62) RETURNING acct.n, names.id")
+        expect("RETURNING", [(4, 60), (4, 61), (4, 62)], sorted(got))
+        c.close()
+
+
+def test_prepared(place):
+    with Calm(place) as braid:
+        fill(braid)
+        with psycopg.connect(braid.dsn(), autocommit=True, prepare_threshold=0) as c:
+            for i in range(5):
+                got = c.execute("UPDATE acct SET n = acct.n + %s::int FROM names WHERE names.name = "
+                                "acct.name AND names.id <= %s::bigint RETURNING acct.id, acct.n",
+                                (2, 10), binary=bool(i % 2)).fetchall()
+                expect("rows", [(k, 2 * i + 2) for k in range(1, 11)], sorted(got))
+            with c.transaction():
+                c.execute(BUMP)
+                try:
+                    with c.transaction():
+                        c.execute("UPDATE acct SET n = acct.n + 5000 FROM names WHERE names.name = acct.name")
+                    raise Failed("a check did not hold")
+                except psycopg.errors.CheckViolation:
+                    pass
+                c.execute(BUMP)
+            expect("sum", 100 + 2 * COUNT, c.execute("SELECT sum(n) FROM acct").fetchone()[0])
+
+
+def test_errors(place):
+    """Whatever fails, on one shard or on all: nothing is half-done, and the session goes on."""
+    with Calm(place) as braid:
+        fill(braid)
+        c = auto(braid)
+        for what, code, sql in (
+                ("the last step", "23505", "UPDATE acct SET id = 7"),
+                ("a check on one shard", "23514",
+                 "UPDATE acct SET n = CASE acct.id WHEN 77 THEN 5000 ELSE 1 END FROM names WHERE "
+                 "names.name = acct.name"),
+                ("the source", "22012",
+                 "UPDATE acct SET n = 1 / (names.id - 9) FROM names WHERE names.name = acct.name"),
+                ("no key", "23502", "UPDATE acct SET id = NULL")):
+            expect_error(what, code, lambda sql=sql: ask(c, sql))
+            expect(f"{what}: untouched", (COUNT, 0, SUM), state(c))
+        b = block(braid)
+        ask(b, BUMP)
+        ask(b, "SAVEPOINT s")
+        expect_error("in a block", "23505", lambda: ask(b, "UPDATE acct SET id = 7"))
+        expect_error("failed", "25P02", lambda: ask(b, BUMP))
+        ask(b, "ROLLBACK TO s")
+        ask(b, BUMP)
+        b.commit()
+        expect("what stood", (COUNT, 2 * COUNT, SUM), state(c))
+        b.close()
+        c.close()
+
+
+def test_limit(place):
+    with Calm(place, limits={"gather_memory_bytes": 65536}) as braid:
+        c = auto(braid)
+        ask(c, "DELETE FROM big")
+        for at in range(0, 3000, 1000):
+            values = ", ".join(f"({i}, {i}, '{'x' * 40}')" for i in range(at + 1, at + 1001))
+            ask(c, f"INSERT INTO big VALUES {values}")
+        expect_error("too many rows", "53200", lambda: ask(c, "UPDATE big SET id = id + 1000000"))
+        expect("untouched", [(3000, 3000)], ask(c, "SELECT count(*), max(id) FROM big"))
+        c.close()
+
+
+def test_large(place):
+    """Many batches, over servers that do not keep up."""
+    with World(place) as world:
+        braid = world.braid
+        c = auto(braid)
+        ask(c, "DELETE FROM big")
+        for at in range(0, BIG, 5000):
+            values = ", ".join(f"({i}, {i}, '{'x' * 200}')" for i in range(at + 1, at + 5001))
+            ask(c, f"INSERT INTO big VALUES {values}")
+        for middle in world.middles:
+            middle.piece = 16384
+            middle.delay_s = 0.001
+        expect("moved", BIG, ask(c, "UPDATE big SET id = id + 1000000"))
+        expect("all", [(BIG, 1000001, 1000000 + BIG)], ask(c, "SELECT count(*), min(id), max(id) FROM big"))
+        c.close()
+
+
+# ---- two at once -------------------------------------------------------------------------------------
+
+
+def test_no_lost_update(place):
+    """Sessions that update the same rows: every update that was acknowledged is there, none twice."""
+    with Calm(place, txn={"write_retries": 2}) as braid:
+        fill(braid)
+        done = []
+        errors = []
+
+        def work(number):
+            try:
+                c = auto(braid)
+                ask(c, "SET lock_timeout = '3s'")
+                count = 0
+                for turn in range(12):
+                    low = (number * 37 + turn * 13) % 100
+                    try:
+                        count += ask(c, f"{BUMP} AND names.id BETWEEN {low} AND {low + 80}")
+                    except psycopg2.Error as e:
+                        if e.pgcode not in ("40001", "40P01", "55P03"):
+                            raise
+                done.append(count)
+                c.close()
+            except psycopg2.Error as e:
+                errors.append(f"{e.pgcode} {e}")
+
+        def move():
+            try:
+                c = auto(braid)
+                ask(c, "SET lock_timeout = '3s'")
+                for turn in range(10):
+                    way = "+" if turn % 2 == 0 else "-"
+                    low = 0 if turn % 2 == 0 else 100000
+                    try:
+                        ask(c, f"UPDATE acct SET id = id {way} 100000 WHERE id BETWEEN {low + 1} AND {low + 40}")
+                    except psycopg2.Error as e:
+                        if e.pgcode not in ("40001", "40P01", "55P03"):
+                            raise
+                c.close()
+            except psycopg2.Error as e:
+                errors.append(f"{e.pgcode} {e}")
+        threads = [threading.Thread(target=work, args=(n,)) for n in range(4)]
+        threads.append(threading.Thread(target=move))
+        for t in threads:
+            t.start()
+        for t in threads:
+            t.join(120)
+        expect("errors", [], errors)
+        expect_that("all have ended", not any(t.is_alive() for t in threads))
+        c = auto(braid)
+        rows, total, _ = state(c)
+        expect("no row is lost, none is there twice", COUNT, rows)
+        expect("every update is there once", sum(done), total)
+        expect("names", [(COUNT,)], ask(c, "SELECT count(DISTINCT name) FROM acct"))
+        c.close()
+
+
+def test_changed_between(place):
+    """A row that another changes between being found and being written."""
+    with Calm(place) as braid:
+        fill(braid)
+        holder, writer = block(braid), auto(braid)
+        ask(holder, "UPDATE acct SET n = 500 WHERE id = 5")
+        got = []
+        t = threading.Thread(target=lambda: got.append(ask(writer, BUMP)))
+        t.start()
+        wait_for("it waits for the row", lambda: waits(place))
+        holder.commit()
+        t.join(60)
+        expect("begun again", [COUNT], got)
+        expect("both are there", (COUNT, COUNT + 500, SUM), state(writer))
+        ask(holder, "UPDATE acct SET n = n + 1 WHERE id = 5")
+        late = block(braid)
+        errors = []
+
+        def fails():
+            try:
+                ask(late, BUMP)
+            except psycopg2.Error as e:
+                errors.append(e.pgcode)
+        t = threading.Thread(target=fails)
+        t.start()
+        wait_for("it waits for the row", lambda: waits(place))
+        holder.commit()
+        t.join(60)
+        expect("in a block it is the client's to repeat", ["40001"], errors)
+        late.rollback()
+        expect("nothing else", (COUNT, COUNT + 501, SUM), state(writer))
+        for c in (holder, writer, late):
+            c.close()
+
+
+def waits(place):
+    return any(s.sql("SELECT count(*) FROM pg_locks WHERE NOT granted", "app")[0][0] for s in place.servers)
+
+
+# ---- somebody goes away ------------------------------------------------------------------------------
+
+
+def stuck(braid, place):
+    """A session in the middle of its step, and who holds it there."""
+    holder, writer = block(braid), auto(braid)
+    ask(holder, "UPDATE acct SET n = n WHERE id IN (5, 6, 7, 8, 9)")
+    errors = []
+
+    def work():
+        try:
+            ask(writer, BUMP)
+            errors.append(None)
+        except psycopg2.Error as e:
+            errors.append(e.pgcode or "08006")
+    t = threading.Thread(target=work)
+    t.start()
+    wait_for("it waits for the row", lambda: waits(place))
+    return holder, writer, t, errors
+
+
+def test_cancel(place):
+    with Calm(place) as braid:
+        fill(braid)
+        holder, writer, t, errors = stuck(braid, place)
+        writer.cancel()
+        t.join(30)
+        expect("canceled", ["57014"], errors)
+        holder.rollback()
+        expect("nothing was done", (COUNT, 0, SUM), state(writer))
+        expect("it goes on", COUNT, ask(writer, BUMP))
+        for c in (holder, writer):
+            c.close()
+
+
+def test_client_gone(place):
+    with Calm(place) as braid:
+        fill(braid)
+        holder, writer, t, _ = stuck(braid, place)
+        s = socket.socket(fileno=socket.dup(writer.fileno()))
+        s.shutdown(socket.SHUT_RDWR)
+        s.close()
+        t.join(30)
+        holder.rollback()
+        c = auto(braid)
+        expect("nothing was done", (COUNT, 0, SUM), state(c))
+        expect("it goes on", COUNT, ask(c, BUMP))
+        c.close()
+        holder.close()
+
+
+def test_server_gone(place):
+    """A shard is lost in the middle of a step."""
+    for index in range(3):
+        with World(place) as world:
+            braid = world.braid
+            fill(braid)
+            holder, writer, t, errors = stuck(braid, place)
+            world.middles[index].cut()
+            try:
+                holder.rollback()
+            except psycopg2.Error:
+                pass
+            holder.close()
+            t.join(60)
+            expect_that(f"told: {errors}", len(errors) == 1 and (errors[0] is None or errors[0] in LOST))
+            world.calm()
+            c = auto(braid)
+            total = COUNT if errors[0] is None else 0
+            expect("all or nothing", (COUNT, total, SUM), state(c))
+            writer.close()
+            c.close()
+
+
+TESTS = [test_answers, test_prepared, test_errors, test_limit, test_large, test_no_lost_update,
+         test_changed_between, test_cancel, test_client_gone, test_server_gone]
+
+
+def run(place, report):
+    if report.only and not any(report.only in f"rows: {t.__name__[5:]}" for t in TESTS):
+        return
+    prepare(place)
+    for test in TESTS:
+        report.run(f"rows: {test.__name__[5:]}", test, place)
