@@ -14,6 +14,7 @@ struct copy_plan {
     uint16_t keys_count;                 /* 0: reference table, every row goes everywhere */
     uint16_t keys[KEY_COLUMNS_MAX];      /* field of the row that holds each key column, from 0 */
     uint32_t key_types[KEY_COLUMNS_MAX]; /* of the columns */
+    int32_t chars_max[KEY_COLUMNS_MAX];  /* varchar(n): of the column; else 0 */
     uint16_t fields_count;               /* fields that a row has; 0: not known */
     uint8_t header;                      /* the first line is no row: it goes to every shard */
     char delimiter;
@@ -22,5 +23,8 @@ struct copy_plan {
     /* CSV, bit per key column (its place in `keys`): FORCE_NULL, FORCE_NOT_NULL */
     uint8_t force_null, force_not_null;
 };
+
+/* varchar(n) cuts blanks behind n characters when a row is written; the hash is of what is kept. */
+void key_cut_blanks(struct slice *s, int32_t chars_max);
 
 #endif

@@ -176,6 +176,8 @@ static enum err route(struct plan_copy_run *c, const struct copy_row *row, uint6
             values[i].bytes = (struct slice){NULL, 0};
         } else if (values[i].bytes.p == NULL) {
             values[i].bytes = SLICE(""); /* empty, not NULL */
+        } else if (plan->chars_max[i] > 0) {
+            key_cut_blanks(&values[i].bytes, plan->chars_max[i]);
         }
     }
     uint32_t shard = 0;

@@ -283,8 +283,8 @@ struct plan_rows {
  * out what must be there once (shard_sql), or the rows of `rows` become the data.
  */
 struct plan_copy_out {
-    /* PLAN_MANY, PLAN_WORKSPACE, PLAN_WRITE with RETURNING; in binary format also PLAN_ONE, for
-     * OIDs in values are then turned into home's. NULL: shard_sql */
+    /* PLAN_MANY, PLAN_WORKSPACE, PLAN_WRITE and PLAN_ROWS with RETURNING; in binary format also
+     * PLAN_ONE, for OIDs in values are then turned into home's. NULL: shard_sql */
     struct plan *rows;
     struct copy_options options;
     const char *const *force_quote; /* names of columns */

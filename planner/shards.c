@@ -92,8 +92,7 @@ static enum err resolve_value(const struct run *r, const struct value *v, uint32
     return ERR_NONE;
 }
 
-/* varchar(n) cuts blanks behind n characters when a row is written; the hash is of what is kept. */
-static void cut_blanks(struct slice *s, int32_t chars_max)
+void key_cut_blanks(struct slice *s, int32_t chars_max)
 {
     size_t at = 0;
     for (int32_t chars = 0; at < s->n; at++) {
@@ -119,7 +118,7 @@ static enum err route_key(const struct run *r, const struct binding *b, struct r
     for (size_t i = 0; i < b->table->keys_count; i++) {
         values[i] = keys[i].value;
         if (b->written && b->chars_max[i] > 0 && values[i].bytes.p != NULL) {
-            cut_blanks(&values[i].bytes, b->chars_max[i]);
+            key_cut_blanks(&values[i].bytes, b->chars_max[i]);
         }
         if (values[i].bytes.p == NULL && !b->written) {
             return ERR_NONE; /* "= NULL" is never true */

@@ -109,12 +109,13 @@ static int fill_keys(const PgQuery__CopyStmt *c, const struct relation *r, struc
                    "COPY into \"%s\" must give its sharding key \"%s\"", r->name, t->keys[i]);
             return 0;
         }
-        if (col->typmod >= 0) {
-            refuse(p, "Use INSERT, or make the column text.",
-                   "COPY into \"%s\": the length limit of sharding key \"%s\" may change values",
+        if (col->typmod >= 0 && col->type != OID_VARCHAR) {
+            refuse(p, "Use INSERT, or a type without it.",
+                   "COPY into \"%s\": the precision of sharding key \"%s\" may change values",
                    r->name, t->keys[i]);
             return 0;
         }
+        out->chars_max[i] = col->typmod >= 0 ? col->typmod - 4 : 0;
         out->keys[i] = (uint16_t)field;
         out->key_types[i] = col->type;
         out->force_null |= (uint8_t)(in_option_list(c, "force_null", t->keys[i]) << i);
@@ -184,6 +185,32 @@ static int fill_format(struct build *b, const PgQuery__CopyStmt *c, struct copy_
     return 1;
 }
 
+/* Each shard filters what it gets: every row is looked at once. Copies must agree. */
+static int where_fits(struct build *b, const PgQuery__CopyStmt *c, const struct relation *r,
+                      struct plan *p)
+{
+    const struct survey *s = &b->survey;
+    const char *hint = "Filter the rows before they are sent.";
+    if (c->where_clause == NULL) {
+        return 1;
+    }
+    if (s->home || s->bad_function != NULL || s->bodies_read || s->bodies_write ||
+        s->unknown_functions) {
+        refuse(p, hint,
+               "COPY ... WHERE into \"%s\" calls a function that each shard may answer in "
+               "another way",
+               r->name);
+        return 0;
+    }
+    if (r->table->kind == MAP_REFERENCE && !s->immutable) {
+        refuse(p, hint,
+               "COPY ... WHERE into reference table \"%s\" must be the same on every shard",
+               r->name);
+        return 0;
+    }
+    return 1;
+}
+
 static void copy_in(struct build *b, const PgQuery__CopyStmt *c, const struct relation *r,
                     struct plan *p)
 {
@@ -192,9 +219,7 @@ static void copy_in(struct build *b, const PgQuery__CopyStmt *c, const struct re
         p->err = ERR_NO_TABLE;
         return;
     }
-    if (c->where_clause != NULL) {
-        refuse(p, "Filter the rows before they are sent.",
-               "COPY ... WHERE cannot be used with sharded tables");
+    if (!where_fits(b, c, r, p)) {
         return;
     }
     struct note note;

@@ -223,7 +223,7 @@ static void copy_rows(struct build *b, const PgQuery__CopyStmt *c, struct plan *
         return;
     }
     if (inner->kind != PLAN_MANY && inner->kind != PLAN_ONE && inner->kind != PLAN_WORKSPACE &&
-        (inner->kind != PLAN_WRITE || !inner->returns_rows)) {
+        ((inner->kind != PLAN_WRITE && inner->kind != PLAN_ROWS) || !inner->returns_rows)) {
         refuse(p, "Copy the rows of one sharding key at a time.",
                "this query cannot be copied from several shards");
         return;

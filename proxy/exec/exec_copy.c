@@ -192,11 +192,6 @@ enum step copy_in_start(struct session *s, struct plan *plan)
     if (!session_quiet(s)) {
         return session_wait_quiet(s);
     }
-    if (s->in_extended) {
-        e = note_set(&note, ERR_UNSUPPORTED,
-                     "COPY FROM STDIN over several shards needs the simple query protocol");
-        return session_fail(s, e, &note, 0);
-    }
     if (s->tx.kind == TX_KIND_NONE) {
         session_tx_begin(s, TX_KIND_IMPLICIT, "BEGIN");
     }
