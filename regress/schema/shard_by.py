@@ -197,6 +197,36 @@ def interrupted(place):
     c.close()
 
 
+def killed(place):
+    """pgbraid is killed at any moment: afterwards the table is the old one or the new one, whole."""
+    c = start(place)
+    content = one(c, CONTENT)
+    spread = False
+    for i in range(8):
+        def change():
+            try:
+                do(c, "ALTER TABLE people LOCAL" if spread else "ALTER TABLE people SHARD BY HASH (id)")
+            except psycopg2.Error:
+                pass
+        thread = threading.Thread(target=change)
+        thread.start()
+        time.sleep(0.02 + 0.06 * i)
+        place.braid.kill()
+        thread.join(30)
+        place.braid.start()
+        for server in place.servers:
+            left = server.wait_sql("SELECT gid FROM pg_prepared_xacts", lambda rows: not rows, "app", 30)
+            expect("prepared transactions", [], left)
+        c = place.connect()
+        expect(f"kill {i}", content, one(c, CONTENT))
+        there = place.each("to_regclass('people') IS NOT NULL")
+        spread = there[1]
+        expect(f"kill {i}", [True, spread, spread], there)
+        if spread:
+            expect(f"kill {i}", ROWS, sum(counts(place)))
+    c.close()
+
+
 def colocated(place):
     c = start(place)
     do(c, "CREATE TABLE orders (person bigint, n int, PRIMARY KEY (person, n))", "INSERT INTO orders SELECT g, 1 FROM generate_series(1, 500) g",
@@ -211,5 +241,6 @@ def colocated(place):
 def run(place, report):
     for name, test in (("there and back", round_trip), ("with triggers", with_trigger),
                        ("refusals", refusals), ("keys of several columns", several_columns),
-                       ("interrupted", interrupted), ("colocated", colocated)):
+                       ("interrupted", interrupted), ("killed", killed),
+                       ("colocated", colocated)):
         report.run(f"SHARD BY: {name}", test, place)
