@@ -128,6 +128,7 @@ struct reach_state;
 void survey_node(struct build *b, const tnode *n, struct survey *out);
 /* clock.c: 'now' and its like in a constant that is cast; in what a node makes of its arguments. */
 int clock_word_inside(const tnode *n);
+int clock_word_in_text(const char *text); /* NULL: none */
 int clock_words_in(const ProtobufCMessage *m);
 /* Whether it may give something else each time it is asked: random(). */
 int survey_is_volatile(struct build *b, const tnode *n);

@@ -25,15 +25,19 @@ static const char *constant_of(const tnode *n)
 }
 
 /* Arrays and ranges may hold them: '{now}', '[today,)'. */
-int clock_word_inside(const tnode *n)
+int clock_word_in_text(const char *text)
 {
-    const char *text = constant_of(n);
     for (size_t i = 0; text != NULL && i < sizeof(words) / sizeof(words[0]); i++) {
         if (strcasestr(text, words[i]) != NULL) {
             return 1;
         }
     }
     return 0;
+}
+
+int clock_word_inside(const tnode *n)
+{
+    return clock_word_in_text(constant_of(n));
 }
 
 /* A bare constant, whose type is that of what it stands beside. */

@@ -194,7 +194,8 @@ static void render_rows(const struct plan *p, const struct test_db *db,
                         const struct plan_args *args, struct buf *out)
 {
     const struct plan_rows *r = p->rows;
-    buf_printf(out, "%s\n  of ", r->in_order ? " in order" : "");
+    buf_printf(out, "%s%s%s\n  of ", r->in_order ? " in order" : "", r->alone ? " alone" : "",
+               r->draws ? " draws" : "");
     render_plan(r->source, db, args, out);
     if (r->source->kind == PLAN_ONE ||
         (r->source->kind == PLAN_MANY && r->source->shard_sql == (const char *)r->source->text.p)) {

@@ -73,7 +73,8 @@ static struct catalog *test_catalog(const char *default_bytewise)
                                             "121|public|mixed|v|0|0|1|",
                                             "122|public|busy|v|0|0|1|",
                                             "123|public|tickets|r|0|0|0|",
-                                            "124|public|accounts|r|0|0|0|"};
+                                            "124|public|accounts|r|0|0|0|",
+                                            "125|public|tags|r|0|0|0|"};
     /* oid, name, number, type, typmod, bytewise, deterministic, not null, generated, default */
     static const char *const columns[] = {
         "100|id|1|20|-1|1|1|1|0|n",       "100|name|2|25|-1|2|1|0|0|n",
@@ -102,7 +103,8 @@ static struct catalog *test_catalog(const char *default_bytewise)
         "123|id|1|20|-1|1|1|1|0|q",       "123|user_id|2|20|-1|1|1|1|0|n",
         "123|note|3|25|-1|2|1|0|0|c",     "123|made|4|1184|-1|1|1|0|0|e",
         "123|twice|5|20|-1|1|1|0|1|e",    "124|id|1|20|-1|1|1|1|0|q",
-        "124|email|2|25|-1|2|1|0|0|n",    "124|mood|3|20000|-1|1|1|0|0|n"};
+        "124|email|2|25|-1|2|1|0|0|n",    "124|mood|3|20000|-1|1|1|0|0|n",
+        "125|tag|1|25|-1|2|1|1|0|n",      "125|at|2|1184|-1|1|1|0|0|e"};
     static const char *const defaults[] = {
         "101|5||pg_catalog|timestamptz|now()",
         "102|3||pg_catalog|int4|1",
@@ -112,7 +114,8 @@ static struct catalog *test_catalog(const char *default_bytewise)
         "123|3||pg_catalog|text|'none'::text",
         "123|4||pg_catalog|timestamptz|now()",
         "124|1|a|pg_catalog|int8|nextval('public.accounts_id_seq'::regclass)",
-        "124|3||public|mood|"};
+        "124|3||public|mood|",
+        "125|2||pg_catalog|timestamptz|now()"};
     static const char *const functions[] = {
         "public|risky|v|f|0",      "public|pure|i|f|0",      "public|native|v|f|1",
         "public|my_agg|i|a|0",     "public|plus|v|f|0",      "public|country_name|s|f|0",
@@ -253,6 +256,7 @@ static struct map *test_map(struct test_db *db)
         {"public", "unborn", MAP_HASH, id, int8, 1, NULL, NULL, 0, 0},
         {"public", "shelves", MAP_RANGE, label, text, 1, NULL, letters, 2, 0},
         {"public", "drawers", MAP_RANGE, label, text, 1, NULL, letters, 2, 0},
+        {"public", "tags", MAP_REFERENCE, NULL, NULL, 0, NULL, NULL, 0, 0},
         {"public", "tickets", MAP_HASH, user_id, int8, 1, NULL, NULL, 0, 0},
         {"public", "accounts", MAP_HASH, id, int8, 1, NULL, NULL, 0, 0},
         {"public", "folk", MAP_HASH, id, int8, 1, NULL, NULL, 0, 1}};

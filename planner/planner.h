@@ -273,6 +273,13 @@ struct plan_rows {
                             client's statement */
     const struct plan_rows_step *steps;
     size_t steps_count;
+    /* The source reads no table and leaves nothing but ids drawn from sequences: outside of a
+     * transaction block it is a statement of its own, so that the server it ran on need not be part
+     * of the transaction that writes. The ids are then on disk before they are used */
+    unsigned alone : 1;
+    /* A workspace draws ids: its transaction is rolled back, so the home shard takes part in the
+     * write, and what it does to commit brings them to disk */
+    unsigned draws : 1;
     /* The order of the source's rows is that of the client's: RETURNING answers in it, as far as
      * every row has one */
     unsigned in_order : 1;

@@ -113,11 +113,34 @@ static int aggregates_follow_order(struct build *b, const struct scope *s, const
     return a.bad || (a.adds && a.floats);
 }
 
+static int see_clock_word(const ProtobufCMessage *m, void *arg)
+{
+    const PgQuery__AConst *c = MESSAGE_IS(m, a__const) ? (const PgQuery__AConst *)m : NULL;
+    if (c != NULL && !c->isnull && c->val_case == PG_QUERY__A__CONST__VAL_SVAL) {
+        *(int *)arg |= clock_word_in_text(c->sval->sval);
+    }
+    return 1;
+}
+
+/* 'now' for a column of dates or times. */
+static int names_the_clock(const tnode *stmt, const struct catalog_table *t)
+{
+    int named = 0, times = 0;
+    for (size_t i = 0; i < t->columns_count; i++) {
+        uint32_t type = t->columns[i].type;
+        times |= type == OID_DATE || type == OID_TIME || type == OID_TIMETZ ||
+                 type == OID_TIMESTAMP || type == OID_TIMESTAMPTZ;
+    }
+    tree_walk_node(stmt, see_clock_word, &named);
+    return named && times;
+}
+
 static const char *same_everywhere(struct build *b, struct scope *s, tnode *stmt,
                                    const struct rel *r)
 {
     const struct survey *v = &b->survey;
-    if (!v->immutable || v->clock || v->unknown_functions || v->home) {
+    if (!v->immutable || v->clock || names_the_clock(stmt, r->known) || v->unknown_functions ||
+        v->home) {
         return "it calls a function that may give another value on every shard";
     }
     if (s->sharded_count > 0 || s->local_count > 0) {
