@@ -41,6 +41,7 @@ SCHEDULES = [
     "transactions",
     "deadlocks",
     "prepared",
+    "isolation",
     "life",
     "listen",
     "dropin",
