@@ -217,6 +217,15 @@ const char *workspace_move(struct workspace *w, const struct move *m, struct not
         workspace_fail(note, "Split it into smaller statements.", "too many tables to move");
         return NULL;
     }
+    int later = m->later || w->dry;
+    const struct catalog_table *columns = NULL;
+    struct plan *source = NULL;
+    if (m->unsure && !later) {
+        source = plan_with_text(w, m->select, NULL, m->once, &columns, note);
+        if (source == NULL) {
+            return NULL;
+        }
+    }
     if (tree_deparse_again(&b->written, m->select, &b->scratch, &text, note)) {
         return NULL;
     }
@@ -226,10 +235,12 @@ const char *workspace_move(struct workspace *w, const struct move *m, struct not
         same->index = m->index != NULL ? m->index : same->index;
         return same->table;
     }
-    int later = m->later || w->dry;
-    const struct catalog_table *columns = later ? columns_of(w, m->select) : NULL;
     const struct moving moving = {text, m->select, m->once};
-    struct plan *source = later ? NULL : plan_source(w, &moving, &columns, note);
+    if (later) {
+        columns = columns_of(w, m->select);
+    } else if (source == NULL) {
+        source = plan_source(w, &moving, &columns, note);
+    }
     if (source == NULL && !later) {
         return NULL;
     }

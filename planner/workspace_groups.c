@@ -271,7 +271,7 @@ int workspace_groups(struct workspace *w, tnode *stmt, struct note *note)
     if (!read_groups(f, q) || !finish_clauses(f, q) || f->count == 0) {
         return workspace_fail(note, "", f->why == NULL ? "nothing to move" : f->why);
     }
-    struct move move = {.select = move_of(f, q), .to = MOVE_TO_ONE, .why = "groups"};
+    struct move move = {.select = move_of(f, q), .to = MOVE_TO_ONE, .unsure = 1, .why = "groups"};
     const char *table = workspace_move(w, &move, note);
     if (table == NULL) {
         return 0;

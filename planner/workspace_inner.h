@@ -31,9 +31,10 @@ struct move {
     const struct map_table *like; /* MOVE_TO_SHARDS */
     const uint16_t *keys;
     uint8_t only_apart;
-    uint8_t alone; /* not the same as another one with this text: random() */
-    uint8_t once;  /* its DISTINCT only saves work: rows may come twice */
-    uint8_t later; /* it can surely be planned: workspace_plan_later() does */
+    uint8_t alone;  /* not the same as another one with this text: random() */
+    uint8_t unsure; /* it may well be refused: planned before it is written */
+    uint8_t once;   /* its DISTINCT only saves work: rows may come twice */
+    uint8_t later;  /* it can surely be planned: workspace_plan_later() does */
     const char *primary_key, *index;
     uint64_t rows, bytes;
     const char *why;
