@@ -143,7 +143,7 @@ const char *catalog_search_path(const struct catalog *c, const char *user)
 /* ---- rows -------------------------------------------------------------------------------------
  */
 
-static uint64_t number_of(struct slice s)
+uint64_t catalog_number(struct slice s)
 {
     check(s.p != NULL || s.n == 0);
     uint64_t v = 0;
@@ -172,7 +172,7 @@ static void add_relation(struct catalog_build *b, const struct slice *v)
 {
     struct catalog *c = b->catalog;
     struct catalog_table *t = arena_zero(&c->memory, sizeof(*t));
-    t->oid = number_of(v[0]);
+    t->oid = catalog_number(v[0]);
     t->schema = text_of(c, v[1]);
     t->name = text_of(c, v[2]);
     t->kind = char_of(v[3]) == 'I' ? 'i' : char_of(v[3]);
@@ -180,14 +180,13 @@ static void add_relation(struct catalog_build *b, const struct slice *v)
     t->has_triggers = (uint8_t)flag_of(v[5]);
     t->has_rules = (uint8_t)flag_of(v[6]);
     t->index_of = v[7].p == NULL ? NULL : (const void *)1; /* resolved in finish */
-    t->mark = (unsigned)number_of(v[7]);
+    t->mark = (unsigned)catalog_number(v[7]);
     hmap_add(&c->tables, &t->node, name_hash(t->schema, t->name));
     hmap_add(&c->by_oid, &t->oid_node, oid_hash(t->oid));
     c->tables_count += t->kind == 'r' || t->kind == 'p';
 }
 
-/* Room for one more of `size` bytes behind `count`; doubles, the old copy stays in the arena. */
-static void *grown(struct catalog *c, void *items, size_t count, size_t size)
+void *catalog_grown(struct catalog *c, void *items, size_t count, size_t size)
 {
     if (count != 0 && (count & (count - 1)) != 0) {
         return items;
@@ -202,16 +201,16 @@ static void *grown(struct catalog *c, void *items, size_t count, size_t size)
 static void add_column(struct catalog_build *b, const struct slice *v)
 {
     struct catalog *c = b->catalog;
-    struct catalog_table *t = table_of(c, number_of(v[0]));
+    struct catalog_table *t = table_of(c, catalog_number(v[0]));
     if (t == NULL) {
         return; /* made between the two queries; the next load sees it */
     }
-    t->columns = grown(c, t->columns, t->columns_count, sizeof(*t->columns));
+    t->columns = catalog_grown(c, t->columns, t->columns_count, sizeof(*t->columns));
     struct catalog_column *col = &t->columns[t->columns_count++];
     col->name = text_of(c, v[1]);
-    col->number = (int16_t)number_of(v[2]);
-    col->type = (uint32_t)number_of(v[3]);
-    col->typmod = char_of(v[4]) == '-' ? -1 : (int32_t)number_of(v[4]);
+    col->number = (int16_t)catalog_number(v[2]);
+    col->type = (uint32_t)catalog_number(v[3]);
+    col->typmod = char_of(v[4]) == '-' ? -1 : (int32_t)catalog_number(v[4]);
     char collation = char_of(v[5]);
     col->bytewise = (uint8_t)(collation == '1' || (collation == '2' && c->default_bytewise));
     col->deterministic = (uint8_t)flag_of(v[6]);
@@ -227,8 +226,8 @@ static void add_column(struct catalog_build *b, const struct slice *v)
 static void add_default(struct catalog_build *b, const struct slice *v)
 {
     struct catalog *c = b->catalog;
-    struct catalog_table *t = table_of(c, number_of(v[0]));
-    int16_t number = (int16_t)number_of(v[1]);
+    struct catalog_table *t = table_of(c, catalog_number(v[0]));
+    int16_t number = (int16_t)catalog_number(v[1]);
     size_t i = 0;
     while (t != NULL && i < t->columns_count && t->columns[i].number != number) {
         i++;
@@ -251,23 +250,23 @@ static void add_pair(struct pairs *p, const struct slice *v)
         p->cap = p->cap == 0 ? 64 : 2 * p->cap;
         p->items = mem_grow(p->items, p->cap * sizeof(*p->items));
     }
-    p->items[p->count++] = (struct pair){number_of(v[0]), number_of(v[1])};
+    p->items[p->count++] = (struct pair){catalog_number(v[0]), catalog_number(v[1])};
 }
 
 static void add_unique(struct catalog_build *b, const struct slice *v)
 {
     struct catalog *c = b->catalog;
-    struct catalog_table *t = table_of(c, number_of(v[0]));
+    struct catalog_table *t = table_of(c, catalog_number(v[0]));
     if (t == NULL) {
         return;
     }
-    t->uniques = grown(c, t->uniques, t->uniques_count, sizeof(*t->uniques));
+    t->uniques = catalog_grown(c, t->uniques, t->uniques_count, sizeof(*t->uniques));
     struct catalog_unique *u = &t->uniques[t->uniques_count++];
-    uint64_t keys = number_of(v[5]); /* INCLUDE columns come behind these */
+    uint64_t keys = catalog_number(v[5]); /* INCLUDE columns come behind these */
     int16_t *columns = arena_zero(&c->memory, (keys + 1) * sizeof(int16_t));
     struct slice rest = v[1];
     while (rest.n > 0 && u->columns_count < keys) {
-        columns[u->columns_count++] = (int16_t)number_of(rest);
+        columns[u->columns_count++] = (int16_t)catalog_number(rest);
         const uint8_t *space = memchr(rest.p, ' ', rest.n);
         rest = space == NULL ? (struct slice){0} : slice_from(rest, (size_t)(space - rest.p) + 1);
     }
@@ -279,13 +278,13 @@ static void add_unique(struct catalog_build *b, const struct slice *v)
 static void add_foreign(struct catalog_build *b, const struct slice *v)
 {
     struct catalog *c = b->catalog;
-    struct catalog_table *t = table_of(c, number_of(v[0]));
+    struct catalog_table *t = table_of(c, catalog_number(v[0]));
     if (t != NULL) {
-        t->foreigns = grown(c, t->foreigns, t->foreigns_count, sizeof(*t->foreigns));
+        t->foreigns = catalog_grown(c, t->foreigns, t->foreigns_count, sizeof(*t->foreigns));
         t->foreigns[t->foreigns_count++] =
-            (struct catalog_foreign){.target = table_of(c, number_of(v[1])),
+            (struct catalog_foreign){.target = table_of(c, catalog_number(v[1])),
                                      .name = text_of(c, v[2]),
-                                     .target_oid = number_of(v[1])};
+                                     .target_oid = catalog_number(v[1])};
     }
 }
 
@@ -304,11 +303,12 @@ static void add_function(struct catalog_build *b, const struct slice *v)
 static void add_setting(struct catalog_build *b, const struct slice *v)
 {
     struct catalog *c = b->catalog;
-    c->settings = grown(c, c->settings, c->settings_count, sizeof(*c->settings));
-    c->settings[c->settings_count++] = (struct catalog_setting){.role = text_of(c, v[0]),
-                                                                .rank = (uint8_t)number_of(v[1]),
-                                                                .name = text_of(c, v[2]),
-                                                                .value = text_of(c, v[3])};
+    c->settings = catalog_grown(c, c->settings, c->settings_count, sizeof(*c->settings));
+    c->settings[c->settings_count++] =
+        (struct catalog_setting){.role = text_of(c, v[0]),
+                                 .rank = (uint8_t)catalog_number(v[1]),
+                                 .name = text_of(c, v[2]),
+                                 .value = text_of(c, v[3])};
 }
 
 static enum err add_declared(struct catalog_build *b, const struct slice *v, struct note *note)
@@ -320,8 +320,8 @@ static enum err add_declared(struct catalog_build *b, const struct slice *v, str
     if (e) {
         return e;
     }
-    c->decl_shards = grown(c, c->decl_shards, c->decls_count, sizeof(*c->decl_shards));
-    c->decls = grown(c, c->decls, c->decls_count, sizeof(*c->decls));
+    c->decl_shards = catalog_grown(c, c->decl_shards, c->decls_count, sizeof(*c->decl_shards));
+    c->decls = catalog_grown(c, c->decls, c->decls_count, sizeof(*c->decls));
     c->decl_shards[c->decls_count].names = names;
     c->decls[c->decls_count++] = decl;
     return ERR_NONE;
@@ -331,13 +331,13 @@ static void add_on_primary(struct catalog_build *b, const struct slice *v)
 {
     struct catalog *c = b->catalog;
     if (char_of(v[0]) == 'r') {
-        struct catalog_table *t = table_of(c, number_of(v[1]));
+        struct catalog_table *t = table_of(c, catalog_number(v[1]));
         if (t != NULL) {
             t->on_primary = 1;
         }
     } else if (char_of(v[0]) == 'o') {
         c->volatile_operators =
-            grown(c, c->volatile_operators, c->volatile_operators_count, sizeof(char *));
+            catalog_grown(c, c->volatile_operators, c->volatile_operators_count, sizeof(char *));
         c->volatile_operators[c->volatile_operators_count++] = text_of(c, v[2]);
     } else {
         c->primary_only = text_of(c, v[2]);
@@ -346,7 +346,7 @@ static void add_on_primary(struct catalog_build *b, const struct slice *v)
 
 static void add_view(struct catalog_build *b, const struct slice *v)
 {
-    struct catalog_table *t = table_of(b->catalog, number_of(v[0]));
+    struct catalog_table *t = table_of(b->catalog, catalog_number(v[0]));
     if (t != NULL && v[1].n <= DEFINITION_BYTES_MAX) {
         t->definition = text_of(b->catalog, v[1]);
     }
@@ -370,33 +370,33 @@ static void add_body(struct catalog_build *b, const struct slice *v)
 static void add_call(struct catalog_build *b, const struct slice *v)
 {
     struct catalog *c = b->catalog;
-    struct catalog_table *t = v[1].p == NULL ? NULL : table_of(c, number_of(v[1]));
+    struct catalog_table *t = v[1].p == NULL ? NULL : table_of(c, catalog_number(v[1]));
     struct catalog_call call = {char_of(v[0]), text_of(c, v[2]), text_of(c, v[3]),
                                 text_of(c, v[4])};
     if (t != NULL) {
-        t->calls = grown(c, t->calls, t->calls_count, sizeof(*t->calls));
+        t->calls = catalog_grown(c, t->calls, t->calls_count, sizeof(*t->calls));
         t->calls[t->calls_count++] = call;
     } else if (v[1].p == NULL) {
-        c->calls = grown(c, c->calls, c->calls_count, sizeof(*c->calls));
+        c->calls = catalog_grown(c, c->calls, c->calls_count, sizeof(*c->calls));
         c->calls[c->calls_count++] = call;
     }
 }
 
 static void add_size(struct catalog_build *b, const struct slice *v)
 {
-    struct catalog_table *t = table_of(b->catalog, number_of(v[0]));
+    struct catalog_table *t = table_of(b->catalog, catalog_number(v[0]));
     if (t != NULL) {
-        t->rows = number_of(v[1]);
+        t->rows = catalog_number(v[1]);
     }
 }
 
 static void add_policy(struct catalog_build *b, const struct slice *v)
 {
     struct catalog *c = b->catalog;
-    struct catalog_table *t = table_of(c, number_of(v[0]));
+    struct catalog_table *t = table_of(c, catalog_number(v[0]));
     for (size_t i = 1; t != NULL && i < 3; i++) {
         if (v[i].p != NULL) {
-            t->policies = grown(c, t->policies, t->policies_count, sizeof(*t->policies));
+            t->policies = catalog_grown(c, t->policies, t->policies_count, sizeof(*t->policies));
             t->policies[t->policies_count++] = text_of(c, v[i]);
         }
     }
@@ -419,7 +419,7 @@ enum err catalog_build_row(struct catalog_build *b, size_t query, const struct s
     case Q_UNIQUES: add_unique(b, values); break;
     case Q_FOREIGNS: add_foreign(b, values); break;
     case Q_FUNCTIONS: add_function(b, values); break;
-    case Q_OPERATORS: b->catalog->odd_operators = number_of(values[0]) > 0; break;
+    case Q_OPERATORS: b->catalog->odd_operators = catalog_number(values[0]) > 0; break;
     case Q_SETTINGS: add_setting(b, values); break;
     case Q_DECLARED: return add_declared(b, values, note);
     case Q_PLACEMENT:
@@ -452,9 +452,10 @@ static void link_inherits(struct catalog_build *b)
         if (child == NULL || parent == NULL) {
             continue;
         }
-        child->parents = grown(c, child->parents, child->parents_count, sizeof(void *));
+        child->parents = catalog_grown(c, child->parents, child->parents_count, sizeof(void *));
         child->parents[child->parents_count++] = parent;
-        parent->children = grown(c, parent->children, parent->children_count, sizeof(void *));
+        parent->children =
+            catalog_grown(c, parent->children, parent->children_count, sizeof(void *));
         parent->children[parent->children_count++] = child;
     }
 }
@@ -466,7 +467,7 @@ static void add_under(struct catalog *c, struct catalog_table *view, const struc
             return;
         }
     }
-    view->under = grown(c, view->under, view->under_count, sizeof(void *));
+    view->under = catalog_grown(c, view->under, view->under_count, sizeof(void *));
     view->under[view->under_count++] = t;
 }
 

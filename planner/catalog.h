@@ -152,6 +152,10 @@ const char *catalog_search_path(const struct catalog *c, const char *user);
 const struct catalog_function *catalog_function(const struct catalog *c, const char *name);
 const struct catalog_function *catalog_function_more(const struct catalog_function *f);
 
+/* Rows of the loader: a number as text; room for one more of `size` bytes behind `count` items. */
+uint64_t catalog_number(struct slice s);
+void *catalog_grown(struct catalog *c, void *items, size_t count, size_t size);
+
 /* ---- what ORDER BY needs (catalog_order.c) ----------------------------------------------------
  */
 

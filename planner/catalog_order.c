@@ -10,38 +10,16 @@
 
 #include "planner/catalog.h"
 
-static uint64_t number_of(struct slice s)
-{
-    uint64_t v = 0;
-    for (size_t i = 0; i < s.n && s.p[i] >= '0' && s.p[i] <= '9'; i++) {
-        v = v * 10 + (uint64_t)(s.p[i] - '0');
-    }
-    return v;
-}
-
-/* Room for one more behind `count`; doubles, the old copy stays in the arena. */
-static void *grown(struct catalog *c, void *items, size_t count, size_t size)
-{
-    if (count != 0 && (count & (count - 1)) != 0) {
-        return items;
-    }
-    void *more = arena_zero(&c->memory, (count == 0 ? 1 : 2 * count) * size);
-    if (count > 0) {
-        memcpy(more, items, count * size);
-    }
-    return more;
-}
-
 /* Rows come ordered by type, then by place. */
 void catalog_add_label(struct catalog *c, const struct slice *v)
 {
-    uint32_t type = (uint32_t)number_of(v[0]);
+    uint32_t type = (uint32_t)catalog_number(v[0]);
     if (c->enums_count == 0 || c->enums[c->enums_count - 1].type != type) {
-        c->enums = grown(c, c->enums, c->enums_count, sizeof(*c->enums));
+        c->enums = catalog_grown(c, c->enums, c->enums_count, sizeof(*c->enums));
         c->enums[c->enums_count++] = (struct catalog_enum){.type = type};
     }
     struct catalog_enum *e = &c->enums[c->enums_count - 1];
-    e->labels = grown(c, e->labels, e->labels_count, sizeof(*e->labels));
+    e->labels = catalog_grown(c, e->labels, e->labels_count, sizeof(*e->labels));
     e->labels[e->labels_count++] = arena_strndup(&c->memory, v[1].p, v[1].n);
 }
 
@@ -75,7 +53,7 @@ static const char *usable(struct catalog *c, struct slice locale, struct slice e
 
 void catalog_add_locale(struct catalog *c, const struct slice *v)
 {
-    uint64_t oid = number_of(v[0]), number = number_of(v[1]);
+    uint64_t oid = catalog_number(v[0]), number = catalog_number(v[1]);
     if (oid == 0) {
         c->default_locale = usable(c, v[2], v[3], v[4]);
         return;

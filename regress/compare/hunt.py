@@ -40,6 +40,7 @@ class Found:
     def __init__(self):
         self.verdicts, self.refusals, self.answers = Counter(), Counter(), Counter()
         self.wrong = []  # texts
+        self.refused = {}  # message -> the first statement
         self.slow = []
 
     def add(self, other):
@@ -160,6 +161,7 @@ class Hunt:
             found.answers[real.code or ("rows" if real.rows else "no rows")] += 1
         elif verdict == "refused":
             found.refusals[words] += 1
+            found.refused.setdefault(words, f"number {case.number}: {case.sql}")
         elif verdict == "slow" and words:
             found.slow.append(f"number {case.number}: {case.sql}")
         elif verdict == "wrong":

@@ -56,6 +56,9 @@ class Progress:
         return sum(self.found.verdicts.values())
 
     def block_done(self, block, found):
+        for words, sql in found.refused.items():
+            if words not in self.found.refusals:
+                print(f"REFUSED {sql}\n        {words}", flush=True)
         self.found.add(found)
         self.done.add(block)
         while self.first in self.done:
