@@ -160,10 +160,17 @@ class World:
         for timer in self.timers:
             timer.join()
         for server in list(self.dead):
-            until = time.monotonic() + 10
+            until = time.monotonic() + 20
             while server.pid() is not None and time.monotonic() < until:
                 time.sleep(0.01)
-            server.start()
+            while True:
+                try:
+                    server.start()
+                    break
+                except RuntimeError:  # a child that was just being made still has the port
+                    if time.monotonic() > until:
+                        raise
+                    time.sleep(0.2)
         self.dead.clear()
         self.in_doubt += len(self.prepared())
         for braid in self.braids:
