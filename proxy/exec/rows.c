@@ -225,6 +225,27 @@ static void write_nothing(struct rows *r)
     }
 }
 
+/* A transaction that nothing else is in may be begun again. */
+static void begin_tx(struct session *s)
+{
+    int alone = 1;
+    list_each (node, &s->held) {
+        alone &= !container_of(node, struct backend, held)->executed;
+    }
+    if (s->tx.kind == TX_KIND_NONE) {
+        session_tx_begin(s, TX_KIND_IMPLICIT, "BEGIN");
+        s->rows_own_tx = alone ? 1 : 0;
+    }
+}
+
+static void write_rows(struct rows *r)
+{
+    if (r->plan->rows->draws) {
+        session_backend(r->w.g.op.session, 0)->wrote = 1;
+    }
+    rows_run_steps(r);
+}
+
 /* All rows are here: now it is known which shards they are for. */
 static void source_over(struct rows *r)
 {
@@ -236,8 +257,10 @@ static void source_over(struct rows *r)
     }
     op->on_drained = on_drained;
     op->on_backend_drained = on_backend_drained;
+    r->shards |= r->plan->rows->draws;
+    begin_tx(s);
     if (begun(s, r->shards) == r->shards) {
-        rows_run_steps(r);
+        write_rows(r);
         return;
     }
     run_again(r);
@@ -455,7 +478,7 @@ static enum step go_on(struct session *s)
         return session_fail(s, e, &note, 0);
     }
     op_enter(&r->w.g.op);
-    rows_run_steps(r);
+    write_rows(r);
     return STEP_DONE;
 }
 
@@ -508,19 +531,6 @@ static enum err check_tables(const struct session *s, const struct plan_rows *ro
         }
     }
     return ERR_NONE;
-}
-
-/* A transaction that nothing else is in may be begun again. */
-static void begin_tx(struct session *s)
-{
-    int alone = 1;
-    list_each (node, &s->held) {
-        alone &= !container_of(node, struct backend, held)->executed;
-    }
-    if (s->tx.kind == TX_KIND_NONE) {
-        session_tx_begin(s, TX_KIND_IMPLICIT, "BEGIN");
-        s->rows_own_tx = alone ? 1 : 0;
-    }
 }
 
 static struct rows *make(struct session *s, struct plan *plan, struct plan *copy,
@@ -604,7 +614,9 @@ static enum step start(struct session *s, struct plan *plan, const struct front_
     if (source->kind == PLAN_WORKSPACE) {
         return start_space(s, plan, source, copy, bind);
     }
-    begin_tx(s);
+    if (!plan->rows->alone) {
+        begin_tx(s);
+    }
     int described = rows_is_described(s, plan);
     enum step step = session_engage(s, shards | (described ? 0 : 1), &e, &note);
     if (step != STEP_DONE) {
