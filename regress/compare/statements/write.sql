@@ -73,7 +73,7 @@ UPDATE countries SET name = upper(name);
 UPDATE products SET price = price + 1 WHERE id < 5;
 -- refused
 -- not on one shard
-UPDATE products SET name = random()::text WHERE id = 1;
+UPDATE products SET name = (random() >= 0)::text WHERE id = 1;
 UPDATE local_notes SET body = 'changed' WHERE id = 100;
 DELETE FROM users WHERE id = 1001;
 DELETE FROM users WHERE id = 1001;
