@@ -42,6 +42,7 @@ SCHEDULES = [
     "deadlocks",
     "prepared",
     "isolation",
+    "found_rows",
     "life",
     "listen",
     "dropin",
