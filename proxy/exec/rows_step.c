@@ -328,6 +328,10 @@ static enum err check_counts(struct rows *r, uint64_t *touched, struct note *not
         given += part_of(r, (uint32_t)shard)->count;
         *touched += r->touched[shard];
     }
+    /* While somebody else commits, some copies are changed already and some are not yet. */
+    bits_each (shard, step->to == ROWS_TO_ALL && step->exact ? r->step_shards[r->step] : 0) {
+        *touched = r->touched[shard] < *touched ? r->touched[shard] : *touched;
+    }
     if (step->exact && *touched < given) {
         enum err e = note_set(note, ERR_CHANGED,
                               "could not serialize access due to concurrent update: %llu of %llu "
