@@ -136,6 +136,8 @@ sim: $(BUILD)/txn_test ## two-phase commits with crashing servers, disks and pgb
 	        TXN_SIM_FIRST=$$first TXN_SIM_RUNS=$$each $< --filter 'txn_sim/*' & pids="$$pids $$!"; \
 	        first=$$((first + each)); \
 	    done; for p in $$pids; do wait $$p || status=1; done; exit $$status
+compare-writes: deps all ## random writes against PostgreSQL, all tables after each transaction: COUNT=20000 SEED=1
+	@$(PYTHON) regress/compare/random_writes.py --build $(BUILD) --seed $(or $(SEED),1) --count $(or $(COUNT),20000) --shards $(or $(SHARDS),3)
 tpch: deps all ## the queries of TPC-H over three shards against one PostgreSQL: SCALE=0.1
 	@$(PYTHON) regress/tpch/tpch.py --build $(BUILD) --scale $(or $(SCALE),0.1) --times 2
 regress-pg: ## PostgreSQL's own regression files, directly and through pgbraid (fetches its source package)
@@ -192,5 +194,5 @@ clean: ## remove build/ (stop the demo first)
 help: ## this list
 	@sed -nE 's/^([a-z][a-z-]*|test-%):.*## (.*)/\1|\2/p' Makefile | while IFS='|' read -r t d; do printf '  %-14s %s\n' "$$t" "$$d"; done
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
-.PHONY: kill-long sim compare-long tpch stress soak regress-pg all test build-tests deps demo demo-stop check check-san regress bench bench-shards bench-snapshot bench-writes build-fuzzers fuzz format \
+.PHONY: kill-long sim compare-long compare-writes tpch stress soak regress-pg all test build-tests deps demo demo-stop check check-san regress bench bench-shards bench-snapshot bench-writes build-fuzzers fuzz format \
         check-format lint tidy docs install clean help

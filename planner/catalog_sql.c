@@ -271,6 +271,29 @@ static size_t drop_early(const struct catalog *c, struct map_decl *all, size_t c
     return left;
 }
 
+/*
+ * COLOCATE WITH a table that is gone, or has come back as another: hash tables of a database are
+ * all placed by one ring, so the word can be left out, and the others go on as they were.
+ */
+static void drop_lost_colocation(struct map_decl *all, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        struct map_decl *d = &all[i];
+        const struct map_decl *with = NULL;
+        for (size_t k = 0; k < count && d->from_sql && d->colocate != NULL; k++) {
+            with = is_declared(&all[k], 1, d->colocate) ? &all[k] : with;
+        }
+        int fits = with != NULL && with->kind == MAP_HASH && with->keys_count == d->keys_count;
+        for (size_t k = 0; fits && k < d->keys_count; k++) {
+            fits = with->key_types[k] == d->key_types[k] || with->key_types[k] == 0 ||
+                   d->key_types[k] == 0;
+        }
+        if (d->from_sql && !fits) {
+            d->colocate = NULL;
+        }
+    }
+}
+
 enum err catalog_map_decls(const struct catalog *c, const struct conf_database *db,
                            struct arena *arena, struct map_decl **decls, size_t *count,
                            struct note *note)
@@ -309,6 +332,7 @@ enum err catalog_map_decls(const struct catalog *c, const struct conf_database *
             return e;
         }
     }
+    drop_lost_colocation(all, n);
     *decls = all;
     *count = n;
     return ERR_NONE;

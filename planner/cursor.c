@@ -16,8 +16,8 @@ enum {
 static void declare_own(struct build *b, const PgQuery__DeclareCursorStmt *d, struct plan *inner,
                         struct plan *p)
 {
-    if ((d->options & (CURSOR_BINARY | CURSOR_SCROLL | CURSOR_HOLD)) != 0 || inner->any_params) {
-        refuse(p, "Declare it without BINARY, SCROLL and WITH HOLD, and without parameters.",
+    if ((d->options & (CURSOR_BINARY | CURSOR_SCROLL | CURSOR_HOLD)) != 0) {
+        refuse(p, "Declare it without BINARY, SCROLL and WITH HOLD.",
                "a cursor over several shards gives its rows once, in text, and ends with its "
                "transaction");
         return;

@@ -142,6 +142,37 @@ static int check_unique(const struct ddl_table *t, const PgQuery__Constraint *c,
     return 1;
 }
 
+/* Rows that exclude each other are on one shard when they must be equal in its key. */
+static int excludes_by(const PgQuery__Constraint *c, const char *key)
+{
+    for (size_t i = 0; i < c->n_exclusions; i++) {
+        tnode *const *pair = IS(c->exclusions[i], LIST) && c->exclusions[i]->list->n_items == 2
+                                 ? c->exclusions[i]->list->items
+                                 : NULL;
+        if (pair == NULL || !IS(pair[0], INDEX_ELEM) || !IS(pair[1], LIST)) {
+            continue;
+        }
+        const char *op = tree_name(pair[1]->list->items, pair[1]->list->n_items, NULL);
+        if (strcmp(pair[0]->index_elem->name, key) == 0 && strcmp(op, "=") == 0) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+static int check_exclusion(const struct ddl_table *t, const PgQuery__Constraint *c, struct plan *p)
+{
+    for (size_t i = 0; i < t->keys_count; i++) {
+        if (!excludes_by(c, t->keys[i])) {
+            refuse(p, "Add the sharding key WITH = to the constraint.",
+                   "an EXCLUDE constraint on \"%s\" must contain its sharding key \"%s\" WITH =",
+                   t->name, t->keys[i]);
+            return 0;
+        }
+    }
+    return 1;
+}
+
 /* Name of the i-th column that a foreign key refers to; without a list that is the primary key. */
 static const char *referred_column(const PgQuery__Constraint *c, const struct relation *target,
                                    size_t i)
@@ -241,13 +272,7 @@ int ddl_check_constraint(struct build *b, const struct ddl_table *t, const PgQue
     case PG_QUERY__CONSTR_TYPE__CONSTR_PRIMARY:
     case PG_QUERY__CONSTR_TYPE__CONSTR_UNIQUE: return check_unique(t, c, column, p);
     case PG_QUERY__CONSTR_TYPE__CONSTR_FOREIGN: return check_foreign(b, t, c, column, p);
-    case PG_QUERY__CONSTR_TYPE__CONSTR_EXCLUSION:
-        if (t->kind == MAP_REFERENCE) {
-            return 1;
-        }
-        refuse(p, "Check it in the application.",
-               "EXCLUDE constraints cannot be used on sharded tables");
-        return 0;
+    case PG_QUERY__CONSTR_TYPE__CONSTR_EXCLUSION: return check_exclusion(t, c, p);
     case PG_QUERY__CONSTR_TYPE__CONSTR_IDENTITY:
         return t->created || refuse_sequence(p, column == NULL ? "" : column);
     case PG_QUERY__CONSTR_TYPE__CONSTR_DEFAULT:

@@ -39,24 +39,47 @@ void cursor_close_all(struct session *s, const struct plan *plan)
 
 /* ---- DECLARE --------------------------------------------------------------------------------- */
 
-static enum step open_one(struct session *s, struct plan *plan)
+/* The parameters of DECLARE are its query's; the rows are not its own. Lives until the session's
+ * arena is reset. */
+static const struct front_bind *query_bind(struct session *s, const struct front_bind *bind,
+                                           struct front_bind *out)
+{
+    if (bind == NULL || bind->values_count == 0) {
+        return NULL;
+    }
+    size_t results = 2 + 2 * (size_t)bind->results_count; /* their number and formats */
+    check(bind->tail.n >= results);
+    size_t values = bind->tail.n - results;
+    uint8_t *tail = arena_alloc(&s->arena, values + 2);
+    memcpy(tail, bind->tail.p, values);
+    memset(tail + values, 0, 2);
+    *out = *bind;
+    out->tail = slice_bytes(tail, values + 2);
+    out->results_count = 0;
+    return out;
+}
+
+static enum step open_one(struct session *s, struct plan *plan, const struct front_bind *bind)
 {
     struct note note;
     uint64_t shards = 0;
     int any = 0;
-    struct plan_args args = {0};
+    struct plan_args args;
+    exec_args(s, bind, &args);
     enum err e = plan_shards(plan, s->db->map, &args, &shards, &any, &note);
     if (e == ERR_AGAIN && plan->otherwise != NULL) {
-        return session_run(s, plan->otherwise, NULL);
+        portal_set_plan(s->run_portal, plan->_batch, plan->otherwise);
+        return session_run(s, plan->otherwise, bind);
     }
     if (e) {
         return session_fail(s, e, &note, 0);
     }
-    return gather_start(s, plan, NULL, UINT64_C(1) << exec_choose(s, shards, any));
+    return gather_start(s, plan, bind, UINT64_C(1) << exec_choose(s, shards, any));
 }
 
-enum step cursor_declare(struct session *s, struct plan *plan)
+enum step cursor_declare(struct session *s, struct plan *plan, const struct front_bind *bind)
 {
+    struct front_bind own;
     struct note note;
     enum err e = ERR_NONE;
     if (!session_quiet(s)) {
@@ -79,10 +102,11 @@ enum step cursor_declare(struct session *s, struct plan *plan)
     portal_set_plan(p, plan->_batch, plan->explained);
     s->run_portal = p;
     s->run_rows_max = 0;
-    s->run_stmt = NULL;
     s->run_fetch = NULL;
-    return plan->explained->kind == PLAN_ONE ? open_one(s, plan->explained)
-                                             : session_run(s, plan->explained, NULL);
+    bind = query_bind(s, bind, &own);
+    s->run_stmt = bind == NULL ? NULL : s->run_stmt; /* it has the types */
+    return plan->explained->kind == PLAN_ONE ? open_one(s, plan->explained, bind)
+                                             : session_run(s, plan->explained, bind);
 }
 
 /* ---- FETCH, MOVE, CLOSE ---------------------------------------------------------------------- */

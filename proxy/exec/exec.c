@@ -574,7 +574,7 @@ enum step session_run(struct session *s, struct plan *plan, const struct front_b
     case PLAN_WRITE: return run_many(s, plan, bind);
     case PLAN_EXPLAIN: return explain_start(s, plan, bind);
     case PLAN_SHOW: return own_show(s, plan);
-    case PLAN_DECLARE: return cursor_declare(s, plan);
+    case PLAN_DECLARE: return cursor_declare(s, plan, bind);
     case PLAN_WORKSPACE: return space_start(s, plan, bind);
     case PLAN_ONE:
         if (cursor_is_ours(s, plan)) {

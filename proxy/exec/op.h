@@ -94,7 +94,7 @@ enum step space_copy(struct session *s, struct plan *copy, struct plan *rows);
 /* cursor.c; the session has a cursor of the name that FETCH, MOVE or CLOSE says. */
 int cursor_is_ours(struct session *s, const struct plan *plan);
 void cursor_close_all(struct session *s, const struct plan *plan); /* when the plan is CLOSE ALL */
-enum step cursor_declare(struct session *s, struct plan *plan);
+enum step cursor_declare(struct session *s, struct plan *plan, const struct front_bind *bind);
 enum step cursor_run(struct session *s, struct plan *plan, const struct front_bind *bind);
 void cursor_tell_columns(struct session *s, const struct plan *plan); /* of a cursor */
 void cursor_describe(struct session *s, const struct plan *plan, const struct front_bind *bind);

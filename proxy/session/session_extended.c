@@ -481,8 +481,8 @@ static enum step describe_plan(struct session *s, struct pstmt *p, struct plan *
     if (plan->kind == PLAN_EXECUTE) {
         return prepare_describe(s, plan);
     }
-    if (plan->kind == PLAN_EXPLAIN && kind == 'S' && plan->explained->any_params &&
-        plan->explained->described.p == NULL) {
+    if ((plan->kind == PLAN_EXPLAIN || plan->kind == PLAN_DECLARE) && kind == 'S' &&
+        plan->explained->any_params && plan->explained->described.p == NULL) {
         return gather_learn(s, plan->explained, p->stmt, 0);
     }
     if (plan->fetch != NULL && kind == 'P') {
@@ -578,6 +578,22 @@ static enum step describe_portal(struct session *s, struct portal *portal)
     return STEP_DONE;
 }
 
+/* A cursor that SQL declared on the home shard is a portal there; a server that has none says so.
+ */
+static enum step describe_at_home(struct session *s, struct slice name)
+{
+    struct backend *b = NULL;
+    enum step step = relay_to(s, 0, &b);
+    if (step != STEP_DONE) {
+        return relayed(step);
+    }
+    front_put_describe(stream_out(b->stream), 'P', arena_strndup(&s->arena, name.p, name.n));
+    arena_reset(&s->arena);
+    stream_touch(b->stream);
+    backend_expect(b, EXPECT_DESCRIBE, TO_CLIENT);
+    return STEP_DONE;
+}
+
 enum step session_describe(struct session *s, struct slice body)
 {
     struct front_describe msg;
@@ -597,6 +613,9 @@ enum step session_describe(struct session *s, struct slice body)
         return fail(s, e, &note, 0);
     }
     struct portal *portal = portal_find(s, msg.name);
+    if (portal == NULL && s->tx.kind == TX_KIND_EXPLICIT && (s->held_bits & 1) != 0) {
+        return describe_at_home(s, msg.name);
+    }
     if (portal == NULL) {
         e = note_set(&note, ERR_NO_PORTAL, "portal \"" SLICE_FMT "\" does not exist",
                      SLICE_ARG(msg.name));

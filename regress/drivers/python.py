@@ -106,6 +106,31 @@ def test_psycopg3(braid, dbname):
                c.execute("SELECT name FROM things WHERE id IN (1, 2) ORDER BY id").fetchall())
 
 
+def test_psycopg3_cursors(braid, dbname):
+    """Named cursors are DECLAREd with parameters, and described as portals."""
+    with psycopg.connect(braid.dsn(dbname)) as c:
+        for sql, params, count, first in [
+                ("SELECT id, name FROM things WHERE id <= %s ORDER BY id", (30,), 30, 1),
+                ("SELECT id FROM things WHERE id = %s", (7,), 1, 7),
+                ("SELECT id FROM things WHERE id = ANY(%s) ORDER BY id DESC", ([1, 2, 3],), 3, 3),
+                ("SELECT a.id FROM things a, things b WHERE a.price = b.price AND b.id <= %s AND a.id < %s ORDER BY b.id, a.id LIMIT 5",
+                 (20, 4), 3, 1),
+                ("SELECT count(*) + %s FROM things WHERE id <= %s", (1, 60), 1, 61),
+                ("SELECT g FROM generate_series(1, %s::int) g", (25,), 25, 1)]:
+            with c.cursor(name="a cursor") as cur:
+                cur.itersize = 7
+                cur.execute(sql, params)
+                rows = list(cur)
+                expect(sql, (count, first), (len(rows), rows[0][0]))
+        try:
+            with c.cursor(name="bad") as cur:
+                cur.execute("SELECT id FROM things WHERE id < %s", ("x",))
+            expect_that("an error", False)
+        except psycopg.errors.InvalidTextRepresentation:
+            c.rollback()
+        expect("and on", (1,), c.execute("SELECT 1").fetchone())
+
+
 def test_psycopg3_copy(braid, dbname):
     with psycopg.connect(braid.dsn(dbname)) as c, c.cursor() as cur:
         with cur.copy("COPY things (id, name, tags) FROM STDIN") as copy:
@@ -202,6 +227,7 @@ def run(place, report):
             braid.sql(sql, dbname)
         report.run(f"psycopg2 ({dbname})", test_psycopg2, braid, dbname)
         report.run(f"psycopg 3 ({dbname})", test_psycopg3, braid, dbname)
+        report.run(f"psycopg 3 ({dbname}): named cursors", test_psycopg3_cursors, braid, dbname)
         report.run(f"psycopg 3: COPY ({dbname})", test_psycopg3_copy, braid, dbname)
         report.run(f"psycopg 3: pipeline ({dbname})", test_pipeline, braid, dbname)
         report.run(f"asyncpg ({dbname})", test_asyncpg, braid, dbname)

@@ -333,6 +333,71 @@ def two_workers(place):
     one.close()
 
 
+def base_is_dropped(place):
+    """A table that others are declared COLOCATE WITH goes, or comes back as another: they live on."""
+    c = place.connect()
+    with c.cursor() as cur:
+        for statement in ["CREATE TABLE base (id bigint PRIMARY KEY) SHARD BY HASH (id)",
+                          "CREATE TABLE one (id bigint PRIMARY KEY) SHARD BY HASH (id) COLOCATE WITH base",
+                          "CREATE TABLE two (id bigint PRIMARY KEY) SHARD BY HASH (id) COLOCATE WITH base", "INSERT INTO one VALUES (1), (2), (3)",
+                          "INSERT INTO two VALUES (1), (2), (3)", "DROP TABLE base"]:
+            cur.execute(statement)
+        for again in ["SELECT 1", "CREATE TABLE base (id text PRIMARY KEY) SHARD BY HASH (id)", "DROP TABLE base",
+                      "CREATE TABLE base (id int PRIMARY KEY) REFERENCE", "DROP TABLE base"]:
+            cur.execute(again)
+            cur.execute("SELECT count(*) FROM one JOIN two USING (id)")
+            expect(again, 3, cur.fetchone()[0])
+        cur.execute("DROP TABLE one, two")
+    c.close()
+
+
+# What may stand in a table SHARD BY HASH (k), and what may not.
+GOOD = ["PRIMARY KEY (k, a)", "UNIQUE (a, k)", "CHECK (a > k)", "EXCLUDE USING btree (k WITH =, a WITH =)", "UNIQUE NULLS NOT DISTINCT (k)",
+        "FOREIGN KEY (a) REFERENCES ref", "FOREIGN KEY (k) REFERENCES base", "FOREIGN KEY (k, a) REFERENCES pair (k, a) ON DELETE CASCADE"]
+BAD = ["PRIMARY KEY (a)", "UNIQUE (a)", "EXCLUDE USING btree (a WITH =)", "FOREIGN KEY (a) REFERENCES base", "FOREIGN KEY (a) REFERENCES local",
+       "FOREIGN KEY (k) REFERENCES ref ON UPDATE CASCADE", "FOREIGN KEY (k) REFERENCES base ON DELETE SET NULL"]
+
+
+def constraints(place):
+    """Refused with a hint, in CREATE TABLE, ALTER TABLE and CREATE INDEX, also for partitions; the rest passes."""
+    c = place.connect()
+
+    def good(statement):
+        with c.cursor() as cur:
+            cur.execute(statement)
+
+    def bad(statement):
+        try:
+            good(statement)
+        except psycopg2.Error as e:
+            if e.pgcode != REFUSED or not e.diag.message_hint:
+                raise Failed(f"{statement}: {e.pgcode} {e}") from None
+            return
+        raise Failed(f"{statement}: is not refused")
+    good("CREATE TABLE base (k bigint PRIMARY KEY) SHARD BY HASH (k)")
+    good("CREATE TABLE pair (k bigint, a int, PRIMARY KEY (k, a)) SHARD BY HASH (k) COLOCATE WITH base")
+    good("CREATE TABLE ref (a int PRIMARY KEY) REFERENCE")
+    good("CREATE TABLE local (a int PRIMARY KEY)")
+    for constraint in GOOD:
+        good(f"CREATE TABLE t (k bigint, a int, {constraint}) SHARD BY HASH (k) COLOCATE WITH base")
+        good("DROP TABLE t")
+    for constraint in BAD:
+        bad(f"CREATE TABLE t (k bigint, a int, {constraint}) SHARD BY HASH (k) COLOCATE WITH base")
+    good("CREATE TABLE t (k bigint, a int NOT NULL) PARTITION BY RANGE (a) SHARD BY HASH (k) COLOCATE WITH base")
+    good("CREATE TABLE t1 PARTITION OF t FOR VALUES FROM (0) TO (10)")
+    for constraint in BAD:
+        bad(f"ALTER TABLE t ADD {constraint}")
+        bad(f"ALTER TABLE t1 ADD {constraint}")
+        bad(f"CREATE TABLE t2 PARTITION OF t ({constraint}) FOR VALUES FROM (10) TO (20)")
+    for table in ("t", "t1"):
+        bad(f"CREATE UNIQUE INDEX ON {table} (a)")
+        good(f"CREATE UNIQUE INDEX ON {table} (k, a)")
+    bad("CREATE UNIQUE INDEX CONCURRENTLY ON t1 (a)")
+    bad("ALTER TABLE local ADD FOREIGN KEY (a) REFERENCES ref")
+    good("DROP TABLE t, pair, base, ref, local")
+    c.close()
+
+
 def run(place, report):
     c = place.root()
     for statement, question, where in ROWS:
@@ -340,3 +405,5 @@ def run(place, report):
     c.close()
     report.run("command tags", tags, place)
     report.run("all workers see a change at once", two_workers, place)
+    report.run("constraints", constraints, place)
+    report.run("a table that others are colocated with is dropped", base_is_dropped, place)
