@@ -53,6 +53,9 @@ class Place:
         self.end()
         for server in self.servers:
             server.sql("DROP OWNED BY app CASCADE", "app")
+            server.sql("DROP SCHEMA public CASCADE", "app")  # what a superuser has made
+            server.sql("CREATE SCHEMA public AUTHORIZATION pg_database_owner", "app")
+            server.sql("GRANT USAGE ON SCHEMA public TO PUBLIC", "app")
             server.sql("DROP SCHEMA IF EXISTS braid CASCADE", "app")
         self.braid.start()
 
