@@ -405,3 +405,5 @@ def run(place, report):
     c.close()
     report.run("command tags", tags, place)
     report.run("all workers see a change at once", two_workers, place)
+    report.run("constraints", constraints, place)
+    report.run("a table that others are colocated with is dropped", base_is_dropped, place)
