@@ -294,15 +294,17 @@ enum step tx_prepare_named(struct session *s, struct plan *plan)
                      "cannot PREPARE a transaction that has executed LISTEN, UNLISTEN, or NOTIFY");
         note_hint(&note, "Send them when it is committed.");
     }
-    if (e) {
-        return session_fail(s, e, &note, 0);
-    }
     s->writes_now = 0;
-    enum step step = session_engage(s, HOME_SHARD_BIT, &e, &note);
-    if (step != STEP_DONE) {
-        return step == STEP_WAIT ? STEP_WAIT : session_fail(s, e, &note, 0);
+    enum step step = e ? STEP_FAILED : session_engage(s, HOME_SHARD_BIT, &e, &note);
+    if (step == STEP_WAIT) {
+        return STEP_WAIT;
     }
     struct prepared_op *p = begin_op(s, plan);
+    if (e) { /* that ends the transaction, as in PostgreSQL */
+        op_set_error(&p->op, 0, e, &note);
+        give_up(p);
+        return STEP_DONE;
+    }
     list_each (node, &s->held) {
         const struct backend *b = container_of(node, struct backend, held);
         uint64_t bit = UINT64_C(1) << b->shard;

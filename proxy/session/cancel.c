@@ -23,6 +23,8 @@ enum {
 struct cancel_call {
     struct list node;       /* in worker->cancels */
     struct list of_backend; /* in backend->cancels */
+    struct worker *worker;
+    uint64_t session_id; /* whose statement it is for; 0: nobody's */
     struct dial *dial;
     struct loop *loop;
     struct stream *stream;
@@ -39,6 +41,11 @@ static void end_call(struct cancel_call *call)
     }
     list_remove(&call->node);
     list_remove(&call->of_backend);
+    struct session *s =
+        call->session_id == 0 ? NULL : worker_session(call->worker, call->session_id);
+    if (s != NULL) {
+        session_wake(s); /* its next statement may have waited: session_is_cancelling() */
+    }
     buf_free(&call->packet);
     mem_free(call);
 }
@@ -47,8 +54,21 @@ void cancels_free(struct worker *w)
 {
     struct list *first;
     while ((first = list_first(&w->cancels)) != NULL) {
-        end_call(container_of(first, struct cancel_call, node));
+        struct cancel_call *call = container_of(first, struct cancel_call, node);
+        call->session_id = 0; /* the worker ends */
+        end_call(call);
     }
+}
+
+int session_is_cancelling(struct session *s)
+{
+    list_each (node, &s->held) {
+        if (!list_empty(&container_of(node, struct backend, held)->cancels)) {
+            return 1;
+        }
+    }
+    s->cancelling = 0;
+    return 0;
 }
 
 static void on_event(struct stream *stream, enum stream_event event, void *arg)
@@ -82,6 +102,11 @@ void backend_cancel(struct backend *b)
     }
     struct cancel_call *call = mem_zero(sizeof(*call));
     call->loop = loop;
+    call->worker = b->pool->worker;
+    if (b->session != NULL) {
+        call->session_id = b->session->id;
+        b->session->cancelling = 1;
+    }
     front_put_cancel(&call->packet, b->pid, slice_bytes(b->cancel_key, b->cancel_key_bytes));
     list_push_back(&b->pool->worker->cancels, &call->node);
     list_push_back(&b->cancels, &call->of_backend);

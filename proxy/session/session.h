@@ -241,6 +241,7 @@ struct session {
     unsigned describing : 1;   /* Parse or Describe: in an isolated transaction no part of it */
     unsigned needs_bytes : 1;  /* the next message has not come whole */
     unsigned entered : 1;      /* counted as a client of its database and user */
+    unsigned cancelling : 1;   /* cancel requests may be on their way to its servers */
     unsigned timed_out : 1;    /* the statement is being stopped: query_timeout_ms */
     unsigned wait_told : 1;    /* that it waits for a connection */
     unsigned midway : 1;       /* a handler waits and will be run again: it keeps its backends */
@@ -509,5 +510,7 @@ void relay_lost(struct backend *b, const struct note *note);
 void relay_go_on(struct backend *b); /* the client has room again */
 void relay_pause_for_op(struct backend *b, int pause);
 void session_cancel(struct session *s); /* cancel.c */
+/* One that is late would stop the next statement: that waits until they are over. */
+int session_is_cancelling(struct session *s);
 
 #endif

@@ -269,6 +269,9 @@ static enum step pump_once(struct session *s)
         }
         s->guarded = 0;
     }
+    if (s->cancelling && session_is_cancelling(s)) {
+        return STEP_WAIT;
+    }
     if (s->again != NULL) {
         return gather_again(s);
     }

@@ -64,9 +64,10 @@ def refusals(place):
              ("BEGIN", None), (set_v(two, "x"), None), ("PREPARE TRANSACTION 'x'", "42710"),
              (get_v(two), [(f"v{two}",)]), ("COMMIT PREPARED 'x'", "COMMIT PREPARED"), (get_v(one), [("x",)]))
         for sql in ("PREPARE TRANSACTION 'pgbraid_1'", f"PREPARE TRANSACTION '{'x' * 126}'"):
-            play(a, ("BEGIN", None), (set_v(one, "y"), None), (sql, "22023"), ("ROLLBACK", None))
+            play(a, ("BEGIN", None), (set_v(one, "y"), None), (sql, "22023"), ("SELECT 1", [(1,)]),
+                 ("BEGIN", None), ("ROLLBACK", None))
         play(a, ("BEGIN", None), ("NOTIFY x", None), (set_v(one, "y"), None), ("PREPARE TRANSACTION 'n'", "0A000"),
-             ("ROLLBACK", None), ("BEGIN", None), (f"PREPARE TRANSACTION '{'x' * 125}'", "PREPARE TRANSACTION"),
+             (get_v(one), [("x",)]), ("BEGIN", None), (f"PREPARE TRANSACTION '{'x' * 125}'", "PREPARE TRANSACTION"),
              (f"ROLLBACK PREPARED '{'x' * 125}'", "ROLLBACK PREPARED"), (get_v(one), [("x",)]))
         a.close()
 
