@@ -125,7 +125,7 @@ static enum plan_explain_format format_of(struct build *b, const PgQuery__Explai
 static int can_be_explained(const struct plan *inner)
 {
     return inner->kind == PLAN_ONE || inner->kind == PLAN_MANY || inner->kind == PLAN_WRITE ||
-           inner->kind == PLAN_WORKSPACE;
+           inner->kind == PLAN_WORKSPACE || inner->kind == PLAN_ROWS;
 }
 
 void plan_explain_statement(struct build *b, tnode *stmt, struct plan *p)
@@ -143,12 +143,7 @@ void plan_explain_statement(struct build *b, tnode *stmt, struct plan *p)
     }
     struct plan *inner = plan_new(b, slice_from(p->text, at));
     inner->any_params = p->any_params;
-    const struct plan_env *env = b->env;
-    struct plan_env no_rows = *env;
-    no_rows.workspace = env->workspace < 5 ? env->workspace : 4; /* nothing to show of PLAN_ROWS */
-    b->env = &no_rows;
     plan_statement(b, e->query, inner);
-    b->env = env;
     if (inner->kind == PLAN_REFUSE) {
         refuse_note(p, inner->err, &inner->note);
         return;
@@ -378,12 +373,48 @@ int plan_explain_steps(const struct plan *plan, const struct map *map, const str
     return plan->combine == NULL ? 0 : print_combine(plan->combine, out);
 }
 
+static void print_line(struct slice text, struct buf *out)
+{
+    for (size_t i = 0; i < text.n; i++) {
+        buf_u8(out, text.p[i] == '\n' || text.p[i] == '\r' ? ' ' : text.p[i]);
+    }
+}
+
 void plan_explain_sql(const struct plan *plan, struct buf *out)
 {
     const char *sql = plan->shard_sql != NULL ? plan->shard_sql : (const char *)plan->text.p;
-    for (const char *c = plan->split != NULL ? "" : sql; *c != 0; c++) {
-        buf_u8(out, *c == '\n' || *c == '\r' ? ' ' : (uint8_t)*c);
+    print_line(slice_of(plan->split != NULL ? "" : sql), out);
+}
+
+/* ---- rows that are read, then written ----------------------------------------------------------
+ */
+
+void plan_explain_target(const struct plan_rows_step *step, struct buf *out)
+{
+    if (step->to != ROWS_BY_KEY) {
+        buf_text(out, step->to == ROWS_TO_ALL ? "to every shard" : "to the home shard");
+        return;
     }
+    buf_text(out, "by key (");
+    for (size_t i = 0; i < step->table->keys_count; i++) {
+        buf_printf(out, "%s%s", i > 0 ? ", " : "", step->table->keys[i]);
+    }
+    buf_u8(out, ')');
+}
+
+const char *plan_explain_only(const struct plan_rows_step *step)
+{
+    return step->only == ROWS_STAY    ? "rows that stay on their shard"
+           : step->only == ROWS_LEAVE ? "rows that go to another shard"
+           : step->when_column >= 0   ? "rows that the statement takes so"
+                                      : "";
+}
+
+void plan_explain_step_sql(const struct plan_rows_step *step, struct buf *out)
+{
+    print_line(step->head, out);
+    buf_text(out, step->copy ? "" : "(rows)");
+    print_line(step->tail, out);
 }
 
 static int is_bound(const struct plan_where *w)

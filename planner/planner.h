@@ -421,7 +421,7 @@ struct plan {
     const struct plan_move *moves_apart;
     size_t moves_apart_count;
     struct plan *rest, *rest_apart;
-    const char *why_not; /* why the rungs above said no; for EXPLAIN */
+    const char *why_not; /* why the rungs above said no; for EXPLAIN; also of a PLAN_ROWS */
     const char *way;     /* how it is done and what that was preferred to; for EXPLAIN */
     /* PLAN_REFUSE */
     enum err err;
@@ -549,6 +549,11 @@ int plan_explain_steps(const struct plan *plan, const struct map *map, const str
 void plan_explain_sql(const struct plan *plan, struct buf *out);
 /* Why the rungs above did not do it, one sentence; "": there is nothing to say. */
 const char *plan_explain_why(const struct plan *plan);
+/* Of a PLAN_ROWS: where the rows go ("by key (id)"), which of them, and what each shard runs; one
+ * line. */
+void plan_explain_target(const struct plan_rows_step *step, struct buf *out);
+const char *plan_explain_only(const struct plan_rows_step *step); /* "": all */
+void plan_explain_step_sql(const struct plan_rows_step *step, struct buf *out);
 
 /* ---- lex: the shape of a statement without parsing it ---------------------------------------- */
 

@@ -241,6 +241,9 @@ void rows_finish(struct build *b, struct plan *p, struct plan *source,
     rows->steps = kept;
     rows->steps_count = count;
     p->kind = PLAN_ROWS;
+    p->why_not = steps[0].to == ROWS_BY_KEY   ? "where a row belongs is known when it has been read"
+                 : steps[0].to == ROWS_TO_ALL ? "every copy must get the same values"
+                                              : "the rows are on other shards";
     p->err = ERR_NONE;
     p->rung = "rows";
     p->rows = rows;

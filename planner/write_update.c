@@ -452,6 +452,7 @@ int write_by_rows(struct build *b, struct scope *s, const tnode *stmt, struct pl
                   struct note *note)
 {
     const struct rel *target = write_target(s);
+    const char *why = note->text[0] == 0 ? NULL : arena_strdup(&b->scratch, note->text);
     if (!may_be_found(b, s, target, note)) {
         return 0;
     }
@@ -463,11 +464,15 @@ int write_by_rows(struct build *b, struct scope *s, const tnode *stmt, struct pl
     if (!find(r, note)) {
         return 0;
     }
-    if (IS(copy, DELETE_STMT)) {
-        return delete_rows(r, copy, p, note);
+    const PgQuery__UpdateStmt *q = IS(copy, DELETE_STMT) ? NULL : copy->update_stmt;
+    int moves = q != NULL && write_changes_key(target, q->target_list, q->n_target_list);
+    int ok = q == NULL ? delete_rows(r, copy, p, note)
+             : moves   ? rows_move(r, copy, p, note)
+                       : update_rows(r, copy, p, note);
+    if (ok && moves) {
+        p->why_not = "a row with another key may belong to another shard";
+    } else if (ok && why != NULL) {
+        p->why_not = arena_strdup(b->out, why);
     }
-    const PgQuery__UpdateStmt *q = copy->update_stmt;
-    return write_changes_key(target, q->target_list, q->n_target_list)
-               ? rows_move(r, copy, p, note)
-               : update_rows(r, copy, p, note);
+    return ok;
 }

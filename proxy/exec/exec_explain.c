@@ -44,6 +44,17 @@ static void on_answer(struct op *op, struct backend *b, uint8_t type, struct sli
     }
 }
 
+void explain_sql(const struct explain *x, const struct plan *plan, uint32_t place, struct buf *out)
+{
+    if (plan->split != NULL) {
+        plan_split_sql(plan, x->row_shards, place, out);
+    } else if (plan->shard_sql != NULL) {
+        buf_text(out, plan->shard_sql);
+    } else {
+        buf_add_slice(out, plan->text);
+    }
+}
+
 static void send_part(struct explain *x, struct backend *b, const struct front_bind *bind)
 {
     static const struct front_bind nothing = {0};
@@ -54,11 +65,7 @@ static void send_part(struct explain *x, struct backend *b, const struct front_b
     const uint32_t *types = gather_types(&x->w.g, &count);
     struct buf sql = {0};
     buf_printf(&sql, "EXPLAIN %s ", part->options);
-    if (part->plan->shard_sql != NULL) {
-        buf_text(&sql, part->plan->shard_sql);
-    } else {
-        buf_add_slice(&sql, part->plan->text);
-    }
+    explain_sql(x, part->plan, b->shard, &sql);
     typing_put_parse(b, "", buf_slice(&sql), types, count);
     bind = typing_bind(b, bind == NULL ? &nothing : bind, types, count, &room);
     front_put_bind(out, "", "", bind, NULL, 0);
@@ -212,7 +219,7 @@ static void add_moves(struct explain *x, const struct workspace_layout *at)
 }
 
 static enum step start_workspace(struct session *s, struct plan *plan, struct plan *inner,
-                                 const struct front_bind *bind)
+                                 struct plan *write, const struct front_bind *bind)
 {
     struct workspace_layout at;
     struct note note;
@@ -236,6 +243,7 @@ static enum step start_workspace(struct session *s, struct plan *plan, struct pl
     x->w.g.op.free_fn = explain_free;
     x->plan = plan;
     x->inner = inner;
+    x->write = write;
     x->w.g.again = plan;
     add_moves(x, &at);
     if (plan->explain_analyze) {
@@ -243,7 +251,7 @@ static enum step start_workspace(struct session *s, struct plan *plan, struct pl
         space_go(&x->w, inner, bind, &at, described);
         return STEP_DONE;
     }
-    x->w.g.whole = inner;
+    x->w.g.whole = write != NULL ? plan->explained : inner;
     x->w.g.stmt = s->run_stmt;
     x->w.at = at;
     gather_keep_bind(&x->w.g, bind);
@@ -254,34 +262,62 @@ static enum step start_workspace(struct session *s, struct plan *plan, struct pl
 
 /* ---- the beginning --------------------------------------------------------------------------- */
 
-/* The plan that would run, and its shards. */
+static enum err no_analyze(struct note *note)
+{
+    enum err e = note_set(note, ERR_UNSUPPORTED,
+                          "EXPLAIN ANALYZE of a write that reads its rows first is not supported");
+    note_hint(note, "Leave ANALYZE out, or explain the SELECT of the rows.");
+    return e;
+}
+
+/* Moves that write: they are not run for ANALYZE, and those that read first are not told. */
+static enum err check_moves(const struct plan *explain, const struct plan *inner, struct note *note)
+{
+    for (size_t i = 0; inner->kind == PLAN_WORKSPACE && i < inner->moves_count; i++) {
+        const struct plan_move *m = &inner->moves[i];
+        if (m->writes && (explain->explain_analyze || m->source->kind == PLAN_ROWS)) {
+            enum err e = note_set(note, ERR_UNSUPPORTED,
+                                  "EXPLAIN of a workspace with writes is not supported");
+            note_hint(note, "Explain the statements one by one.");
+            return e;
+        }
+    }
+    return ERR_NONE;
+}
+
+/* The plan that would run, or that reads for `write`, and its shards. */
 static enum err find_inner(struct session *s, struct plan *plan, const struct front_bind *bind,
-                           struct plan **inner, uint64_t *shards, struct note *note)
+                           struct plan **inner, struct plan **write, uint64_t *shards,
+                           struct note *note)
 {
     struct plan_args args;
     int any = 0;
+    enum err e = ERR_NONE;
     *inner = plan->explained;
     *shards = 0;
-    if ((*inner)->combine_refused && (*inner)->otherwise != NULL) {
-        *inner = (*inner)->otherwise;
-    }
-    enum err e = session_may_run(s, *inner, note);
-    if (e || (*inner)->kind == PLAN_WORKSPACE) {
-        return e;
-    }
     exec_args(s, bind, &args);
-    e = plan_shards(*inner, s->db->map, &args, shards, &any, note);
-    if ((e == ERR_AGAIN || (*inner)->combine_refused) && (*inner)->otherwise != NULL) {
-        *inner = (*inner)->otherwise;
+    for (;;) {
+        if ((*inner)->combine_refused && (*inner)->otherwise != NULL) {
+            *inner = (*inner)->otherwise;
+            continue;
+        }
         e = session_may_run(s, *inner, note);
         if (e || (*inner)->kind == PLAN_WORKSPACE) {
-            return e;
+            return e ? e : check_moves(plan, *inner, note);
+        }
+        if ((*inner)->kind == PLAN_ROWS) {
+            if (plan->explain_analyze) {
+                return no_analyze(note);
+            }
+            *write = *inner;
+            *inner = (*inner)->rows->source;
+            continue;
         }
         e = plan_shards(*inner, s->db->map, &args, shards, &any, note);
-    }
-    if (!e && (*inner)->split != NULL) {
-        e = note_set(note, ERR_UNSUPPORTED, "EXPLAIN of this statement is not supported");
-        note_hint(note, "Explain it for the rows of one sharding key.");
+        if (e != ERR_AGAIN || (*inner)->otherwise == NULL) {
+            break;
+        }
+        *inner = (*inner)->otherwise;
     }
     if (!e && (*inner)->kind == PLAN_ONE) {
         *shards = UINT64_C(1) << exec_choose(s, *shards, any);
@@ -289,17 +325,35 @@ static enum err find_inner(struct session *s, struct plan *plan, const struct fr
     return e;
 }
 
+/* Which shard gets which rows of an INSERT; NULL: it is none that is split. */
+static enum err split_rows(struct session *s, const struct plan *plan,
+                           const struct front_bind *bind, uint8_t **shards, struct note *note)
+{
+    struct plan_args args;
+    if (plan->split == NULL) {
+        return ERR_NONE;
+    }
+    *shards = arena_alloc(&s->arena, plan->split->rows_count);
+    exec_args(s, bind, &args);
+    return plan_split_rows(plan, s->db->map, &args, *shards, note);
+}
+
 enum step explain_start(struct session *s, struct plan *plan, const struct front_bind *bind)
 {
     struct note note;
-    struct plan *inner = NULL;
+    struct plan *inner = NULL, *write = NULL;
     uint64_t shards = 0;
+    uint8_t *row_shards = NULL;
     if (!session_quiet(s)) {
         return session_wait_quiet(s);
     }
-    enum err e = find_inner(s, plan, bind, &inner, &shards, &note);
+    enum err e = find_inner(s, plan, bind, &inner, &write, &shards, &note);
+    if (!e && bind != NULL && (write != NULL || inner->split != NULL) &&
+        plan->explained->any_params && plan->explained->described.p == NULL) {
+        return gather_learn(s, plan->explained, s->run_stmt, 0); /* and then this again */
+    }
     if (!e && inner->kind == PLAN_WORKSPACE) {
-        return start_workspace(s, plan, inner, bind);
+        return start_workspace(s, plan, inner, write, bind);
     }
     if (e) {
         return session_fail(s, e, &note, 0);
@@ -311,9 +365,16 @@ enum step explain_start(struct session *s, struct plan *plan, const struct front
     if (step != STEP_DONE) {
         return step == STEP_WAIT ? STEP_WAIT : session_fail(s, e, &note, 0);
     }
+    e = split_rows(s, inner, bind, &row_shards, &note);
+    if (e) {
+        return session_fail(s, e, &note, 0);
+    }
     struct explain *x = op_begin(s, sizeof(*x), "explain");
     x->w.g.op.free_fn = explain_free;
-    x->w.g.whole = inner;
+    /* whose types of parameters are known: the parts need not have them all */
+    x->w.g.whole = write != NULL || inner->split != NULL ? plan->explained : inner;
+    x->write = write;
+    x->row_shards = row_shards;
     x->w.g.stmt = s->run_stmt;
     x->w.began_us = loop_now_us(s->worker->loop);
     x->plan = plan;

@@ -9,7 +9,9 @@
  *                           shard runs EXPLAIN ANALYZE of its part
  *     workspace, ANALYZE    the moves run as always, the workspace runs EXPLAIN ANALYZE of the rest
  *                           over them; then each shard explains its part of each move
- *     writes, one shard     EXPLAIN runs, as it came, on every shard
+ *     writes, one shard     EXPLAIN runs, as it came, on every shard; of an INSERT that is split,
+ *                           each shard its part
+ *     writes of rows        their steps are told, and the source is explained as a statement
  *
  * Owner: the session, on its worker's thread.
  */
@@ -37,9 +39,11 @@ struct explain_part {
 };
 
 struct explain {
-    struct workspace w; /* first, also for statements that need none: it begins with the gather */
-    struct plan *plan;  /* EXPLAIN */
-    struct plan *inner; /* plan->explained, or its `otherwise` */
+    struct workspace w;  /* first, also for statements that need none: it begins with the gather */
+    struct plan *plan;   /* EXPLAIN */
+    struct plan *inner;  /* plan->explained, or its `otherwise`, or the source of: */
+    struct plan *write;  /* PLAN_ROWS, or NULL */
+    uint8_t *row_shards; /* of an INSERT that is split: shard of each row; in the session's arena */
     struct explain_part parts[WORKSPACE_MOVES_MAX + 1];
     size_t parts_count, now;
     struct explain_part *rest; /* in parts; NULL: no workspace */
@@ -47,6 +51,8 @@ struct explain {
     unsigned ran : 1; /* `answer` counts */
 };
 
+/* What a shard runs; of an INSERT that is split its own part. */
+void explain_sql(const struct explain *x, const struct plan *plan, uint32_t place, struct buf *out);
 /* The rows of EXPLAIN, with RowDescription in the simple protocol. */
 void explain_put(struct explain *x);
 /* Type of the one column. */

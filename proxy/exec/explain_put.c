@@ -51,6 +51,22 @@ static void put_target(const struct explain *x, const struct workspace_move *m, 
     }
 }
 
+/* In one line. */
+static void put_part_sql(const struct explain *x, const struct plan *plan, uint32_t place,
+                         struct buf *out)
+{
+    size_t from = out->n;
+    explain_sql(x, plan, place, out);
+    for (size_t i = from; i < out->n; i++) {
+        out->p[i] = out->p[i] == '\n' || out->p[i] == '\r' ? ' ' : out->p[i];
+    }
+}
+
+static const char *table_of(const struct plan_rows_step *step)
+{
+    return step->table == NULL ? "" : step->table->name;
+}
+
 static struct explain_figures figures_of(const struct workspace_move *m)
 {
     return (struct explain_figures){.rows = m->rows, .bytes = m->bytes, .time_us = m->time_us};
@@ -80,6 +96,18 @@ static void add_lines(struct buf *out, struct slice lines, int level)
     }
 }
 
+/* Its rows of an INSERT. */
+static void add_part_sql(const struct explain *x, const struct plan *plan, uint32_t place,
+                         int level, struct buf *out)
+{
+    struct buf sql = {0};
+    put_part_sql(x, plan, place, &sql);
+    buf_printf(out, "%*sSQL: ", 2 * level, "");
+    buf_add_slice(out, buf_slice(&sql));
+    buf_u8(out, '\n');
+    buf_free(&sql);
+}
+
 /* What each place said. A single one needs no name: the line above has it. */
 static void add_results(const struct explain *x, const struct explain_part *part, int level,
                         int named, struct buf *out)
@@ -92,6 +120,9 @@ static void add_results(const struct explain *x, const struct explain_part *part
                 put_figures(x, &r->figures, out);
             }
             buf_u8(out, '\n');
+        }
+        if (part->plan->split != NULL) {
+            add_part_sql(x, part->plan, (uint32_t)place, level + named, out);
         }
         add_lines(out, buf_slice(&r->text), level + named);
     }
@@ -178,7 +209,7 @@ static void add_workspace(const struct explain *x, const struct plan_args *args,
     add_rest(x, args, out);
 }
 
-static void add_text(const struct explain *x, const struct plan_args *args, struct buf *out)
+static void add_read(const struct explain *x, const struct plan_args *args, struct buf *out)
 {
     if (x->rest != NULL) {
         add_workspace(x, args, out);
@@ -191,12 +222,42 @@ static void add_text(const struct explain *x, const struct plan_args *args, stru
     if (x->plan->explain_verbose && why[0] != '\0') {
         buf_printf(out, "  Reason: %s\n", why);
     }
+    if (x->write != NULL && part->plan->kind == PLAN_ONE) {
+        add_sql(part->plan, 1, out);
+    }
     if (x->ran) {
         buf_text(out, "  Answer:");
         put_figures(x, &x->answer, out);
         buf_u8(out, '\n');
     }
     add_results(x, part, 1, many, out);
+}
+
+static void add_write(const struct plan_rows_step *step, struct buf *out)
+{
+    const char *only = plan_explain_only(step);
+    buf_printf(out, "  Write %s%s", table_of(step), step->table == NULL ? "" : " ");
+    plan_explain_target(step, out);
+    buf_printf(out, "%s%s\n    SQL: ", only[0] == '\0' ? "" : ": ", only);
+    plan_explain_step_sql(step, out);
+    buf_u8(out, '\n');
+}
+
+static void add_text(const struct explain *x, const struct plan_args *args, struct buf *out)
+{
+    struct buf source = {0};
+    if (x->write == NULL) {
+        add_read(x, args, out);
+        return;
+    }
+    buf_printf(out, "Write of rows\n  Reason: %s\n", plan_explain_why(x->write));
+    for (size_t i = 0; i < x->write->rows->steps_count; i++) {
+        add_write(&x->write->rows->steps[i], out);
+    }
+    buf_text(out, "  Source\n");
+    add_read(x, args, &source);
+    add_lines(out, buf_slice(&source), 2);
+    buf_free(&source);
 }
 
 /* ---- a document ------------------------------------------------------------------------------ */
@@ -243,6 +304,12 @@ static void doc_results(struct explain_doc *d, const struct explain *x,
         if (r->ran) {
             doc_figures(d, x, &r->figures);
         }
+        if (part->plan->split != NULL) {
+            struct buf sql = {0};
+            put_part_sql(x, part->plan, (uint32_t)place, &sql);
+            doc_text(d, "SQL", buf_slice(&sql));
+            buf_free(&sql);
+        }
         doc_server(d, "Explain", buf_slice(&r->text));
         doc_close(d);
     }
@@ -261,8 +328,10 @@ static void doc_plan(struct explain_doc *d, const struct explain *x,
     doc_lines(d, "Steps", buf_slice(&text));
     doc_places(d, x, part->places);
     text.n = 0;
-    plan_explain_sql(part->plan, &text);
-    doc_text(d, "SQL", buf_slice(&text));
+    if (part->plan->split == NULL) { /* else each part has its own */
+        plan_explain_sql(part->plan, &text);
+        doc_text(d, "SQL", buf_slice(&text));
+    }
     buf_free(&text);
     doc_results(d, x, part);
 }
@@ -285,18 +354,36 @@ static void doc_move(struct explain_doc *d, const struct explain *x, size_t i,
     doc_close(d);
 }
 
-static void add_document(const struct explain *x, const struct plan_args *args, struct buf *out)
+static void doc_rung(struct explain_doc *d, const struct plan *plan)
 {
-    struct explain_doc doc;
-    struct explain_doc *d = &doc;
-    const char *why = plan_explain_why(x->inner);
-    doc_begin(d, x->plan->explain_format, out);
-    doc_open(d, "Plan");
-    doc_text(d, "Node Type", SLICE("Distributed"));
-    doc_text(d, "Rung", slice_of(x->inner->rung));
+    const char *why = plan_explain_why(plan);
+    doc_text(d, "Rung", slice_of(plan->rung));
     if (why[0] != '\0') {
         doc_text(d, "Reason", slice_of(why));
     }
+}
+
+static void doc_write(struct explain_doc *d, const struct plan_rows_step *step)
+{
+    const char *only = plan_explain_only(step);
+    struct buf text = {0};
+    doc_open(d, "Write");
+    if (step->table != NULL) {
+        doc_text(d, "Table", slice_of(table_of(step)));
+    }
+    plan_explain_target(step, &text);
+    doc_text(d, "Target", buf_slice(&text));
+    doc_text(d, "Rows", slice_of(only[0] == '\0' ? "all" : only));
+    text.n = 0;
+    plan_explain_step_sql(step, &text);
+    doc_text(d, "SQL", buf_slice(&text));
+    buf_free(&text);
+    doc_close(d);
+}
+
+static void doc_read(struct explain_doc *d, const struct explain *x, const struct plan_args *args)
+{
+    doc_rung(d, x->inner);
     if (x->ran) {
         doc_figures(d, x, &x->answer);
     }
@@ -310,6 +397,28 @@ static void add_document(const struct explain *x, const struct plan_args *args, 
         doc_close(d);
         doc_open(d, "Rest");
         doc_plan(d, x, x->rest, args);
+        doc_close(d);
+    }
+}
+
+static void add_document(const struct explain *x, const struct plan_args *args, struct buf *out)
+{
+    struct explain_doc doc;
+    struct explain_doc *d = &doc;
+    doc_begin(d, x->plan->explain_format, out);
+    doc_open(d, "Plan");
+    doc_text(d, "Node Type", SLICE("Distributed"));
+    if (x->write == NULL) {
+        doc_read(d, x, args);
+    } else {
+        doc_rung(d, x->write);
+        doc_open_list(d, "Writes");
+        for (size_t i = 0; i < x->write->rows->steps_count; i++) {
+            doc_write(d, &x->write->rows->steps[i]);
+        }
+        doc_close(d);
+        doc_open(d, "Source");
+        doc_read(d, x, args);
         doc_close(d);
     }
     doc_close(d);
@@ -348,7 +457,8 @@ void explain_put(struct explain *x)
     }
     if (x->plan->explain_format == EXPLAIN_TEXT) {
         add_text(x, &args, &text);
-    } else if (x->rest == NULL && !x->inner->touches_sharded && x->parts[0].results != NULL) {
+    } else if (x->write == NULL && x->rest == NULL && !x->inner->touches_sharded &&
+               x->parts[0].results != NULL) {
         uint32_t place = (uint32_t)__builtin_ctzll(x->parts[0].places);
         buf_add_slice(&text, buf_slice(&x->parts[0].results[place].text));
     } else {

@@ -179,10 +179,92 @@ def effects(place):
     c.close()
 
 
+# Statement, lines that EXPLAIN must have, in this order
+WRITES = [
+    ("UPDATE users u SET age = s.c FROM (SELECT age, count(*) AS c FROM users GROUP BY age) s WHERE s.age = u.age",
+     ["Write of rows", "  Reason: ", "  Write users by key (id)", "    SQL: UPDATE users ", "(rows)", "  Source", "    Workspace on ", "      Move braid_w1"]),
+    ("UPDATE users SET id = id + 1000 WHERE age = 3",
+     ["Write of rows", "  Reason: a row with another key", "  Write users by key (id): rows that go to another shard", "SQL: DELETE",
+      "  Write users by key (id): rows that stay on their shard", "SQL: UPDATE", "  Write users by key (id): rows that go to another shard", "SQL: INSERT", "  Source", "    Append", "On shard0:"]),
+    ("INSERT INTO here SELECT id, name FROM users WHERE age = 2",
+     ["Write of rows", "  Reason: the rows are on other shards", "  Write to the home shard", "    SQL: INSERT INTO here", "  Source", "    Append", "      Shards: shard0, shard1, shard2 (3 of 3)"]),
+    ("INSERT INTO countries SELECT 'c' || id, name FROM users WHERE id = 5",
+     ["Write of rows", "  Reason: every copy must get the same values", "  Write countries to every shard", "    SQL: INSERT INTO countries", "  Source", "    Route to ", "      SQL: SELECT"]),
+    ("DELETE FROM users u USING orders o WHERE o.id = u.age", ["Write of rows", "  Write users by key (id)", "    SQL: DELETE FROM users", "  Source", "Move braid_w1"]),
+]
+
+
+def writes(place):
+    """Rows that are read first: where they go, and how they are read. Nothing is written."""
+    c = place.braid.connect("app")
+    before = [ask(c, f"SELECT count(*), sum(hashtext(name)::bigint) FROM {t} t") for t in ("users", "countries")]
+    for statement, lines in WRITES:
+        text = text_of(c, f"EXPLAIN (COSTS OFF) {statement}")
+        at = 0
+        for line in lines:
+            at = text.find(line, at)
+            expect_that(f"{statement}: {line} in\n{text}", at >= 0)
+            at += len(line)
+        rows = ask(c, f"EXPLAIN (FORMAT json) {statement}")
+        plan, inside = plan_of(rows[0][0] if not isinstance(rows[0][0], str) else json.loads(rows[0][0]))
+        expect(f"{statement}: rung", "rows", plan["Rung"])
+        expect(f"{statement}: steps", len([line for line in lines if "  Write " in line]), len(plan["Writes"]))
+        expect_that(f"{statement}: {plan}", all(w["SQL"] and w["Target"] and w["Rows"] for w in plan["Writes"]) and plan["Source"]["Rung"] and plan["Reason"])
+        expect_that(f"{statement}: plans of servers", inside and all("Node Type" in d[0]["Plan"] for d in inside))
+        tree = xml.fromstring(ask(c, f"EXPLAIN (FORMAT xml) {statement}")[0][0])
+        expect_that("plans of servers", tree.findall(".//{*}Source//{*}Explain//{*}Node-Type"))
+        yaml_document(ask(c, f"EXPLAIN (FORMAT yaml) {statement}")[0][0], "rows")
+        try:
+            text_of(c, f"EXPLAIN ANALYZE {statement}")
+            raise Failed(f"EXPLAIN ANALYZE {statement}: no error")
+        except psycopg2.Error as e:
+            expect(f"{statement}: {e}", "0A000", e.pgcode)
+            expect_that(f"hint of {e}", "Leave ANALYZE out" in str(e))
+    with Raw(place.braid.port) as raw:
+        raw.login()
+        text = "EXPLAIN (COSTS OFF) UPDATE users SET id = id + $1, name = $2 WHERE age = $3"
+        for parts in ((parse(text), SYNC), (parse(text), describe("S"), SYNC)):
+            expect_that("it is parsed", "E" not in [k for k, _ in raw.ask(*parts)])
+            got = raw.ask(parse(text), bind(["1000", "x", "3"]), describe("P"), execute(), SYNC)
+            expect_that(f"{text}: {got}", any("Write users by key (id)" in r[0] for r in rows_of(got)))
+    expect("nothing was written", before,
+           [ask(c, f"SELECT count(*), sum(hashtext(name)::bigint) FROM {t} t") for t in ("users", "countries")])
+
+
+def split(place):
+    """An INSERT of several rows: each shard's part of it; ANALYZE inserts them."""
+    c = place.braid.connect("app", autocommit=False)
+    values = ", ".join(f"({i}, 'x', 1)" for i in range(200, 212))
+    text = text_of(c, f"EXPLAIN (COSTS OFF) INSERT INTO users VALUES {values}")
+    parts = re.findall(r"On (shard\d):\n +SQL: INSERT INTO users VALUES (.*)\n +Insert on users", text)
+    expect(f"shards in\n{text}", ["shard0", "shard1", "shard2"], [shard for shard, _ in parts])
+    expect("ids", list(range(200, 212)), sorted(int(i) for _, rows in parts for i in re.findall(r"\((\d+), 'x', 1\)", rows)))
+    expect("none is there", [(0,)], ask(c, "SELECT count(*) FROM users WHERE id BETWEEN 200 AND 211"))
+    plan, inside = plan_of(ask(c, f"EXPLAIN (FORMAT json) INSERT INTO users VALUES {values}")[0][0])
+    expect_that(f"parts of {plan}", all(p["SQL"].startswith("INSERT INTO users VALUES (2") for p in plan["Parts"]) and len(inside) == 3)
+    text_of(c, f"EXPLAIN (ANALYZE) INSERT INTO users VALUES {values}")
+    expect("all are there", [(12,)], ask(c, "SELECT count(*) FROM users WHERE id BETWEEN 200 AND 211"))
+    c.rollback()
+    with Raw(place.braid.port) as raw:
+        raw.login()
+        text = "EXPLAIN (COSTS OFF) INSERT INTO users (id, name) VALUES ($1, $2), ($3, $4), ($5, $6), ($7, $8)"
+        for _ in range(2):
+            got = raw.ask(parse(text), bind(["1001", "a", "1002", "b", "1003", "c", "1004", "d"]), describe("P"), execute(), SYNC)
+            expect_that(f"{text}: {got}", any("Write shard by shard" in r[0] for r in rows_of(got)))
+            text += " RETURNING id"
+        wrong = "EXPLAIN INSERT INTO users (id, nothing) VALUES ($1, $2), ($3, $4)"
+        got = raw.ask(parse(wrong), bind(["1001", "a", "1002", "b"]), describe("P"), execute(), SYNC)
+        expect(f"{wrong}: {got}", 1, len([1 for k, body in got if k == "E" and b"C42703" in body]))
+        expect("goes on", [["1"]], [list(r) for r in rows_of(raw.ask(parse("SELECT $1::int"), bind(["1"]), execute(), SYNC))])
+    c.close()
+
+
 SUBJECT = "EXPLAIN"
 TESTS = [
     ("texts", texts),
     ("JSON, XML, YAML", documents),
     ("parameters", parameters),
+    ("writes that read first", writes),
+    ("INSERT that is split", split),
     ("ANALYZE runs it", effects),
 ]
