@@ -262,6 +262,9 @@ struct plan_rows_step {
      * (and sent by no trigger's doing), somebody changed them in between. The statement is then
      * begun again when it is a transaction of its own, else it fails with 40001 */
     unsigned exact : 1;
+    /* All rows of a shard go in one statement, however many: MERGE and ON CONFLICT DO UPDATE fail
+     * when a row is met twice, which is only seen within a statement */
+    unsigned whole : 1;
     /* "COPY t (a, b) FROM STDIN" in head, tail empty: the same rows as COPY in binary. The source's
      * columns are those of the list and of their types */
     unsigned copy : 1;

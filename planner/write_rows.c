@@ -214,6 +214,14 @@ struct plan *rows_source(struct build *b, tnode *select, const char *row_ids, st
     return p;
 }
 
+static int fails_when_met_twice(const tnode *stmt)
+{
+    return IS(stmt, MERGE_STMT) ||
+           (IS(stmt, INSERT_STMT) && stmt->insert_stmt->on_conflict_clause != NULL &&
+            stmt->insert_stmt->on_conflict_clause->action ==
+                PG_QUERY__ON_CONFLICT_ACTION__ONCONFLICT_UPDATE);
+}
+
 int rows_step(struct build *b, tnode *stmt, struct plan_rows_step *out, struct note *note)
 {
     const char *text = NULL;
@@ -228,6 +236,7 @@ int rows_step(struct build *b, tnode *stmt, struct plan_rows_step *out, struct n
     out->head = arena_copy(b->out, slice_bytes(text, (size_t)(at - text)));
     out->tail = arena_copy(b->out, slice_of(at + strlen(mark)));
     out->when = -1;
+    out->whole = fails_when_met_twice(stmt) != 0;
     return 1;
 }
 

@@ -339,6 +339,7 @@ void rows_described(struct rows *r)
     }
     size_t batch = r->known->columns_count * ROWS_BATCH;
     r->fields = mem_alloc((batch + 1) * sizeof(*r->fields));
+    r->fields_rows = ROWS_BATCH;
     g->sink_format = 1;
     if (r->source->kind == PLAN_WORKSPACE) {
         r->w.rest_hooks = &space_hooks;

@@ -86,8 +86,9 @@ enum err rows_fields(struct slice body, struct slice *fields, size_t count,
 enum err rows_shards(const struct plan_rows_step *step, const struct map *map,
                      const struct rows_column *columns, const struct slice *fields,
                      uint64_t *shards, struct note *note) MUST_CHECK;
-/* How many rows of `part` from `from` on make a batch. */
-size_t rows_batch(const struct rows_store *store, const struct rows_part *part, size_t from);
+/* How many rows of `part` from `from` on make a batch; `whole`: all. */
+size_t rows_batch(const struct rows_store *store, const struct rows_part *part, size_t from,
+                  int whole);
 /* Column `column` of a batch as a binary array with its length in front, as Bind takes it. */
 void rows_put_array(const struct slice *fields, size_t rows, size_t columns_count, size_t column,
                     uint32_t element_oid, struct buf *out);
@@ -110,7 +111,8 @@ struct rows {
     uint64_t counted;      /* rows touched, for the tag */
     uint64_t returned_bytes;
     size_t params;        /* of the client's statement: they come first */
-    struct slice *fields; /* room for those of a batch */
+    struct slice *fields; /* room for those of fields_rows rows: a batch */
+    size_t fields_rows;
     /* the step that runs, rows_step.c */
     size_t step;
     struct stmt *stmt; /* its statement as the servers keep it; NULL: it is sent */

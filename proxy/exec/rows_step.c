@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "base/mem.h"
 #include "proxy/exec/exec.h"
 #include "proxy/exec/rows.h"
 #include "proxy/exec/typing.h"
@@ -61,6 +62,15 @@ static enum err read_fields(struct rows *r, const struct rows_part *part, size_t
                         note);
     }
     return e;
+}
+
+/* r->fields has room for a batch of the usual size; a whole one may be larger. */
+static void make_room(struct rows *r, size_t rows)
+{
+    if (rows > r->fields_rows) {
+        r->fields = mem_grow(r->fields, (rows * r->known->columns_count + 1) * sizeof(*r->fields));
+        r->fields_rows = rows;
+    }
 }
 
 static void put_bind(struct rows *r, struct backend *b, size_t rows)
@@ -116,7 +126,8 @@ static void put_parse(struct rows *r, struct backend *b)
 static void put_batch(struct rows *r, struct backend *b)
 {
     struct rows_part *part = part_of(r, b->shard);
-    size_t rows = rows_batch(&r->store, part, r->sent[b->shard]);
+    size_t rows = rows_batch(&r->store, part, r->sent[b->shard], step_now(r)->whole);
+    make_room(r, rows);
     struct note note;
     enum err e = read_fields(r, part, r->sent[b->shard], rows, &note);
     check(e == ERR_NONE); /* they were read once before */

@@ -126,8 +126,12 @@ enum err rows_shards(const struct plan_rows_step *step, const struct map *map,
 
 /* ---- arrays ---------------------------------------------------------------------------------- */
 
-size_t rows_batch(const struct rows_store *store, const struct rows_part *part, size_t from)
+size_t rows_batch(const struct rows_store *store, const struct rows_part *part, size_t from,
+                  int whole)
 {
+    if (whole) {
+        return part->count - from;
+    }
     size_t bytes = 0;
     size_t rows = 0;
     while (from + rows < part->count && rows < ROWS_BATCH && bytes < ROWS_BATCH_BYTES) {

@@ -129,14 +129,15 @@ Test(rows, batches_are_bounded_by_rows_and_by_bytes)
     for (int i = 0; i < ROWS_BATCH + 5; i++) {
         rows_mention(&store, &part, rows_keep(&store, a_row("1", "one")));
     }
-    cr_assert_eq(rows_batch(&store, &part, 0), ROWS_BATCH);
-    cr_assert_eq(rows_batch(&store, &part, ROWS_BATCH), 5);
+    cr_assert_eq(rows_batch(&store, &part, 0, 0), ROWS_BATCH);
+    cr_assert_eq(rows_batch(&store, &part, ROWS_BATCH, 0), 5);
+    cr_assert_eq(rows_batch(&store, &part, 0, 1), ROWS_BATCH + 5, "but where they must not be cut");
     char *wide = mem_alloc(ROWS_BATCH_BYTES + 1);
     memset(wide, 'x', ROWS_BATCH_BYTES);
     wide[ROWS_BATCH_BYTES] = 0;
     rows_mention(&store, &part, rows_keep(&store, a_row("1", wide)));
     rows_mention(&store, &part, rows_keep(&store, a_row("1", "behind")));
-    cr_assert_eq(rows_batch(&store, &part, ROWS_BATCH + 5), 1, "a wide row goes alone");
+    cr_assert_eq(rows_batch(&store, &part, ROWS_BATCH + 5, 0), 1, "a wide row goes alone");
     mem_free(wide);
     mem_free(part.at);
 }

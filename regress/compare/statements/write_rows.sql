@@ -77,3 +77,7 @@ SELECT id, name, age FROM users ORDER BY id;
 SELECT * FROM names ORDER BY name COLLATE "C";
 SELECT * FROM local_notes ORDER BY id;
 SELECT * FROM products ORDER BY id;
+-- A row that is met twice fails however many rows there are: they are not cut into batches.
+INSERT INTO users (id, name) SELECT 1 + n % 1500, 'twice' FROM generate_series(0, 2999) n ON CONFLICT (id) DO UPDATE SET name = excluded.name;
+MERGE INTO users u USING (SELECT CASE WHEN n IN (0, 2999) THEN 3 ELSE 600000 + n END AS k FROM generate_series(0, 2999) n) s ON u.id = s.k WHEN MATCHED THEN UPDATE SET age = 1;
+SELECT count(*) FROM users WHERE name = 'twice';
