@@ -555,8 +555,10 @@ class Maker:
                 by = c.of([f"ROLLUP ({', '.join(names)})", f"CUBE ({', '.join(names)})",
                            f"GROUPING SETS (({', '.join(names)}), ())", f"GROUPING SETS (({names[0]}), ({names[-1]}), ())"])
                 items.append((f"GROUPING({names[0]})", "i"))
-                # The same holds for a column that WHERE makes a constant: PostgreSQL does not sort by it.
-                orders = not EQUALS_CONSTANT.search(text + tail)
+                # The same holds for a column that WHERE makes a constant, and for one that ON makes equal to
+                # another: PostgreSQL does not sort by it.
+                orders = not EQUALS_CONSTANT.search(text + tail) and not any(
+                    f"{a} = {b}" in text + tail for a in names for b in names)
             else:
                 by = ", ".join(names)
             tail += f" GROUP BY {by}"
