@@ -16,6 +16,7 @@
 
 #include "base/check.h"
 #include "base/mem.h"
+#include "planner/copy_lines.h"
 #include "planner/copy_plan.h"
 #include "planner/planner.h"
 #include "wire/copytext.h"
@@ -28,6 +29,8 @@ struct plan_copy_run {
     struct arena arena; /* fields that had to be decoded; of one row */
     struct slice run;   /* rows not emitted yet, all for `run_shards`; a view of the splitter */
     uint64_t run_shards;
+    uint64_t run_line, run_lines; /* its first line as the client counts, and how many */
+    struct copy_lines lines[SHARDS_MAX];
     uint8_t begun; /* binary: our header was emitted */
 };
 
@@ -86,6 +89,9 @@ void copy_free(struct plan_copy_run *c)
     if (c != NULL) {
         copy_split_free(&c->split);
         arena_free(&c->arena);
+        for (size_t i = 0; i < SHARDS_MAX; i++) {
+            copy_lines_free(&c->lines[i]);
+        }
         map_unref(c->map);
         mem_free(c);
     }
@@ -123,20 +129,53 @@ static void flush(struct plan_copy_run *c, const struct sink *sink)
 {
     if (c->run.n != 0) {
         sink->emit(c->run_shards, c->run, sink->arg);
+        bits_each (shard, c->run_shards) {
+            copy_lines_add(&c->lines[shard], c->run_line, c->run_lines);
+        }
     }
     c->run = (struct slice){NULL, 0};
 }
 
-static void give(struct plan_copy_run *c, uint64_t shards, struct slice rows,
+/*
+ * How many lines a server counts in a row of CSV: of line ends in quotes, where lines end with \n,
+ * those; else \r. In its first row it does not know yet how lines end, and counts \r.
+ */
+static uint64_t server_lines(const struct plan_copy_run *c, uint64_t shards,
+                             const struct copy_row *row, uint64_t lines)
+{
+    size_t n = row->bytes.n;
+    uint32_t shard = (uint32_t)__builtin_ctzll(shards);
+    int first = c->lines[shard].lines == 0 && (c->run.n == 0 || c->run_shards != shards);
+    int cr = n > 0 && (row->bytes.p[n - 1] == '\r' || (n > 1 && row->bytes.p[n - 2] == '\r'));
+    if (c->copy->format != 'c' || (!first && (lines == 1 || !cr))) {
+        return lines;
+    }
+    uint64_t theirs = 1;
+    for (size_t i = 0; i < row->line.n; i++) {
+        theirs += row->line.p[i] == '\r';
+    }
+    return theirs;
+}
+
+static void give(struct plan_copy_run *c, uint64_t shards, const struct copy_row *row,
                  const struct sink *sink)
 {
-    if (c->run.n != 0 && c->run_shards == shards && c->run.p + c->run.n == rows.p) {
-        c->run.n += rows.n;
+    uint64_t lines = c->copy->format == 'b' ? 1 : c->split.lines + 1 - row->number;
+    uint64_t theirs = server_lines(c, shards, row, lines);
+    if (theirs == lines && c->run.n != 0 && c->run_shards == shards &&
+        c->run.p + c->run.n == row->bytes.p) {
+        c->run.n += row->bytes.n;
+        c->run_lines += lines;
         return;
     }
     flush(c, sink);
-    c->run = rows;
+    c->run = row->bytes;
     c->run_shards = shards;
+    c->run_line = row->number;
+    c->run_lines = theirs;
+    if (theirs != lines) {
+        flush(c, sink);
+    }
 }
 
 /* NULL as CopyReadAttributesCSV's caller decides it, with FORCE_NULL and FORCE_NOT_NULL. */
@@ -202,13 +241,18 @@ static enum err give_rows(struct plan_copy_run *c, const struct sink *sink, stru
                 return e;
             }
         }
-        give(c, shards, row.bytes, sink);
+        give(c, shards, &row, sink);
     }
     if (got < 0) {
         return split_failed(c, note);
     }
     flush(c, sink);
     return ERR_NONE;
+}
+
+uint64_t copy_client_line(const struct plan_copy_run *c, uint32_t shard, uint64_t line)
+{
+    return c->copy->table->keys_count == 0 ? line : copy_lines_find(&c->lines[shard], line);
 }
 
 /* ---- front door ------------------------------------------------------------------------------ */

@@ -728,5 +728,7 @@ enum err copy_feed(struct plan_copy_run *c, struct slice data, copy_emit_fn *emi
 enum err copy_finish(struct plan_copy_run *c, copy_emit_fn *emit, void *arg,
                      struct note *note) MUST_CHECK;
 void copy_free(struct plan_copy_run *c);
+/* A line of a shard's part (binary: a row) as the client counts; 0: not known any more. */
+uint64_t copy_client_line(const struct plan_copy_run *c, uint32_t shard, uint64_t line);
 
 #endif

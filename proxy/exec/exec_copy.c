@@ -4,7 +4,10 @@
  * where the rows are combined first, gather.c makes the data.
  */
 
+#include <ctype.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "base/check.h"
 #include "proxy/exec/exec.h"
@@ -167,6 +170,63 @@ static void in_failed(struct op *op)
     }
 }
 
+/* Where the number stands in "COPY t, line 17, column a: ...", which may be one of several lines;
+ * *end is behind it. 0: nowhere. */
+static size_t find_line(struct slice where, size_t *end)
+{
+    static const char word[] = ", line ";
+    size_t at = 0;
+    while (at < where.n) {
+        struct slice rest = slice_from(where, at);
+        const uint8_t *stop = memchr(rest.p, '\n', rest.n);
+        struct slice line = slice_bytes(rest.p, stop == NULL ? rest.n : (size_t)(stop - rest.p));
+        const uint8_t *hit = line.n > 5 && memcmp(line.p, "COPY ", 5) == 0
+                                 ? memmem(line.p, line.n, word, sizeof(word) - 1)
+                                 : NULL;
+        if (hit != NULL) {
+            size_t from = (size_t)(hit - where.p) + sizeof(word) - 1;
+            for (*end = from; *end < where.n && isdigit(where.p[*end]); (*end)++) {
+            }
+            return *end > from && *end - from < 19 ? from : 0;
+        }
+        at += line.n + 1;
+    }
+    return 0;
+}
+
+/* A server counts the lines that it was sent; the client counts its own. */
+static void put_client_line(struct copy_op *c)
+{
+    struct op *op = &c->op;
+    struct back_error err;
+    struct note note;
+    size_t end = 0;
+    if (op->error.n == 0 || back_read_error(buf_slice(&op->error), &err, &note) != ERR_NONE) {
+        return;
+    }
+    size_t from = err.where.p == NULL ? 0 : find_line(err.where, &end);
+    if (from == 0) {
+        return;
+    }
+    uint64_t line = strtoull((const char *)err.where.p + from, NULL, 10);
+    uint64_t theirs = copy_client_line(c->run, op->error_shard, line);
+    struct buf where = {0}, message = {0};
+    buf_add(&where, err.where.p, from);
+    if (theirs != 0) {
+        buf_printf(&where, "%llu", (unsigned long long)theirs);
+    } else {
+        buf_printf(&where, "%llu of the rows for shard %s", (unsigned long long)line,
+                   session_shard_name(op->session, op->error_shard));
+    }
+    buf_add_slice(&where, slice_from(err.where, end));
+    err.where = buf_slice(&where);
+    back_put_error(&message, &err);
+    op->error.n = 0;
+    buf_add(&op->error, message.p + FRAME_HEADER_BYTES, message.n - FRAME_HEADER_BYTES);
+    buf_free(&message);
+    buf_free(&where);
+}
+
 static void copy_then(struct op *op)
 {
     struct copy_op *c = (struct copy_op *)op;
@@ -175,6 +235,7 @@ static void copy_then(struct op *op)
         op->error.n = 0;
         op_fail(op, c->err, &c->note);
     } else if (op->errors != 0) {
+        put_client_line(c);
         op_fail(op, ERR_INTERNAL, NULL);
     } else {
         uint64_t copies = c->plan->same_counts ? (uint64_t)__builtin_popcountll(c->shards) : 1;

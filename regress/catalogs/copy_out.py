@@ -236,8 +236,55 @@ def asyncpg_copies(place):
     asyncio.run(work())
 
 
+def wrong_line(c, statement, data):
+    """Code and context of the error that the data gives; by the simple protocol."""
+    import psycopg2
+    try:
+        with c.cursor() as cur:
+            cur.copy_expert(statement, io.BytesIO(data))
+    except psycopg2.Error as e:
+        return e.pgcode, e.diag.context
+    raise Failed(f"{statement}: no error")
+
+
+def wrong_line_extended(port, statement, data):
+    from raw import Raw, SYNC, bind, execute, fields_of, message, parse
+    with Raw(port) as r:
+        r.login()
+        r.send(parse(statement) + bind() + execute() + message("d", data) + message("c") + SYNC)
+        got = r.until("Z")
+        return next((fields_of(body)["C"], fields_of(body).get("W", "").split("\nshard ")[0]) for kind, body in got if kind == "E")
+
+
+def lines_of_errors(place):
+    """A server counts the lines it was sent; what the client reads is a line of its own."""
+    braid, plain = place.braid.connect("app"), place.direct()
+    for c, more in ((braid, " SHARD BY HASH (id)"), (plain, "")):
+        with c.cursor() as cur:
+            cur.execute("CREATE TABLE rows_in (id bigint PRIMARY KEY, n int NOT NULL CHECK (n <> 13), note text)" + more)
+            cur.execute("INSERT INTO rows_in VALUES (100000, 1, 'there')")
+    for wrong in ("{i},x{i},a", "{i},,a", "{i},13,a", "100000,5,a", "{i},5", "{i},5,a,b"):
+        for end in ("\n", "\r\n"):
+            for form in ("text", "csv", "csv, header"):
+                note = "x" if form == "text" else f'"a{end}b{end}c ""q"""'
+                lines = ["id,n,note"] if "header" in form else []
+                lines += [f"{i},{i % 9},{note if i % 3 == 1 else i}" for i in range(1000)]
+                lines[777] = wrong.replace("{i}", "7777")
+                data = end.join(lines) + end
+                statement = f"COPY rows_in FROM STDIN (FORMAT {form}" + (", DELIMITER ',', NULL '')" if form == "text" else ")")
+                want, got = wrong_line(plain, statement, data.encode()), wrong_line(braid, statement, data.encode())
+                got = (got[0], (got[1] or "").split("\nshard ")[0])
+                expect(f"{statement}, {wrong} {end!r}", want, got)
+                if end == "\r\n" and wrong[0] == "{":
+                    expect(f"extended: {statement}, {wrong}", want, wrong_line_extended(place.braid.port, statement, data.encode()))
+    with braid.cursor() as cur:
+        cur.execute("SELECT count(*) FROM rows_in")
+        expect("nothing is kept", 1, cur.fetchone()[0])
+
+
 SUBJECT = "COPY TO"
 TESTS = [
+    ("errors of COPY FROM name the client's line", lines_of_errors),
     ("every kind of SELECT in every format", queries),
     ("tables in every format", tables),
     ("wrong options", mistakes),
