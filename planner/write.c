@@ -52,6 +52,11 @@ int refuse_inner_writes(struct scope *s, struct plan *p)
             continue;
         }
         const tnode *stmt = r->level->statement;
+        if (IS(stmt, UPDATE_STMT) &&
+            write_refuses_own_values(s->build, p, r, stmt->update_stmt->target_list,
+                                     stmt->update_stmt->n_target_list)) {
+            return 1;
+        }
         if (r->kind == REL_REFERENCE || !(IS(stmt, UPDATE_STMT) || IS(stmt, DELETE_STMT))) {
             refuse(p, "Write it as a statement of its own.",
                    "WITH queries cannot insert into sharded tables or change reference tables");
@@ -155,7 +160,9 @@ static void write_any(struct build *b, tnode *stmt, struct plan *p)
         refuse_note(p, s->err, &s->note);
         return;
     }
-    if (refuse_inner_writes(s, p)) {
+    if (refuse_inner_writes(s, p) ||
+        (IS(stmt, UPDATE_STMT) && write_refuses_own_values(b, p, r, stmt->update_stmt->target_list,
+                                                           stmt->update_stmt->n_target_list))) {
         return;
     }
     if (IS(stmt, UPDATE_STMT) &&
@@ -185,6 +192,20 @@ void plan_delete(struct build *b, tnode *stmt, struct plan *p)
     write_any(b, stmt, p);
 }
 
+/* 1: refused. */
+static int merge_own_values(struct build *b, struct plan *p, const struct rel *r,
+                            const PgQuery__MergeStmt *q)
+{
+    for (size_t i = 0; i < q->n_merge_when_clauses; i++) {
+        const PgQuery__MergeWhenClause *w = q->merge_when_clauses[i]->merge_when_clause;
+        if (w->command_type == PG_QUERY__CMD_TYPE__CMD_UPDATE &&
+            write_refuses_own_values(b, p, r, w->target_list, w->n_target_list)) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
 void plan_merge(struct build *b, tnode *stmt, struct plan *p)
 {
     struct scope *s = scope_build(b, stmt);
@@ -193,6 +214,9 @@ void plan_merge(struct build *b, tnode *stmt, struct plan *p)
         refuse_note(p, s->err, &s->note);
     } else if (s->sharded_count > 0 || r->kind == REL_REFERENCE) {
         struct note note = {0};
+        if (merge_own_values(b, p, r, stmt->merge_stmt)) {
+            return;
+        }
         if (!write_merge(b, s, stmt, p, &note) && note.text[0] != 0) {
             refuse_note(p, ERR_UNSUPPORTED, &note);
         } else if (p->kind != PLAN_ONE && p->kind != PLAN_ROWS) {

@@ -94,3 +94,49 @@ int column_is_open(const struct build *b, const tnode *expr)
     return IS(expr, A_CONST) &&
            (expr->a_const->isnull || expr->a_const->val_case == PG_QUERY__A__CONST__VAL_SVAL);
 }
+
+/* ---- values that the home shard makes ---------------------------------------------------------
+ */
+
+static int is_default(struct build *b, tnode *val)
+{
+    const tnode *v = rows_value(b, val);
+    return v != NULL && IS(v, SET_TO_DEFAULT);
+}
+
+/* 1: refused. */
+static int refuse_own_value(struct build *b, struct plan *p, const struct catalog_column *c,
+                            tnode *val)
+{
+    if (is_default(b, val)) {
+        refuse(p, "Draw the value with nextval() first, and give it.",
+               "DEFAULT of column \"%s\" is a sequence, which is on the home shard", c->name);
+        return 1;
+    }
+    if (c->identity == 'a') {
+        struct note note = {0};
+        note_set(&note, ERR_GENERATED, "column \"%s\" can only be updated to DEFAULT", c->name);
+        refuse_note(p, ERR_GENERATED, &note);
+        return 1;
+    }
+    return 0;
+}
+
+int write_refuses_own_values(struct build *b, struct plan *p, const struct rel *r,
+                             tnode *const *targets, size_t count)
+{
+    if (r->kind == REL_LOCAL || r->known == NULL) {
+        return 0;
+    }
+    for (size_t i = 0; i < count; i++) {
+        for (size_t k = 0; IS(targets[i], RES_TARGET) && k < r->known->columns_count; k++) {
+            const struct catalog_column *c = &r->known->columns[k];
+            if (c->default_kind == DEFAULT_SEQUENCE &&
+                strcmp(c->name, targets[i]->res_target->name) == 0 &&
+                refuse_own_value(b, p, c, targets[i]->res_target->val)) {
+                return 1;
+            }
+        }
+    }
+    return 0;
+}

@@ -11,6 +11,10 @@ int write_is_key(const struct map_table *t, const char *column);
 /* 1: refused, because the assignment list names a key column. */
 int write_refuses_key_change(struct plan *p, const struct rel *r, tnode *const *targets,
                              size_t count);
+/* write_column.c. 1: refused, because SET gives a column what only the home shard's sequence can
+ * give, or an identity column what it never holds: the other shards do not know of either. */
+int write_refuses_own_values(struct build *b, struct plan *p, const struct rel *r,
+                             tnode *const *targets, size_t count);
 /* write_reference.c: the whole of a write to a reference table. */
 void write_reference(struct build *b, struct scope *s, tnode *stmt, struct plan *p,
                      const struct rel *r);

@@ -302,12 +302,16 @@ static void insert_anywhere(struct build *b, struct scope *s, tnode *stmt, struc
 
 void plan_insert(struct build *b, tnode *stmt, struct plan *p)
 {
-    p->returns_rows = stmt->insert_stmt->n_returning_list > 0;
+    const PgQuery__InsertStmt *q = stmt->insert_stmt;
+    p->returns_rows = q->n_returning_list > 0;
     struct scope *s = scope_build(b, stmt);
     const struct rel *r = write_target(s);
     if (s->err) {
         refuse_note(p, s->err, &s->note);
-    } else if (!refuse_inner_writes(s, p)) {
+    } else if (!refuse_inner_writes(s, p) &&
+               (q->on_conflict_clause == NULL ||
+                !write_refuses_own_values(b, p, r, q->on_conflict_clause->target_list,
+                                          q->on_conflict_clause->n_target_list))) {
         insert_anywhere(b, s, stmt, p, r);
     }
 }

@@ -161,6 +161,13 @@ static int gives_column(const struct rel *t, const PgQuery__MergeWhenClause *w, 
     return 0;
 }
 
+/* The value counts, and may be given: only the home shard knows of the identity. */
+static int keeps_identity(const struct catalog_column *c, const PgQuery__MergeWhenClause *w)
+{
+    return w->override == PG_QUERY__OVERRIDING_KIND__OVERRIDING_SYSTEM_VALUE ||
+           (c->identity == 'd' && w->override != PG_QUERY__OVERRIDING_KIND__OVERRIDING_USER_VALUE);
+}
+
 /* An INSERT gives every key column what ON compares it with. */
 static int insert_fits(struct merge *m, const PgQuery__MergeWhenClause *w)
 {
@@ -173,8 +180,13 @@ static int insert_fits(struct merge *m, const PgQuery__MergeWhenClause *w)
         }
     }
     for (size_t i = 0; i < t->known->columns_count; i++) {
-        if (t->known->columns[i].default_kind == DEFAULT_SEQUENCE &&
-            !gives_column(t, w, t->known->columns[i].name)) {
+        const struct catalog_column *c = &t->known->columns[i];
+        if (c->identity != 0 && gives_column(t, w, c->name) && !keeps_identity(c, w)) {
+            return fail(m, "Use OVERRIDING SYSTEM VALUE.",
+                        "INSERT in a MERGE into a sharded table cannot give an identity column "
+                        "its value");
+        }
+        if (c->default_kind == DEFAULT_SEQUENCE && !gives_column(t, w, c->name)) {
             return fail(m, "Give the column a value, or use INSERT ... ON CONFLICT.",
                         "INSERT in a MERGE into a sharded table cannot draw from a sequence");
         }

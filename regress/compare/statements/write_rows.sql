@@ -52,6 +52,11 @@ UPDATE "Odd Table" SET "Key Col" = "Key Col" + 1000, "select" = 'odd' WHERE "a""
 SELECT id, name FROM users WHERE id > 1000 ORDER BY id;
 SELECT * FROM events ORDER BY day, kind;
 SELECT * FROM regions ORDER BY code COLLATE "C", city;
+UPDATE "Odd Table" SET "Key Col" = "Odd Table"."Key Col" + 5000 FROM local_notes n WHERE n.id = "Odd Table"."a""b";
+UPDATE docs SET id = 'b0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11' FROM local_notes n WHERE n.id = docs.size AND n.id = (SELECT min(size) FROM docs WHERE size > 0) AND docs.size > 0;
+UPDATE names x SET name = x.name || '!' FROM local_notes n WHERE n.id = x.n AND n.id < 4;
+SELECT * FROM "Odd Table" ORDER BY "Key Col";
+SELECT * FROM names ORDER BY name COLLATE "C";
 -- inside of a transaction
 BEGIN;
 INSERT INTO local_notes VALUES (90, 'ninety');
