@@ -114,6 +114,59 @@ int rows_stays(const struct rows *r, const tnode *n, int away)
            !(r->target->kind == REL_REFERENCE && (v.unknown_functions || v.clock));
 }
 
+/* What an item of a select list makes of the rows that it is for. */
+struct makes {
+    unsigned windows : 1, queries : 1, sets : 1;
+};
+
+/* Functions of PostgreSQL that give several rows. */
+static int gives_rows(const char *name)
+{
+    static const char *const names[] = {
+        "generate_series",       "generate_subscripts", "unnest",     "regexp_matches",
+        "regexp_split_to_table", "string_to_table",     "aclexplode", "_pg_expandarray"};
+    for (size_t i = 0; name != NULL && i < sizeof(names) / sizeof(names[0]); i++) {
+        if (strcmp(names[i], name) == 0) {
+            return 1;
+        }
+    }
+    return name == NULL || strncmp(name, "json", 4) == 0 || strncmp(name, "pg_", 3) == 0 ||
+           strncmp(name, "ts_", 3) == 0 || strncmp(name, "txid_", 5) == 0;
+}
+
+static int see_maker(const ProtobufCMessage *m, void *arg)
+{
+    struct makes *x = arg;
+    union {
+        const ProtobufCMessage *m;
+        const PgQuery__FuncCall *f;
+    } u = {.m = m};
+    x->queries |= MESSAGE_IS(m, sub_link);
+    if (MESSAGE_IS(m, func_call)) {
+        x->windows |= u.f->over != NULL;
+        x->sets |=
+            u.f->n_funcname == 0 || gives_rows(tree_string(u.f->funcname[u.f->n_funcname - 1]));
+    }
+    return 1;
+}
+
+/* Whether each column alone gives as many rows as all of them together: an aggregate makes one row
+ * of them, also for the columns beside it. */
+static int columns_alike(struct build *b, const PgQuery__SelectStmt *q)
+{
+    size_t aggregates = 0;
+    struct makes all = {0};
+    for (size_t i = 0; i < q->n_target_list; i++) {
+        struct survey v;
+        survey_node(b, q->target_list[i], &v);
+        tree_walk_node(q->target_list[i], see_maker, &all);
+        aggregates += v.aggregates;
+        all.sets |= v.unknown_functions;
+    }
+    return !all.sets && (aggregates == 0 || q->having_clause != NULL ||
+                         (aggregates == q->n_target_list && !all.windows && !all.queries));
+}
+
 /* (a, b) = (SELECT x, y ...): each column by a sub-select of its own, when they surely see the
  * same row. NULL: not so. */
 static tnode *column_of_query(struct build *b, const tnode *source, int32_t column, int32_t count)
@@ -123,7 +176,8 @@ static tnode *column_of_query(struct build *b, const tnode *source, int32_t colu
         IS(copy->sub_link->subselect, SELECT_STMT) ? copy->sub_link->subselect->select_stmt : NULL;
     if (q == NULL || q->n_target_list != (size_t)count || column < 1 || column > count ||
         q->n_distinct_clause > 0 || q->limit_count != NULL || q->limit_offset != NULL ||
-        q->n_group_clause > 0 || q->n_locking_clause > 0 || survey_is_volatile(b, copy)) {
+        q->n_group_clause > 0 || q->n_locking_clause > 0 || survey_is_volatile(b, copy) ||
+        !columns_alike(b, q)) {
         return NULL;
     }
     for (int32_t i = 0; i < count; i++) {

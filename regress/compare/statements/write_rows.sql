@@ -57,6 +57,17 @@ UPDATE docs SET id = 'b0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11' FROM local_notes n W
 UPDATE names x SET name = x.name || '!' FROM local_notes n WHERE n.id = x.n AND n.id < 4;
 SELECT * FROM "Odd Table" ORDER BY "Key Col";
 SELECT * FROM names ORDER BY name COLLATE "C";
+-- an aggregate makes one row, also of the columns beside it
+-- refused
+UPDATE users u SET (age, name) = (SELECT count(*), 'none' FROM local_notes n WHERE n.id = -1) WHERE u.id IN (30, 31);
+-- refused
+UPDATE users u SET (age, name) = (SELECT count(*), 'all' FROM local_notes n) WHERE u.id IN (30, 31);
+-- refused
+UPDATE users u SET (age, name) = (SELECT generate_series(1, 2), 'two' FROM local_notes n WHERE n.id = 3) WHERE u.id IN (30, 31);
+UPDATE users u SET (age, name) = (SELECT count(*), max(body) FROM local_notes n WHERE n.id = -1) WHERE u.id IN (30, 31);
+UPDATE users u SET (age, name) = (SELECT n.id, 'one' FROM local_notes n WHERE n.id = u.id - 30) WHERE u.id IN (31, 32, 45);
+UPDATE users u SET (age, name) = (SELECT 7, 'having' FROM local_notes n HAVING count(*) > 1) WHERE u.id = 33;
+SELECT id, age, name FROM users WHERE id BETWEEN 30 AND 50 ORDER BY id;
 -- inside of a transaction
 BEGIN;
 INSERT INTO local_notes VALUES (90, 'ninety');
