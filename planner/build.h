@@ -539,6 +539,9 @@ int workspace_plain(struct build *b, tnode *stmt, struct plan *p, const char *wh
 struct plan *plan_like(struct build *b, const struct plan *p);
 /* WITH queries that write what they must not. 1: refused. */
 int refuse_inner_writes(struct scope *s, struct plan *p);
+/* INSERT, UPDATE or DELETE as a SELECT of the columns that it returns: to be asked for their types,
+ * not run. */
+tnode *write_as_read(struct build *b, const tnode *stmt);
 void route(struct build *b, struct scope *s, struct plan *p);
 /* Whether sharded and local tables in one statement are all that keeps it from the rungs. */
 int route_mixes(const struct build *b, const struct scope *s);

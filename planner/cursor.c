@@ -22,7 +22,9 @@ static void declare_own(struct build *b, const PgQuery__DeclareCursorStmt *d, st
                "transaction");
         return;
     }
-    if (inner->kind != PLAN_ONE && inner->kind != PLAN_MANY && inner->kind != PLAN_WORKSPACE) {
+    int writes = inner->moves_count > 0 && inner->moves[inner->moves_count - 1].writes;
+    if ((inner->kind != PLAN_ONE && inner->kind != PLAN_MANY && inner->kind != PLAN_WORKSPACE) ||
+        writes) {
         refuse(p, "Run the query itself.", "a cursor over several shards cannot be for this query");
         return;
     }

@@ -120,7 +120,9 @@ static void render_moves(const struct plan_move *moves, size_t count, const stru
     for (size_t i = 0; i < count; i++) {
         const struct plan_move *m = &moves[i];
         buf_printf(out, "\n  %s%s%s%s", m->table, to[m->to], m->only_apart ? " apart" : "",
-                   m->over ? " over" : "");
+                   m->over     ? " over"
+                   : m->writes ? " writes"
+                               : "");
         if (m->to == MOVE_TO_SHARDS) {
             buf_printf(out, " like %s by", m->like->name);
             for (size_t k = 0; k < m->like->keys_count; k++) {

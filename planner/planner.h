@@ -150,8 +150,8 @@ enum plan_move_to {
 
 struct plan_move {
     const char *table; /* "braid_w1": unique in the statement, needs no quotes, in pg_temp */
-    /* PLAN_ONE, PLAN_MANY: its columns, named, are the table's. With `writes` also PLAN_WRITE and
-     * PLAN_ROWS that return rows */
+    /* PLAN_ONE, PLAN_MANY: its columns, named, are the table's. With `writes` PLAN_WRITE that
+     * returns rows; its text is then a read that has the same columns */
     struct plan *source;
     enum plan_move_to to;
     const struct map_table *like; /* MOVE_TO_SHARDS */

@@ -74,6 +74,11 @@ void plan_select(struct build *b, tnode *stmt, struct plan *p)
     struct scope *s = scope_build(b, stmt);
     p->reads_only = b->survey.reads_only && !reads_views(s);
     if (s->err == ERR_NONE && refuse_inner_writes(s, p)) {
+        struct note why = p->note;
+        if (b->env->workspace) {
+            p->err = ERR_NONE;
+            workspace_or_refuse(b, stmt, p, &why);
+        }
         return;
     }
     route(b, s, p);

@@ -153,6 +153,62 @@ struct plan *workspace_plan_part(struct workspace *w, tnode *select, struct note
     return plan_with_text(w, select, NULL, 0, NULL, note);
 }
 
+/* The plan as it is sent, and a text for questions: what it reads. */
+static int take_write(struct build *b, struct plan *p, struct slice read, struct note *note)
+{
+    for (struct plan *x = p; x != NULL; x = x->otherwise) {
+        if (x->kind == PLAN_REFUSE && x != p) {
+            return 1;
+        }
+        if (x->kind == PLAN_REFUSE) {
+            *note = x->note;
+            return 0;
+        }
+        if ((x->kind != PLAN_ONE && x->kind != PLAN_WRITE) || x->split != NULL || x->same_counts ||
+            !x->returns_rows) {
+            return workspace_fail(note, "Write it as a statement of its own.",
+                                  "this WITH query cannot be done shard by shard");
+        }
+        if (x->kind == PLAN_ONE) {
+            x->kind = PLAN_WRITE;
+            x->shard_sql = (const char *)x->text.p;
+            x->combine = arena_zero(b->out, sizeof(*x->combine));
+        }
+        if (x->shard_sql == NULL || x->combine == NULL || x->combine->mode != COMBINE_CONCAT) {
+            return workspace_fail(note, "Write it as a statement of its own.",
+                                  "this WITH query cannot be done shard by shard");
+        }
+        x->text = read;
+    }
+    return 1;
+}
+
+struct plan *workspace_plan_write(struct workspace *w, tnode *write, const tnode *read,
+                                  struct note *note)
+{
+    struct build *b = w->build;
+    struct part saved;
+    const char *text = NULL;
+    const char *read_text = NULL;
+    if (tree_deparse(write, &b->scratch, &text, note) ||
+        tree_deparse(tree_copy(&b->scratch, read), &b->scratch, &read_text, note)) {
+        return NULL;
+    }
+    part_begin(w, write, 1, &saved);
+    struct plan *p = plan_new(b, arena_copy(b->out, slice_of(text)));
+    p->tag = "SELECT";
+    p->any_params = b->survey.params_max > 0;
+    if (IS(write, INSERT_STMT)) {
+        plan_insert(b, write, p);
+    } else if (IS(write, UPDATE_STMT)) {
+        plan_update(b, write, p);
+    } else {
+        plan_delete(b, write, p);
+    }
+    part_end(b, &saved);
+    return take_write(b, p, arena_copy(b->out, slice_of(read_text)), note) ? p : NULL;
+}
+
 /* ---- moves ------------------------------------------------------------------------------------
  */
 
@@ -356,7 +412,7 @@ static int may_be_moved(const struct build *b, struct note *note)
                    : workspace_fail(note, "Lock rows of one sharding key at a time.",
                                     "FOR UPDATE and FOR SHARE cannot run over several shards");
     }
-    if (v->changing_ctes || v->current_of) {
+    if ((v->changing_ctes && b->env->workspace < ENV_WRITES) || v->current_of) {
         return workspace_fail(
             note, "Write it as statements of their own.",
             "cursors and WITH queries that change rows cannot run over several shards");
@@ -396,7 +452,7 @@ static int may_fail_late(const struct workspace *w)
 int workspace_plain(struct build *b, tnode *stmt, struct plan *p, const char *why_not)
 {
     struct note ignored;
-    if (!may_be_moved(b, &ignored)) {
+    if (!may_be_moved(b, &ignored) || b->survey.changing_ctes) {
         return 0;
     }
     struct workspace *w = workspace_begin(b, p);
@@ -438,6 +494,9 @@ int workspace_select(struct build *b, tnode *stmt, struct plan *p, struct note *
     struct note why_not = *note;
     if (!may_be_moved(b, note)) {
         return 0;
+    }
+    if (b->survey.changing_ctes) {
+        return workspace_writes(b, stmt, p, note);
     }
     struct workspace *w = workspace_begin(b, p);
     tnode *untouched = tree_copy(&b->scratch, stmt);

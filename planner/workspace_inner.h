@@ -19,6 +19,7 @@
 #define WORKSPACE_PREFIX "braid_w" /* of the tables of moves */
 
 enum {
+    ENV_WRITES = 6, /* plan_env.workspace: moves that write can be carried out */
     WORKSPACE_MOVES_MAX = RELS_MAX
 };
 
@@ -69,6 +70,10 @@ int workspace_plan_later(struct workspace *w, struct note *note);
 /* A SELECT planned as a statement of its own, for one or several shards; moves are tables that it
  * may mention. NULL: it cannot be. */
 struct plan *workspace_plan_part(struct workspace *w, tnode *select, struct note *note);
+/* INSERT, UPDATE or DELETE planned as a statement of its own; `read` is what tells its columns.
+ * NULL: it cannot be done shard by shard. */
+struct plan *workspace_plan_write(struct workspace *w, tnode *write, const tnode *read,
+                                  struct note *note);
 /* pg_temp.table AS alias, for FROM. */
 tnode *workspace_table(struct workspace *w, const char *table, const char *alias);
 /* Keep the statement as it stands now as `rest` (apart = 0) or `rest_apart` (1), for one server. */
@@ -92,6 +97,12 @@ struct workspace *workspace_place(struct build *b, const tnode *stmt, struct pla
 
 /* Guess at what its moves bring, each move to all shards counted for every one of `all`. */
 uint64_t workspace_bytes(const struct workspace *w, uint64_t all);
+
+/* ---- WITH queries that write (workspace_writes.c) ---------------------------------------------
+ */
+
+/* The whole of such a statement; changes `stmt`. 0: it cannot be done. */
+int workspace_writes(struct build *b, tnode *stmt, struct plan *p, struct note *note);
 
 /* ---- guesses (workspace_cost.c) ---------------------------------------------------------------
  */

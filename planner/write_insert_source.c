@@ -323,7 +323,10 @@ int insert_selected(struct insert *x, const struct level *level)
         q->with_clause = x->q->with_clause;
     }
     if (x->extras_count > 0 || x->wrapped) {
+        PgQuery__WithClause *with = q->with_clause; /* what writes must stand outside */
+        q->with_clause = NULL;
         wrap(x);
+        x->source->select_stmt->with_clause = with;
     }
     return 1;
 }

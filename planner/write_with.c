@@ -59,6 +59,12 @@ static tnode *as_read(struct arena *a, const struct parts *p)
     return n;
 }
 
+tnode *write_as_read(struct build *b, const tnode *stmt)
+{
+    struct parts parts;
+    return parts_of(stmt, &parts) ? as_read(&b->scratch, &parts) : NULL;
+}
+
 int write_source_text(struct build *b, const tnode *select, struct plan *p, struct note *note)
 {
     tnode *copy = tree_copy(&b->scratch, select);

@@ -361,6 +361,18 @@ void space_go(struct workspace *w, struct plan *plan, const struct front_bind *b
     }
 }
 
+/* A write that fails later is undone, also when it is a statement of its own. */
+static void begin_tx(struct session *s, const struct plan *plan)
+{
+    int writes = 0;
+    for (size_t i = 0; i < plan->moves_count; i++) {
+        writes |= plan->moves[i].writes;
+    }
+    if (writes && s->tx.kind == TX_KIND_NONE) {
+        session_tx_begin(s, TX_KIND_IMPLICIT, "BEGIN");
+    }
+}
+
 enum step space_start(struct session *s, struct plan *plan, const struct front_bind *bind)
 {
     struct workspace_layout at;
@@ -368,6 +380,9 @@ enum step space_start(struct session *s, struct plan *plan, const struct front_b
     int ready = 0;
     if (session_quiet(s) && plan->combine_refused && plan->otherwise != NULL) {
         return session_run(s, plan->otherwise, bind);
+    }
+    if (session_quiet(s)) {
+        begin_tx(s, plan);
     }
     enum step step = space_ready(s, plan, bind, &at, &described, &ready);
     if (!ready) {
@@ -384,6 +399,9 @@ enum step space_copy(struct session *s, struct plan *copy, struct plan *rows)
     struct workspace_layout at;
     int described = 0;
     int ready = 0;
+    if (session_quiet(s)) {
+        begin_tx(s, rows);
+    }
     enum step step = space_ready(s, rows, NULL, &at, &described, &ready);
     if (!ready) {
         return step;

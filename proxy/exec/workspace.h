@@ -16,8 +16,10 @@
  * The workspace's connections are the session's like others, but stand behind the shards in its
  * masks: slot = number of shards + shard, backend->apart. They take part in no transaction end:
  * what happens there is never committed, so it costs no sync, and nothing can be left behind.
- * Nothing waits for the answer of a COPY: the commands go out one behind the other, and the first
- * error tells. Memory: a chunk per target; a connection that does not keep up stops the sources.
+ * A move that writes (plan_move.writes) is the last of the moves; the statement is a transaction
+ * then. Nothing waits for the answer of a COPY: the commands go out one behind the other, and the
+ * first error tells. Memory: a chunk per target; a connection that does not keep up stops the
+ * sources.
  *
  * Owner: the session, on its worker's thread.
  */

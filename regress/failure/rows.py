@@ -1,5 +1,6 @@
 """Writes whose rows come out of a read (PLAN_ROWS): what can go wrong between the two, and behind."""
 
+import io
 import socket
 import threading
 
@@ -20,11 +21,18 @@ GONE = "DELETE FROM acct USING names WHERE names.name = acct.name AND names.id <
 MOVE = "UPDATE acct SET id = id + 100000"
 
 
+# What a WITH query writes is moved; its rows are joined by what is no key.
+BOTH = "WITH d AS (UPDATE acct SET n = n + 1 RETURNING id, name)"
+WITH = BOTH + " SELECT count(*) FROM d JOIN names ON names.name = d.name"
+SLOW = BOTH + " SELECT count(*) FROM d JOIN names ON names.name = d.name WHERE pg_sleep(30)::text = d.name"
+
+
 def prepare(place):
     braid = place.braid()
     braid.sql("CREATE TABLE acct (id bigint PRIMARY KEY, name text, n int DEFAULT 0, CHECK (n < 1000)) SHARD BY HASH (id)")
     braid.sql("CREATE TABLE names (id bigint PRIMARY KEY, name text) SHARD BY HASH (id)")
     braid.sql("CREATE TABLE big (id bigint PRIMARY KEY, k bigint, pad text) SHARD BY HASH (id)")
+    braid.sql("CREATE TABLE numbered (id bigserial PRIMARY KEY, name text) SHARD BY HASH (id)")
     place.end(braid)
 
 
@@ -244,7 +252,7 @@ def waits(place):
 # ---- somebody goes away ------------------------------------------------------------------------------
 
 
-def stuck(braid, place):
+def stuck(braid, place, sql=BUMP):
     """A session in the middle of its step, and who holds it there."""
     holder, writer = block(braid), auto(braid)
     ask(holder, "UPDATE acct SET n = n WHERE id IN (5, 6, 7, 8, 9)")
@@ -252,7 +260,7 @@ def stuck(braid, place):
 
     def work():
         try:
-            ask(writer, BUMP)
+            ask(writer, sql)
             errors.append(None)
         except psycopg2.Error as e:
             errors.append(e.pgcode or "08006")
@@ -315,7 +323,121 @@ def test_server_gone(place):
             c.close()
 
 
-TESTS = [test_answers, test_prepared, test_errors, test_limit, test_large, test_no_lost_update,
+# ---- a WITH query that writes, moved -----------------------------------------------------------------
+
+
+def test_with(place):
+    with Calm(place) as braid:
+        fill(braid)
+        c = auto(braid)
+        for times in range(1, 4):
+            expect("a write and a join", [(COUNT,)], ask(c, WITH))
+            expect("done", (COUNT, times * COUNT, SUM), state(c))
+        b = block(braid)
+        expect("in a block", [(COUNT,)], ask(b, WITH))
+        b.rollback()
+        expect("rolled back", (COUNT, 3 * COUNT, SUM), state(c))
+        with psycopg.connect(braid.dsn(), autocommit=True) as p:
+            for times in range(4, 8):
+                got = p.execute(WITH + " WHERE d.id > %s", (50,), prepare=True).fetchall()
+                expect("prepared", [(COUNT - 50,)], got)
+                expect("done", (COUNT, times * COUNT, SUM), state(c))
+        before = state(c)
+        expect_error("a cursor", "0A000", lambda: ask(b, f"DECLARE x CURSOR FOR {WITH}"))
+        b.rollback()
+        out = io.StringIO()
+        with c.cursor() as cur:
+            cur.copy_expert(f"COPY ({WITH}) TO STDOUT", out)
+        expect("copied", f"{COUNT}\n", out.getvalue())
+        expect("done", (COUNT, before[1] + COUNT, SUM), state(c))
+        ask(c, "DELETE FROM numbered")
+        expect("ids are drawn", 20, ask(c, "WITH d AS (DELETE FROM acct WHERE id <= 20 RETURNING name) "
+                                           "INSERT INTO numbered (name) SELECT name FROM d"))
+        expect("all are there", [(20, 20)], ask(c, "SELECT count(*), count(DISTINCT name) FROM numbered"))
+        expect("and gone", [(COUNT - 20,)], ask(c, "SELECT count(*) FROM acct"))
+        b.close()
+        c.close()
+
+
+def test_with_errors(place):
+    """Whatever fails in the statement undoes the write."""
+    with Calm(place) as braid:
+        fill(braid)
+        c = auto(braid)
+        ask(c, "UPDATE acct SET n = 999 WHERE id = 7")
+        before = state(c)
+        expect_error("a check", "23514", lambda: ask(c, WITH))
+        expect("the write fails on one shard", before, state(c))
+        ask(c, "UPDATE acct SET n = 0 WHERE id = 7")
+        before = state(c)
+        expect_error("the rest", "22012", lambda: ask(c, BOTH + " SELECT 1 / (count(*) - count(*)) FROM d JOIN names "
+                                                     "ON names.name = d.name"))
+        expect("the rest fails", before, state(c))
+        expect_error("a key", "23505", lambda: ask(c, BOTH + " INSERT INTO names SELECT names.id, names.name FROM d "
+                                                  "JOIN names ON names.name = d.name"))
+        expect("a later write fails", before, state(c))
+        expect("it goes on", [(COUNT,)], ask(c, WITH))
+        c.close()
+
+
+def sleeps(place):
+    return any(s.sql("SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND "
+                     "wait_event = 'PgSleep'")[0][0] for s in place.servers)
+
+
+def test_with_cancel(place):
+    with Calm(place) as braid:
+        fill(braid)
+        holder, writer, t, errors = stuck(braid, place, WITH)
+        writer.cancel()
+        t.join(30)
+        expect("canceled in the write", ["57014"], errors)
+        holder.rollback()
+        expect("nothing was done", (COUNT, 0, SUM), state(writer))
+        t = threading.Thread(target=lambda: errors.append(failure(writer, SLOW)))
+        t.start()
+        wait_for("the rest runs", lambda: sleeps(place))
+        writer.cancel()
+        t.join(60)
+        expect("canceled in the rest", ["57014"] * 2, errors)
+        expect("nothing was done", (COUNT, 0, SUM), state(writer))
+        expect("it goes on", [(COUNT,)], ask(writer, WITH))
+        for c in (holder, writer):
+            c.close()
+
+
+def failure(c, sql):
+    try:
+        ask(c, sql)
+    except psycopg2.Error as e:
+        return e.pgcode
+    return None
+
+
+def test_with_server_gone(place):
+    """A shard is lost in the middle of the write that is moved."""
+    for index in range(3):
+        with World(place) as world:
+            braid = world.braid
+            fill(braid)
+            holder, writer, t, errors = stuck(braid, place, WITH)
+            world.middles[index].cut()
+            try:
+                holder.rollback()
+            except psycopg2.Error:
+                pass
+            holder.close()
+            t.join(60)
+            expect_that(f"told: {errors}", len(errors) == 1 and (errors[0] is None or errors[0] in LOST))
+            world.calm()
+            c = auto(braid)
+            total = COUNT if errors[0] is None else 0
+            expect("all or nothing", (COUNT, total, SUM), state(c))
+            writer.close()
+            c.close()
+
+
+TESTS = [test_with, test_with_errors, test_with_cancel, test_with_server_gone, test_answers, test_prepared, test_errors, test_limit, test_large, test_no_lost_update,
          test_changed_between, test_cancel, test_client_gone, test_server_gone]
 
 

@@ -1,33 +1,25 @@
 -- list DELETE RETURNING into SELECT
 WITH d AS (DELETE FROM facts WHERE k = 2 RETURNING *) SELECT count(*), sum(n) FROM d;
--- refused
 -- list DELETE over shards into SELECT
 WITH d AS (DELETE FROM facts WHERE n > 40 RETURNING k, n) SELECT k, n FROM d ORDER BY 1, 2;
--- refused
 -- list moving rows
 WITH d AS (DELETE FROM orders WHERE status = 'paid' RETURNING *) INSERT INTO names SELECT 'order ' || id, user_id FROM d;
--- refused
 -- list moving rows to a colocated table
 WITH d AS (DELETE FROM marks WHERE w > 5 RETURNING k, tag) INSERT INTO facts (k, seq, sub) SELECT k, 1000 + length(tag), tag FROM d WHERE tag = 'red';
 -- refused
 -- list INSERT RETURNING into INSERT
 WITH i AS (INSERT INTO users (id, name) VALUES (13001, 'a'), (13002, 'b') RETURNING id, name) INSERT INTO orders (id, user_id, note) SELECT 7000 + id, id, name FROM i RETURNING note;
--- refused
 -- list UPDATE RETURNING
 WITH u AS (UPDATE users SET age = 77 WHERE id < 5 RETURNING id, age) SELECT sum(age) FROM u;
--- refused
 -- list UPDATE RETURNING and the old rows
 WITH u AS (UPDATE users SET age = 78 WHERE id < 5 RETURNING id, age) SELECT u.age, x.age FROM u JOIN users x ON x.id = u.id;
--- refused
 -- list two writes
 WITH a AS (UPDATE users SET age = 1 WHERE id = 6), b AS (UPDATE users SET age = 2 WHERE id = 7) SELECT age FROM users WHERE id IN (6, 7);
 SELECT age FROM users WHERE id IN (6, 7);
 -- list a write that nobody reads
 WITH a AS (DELETE FROM marks WHERE k = 4) SELECT 1;
--- refused
 -- list a write and a read of the same table
 WITH a AS (INSERT INTO names VALUES ('cte', 1) RETURNING n) SELECT (SELECT count(*) FROM a), (SELECT count(*) FROM names WHERE name = 'cte');
--- refused
 -- list a chain
 WITH a AS (SELECT id FROM users WHERE age > 60), b AS (UPDATE users SET age = 60 WHERE id IN (SELECT id FROM a) RETURNING id) SELECT count(*) FROM b;
 -- list upsert by hand
@@ -35,19 +27,59 @@ WITH u AS (UPDATE names SET n = 99 WHERE name = 'not there' RETURNING name) INSE
 -- refused
 -- list reference table
 WITH i AS (INSERT INTO countries VALUES ('ch', 'Switzerland', false) RETURNING code) SELECT * FROM i;
--- refused
 -- list local table
 WITH d AS (DELETE FROM local_notes WHERE id < 3 RETURNING id, body) INSERT INTO users (id, name) SELECT 13100 + id, body FROM d;
 -- list one key
 WITH d AS (DELETE FROM orders WHERE user_id = 3 RETURNING id) SELECT count(*) FROM d;
 -- refused
 WITH i AS (INSERT INTO orders (id, user_id) VALUES (7500, 3) RETURNING id) UPDATE users SET age = (SELECT id FROM i) WHERE id = 3;
--- refused
 -- list an error behind a write
 WITH d AS (UPDATE users SET age = 5 RETURNING id) SELECT 1 / (count(*) - count(*)) FROM d;
 -- list in a transaction that is rolled back
 BEGIN;
--- refused
 WITH d AS (DELETE FROM facts RETURNING k) SELECT count(*) FROM d;
 SELECT count(*) FROM facts;
 ROLLBACK;
+-- list a write and a join that only a workspace can do
+WITH d AS (DELETE FROM marks WHERE k = 6 RETURNING tag, w) SELECT d.tag, d.w, n.n FROM d LEFT JOIN names n ON n.name = d.tag ORDER BY 1, 2, 3;
+-- list a write and the table as it was
+WITH u AS (UPDATE users SET age = 44 WHERE id BETWEEN 6 AND 20 RETURNING id, age AS new_age) SELECT u.new_age, count(*), sum(x.age) FROM u JOIN users x ON x.id = u.id + 1 GROUP BY 1 ORDER BY 1;
+WITH d AS (DELETE FROM facts WHERE k = 7 RETURNING n) SELECT (SELECT count(*) FROM d), (SELECT count(*) FROM facts), (SELECT count(*) FROM countries), (SELECT count(*) FROM local_notes);
+-- list a write into the rest used twice
+WITH d AS (DELETE FROM facts WHERE k BETWEEN 8 AND 9 RETURNING k, n) SELECT a.n, b.n FROM d a JOIN d b ON a.n = b.n + 1 ORDER BY 1, 2;
+-- list a write to a local and to a reference table
+WITH d AS (UPDATE local_notes SET body = body || '!' WHERE id < 6 RETURNING id) SELECT d.id, u.name FROM d JOIN users u ON u.id = d.id ORDER BY 1;
+-- refused
+WITH d AS (UPDATE countries SET name = name || '!' RETURNING code) SELECT d.code, count(u.id) FROM d LEFT JOIN users u ON u.age > 20 GROUP BY 1 ORDER BY 1;
+-- list rows written by one statement and moved by it
+WITH i AS (INSERT INTO users (id, name) VALUES (13201, 'moved') RETURNING *) SELECT i.name, count(o.id) FROM i LEFT JOIN orders o ON o.user_id <> i.id GROUP BY 1;
+WITH d AS (DELETE FROM users WHERE id = 13201 RETURNING name) INSERT INTO names SELECT name, (SELECT count(*) FROM users) FROM d RETURNING *;
+WITH d AS (UPDATE users SET age = 45 WHERE id BETWEEN 21 AND 25 RETURNING id) INSERT INTO names SELECT u.name || d.id, o.id FROM d, users u, orders o WHERE u.id = d.id + 1 AND o.user_id = d.id + 2;
+-- list a write that nobody reads beside a workspace
+WITH d AS (DELETE FROM facts WHERE k = 10) SELECT count(*) FROM users u JOIN facts f ON f.n = u.id;
+-- list an error behind a write that was moved
+WITH d AS (UPDATE users SET age = 6 RETURNING id) SELECT 1 / (SELECT count(*) - count(*) FROM facts f JOIN d ON d.id = f.n);
+-- list a write that is moved, rolled back
+BEGIN;
+WITH d AS (DELETE FROM facts RETURNING n) SELECT count(*) FROM d JOIN users u ON u.id = d.n;
+SELECT count(*) FROM facts;
+WITH u AS (UPDATE users SET age = 7 WHERE id < 30 RETURNING id, age) SELECT sum(u.age), sum(x.age) FROM u JOIN users x ON x.id = u.id + 1;
+WITH u AS (UPDATE users SET age = 8 WHERE id < 30 RETURNING id, age) SELECT sum(u.age), sum(x.age) FROM u JOIN users x ON x.id = u.id + 1;
+ROLLBACK;
+-- list a write that is moved, behind others
+BEGIN;
+UPDATE users SET age = 9 WHERE id = 40;
+WITH u AS (UPDATE users SET age = age + 1 WHERE id BETWEEN 38 AND 42 RETURNING id, age) SELECT u.age, x.age FROM u JOIN users x ON x.id = u.id + 1 ORDER BY 1, 2;
+COMMIT;
+-- list columns of one name
+-- refused
+WITH d AS (DELETE FROM facts WHERE k = 11 RETURNING n, n) SELECT count(*) FROM d JOIN users u ON u.id = 1;
+WITH d(a, b) AS (DELETE FROM facts WHERE k = 12 RETURNING n + 1 AS x, sub) SELECT d.a, d.b, u.id FROM d LEFT JOIN users u ON u.id = d.a ORDER BY 1, 2, 3;
+-- list two writes over shards
+WITH a AS (DELETE FROM facts WHERE k = 13 RETURNING n), b AS (DELETE FROM marks WHERE k = 13 RETURNING w) SELECT (SELECT count(*) FROM a), (SELECT count(*) FROM b);
+-- list rows of a moved write in portions
+-- portal 2
+WITH d AS (DELETE FROM facts WHERE k BETWEEN 14 AND 18 RETURNING k, n) SELECT d.k, d.n, u.id FROM d LEFT JOIN users u ON u.id = d.n ORDER BY 1, 2, 3;
+-- refused
+EXPLAIN (COSTS OFF) WITH d AS (DELETE FROM facts WHERE n > 5 RETURNING n) SELECT count(*) FROM d JOIN users u ON u.id = d.n;
+SELECT count(*) FROM facts;
