@@ -43,6 +43,7 @@ void catalog_install_print(const struct conf_database *db, struct buf *out)
                   "COMMENT ON SCHEMA braid IS '");
     placement_print(db, out); /* names hold no quotes: conf/ takes [A-Za-z0-9_.-] only */
     buf_text(out, "'; END IF; END $braid$;\n");
+    catalog_ids_print(db, 0, out);
     buf_u8(out, 0);
 }
 

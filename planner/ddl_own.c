@@ -31,6 +31,9 @@ static int object_is_own(PgQuery__ObjectType type, const tnode *object)
     if (IS(object, OBJECT_WITH_ARGS)) {
         return names_own(object->object_with_args->objname, object->object_with_args->n_objname);
     }
+    if (IS(object, RANGE_VAR)) {
+        return is_own(object->range_var->schemaname);
+    }
     if (IS(object, LIST)) {
         return names_own(object->list->items, object->list->n_items);
     }
@@ -50,6 +53,22 @@ static int grants_own(const PgQuery__GrantStmt *g)
         }
     }
     return g->n_objects > 0;
+}
+
+/* SELECT pg_catalog.setval('braid...', n, true), as pg_dump writes it: it could only go back. */
+static int sets_own(const PgQuery__SelectStmt *s)
+{
+    const tnode *t = s->n_target_list == 1 && s->n_from_clause == 0 && s->where_clause == NULL &&
+                             IS(s->target_list[0], RES_TARGET)
+                         ? s->target_list[0]->res_target->val
+                         : NULL;
+    if (t == NULL || !IS(t, FUNC_CALL) || t->func_call->n_args < 2 ||
+        strcmp(tree_name(t->func_call->funcname, t->func_call->n_funcname, NULL), "setval") != 0) {
+        return 0;
+    }
+    const tnode *name = t->func_call->args[0];
+    return IS(name, A_CONST) && name->a_const->val_case == PG_QUERY__A__CONST__VAL_SVAL &&
+           strncmp(name->a_const->sval->sval, "braid.", 6) == 0;
 }
 
 int ddl_own_schema(struct build *b, const tnode *stmt, struct plan *p)
@@ -72,6 +91,9 @@ int ddl_own_schema(struct build *b, const tnode *stmt, struct plan *p)
     case NODE(ALTER_OWNER_STMT):
         own = object_is_own(stmt->alter_owner_stmt->object_type, stmt->alter_owner_stmt->object);
         break;
+    case NODE(SELECT_STMT): own = sets_own(stmt->select_stmt); break;
+    case NODE(CREATE_SEQ_STMT): own = is_own(stmt->create_seq_stmt->sequence->schemaname); break;
+    case NODE(ALTER_TABLE_STMT): own = is_own(stmt->alter_table_stmt->relation->schemaname); break;
     case NODE(GRANT_STMT): own = grants_own(stmt->grant_stmt); break;
     default: return 0;
     }

@@ -310,6 +310,9 @@ static uint32_t type_of_call(const struct build *b, const struct level *l,
 {
     const char *schema;
     const char *name = tree_name(f->funcname, f->n_funcname, &schema);
+    if (schema != NULL && strcmp(schema, "braid") == 0 && strcmp(name, "next_id") == 0) {
+        return OID_INT8;
+    }
     if ((schema != NULL && strcmp(schema, "pg_catalog") != 0) ||
         (schema == NULL && b->env->catalog != NULL &&
          catalog_function(b->env->catalog, name) != NULL)) {

@@ -126,7 +126,7 @@ static struct catalog *test_catalog(const char *default_bytewise)
         "public|by_name|s|f|0",    "public|maker|v|p|0",     "public|touched|v|f|0",
         "public|pathy|s|f|0",      "public|shadow|s|f|0",    "public|ender|v|p|0",
         "public|rekey|v|f|0",      "public|log_row|v|f|0",   "public|other_row|v|f|0",
-        "public|orders_sum|s|f|0", "public|initial|s|f|0"};
+        "public|orders_sum|s|f|0", "public|initial|s|f|0",   "braid|next_id|v|f|0"};
 #define SQL(name, args, returns, body)                                                      \
     "public|" name "|CREATE OR REPLACE FUNCTION public." name "(" args ") RETURNS " returns \
     " LANGUAGE sql AS $f$" body "$f$"

@@ -75,6 +75,8 @@ extern const char *const catalog_install_sql;
 /* The same for one database, which also writes down the shards that rows are placed on; with its
  * 0 byte. */
 void catalog_install_print(const struct conf_database *db, struct buf *out);
+/* SQL that makes braid.next_id() on a shard (idempotent); without a 0 byte. catalog_ids.c */
+void catalog_ids_print(const struct conf_database *db, size_t shard, struct buf *out);
 /* ERR_BAD_SETTING when rows were placed with other shards than `db` names: nothing may be routed
  * then. */
 enum err catalog_check_placement(const struct catalog *c, const struct conf_database *db,

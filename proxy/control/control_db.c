@@ -367,7 +367,8 @@ struct catalog_job {
     const struct world_db *wdb;
     uint64_t layout;
     uint64_t version;
-    int install; /* make schema braid first */
+    int install;        /* make schema braid first */
+    int install_missed; /* a shard could not be asked; it is when its types are */
     struct catalog_build *build;
     struct typelist *types[SHARDS_MAX]; /* NULL: that shard could not be read */
     uint64_t digest[2];
@@ -432,13 +433,23 @@ static void read_types(struct catalog_job *job)
         struct note note, install_note;
         control_db_target(job->world, job->wdb, i, &target);
         target.timeout_ms = target.timeout_ms < TYPES_WAIT_MS ? target.timeout_ms : TYPES_WAIT_MS;
+        struct buf ids = {0};
+        if (job->install && i > 0) { /* the home shard has it */
+            catalog_ids_print(job->wdb->conf, i, &ids);
+            buf_u8(&ids, 0);
+        }
         if (atomic_load(&role_server(job->wdb, i)->healthy) &&
-            catalog_load(&target, NULL, &source, &job->job.control->stop, &install_note, &note) ==
-                ERR_NONE) {
+            catalog_load(&target, (const char *)ids.p, &source, &job->job.control->stop,
+                         &install_note, &note) == ERR_NONE) {
             job->types[i] = list;
+            if (install_note.text[0] != '\0' && job->install_note.text[0] == '\0') {
+                job->install_note = install_note;
+            }
         } else {
             typelist_unref(list);
+            job->install_missed = 1;
         }
+        buf_free(&ids);
     }
 }
 
@@ -566,7 +577,9 @@ static void note_install(struct control_db *db, const struct catalog_job *job)
     const struct note *note = &job->install_note;
     if (job->install) {
         int64_t again_us = clock_now_us() + INSTALL_AGAIN_US;
-        db->install_us = note->text[0] == '\0' ? INT64_MAX : again_us;
+        db->install_us = note->text[0] != '\0' ? again_us
+                         : job->install_missed ? db->install_us
+                                               : INT64_MAX;
     }
     if (note->text[0] != '\0' && !db->install_said) {
         db->install_said = 1;

@@ -36,6 +36,7 @@ SCHEDULES = [
     "ledger",
     "workspace",
     "rows",
+    "ids",
     "cursors",
     "snapshot",
     "transactions",
