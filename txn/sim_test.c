@@ -856,6 +856,5 @@ Test(txn_sim, each_fault_that_is_planted_is_found)
             seed++;
         }
         cr_assert_leq(seed, 4000, "not found: %s", helps[plant]);
-        cr_log_info("%s: %s", helps[plant], found);
     }
 }
