@@ -38,7 +38,7 @@ struct gather {
     struct combine *combine; /* NULL: no rows, or rows that go on as they come */
     struct copy_sink *copy;  /* COPY TO: what rows for the client become; NULL: they are rows */
     struct buf bind_body;    /* extended: the client's Bind */
-    struct gather_bound *as; /* while `bound`; in the arena */
+    struct gather_bound *as; /* while `bound`, or other copies are to come; in the arena */
     struct buf sunk;         /* rows for hooks->rows */
     struct buf turned;       /* a row in home's OIDs, see typing.h */
     const uint32_t *edits[SHARDS_MAX]; /* types of columns that are turned; in the arena */

@@ -179,6 +179,38 @@ static enum err open_combine(struct gather *g, const struct front_bind *bind, in
                         note);
 }
 
+static void put_to(struct gather *g, uint64_t shards, const struct gather_bound *as)
+{
+    struct session *s = g->op.session;
+    bits_each (shard, shards & s->held_bits) {
+        struct backend *b = session_backend(s, (uint32_t)shard);
+        gather_put_parse(g, b);
+        gather_put_bind(g, b, as);
+        gather_put_execute(g, b);
+    }
+}
+
+/*
+ * Copies of a reference table: the first shard before the others, so that sessions that write the
+ * same rows queue there, as in one PostgreSQL, and do not each hold a copy that another waits for.
+ */
+static void other_copies(struct op *op)
+{
+    struct gather *g = (struct gather *)op;
+    if (op->errors != 0 || g->err || g->refused) {
+        gather_then(op);
+        return;
+    }
+    struct front_bind msg;
+    g->as->bind = gather_bind(g, &msg);
+    uint64_t rest = g->shards & (g->shards - 1);
+    uint64_t rows = op->rows;
+    put_to(g, rest, g->as);
+    op_round_sent(op, rest, gather_then);
+    op->rows = rows;
+    g->as = NULL;
+}
+
 void gather_send(struct gather *g)
 {
     struct session *s = g->op.session;
@@ -215,13 +247,16 @@ void gather_send(struct gather *g)
         return;
     }
     gather_receive(g);
-    bits_each (shard, g->shards & s->held_bits) {
-        struct backend *b = session_backend(s, (uint32_t)shard);
-        gather_put_parse(g, b);
-        gather_put_bind(g, b, &as);
-        gather_put_execute(g, b);
+    uint64_t first = g->shards & (~g->shards + 1);
+    if (g->plan->same_counts && first != g->shards) {
+        g->as = arena_alloc(&s->arena, sizeof(*g->as));
+        *g->as = as;
+        put_to(g, first, &as);
+        op_round_sent(&g->op, first, other_copies);
+    } else {
+        put_to(g, g->shards, &as);
+        op_round_sent(&g->op, g->shards, gather_then);
     }
-    op_round_sent(&g->op, g->shards, gather_then);
 }
 
 /* ---- the beginning --------------------------------------------------------------------------- */

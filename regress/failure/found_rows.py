@@ -13,7 +13,7 @@ SECONDS = 5
 MAY_FAIL = ("40001", "40P01", "55P03")  # the client tries again
 
 
-def race(stage, count, turn):
+def race(stage, count, turn, may_fail=MAY_FAIL):
     """`count` sessions take turns until the time is over; what went wrong otherwise than it may."""
     wrong = []
     stop = time.monotonic() + SECONDS
@@ -27,7 +27,7 @@ def race(stage, count, turn):
                 try:
                     turn(cursor, rng)
                 except psycopg2.Error as e:
-                    if e.pgcode not in MAY_FAIL:
+                    if e.pgcode not in may_fail:
                         wrong.append(str(e))
         c.close()
 
@@ -101,6 +101,25 @@ def queue(place):
         c.close()
 
 
+def copies_queue(place):
+    with Stage(place) as stage:
+        c = stage.connect()
+        cursor = c.cursor()
+        cursor.execute("CREATE TABLE counters (id int PRIMARY KEY, n bigint) REFERENCE")
+        cursor.execute("INSERT INTO counters VALUES (1, 0)")
+        counted = []
+
+        def turn(cursor, _):
+            cursor.execute("UPDATE counters SET n = n + 1 RETURNING n")
+            counted.extend(row[0] for row in cursor.fetchall())
+
+        race(stage, 4, turn, may_fail=())
+        expect("numbers given, each once", list(range(1, len(counted) + 1)), sorted(counted))
+        cursor.execute("DROP TABLE counters")
+        c.close()
+
+
 def run(place, report):
+    report.run("copies of one row: who writes it queues, nobody is a deadlock's victim", copies_queue, place)
     report.run("rows that are found first: sums, copies and new keys at once", sums, place)
     report.run("rows that are found first: each job of a queue is taken once", queue, place)
