@@ -109,8 +109,8 @@ def test_shards_keep_decisions(place):
     """One sync fewer; what is decided is forgotten when all have it; what another one left is finished by the rows."""
     servers, make = fleet_of(place, "kept", 3)
     braid = make(ledger="shard")
-    braid.sql("CREATE TABLE t (id bigint PRIMARY KEY, v int)")
     keeps_decisions(braid)
+    braid.sql("CREATE TABLE t (id bigint PRIMARY KEY, v int)")
     braid.sql("INSERT INTO t VALUES (1, 0), (2, 0), (3, 0), (4, 0), (5, 0), (6, 0), (7, 0), (8, 0)")
     c = braid.connect(autocommit=False)
     with c.cursor() as cur:

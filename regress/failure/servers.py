@@ -191,7 +191,7 @@ def test_no_prepared_transactions(place):
     wait_for("it serves", lambda: try_sql(braid, "SELECT 1"))
     e = expect_error("a table on both", None,
                      lambda: braid.sql("CREATE TABLE items (id bigint PRIMARY KEY, v text)"))
-    expect_that(f"the reason is told: {e}", "prepared transactions are disabled" in str(e))
+    expect_that(f"the reason is told: {e}", "max_prepared_transactions is 0" in str(e))
     for server in (weak, strong):
         expect("it is nowhere", [(None,)], server.sql("SELECT to_regclass('items')", "app"))
     expect("in doubt", 0, braid.stats()["transactions"]["in_doubt"])
