@@ -326,7 +326,7 @@ def cursors(place):
 IN_A_WORKSPACE = (
     "SELECT sum(x) FROM (SELECT balance AS x FROM accounts ORDER BY balance LIMIT 1000) q",
     "SELECT max(s) FROM (SELECT sum(balance) OVER () AS s FROM accounts) q",
-    "SELECT sum(a.balance) FROM accounts a JOIN names n ON n.id = a.id",
+    "SELECT sum(a.balance) FROM accounts a JOIN holders n ON n.id = a.id",
     "SELECT (SELECT sum(balance) FROM accounts WHERE id % 2 = 0) + (SELECT sum(balance) FROM accounts WHERE id % 2 = 1)",
 )
 
@@ -334,8 +334,8 @@ IN_A_WORKSPACE = (
 def workspace(place):
     """What moves rows reads all of them at one moment, also several times."""
     with Bank(place) as bank:
-        bank.braid.sql("CREATE TABLE names (id bigint, name text)")
-        bank.braid.sql(f"INSERT INTO names SELECT i, 'n' || i FROM generate_series(1, {ACCOUNTS}) i")
+        bank.braid.sql("CREATE TABLE holders (id bigint, name text)")
+        bank.braid.sql(f"INSERT INTO holders SELECT i, 'n' || i FROM generate_series(1, {ACCOUNTS}) i")
         on, off = bank.connect("on"), bank.connect("off")
         for statement in IN_A_WORKSPACE:
             expect(statement, (TOTAL, TOTAL), (int(ask(on, statement)), int(ask(off, statement))))
@@ -356,7 +356,7 @@ def workspace(place):
         expect_error("in a READ COMMITTED block", "0A000", lambda: cur.execute(IN_A_WORKSPACE[0]),
                      "REPEATABLE READ")
         cur.execute("ROLLBACK")
-        bank.braid.sql("DROP TABLE names")
+        bank.braid.sql("DROP TABLE holders")
 
 
 # ---- REPEATABLE READ ----------------------------------------------------------------------------
