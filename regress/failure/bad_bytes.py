@@ -5,7 +5,7 @@ import struct
 
 import raw
 from report import expect, expect_that
-from place import serves
+from place import ROWS, serves
 
 SEED = 20261120
 ROUNDS = 40
@@ -77,9 +77,9 @@ def garbage(rng):
 def test_random(place):
     """Whatever they are, the proxy answers errors or closes, and serves the next client."""
     braid = place.braid(auth={"method": "password", "users_file": "users.txt", "login_timeout_ms": 3000})
-    rng = random.Random(SEED)
     for state in STATES:
-        for _ in range(ROUNDS):
+        for number in range(ROUNDS):
+            rng = random.Random(f"{SEED} {state.__name__} {number}")
             with raw.Raw(braid.port) as r:
                 state(r)
                 try:
@@ -90,8 +90,11 @@ def test_random(place):
                 except OSError:  # closed by the other side already
                     pass
         braid.check_alive()
+        # A CopyDone among the bytes ends the COPY well, whatever its body holds, as in PostgreSQL.
+        kept = braid.sql(f"DELETE FROM items WHERE id > {ROWS} RETURNING id", password="secret")
+        may = ([], [(100002,)]) if state is in_copy else ([],)
+        expect_that(f"rows of {state.__name__}: {kept}", kept in may)
         serves(braid, password="secret")
-    expect("rows of broken clients", 300, int(braid.sql("SELECT count(*) FROM items", password="secret")[0][0]))
     place.end(braid)
 
 
