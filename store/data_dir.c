@@ -13,21 +13,6 @@ struct data_dir {
     int lock;
 };
 
-/* A new folder must survive a power cut too: sync the folder it was made in. */
-static enum err sync_parent(struct fs *fs, const char *path, struct note *note)
-{
-    char parent[DATA_DIR_PATH_MAX];
-    size_t n = strlen(path);
-    while (n > 0 && path[n - 1] == '/') {
-        n--;
-    }
-    while (n > 0 && path[n - 1] != '/') {
-        n--;
-    }
-    (void)snprintf(parent, sizeof(parent), "%.*s", n == 0 ? 1 : (int)n, n == 0 ? "." : path);
-    return fs->sync_dir(fs, parent, note);
-}
-
 enum err data_dir_open(struct fs *fs, const char *path, struct data_dir **out, struct note *note)
 {
     if (path[0] == '\0' || strlen(path) >= DATA_DIR_PATH_MAX) {
@@ -37,7 +22,7 @@ enum err data_dir_open(struct fs *fs, const char *path, struct data_dir **out, s
     int made = 0;
     enum err e = fs->make_dir(fs, path, &made, note);
     if (e == ERR_NONE && made) {
-        e = sync_parent(fs, path, note);
+        e = fs_sync_parent(fs, path, note);
     }
     char file[DATA_DIR_PATH_MAX + 8];
     (void)snprintf(file, sizeof(file), "%s/LOCK", path);

@@ -15,6 +15,10 @@
 
 #include "base/check.h"
 
+enum {
+    PARENT_MAX = 1024
+};
+
 static enum err disk_make_dir(struct fs *fs, const char *path, int *made, struct note *note)
 {
     (void)fs;
@@ -205,6 +209,23 @@ static enum err disk_lock(struct fs *fs, const char *path, int *out, struct note
     }
     *out = fd;
     return ERR_NONE;
+}
+
+enum err fs_sync_parent(struct fs *fs, const char *path, struct note *note)
+{
+    char parent[PARENT_MAX];
+    size_t n = strlen(path);
+    while (n > 0 && path[n - 1] == '/') {
+        n--;
+    }
+    while (n > 0 && path[n - 1] != '/') {
+        n--;
+    }
+    if (n >= sizeof(parent)) {
+        return note_set(note, ERR_IO, "%s: the path is too long", path);
+    }
+    (void)snprintf(parent, sizeof(parent), "%.*s", n == 0 ? 1 : (int)n, n == 0 ? "." : path);
+    return fs->sync_dir(fs, parent, note);
 }
 
 struct fs *fs_disk(void)

@@ -48,4 +48,7 @@ struct fs {
 
 struct fs *fs_disk(void); /* the real one; never freed */
 
+/* The name of a new file or folder must survive a power cut too: sync the folder it is in. */
+enum err fs_sync_parent(struct fs *fs, const char *path, struct note *note) MUST_CHECK;
+
 #endif

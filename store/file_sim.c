@@ -14,9 +14,9 @@
 enum {
     SECTOR = 512,
     PATH_BYTES = 128,
-    NAMES_MAX = 64,
-    HANDLES_MAX = 64,
-    CHANGES_MAX = 128
+    NAMES_MAX = 512,
+    HANDLES_MAX = 512,
+    CHANGES_MAX = 1024
 };
 
 struct inode {
@@ -25,6 +25,7 @@ struct inode {
     uint8_t *platter;
     uint8_t *dirty; /* one per sector */
     size_t cache_n, platter_n, cap;
+    size_t dirty_from, dirty_until; /* no dirty sector is outside */
     int locked;
 };
 
@@ -144,7 +145,12 @@ static void put(struct inode *inode, uint64_t at, const void *p, size_t n)
     }
     reserve(inode, at + n);
     memcpy(inode->cache + at, p, n);
-    memset(inode->dirty + at / SECTOR, 1, (at + n - 1) / SECTOR - at / SECTOR + 1);
+    size_t from = at / SECTOR;
+    size_t until = (at + n - 1) / SECTOR + 1;
+    memset(inode->dirty + from, 1, until - from);
+    int is_clean = inode->dirty_from == inode->dirty_until;
+    inode->dirty_from = is_clean || from < inode->dirty_from ? from : inode->dirty_from;
+    inode->dirty_until = is_clean || until > inode->dirty_until ? until : inode->dirty_until;
     inode->cache_n = inode->cache_n > at + n ? inode->cache_n : at + n;
 }
 
@@ -309,19 +315,21 @@ static enum err sim_write(struct fs *fs, int fd, uint64_t at, const void *p, siz
 
 static void sync_inode(struct inode *inode)
 {
-    for (size_t s = 0; s * SECTOR < inode->cap; s++) {
+    for (size_t s = inode->dirty_from; s < inode->dirty_until; s++) {
         if (inode->dirty[s]) {
             memcpy(inode->platter + s * SECTOR, inode->cache + s * SECTOR, SECTOR);
             inode->dirty[s] = 0;
         }
     }
+    inode->dirty_from = 0;
+    inode->dirty_until = 0;
     inode->platter_n = inode->cache_n;
 }
 
 /* Some sectors reach the platter, some do not, one may be torn. */
 static void sync_some(struct sim_disk *d, struct inode *inode)
 {
-    for (size_t s = 0; s * SECTOR < inode->cap; s++) {
+    for (size_t s = inode->dirty_from; s < inode->dirty_until; s++) {
         if (inode->dirty[s]) {
             uint64_t luck = rng_below(&d->rng, 8);
             size_t n = luck < 4 ? 0 : luck < 7 ? SECTOR : (size_t)rng_below(&d->rng, SECTOR);
@@ -329,6 +337,8 @@ static void sync_some(struct sim_disk *d, struct inode *inode)
             inode->dirty[s] = 0;
         }
     }
+    inode->dirty_from = 0;
+    inode->dirty_until = 0;
     if (inode->platter_n < inode->cache_n && rng_below(&d->rng, 2) == 0) {
         inode->platter_n += (size_t)rng_below(&d->rng, inode->cache_n - inode->platter_n + 1);
     }

@@ -47,9 +47,9 @@ struct kv_snapshot;
 struct kv_cursor;
 
 struct kv_options {
-    struct fs *fs;    /* borrowed */
-    const char *path; /* a folder, created when missing; one process at a time, by its lock file */
-    enum kv_kind kind;
+    struct fs *fs;     /* borrowed */
+    const char *path;  /* a folder, created when missing; one process at a time, by its lock file */
+    enum kv_kind kind; /* 0: whatever is there; then it must be there */
     size_t cache_bytes;    /* of blocks or pages; 0: 8 MiB */
     size_t memtable_bytes; /* KV_LSM; 0: 4 MiB */
     unsigned must_exist : 1;
@@ -60,11 +60,14 @@ struct kv_options {
 enum err kv_open(const struct kv_options *options, struct kv **out, struct note *note) MUST_CHECK;
 /* Nobody else may be using it; snapshots and cursors are closed before. NULL is fine. */
 void kv_close(struct kv *kv);
+enum kv_kind kv_kind_of(const struct kv *kv);
 
 /* What is to be written together, in order. All-zero is an empty one. */
 struct kv_batch {
     struct buf bytes; /* per entry: op 1, key bytes 2, key, value bytes 4, value */
     uint32_t count;
+    unsigned has_bad_key : 1; /* something did not fit: kv_write() will refuse */
+    unsigned is_too_long : 1;
 };
 
 void kv_batch_put(struct kv_batch *batch, struct slice key, struct slice value);
@@ -72,7 +75,8 @@ void kv_batch_delete(struct kv_batch *batch, struct slice key);
 void kv_batch_clear(struct kv_batch *batch); /* keeps its memory */
 void kv_batch_free(struct kv_batch *batch);
 
-/* Errors: ERR_IO, ERR_BAD_SETTING (a key or the batch is too long: nothing is written). */
+/* Errors: ERR_IO, ERR_BAD_SETTING (a key or the batch is too long: nothing is written). An empty
+ * batch with KV_SYNC is kv_sync(). */
 enum err kv_write(struct kv *kv, const struct kv_batch *batch, enum kv_how how,
                   struct note *note) MUST_CHECK;
 enum err kv_put(struct kv *kv, struct slice key, struct slice value, enum kv_how how,
@@ -94,7 +98,7 @@ void kv_cursor_close(struct kv_cursor *cursor); /* NULL is fine */
 /* Each says in *valid whether the cursor stands on an entry now. */
 enum err kv_cursor_first(struct kv_cursor *cursor, int *valid, struct note *note) MUST_CHECK;
 enum err kv_cursor_last(struct kv_cursor *cursor, int *valid, struct note *note) MUST_CHECK;
-/* The first entry whose key is not less. */
+/* The first entry whose key is not less; of an empty key: the first of all. */
 enum err kv_cursor_seek(struct kv_cursor *cursor, struct slice key, int *valid,
                         struct note *note) MUST_CHECK;
 enum err kv_cursor_next(struct kv_cursor *cursor, int *valid, struct note *note) MUST_CHECK;

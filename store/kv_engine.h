@@ -3,8 +3,12 @@
 
 /*
  * What an engine gives to the door (kv.c). Same meaning, errors and threads as in kv.h; keys and
- * batches were checked before. Each engine's own struct begins with `struct kv`, its cursor with
- * `struct kv_cursor`.
+ * batches were checked before (a key has 1 to KV_KEY_MAX bytes, a batch is not empty), sizes in the
+ * options are filled in. Each engine's own struct begins with `struct kv`, its cursor with
+ * `struct kv_cursor`, whose `kv` it sets.
+ *
+ * open() and verify() find the folder there, locked, and marked as theirs (kv_folder.h). A dead
+ * disk fails every call; close() then still frees everything, without a word.
  */
 
 #include "store/kv.h"
@@ -28,13 +32,16 @@ struct kv_engine {
     enum err (*next)(struct kv_cursor *cursor, int *valid, struct note *note);
     enum err (*prev)(struct kv_cursor *cursor, int *valid, struct note *note);
     void (*stats)(struct kv *kv, kv_stat_fn *fn, void *arg);
-    enum err (*check)(struct fs *fs, const char *path, kv_fault_fn *fn, void *arg,
-                      struct note *note);
+    enum err (*verify)(struct fs *fs, const char *path, kv_fault_fn *fn, void *arg,
+                       struct note *note);
     int (*turn)(struct kv *kv);
 };
 
+/* Filled in by the door behind open(). */
 struct kv {
     const struct kv_engine *engine;
+    struct fs *fs;
+    int lock_fd;
 };
 
 struct kv_cursor {
@@ -53,5 +60,7 @@ struct kv_entry {
     struct slice value;
 };
 int kv_batch_next(const struct kv_batch *batch, size_t *at, struct kv_entry *out);
+/* May bytes that come from a disk be walked like that. */
+int kv_batch_is_whole(struct slice bytes, uint32_t count);
 
 #endif

@@ -1,0 +1,170 @@
+/* The folder of a key-value store; what lies in it stands in kv_folder.h. */
+
+#include "store/kv_folder.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "store/file.h"
+
+enum {
+    FILE_PATH_MAX = KV_PATH_MAX + 16,
+    KIND_BYTES_MAX = 64,
+    VERSION = 1
+};
+
+static const char *const kind_names[] = {[KV_LSM] = "lsm", [KV_BTREE] = "btree"};
+
+const char *kv_kind_name(enum kv_kind kind)
+{
+    return kind_names[kind];
+}
+
+static void path_of(char out[FILE_PATH_MAX], const char *path, const char *name)
+{
+    (void)snprintf(out, FILE_PATH_MAX, "%s/%s", path, name);
+}
+
+struct listing {
+    int has_kind;
+    int has_others;
+};
+
+static void see_name(void *arg, const char *name)
+{
+    struct listing *listing = arg;
+    if (strcmp(name, "KIND") == 0) {
+        listing->has_kind = 1;
+    } else if (strcmp(name, "LOCK") != 0 && strcmp(name, "KIND.new") != 0) {
+        listing->has_others = 1;
+    }
+}
+
+/* What the file says. A version to come is not damage: it is told apart by its first words. */
+static enum err parse_kind(const char *text, const char *file, enum kv_kind *out, struct note *note)
+{
+    for (enum kv_kind kind = KV_LSM; kind <= KV_BTREE; kind++) {
+        char wanted[KIND_BYTES_MAX];
+        (void)snprintf(wanted, sizeof(wanted), "pgbraid store %s %d\n", kind_names[kind], VERSION);
+        if (strcmp(text, wanted) == 0) {
+            *out = kind;
+            return ERR_NONE;
+        }
+        (void)snprintf(wanted, sizeof(wanted), "pgbraid store %s ", kind_names[kind]);
+        if (strncmp(text, wanted, strlen(wanted)) == 0) {
+            return note_set(note, ERR_BAD_SETTING,
+                            "%s: this program reads version %d of the format, and the store is of "
+                            "another; open it with the program that wrote it",
+                            file, VERSION);
+        }
+    }
+    return note_set(note, ERR_CORRUPT, "%s: damaged at offset 0, or not a store's", file);
+}
+
+static enum err read_kind(struct fs *fs, const char *path, enum kv_kind *out, struct note *note)
+{
+    char file[FILE_PATH_MAX];
+    char text[KIND_BYTES_MAX] = {0};
+    size_t n = sizeof(text) - 1;
+    int fd = -1;
+    path_of(file, path, "KIND");
+    enum err e = fs->open(fs, file, FS_READ, &fd, note);
+    if (e) {
+        return e;
+    }
+    e = fs->read(fs, fd, 0, text, &n, note);
+    fs->close(fs, fd);
+    return e ? note_wrap(note, e, file) : parse_kind(text, file, out, note);
+}
+
+static enum err write_kind(struct fs *fs, const char *path, enum kv_kind kind, struct note *note)
+{
+    char fresh[FILE_PATH_MAX];
+    char file[FILE_PATH_MAX];
+    char text[KIND_BYTES_MAX];
+    int fd = -1;
+    path_of(fresh, path, "KIND.new");
+    path_of(file, path, "KIND");
+    int n = snprintf(text, sizeof(text), "pgbraid store %s %d\n", kind_names[kind], VERSION);
+    enum err e = fs->open(fs, fresh, FS_CREATE, &fd, note);
+    if (e) {
+        return e;
+    }
+    e = fs->write(fs, fd, 0, text, (size_t)n, note);
+    if (e == ERR_NONE) {
+        e = fs->sync(fs, fd, note);
+    }
+    fs->close(fs, fd);
+    if (e) {
+        return note_wrap(note, e, fresh);
+    }
+    e = fs->rename(fs, fresh, file, note);
+    return e ? e : fs->sync_dir(fs, path, note);
+}
+
+/* A folder with files but without KIND is nothing to start anew in. */
+static enum err mark_new(struct fs *fs, const char *path, enum kv_kind kind, int must_exist,
+                         const struct listing *listing, struct note *note)
+{
+    if (listing->has_others) {
+        return note_set(note, ERR_CORRUPT, "%s: files, but no KIND: damaged, or not a store", path);
+    }
+    if (must_exist || kind == 0) {
+        return note_set(note, ERR_IO, "%s: there is no store", path);
+    }
+    return write_kind(fs, path, kind, note);
+}
+
+static enum err learn_kind(struct fs *fs, const char *path, enum kv_kind kind, int must_exist,
+                           enum kv_kind *found, struct note *note)
+{
+    struct listing listing = {0};
+    enum err e = fs->list(fs, path, see_name, &listing, note);
+    if (e) {
+        return e;
+    }
+    *found = kind;
+    e = listing.has_kind ? read_kind(fs, path, found, note)
+                         : mark_new(fs, path, kind, must_exist, &listing, note);
+    if (e == ERR_NONE && kind != 0 && *found != kind) {
+        e = note_set(note, ERR_BAD_SETTING, "%s: a store of kind %s, asked for as %s", path,
+                     kind_names[*found], kind_names[kind]);
+    }
+    return e;
+}
+
+enum err kv_folder_take(struct fs *fs, const char *path, enum kv_kind kind, int must_exist,
+                        enum kv_kind *found, int *lock, struct note *note)
+{
+    char file[FILE_PATH_MAX];
+    if (path[0] == '\0' || strlen(path) >= KV_PATH_MAX) {
+        return note_set(note, ERR_BAD_SETTING, "the path of a store has 1 to %d bytes",
+                        KV_PATH_MAX - 1);
+    }
+    enum err e = ERR_NONE;
+    if (must_exist || kind == 0) {
+        struct listing listing = {0};
+        e = fs->list(fs, path, see_name, &listing, note);
+        if (e == ERR_NONE && !listing.has_kind) {
+            e = mark_new(fs, path, kind, 1, &listing, note); /* says so, and leaves no LOCK there */
+        }
+    } else {
+        int made = 0;
+        e = fs->make_dir(fs, path, &made, note);
+        if (e == ERR_NONE && made) {
+            e = fs_sync_parent(fs, path, note);
+        }
+    }
+    path_of(file, path, "LOCK");
+    if (e == ERR_NONE) {
+        e = fs->lock(fs, file, lock, note);
+    }
+    if (e) {
+        return e;
+    }
+    e = learn_kind(fs, path, kind, must_exist, found, note);
+    if (e) {
+        fs->close(fs, *lock);
+    }
+    return e;
+}
