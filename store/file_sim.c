@@ -59,6 +59,7 @@ struct sim_disk {
     size_t changes_n;
     struct inode *handles[HANDLES_MAX];
     enum sim_fault fault;
+    enum sim_lie lie;
     uint64_t fault_in, ops;
     int off, failed;
 };
@@ -344,6 +345,16 @@ static void sync_some(struct sim_disk *d, struct inode *inode)
     }
 }
 
+static int is_durable_name(const struct sim_disk *d, const struct inode *inode)
+{
+    for (size_t i = 0; i < d->platter.n; i++) {
+        if (d->platter.rows[i].inode == inode) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
 static enum err sim_sync(struct fs *fs, int fd, struct note *note)
 {
     struct sim_disk *d = disk_of(fs);
@@ -357,6 +368,9 @@ static enum err sim_sync(struct fs *fs, int fd, struct note *note)
         }
         return fails(d, note, "sync");
     }
+    if (d->lie == SIM_LIE_SYNC || (d->lie == SIM_LIE_SYNC_NEW_FILE && !is_durable_name(d, inode))) {
+        return ERR_NONE;
+    }
     sync_inode(inode);
     return ERR_NONE;
 }
@@ -366,6 +380,9 @@ static enum err sim_sync_dir(struct fs *fs, const char *dir, struct note *note)
     struct sim_disk *d = disk_of(fs);
     if (d->off || strikes(d, 0)) {
         return fails(d, note, "sync_dir");
+    }
+    if (d->lie == SIM_LIE_SYNC_DIR && d->changes_n < CHANGES_MAX / 2) {
+        return ERR_NONE;
     }
     size_t kept = 0;
     for (size_t i = 0; i < d->changes_n; i++) {
@@ -470,6 +487,11 @@ void sim_disk_fault(struct sim_disk *d, enum sim_fault fault, uint64_t n)
     d->fault_in = n;
 }
 
+void sim_disk_lie(struct sim_disk *d, enum sim_lie lie)
+{
+    d->lie = lie;
+}
+
 uint64_t sim_disk_ops(const struct sim_disk *d)
 {
     return d->ops;
@@ -525,6 +547,13 @@ void sim_disk_restart(struct sim_disk *d, int power_off)
     d->fault_in = 0;
     d->off = 0;
     d->failed = 0;
+}
+
+void sim_disk_each(struct sim_disk *d, sim_file_fn *fn, void *arg)
+{
+    for (size_t i = 0; i < d->cache.n; i++) {
+        fn(arg, d->cache.rows[i].path, d->cache.rows[i].inode->cache_n);
+    }
 }
 
 int sim_disk_flip(struct sim_disk *d, const char *path, uint64_t byte, unsigned bit)

@@ -27,12 +27,22 @@ enum sim_fault {
     SIM_ENOSPC     /* as EIO, but only for writes that make a file longer; waits for one */
 };
 
+/* Not a fault but a lie, for as long as it is set: success is said and nothing is done. Tests that
+ * should find a forgotten sync show that they can. */
+enum sim_lie {
+    SIM_HONEST,
+    SIM_LIE_SYNC,          /* of any file */
+    SIM_LIE_SYNC_NEW_FILE, /* of a file whose name is not durable yet: the sync before a rename */
+    SIM_LIE_SYNC_DIR
+};
+
 struct sim_disk *sim_disk_new(uint64_t seed);
 void sim_disk_free(struct sim_disk *disk);
 struct fs *sim_disk_fs(struct sim_disk *disk);
 
 /* Let the n-th mutating operation from now (1 = the next) fail. One fault at a time; n 0 = none. */
 void sim_disk_fault(struct sim_disk *disk, enum sim_fault fault, uint64_t n);
+void sim_disk_lie(struct sim_disk *disk, enum sim_lie lie);
 uint64_t sim_disk_ops(const struct sim_disk *disk); /* mutating operations so far */
 void sim_disk_unplug(struct sim_disk *disk); /* from now on every call fails, as after power off */
 int sim_disk_is_off(const struct sim_disk *disk);
@@ -40,6 +50,10 @@ int sim_disk_has_failed(const struct sim_disk *disk); /* a fault struck since th
 
 /* The process is gone: handles and locks with it. power_off: unsynced state is lost as above. */
 void sim_disk_restart(struct sim_disk *disk, int power_off);
+
+/* fn for each file there is, by its path and size. */
+typedef void sim_file_fn(void *arg, const char *path, size_t bytes);
+void sim_disk_each(struct sim_disk *disk, sim_file_fn *fn, void *arg);
 
 /* Flip one bit of a file, cache and platter. Returns 0 when there is no such file or byte. */
 int sim_disk_flip(struct sim_disk *disk, const char *path, uint64_t byte, unsigned bit);
