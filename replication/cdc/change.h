@@ -7,9 +7,16 @@
  *
  *     shard's slot --> pgoutput decoder --> struct change --> change log --> groups, sinks
  *
- * A transaction is CHANGE_BEGIN, its changes, CHANGE_COMMIT, all with the same `lsn` of its commit
- * and `index` counted from 0: (shard, lsn, index) is the place of a change for ever, and the
- * idempotence key of its record. Aborted transactions and sub-transactions never come.
+ * A transaction is CHANGE_BEGIN, its changes, CHANGE_COMMIT, all with the same `lsn`, the start of
+ * its commit record (of COMMIT PREPARED for a two-phase one), which ascends per shard; `index`
+ * ascends in it from 0, with holes where something was left out: (shard, lsn, index) is the place
+ * of a change for ever, and the idempotence key of its record. Aborted transactions and
+ * sub-transactions never come. Values are text; binary only when that was asked for, and never of
+ * key columns.
+ *
+ * A message outside of a transaction stands alone, with its own position. Rows of a first copy
+ * carry the position of their snapshot, and the order of the log is the order of the rows: a copy
+ * comes between the commits that it contains and those that it does not.
  */
 
 #include <stdint.h>
@@ -26,7 +33,7 @@ enum change_op {
     CHANGE_MESSAGE,   /* pg_logical_emit_message: prefix, content */
     CHANGE_DDL,       /* a statement of ours: its text and the schema version it made */
     CHANGE_ROW,       /* of a first copy: the row as it stood at `lsn` */
-    CHANGE_WATERMARK, /* every commit of this shard before it has been given */
+    CHANGE_WATERMARK, /* the same `content`, a decimal number, comes on every shard */
     CHANGE_GAP /* changes were lost (slot gone or ahead): what was before cannot be trusted */
 };
 
@@ -43,8 +50,8 @@ struct change_column {
     struct slice bytes;
 };
 
-/* One version of a table as the shard announced it; a new one for every announcement that differs.
- */
+/* One version of a table as the shard announced it. The number is a fingerprint of what was said:
+ * equal for equal announcements, also after a restart, and another one when something differs. */
 struct change_relation {
     uint32_t oid; /* on that shard */
     uint32_t version;
@@ -63,8 +70,8 @@ struct change_relation_column {
 };
 
 struct change {
-    uint8_t op; /* enum change_op */
-    uint16_t shard;
+    uint8_t op;     /* enum change_op */
+    uint16_t shard; /* cdc_shard.number of sink.h */
     uint32_t xid;
     uint64_t lsn;        /* of the commit */
     uint32_t index;      /* in the transaction */

@@ -33,7 +33,7 @@ enum {
     CDC_STATE_MAX = 512 * 1024 /* bytes of cdc_mark.state */
 };
 
-/* Who it is: names are for ever, the number is its place in the configuration of today. */
+/* Who it is: names are for ever, the number is of this start, one per shard of all databases. */
 struct cdc_shard {
     const char *database;
     const char *name;
@@ -42,10 +42,10 @@ struct cdc_shard {
 
 /* A place in one shard's stream. */
 struct cdc_mark {
-    uint64_t lsn;      /* of the commit (or message, or end of an idle stretch) */
-    uint32_t index;    /* of the last change in it that was given */
-    uint8_t ends;      /* nothing more comes of this transaction */
-    uint64_t resume;   /* whoever has this mark needs nothing of the server's log before it */
+    uint64_t lsn;       /* of the commit (or message, or end of an idle stretch) */
+    uint32_t index;     /* of the last change in it that was given */
+    uint8_t ends;       /* nothing more comes of this transaction */
+    uint64_t resume;    /* whoever has this mark needs nothing of the server's log before it */
     struct slice state; /* the source's own, to be given back by load(); p NULL: as it was before */
 };
 
