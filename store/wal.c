@@ -294,12 +294,34 @@ enum err wal_append_sync(struct wal *w, uint16_t type, struct slice body, struct
     return waiter.e;
 }
 
-void wal_truncate_before(struct wal *w, uint64_t lsn)
+/* The oldest lsn that somebody needs. Mutex held. */
+static uint64_t needed_by_any(const struct wal *w)
 {
+    uint64_t least = UINT64_MAX;
+    for (unsigned i = 0; i < WAL_OWNERS; i++) {
+        if ((w->owners >> i & 1) && w->needed_from[i] < least) {
+            least = w->needed_from[i];
+        }
+    }
+    return least;
+}
+
+void wal_needed_from(struct wal *w, enum wal_owner owner, uint64_t lsn)
+{
+    check(w->owners >> owner & 1);
     (void)pthread_mutex_lock(&w->mutex);
-    w->truncate_before = w->truncate_before > lsn ? w->truncate_before : lsn;
+    uint64_t before = needed_by_any(w);
+    if (lsn > w->needed_from[owner]) {
+        w->needed_from[owner] = lsn;
+    }
+    uint64_t now = needed_by_any(w);
+    if (now > before) {
+        w->truncate_before = now;
+    }
     (void)pthread_mutex_unlock(&w->mutex);
-    (void)pthread_cond_signal(&w->wake);
+    if (now > before) {
+        (void)pthread_cond_signal(&w->wake);
+    }
 }
 
 void wal_stats(struct wal *w, struct wal_stats *out)
@@ -430,6 +452,8 @@ enum err wal_open(const struct wal_options *options, struct wal **out, struct no
     list_init(&w->queue);
     init_locks(w);
     w->is_manual = filled.manual;
+    w->owners = filled.owners != 0 ? filled.owners : 1U << WAL_OWNER_SOLE;
+    check(w->owners < 1U << WAL_OWNERS);
     w->sync_us_p50 = -1;
     e = start(w, &filled, note);
     if (e) {

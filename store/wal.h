@@ -9,7 +9,8 @@
  *
  * Group commit comes by itself: what is queued while one sync runs is written together by the
  * next. Files are segments of a fixed size, zeroed in advance and used again, so that a sync writes
- * no file system metadata. One log serves several owners by record type.
+ * no file system metadata. One log serves several owners by record type, with one stream of syncs;
+ * it is cut before the oldest record that any of them still needs.
  *
  * A failure of the disk (EIO, ENOSPC, whatever) is the end of this log: the record that met it,
  * those waiting and all later ones get ERR_IO, and nothing is tried again, because the kernel may
@@ -33,6 +34,14 @@ enum {
     WAL_SEGMENT_BYTES = 16 << 20,
     WAL_BODY_MAX = 1 << 20, /* of one record; and at most a quarter of a segment */
     WAL_BATCH_MAX = 1 << 20 /* bytes written before a sync, but for one larger record */
+};
+
+/* Who keeps records in a log. */
+enum wal_owner {
+    WAL_OWNER_SOLE = 0,   /* of a log that only one writes to; any types */
+    WAL_OWNER_LEDGER = 0, /* types 1 to 15 */
+    WAL_OWNER_CDC,        /* types 16 to 31 */
+    WAL_OWNERS
 };
 
 struct fs;
@@ -60,6 +69,7 @@ struct wal_options {
     const char *dir; /* created when missing; the caller holds the lock of its data_dir */
     uint32_t
         segment_bytes;     /* of a new log: multiple of 4096; an old one keeps its own; 0: 16 MiB */
+    unsigned owners;       /* 1 << owner of each that takes part; 0: one alone */
     unsigned manual : 1;   /* no disk thread; the caller turns it by wal_turn() */
     unsigned measure : 1;  /* time a few syncs */
     wal_record_fn *replay; /* each record, oldest first, during wal_open() */
@@ -90,9 +100,12 @@ void wal_append(struct wal *wal, struct wal_request *request);
 enum err wal_append_sync(struct wal *wal, uint16_t type, struct slice body,
                          struct note *note) MUST_CHECK;
 
-/* Records before `lsn` are no longer needed: segments that hold nothing else are given back, soon,
- * by the disk thread. Any thread. Later replays may still show some of them. */
-void wal_truncate_before(struct wal *wal, uint64_t lsn);
+/*
+ * This owner needs no record before `lsn` any more. Segments that nobody needs are given back,
+ * soon, by the disk thread; an owner that has said nothing since the open needs everything. Any
+ * thread; an older lsn than said before is ignored. Later replays may still show older records.
+ */
+void wal_needed_from(struct wal *wal, enum wal_owner owner, uint64_t lsn);
 
 void wal_stats(struct wal *wal, struct wal_stats *out); /* any thread */
 int wal_failed(struct wal *wal, struct note *note);     /* 1 and why, or 0; any thread */

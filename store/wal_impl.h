@@ -52,8 +52,10 @@ struct wal {
     int is_urgent; /* something in the queue is not lazy */
     int is_closing;
     int failed;
-    struct note why; /* once failed */
-    uint64_t truncate_before;
+    struct note why;                  /* once failed */
+    unsigned owners;                  /* fixed at open */
+    uint64_t needed_from[WAL_OWNERS]; /* lsn */
+    uint64_t truncate_before;         /* lsn; 0: nothing to do */
 
     /* one writer (the disk thread), any reader */
     _Atomic uint64_t records, syncs, bytes, segments, durable_seen;

@@ -170,7 +170,7 @@ static void work(struct model *m)
             size_t id = (size_t)rng_below(&m->rng, m->n);
             if (m->records[id].fate == SURE && m->records[id].lsn > m->truncated) {
                 m->truncated = m->records[id].lsn;
-                wal_truncate_before(m->wal, m->truncated);
+                wal_needed_from(m->wal, WAL_OWNER_SOLE, m->truncated);
             }
         }
         if (rng_below(&m->rng, 3) != 0) {
@@ -403,7 +403,7 @@ Test(wal_sim, after_a_failed_sync_every_append_fails_and_the_disk_is_left_alone)
     cr_assert_not_null(strstr(note.text, "wal-0000000000000001: sync"), "%s", note.text);
     uint64_t ops = sim_disk_ops(disk);
     cr_assert_eq(wal_append_sync(wal, 1, SLICE("y"), &note), ERR_IO);
-    wal_truncate_before(wal, 1 << 20);
+    wal_needed_from(wal, WAL_OWNER_SOLE, 1 << 20);
     (void)wal_turn(wal);
     cr_assert_eq(sim_disk_ops(disk), ops);
     cr_assert_eq(wal_failed(wal, NULL), 1);

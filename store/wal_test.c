@@ -134,7 +134,7 @@ Test(wal, sixty_four_writers_share_syncs_and_keep_their_order, .init = make_dir,
     cr_assert_lt(stats.syncs, stats.records / 2);
     cr_assert_gt(stats.segments, 10);
     cr_assert_geq(stats.sync_us_p50, 0);
-    wal_truncate_before(wal, stats.durable);
+    wal_needed_from(wal, WAL_OWNER_SOLE, stats.durable);
     wal_close(wal);
     seen.is_cut = 1;
     wal = open_log(&seen, 0);

@@ -245,7 +245,7 @@ static void copy_done(struct wal_request *request, enum err e)
         return;
     }
     if (e == ERR_NONE) {
-        wal_truncate_before(l->wal, run->first_lsn);
+        wal_needed_from(l->wal, WAL_OWNER_LEDGER, run->first_lsn);
     }
     lock(l);
     l->is_compacting = 0;
