@@ -145,7 +145,7 @@ sim-store: $(BUILD)/store_test ## key-value stores and a model on disks that fai
 compare-writes: deps all ## random writes against PostgreSQL, all tables after each transaction: COUNT=20000 SEED=1
 	@$(PYTHON) regress/compare/random_writes.py --build $(BUILD) --seed $(or $(SEED),1) --count $(or $(COUNT),20000) --shards $(or $(SHARDS),3)
 tpch: deps all ## the queries of TPC-H over three shards against one PostgreSQL: SCALE=0.1
-	@$(PYTHON) regress/tpch/tpch.py --build $(BUILD) --scale $(or $(SCALE),0.1) --times 2
+	@$(PYTHON) regress/tpch/tpch.py --build $(BUILD) --scale $(or $(SCALE),0.1) --times 2 --cold
 regress-pg: ## PostgreSQL's own regression files, directly and through pgbraid (fetches its source package)
 	@conf/install-deps regress-pg
 	@$(MAKE) --no-print-directory -s -j$(JOBS) all

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """The 22 queries of TPC-H over three shards and over one PostgreSQL with the same rows: equal, and how long.
 
-    tpch.py [--build DIR] [--scale 0.1] [--shards 3] [--only Q7] [--times 3] [--explain]
+    tpch.py [--build DIR] [--scale 0.1] [--shards 3] [--only Q7] [--times 3] [--explain] [--cold]
 """
 
 import argparse
@@ -14,6 +14,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [os.path.dirname(HERE), os.path.join(os.path.dirname(HERE), "compare"), HERE]
 
 import pg  # noqa: E402
+import raw  # noqa: E402
 from braid import Braid, config_for  # noqa: E402
 from data import INDEXES, TABLES, Data  # noqa: E402
 from report import Report  # noqa: E402
@@ -64,6 +65,22 @@ def timed(side, sql, times):
     return answer, best
 
 
+def cold_plan(port, sql, path, times=7):
+    """Best seconds that Parse takes when the plan is made anew: another search_path is another plan."""
+    best = None
+    with raw.Raw(port) as r:
+        r.login()
+        for number in range(times):
+            r.ask(raw.query(f"SET search_path = public, {path}_{number}"))
+            begin = time.monotonic()
+            codes = raw.codes_of(r.ask(raw.parse(sql), raw.SYNC))
+            seconds = time.monotonic() - begin
+            if codes:
+                raise RuntimeError(f"{path}: {codes}")
+            best = seconds if best is None else min(best, seconds)
+    return best
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--build")
@@ -72,6 +89,7 @@ def main():
     parser.add_argument("--times", type=int, default=1, help="the best of so many runs")
     parser.add_argument("--only", default="")
     parser.add_argument("--explain", action="store_true")
+    parser.add_argument("--cold", action="store_true", help="how long Parse takes for a plan that is not cached")
     args = parser.parse_args()
     pg.stop_on_signals()
     report = Report()
@@ -107,6 +125,8 @@ def main():
                 report.passes(what)
                 print(f"tpch: {what}  {our_seconds * 1000:8.1f} ms, PostgreSQL {their_seconds * 1000:8.1f} ms, "
                       f"ratio {our_seconds / their_seconds:.2f}", flush=True)
+            if args.cold:
+                print(f"tpch: {name:<4} cold plan {cold_plan(braid.port, sql, name) * 1000:6.2f} ms", flush=True)
         print(f"tpch: all {total[0] * 1000:.0f} ms, PostgreSQL {total[1] * 1000:.0f} ms, ratio {total[0] / max(total[1], 1e-9):.2f}")
         ours.close()
         theirs.close()
