@@ -1,6 +1,6 @@
 /*
  * The log's queue, its disk thread and its public face. Threads: callers touch only what stands
- * under the mutex; the rest belongs to the disk thread (or to whoever calls wal_turn()).
+ * under the mutex; the rest belongs to whoever has the turn (wal_write.c): mostly the disk thread.
  *
  * The mutex is here, against the house rule, because any thread may append and exactly one writes;
  * it is held for a few instructions, never over I/O or done(). Once the log has failed the disk
@@ -23,190 +23,49 @@ enum {
     SYNC_SAMPLES = 9
 };
 
-/* ---- the disk thread's part ------------------------------------------------------------------ */
-
-static void fail(struct wal *w, const struct note *why)
-{
-    (void)pthread_mutex_lock(&w->mutex);
-    w->failed = 1;
-    w->why = *why;
-    (void)pthread_mutex_unlock(&w->mutex);
-}
-
-static void finish(struct list *requests, enum err e)
-{
-    for (struct list *node = list_pop(requests); node != NULL; node = list_pop(requests)) {
-        struct wal_request *request = container_of(node, struct wal_request, _node);
-        request->done(request, e); /* the request is the caller's again */
-    }
-}
-
-/* Write the batch behind files.at and sync. */
-static enum err write_batch(struct wal *w, struct note *note)
-{
-    struct wal_files *f = &w->files;
-    check(f->at + w->batch.n <= f->segment.bytes);
-    enum err e = f->fs->write(f->fs, f->fd, f->at, w->batch.p, w->batch.n, note);
-    if (e == ERR_NONE) {
-        e = f->fs->sync(f->fs, f->fd, note);
-    }
-    if (e) {
-        char path[WAL_PATH_MAX];
-        wal_segment_path(f, path, f->segment.number);
-        return note_wrap(note, e, path);
-    }
-    f->at += (uint32_t)w->batch.n;
-    w->durable = wal_lsn(&f->segment, f->at);
-    atomic_fetch_add_explicit(&w->syncs, 1, memory_order_relaxed);
-    atomic_fetch_add_explicit(&w->bytes, w->batch.n, memory_order_relaxed);
-    return ERR_NONE;
-}
-
-/* Encode requests from `queue` into the batch and move them to `written`; 1 when END was added. */
-static int fill_batch(struct wal *w, struct list *queue, struct list *written)
-{
-    struct wal_files *f = &w->files;
-    w->batch.n = 0;
-    while (!list_empty(queue) && w->batch.n < WAL_BATCH_MAX) {
-        struct wal_request *request = container_of(queue->next, struct wal_request, _node);
-        uint64_t lsn = wal_lsn(&f->segment, f->at) + w->batch.n;
-        if (w->batch.n + wal_record_bytes(request->body.n) > wal_files_room(f)) {
-            wal_record_make(&w->batch, lsn, w->durable, WAL_TYPE_END, (struct slice){0});
-            return 1;
-        }
-        request->lsn = lsn;
-        wal_record_make(&w->batch, lsn, w->durable, request->type, request->body);
-        list_remove(&request->_node);
-        list_push_back(written, &request->_node);
-    }
-    return 0;
-}
-
-static size_t count(const struct list *head)
-{
-    size_t n = 0;
-    list_each (node, head) {
-        n++;
-    }
-    return n;
-}
-
-static void write_queue(struct wal *w, struct list *queue)
-{
-    struct note note = {0};
-    enum err e = ERR_NONE;
-    while (e == ERR_NONE && !list_empty(queue)) {
-        struct list written;
-        list_init(&written);
-        int is_full = fill_batch(w, queue, &written);
-        e = write_batch(w, &note);
-        if (e) {
-            fail(w, &note);
-        } else {
-            atomic_fetch_add_explicit(&w->records, count(&written), memory_order_relaxed);
-            atomic_store_explicit(&w->durable_seen, w->durable, memory_order_relaxed);
-        }
-        finish(&written, e);
-        if (e == ERR_NONE && is_full) {
-            e = wal_files_next(&w->files, &note);
-            if (e) {
-                fail(w, &note);
-            }
-            atomic_fetch_add_explicit(&w->segments, e == ERR_NONE, memory_order_relaxed);
-        }
-    }
-    finish(queue, e);
-}
-
-static void truncate_log(struct wal *w, uint64_t lsn)
-{
-    struct note note = {0};
-    struct wal_files *f = &w->files;
-    if (wal_files_truncate(f, lsn, &note)) {
-        fail(w, &note);
-    }
-    uint64_t segments = f->segment.number - f->first + 1;
-    atomic_store_explicit(&w->segments, segments, memory_order_relaxed);
-}
-
-static int prepare(struct wal *w)
-{
-    struct note note = {0};
-    int busy = 0;
-    if (wal_files_prepare(&w->files, &busy, &note)) {
-        fail(w, &note);
-    }
-    return busy;
-}
-
-/* What one turn has to do, taken from the callers' side in one go. */
-struct turn {
-    struct list queue;
-    uint64_t truncate_before;
-    int failed;
-    int is_closing;
-};
-
-static void take(struct wal *w, struct turn *turn)
-{
-    list_init(&turn->queue);
-    while (!list_empty(&w->queue)) {
-        list_push_back(&turn->queue, list_pop(&w->queue));
-    }
-    turn->truncate_before = w->truncate_before;
-    turn->failed = w->failed;
-    turn->is_closing = w->is_closing;
-    w->truncate_before = 0;
-    w->queue_bytes = 0;
-    w->is_urgent = 0;
-}
-
-/* Commits first; then the log's housekeeping, a slice of it per turn. */
-static int carry_out(struct wal *w, struct turn *turn)
-{
-    int busy = !list_empty(&turn->queue);
-    if (turn->failed) {
-        finish(&turn->queue, ERR_IO);
-        return busy;
-    }
-    if (busy) {
-        write_queue(w, &turn->queue);
-    }
-    if (turn->truncate_before != 0 && !wal_failed(w, NULL)) {
-        truncate_log(w, turn->truncate_before);
-        busy = 1;
-    }
-    if (!turn->is_closing && !wal_failed(w, NULL)) {
-        busy |= prepare(w);
-    }
-    return busy;
-}
+/* ---- the disk thread ------------------------------------------------------------------------- */
 
 int wal_turn(struct wal *w)
 {
-    struct turn turn;
+    struct wal_turn_work work;
     (void)pthread_mutex_lock(&w->mutex);
-    take(w, &turn);
+    wal_take(w, &work);
     (void)pthread_mutex_unlock(&w->mutex);
-    return carry_out(w, &turn);
+    return wal_carry_out(w, &work);
 }
 
-/* Sleep until there is something to do, or lazy records have waited long enough. Mutex held. */
+static int has_work(const struct wal *w)
+{
+    return w->is_urgent || w->has_chores || w->queued_waiters > 0 || w->is_closing ||
+           w->truncate_before != 0;
+}
+
+static struct timespec after_ms(unsigned ms)
+{
+    struct timespec until;
+    (void)clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += ms / 1000;
+    until.tv_nsec += (long)(ms % 1000) * 1000000L;
+    until.tv_sec += until.tv_nsec / 1000000000L;
+    until.tv_nsec %= 1000000000L;
+    return until;
+}
+
+/* Sleep until there is something to do, lazy records have waited long enough, or a sync is due, and
+ * nobody else has the turn. Mutex held. */
 static void wait_for_work(struct wal *w)
 {
-    while (!w->is_urgent && !w->is_closing && w->truncate_before == 0) {
-        if (list_empty(&w->queue)) {
+    int is_timed_out = 0;
+    while (w->is_turning || (!has_work(w) && !is_timed_out)) {
+        int owes_sync = !w->is_turning && w->sync == WAL_SYNC_INTERVAL && w->unsynced_since_us != 0;
+        w->is_timing = owes_sync;
+        if (w->queued == 0 && !owes_sync) {
             (void)pthread_cond_wait(&w->wake, &w->mutex);
             continue;
         }
-        struct timespec until;
-        (void)clock_gettime(CLOCK_MONOTONIC, &until);
-        until.tv_nsec += WAL_LAZY_MS * 1000000L;
-        until.tv_sec += until.tv_nsec / 1000000000L;
-        until.tv_nsec %= 1000000000L;
-        if (pthread_cond_timedwait(&w->wake, &w->mutex, &until) != 0) {
-            return;
-        }
+        struct timespec until =
+            after_ms(owes_sync ? (unsigned)(w->interval_us / 1000) : WAL_LAZY_MS);
+        is_timed_out = pthread_cond_timedwait(&w->wake, &w->mutex, &until) != 0;
     }
 }
 
@@ -215,15 +74,19 @@ static void *run(void *arg)
     struct wal *w = arg;
     int busy = 1;
     for (;;) {
-        struct turn turn;
+        struct wal_turn_work work;
         (void)pthread_mutex_lock(&w->mutex);
-        if (!busy) {
+        if (!busy || w->is_turning) {
             wait_for_work(w);
         }
-        take(w, &turn);
+        wal_take(w, &work);
+        w->is_turning = 1;
         (void)pthread_mutex_unlock(&w->mutex);
-        busy = carry_out(w, &turn);
-        if (turn.is_closing && !busy) {
+        busy = wal_carry_out(w, &work);
+        (void)pthread_mutex_lock(&w->mutex);
+        w->is_turning = 0;
+        (void)pthread_mutex_unlock(&w->mutex);
+        if (work.is_closing && !busy) {
             return NULL;
         }
     }
@@ -231,67 +94,31 @@ static void *run(void *arg)
 
 /* ---- the callers' part ----------------------------------------------------------------------- */
 
+void wal_enqueue(struct wal *w, struct wal_request *request)
+{
+    list_push_back(&w->queue, &request->_node);
+    w->queue_bytes += request->_is_barrier ? 0 : wal_record_bytes(request->body.n);
+    w->queued++;
+}
+
 void wal_append(struct wal *w, struct wal_request *request)
 {
     check(request->type != WAL_TYPE_END);
     check(request->done != NULL);
     check(request->body.n <= w->body_max);
+    request->_is_barrier = 0;
+    request->_is_waiter = 0;
     (void)pthread_mutex_lock(&w->mutex);
-    list_push_back(&w->queue, &request->_node);
-    w->queue_bytes += wal_record_bytes(request->body.n);
+    wal_enqueue(w, request);
     int wake = !w->is_urgent && (!request->is_lazy || w->queue_bytes > WAL_BATCH_MAX);
     if (wake) {
         w->is_urgent = 1;
     }
-    int first =
-        w->queue.next == &request->_node; /* the thread must start its clock for lazy ones */
+    int first = w->queued == 1; /* the thread must start its clock for lazy ones */
     (void)pthread_mutex_unlock(&w->mutex);
     if (wake || first) {
         (void)pthread_cond_signal(&w->wake);
     }
-}
-
-struct waiter {
-    struct wal_request request;
-    pthread_mutex_t mutex;
-    pthread_cond_t wake;
-    int is_done;
-    enum err e;
-};
-
-static void wake_waiter(struct wal_request *request, enum err e)
-{
-    struct waiter *waiter = request->arg;
-    (void)pthread_mutex_lock(&waiter->mutex);
-    waiter->e = e;
-    waiter->is_done = 1;
-    (void)pthread_cond_signal(&waiter->wake); /* under the mutex: the waiter is on its stack */
-    (void)pthread_mutex_unlock(&waiter->mutex);
-}
-
-enum err wal_append_sync(struct wal *w, uint16_t type, struct slice body, struct note *note)
-{
-    struct waiter waiter = {
-        .request = {.body = body, .done = wake_waiter, .type = type},
-        .mutex = PTHREAD_MUTEX_INITIALIZER,
-        .wake = PTHREAD_COND_INITIALIZER,
-    };
-    waiter.request.arg = &waiter;
-    wal_append(w, &waiter.request);
-    while (w->is_manual && !waiter.is_done) {
-        (void)wal_turn(w);
-    }
-    (void)pthread_mutex_lock(&waiter.mutex);
-    while (!waiter.is_done) {
-        (void)pthread_cond_wait(&waiter.wake, &waiter.mutex);
-    }
-    (void)pthread_mutex_unlock(&waiter.mutex);
-    (void)pthread_cond_destroy(&waiter.wake);
-    (void)pthread_mutex_destroy(&waiter.mutex);
-    if (waiter.e) {
-        (void)wal_failed(w, note);
-    }
-    return waiter.e;
 }
 
 /* The oldest lsn that somebody needs. Mutex held. */
@@ -454,6 +281,8 @@ enum err wal_open(const struct wal_options *options, struct wal **out, struct no
     w->is_manual = filled.manual;
     w->owners = filled.owners != 0 ? filled.owners : 1U << WAL_OWNER_SOLE;
     check(w->owners < 1U << WAL_OWNERS);
+    w->sync = filled.sync;
+    w->interval_us = 1000LL * (filled.interval_ms != 0 ? filled.interval_ms : WAL_INTERVAL_MS);
     w->sync_us_p50 = -1;
     e = start(w, &filled, note);
     if (e) {

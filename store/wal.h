@@ -4,13 +4,16 @@
 /*
  * The write-ahead log: records, in order, durable when acknowledged.
  *
- *     any thread          disk thread                                   disk
+ *     any thread          one of them at a time                         disk
  *     wal_append() --> queue --> one write, one fdatasync, then done()  wal-...1 wal-...2
  *
  * Group commit comes by itself: what is queued while one sync runs is written together by the
- * next. Files are segments of a fixed size, zeroed in advance and used again, so that a sync writes
- * no file system metadata. One log serves several owners by record type, with one stream of syncs;
- * it is cut before the oldest record that any of them still needs.
+ * next. Event loops append and are called back by the log's disk thread. Threads that can wait
+ * (wal_append_sync) lead: the first of them writes and syncs for all that wait beside it, and
+ * hands the lead to one of those that came meanwhile, so nobody waits for a switch to the disk
+ * thread and back. Files are segments of a fixed size, zeroed in advance and used again, so that a
+ * sync writes no file system metadata. One log serves several owners by record type, with one
+ * stream of syncs; it is cut before the oldest record that any of them still needs.
  *
  * A failure of the disk (EIO, ENOSPC, whatever) is the end of this log: the record that met it,
  * those waiting and all later ones get ERR_IO, and nothing is tried again, because the kernel may
@@ -48,7 +51,8 @@ struct fs;
 struct wal;
 struct wal_request;
 
-/* Once per record, in order, on the disk thread, without locks held; must not block. May append. */
+/* Once per record, in order, on the disk thread, without locks held; must not block. May append.
+ * (With options.manual: in wal_turn().) */
 typedef void wal_done_fn(struct wal_request *request, enum err e);
 
 /* Owner: the caller, who keeps it and its body unchanged until done(). */
@@ -56,19 +60,34 @@ struct wal_request {
     struct list _node;
     struct slice body;
     wal_done_fn *done;
-    void *arg;       /* for done() */
-    uint64_t lsn;    /* set before done() */
-    uint16_t type;   /* 1..65535; 0 is the log's own */
-    uint8_t is_lazy; /* no hurry: written with the next record, or within WAL_LAZY_MS */
+    void *arg;           /* for done() */
+    uint64_t lsn;        /* set before done() */
+    uint16_t type;       /* 1..65535; 0 is the log's own */
+    uint8_t is_lazy;     /* no hurry: written with the next record, or within WAL_LAZY_MS */
+    uint8_t is_unsynced; /* done() once it is written: the next sync covers it */
+    uint8_t _is_barrier; /* no record: a wish for a sync */
+    uint8_t _is_waiter;
 };
 
 #define WAL_LAZY_MS 200
+
+/* When done() is called. Records of transactions: WAL_SYNC_GROUP, never less. */
+enum wal_sync_mode {
+    WAL_SYNC_GROUP,    /* once durable; those that wait at the same time share a sync */
+    WAL_SYNC_ALWAYS,   /* once durable; each record has a sync of its own */
+    WAL_SYNC_INTERVAL, /* once written; synced every interval_ms: a power cut loses as much */
+    WAL_SYNC_NONE      /* once written; synced by wal_sync(), wal_close() and full segments only */
+};
+
+#define WAL_INTERVAL_MS 100
 
 struct wal_options {
     struct fs *fs;   /* borrowed */
     const char *dir; /* created when missing; the caller holds the lock of its data_dir */
     uint32_t
-        segment_bytes;     /* of a new log: multiple of 4096; an old one keeps its own; 0: 16 MiB */
+        segment_bytes; /* of a new log: multiple of 4096; an old one keeps its own; 0: 16 MiB */
+    enum wal_sync_mode sync;
+    unsigned interval_ms;  /* 0: WAL_INTERVAL_MS */
     unsigned owners;       /* 1 << owner of each that takes part; 0: one alone */
     unsigned manual : 1;   /* no disk thread; the caller turns it by wal_turn() */
     unsigned measure : 1;  /* time a few syncs */
@@ -99,6 +118,10 @@ void wal_append(struct wal *wal, struct wal_request *request);
 /* Append and wait until it is durable. Not on the disk thread, not on an event loop. */
 enum err wal_append_sync(struct wal *wal, uint16_t type, struct slice body,
                          struct note *note) MUST_CHECK;
+
+/* All records appended before are durable when it returns, whatever their or the log's mode. Not on
+ * the disk thread, not on an event loop. */
+enum err wal_sync(struct wal *wal, struct note *note) MUST_CHECK;
 
 /*
  * This owner needs no record before `lsn` any more. Segments that nobody needs are given back,

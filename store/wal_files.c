@@ -96,9 +96,14 @@ static enum err make_spare(struct wal_files *f, struct note *note)
     return e;
 }
 
+int wal_files_wants_spare(const struct wal_files *f)
+{
+    return f->spares_count == 0 && f->at > f->segment.bytes / 2;
+}
+
 enum err wal_files_prepare(struct wal_files *f, int *busy, struct note *note)
 {
-    *busy = f->spares_count == 0 && f->at > f->segment.bytes / 2;
+    *busy = wal_files_wants_spare(f);
     return *busy ? make_spare(f, note) : ERR_NONE;
 }
 

@@ -35,12 +35,17 @@ struct wal_files {
 };
 
 struct wal {
-    /* the disk thread's own */
+    /* whose turn it is */
     struct wal_files files;
     uint64_t durable; /* lsn */
     struct buf batch;
+    int64_t unsynced_since_us; /* clock_now_us() of the oldest write without a sync; 0: none */
+
+    /* fixed at open */
+    enum wal_sync_mode sync;
+    int64_t interval_us;
     int is_manual;
-    size_t body_max; /* fixed at open */
+    size_t body_max;
     int64_t sync_us_p50;
     pthread_t thread;
 
@@ -49,7 +54,12 @@ struct wal {
     pthread_cond_t wake;
     struct list queue;
     size_t queue_bytes;
-    int is_urgent; /* something in the queue is not lazy */
+    size_t queued, queued_waiters;
+    size_t last_group; /* waiters that the last leader found */
+    int is_turning;    /* somebody has the turn */
+    int is_urgent;     /* something in the queue is not lazy */
+    int is_timing;     /* the disk thread sleeps until the next sync is due */
+    int has_chores;    /* the disk thread should look after the files */
     int is_closing;
     int failed;
     struct note why;                  /* once failed */
@@ -61,6 +71,30 @@ struct wal {
     _Atomic uint64_t records, syncs, bytes, segments, durable_seen;
 };
 
+/* ---- wal.c ----------------------------------------------------------------------------------- */
+
+/* Mutex held. */
+void wal_enqueue(struct wal *w, struct wal_request *request);
+
+/* ---- wal_write.c ----------------------------------------------------------------------------- */
+
+/* What one turn has to do, taken from the callers' side in one go. */
+struct wal_turn_work {
+    struct list queue;
+    uint64_t truncate_before;
+    int failed;
+    int is_closing;
+};
+
+void wal_take(struct wal *w, struct wal_turn_work *work); /* mutex held */
+/* Commits first; then housekeeping, a slice of it. Returns 0 when there was nothing to do. */
+int wal_carry_out(struct wal *w, struct wal_turn_work *work);
+/* Write all of `queue`. What went well is finished, or moved to `ended` when given; what remains in
+ * the queue after an error was not tried. */
+enum err wal_write_queue(struct wal *w, struct list *queue, struct list *ended);
+void wal_finish(struct list *requests, enum err e);
+void wal_fail(struct wal *w, const struct note *why);
+
 /* ---- wal_files.c ----------------------------------------------------------------------------- */
 
 void wal_files_init(struct wal_files *f, struct fs *fs, const char *dir);
@@ -70,6 +104,8 @@ void wal_spare_path(const struct wal_files *f, char out[WAL_PATH_MAX], uint64_t 
 
 /* Make segment `segment.number + 1` and go on in it. The one before must be synced and ended. */
 enum err wal_files_next(struct wal_files *f, struct note *note) MUST_CHECK;
+
+int wal_files_wants_spare(const struct wal_files *f);
 
 /* Zero one more slice of a spare. *busy: 1 when there was something to do. */
 enum err wal_files_prepare(struct wal_files *f, int *busy, struct note *note) MUST_CHECK;

@@ -289,3 +289,135 @@ Test(data_dir, a_missing_parent_or_a_file_in_the_way_is_said, .init = make_dir, 
     cr_assert_not_null(strstr(note.text, "not a folder"), "%s", note.text);
     cr_assert_eq(data_dir_open(fs_disk(), "", &out, &note), ERR_BAD_SETTING);
 }
+
+/* ---- what a sync costs, and when there is one ------------------------------------------------ */
+
+static struct wal *open_mode(struct seen *seen, enum wal_sync_mode sync, unsigned interval_ms)
+{
+    char path[128];
+    (void)snprintf(path, sizeof(path), "%s/wal", dir);
+    struct wal_options options = {.fs = fs_disk(),
+                                  .dir = path,
+                                  .segment_bytes = 65536,
+                                  .sync = sync,
+                                  .interval_ms = interval_ms,
+                                  .replay = replayed,
+                                  .replay_arg = seen};
+    struct wal *wal = NULL;
+    struct note note = {0};
+    cr_assert_eq(wal_open(&options, &wal, &note), ERR_NONE, "%s", note.text);
+    return wal;
+}
+
+static struct wal_stats stats_of(struct wal *wal)
+{
+    struct wal_stats stats;
+    wal_stats(wal, &stats);
+    return stats;
+}
+
+Test(wal, always_syncs_once_per_record, .init = make_dir, .fini = remove_dir)
+{
+    struct seen seen = {0};
+    struct wal *wal = open_mode(&seen, WAL_SYNC_ALWAYS, 0);
+    struct lazy lazy[20];
+    uint8_t body[16] = {0};
+    for (int i = 0; i < 20; i++) {
+        lazy[i] = (struct lazy){.request = {.body = {body, 16}, .type = 1, .done = lazy_done}};
+        lazy[i].request.arg = &lazy[i];
+        wal_append(wal, &lazy[i].request);
+    }
+    cr_assert_eq(wal_sync(wal, NULL), ERR_NONE);
+    cr_assert_eq(stats_of(wal).syncs, 20);
+    wal_close(wal);
+}
+
+Test(wal, none_syncs_only_when_it_is_asked_to, .init = make_dir, .fini = remove_dir)
+{
+    struct seen seen = {0};
+    struct wal *wal = open_mode(&seen, WAL_SYNC_NONE, 0);
+    uint64_t durable = stats_of(wal).durable;
+    for (uint64_t i = 0; i < 20; i++) {
+        cr_assert_eq(append(wal, 1, i), ERR_NONE);
+    }
+    cr_assert_eq(stats_of(wal).syncs, 0);
+    cr_assert_eq(stats_of(wal).durable, durable);
+    cr_assert_eq(wal_sync(wal, NULL), ERR_NONE);
+    cr_assert_eq(stats_of(wal).syncs, 1);
+    cr_assert_gt(stats_of(wal).durable, durable);
+    cr_assert_eq(wal_sync(wal, NULL), ERR_NONE); /* nothing new: nothing to sync */
+    cr_assert_eq(stats_of(wal).syncs, 1);
+    wal_close(wal);
+    wal = open_mode(&seen, WAL_SYNC_NONE, 0);
+    cr_assert_eq(seen.count, 20);
+    wal_close(wal);
+}
+
+Test(wal, interval_syncs_by_itself, .init = make_dir, .fini = remove_dir)
+{
+    struct seen seen = {0};
+    struct wal *wal = open_mode(&seen, WAL_SYNC_INTERVAL, 20);
+    for (int round = 0; round < 3; round++) {
+        uint64_t durable = stats_of(wal).durable;
+        for (uint64_t i = 0; i < 10; i++) {
+            cr_assert_eq(append(wal, 1, (uint64_t)round * 10 + i), ERR_NONE);
+        }
+        uint64_t written = stats_of(wal).bytes;
+        cr_assert_gt(written, 0);
+        for (int ms = 0; ms < 10000 && stats_of(wal).durable < durable + 10 * 40; ms++) {
+            (void)usleep(1000);
+        }
+        cr_assert_eq(stats_of(wal).durable, durable + 10 * 40);
+    }
+    wal_close(wal);
+}
+
+struct mixed {
+    struct wal *wal;
+    _Atomic int done;
+};
+
+static void mixed_done(struct wal_request *request, enum err e)
+{
+    struct mixed *mixed = request->arg;
+    cr_assert_eq(e, ERR_NONE);
+    atomic_fetch_add(&mixed->done, 1);
+    mem_free(request);
+}
+
+static void *append_some(void *arg)
+{
+    static const uint8_t body[16];
+    struct mixed *mixed = arg;
+    for (int i = 0; i < 200; i++) {
+        struct wal_request *request = mem_zero(sizeof(*request));
+        *request = (struct wal_request){
+            .body = {body, 16}, .done = mixed_done, .arg = mixed, .type = 1, .is_lazy = i % 3 == 0};
+        wal_append(mixed->wal, request);
+    }
+    return NULL;
+}
+
+/* Some wait for their own record, an event loop does not: all are served, none by the wrong one. */
+Test(wal, waiting_callers_and_event_loops_share_a_log, .init = make_dir, .fini = remove_dir)
+{
+    struct seen seen = {.is_cut = 1};
+    struct mixed mixed = {.wal = open_mode(&seen, WAL_SYNC_GROUP, 0)};
+    struct writer writers[8];
+    pthread_t loops[2];
+    for (uint64_t i = 0; i < 8; i++) {
+        writers[i] = (struct writer){.wal = mixed.wal, .thread = i};
+        cr_assert_eq(pthread_create(&writers[i].id, NULL, write_some, &writers[i]), 0);
+    }
+    for (int i = 0; i < 2; i++) {
+        cr_assert_eq(pthread_create(&loops[i], NULL, append_some, &mixed), 0);
+    }
+    for (int i = 0; i < 2; i++) {
+        (void)pthread_join(loops[i], NULL);
+    }
+    for (int i = 0; i < 8; i++) {
+        (void)pthread_join(writers[i].id, NULL);
+    }
+    wal_close(mixed.wal);
+    cr_assert_eq(atomic_load(&mixed.done), 400);
+}
