@@ -4,7 +4,7 @@
  * neither without --force: half a transaction cannot be taken back.
  */
 
-#include "proxy/admin/tx_tool.h"
+#include "proxy/ctl/tx_tool.h"
 
 #include <inttypes.h>
 #include <stdio.h>

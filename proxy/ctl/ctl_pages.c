@@ -1,0 +1,94 @@
+/* braidctl's pages of the manual, and what it makes for a configuration. */
+
+#include <stdio.h>
+#include <string.h>
+
+#include "planner/planner.h"
+#include "proxy/admin/pages.h"
+#include "proxy/auth/auth.h"
+#include "proxy/ctl/ctl.h"
+
+static int print_page(void (*print)(struct buf *out))
+{
+    struct buf out = {0};
+    print(&out);
+    return ctl_print(&out);
+}
+
+int ctl_sample(const struct ctl_arguments *a)
+{
+    (void)a;
+    return print_page(conf_print_sample);
+}
+
+int ctl_manual(const struct ctl_arguments *a)
+{
+    (void)a;
+    return print_page(conf_print_manual);
+}
+
+int ctl_errors(const struct ctl_arguments *a)
+{
+    (void)a;
+    return print_page(page_errors);
+}
+
+int ctl_metrics(const struct ctl_arguments *a)
+{
+    (void)a;
+    return print_page(page_metrics);
+}
+
+int ctl_logs(const struct ctl_arguments *a)
+{
+    (void)a;
+    return print_page(page_logs);
+}
+
+int ctl_pgbouncer(const struct ctl_arguments *a)
+{
+    (void)a;
+    return print_page(conf_print_pgbouncer);
+}
+
+int ctl_statements(const struct ctl_arguments *a)
+{
+    (void)a;
+    return print_page(plan_print_statements);
+}
+
+int ctl_import(const struct ctl_arguments *a)
+{
+    struct note note = {.text = ""};
+    struct buf out = {0};
+    if (a->words_count != 2) {
+        (void)note_set(&note, ERR_BAD_SETTING, "usage: braidctl import pgbouncer.ini");
+        return ctl_fail(&note);
+    }
+    enum err e = conf_import(a->words[1], &out, &note);
+    if (e) {
+        buf_free(&out);
+        return ctl_fail(&note);
+    }
+    return ctl_print(&out);
+}
+
+/* The password is read, not given as a word: words can be seen by everybody on the machine. */
+int ctl_secret(const struct ctl_arguments *a)
+{
+    char password[AUTH_SECRET_BYTES_MAX + 2] = "";
+    struct buf out = {0};
+    struct note note = {.text = ""};
+    if (fgets(password, sizeof(password), stdin) == NULL) {
+        password[0] = '\0';
+    }
+    password[strcspn(password, "\r\n")] = '\0';
+    enum err e = auth_secret_make(password, a->words_count > 1 ? a->words[1] : NULL, &out, &note);
+    explicit_bzero(password, sizeof(password));
+    if (e) {
+        return ctl_fail(&note);
+    }
+    (void)printf(SLICE_FMT "\n", SLICE_ARG(buf_slice(&out)));
+    buf_free(&out);
+    return 0;
+}
