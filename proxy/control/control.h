@@ -8,6 +8,7 @@
  *     control.c          the loop: start, signals, publishing, stopping
  *     control_listen.c   addresses, and who comes in by them
  *     control_db.c       catalogs and maps of databases, refreshes, recovery
+ *     catalog_job.c      reads a catalog
  *     control_reload.c   a new configuration file; host names that were not found
  *     control_job.c      blocking work on threads of its own, results by mail
  *     snapshot.c         numbers out of workers, by a chain of visits

@@ -15,8 +15,6 @@
 
 #include "base/check.h"
 #include "proxy/exec/exec.h"
-#include "proxy/exec/explain.h"
-#include "proxy/exec/op.h"
 #include "proxy/exec/tx.h"
 #include "proxy/exec/typing.h"
 #include "proxy/session/extended.h"
@@ -51,7 +49,7 @@ static enum step answer_local(struct session *s, uint8_t type)
 }
 
 /* A failure of ours comes behind the answers in flight. */
-static enum step fail(struct session *s, enum err e, const struct note *note, int position)
+enum step extended_fail(struct session *s, enum err e, const struct note *note, int position)
 {
     if (!session_quiet(s)) {
         return session_wait_quiet(s);
@@ -74,7 +72,7 @@ static void drop_pending(struct session *s)
 }
 
 /* A backend that may be relayed to: engaged, and no other one has answers to give. */
-static enum step relay_to(struct session *s, uint32_t shard, struct backend **out)
+enum step extended_relay_to(struct session *s, uint32_t shard, struct backend **out)
 {
     enum err e = ERR_NONE;
     struct note note;
@@ -90,7 +88,7 @@ static enum step relay_to(struct session *s, uint32_t shard, struct backend **ou
         if (s->describing && s->pending_parse != NULL && session_quiet(s)) {
             drop_pending(s); /* nobody could check the statement: the error is its answer */
         }
-        return fail(s, e, &note, 0) == STEP_WAIT ? STEP_WAIT : STEP_FAILED;
+        return extended_fail(s, e, &note, 0) == STEP_WAIT ? STEP_WAIT : STEP_FAILED;
     }
     if (step == STEP_DONE) {
         *out = session_backend(s, shard);
@@ -102,19 +100,19 @@ static enum step relay_to(struct session *s, uint32_t shard, struct backend **ou
     return step;
 }
 
-/* relay_to() failed the statement: the message is dealt with. */
-static enum step relayed(enum step step)
+/* extended_relay_to() failed the statement: the message is dealt with. */
+enum step extended_relayed(enum step step)
 {
     return step == STEP_FAILED ? STEP_DONE : step;
 }
 
-static const char *server_name(const struct pstmt *p)
+const char *extended_server_name(const struct pstmt *p)
 {
     return p->name[0] == '\0' ? "" : p->stmt->name;
 }
 
 /* Make the backend know the statement. `owed`: the client waits for ParseComplete. */
-static void ensure_parsed(struct backend *b, struct pstmt *p, int owed)
+void extended_ensure_parsed(struct backend *b, struct pstmt *p, int owed)
 {
     check(b != NULL);
     if (stmt_is_sql(p->stmt)) {
@@ -132,8 +130,9 @@ static void ensure_parsed(struct backend *b, struct pstmt *p, int owed)
         } else {
             b->unnamed = p->stmt->id;
         }
-        typing_put_parse(b, server_name(p), slice_bytes(p->stmt->text, p->stmt->text_bytes),
-                         p->stmt->types, p->stmt->types_count);
+        typing_put_parse(b, extended_server_name(p),
+                         slice_bytes(p->stmt->text, p->stmt->text_bytes), p->stmt->types,
+                         p->stmt->types_count);
         stream_touch(b->stream);
         stats_add(b->session, STATS_SERVER_PARSES, 1);
         backend_expect_parse(b, owed ? TO_CLIENT : TO_CLIENT_IF_ERROR, p->stmt, unnamed);
@@ -145,16 +144,16 @@ static void ensure_parsed(struct backend *b, struct pstmt *p, int owed)
     }
 }
 
-static void resolve_on(struct session *s, struct backend *b)
+void extended_resolve_on(struct session *s, struct backend *b)
 {
     struct pstmt *p = s->pending_parse;
     s->pending_parse = NULL;
-    ensure_parsed(b, p, 1);
+    extended_ensure_parsed(b, p, 1);
     pstmt_unref(s, p);
 }
 
 /* A shard that can describe and check the statement, whatever its parameters. */
-static uint32_t any_shard_for(const struct session *s, const struct plan *plan)
+uint32_t extended_any_shard(const struct session *s, const struct plan *plan)
 {
     const struct backend *busy = busy_backend(s);
     if (plan->touches_sharded && busy != NULL) {
@@ -167,7 +166,7 @@ static uint32_t any_shard_for(const struct session *s, const struct plan *plan)
 }
 
 /* The owed ParseComplete, when the next message is no Bind of it. */
-static enum step resolve_pending(struct session *s)
+enum step extended_resolve_pending(struct session *s)
 {
     if (s->pending_parse == NULL) {
         return STEP_DONE;
@@ -182,10 +181,11 @@ static enum step resolve_pending(struct session *s)
     s->writes_now = 0;
     s->describing = 1;
     role_plan(s, s->pending_parse->batch->plans[0], 1);
-    enum step step = relay_to(s, any_shard_for(s, s->pending_parse->batch->plans[0]), &b);
+    enum step step =
+        extended_relay_to(s, extended_any_shard(s, s->pending_parse->batch->plans[0]), &b);
     s->describing = 0;
     if (step == STEP_DONE) {
-        resolve_on(s, b);
+        extended_resolve_on(s, b);
     }
     return step;
 }
@@ -213,7 +213,7 @@ static enum err plan_text(struct session *s, const struct parse_text *parse,
 }
 
 /* The plan of a statement, made again when map or catalog have moved on. */
-static enum err fresh_plan(struct session *s, struct pstmt *p, struct note *note)
+enum err extended_fresh_plan(struct session *s, struct pstmt *p, struct note *note)
 {
     uint64_t version = s->db->catalog == NULL ? 0 : catalog_version(s->db->catalog);
     stmt_renew(s, p);
@@ -268,9 +268,9 @@ enum step session_parse(struct session *s, struct slice body)
     struct note note;
     int position = 0;
     struct plan_batch *batch = NULL;
-    enum step step = resolve_pending(s);
+    enum step step = extended_resolve_pending(s);
     if (step != STEP_DONE) {
-        return relayed(step);
+        return extended_relayed(step);
     }
     enum err e = front_read_parse(body, &msg, &note);
     if (e) {
@@ -279,12 +279,12 @@ enum step session_parse(struct session *s, struct slice body)
     }
     if (s->admin) {
         e = note_set(&note, ERR_UNSUPPORTED, "the admin console takes simple queries only");
-        return fail(s, e, &note, 0);
+        return extended_fail(s, e, &note, 0);
     }
     if (msg.name.n != 0 && pstmt_find(s, msg.name) != NULL) {
         e = note_set(&note, ERR_DUP_STATEMENT,
                      "prepared statement \"" SLICE_FMT "\" already exists", SLICE_ARG(msg.name));
-        return fail(s, e, &note, 0);
+        return extended_fail(s, e, &note, 0);
     }
     uint32_t *types = arena_alloc(&s->arena, (msg.types_count + 1) * sizeof(*types));
     for (size_t i = 0; i < msg.types_count; i++) {
@@ -297,7 +297,7 @@ enum step session_parse(struct session *s, struct slice body)
     }
     step = tx_catalog_read(s, msg.text);
     if (step != STEP_DONE) {
-        return relayed(step);
+        return extended_relayed(step);
     }
     const struct parse_text parse = {msg.text, types, msg.types_count};
     e = e ? e : plan_text(s, &parse, &batch, &position, &note);
@@ -307,7 +307,7 @@ enum step session_parse(struct session *s, struct slice body)
         return exec_refresh(s);
     }
     if (e) {
-        return fail(s, e, &note, position);
+        return extended_fail(s, e, &note, position);
     }
     step = add_statement(s, &msg, types, batch);
     arena_reset(&s->arena);
@@ -319,9 +319,9 @@ enum step session_parse(struct session *s, struct slice body)
 static enum step bind_local(struct session *s, const struct front_bind *msg, struct pstmt *p,
                             struct plan *plan, struct slice body)
 {
-    enum step step = resolve_pending(s);
+    enum step step = extended_resolve_pending(s);
     if (step != STEP_DONE) {
-        return relayed(step);
+        return extended_relayed(step);
     }
     struct portal *portal = portal_add(s, msg->portal, p);
     portal->on_backend = 0;
@@ -336,9 +336,9 @@ static enum step bind_relay(struct session *s, const struct front_bind *msg, str
 {
     struct backend *b = NULL;
     if (s->pending_parse != NULL && s->pending_parse != p) {
-        enum step step = resolve_pending(s);
+        enum step step = extended_resolve_pending(s);
         if (step != STEP_DONE) {
-            return relayed(step);
+            return extended_relayed(step);
         }
     }
     struct plan *plan = p->batch->plans[0];
@@ -349,17 +349,17 @@ static enum step bind_relay(struct session *s, const struct front_bind *msg, str
     if (typed && plan->described.p == NULL) {
         return gather_learn(s, plan, p->stmt, shard);
     }
-    enum step step = relay_to(s, shard, &b);
+    enum step step = extended_relay_to(s, shard, &b);
     if (step != STEP_DONE) {
-        return relayed(step);
+        return extended_relayed(step);
     }
     if (p->batch->plans[0]->asks_sequence) {
         exec_forget_sequences(s, b);
     }
     if (s->pending_parse == p) {
-        resolve_on(s, b);
+        extended_resolve_on(s, b);
     } else {
-        ensure_parsed(b, p, 0);
+        extended_ensure_parsed(b, p, 0);
     }
     struct portal *portal = portal_add(s, msg->portal, p);
     portal->on_backend = 1;
@@ -373,7 +373,7 @@ static enum step bind_relay(struct session *s, const struct front_bind *msg, str
         buf_add_slice(&portal->bind, msg->tail);
         msg = typing_bind(b, msg, plan->described_types, plan->described_types_count, &room);
     }
-    front_put_bind_tail(stream_out(b->stream), portal->name, server_name(p), msg->tail);
+    front_put_bind_tail(stream_out(b->stream), portal->name, extended_server_name(p), msg->tail);
     stream_touch(b->stream);
     backend_expect(b, EXPECT_BIND, TO_CLIENT);
     stats_add(s, STATS_BINDS, 1);
@@ -395,7 +395,7 @@ enum step session_bind(struct session *s, struct slice body)
                      msg.statement.n == 0 ? "unnamed prepared statement does not exist"
                                           : "prepared statement \"" SLICE_FMT "\" does not exist",
                      SLICE_ARG(msg.statement));
-        return fail(s, e, &note, 0);
+        return extended_fail(s, e, &note, 0);
     }
     if (session_quiet(s)) {
         e = session_enter(s, &note);
@@ -404,13 +404,13 @@ enum step session_bind(struct session *s, struct slice body)
     }
     enum step read = tx_catalog_read(s, slice_bytes(p->stmt->text, p->stmt->text_bytes));
     if (read != STEP_DONE) {
-        return relayed(read);
+        return extended_relayed(read);
     }
-    e = e ? e : fresh_plan(s, p, &note);
+    e = e ? e : extended_fresh_plan(s, p, &note);
     struct plan *plan = e ? NULL : p->batch->plans[0];
     e = e ? e : session_may_run(s, plan, &note);
     if (e) {
-        return fail(s, e, &note, 0);
+        return extended_fail(s, e, &note, 0);
     }
     if (plan->kind == PLAN_EXECUTE) {
         return prepare_bind(s, &msg, plan);
@@ -429,199 +429,9 @@ enum step session_bind(struct session *s, struct slice body)
         return bind_local(s, &msg, p, plan->otherwise, body);
     }
     if (e) {
-        return fail(s, e, &note, 0);
+        return extended_fail(s, e, &note, 0);
     }
     return bind_relay(s, &msg, p, exec_choose(s, bits, any));
-}
-
-/* ---- Describe -------------------------------------------------------------------------------- */
-
-/* Statements of ours: no parameters; rows only for EXPLAIN. */
-static enum step describe_local(struct session *s, const struct plan *plan, uint8_t kind,
-                                const struct front_bind *bind)
-{
-    if (!session_quiet(s)) {
-        return session_wait_quiet(s);
-    }
-    struct buf *out = session_out(s);
-    if (kind == 'S' && plan->explained != NULL) {
-        back_put_parameters(out, plan->explained->described_types,
-                            plan->explained->described_types_count);
-    } else if (kind == 'S') {
-        back_put_parameters(out, NULL, 0);
-    }
-    if (plan->kind == PLAN_EXPLAIN || plan->kind == PLAN_SHOW || plan->set_config != NULL) {
-        const char *name = plan->set_config != NULL  ? plan->set_config
-                           : plan->kind == PLAN_SHOW ? plan->name
-                                                     : "QUERY PLAN";
-        int binary = bind != NULL && bind->results_count > 0 && be16_at(bind->results) == 1;
-        const struct back_column column = {
-            .name = slice_of(name),
-            .type_oid = plan->kind == PLAN_EXPLAIN ? explain_column_type(plan) : 25, /* text */
-            .type_size = -1,
-            .type_mod = -1,
-            .format = (int16_t)binary};
-        back_put_columns(out, &column, 1);
-    } else {
-        back_put_empty(out, 'n');
-    }
-    return STEP_DONE;
-}
-
-static enum step describe_plan(struct session *s, struct pstmt *p, struct plan *plan, uint8_t kind,
-                               const struct front_bind *bind)
-{
-    if (plan->kind == PLAN_MANY || plan->kind == PLAN_WRITE || plan->kind == PLAN_WORKSPACE ||
-        plan->kind == PLAN_ROWS) {
-        if (!session_quiet(s)) {
-            return session_wait_quiet(s);
-        }
-        return gather_describe(s, p, kind, bind);
-    }
-    if (plan->kind == PLAN_EXECUTE) {
-        return prepare_describe(s, plan);
-    }
-    if ((plan->kind == PLAN_EXPLAIN || plan->kind == PLAN_DECLARE) && kind == 'S' &&
-        plan->explained->any_params && plan->explained->described.p == NULL) {
-        return gather_learn(s, plan->explained, p->stmt, 0);
-    }
-    if (plan->fetch != NULL && kind == 'P') {
-        if (!session_quiet(s)) {
-            return session_wait_quiet(s);
-        }
-        cursor_describe(s, plan, bind);
-        arena_reset(&s->arena);
-        return STEP_DONE;
-    }
-    return describe_local(s, plan, kind, bind);
-}
-
-static enum step describe_statement(struct session *s, struct pstmt *p)
-{
-    struct backend *b = NULL;
-    if (p->batch == NULL) {
-        struct note note;
-        enum err e = session_enter(s, &note);
-        e = e ? e : fresh_plan(s, p, &note);
-        if (e) {
-            return fail(s, e, &note, 0);
-        }
-    }
-    struct plan *plan = p->batch->plans[0];
-    if (plan->kind != PLAN_ONE) {
-        enum step step = resolve_pending(s);
-        return step == STEP_DONE ? describe_plan(s, p, plan, 'S', NULL) : relayed(step);
-    }
-    if (s->pending_parse != NULL && s->pending_parse != p) {
-        enum step step = resolve_pending(s);
-        if (step != STEP_DONE) {
-            return relayed(step);
-        }
-    }
-    s->writes_now = 0;
-    s->describing = 1;
-    role_plan(s, plan, 1);
-    enum step step = relay_to(s, any_shard_for(s, plan), &b);
-    s->describing = 0;
-    if (step != STEP_DONE) {
-        return relayed(step);
-    }
-    if (s->pending_parse == p) {
-        resolve_on(s, b);
-    } else {
-        ensure_parsed(b, p, 0);
-    }
-    front_put_describe(stream_out(b->stream), 'S', server_name(p));
-    stream_touch(b->stream);
-    backend_expect(b, EXPECT_DESCRIBE, TO_CLIENT);
-    return STEP_DONE;
-}
-
-/* A new connection of its shard knows nothing of it. */
-static enum err portal_is_lost(const struct session *s, const struct portal *portal,
-                               struct note *note)
-{
-    enum err e = note_set(note, role_lost(s, portal->shard, 0),
-                          "shard %s was lost, and portal \"%s\" with it",
-                          s->db->map->shard_names[portal->shard], portal->name);
-    note_hint(note, "Nothing was changed by it; the statement may be repeated.");
-    return e;
-}
-
-static enum step describe_portal(struct session *s, struct portal *portal)
-{
-    struct note note;
-    if (portal->cursor) {
-        if (!session_quiet(s)) {
-            return session_wait_quiet(s);
-        }
-        cursor_tell_columns(s, portal->plan);
-        return STEP_DONE;
-    }
-    if (!portal->on_backend) {
-        struct front_bind bind;
-        enum err e = front_read_bind(buf_slice(&portal->bind), &bind, &note);
-        check(e == ERR_NONE); /* it was read once before */
-        return describe_plan(s, portal->pstmt, portal->plan, 'P', &bind);
-    }
-    if (portal->lost) {
-        return fail(s, portal_is_lost(s, portal, &note), &note, 0);
-    }
-    struct backend *b = NULL;
-    enum step step = relay_to(s, portal->shard, &b);
-    if (step != STEP_DONE) {
-        return relayed(step);
-    }
-    front_put_describe(stream_out(b->stream), 'P', portal->name);
-    stream_touch(b->stream);
-    backend_expect(b, EXPECT_DESCRIBE, TO_CLIENT);
-    return STEP_DONE;
-}
-
-/* A cursor that SQL declared on the home shard is a portal there; a server that has none says so.
- */
-static enum step describe_at_home(struct session *s, struct slice name)
-{
-    struct backend *b = NULL;
-    enum step step = relay_to(s, 0, &b);
-    if (step != STEP_DONE) {
-        return relayed(step);
-    }
-    front_put_describe(stream_out(b->stream), 'P', arena_strndup(&s->arena, name.p, name.n));
-    arena_reset(&s->arena);
-    stream_touch(b->stream);
-    backend_expect(b, EXPECT_DESCRIBE, TO_CLIENT);
-    return STEP_DONE;
-}
-
-enum step session_describe(struct session *s, struct slice body)
-{
-    struct front_describe msg;
-    struct note note;
-    enum err e = front_read_describe(body, &msg, &note);
-    if (e) {
-        session_fatal(s, e, &note);
-        return STEP_CLOSE;
-    }
-    if (msg.kind == 'S') {
-        struct pstmt *p = pstmt_find(s, msg.name);
-        if (p != NULL) {
-            return describe_statement(s, p);
-        }
-        e = note_set(&note, ERR_NO_STATEMENT, "prepared statement \"" SLICE_FMT "\" does not exist",
-                     SLICE_ARG(msg.name));
-        return fail(s, e, &note, 0);
-    }
-    struct portal *portal = portal_find(s, msg.name);
-    if (portal == NULL && s->tx.kind == TX_KIND_EXPLICIT && (s->held_bits & 1) != 0) {
-        return describe_at_home(s, msg.name);
-    }
-    if (portal == NULL) {
-        e = note_set(&note, ERR_NO_PORTAL, "portal \"" SLICE_FMT "\" does not exist",
-                     SLICE_ARG(msg.name));
-        return fail(s, e, &note, 0);
-    }
-    return describe_portal(s, portal);
 }
 
 /* ---- Execute --------------------------------------------------------------------------------- */
@@ -633,10 +443,10 @@ static enum step execute_local(struct session *s, struct portal *portal, uint32_
     if (!session_quiet(s)) {
         return session_wait_quiet(s);
     }
-    enum err e =
-        portal->lost ? portal_is_lost(s, portal, &note) : session_may_run(s, portal->plan, &note);
+    enum err e = portal->lost ? extended_portal_lost(s, portal, &note)
+                              : session_may_run(s, portal->plan, &note);
     if (e) {
-        return fail(s, e, &note, 0);
+        return extended_fail(s, e, &note, 0);
     }
     if (portal->suspended || portal->finished || portal->cursor) {
         s->run_fetch = NULL;
@@ -677,22 +487,23 @@ enum step session_execute(struct session *s, struct slice message, struct slice 
     if (portal == NULL) {
         e = note_set(&note, ERR_NO_PORTAL, "portal \"" SLICE_FMT "\" does not exist",
                      SLICE_ARG(msg.portal));
-        return fail(s, e, &note, 0);
+        return extended_fail(s, e, &note, 0);
     }
     if (!portal->on_backend) {
         return execute_local(s, portal, msg.rows_max);
     }
-    e = portal->lost ? portal_is_lost(s, portal, &note) : session_may_run(s, portal->plan, &note);
+    e = portal->lost ? extended_portal_lost(s, portal, &note)
+                     : session_may_run(s, portal->plan, &note);
     if (e) {
-        return fail(s, e, &note, 0);
+        return extended_fail(s, e, &note, 0);
     }
     struct backend *b = NULL;
     s->writes_now = !portal->plan->reads_only;
     s->no_prepare_now = portal->plan->no_prepare;
     s->no_snapshot = portal->plan->no_snapshot;
-    enum step step = relay_to(s, portal->shard, &b);
+    enum step step = extended_relay_to(s, portal->shard, &b);
     if (step != STEP_DONE) {
-        return relayed(step);
+        return extended_relayed(step);
     }
     int edits = 0;
     if (portal->typed && !expect_typed_rows(s, b, portal, &edits)) {
@@ -717,9 +528,9 @@ enum step session_close_message(struct session *s, struct slice message, struct 
         session_fatal(s, e, &note);
         return STEP_CLOSE;
     }
-    enum step step = resolve_pending(s);
+    enum step step = extended_resolve_pending(s);
     if (step != STEP_DONE) {
-        return relayed(step);
+        return extended_relayed(step);
     }
     if (msg.kind == 'S') {
         struct pstmt *p = pstmt_find(s, msg.name);
@@ -736,20 +547,20 @@ enum step session_close_message(struct session *s, struct slice message, struct 
         return answer_local(s, '3');
     }
     struct backend *b = NULL;
-    step = relay_to(s, portal->shard, &b);
+    step = extended_relay_to(s, portal->shard, &b);
     if (step == STEP_DONE) {
         stream_write(b->stream, message.p, message.n);
         backend_expect(b, EXPECT_CLOSE, TO_CLIENT);
         portal_drop(s, portal);
     }
-    return relayed(step);
+    return extended_relayed(step);
 }
 
 enum step session_flush(struct session *s)
 {
-    enum step step = resolve_pending(s);
+    enum step step = extended_resolve_pending(s);
     if (step != STEP_DONE) {
-        return relayed(step);
+        return extended_relayed(step);
     }
     list_each (node, &s->held) { /* one may be busy with a BEGIN of ours */
         struct backend *b = container_of(node, struct backend, held);
@@ -766,7 +577,7 @@ enum step session_sync(struct session *s)
     if (s->skip_until_sync && s->pending_parse != NULL) {
         drop_pending(s); /* the server would have skipped it */
     }
-    if (resolve_pending(s) == STEP_WAIT) {
+    if (extended_resolve_pending(s) == STEP_WAIT) {
         return STEP_WAIT;
     }
     uint64_t unsynced = 0;
@@ -796,27 +607,7 @@ enum step session_sync(struct session *s)
     return STEP_DONE;
 }
 
-/* ---- for session_prepare.c ------------------------------------------------------------------- */
-
-enum step extended_fail(struct session *s, enum err e, const struct note *note, int position)
-{
-    return fail(s, e, note, position);
-}
-
-enum step extended_relay_to(struct session *s, uint32_t shard, struct backend **out)
-{
-    return relay_to(s, shard, out);
-}
-
-enum step extended_resolve_pending(struct session *s)
-{
-    return resolve_pending(s);
-}
-
-enum err extended_fresh_plan(struct session *s, struct pstmt *p, struct note *note)
-{
-    return fresh_plan(s, p, note);
-}
+/* ---- for PREPARE of SQL ---------------------------------------------------------------------- */
 
 enum err extended_plan(struct session *s, struct slice text, struct plan_batch **batch,
                        struct note *note)
