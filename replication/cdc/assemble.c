@@ -1,0 +1,628 @@
+/*
+ * The order of things. A message is one of four: a change of the transaction that is being given
+ * (`turn`), a change of one that waits (`block`), a border, or alone. A transaction that has waited
+ * is read back and takes its turn in one go, when its commit comes.
+ *
+ * A shape is looked up when a change arrives, also when the change then waits: what the table is
+ * called at the commit may be another name. Announcements in a streamed transaction are its own
+ * until it commits; then they hold for all, unless a newer one came meanwhile. They are kept when
+ * the sub-transaction they came in is aborted, for the server does not repeat them.
+ *
+ * Source: PostgreSQL src/backend/replication/pgoutput/pgoutput.c (what is sent when),
+ * src/backend/replication/logical/reorderbuffer.c.
+ */
+
+#include "replication/cdc/assemble.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/mem.h"
+#include "replication/cdc/pgoutput.h"
+#include "replication/cdc/tx_store.h"
+
+/* The transaction that is being given. */
+struct turn {
+    uint8_t is_open, is_begun, is_left_out;
+    uint32_t xid;
+    uint32_t index; /* of the next change */
+    uint64_t lsn;
+    int64_t time_us;
+    struct slice gid, origin;
+    size_t bytes; /* since the last mark */
+};
+
+struct assembler {
+    struct assemble_options o;
+    struct arena arena; /* of the message in work */
+    struct shapes shapes;
+    struct names names;
+    uint64_t seq; /* of messages */
+    struct tx_store store;
+    char prefix[32];
+    size_t prepared;
+    struct turn turn;
+    struct buf origin;     /* of turn, when it came as O */
+    struct open_tx *block; /* between S and E, b and P */
+    uint64_t last_lsn;     /* of what was given or left out */
+    uint64_t resume;
+};
+
+static void count(_Atomic uint64_t *counter, uint64_t n)
+{
+    atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + n,
+                          memory_order_relaxed);
+}
+
+static void show_store(struct assembler *a)
+{
+    struct cdc_counts *c = a->o.counts;
+    atomic_store_explicit(&c->open_transactions, tx_count(&a->store), memory_order_relaxed);
+    atomic_store_explicit(&c->prepared_transactions, a->prepared, memory_order_relaxed);
+    atomic_store_explicit(&c->open_bytes, a->store.memory, memory_order_relaxed);
+}
+
+static enum err unexpected(const struct pgoutput_message *m, const char *why, struct note *note)
+{
+    return note_set(note, ERR_SHARD_PROTOCOL, "pgoutput message '%c' of transaction %u: %s",
+                    m->type, m->xid, why);
+}
+
+/* ---- giving ---------------------------------------------------------------------------------- */
+
+/* Stored before. */
+static int is_known(const struct assembler *a, uint64_t lsn, uint32_t index)
+{
+    const struct cdc_mark *p = &a->o.place;
+    return lsn < p->lsn || (lsn == p->lsn && index <= p->index);
+}
+
+/* All of the transaction was. */
+static int is_known_whole(const struct assembler *a, uint64_t lsn)
+{
+    const struct cdc_mark *p = &a->o.place;
+    return lsn < p->lsn || (lsn == p->lsn && p->ends);
+}
+
+/* Up to here the server's log is not needed any more. */
+static void move_resume(struct assembler *a, uint64_t lsn)
+{
+    if (a->prepared > 0) {
+        for (struct open_tx *tx = tx_each(&a->store, NULL); tx != NULL;
+             tx = tx_each(&a->store, tx)) {
+            if (tx->prepared && tx->prepare_lsn < lsn) {
+                lsn = tx->prepare_lsn; /* a start behind it would not bring its rows again */
+            }
+        }
+    }
+    if (lsn > a->resume) {
+        a->resume = lsn;
+    }
+}
+
+static enum err give_mark(struct assembler *a, uint64_t lsn, uint32_t index, int ends,
+                          struct note *note)
+{
+    const struct cdc_mark mark = {
+        .lsn = lsn, .index = index, .ends = (uint8_t)ends, .resume = a->resume};
+    return a->o.sink->mark(a->o.sink->arg, &a->o.shard, &mark, note);
+}
+
+static enum err give_whole(struct assembler *a, struct change *c, struct note *note)
+{
+    const struct turn *t = &a->turn;
+    c->shard = a->o.shard.number;
+    c->xid = t->xid;
+    c->lsn = t->lsn;
+    c->time_us = t->time_us;
+    c->gid = t->gid;
+    c->origin = t->origin;
+    return a->o.sink->change(a->o.sink->arg, c, note);
+}
+
+/* One change of the turn; it has its index also when it is left out. */
+static enum err give(struct assembler *a, struct change *c, int leave_out, size_t bytes,
+                     struct note *note)
+{
+    struct turn *t = &a->turn;
+    c->index = t->index++;
+    if (leave_out || t->is_left_out || is_known(a, t->lsn, c->index)) {
+        count(&a->o.counts->left_out, 1);
+        return ERR_NONE;
+    }
+    enum err e = ERR_NONE;
+    if (!t->is_begun) {
+        struct change begin = {.op = CHANGE_BEGIN};
+        t->is_begun = 1;
+        e = give_whole(a, &begin, note);
+    }
+    e = e ? e : give_whole(a, c, note);
+    t->bytes += bytes;
+    if (e == ERR_NONE && t->bytes >= a->o.unit_bytes) {
+        t->bytes = 0;
+        e = give_mark(a, t->lsn, c->index, 0, note);
+    }
+    return e;
+}
+
+static enum err start_turn(struct assembler *a, const struct pgoutput_message *m, struct slice gid,
+                           struct slice origin, struct note *note)
+{
+    if (m->lsn <= a->last_lsn) {
+        return unexpected(m, "its commit lies before the last one", note);
+    }
+    static const struct slice moves = {(const uint8_t *)CDC_MOVE_ORIGIN,
+                                       sizeof(CDC_MOVE_ORIGIN) - 1};
+    a->turn = (struct turn){
+        .is_open = 1,
+        .xid = m->xid,
+        .index = 1,
+        .lsn = m->lsn,
+        .time_us = m->time_us,
+        .gid = gid,
+        .origin = origin,
+        .is_begun = m->lsn == a->o.place.lsn, /* a part of it is stored */
+        .is_left_out = origin.n >= moves.n && memcmp(origin.p, moves.p, moves.n) == 0,
+    };
+    return ERR_NONE;
+}
+
+static enum err end_turn(struct assembler *a, uint64_t end_lsn, struct note *note)
+{
+    struct turn *t = &a->turn;
+    uint32_t index = t->index;
+    t->is_open = 0;
+    a->last_lsn = t->lsn;
+    move_resume(a, end_lsn);
+    if (is_known(a, t->lsn, index)) {
+        return ERR_NONE;
+    }
+    enum err e = ERR_NONE;
+    if (t->is_begun) {
+        struct change commit = {.op = CHANGE_COMMIT, .index = index};
+        e = give_whole(a, &commit, note);
+        count(&a->o.counts->transactions, 1);
+    }
+    return e ? e : give_mark(a, t->lsn, index, 1, note);
+}
+
+/* ---- changes --------------------------------------------------------------------------------- */
+
+/* An old row that is only a key has nothing in its other columns; values that an update did not
+ * touch may stand in the whole old row. */
+static void settle_columns(struct assembler *a, const struct pgoutput_message *m,
+                           const struct change_relation *r)
+{
+    struct change_column *was = m->old_tuple.columns;
+    struct change_column *is = m->new_tuple.columns;
+    for (size_t i = 0; i < r->n_columns; i++) {
+        if (was != NULL && m->old_kind == 'K' && !r->columns[i].is_key) {
+            was[i] = (struct change_column){.kind = VALUE_ABSENT};
+        }
+        if (is == NULL || is[i].kind != VALUE_UNCHANGED) {
+            continue;
+        }
+        if (was != NULL && (was[i].kind == VALUE_TEXT || was[i].kind == VALUE_BINARY)) {
+            is[i] = was[i];
+        } else {
+            count(&a->o.counts->unchanged_toast, 1);
+        }
+    }
+}
+
+static int fits(const struct pgoutput_tuple *tuple, const struct change_relation *r)
+{
+    return tuple->columns == NULL || tuple->n_columns == r->n_columns;
+}
+
+static enum err give_row(struct assembler *a, const struct pgoutput_message *m,
+                         const struct shape *shape, size_t bytes, struct note *note)
+{
+    const struct change_relation *r = &shape->relation;
+    if (!fits(&m->old_tuple, r) || !fits(&m->new_tuple, r)) {
+        return unexpected(m, "the row has other columns than its table was announced with", note);
+    }
+    settle_columns(a, m, r);
+    struct cdc_counts *c = a->o.counts;
+    struct change change = {
+        .relation = r, .old_columns = m->old_tuple.columns, .new_columns = m->new_tuple.columns};
+    if (m->type == PGOUTPUT_INSERT) {
+        change.op = CHANGE_INSERT;
+        count(&c->inserts, 1);
+    } else if (m->type == PGOUTPUT_UPDATE) {
+        change.op = CHANGE_UPDATE;
+        count(&c->updates, 1);
+    } else {
+        change.op = CHANGE_DELETE;
+        count(&c->deletes, 1);
+    }
+    return give(a, &change, shape->is_ours, bytes, note);
+}
+
+static enum err give_truncate(struct assembler *a, const struct pgoutput_message *m,
+                              const struct shape *shape, struct note *note)
+{
+    char name[2 * 64 * 4 + 2]; /* PostgreSQL's names have 63 bytes */
+    char how[32];
+    (void)snprintf(name, sizeof(name), SLICE_FMT "." SLICE_FMT, SLICE_ARG(shape->relation.schema),
+                   SLICE_ARG(shape->relation.name));
+    (void)snprintf(how, sizeof(how), "%s%s%s",
+                   m->flags & PGOUTPUT_TRUNCATE_CASCADE ? "cascade" : "", m->flags == 3 ? " " : "",
+                   m->flags & PGOUTPUT_TRUNCATE_RESTART ? "restart" : "");
+    struct change change = {.op = CHANGE_TRUNCATE,
+                            .relation = &shape->relation,
+                            .prefix = slice_of(name),
+                            .content = slice_of(how)};
+    count(&a->o.counts->truncates, 1);
+    return give(a, &change, shape->is_ours, 0, note);
+}
+
+/* 0: it means nothing to anybody else. */
+static int read_logical(const struct pgoutput_message *m, struct change *out)
+{
+    *out = (struct change){.op = CHANGE_MESSAGE, .prefix = m->name, .content = m->content};
+    if (slice_is(m->name, CDC_PREFIX_WATERMARK)) {
+        out->op = CHANGE_WATERMARK;
+    } else if (slice_is(m->name, CDC_PREFIX_DDL)) {
+        const uint8_t *end = m->content.n == 0 ? NULL : memchr(m->content.p, '\n', m->content.n);
+        if (end != NULL) {
+            size_t n = (size_t)(end - m->content.p);
+            out->op = CHANGE_DDL;
+            out->prefix = slice_bytes(m->content.p, n);
+            out->content = slice_from(m->content, n + 1);
+        }
+    }
+    return !slice_is(m->name, CDC_PREFIX_HEARTBEAT);
+}
+
+/* A change that takes part in the turn. `shape` is that of its arrival, NULL for messages. */
+static enum err give_change(struct assembler *a, const struct pgoutput_message *m,
+                            const struct shape *shape, size_t bytes, struct note *note)
+{
+    if (m->type == PGOUTPUT_MESSAGE) {
+        struct change change;
+        int keep = read_logical(m, &change);
+        count(&a->o.counts->messages, 1);
+        return give(a, &change, !keep, bytes, note);
+    }
+    if (m->type == PGOUTPUT_TRUNCATE) {
+        return give_truncate(a, m, shape, note);
+    }
+    return give_row(a, m, shape, bytes, note);
+}
+
+static enum err give_alone(struct assembler *a, const struct pgoutput_message *m, struct note *note)
+{
+    struct change change;
+    int keep = read_logical(m, &change);
+    if (m->lsn <= a->last_lsn) {
+        return unexpected(m, "its position lies before the last commit", note);
+    }
+    a->last_lsn = m->lsn;
+    move_resume(a, m->lsn + 1);
+    if (is_known(a, m->lsn, 0)) {
+        return ERR_NONE;
+    }
+    a->turn = (struct turn){.lsn = m->lsn, .time_us = clock_wall_us()};
+    enum err e = keep ? give_whole(a, &change, note) : ERR_NONE;
+    count(&a->o.counts->messages, 1);
+    return e ? e : give_mark(a, m->lsn, 0, 1, note);
+}
+
+/* ---- arrival --------------------------------------------------------------------------------- */
+
+static const struct shape *find_shape(const struct assembler *a, uint32_t oid)
+{
+    const struct shape *shape = NULL;
+    if (a->block != NULL && a->block->streamed) {
+        shape = names_find(&a->block->names, oid);
+    }
+    return shape != NULL ? shape : names_find(&a->names, oid);
+}
+
+static enum err arrive_at(struct assembler *a, const struct pgoutput_message *m,
+                          const struct shape *shape, struct slice bytes, struct note *note)
+{
+    if (a->block == NULL) {
+        return give_change(a, m, shape, bytes.n, note);
+    }
+    return tx_add(&a->store, a->block, bytes, shape == NULL ? 0 : shape->number, note);
+}
+
+static enum err arrive(struct assembler *a, const struct pgoutput_message *m, struct slice bytes,
+                       struct note *note)
+{
+    if (a->block == NULL && !a->turn.is_open) {
+        return unexpected(m, "a change outside of any transaction", note);
+    }
+    if (m->type == PGOUTPUT_MESSAGE) {
+        return arrive_at(a, m, NULL, bytes, note);
+    }
+    size_t tables = m->type == PGOUTPUT_TRUNCATE ? m->oids_count : 1;
+    for (size_t i = 0; i < tables; i++) { /* a waiting TRUNCATE is kept once per table */
+        const struct shape *shape =
+            find_shape(a, m->type == PGOUTPUT_TRUNCATE ? m->oids[i] : m->oid);
+        if (shape == NULL) {
+            return unexpected(m, "its table was never announced", note);
+        }
+        enum err e = arrive_at(a, m, shape, bytes, note);
+        if (e) {
+            return e;
+        }
+    }
+    return ERR_NONE;
+}
+
+static enum err announce(struct assembler *a, const struct pgoutput_message *m, struct note *note)
+{
+    const struct shape *shape = NULL;
+    enum err e = shapes_find(&a->shapes, &m->relation, &shape, note);
+    if (e == ERR_NONE) {
+        int is_own = a->block != NULL && a->block->streamed;
+        names_set(is_own ? &a->block->names : &a->names, shape, a->seq);
+    }
+    return e;
+}
+
+static enum err set_origin(struct assembler *a, const struct pgoutput_message *m, struct note *note)
+{
+    struct buf *origin = a->block != NULL ? &a->block->origin : &a->origin;
+    origin->n = 0;
+    buf_add_slice(origin, m->name);
+    if (a->block != NULL) {
+        return ERR_NONE;
+    }
+    if (!a->turn.is_open || a->turn.index != 1) {
+        return unexpected(m, "an origin that is not at the beginning of a transaction", note);
+    }
+    const struct pgoutput_message begin = {
+        .type = m->type, .xid = a->turn.xid, .lsn = a->turn.lsn, .time_us = a->turn.time_us};
+    return start_turn(a, &begin, a->turn.gid, buf_slice(origin), note);
+}
+
+/* ---- transactions that wait ------------------------------------------------------------------ */
+
+/* The commit has come: read it back and give it. */
+static enum err play(struct assembler *a, struct open_tx *tx, const struct pgoutput_message *m,
+                     struct note *note)
+{
+    enum err e = start_turn(a, m, buf_slice(&tx->gid), buf_slice(&tx->origin), note);
+    struct tx_reader reader;
+    tx_reader_init(&reader, &a->store, tx);
+    int whole = is_known_whole(a, m->lsn); /* need not even be read */
+    while (e == ERR_NONE && !whole) {
+        struct slice bytes;
+        uint32_t number;
+        int found;
+        e = tx_reader_next(&reader, &bytes, &number, &found, note);
+        if (e || !found) {
+            break;
+        }
+        struct pgoutput_message change;
+        arena_reset(&a->arena);
+        e = pgoutput_read(bytes, tx->streamed, &a->arena, &change, note);
+        if (e == ERR_NONE) {
+            const struct shape *shape = number == 0 ? NULL : shapes_at(&a->shapes, number);
+            e = give_change(a, &change, shape, bytes.n, note);
+        }
+    }
+    tx_reader_free(&reader);
+    return e;
+}
+
+static void forget(struct assembler *a, struct open_tx *tx)
+{
+    a->prepared -= tx->prepared;
+    tx_drop(&a->store, tx);
+}
+
+static enum err play_to_end(struct assembler *a, struct open_tx *tx,
+                            const struct pgoutput_message *m, struct note *note)
+{
+    enum err e = play(a, tx, m, note);
+    if (e) {
+        return e;
+    }
+    names_pour(&a->names, &tx->names);
+    a->prepared -= tx->prepared; /* it holds nothing back any more; its texts are still needed */
+    tx->prepared = 0;
+    e = end_turn(a, m->end_lsn, note);
+    a->turn = (struct turn){0};
+    forget(a, tx);
+    return e;
+}
+
+static enum err start_block(struct assembler *a, const struct pgoutput_message *m,
+                            struct note *note)
+{
+    struct open_tx *tx = tx_find(&a->store, m->xid);
+    int is_new = m->type == PGOUTPUT_BEGIN_PREPARE || m->flags != 0;
+    if (a->block != NULL || a->turn.is_open || is_new != (tx == NULL)) {
+        return unexpected(m, "a block that begins where none can", note);
+    }
+    if (is_new) {
+        enum err e = tx_open(&a->store, m->xid, &tx, note);
+        if (e) {
+            return e;
+        }
+        tx->streamed = m->type == PGOUTPUT_STREAM_START;
+        buf_add_slice(&tx->gid, m->gid);
+    }
+    a->block = tx;
+    return ERR_NONE;
+}
+
+static enum err prepare(struct assembler *a, const struct pgoutput_message *m, struct note *note)
+{
+    struct open_tx *tx = tx_find(&a->store, m->xid);
+    int streamed = m->type == PGOUTPUT_STREAM_PREPARE;
+    if (tx == NULL || tx->prepared || tx->streamed != streamed ||
+        a->block != (streamed ? NULL : tx)) {
+        return unexpected(m, "a prepare of nothing that was begun", note);
+    }
+    tx->gid.n = 0;
+    buf_add_slice(&tx->gid, m->gid);
+    tx->prepared = 1;
+    tx->prepare_lsn = m->lsn;
+    a->prepared++;
+    a->block = NULL;
+    return ERR_NONE;
+}
+
+/* c, K, r and A: what waited is decided. */
+static enum err decide(struct assembler *a, const struct pgoutput_message *m, struct note *note)
+{
+    struct open_tx *tx = tx_find(&a->store, m->xid);
+    if (a->block != NULL || a->turn.is_open) {
+        return unexpected(m, "an end inside of another transaction", note);
+    }
+    if (m->type == PGOUTPUT_ROLLBACK_PREPARED || m->type == PGOUTPUT_COMMIT_PREPARED) {
+        if (tx != NULL && (!tx->prepared || !slice_eq(buf_slice(&tx->gid), m->gid))) {
+            return unexpected(m, "it was prepared under another name, or not at all", note);
+        }
+        if (tx == NULL && (m->type == PGOUTPUT_ROLLBACK_PREPARED || is_known_whole(a, m->lsn))) {
+            return ERR_NONE; /* so its rows did not come again */
+        }
+    }
+    if (tx == NULL) {
+        return unexpected(m, "the end of a transaction whose changes did not come", note);
+    }
+    if (m->type == PGOUTPUT_STREAM_COMMIT || m->type == PGOUTPUT_COMMIT_PREPARED) {
+        return play_to_end(a, tx, m, note);
+    }
+    count(&a->o.counts->aborted, 1);
+    if (m->type == PGOUTPUT_STREAM_ABORT && m->subxid != m->xid) {
+        tx_abort_part(&a->store, tx, m->subxid);
+        return ERR_NONE;
+    }
+    forget(a, tx);
+    return ERR_NONE;
+}
+
+/* ---- messages -------------------------------------------------------------------------------- */
+
+static enum err take_border(struct assembler *a, const struct pgoutput_message *m,
+                            struct note *note)
+{
+    switch (m->type) {
+    case PGOUTPUT_BEGIN:
+        if (a->turn.is_open || a->block != NULL) {
+            return unexpected(m, "a transaction inside of another one", note);
+        }
+        return start_turn(a, m, (struct slice){NULL, 0}, (struct slice){NULL, 0}, note);
+    case PGOUTPUT_COMMIT:
+        if (!a->turn.is_open || a->block != NULL || m->lsn != a->turn.lsn) {
+            return unexpected(m, "a commit of another transaction than was begun", note);
+        }
+        return end_turn(a, m->end_lsn, note);
+    case PGOUTPUT_ORIGIN: return set_origin(a, m, note);
+    case PGOUTPUT_BEGIN_PREPARE:
+    case PGOUTPUT_STREAM_START: return start_block(a, m, note);
+    case PGOUTPUT_STREAM_STOP:
+        if (a->block == NULL || !a->block->streamed) {
+            return unexpected(m, "the end of a block that was not begun", note);
+        }
+        a->block = NULL;
+        return ERR_NONE;
+    case PGOUTPUT_PREPARE:
+    case PGOUTPUT_STREAM_PREPARE: return prepare(a, m, note);
+    default: return decide(a, m, note);
+    }
+}
+
+enum err assemble_feed(struct assembler *a, struct slice message, struct note *note)
+{
+    struct pgoutput_message m;
+    arena_reset(&a->arena);
+    a->seq++;
+    int in_stream = a->block != NULL && a->block->streamed;
+    enum err e = pgoutput_read(message, in_stream, &a->arena, &m, note);
+    if (e) {
+        return e;
+    }
+    switch (m.type) {
+    case PGOUTPUT_TYPE: return ERR_NONE;
+    case PGOUTPUT_RELATION: return announce(a, &m, note);
+    case PGOUTPUT_MESSAGE:
+        if (!(m.flags & PGOUTPUT_MESSAGE_TRANSACTIONAL)) {
+            return a->turn.is_open || a->block != NULL
+                       ? unexpected(&m, "it stands alone, but comes in a transaction", note)
+                       : give_alone(a, &m, note);
+        } /* FALLTHROUGH */
+    case PGOUTPUT_INSERT:
+    case PGOUTPUT_UPDATE:
+    case PGOUTPUT_DELETE:
+    case PGOUTPUT_TRUNCATE: return arrive(a, &m, message, note);
+    default: break;
+    }
+    e = take_border(a, &m, note);
+    show_store(a);
+    if (a->store.spilled_bytes !=
+        atomic_load_explicit(&a->o.counts->spilled_bytes, memory_order_relaxed)) {
+        atomic_store_explicit(&a->o.counts->spilled_bytes, a->store.spilled_bytes,
+                              memory_order_relaxed);
+        atomic_store_explicit(&a->o.counts->spilled_transactions, a->store.spilled_count,
+                              memory_order_relaxed);
+    }
+    return e;
+}
+
+enum err assemble_idle(struct assembler *a, uint64_t wal_end, struct note *note)
+{
+    if (assemble_is_inside(a) || wal_end == 0 || wal_end - 1 <= a->last_lsn) {
+        return ERR_NONE;
+    }
+    uint64_t before = a->resume;
+    move_resume(a, wal_end);
+    if (a->resume == before || is_known(a, wal_end - 1, UINT32_MAX)) {
+        return ERR_NONE;
+    }
+    a->last_lsn = wal_end - 1;
+    return give_mark(a, wal_end - 1, UINT32_MAX, 1, note);
+}
+
+uint64_t assemble_resume(const struct assembler *a)
+{
+    return a->resume;
+}
+
+int assemble_is_inside(const struct assembler *a)
+{
+    return a->turn.is_open || a->block != NULL;
+}
+
+enum err assemble_new(const struct assemble_options *options, struct assembler **out,
+                      struct note *note)
+{
+    struct assembler *a = mem_zero(sizeof(*a));
+    a->o = *options;
+    a->o.unit_bytes = options->unit_bytes == 0 ? CDC_UNIT_BYTES : options->unit_bytes;
+    a->resume = options->place.resume;
+    (void)snprintf(a->prefix, sizeof(a->prefix), "cdc_%u_", (unsigned)options->shard.number);
+    a->store = (struct tx_store){.fs = options->fs,
+                                 .dir = options->dir,
+                                 .prefix = a->prefix,
+                                 .memory_max = options->memory_max};
+    enum err e = tx_store_clean(&a->store, note);
+    if (e) {
+        assemble_free(a);
+        return e;
+    }
+    *out = a;
+    return ERR_NONE;
+}
+
+void assemble_free(struct assembler *a)
+{
+    if (a == NULL) {
+        return;
+    }
+    tx_store_free(&a->store);
+    shapes_free(&a->shapes);
+    names_free(&a->names);
+    arena_free(&a->arena);
+    buf_free(&a->origin);
+    mem_free(a);
+}
