@@ -269,6 +269,8 @@ static PGconn *start_connection(const struct pg_target *t)
     option(&o, "sslkey", t->tls_key);
     option(&o, "gssencmode", "disable");
     option(&o, "application_name", "pgbraid");
+    option(&o, "replication", t->replication ? "database" : NULL);
+    option(&o, "options", t->options);
     option(&o, "client_encoding", "UTF8");
     PGconn *conn = PQconnectStartParams(o.names, o.values, 0);
     buf_free(&hosts);
@@ -362,7 +364,7 @@ void pq_close(PGconn *conn)
 
 /* ---- query ----------------------------------------------------------------------------------- */
 
-static enum err flush(PGconn *conn, struct pq_wait wait, int64_t deadline_us, struct note *note)
+enum err pq_flush(PGconn *conn, struct pq_wait wait, int64_t deadline_us, struct note *note)
 {
     while (PQflush(conn) > 0) {
         int waited = wait_for(PQsocket(conn), POLLOUT | POLLIN, deadline_us, wait.stop);
@@ -377,8 +379,8 @@ static enum err flush(PGconn *conn, struct pq_wait wait, int64_t deadline_us, st
 }
 
 /* The next result, or *out == NULL behind the last one. */
-static enum err next_result(PGconn *conn, struct pq_wait wait, int64_t deadline_us, PGresult **out,
-                            struct note *note)
+enum err pq_next(PGconn *conn, struct pq_wait wait, int64_t deadline_us, PGresult **out,
+                 struct note *note)
 {
     while (PQisBusy(conn)) {
         int waited = wait_for(PQsocket(conn), POLLIN, deadline_us, wait.stop);
@@ -395,8 +397,8 @@ static enum err next_result(PGconn *conn, struct pq_wait wait, int64_t deadline_
     return ERR_NONE;
 }
 
-static enum err failed_result(PGconn *conn, const PGresult *result, struct pq_trouble *trouble,
-                              struct note *note)
+enum err pq_failed(PGconn *conn, const PGresult *result, struct pq_trouble *trouble,
+                   struct note *note)
 {
     const char *code = PQresultErrorField(result, PG_DIAG_SQLSTATE);
     const char *primary = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
@@ -440,11 +442,11 @@ enum err pq_run_with(PGconn *conn, const struct pq_statement *statement, struct 
         one_line(PQerrorMessage(conn), text, sizeof(text));
         return note_set(note, ERR_SHARD_DOWN, "%s", text);
     }
-    enum err e = flush(conn, wait, deadline_us, note);
+    enum err e = pq_flush(conn, wait, deadline_us, note);
     PGresult *last = NULL;
     while (e != ERR_SHARD_DOWN && e != ERR_SHUTDOWN) {
         PGresult *result = NULL;
-        enum err waited = next_result(conn, wait, deadline_us, &result, note);
+        enum err waited = pq_next(conn, wait, deadline_us, &result, note);
         if (waited) {
             e = waited;
             break;
@@ -455,7 +457,7 @@ enum err pq_run_with(PGconn *conn, const struct pq_statement *statement, struct 
         ExecStatusType status = PQresultStatus(result);
         if (status != PGRES_TUPLES_OK && status != PGRES_COMMAND_OK &&
             status != PGRES_EMPTY_QUERY) {
-            e = failed_result(conn, result, trouble, note);
+            e = pq_failed(conn, result, trouble, note);
         }
         PQclear(last);
         last = result;

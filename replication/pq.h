@@ -37,6 +37,32 @@ struct pq_statement {
 };
 enum err pq_run_with(PGconn *conn, const struct pq_statement *statement, struct pq_wait wait,
                      PGresult **out, struct pq_trouble *trouble, struct note *note) MUST_CHECK;
+
+/* ---- COPY and replication streams (pq_copy.c) ------------------------------------------------ */
+
+/* Wait until one of the connections (NULL ones are passed over) has input, or for the time. 1: has
+ * input, 0: the time is over or a signal came, -1: stopped. At most 64. */
+int pq_poll(PGconn *const *conns, size_t count, int timeout_ms, struct pg_stop *stop);
+/* COPY ... TO STDOUT, or START_REPLICATION. Errors as pq_run(). */
+enum err pq_copy_begin(PGconn *conn, const char *sql, struct pq_wait wait,
+                       struct pq_trouble *trouble, struct note *note) MUST_CHECK;
+/* Read what has arrived; then take message by message until *out is empty. *out is given back by
+ * pq_copy_done(). *ended: there will be no more, and the error is why. */
+enum err pq_copy_load(PGconn *conn, struct note *note) MUST_CHECK;
+enum err pq_copy_take(PGconn *conn, struct slice *out, int *ended, struct pq_trouble *trouble,
+                      struct note *note) MUST_CHECK;
+void pq_copy_done(struct slice bytes);
+enum err pq_copy_put(PGconn *conn, struct slice bytes, struct pq_wait wait,
+                     struct note *note) MUST_CHECK;
+
+/* Parts of pq_run(), for pq_copy.c. `result` NULL: the connection's own error. */
+enum err pq_flush(PGconn *conn, struct pq_wait wait, int64_t deadline_us,
+                  struct note *note) MUST_CHECK;
+enum err pq_next(PGconn *conn, struct pq_wait wait, int64_t deadline_us, PGresult **out,
+                 struct note *note) MUST_CHECK;
+enum err pq_failed(PGconn *conn, const PGresult *result, struct pq_trouble *trouble,
+                   struct note *note) MUST_CHECK;
+
 /* The value of a cell; NULL: p == NULL. */
 struct slice pq_cell(const PGresult *result, int row, int column);
 /* Sleep; 0 when stop was set meanwhile. */

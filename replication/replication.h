@@ -52,7 +52,9 @@ struct pg_target {
     int password_hashed; /* the users file holds only an md5 or SCRAM secret: no use to log in */
     enum conf_tls_mode tls_mode;
     const char *tls_ca, *tls_crl, *tls_cert, *tls_key; /* or NULL */
-    int timeout_ms; /* for the whole of connecting, and for each statement */
+    int timeout_ms;      /* for the whole of connecting, and for each statement */
+    int replication;     /* a walsender that also runs SQL, instead of a plain session */
+    const char *options; /* as "-c name=value ..."; or NULL */
 };
 
 /* Fill user, password and TLS from the configuration: the service user of pgbraid. */

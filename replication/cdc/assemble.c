@@ -105,8 +105,11 @@ static void move_resume(struct assembler *a, uint64_t lsn)
 static enum err give_mark(struct assembler *a, uint64_t lsn, uint32_t index, int ends,
                           struct note *note)
 {
-    const struct cdc_mark mark = {
-        .lsn = lsn, .index = index, .ends = (uint8_t)ends, .resume = a->resume};
+    const struct cdc_mark mark = {.epoch = a->o.place.epoch,
+                                  .lsn = lsn,
+                                  .index = index,
+                                  .ends = (uint8_t)ends,
+                                  .resume = a->resume};
     return a->o.sink->mark(a->o.sink->arg, &a->o.shard, &mark, note);
 }
 
@@ -115,6 +118,7 @@ static enum err give_whole(struct assembler *a, struct change *c, struct note *n
     const struct turn *t = &a->turn;
     c->shard = a->o.shard.number;
     c->xid = t->xid;
+    c->epoch = a->o.place.epoch;
     c->lsn = t->lsn;
     c->time_us = t->time_us;
     c->gid = t->gid;
@@ -571,16 +575,16 @@ enum err assemble_feed(struct assembler *a, struct slice message, struct note *n
 
 enum err assemble_idle(struct assembler *a, uint64_t wal_end, struct note *note)
 {
-    if (assemble_is_inside(a) || wal_end == 0 || wal_end - 1 <= a->last_lsn) {
+    if (assemble_is_inside(a) || wal_end < 2 || wal_end - 2 <= a->last_lsn) {
         return ERR_NONE;
     }
     uint64_t before = a->resume;
     move_resume(a, wal_end);
-    if (a->resume == before || is_known(a, wal_end - 1, UINT32_MAX)) {
+    if (a->resume == before || is_known(a, wal_end - 2, UINT32_MAX)) {
         return ERR_NONE;
     }
-    a->last_lsn = wal_end - 1;
-    return give_mark(a, wal_end - 1, UINT32_MAX, 1, note);
+    a->last_lsn = wal_end - 2; /* wal_end - 1 is for rows of a copy at wal_end */
+    return give_mark(a, wal_end - 2, UINT32_MAX, 1, note);
 }
 
 uint64_t assemble_resume(const struct assembler *a)

@@ -9,9 +9,10 @@
  *
  * A transaction is CHANGE_BEGIN, its changes, CHANGE_COMMIT, all with the same `lsn`, the start of
  * its commit record (of COMMIT PREPARED for a two-phase one), which ascends per shard; `index`
- * ascends in it from 0, with holes where something was left out: (shard, lsn, index) is the place
- * of a change for ever, and the idempotence key of its record. Aborted transactions and
- * sub-transactions never come. Values are text; binary only when that was asked for, and never of
+ * ascends in it from 0, with holes where something was left out. `epoch` counts the times that the
+ * thread was lost (CHANGE_GAP): positions begin anew then. (shard, epoch, lsn, index) is the place
+ * of a change, and the idempotence key of its record. Aborted transactions and sub-transactions
+ * never come. Values are text; binary only when that was asked for, and never of
  * key columns.
  *
  * A message outside of a transaction stands alone, with its own position. Rows of a first copy
@@ -73,16 +74,17 @@ struct change {
     uint8_t op;     /* enum change_op */
     uint16_t shard; /* cdc_shard.number of sink.h */
     uint32_t xid;
+    uint32_t epoch;
     uint64_t lsn;        /* of the commit */
     uint32_t index;      /* in the transaction */
     int64_t time_us;     /* of the commit, since 1970 */
     struct slice gid;    /* of a two-phase commit, or empty: the same on all its shards' parts */
     struct slice origin; /* or empty */
-    const struct change_relation *relation;  /* INSERT, UPDATE, DELETE, ROW; NULL otherwise */
+    const struct change_relation *relation;  /* INSERT, UPDATE, DELETE, TRUNCATE, ROW; or NULL */
     const struct change_column *old_columns; /* relation->n_columns of them, or NULL */
     const struct change_column *new_columns; /* likewise */
-    struct slice prefix;  /* MESSAGE; names of tables for TRUNCATE; DDL version */
-    struct slice content; /* MESSAGE, DDL, GAP: text */
+    struct slice prefix;                     /* MESSAGE; TRUNCATE: schema.table; DDL: its version */
+    struct slice content; /* MESSAGE, DDL, GAP: text; TRUNCATE: "cascade", "restart" or both */
 };
 
 #endif

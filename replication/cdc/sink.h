@@ -15,8 +15,9 @@
  * Most units are one transaction, BEGIN to COMMIT. A large one may be several: only the last has
  * `ends` set, and what an earlier one brought is never sent again: after a restart the source goes
  * on behind the (lsn, index) that was stored. A unit of a first copy is one chunk of a table.
- * Marks of a shard ascend by (lsn, index); a mark with nothing before it is a place only (an idle
- * slot moves on), and need not be synced for its own sake.
+ * Marks of a shard ascend by (epoch, lsn, index); a mark with nothing before it is a place only (an
+ * idle slot moves on), and need not be synced for its own sake. One with the place of the last mark
+ * brings a new `state` only.
  *
  * Each call for a shard comes from that shard's thread, shards at the same time. Calls may wait for
  * the disk, but not for consumers: for those, ready() says no, and the source reads no more from
@@ -42,6 +43,7 @@ struct cdc_shard {
 
 /* A place in one shard's stream. */
 struct cdc_mark {
+    uint32_t epoch;
     uint64_t lsn;       /* of the commit (or message, or end of an idle stretch) */
     uint32_t index;     /* of the last change in it that was given */
     uint8_t ends;       /* nothing more comes of this transaction */
@@ -60,6 +62,8 @@ struct cdc_sink {
     void (*drop)(void *arg, const struct cdc_shard *shard);
     /* Cheap: asked once per turn of the source. lsn 0: none yet. `state` is not filled. */
     void (*durable)(void *arg, const struct cdc_shard *shard, struct cdc_mark *out);
+    /* Wait until every mark given is durable. Rare. */
+    enum err (*sync)(void *arg, const struct cdc_shard *shard, struct note *note);
     int (*ready)(void *arg, const struct cdc_shard *shard);
 };
 
