@@ -169,6 +169,14 @@ bench-writes: ## writes over three shards beside one PostgreSQL, and two-phase c
 	@$(MAKE) --no-print-directory -s -j$(JOBS) all
 	@$(PYTHON) bench/writes.py
 
+$(BUILD)/bench/store/driver: $(patsubst %.c,$(BUILD)/%.o,$(wildcard bench/store/*.c)) $(BUILD)/libstore.a $(BUILD)/libbase.a
+	@echo "  LD $@"
+	$(Q)$(CC) $(CFLAGS) -o $@ $^ $(LIBS.store) -lleveldb -lrocksdb -llmdb
+bench-store: ## our stores beside LevelDB, RocksDB and LMDB: COUNT=1000000 keys
+	@conf/install-deps bench
+	@$(MAKE) --no-print-directory -s -j$(JOBS) $(BUILD)/bench/store/driver
+	@$(PYTHON) bench/store.py --build $(BUILD) --keys $(or $(COUNT),1000000)
+
 build-fuzzers: $(FUZZERS:%=$(BUILD)/%)
 fuzz: deps ## every fuzzer for SECONDS=20 each
 	@$(MAKE) --no-print-directory -s -j$(JOBS) BUILD=build/fuzz CC=clang SAN=address,undefined,fuzzer-no-link WARN=-w build-fuzzers
@@ -200,5 +208,5 @@ clean: ## remove build/ (stop the demo first)
 help: ## this list
 	@sed -nE 's/^([a-z][a-z-]*|test-%):.*## (.*)/\1|\2/p' Makefile | while IFS='|' read -r t d; do printf '  %-14s %s\n' "$$t" "$$d"; done
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
-.PHONY: kill-long sim sim-store compare-long compare-writes tpch stress soak regress-pg all test build-tests deps demo demo-stop check check-san regress bench bench-shards bench-snapshot bench-writes build-fuzzers fuzz format \
+.PHONY: kill-long sim sim-store compare-long compare-writes tpch stress soak regress-pg all test build-tests deps demo demo-stop check check-san regress bench bench-shards bench-snapshot bench-store bench-writes build-fuzzers fuzz format \
         check-format lint tidy docs install clean help
