@@ -18,6 +18,7 @@
 #include "bench/store/engine.h"
 
 #include <dirent.h>
+#include <ftw.h>
 #include <inttypes.h>
 #include <pthread.h>
 #include <signal.h>
@@ -196,11 +197,17 @@ static void say(const char *test, uint64_t ops, const struct moment *from, const
 
 /* ---- filling --------------------------------------------------------------------------------- */
 
+static int remove_one(const char *path, const struct stat *st, int kind, struct FTW *at)
+{
+    (void)st;
+    (void)kind;
+    (void)at;
+    return remove(path);
+}
+
 static void remove_dir(const char *dir)
 {
-    char command[512];
-    (void)snprintf(command, sizeof(command), "rm -rf '%s'", dir);
-    if (system(command) != 0) {
+    if (access(dir, F_OK) == 0 && nftw(dir, remove_one, 16, FTW_DEPTH | FTW_PHYS) != 0) {
         die("driver", "cannot remove the folder");
     }
 }
@@ -465,7 +472,9 @@ static void synced(const char *test, int count)
         writers[i].us = malloc(SAMPLES_MAX * sizeof(float));
         (void)pthread_create(&writers[i].thread, NULL, write_synced, &writers[i]);
     }
-    (void)usleep((useconds_t)(b.seconds * 1e6));
+    struct timespec span = {.tv_sec = (time_t)b.seconds};
+    span.tv_nsec = (long)((b.seconds - (double)span.tv_sec) * 1e9);
+    (void)nanosleep(&span, NULL);
     is_over = 1;
     for (int i = 0; i < count; i++) {
         (void)pthread_join(writers[i].thread, NULL);
@@ -560,8 +569,8 @@ static int other_test(const char *test)
     } else if (strcmp(test, "range50") == 0) {
         ranges();
     } else if (strncmp(test, "sync", 4) == 0) {
-        int count = atoi(test + 4);
-        synced(test, count < 1 || count > WRITERS_MAX ? 1 : count);
+        long count = strtol(test + 4, NULL, 10);
+        synced(test, count < 1 || count > WRITERS_MAX ? 1 : (int)count);
     } else if (strcmp(test, "kill") == 0) {
         open_after_kill();
     } else {
