@@ -17,7 +17,9 @@ enum {
     SMALL_ENTRY_BYTES = 512 /* a put of no more is made on the stack */
 };
 
-static const struct kv_engine *const engines[KV_BTREE + 1];
+static const struct kv_engine *const engines[KV_BTREE + 1] = {
+    [KV_LSM] = &kv_lsm,
+};
 
 /* ---- open and close -------------------------------------------------------------------------- */
 

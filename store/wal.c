@@ -121,6 +121,11 @@ void wal_append(struct wal *w, struct wal_request *request)
     }
 }
 
+size_t wal_body_max(const struct wal *w)
+{
+    return w->body_max;
+}
+
 /* The oldest lsn that somebody needs. Mutex held. */
 static uint64_t needed_by_any(const struct wal *w)
 {

@@ -112,6 +112,8 @@ enum err wal_open(const struct wal_options *options, struct wal **out,
 /* Write what is queued, end the disk thread, free. Nobody else may be using the log. */
 void wal_close(struct wal *wal);
 
+size_t wal_body_max(const struct wal *wal); /* bytes of a record's body; any thread */
+
 /* Queue a record. Any thread; never blocks on the disk, never fails: see done(). */
 void wal_append(struct wal *wal, struct wal_request *request);
 

@@ -34,7 +34,6 @@ SCHEDULES = [
     "replicas",
     "middle",
     "ledger",
-    "stores",
     "workspace",
     "rows",
     "ids",

@@ -1,0 +1,332 @@
+/*
+ * The log in front of the tree; groups and leaders are described in log.h.
+ *
+ * A group becomes one record of the WAL when it fits into one, else several of types FIRST, MIDDLE
+ * and LAST: a group is replayed whole or not at all, because what follows an unfinished one was
+ * never told to be durable. Body: per batch its first sequence number 8, count 4, bytes 4, bytes.
+ *
+ * Waiting is by futex, on a word per parity of the group's number: a leader that is through wakes
+ * one of the next group first, so that the disk has work while the others run, then all of its
+ * own. Leaders hand over `is_led`; what only leaders touch is ordered by it.
+ */
+
+#include "store/lsm/log.h"
+
+#include <limits.h>
+#include <linux/futex.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/check.h"
+#include "base/mem.h"
+#include "store/kv_engine.h"
+#include "store/lsm/sst.h"
+#include "store/wal.h"
+#include "store/wal_look.h"
+
+enum {
+    TYPE_WHOLE = 1,
+    TYPE_FIRST = 2,
+    TYPE_MIDDLE = 3,
+    TYPE_LAST = 4,
+    BATCH_HEADER = 16
+};
+
+struct lsm_log {
+    struct wal *wal;
+    pthread_mutex_t mutex; /* pending, group: for a few instructions */
+    struct buf pending;
+    uint64_t group; /* number of the one that is filled now, from 1 */
+
+    _Atomic int is_led;
+    _Atomic uint64_t through; /* groups up to this one are on the disk, or failed */
+    _Atomic uint32_t words[2];
+    _Atomic int failed;
+    _Atomic uint64_t place;
+
+    /* the leader's */
+    struct buf writing;
+    size_t body_max;
+    struct wal_request *requests;
+    size_t requests_cap;
+};
+
+/* ---- waiting --------------------------------------------------------------------------------- */
+
+static void sleep_on(_Atomic uint32_t *word, uint32_t seen)
+{
+    (void)syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, seen, NULL, NULL, 0);
+}
+
+static void wake(_Atomic uint32_t *word, int count)
+{
+    (void)atomic_fetch_add_explicit(word, 1, memory_order_release);
+    (void)syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, count, NULL, NULL, 0);
+}
+
+/* ---- replay ---------------------------------------------------------------------------------- */
+
+struct replay {
+    const struct lsm_log_options *options;
+    struct buf group; /* pieces so far */
+    int is_open;      /* a FIRST was seen, its LAST not yet */
+};
+
+static enum err replay_group(struct replay *r, struct slice bytes, struct note *note)
+{
+    while (bytes.n > 0) {
+        if (bytes.n < BATCH_HEADER || be32_at(bytes.p + 12) > bytes.n - BATCH_HEADER) {
+            return note_set(note, ERR_CORRUPT, "a batch of the log has an impossible length");
+        }
+        uint64_t seq = be64_at(bytes.p);
+        size_t n = be32_at(bytes.p + 12);
+        struct kv_batch batch = {.count = be32_at(bytes.p + 8)};
+        batch.bytes = (struct buf){(uint8_t *)(uintptr_t)(bytes.p + BATCH_HEADER), n, n};
+        if (batch.count == 0 || !kv_batch_is_whole(buf_slice(&batch.bytes), batch.count)) {
+            return note_set(note, ERR_CORRUPT, "a batch of the log is none");
+        }
+        enum err e = r->options->replay(r->options->replay_arg, seq, &batch, note);
+        if (e) {
+            return e;
+        }
+        bytes = slice_from(bytes, BATCH_HEADER + n);
+    }
+    return ERR_NONE;
+}
+
+static enum err replay_record(void *arg, const struct wal_record *record, struct note *note)
+{
+    struct replay *r = arg;
+    switch (record->type) {
+    case TYPE_WHOLE: r->is_open = 0; return replay_group(r, record->body, note);
+    case TYPE_FIRST:
+        r->is_open = 1;
+        r->group.n = 0;
+        buf_add_slice(&r->group, record->body);
+        return ERR_NONE;
+    case TYPE_MIDDLE:
+    case TYPE_LAST: break;
+    default:
+        return note_set(note, ERR_CORRUPT, "a record of type %u, which this version does not know",
+                        record->type);
+    }
+    if (!r->is_open) {
+        return ERR_NONE; /* its beginning was cut off: it is in tables */
+    }
+    buf_add_slice(&r->group, record->body);
+    if (record->type == TYPE_MIDDLE) {
+        return ERR_NONE;
+    }
+    r->is_open = 0;
+    return replay_group(r, buf_slice(&r->group), note);
+}
+
+static void path_of(char out[SST_PATH_MAX], const char *dir)
+{
+    (void)snprintf(out, SST_PATH_MAX, "%s/wal", dir);
+}
+
+enum err lsm_log_look(const struct lsm_log_options *options, struct note *note)
+{
+    char path[SST_PATH_MAX];
+    struct replay replay = {.options = options};
+    path_of(path, options->dir);
+    enum err e = wal_look(options->fs, path, replay_record, &replay, note);
+    buf_free(&replay.group);
+    return e;
+}
+
+/* ---- open and close -------------------------------------------------------------------------- */
+
+enum err lsm_log_open(const struct lsm_log_options *options, struct lsm_log **out,
+                      struct note *note)
+{
+    char path[SST_PATH_MAX];
+    struct replay replay = {.options = options};
+    struct wal *wal = NULL;
+    path_of(path, options->dir);
+    struct wal_options wal_options = {.fs = options->fs,
+                                      .dir = path,
+                                      .segment_bytes = options->segment_bytes,
+                                      .manual = 1,
+                                      .replay = replay_record,
+                                      .replay_arg = &replay};
+    enum err e = wal_open(&wal_options, &wal, note);
+    buf_free(&replay.group);
+    if (e) {
+        return e;
+    }
+    struct lsm_log *log = mem_zero(sizeof(*log));
+    log->wal = wal;
+    log->group = 1;
+    log->body_max = wal_body_max(wal);
+    (void)pthread_mutex_init(&log->mutex, NULL);
+    struct wal_stats stats;
+    wal_stats(wal, &stats);
+    atomic_init(&log->place, stats.durable);
+    *out = log;
+    return ERR_NONE;
+}
+
+/* ---- leading --------------------------------------------------------------------------------- */
+
+static void record_done(struct wal_request *request, enum err e)
+{
+    struct lsm_log *log = request->arg;
+    if (e) {
+        atomic_store_explicit(&log->failed, 1, memory_order_release);
+    }
+}
+
+/* Hand the bytes to the WAL, in as many records as they need. */
+static void append(struct lsm_log *log)
+{
+    size_t pieces = (log->writing.n + log->body_max - 1) / log->body_max;
+    if (pieces > log->requests_cap) {
+        log->requests_cap = pieces;
+        log->requests = mem_grow(log->requests, pieces * sizeof(*log->requests));
+    }
+    for (size_t i = 0; i < pieces; i++) {
+        size_t from = i * log->body_max;
+        size_t left = log->writing.n - from;
+        int is_last = i + 1 == pieces;
+        log->requests[i] = (struct wal_request){
+            .body = slice_bytes(log->writing.p + from, is_last ? left : log->body_max),
+            .done = record_done,
+            .arg = log,
+            .type = pieces == 1 ? TYPE_WHOLE
+                    : i == 0    ? TYPE_FIRST
+                    : is_last   ? TYPE_LAST
+                                : TYPE_MIDDLE,
+        };
+        wal_append(log->wal, &log->requests[i]);
+    }
+}
+
+/* Write the group that is filled now. is_led is ours. */
+static void lead(struct lsm_log *log)
+{
+    (void)pthread_mutex_lock(&log->mutex);
+    struct buf taken = log->pending;
+    log->pending = log->writing;
+    log->pending.n = 0;
+    log->writing = taken;
+    uint64_t group = log->group++;
+    (void)pthread_mutex_unlock(&log->mutex);
+    append(log);
+    (void)wal_turn(log->wal);
+    struct wal_stats stats;
+    wal_stats(log->wal, &stats);
+    atomic_store_explicit(&log->place, stats.durable, memory_order_release);
+    atomic_store_explicit(&log->through, group, memory_order_release);
+    atomic_store_explicit(&log->is_led, 0, memory_order_release);
+    wake(&log->words[(group + 1) & 1], 1);
+    wake(&log->words[group & 1], INT_MAX);
+}
+
+static int try_lead(struct lsm_log *log)
+{
+    return atomic_load_explicit(&log->is_led, memory_order_relaxed) == 0 &&
+           atomic_exchange_explicit(&log->is_led, 1, memory_order_acquire) == 0;
+}
+
+enum err lsm_log_commit(struct lsm_log *log, uint64_t group, struct note *note)
+{
+    _Atomic uint32_t *word = &log->words[group & 1];
+    for (;;) {
+        uint32_t seen = atomic_load_explicit(word, memory_order_acquire);
+        if (atomic_load_explicit(&log->through, memory_order_acquire) >= group) {
+            break;
+        }
+        if (!try_lead(log)) {
+            sleep_on(word, seen);
+        } else if (atomic_load_explicit(&log->through, memory_order_acquire) < group) {
+            lead(log);
+        } else {
+            /* It came through between the two looks: somebody else is to lead. */
+            atomic_store_explicit(&log->is_led, 0, memory_order_release);
+            wake(&log->words[(group + 1) & 1], 1);
+        }
+    }
+    return lsm_log_failed(log, note) ? ERR_IO : ERR_NONE;
+}
+
+void lsm_log_relieve(struct lsm_log *log)
+{
+    if (try_lead(log)) {
+        lead(log);
+    }
+}
+
+void lsm_log_idle(struct lsm_log *log)
+{
+    (void)pthread_mutex_lock(&log->mutex);
+    size_t n = log->pending.n;
+    (void)pthread_mutex_unlock(&log->mutex);
+    if (n > 0) {
+        lsm_log_relieve(log);
+    }
+}
+
+void lsm_log_close(struct lsm_log *log)
+{
+    lsm_log_relieve(log);
+    wal_close(log->wal);
+    buf_free(&log->pending);
+    buf_free(&log->writing);
+    mem_free(log->requests);
+    (void)pthread_mutex_destroy(&log->mutex);
+    mem_free(log);
+}
+
+/* ---- the writers' side ----------------------------------------------------------------------- */
+
+struct lsm_added lsm_log_add(struct lsm_log *log, uint64_t seq, const struct kv_batch *batch)
+{
+    (void)pthread_mutex_lock(&log->mutex);
+    buf_be64(&log->pending, seq);
+    buf_be32(&log->pending, batch->count);
+    buf_be32(&log->pending, (uint32_t)batch->bytes.n);
+    buf_add(&log->pending, batch->bytes.p, batch->bytes.n);
+    struct lsm_added added = {log->group, log->pending.n};
+    (void)pthread_mutex_unlock(&log->mutex);
+    return added;
+}
+
+uint64_t lsm_log_group(struct lsm_log *log)
+{
+    (void)pthread_mutex_lock(&log->mutex);
+    uint64_t group = log->pending.n > 0 ? log->group : log->group - 1;
+    (void)pthread_mutex_unlock(&log->mutex);
+    return group;
+}
+
+uint64_t lsm_log_place(const struct lsm_log *log)
+{
+    return atomic_load_explicit(&log->place, memory_order_acquire);
+}
+
+void lsm_log_cut(struct lsm_log *log, uint64_t place)
+{
+    wal_needed_from(log->wal, WAL_OWNER_SOLE, place);
+    lsm_log_relieve(log);
+}
+
+int lsm_log_failed(struct lsm_log *log, struct note *note)
+{
+    if (!atomic_load_explicit(&log->failed, memory_order_acquire)) {
+        return 0;
+    }
+    (void)wal_failed(log->wal, note);
+    return 1;
+}
+
+void lsm_log_stats(struct lsm_log *log, struct lsm_log_stats *out)
+{
+    struct wal_stats stats;
+    wal_stats(log->wal, &stats);
+    *out = (struct lsm_log_stats){.syncs = stats.syncs, .bytes = stats.bytes};
+}
