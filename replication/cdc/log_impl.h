@@ -1,0 +1,295 @@
+#ifndef REPLICATION_CDC_LOG_IMPL_H
+#define REPLICATION_CDC_LOG_IMPL_H
+
+/*
+ * Inside the change log; only log*.c include this.
+ *
+ *     log.c             open, start, close, the thread and its queue
+ *     log_sink.c        the sources' side: changes to items, units to pieces of the WAL
+ *     log_names.c       topics, schemas, sources: names and numbers
+ *     log_apply.c       a whole unit to frames of partitions
+ *     log_segment.c     the files of a partition
+ *     log_checkpoint.c  all of the state as bytes, and back
+ *     log_read.c        consumers' side
+ *     log_retain.c      what is old enough to go
+ *
+ * Who may touch what: `mutex` guards everything but what is said to be a source's thread's or the
+ * log thread's own. It is held for memory only, never over I/O. Only the log's thread changes
+ * segments and partitions, so it may read them without the mutex.
+ */
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "base/buf.h"
+#include "base/hmap.h"
+#include "base/list.h"
+#include "replication/cdc/log.h"
+#include "store/file.h"
+
+enum {
+    CDC_PATH_MAX = 640,
+    CDC_PIECE_BYTES = 512 << 10, /* of a unit, per record of the WAL */
+    CDC_WAITING_MAX = 64 << 20,  /* bytes between sources and segments: more is back-pressure */
+    CDC_TAIL_BYTES = 64 << 10,   /* of a partition in memory, then they are written */
+    CDC_TAILS_BYTES = 16 << 20,  /* of all partitions */
+    CDC_OPEN_BYTES = 32 << 20,   /* of transactions not ended, in memory, then to disk */
+    CDC_INDEX_EVERY = 32 << 10,  /* bytes between two entries of an index */
+    CDC_PASSED_MAX = 32,
+    CDC_TOPICS_MAX = 65536,
+    CDC_SCHEMAS_MAX = 1 << 20,
+    CDC_IDLE_US = 2000000,        /* between two marks that bring nothing */
+    CDC_CHECKPOINT_US = 30000000, /* at least so often while anything comes */
+    CDC_SEGMENT_HEADER = 40
+};
+
+enum cdc_wal_type {
+    CDC_WAL_START = CDC_WAL_FIRST, /* no shard is attached: watermarks wait for those that are */
+    CDC_WAL_TOPIC,                 /* id 4, partitions 2, name */
+    CDC_WAL_SCHEMA,                /* id 4, topic 4, definition */
+    CDC_WAL_SOURCE,                /* id 2, database, name: it is attached */
+    CDC_WAL_PIECE,                 /* source 2, flags 1, bytes of the unit */
+    CDC_WAL_GROUP                  /* an event of a consumer group */
+};
+enum cdc_piece_flag {
+    CDC_PIECE_FIRST = 1, /* of its unit */
+    CDC_PIECE_LAST = 2
+};
+
+struct cdc_index_entry {
+    uint64_t offset;
+    int64_t time_us; /* the newest of all frames before it in the segment */
+    uint64_t at;
+};
+
+/* A file of frames. Owner: its partition, or the list of those to be removed. */
+struct cdc_segment {
+    uint64_t number;              /* of the file */
+    uint64_t base;                /* offset of its first place */
+    uint64_t end;                 /* of the place behind its last */
+    uint64_t bytes;               /* with header, with what is in the partition's tail */
+    uint64_t written;             /* of them in the file */
+    int64_t time_min_us, time_us; /* of commits in it; 0: empty */
+    int64_t made_us;              /* wall clock, when it was begun or found at open */
+    struct cdc_index_entry *index;
+    size_t index_count, index_cap;
+    uint64_t indexed;      /* bytes that the index covers: scan from there for the rest */
+    uint32_t footer;       /* bytes of the index behind `bytes` in the file; 0: it has none */
+    unsigned is_dirty : 1; /* written since its last sync */
+    unsigned is_new : 1;   /* its name is not durable yet */
+    unsigned is_ended : 1; /* the next record begins another */
+    unsigned pins;         /* readers at it */
+};
+
+struct cdc_part {
+    struct cdc_segment **segments; /* oldest first; the last one is written to */
+    size_t segments_count, segments_cap;
+    uint64_t start, end;
+    struct buf tail; /* what segments[last] has behind `written` */
+    /* a frame being made, log thread's own */
+    struct buf frame;
+    uint32_t frame_count;
+    uint32_t frame_unit; /* of apply.number; is it in apply's list? */
+    uint8_t frame_flags;
+    uint64_t tx_from; /* offset of the transaction's first record here */
+};
+
+struct cdc_topic {
+    struct hnode by_name;
+    uint32_t id;
+    uint16_t partitions;
+    uint8_t is_compact;
+    uint32_t versions; /* schemas so far */
+    char *name;        /* database.schema.table */
+    size_t database_bytes;
+    struct cdc_part *parts;
+};
+
+struct cdc_schema {
+    struct hnode by_definition;
+    uint32_t id, topic;
+    struct buf definition; /* what is compared, and stored */
+    struct change_relation relation;
+    struct change_relation_column *columns;
+};
+
+/* What a source's thread remembers of a relation. */
+struct cdc_known {
+    struct hnode node;
+    uint32_t oid, version;
+    uint32_t schema, topic;
+    uint16_t partitions;
+    uint16_t *keys; /* columns whose bytes decide the partition when buckets are not known */
+    uint16_t keys_count;
+};
+
+struct cdc_source {
+    uint16_t id;
+    char *database, *name;
+    struct cdc_log *log;
+    /* under the mutex: what is durable */
+    struct cdc_mark mark; /* state: see state_bytes */
+    struct buf state;
+    struct buf loaded; /* given out by load() */
+    struct cdc_passed {
+        uint64_t n, lsn;
+    } passed[CDC_PASSED_MAX]; /* its newest watermarks, the oldest first */
+    size_t passed_count;
+    int64_t time_us;
+    int is_attached, is_found;
+    int64_t idle_us; /* of its last mark that brought nothing; its own thread's */
+    /* its own thread's */
+    struct buf unit;
+    size_t unit_tx; /* records since the last TX item */
+    uint64_t tx_lsn;
+    struct hmap known;
+    const struct cdc_known *last;
+    uint64_t unchanged;
+    /* the log thread's own: units of a transaction that has not ended */
+    struct buf pieces; /* of the unit that is coming in */
+    struct buf open;
+    _Atomic uint64_t open_seen; /* bytes of it, for who asks */
+    uint64_t spill;             /* number of the file with what came before `open`; 0: none */
+    uint64_t spill_bytes;
+};
+
+/* A record on its way through the WAL. */
+struct cdc_piece {
+    struct list node; /* in log.done, when durable */
+    struct wal_request request;
+    struct cdc_log *log;
+    size_t body_bytes;
+    uint8_t body[];
+};
+
+struct cdc_group_store; /* log_groups.c */
+
+struct cdc_log {
+    struct fs *fs;
+    char dir[CDC_PATH_MAX - 64];
+    struct cdc_log_options options;
+    struct cdc_sink sink;
+    struct wal *wal;
+    pthread_t thread;
+    int has_thread;
+
+    pthread_mutex_t mutex;
+    pthread_cond_t wake;
+    pthread_cond_t moved;  /* applied_seen or failed */
+    struct list done;      /* pieces that are durable and wait to be applied */
+    uint64_t seq;          /* of the next record in the WAL */
+    uint64_t applied_seen; /* `applied` for who waits */
+    int is_closing;
+    int failed;
+    struct note why;
+    cdc_news_fn *news;
+    void *news_arg;
+
+    struct cdc_topic **topics; /* by id - 1 */
+    size_t topics_count, topics_cap;
+    struct hmap topics_by_name;
+    struct cdc_schema **schemas; /* by id - 1 */
+    size_t schemas_count, schemas_cap;
+    struct hmap schemas_by_definition;
+    struct cdc_source **sources; /* by id */
+    size_t sources_count, sources_cap;
+    _Atomic(struct cdc_source *) by_number[CDC_SHARDS_MAX];
+
+    _Atomic uint64_t waiting; /* bytes */
+    _Atomic uint64_t records, transactions, unchanged, checkpoints, removed, bytes, segments;
+
+    /* the log thread's own */
+    uint64_t applied;     /* seq: everything before it is in partitions */
+    uint64_t applied_lsn; /* of the last of them in the WAL */
+    uint64_t next_file;
+    uint64_t since_checkpoint; /* bytes applied */
+    int64_t checkpoint_us;     /* when the last was made */
+    size_t tails_bytes, open_bytes;
+    uint32_t unit_number;
+    uint64_t *dead_files; /* numbers of files to be removed after the next checkpoint */
+    size_t dead_files_count, dead_files_cap;
+    struct cdc_touched {
+        uint32_t topic;
+        uint16_t partition;
+    } * touched; /* partitions with a frame being made */
+    size_t touched_count, touched_cap;
+};
+
+/* ---- log.c ----------------------------------------------------------------------------------- */
+
+void cdc_lock(struct cdc_log *log);
+void cdc_unlock(struct cdc_log *log);
+enum err cdc_fail(struct cdc_log *log, enum err e, const struct note *why);
+/* A record of ours for the WAL; its body is written by the caller behind the sequence number. */
+struct cdc_piece *cdc_piece_new(struct cdc_log *log, enum cdc_wal_type type, size_t bytes);
+/* Number it and queue it; the mutex is held, so that the order is that of the numbers. */
+void cdc_piece_send(struct cdc_log *log, struct cdc_piece *piece);
+void cdc_add_dead_file(struct cdc_log *log, uint64_t number);
+
+/* ---- log_names.c ----------------------------------------------------------------------------- */
+
+void cdc_names_free(struct cdc_log *log);
+struct cdc_topic *cdc_topic_get(const struct cdc_log *log, uint32_t id); /* NULL: none */
+struct cdc_topic *cdc_topic_find(const struct cdc_log *log, struct slice name);
+struct cdc_schema *cdc_schema_get(const struct cdc_log *log, uint32_t id);
+/* Find or make and tell the WAL; the mutex is held. NULL: too many. */
+struct cdc_topic *cdc_topic_need(struct cdc_log *log, struct slice name, uint16_t partitions);
+struct cdc_schema *cdc_schema_need(struct cdc_log *log, struct cdc_topic *topic,
+                                   const struct change_relation *relation);
+struct cdc_source *cdc_source_need(struct cdc_log *log, const struct cdc_shard *shard);
+/* From the WAL or a checkpoint: the same again is fine. Errors: ERR_CORRUPT. */
+enum err cdc_topic_define(struct cdc_log *log, uint32_t id, uint16_t partitions, struct slice name,
+                          struct note *note) MUST_CHECK;
+enum err cdc_schema_define(struct cdc_log *log, uint32_t id, uint32_t topic,
+                           struct slice definition, struct note *note) MUST_CHECK;
+enum err cdc_source_define(struct cdc_log *log, uint16_t id, struct slice database,
+                           struct slice name, struct note *note) MUST_CHECK;
+
+/* ---- log_sink.c ------------------------------------------------------------------------------ */
+
+void cdc_sink_init(struct cdc_log *log);
+void cdc_source_clear(struct cdc_source *source); /* what its thread owns */
+
+/* ---- log_apply.c ----------------------------------------------------------------------------- */
+
+/* One record of the WAL. The log's thread, or replay. Errors: ERR_IO, ERR_CORRUPT. */
+enum err cdc_apply(struct cdc_log *log, const struct wal_record *record,
+                   struct note *note) MUST_CHECK;
+
+/* ---- log_segment.c --------------------------------------------------------------------------- */
+
+void cdc_file_path(const struct cdc_log *log, char out[CDC_PATH_MAX], uint64_t number);
+void cdc_segment_free(struct cdc_segment *segment);
+void cdc_part_free(struct cdc_part *part);
+void cdc_part_add_segment(struct cdc_part *part, struct cdc_segment *segment);
+/* Append part->frame, closed; makes, rolls and writes segments as needed. */
+enum err cdc_part_append(struct cdc_log *log, struct cdc_topic *topic, uint16_t partition,
+                         const struct cdc_frame *frame, struct note *note) MUST_CHECK;
+/* Write what is in the tail. */
+enum err cdc_part_flush(struct cdc_log *log, struct cdc_part *part, struct note *note) MUST_CHECK;
+enum err cdc_flush_all(struct cdc_log *log, struct note *note) MUST_CHECK;
+/* Write tails and sync all files that were written. */
+enum err cdc_sync_all(struct cdc_log *log, struct note *note) MUST_CHECK;
+/* End the segment that is written to; the next record begins another. */
+enum err cdc_part_roll(struct cdc_log *log, struct cdc_part *part, struct note *note) MUST_CHECK;
+void cdc_index_note(struct cdc_segment *segment, const struct cdc_frame *frame, uint64_t at);
+enum err cdc_file_write(struct cdc_log *log, uint64_t number, int is_new, uint64_t at,
+                        struct slice bytes, struct note *note) MUST_CHECK;
+enum err cdc_file_sync(struct cdc_log *log, uint64_t number, struct note *note) MUST_CHECK;
+/* Read n bytes at `at`; fewer is ERR_CORRUPT. */
+enum err cdc_file_read(struct cdc_log *log, uint64_t number, uint64_t at, void *p, size_t n,
+                       struct note *note) MUST_CHECK;
+
+/* ---- log_checkpoint.c ------------------------------------------------------------------------ */
+
+enum err cdc_checkpoint_load(struct cdc_log *log, struct note *note) MUST_CHECK;
+/* Make everything applied durable in files, then let the WAL go. */
+enum err cdc_checkpoint(struct cdc_log *log, struct note *note) MUST_CHECK;
+/* Move what sources have open in memory to their files. */
+enum err cdc_spill_all(struct cdc_log *log, struct note *note) MUST_CHECK;
+
+/* ---- log_retain.c ---------------------------------------------------------------------------- */
+
+enum err cdc_retain(struct cdc_log *log, struct note *note) MUST_CHECK;
+
+#endif
