@@ -230,6 +230,7 @@ static enum err check_options(const struct wal_options *options, struct note *no
 static void release(struct wal *w)
 {
     wal_files_close(&w->files);
+    wal_marks_free(&w->marks);
     buf_free(&w->batch);
     (void)pthread_cond_destroy(&w->wake);
     (void)pthread_mutex_destroy(&w->mutex);
@@ -262,6 +263,8 @@ static enum err start(struct wal *w, const struct wal_options *options, struct n
     w->body_max = quarter < WAL_BODY_MAX ? quarter : WAL_BODY_MAX;
     atomic_store(&w->segments, w->files.segment.number - w->files.first + 1);
     atomic_store(&w->durable_seen, w->durable);
+    atomic_store(&w->first_seen, w->files.first);
+    w->shape = w->files.segment;
     if (!w->is_manual && pthread_create(&w->thread, NULL, run, w) != 0) {
         return note_set(note, ERR_IO, "cannot start the disk thread");
     }
@@ -282,6 +285,7 @@ enum err wal_open(const struct wal_options *options, struct wal **out, struct no
     struct wal *w = mem_zero(sizeof(*w));
     wal_files_init(&w->files, filled.fs, filled.dir);
     list_init(&w->queue);
+    wal_marks_init(&w->marks);
     init_locks(w);
     w->is_manual = filled.manual;
     w->owners = filled.owners != 0 ? filled.owners : 1U << WAL_OWNER_SOLE;

@@ -34,6 +34,16 @@ struct wal_files {
     uint32_t making_at;
 };
 
+/* Sparse index: see wal_marks.c. */
+struct wal_marks {
+    uint64_t last_slot; /* of whoever has the turn */
+    pthread_mutex_t mutex;
+    uint32_t *p; /* per segment from `first` on and 64 KiB: offset of a record, 0: none begins */
+    size_t count, cap;
+    uint64_t first;
+    uint32_t segment_bytes;
+};
+
 struct wal {
     /* whose turn it is */
     struct wal_files files;
@@ -41,7 +51,10 @@ struct wal {
     struct buf batch;
     int64_t unsynced_since_us; /* clock_now_us() of the oldest write without a sync; 0: none */
 
+    struct wal_marks marks;
+
     /* fixed at open */
+    struct wal_segment shape; /* id and bytes of every segment */
     enum wal_sync_mode sync;
     int64_t interval_us;
     int is_manual;
@@ -69,6 +82,7 @@ struct wal {
 
     /* one writer (the disk thread), any reader */
     _Atomic uint64_t records, syncs, bytes, segments, durable_seen;
+    _Atomic uint64_t first_seen; /* number of the oldest segment */
 };
 
 /* ---- wal.c ----------------------------------------------------------------------------------- */
@@ -94,6 +108,16 @@ int wal_carry_out(struct wal *w, struct wal_turn_work *work);
 enum err wal_write_queue(struct wal *w, struct list *queue, struct list *ended);
 void wal_finish(struct list *requests, enum err e);
 void wal_fail(struct wal *w, const struct note *why);
+
+/* ---- wal_marks.c ----------------------------------------------------------------------------- */
+
+void wal_marks_init(struct wal_marks *m);
+void wal_marks_free(struct wal_marks *m);
+/* A record begins there. Whose turn it is. */
+void wal_marks_add(struct wal_marks *m, const struct wal_segment *segment, uint32_t at);
+void wal_marks_drop_before(struct wal_marks *m, uint64_t number);
+/* Where a record begins in that segment, at or before `at`. Any thread. */
+uint32_t wal_marks_find(struct wal_marks *m, uint64_t number, uint32_t at);
 
 /* ---- wal_files.c ----------------------------------------------------------------------------- */
 

@@ -141,6 +141,20 @@ static enum err settle_tail(struct wal_files *f, uint8_t *bytes, const struct wa
     return e;
 }
 
+/* Whoever replays, and the index on the way. */
+struct replay {
+    struct wal *w;
+    const struct wal_options *options;
+};
+
+static enum err replay_record(void *arg, const struct wal_record *record, struct note *note)
+{
+    struct replay *r = arg;
+    const struct wal_segment *segment = &r->w->files.segment;
+    wal_marks_add(&r->w->marks, segment, (uint32_t)(record->lsn % segment->bytes));
+    return r->options->replay(r->options->replay_arg, record, note);
+}
+
 static enum err replay_open(struct wal *w, const struct wal_options *options, const char *path,
                             int is_last, struct note *note)
 {
@@ -157,7 +171,8 @@ static enum err replay_open(struct wal *w, const struct wal_options *options, co
     } else {
         struct wal_source source = {
             .bytes = {bytes, got}, .segment = f->segment, .name = path, .is_last = is_last};
-        e = wal_scan(&source, options->replay, options->replay_arg, &end, note);
+        struct replay replay = {w, options};
+        e = wal_scan(&source, replay_record, &replay, &end, note);
     }
     if (e == ERR_NONE && !is_last && !end.ended) {
         e = note_set(note, ERR_CORRUPT, "%s: ends early at offset %u", path, end.at);

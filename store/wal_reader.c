@@ -96,6 +96,27 @@ void wal_record_make(struct buf *out, uint64_t lsn, uint64_t durable, uint16_t t
     }
 }
 
+uint32_t wal_record_body_bytes(const uint8_t *header)
+{
+    return be32_at(header + RECORD_BODY);
+}
+
+int wal_record_read(struct slice bytes, uint64_t lsn, struct wal_record *out)
+{
+    const uint8_t *p = bytes.p;
+    if (bytes.n < WAL_RECORD_HEADER || be64_at(p + RECORD_LSN) != lsn) {
+        return 0;
+    }
+    size_t body = be32_at(p + RECORD_BODY);
+    if (body > bytes.n - WAL_RECORD_HEADER ||
+        be32_at(p) != crc32c(0, p + 4, WAL_RECORD_HEADER - 4 + body)) {
+        return 0;
+    }
+    *out = (struct wal_record){
+        .lsn = lsn, .type = be16_at(p + RECORD_TYPE), .body = {p + WAL_RECORD_HEADER, body}};
+    return 1;
+}
+
 /* What stands at one offset. */
 enum found {
     FOUND_NOTHING, /* no record was ever meant to be here in this life of the file */
@@ -126,16 +147,9 @@ static enum found look(struct slice bytes, const struct wal_segment *segment, ui
     }
     size_t next = at + wal_record_bytes(body_bytes);
     out->next = (uint32_t)(next < bytes.n ? next : bytes.n);
-    if (be32_at(p) != crc32c(0, p + 4, WAL_RECORD_HEADER - 4 + body_bytes) || next > bytes.n) {
-        return FOUND_DAMAGED;
-    }
     out->back = be32_at(p + RECORD_BACK);
-    out->record = (struct wal_record){
-        .lsn = wal_lsn(segment, at),
-        .type = (uint16_t)(p[RECORD_TYPE] << 8 | p[RECORD_TYPE + 1]),
-        .body = {p + WAL_RECORD_HEADER, body_bytes},
-    };
-    return FOUND_RECORD;
+    int whole = wal_record_read(slice_from(bytes, at), wal_lsn(segment, at), &out->record);
+    return whole && next <= bytes.n ? FOUND_RECORD : FOUND_DAMAGED;
 }
 
 /*

@@ -69,6 +69,11 @@ enum err wal_header_read(struct slice bytes, const char *name, struct wal_segmen
 void wal_record_make(struct buf *out, uint64_t lsn, uint64_t durable, uint16_t type,
                      struct slice body);
 
+/* One record from its first byte on, at its place. Bytes of the body that a header (of
+ * WAL_RECORD_HEADER bytes) speaks of, whole or not; and 1 when it is there and whole, else 0. */
+uint32_t wal_record_body_bytes(const uint8_t *header);
+int wal_record_read(struct slice bytes, uint64_t lsn, struct wal_record *out);
+
 /* A whole segment to be read. */
 struct wal_source {
     struct slice bytes; /* the file, segment.bytes long */

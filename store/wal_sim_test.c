@@ -216,6 +216,7 @@ static void drop_log(struct model *m)
         }
     }
     list_init(&w->queue);
+    wal_marks_free(&w->marks);
     buf_free(&w->batch);
     (void)pthread_cond_destroy(&w->wake);
     (void)pthread_mutex_destroy(&w->mutex);

@@ -103,6 +103,7 @@ static void fill_batch(struct wal *w, struct list *queue, struct batch *batch)
                 batch->is_full = 1;
                 return;
             }
+            wal_marks_add(&w->marks, &f->segment, f->at + (uint32_t)w->batch.n);
             wal_record_make(&w->batch, lsn, w->durable, request->type, request->body);
             batch->records++;
         }
@@ -165,7 +166,10 @@ static void truncate_log(struct wal *w, uint64_t lsn)
 {
     struct note note = {0};
     struct wal_files *f = &w->files;
-    if (wal_files_truncate(f, lsn, &note)) {
+    enum err e = wal_files_truncate(f, lsn, &note);
+    atomic_store(&w->first_seen, f->first);
+    wal_marks_drop_before(&w->marks, f->first);
+    if (e) {
         wal_fail(w, &note);
     }
     uint64_t segments = f->segment.number - f->first + 1;
