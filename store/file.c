@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -228,6 +229,23 @@ enum err fs_sync_parent(struct fs *fs, const char *path, struct note *note)
     return fs->sync_dir(fs, parent, note);
 }
 
+static enum err disk_map(struct fs *fs, int fd, uint64_t bytes, const void **out, struct note *note)
+{
+    (void)fs;
+    void *p = mmap(NULL, (size_t)bytes, PROT_READ, MAP_SHARED, fd, 0);
+    if (p == MAP_FAILED) {
+        return note_set(note, ERR_IO, "cannot map %" PRIu64 " bytes: %m", bytes);
+    }
+    *out = p;
+    return ERR_NONE;
+}
+
+static void disk_unmap(struct fs *fs, const void *p, uint64_t bytes)
+{
+    (void)fs;
+    (void)munmap((void *)p, (size_t)bytes);
+}
+
 struct fs *fs_disk(void)
 {
     static struct fs disk = {
@@ -243,6 +261,8 @@ struct fs *fs_disk(void)
         .rename = disk_rename,
         .unlink = disk_unlink,
         .lock = disk_lock,
+        .map = disk_map,
+        .unmap = disk_unmap,
     };
     return &disk;
 }

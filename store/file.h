@@ -44,6 +44,11 @@ struct fs {
     /* Take `path` for this process alone until the handle is closed or the process ends, however
      * it ends. ERR_IO when somebody has it; the note gives the pid. */
     enum err (*lock)(struct fs *fs, const char *path, int *fd, struct note *note);
+    /* May be NULL, both. The first `bytes` of the file to be read in memory; it may be shorter now
+     * and grow: touching what is behind its end, or what the disk cannot give, kills the process.
+     * The handle stays open. */
+    enum err (*map)(struct fs *fs, int fd, uint64_t bytes, const void **out, struct note *note);
+    void (*unmap)(struct fs *fs, const void *p, uint64_t bytes);
 };
 
 struct fs *fs_disk(void); /* the real one; never freed */

@@ -19,6 +19,7 @@ enum {
 
 static const struct kv_engine *const engines[KV_BTREE + 1] = {
     [KV_LSM] = &kv_lsm,
+    [KV_BTREE] = &kv_btree,
 };
 
 /* ---- open and close -------------------------------------------------------------------------- */

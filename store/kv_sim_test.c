@@ -16,7 +16,7 @@
 #include "store/kv_sim.h"
 
 /* Each engine there is, then 0. */
-static const enum kv_kind kinds[] = {KV_LSM, 0};
+static const enum kv_kind kinds[] = {KV_LSM, KV_BTREE, 0};
 
 static uint64_t setting(const char *name, uint64_t otherwise)
 {
