@@ -83,6 +83,11 @@ static struct catalog_table *table_of(const struct catalog *c, uint64_t oid)
     return NULL;
 }
 
+struct catalog_table *catalog_table_of(const struct catalog *c, uint64_t oid)
+{
+    return table_of(c, oid);
+}
+
 const struct catalog_table *catalog_find_oid(const struct catalog *c, uint64_t oid)
 {
     return table_of(c, oid);
@@ -418,6 +423,7 @@ enum err catalog_build_row(struct catalog_build *b, size_t query, const struct s
     case Q_INHERITS: add_pair(&b->inherits, values); break;
     case Q_UNIQUES: add_unique(b, values); break;
     case Q_FOREIGNS: add_foreign(b, values); break;
+    case Q_GLOBALS: catalog_add_global(b->catalog, values); break;
     case Q_FUNCTIONS: add_function(b, values); break;
     case Q_OPERATORS: b->catalog->odd_operators = catalog_number(values[0]) > 0; break;
     case Q_SETTINGS: add_setting(b, values); break;
@@ -516,6 +522,7 @@ struct catalog *catalog_build_finish(struct catalog_build *b, uint64_t version)
     link_inherits(b);
     close_views(b);
     link_indexes(c);
+    catalog_mark_globals(c);
     if (c->default_locale == NULL && c->default_bytewise) {
         c->default_locale = "C";
     }

@@ -39,6 +39,7 @@ struct catalog_unique {
     const int16_t *columns; /* attnums; 0: an expression */
     uint16_t columns_count;
     uint8_t primary;
+    uint8_t global;   /* unique over all shards by its lookup table, catalog_unique.c */
     const char *name; /* of the index */
 };
 
@@ -62,7 +63,10 @@ struct catalog_table {
     const char *schema, *name;
     char kind; /* relkind: r p v m f S i */
     uint8_t row_security, has_triggers, has_rules;
-    uint8_t referred;   /* by a foreign key */
+    uint8_t referred; /* by a foreign key */
+    /* A write of it may change rows of a global unique index: its own, of tables that refer to it,
+     * or of what its triggers write */
+    uint8_t keeps_global;
     uint8_t on_primary; /* a read of it must not go to a replica; see the query for why */
     struct catalog_column *columns;
     size_t columns_count;
@@ -135,6 +139,9 @@ struct catalog {
     uint8_t odd_operators;      /* "=" of builtin types was redefined by somebody */
     struct catalog_enum *enums; /* by type */
     size_t enums_count;
+    size_t globals_count;      /* global unique indexes */
+    const char **global_names; /* ... and those of a dump that is being restored */
+    size_t global_names_count;
     const char *default_locale; /* of the database's collation, as catalog_column.locale */
     struct typemap *types;      /* NULL: not known */
     int refs;

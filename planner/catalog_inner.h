@@ -5,6 +5,8 @@
 
 #include <stdint.h>
 
+#include "planner/planner.h"
+
 enum query {
     Q_DATABASE,
     Q_RELATIONS,
@@ -28,6 +30,7 @@ enum query {
     Q_ENUMS,
     Q_LOCALES,
     Q_DEFAULTS,
+    Q_GLOBALS,
     Q_COUNT
 };
 
@@ -36,5 +39,15 @@ struct catalog_query_row {
     uint8_t columns;
 };
 extern const struct catalog_query_row catalog_query_rows[];
+
+/* By oid, while the catalog is built; NULL: not seen. */
+struct catalog;
+struct catalog_table *catalog_table_of(const struct catalog *c, uint64_t oid);
+/* catalog_unique.c: a row of Q_GLOBALS (table, name of the index); when all are there. */
+void catalog_add_global(struct catalog *c, const struct slice *v);
+void catalog_mark_globals(struct catalog *c);
+/* The lookup tables of global unique indexes, as declarations of hash tables; room for
+ * globals_count of them. */
+size_t catalog_global_decls(const struct catalog *c, struct arena *arena, struct map_decl *out);
 
 #endif

@@ -44,6 +44,7 @@ void catalog_install_print(const struct conf_database *db, struct buf *out)
     placement_print(db, out); /* names hold no quotes: conf/ takes [A-Za-z0-9_.-] only */
     buf_text(out, "'; END IF; END $braid$;\n");
     catalog_ids_print(db, 0, out);
+    catalog_unique_print(out);
     buf_u8(out, 0);
 }
 

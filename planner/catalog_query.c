@@ -22,6 +22,11 @@
 
 /* Not the relations of other sessions' temporary schemas, nor toast. */
 #define USER_SCHEMAS "n.nspname !~ '^pg_(toast|temp)' "
+/* Trigger `g` keeps a global unique index: a statement need not know of it. */
+#define OUR_TRIGGER                                                                  \
+    "EXISTS (SELECT FROM pg_catalog.pg_proc gp JOIN pg_catalog.pg_namespace gn ON "  \
+    "gn.oid = gp.pronamespace WHERE gp.oid = g.tgfoid AND gn.nspname = 'braid' AND " \
+    "gp.proname LIKE 'unique\\_%')"
 /* Whether collation `co` of provider, name and locale compares as memcmp does. */
 #define BYTEWISE(j)                                              \
     "(coalesce(" j "->>'collprovider', 'c') IN ('c', 'b') AND "  \
@@ -38,7 +43,8 @@ const struct catalog_query_row catalog_query_rows[] = {
     [Q_RELATIONS] =
         {"SELECT c.oid, n.nspname, c.relname, c.relkind, c.relrowsecurity::int, "
          "(c.relhastriggers AND EXISTS (SELECT FROM pg_catalog.pg_trigger g WHERE "
-         "g.tgrelid = c.oid AND NOT g.tgisinternal))::int, c.relhasrules::int, x.indrelid "
+         "g.tgrelid = c.oid AND NOT g.tgisinternal AND NOT " OUR_TRIGGER
+         "))::int, c.relhasrules::int, x.indrelid "
          "FROM pg_catalog.pg_class c "
          "JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
          "LEFT JOIN pg_catalog.pg_index x ON x.indexrelid = c.oid "
@@ -198,7 +204,8 @@ const struct catalog_query_row catalog_query_rows[] = {
          "JOIN pg_catalog.pg_policy y ON y.oid = u.objid AND "
          "u.classid = 'pg_catalog.pg_policy'::pg_catalog.regclass "
          "UNION ALL SELECT CASE WHEN g.tgtype & 3 = 3 THEN 'b' ELSE 't' END, g.tgrelid, '', f.nspname, f.proname FROM f "
-         "JOIN pg_catalog.pg_trigger g ON g.tgfoid = f.oid AND NOT g.tgisinternal "
+         "JOIN pg_catalog.pg_trigger g ON g.tgfoid = f.oid AND NOT g.tgisinternal AND "
+         "NOT (f.nspname = 'braid' AND f.proname LIKE 'unique\\_%') "
          "UNION ALL SELECT 'o', NULL, o.oprname, f.nspname, f.proname FROM f "
          "JOIN pg_catalog.pg_operator o ON o.oprcode = f.oid "
          "UNION ALL SELECT 'a', NULL, p.proname, f.nspname, f.proname FROM f "
@@ -267,6 +274,15 @@ const struct catalog_query_row catalog_query_rows[] = {
          "AND (a.atthasdef OR a.attidentity <> '' OR a.atttypid NOT IN (16, 17, 20, 21, 23, 25, "
          "700, 701, 1042, 1043, 1082, 1083, 1114, 1184, 1186, 1700, 2950, 3802))",
          6},
+    [Q_GLOBALS] = {"SELECT DISTINCT g.tgrelid, pg_catalog.substr(p.proname, 8) "
+                   "FROM pg_catalog.pg_trigger g JOIN pg_catalog.pg_proc p ON p.oid = g.tgfoid "
+                   "JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace "
+                   "WHERE n.nspname = 'braid' AND p.proname LIKE 'unique\\_%' AND "
+                   "p.proname <> 'unique_check' AND NOT g.tgisinternal UNION ALL "
+                   "SELECT 0, pg_catalog.substr(t.typname, 8) FROM pg_catalog.pg_type t "
+                   "JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace "
+                   "WHERE n.nspname = 'braid' AND t.typtype = 'd' AND t.typname LIKE 'global\\_%'",
+                   2},
 };
 
 const size_t catalog_queries_count = Q_COUNT;

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "planner/catalog.h"
+#include "planner/catalog_inner.h"
 
 /*
  * The functions check who calls: session_user must be able to act as the table's owner. Their
@@ -302,7 +303,8 @@ enum err catalog_map_decls(const struct catalog *c, const struct conf_database *
     size_t configured_count;
     map_decls_of_conf(db, arena, &configured, &configured_count);
     struct map_decl *all =
-        arena_zero(arena, (configured_count + c->decls_count + 1) * sizeof(struct map_decl));
+        arena_zero(arena, (configured_count + c->decls_count + c->globals_count + 1) *
+                              sizeof(struct map_decl));
     for (size_t i = 0; i < configured_count; i++) {
         all[i] = configured[i];
     }
@@ -326,6 +328,7 @@ enum err catalog_map_decls(const struct catalog *c, const struct conf_database *
         }
     }
     n = drop_early(c, all, n);
+    n += catalog_global_decls(c, arena, all + n);
     for (size_t i = 0; i < n; i++) {
         enum err e = fill_types(c, arena, &all[i], note);
         if (e) {

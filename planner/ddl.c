@@ -8,7 +8,7 @@
 #include <string.h>
 #include <strings.h>
 
-#include "planner/ddl_inner.h"
+#include "planner/unique.h"
 
 enum {
     OBJECTS_MAX = 256 /* named in one statement */
@@ -212,6 +212,7 @@ void ddl_drop_relations(struct build *b, tnode *stmt, struct plan *p)
             return;
         }
         const struct relation *r = &objects[i].relation;
+        unique_drop(b, p, r);
         if (d->remove_type != PG_QUERY__OBJECT_TYPE__OBJECT_INDEX) {
             ddl_changes(b, p, r);
             ddl_forget_family(b, p, r->known);
@@ -219,6 +220,10 @@ void ddl_drop_relations(struct build *b, tnode *stmt, struct plan *p)
                 ddl_forget(b, p, r->schema, r->name);
             }
         }
+    }
+    if (d->concurrent && p->steps_count > 0) {
+        refuse(p, "Use DROP INDEX.", "a global unique index cannot be dropped CONCURRENTLY");
+        return;
     }
     if (d->concurrent) {
         drop_concurrently(b, stmt, &objects[0], p);
@@ -288,6 +293,9 @@ static void rename_in_relation(struct build *b, const PgQuery__RenameStmt *r, st
         return;
     }
     const struct map_table *t = o.relation.table;
+    if (!unique_check_rename(&o.relation, r->rename_type, r->subname, p)) {
+        return;
+    }
     ddl_changes(b, p, &o.relation);
     if (p->changes_table != NULL) { /* the new name is not known before COMMIT either */
         p->changes_table =

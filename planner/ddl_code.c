@@ -5,8 +5,8 @@
 
 #include <string.h>
 
-#include "planner/ddl_inner.h"
 #include "planner/reach.h"
+#include "planner/unique.h"
 
 /* What calls it before COMMIT is planned by what it was. */
 static void change_function(struct build *b, struct plan *p, tnode *const *names, size_t count)
@@ -131,5 +131,11 @@ void ddl_drop_on_table(struct build *b, tnode *stmt, struct plan *p)
     if (schema.in != NULL) {
         v.schemaname = schema.out;
     }
-    (void)on_table(b, &v, &o, p);
+    const char *trigger = tree_string(list->list->items[list->list->n_items - 1]);
+    struct relation r;
+    relation_of(b, &v, &r);
+    if (d->remove_type != PG_QUERY__OBJECT_TYPE__OBJECT_TRIGGER || trigger == NULL ||
+        unique_check_trigger(r.known, trigger, p)) {
+        (void)on_table(b, &v, &o, p);
+    }
 }

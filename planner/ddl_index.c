@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-#include "planner/ddl_inner.h"
+#include "planner/unique.h"
 
 /* ---- CREATE INDEX -----------------------------------------------------------------------------
  */
@@ -108,7 +108,12 @@ void plan_create_index(struct build *b, tnode *stmt, struct plan *p)
     }
     for (size_t i = 0; x->unique && i < t->keys_count; i++) {
         if (!index_has_key(x, t->keys[i])) {
-            refuse(p, "Add the sharding key to the index.",
+            if (unique_create(b, stmt, &o, p)) {
+                return;
+            }
+            refuse(p,
+                   "Add the sharding key to the index, or the comment /* braid: global */ to the "
+                   "statement.",
                    "a unique index on \"%s\" must contain its sharding key \"%s\"", t->name,
                    t->keys[i]);
             return;

@@ -5,8 +5,8 @@
 
 #include <string.h>
 
-#include "planner/ddl_inner.h"
 #include "planner/reach.h"
+#include "planner/unique.h"
 
 void ddl_step_found(struct build *b, struct plan *p)
 {
@@ -172,6 +172,9 @@ static void drop_schema(struct build *b, const PgQuery__DropStmt *d, struct plan
             }
             if (d->behavior == PG_QUERY__DROP_BEHAVIOR__DROP_CASCADE &&
                 catalog_find(b->env->catalog, t->schema, t->name) != NULL) {
+                struct relation r;
+                relation_find(b, t->schema, t->name, &r);
+                unique_drop(b, p, &r);
                 ddl_forget(b, p, t->schema, t->name);
                 buf_printf(&changed, "%s%s.%s", changed.n == 0 ? "" : "\n", t->schema, t->name);
             }

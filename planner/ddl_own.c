@@ -88,6 +88,9 @@ int ddl_own_schema(struct build *b, const tnode *stmt, struct plan *p)
         own = object_is_own(stmt->comment_stmt->objtype, stmt->comment_stmt->object);
         declares = own && stmt->comment_stmt->objtype == PG_QUERY__OBJECT_TYPE__OBJECT_DOMAIN;
         break;
+    case NODE(CREATE_TRIG_STMT): /* of a global unique index: they come with it */
+        own = names_own(stmt->create_trig_stmt->funcname, stmt->create_trig_stmt->n_funcname);
+        break;
     case NODE(ALTER_OWNER_STMT):
         own = object_is_own(stmt->alter_owner_stmt->object_type, stmt->alter_owner_stmt->object);
         break;

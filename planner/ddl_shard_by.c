@@ -15,6 +15,7 @@
 #include "planner/ddl_inner.h"
 #include "planner/ddl_make.h"
 #include "planner/reach.h"
+#include "planner/unique.h"
 
 /* The lowest of a set of shards, which is taken out. */
 static uint32_t take_shard(uint64_t *shards)
@@ -85,6 +86,10 @@ static int check_table(struct reshard *r, const struct relation *rel)
             return refuse_shape(r, "another table is declared COLOCATE WITH it",
                                 "Make a new table and copy the rows.");
         }
+    }
+    if (unique_is_global(t)) {
+        return refuse_shape(r, "it has a global unique index",
+                            "Drop it, and create it again afterwards.");
     }
     if (t->has_rules) {
         return refuse_shape(r, "it has rules", "Drop them.");

@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-#include "planner/ddl_inner.h"
+#include "planner/unique.h"
 
 static void home_step(struct build *b, struct plan *p)
 {
@@ -460,6 +460,9 @@ static int check_key_change(const struct ddl_table *t, const PgQuery__AlterTable
 static int check_command(struct build *b, const struct relation *r, const struct ddl_table *t,
                          const PgQuery__AlterTableCmd *c, struct relation *leaves, struct plan *p)
 {
+    if (!unique_check_command(r->known, c, p)) {
+        return 0;
+    }
     if (is_harmless(c->subtype)) {
         return 1;
     }

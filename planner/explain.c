@@ -367,7 +367,9 @@ int plan_explain_steps(const struct plan *plan, const struct map *map, const str
         return 1;
     }
     if (plan->kind == PLAN_WRITE) {
-        buf_text(out, plan->same_counts ? "Write on every shard\n" : "Write shard by shard\n");
+        buf_text(out, plan->same_counts ? "Write on every shard" : "Write shard by shard");
+        buf_text(out,
+                 plan->keeps_unique ? ", then in lookup tables of global unique indexes\n" : "\n");
         return 1;
     }
     return plan->combine == NULL ? 0 : print_combine(plan->combine, out);

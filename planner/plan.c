@@ -11,6 +11,7 @@
 #include "base/mem.h"
 #include "planner/build.h"
 #include "planner/planner.h"
+#include "planner/unique.h"
 
 /* ---- one shard --------------------------------------------------------------------------------
  */
@@ -193,6 +194,7 @@ static void plan_raw(struct build *b, const PgQuery__RawStmt *raw, struct slice 
     pins_of_statement(b, raw->stmt, p);
     if (b->several) {
         plan_statement(b, raw->stmt, p);
+        unique_of_statement(b, raw->stmt, p);
     } else {
         plan_one_shard(b, raw->stmt, p);
     }

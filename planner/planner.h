@@ -77,6 +77,8 @@ extern const char *const catalog_install_sql;
 void catalog_install_print(const struct conf_database *db, struct buf *out);
 /* SQL that makes braid.next_id() on a shard (idempotent); without a 0 byte. catalog_ids.c */
 void catalog_ids_print(const struct conf_database *db, size_t shard, struct buf *out);
+/* The same of what global unique indexes need. catalog_unique.c */
+void catalog_unique_print(struct buf *out);
 /* ERR_BAD_SETTING when rows were placed with other shards than `db` names: nothing may be routed
  * then. */
 enum err catalog_check_placement(const struct catalog *c, const struct conf_database *db,
@@ -339,6 +341,9 @@ struct plan {
     unsigned no_snapshot : 1;     /* LOCK TABLE, SET: a transaction's snapshot is taken later */
     unsigned after_commit : 1; /* NOTIFY, LISTEN, UNLISTEN: in a transaction block over shards it is
                                   held back and runs when that is committed */
+    /* It may change rows of a global unique index: behind it the shards' notes are taken and
+     * applied to the lookup table, catalog_unique.c. Never a PLAN_ONE */
+    unsigned keeps_unique : 1;
     unsigned asks_sequence : 1; /* currval(), lastval(): what nextval() gave to this session */
     uint8_t pins;               /* enum plan_pin: may leave it, */
     uint8_t unpins;             /* may end it */

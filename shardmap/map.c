@@ -288,7 +288,8 @@ static int same_group(const struct map_decl *a, const struct map_decl *b)
  */
 static enum err build_groups(struct build *b, struct map_table *tables, size_t *leaders)
 {
-    struct map_group *ring = NULL;
+    const struct map_group *ring = b->count == 0 ? NULL : build_group(b);
+    b->map->_ring = ring;
     for (size_t i = 0; i < b->count; i++) {
         if (b->decls[i].kind != MAP_HASH) {
             continue;
@@ -298,7 +299,6 @@ static enum err build_groups(struct build *b, struct map_table *tables, size_t *
         if (e) {
             return e;
         }
-        ring = ring == NULL ? build_group(b) : ring;
         tables[i]._group = ring;
         size_t g = 0;
         while (g < b->map->groups_count && !same_group(leader, &b->decls[leaders[g]])) {
@@ -382,6 +382,11 @@ enum err map_build(const struct conf_database *db, const struct map_decl *decls,
     }
     *out = map;
     return ERR_NONE;
+}
+
+const uint8_t *map_ring(const struct map *map)
+{
+    return map->_ring == NULL ? NULL : map->_ring->buckets;
 }
 
 struct map *map_ref(struct map *map)

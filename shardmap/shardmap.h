@@ -164,6 +164,7 @@ struct map {
     const struct map_table *tables; /* sorted by schema, name */
     size_t tables_count;
     size_t groups_count; /* of hash tables */
+    const struct map_group *_ring;
     struct arena _memory;
     int _refs;
 };
@@ -230,6 +231,8 @@ void map_describe_key(const struct map *map, const struct map_table *table,
                       const struct key_value *values, struct buf *out);
 const uint8_t *map_buckets(const struct map *map,
                            const struct map_table *table); /* BUCKETS, or NULL */
+/* The shard of each of BUCKETS buckets of all hash tables; NULL: the map has no table at all. */
+const uint8_t *map_ring(const struct map *map);
 /*
  * What `braidctl route TABLE KEY...` prints: strategy, key, hash, bucket, shard.
  * Errors: as map_route(); a reference table is shown, with every shard.

@@ -56,6 +56,7 @@ static void read_types(struct catalog_job *job)
         struct buf ids = {0};
         if (job->install && i > 0) { /* the home shard has it */
             catalog_ids_print(job->wdb->conf, i, &ids);
+            catalog_unique_print(&ids);
             buf_u8(&ids, 0);
         }
         if (atomic_load(&role_server(job->wdb, i)->healthy) &&

@@ -460,6 +460,7 @@ uint32_t exec_choose(const struct session *s, uint64_t bits, int any)
 void exec_mark(struct session *s, struct backend *b, struct plan *plan)
 {
     b->wrote |= !plan->reads_only;
+    b->noted |= plan->keeps_unique;
     if (plan->no_prepare != NULL && s->tx.kind != TX_KIND_NONE) {
         b->no_prepare = plan->no_prepare;
     }
@@ -542,6 +543,9 @@ static int needs_values(const struct plan *plan)
 enum step session_run(struct session *s, struct plan *plan, const struct front_bind *bind)
 {
     struct note note;
+    if (op_is_awaiting(s)) {
+        return op_go_on(s);
+    }
     enum err e = session_may_run(s, plan, &note);
     if (e == ERR_STALE && !s->refreshed && s->tx.kind == TX_KIND_NONE) {
         return exec_refresh(s);
@@ -557,6 +561,7 @@ enum step session_run(struct session *s, struct plan *plan, const struct front_b
     }
     s->writes_now = !plan->reads_only;
     s->no_prepare_now = plan->no_prepare;
+    s->unique_plan = plan->keeps_unique ? plan : NULL;
     role_plan(s, plan, s->batch == NULL || s->batch->count == 1 || s->batch->replica_ok);
     switch (plan->kind) {
     case PLAN_EMPTY: back_put_empty(session_out(s), 'I'); return session_complete(s, NULL);

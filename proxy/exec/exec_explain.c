@@ -358,7 +358,8 @@ enum step explain_start(struct session *s, struct plan *plan, const struct front
     if (e) {
         return session_fail(s, e, &note, 0);
     }
-    if (!inner->reads_only && s->tx.kind == TX_KIND_NONE && (shards & (shards - 1)) != 0) {
+    int several = (shards & (shards - 1)) != 0 || (inner->keeps_unique && plan->explain_analyze);
+    if (!inner->reads_only && s->tx.kind == TX_KIND_NONE && several) {
         session_tx_begin(s, TX_KIND_IMPLICIT, "BEGIN"); /* ANALYZE carries it out */
     }
     enum step step = session_engage(s, shards, &e, &note);

@@ -316,7 +316,7 @@ static enum step start(struct session *s, struct plan *plan, const struct front_
     }
     int portions = in_portions(s, plan, copy);
     int spans = plan->kind == PLAN_WRITE && (shards & (shards - 1)) != 0;
-    if ((spans || portions) && s->tx.kind == TX_KIND_NONE) {
+    if ((spans || portions || plan->keeps_unique) && s->tx.kind == TX_KIND_NONE) {
         session_tx_begin(s, TX_KIND_IMPLICIT, "BEGIN");
     }
     enum step step = session_engage(s, shards, &e, &note);

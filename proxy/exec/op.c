@@ -9,6 +9,7 @@
 #include "base/mem.h"
 #include "proxy/exec/moment.h"
 #include "proxy/exec/tx.h"
+#include "proxy/exec/unique.h"
 #include "proxy/session/watch.h"
 #include "proxy/stats/stats_run.h"
 
@@ -25,6 +26,7 @@ void *op_begin(struct session *s, size_t size, const char *name)
 static void op_free(struct op *op)
 {
     moment_drop(op->session);
+    unique_free(op->unique);
     if (op->free_fn != NULL) {
         op->free_fn(op);
     }
@@ -64,11 +66,49 @@ void op_enter(struct op *op)
 void op_discard(struct op *op)
 {
     check(op->session->op != op);
+    unique_free(op->unique);
     if (op->free_fn != NULL) {
         op->free_fn(op);
     }
     buf_free(&op->error);
     mem_free(op);
+}
+
+void op_await(struct op *op, uint64_t shards, struct plan *plan, void (*then)(struct op *op))
+{
+    struct session *s = op->session;
+    op->awaited = shards;
+    op->engaged = then;
+    s->again = plan;
+    s->again_bind.n = 0;
+    s->left_op = op;
+    op_leave(op);
+}
+
+int op_is_awaiting(const struct session *s)
+{
+    return s->left_op != NULL && s->left_op->engaged != NULL;
+}
+
+enum step op_go_on(struct session *s)
+{
+    struct op *op = s->left_op;
+    struct note note;
+    enum err e = ERR_NONE;
+    enum step step = session_engage(s, op->awaited, &e, &note);
+    if (step == STEP_WAIT) {
+        return STEP_WAIT;
+    }
+    void (*then)(struct op *) = op->engaged;
+    s->left_op = NULL;
+    op->engaged = NULL;
+    if (step == STEP_FAILED) {
+        op_discard(op);
+        return session_fail(s, e, &note, 0);
+    }
+    op_enter(op);
+    then(op);
+    return STEP_DONE;
 }
 
 void op_abandon(struct op *op)
@@ -276,10 +316,9 @@ static void after_commit(struct op *op, int committed)
     }
 }
 
-void op_complete(struct op *op, const char *tag)
+static void complete(struct op *op)
 {
     struct session *s = op->session;
-    (void)snprintf(op->answer, sizeof(op->answer), "%s", tag);
     int last = s->batch == NULL || s->batch_next == s->batch->count;
     if (s->tx.kind == TX_KIND_IMPLICIT && (s->tx.one_statement || (!s->in_extended && last))) {
         commit_implicit(op, after_commit); /* the tag tells of what is committed */
@@ -291,5 +330,15 @@ void op_complete(struct op *op, const char *tag)
         answer(op);
     } else {
         after_commit(op, 1);
+    }
+}
+
+void op_complete(struct op *op, const char *tag)
+{
+    (void)snprintf(op->answer, sizeof(op->answer), "%s", tag);
+    if (unique_is_due(op->session)) {
+        unique_settle(op, complete);
+    } else {
+        complete(op);
     }
 }

@@ -30,6 +30,9 @@ struct op {
     char answer[64];            /* the statement's own tag, while it is being committed */
     uint64_t rows;              /* added up over the round */
     int64_t sent_us;            /* when the round was */
+    struct unique_work *unique; /* while notes of global unique indexes are dealt with: unique.h */
+    uint64_t awaited;           /* op_await() */
+    void (*engaged)(struct op *op);
     /* Every message of a round; NULL when none is of interest. */
     void (*on_message)(struct op *op, struct backend *b, uint8_t type, struct slice body);
     /* Whole DataRow messages that came together; NULL: each is for on_message. */
@@ -55,6 +58,11 @@ void op_enter(struct op *op);
 void op_discard(struct op *op);
 /* The session is going away. Ends of transactions are not abandoned: op->no_cancel. */
 void op_abandon(struct op *op);
+/* Put it aside until the session has connections of `shards` in its transaction, then `then`; when
+ * that fails so does the statement. `plan`: what the session runs. */
+void op_await(struct op *op, uint64_t shards, struct plan *plan, void (*then)(struct op *op));
+int op_is_awaiting(const struct session *s);
+enum step op_go_on(struct session *s); /* called by session_run() */
 /* Start a round: `sql` as a simple query on each shard of `bits`, all of which are held. */
 void op_round(struct op *op, uint64_t bits, const char *sql, void (*then)(struct op *op));
 /* Start a round whose messages the caller has queued (with TO_OP). */

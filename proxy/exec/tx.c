@@ -86,6 +86,7 @@ void session_tx_end(struct session *s, int committed)
         role_note_write(s, b);
         b->began = 0;
         b->wrote = 0;
+        b->noted = 0;
         b->no_prepare = NULL;
     }
     drop_savepoints(s, 0);

@@ -299,6 +299,7 @@ struct session {
     size_t batch_next;
     struct op *op;
     struct op *left_op;           /* put aside while its connections come: proxy/exec/rows.h */
+    struct plan *unique_plan;     /* that runs, when it keeps global unique indexes; or NULL */
     unsigned rows_own_tx : 1;     /* its transaction was begun for it, and nothing else is in it */
     uint8_t rows_tries;           /* so often it was begun again */
     struct buf search_path;       /* of the last session_plan_env() */

@@ -1,0 +1,136 @@
+-- list a global unique index is made over rows that are there
+CREATE UNIQUE INDEX users_email ON users (email) /* braid: global */;
+-- list INSERT
+-- returning
+INSERT INTO users (id, email) VALUES (15001, 'g1') RETURNING id, email;
+INSERT INTO users (id, email) VALUES (15002, 'g1');
+INSERT INTO users (id, email) VALUES (15003, 'g3'), (15004, 'g4'), (15005, NULL), (15006, NULL), (15007, 'g7');
+INSERT INTO users (id, email) VALUES (15008, 'g8'), (15009, 'g4');
+INSERT INTO users (id, email) VALUES (15008, 'g8'), (15009, 'g9'), (15010, 'g8');
+INSERT INTO users (id, email) SELECT id + 2000, email FROM users WHERE id = 15001;
+INSERT INTO users (id, email) SELECT id + 2000, email || '!' FROM users WHERE id BETWEEN 15001 AND 15009;
+INSERT INTO users (id, email) VALUES (15001, 'again');
+INSERT INTO users (id) VALUES (15011);
+-- list UPDATE of the column
+UPDATE users SET email = 'g1' WHERE id = 15003;
+UPDATE users SET email = 'g33' WHERE id = 15003;
+UPDATE users SET email = 'g3' WHERE id = 15004;
+UPDATE users SET email = email WHERE id BETWEEN 15001 AND 15020;
+UPDATE users SET email = email || '?' WHERE id BETWEEN 15001 AND 15020;
+UPDATE users SET email = 'all' WHERE id BETWEEN 15001 AND 15020;
+UPDATE users SET email = NULL WHERE id = 15007;
+UPDATE users SET email = 'g7' WHERE id = 15006;
+UPDATE users SET age = 5 WHERE id BETWEEN 15001 AND 15020;
+UPDATE users u SET email = o.status || u.id FROM orders o WHERE o.id = u.age AND u.id BETWEEN 15001 AND 15020;
+-- list UPDATE of the key
+UPDATE users SET id = id + 50 WHERE id BETWEEN 15003 AND 15005;
+UPDATE users SET id = id + 50, email = 'moved' WHERE id = 15006;
+UPDATE users SET id = id + 50, email = 'moved' WHERE id = 15001;
+INSERT INTO users (id, email) VALUES (15070, 'moved');
+-- list DELETE
+DELETE FROM users WHERE email = 'moved' RETURNING email;
+INSERT INTO users (id, email) VALUES (15070, 'moved');
+DELETE FROM users WHERE id BETWEEN 15001 AND 15020;
+INSERT INTO users (id, email) VALUES (15001, 'g1'), (15002, 'g2');
+WITH d AS (DELETE FROM users WHERE id = 15001 RETURNING id, email) SELECT * FROM d;
+INSERT INTO users (id, email) VALUES (15003, 'g1');
+-- list ON CONFLICT of a constraint with the key
+INSERT INTO users (id, email) VALUES (15002, 'h2') ON CONFLICT (id) DO UPDATE SET email = excluded.email;
+INSERT INTO users (id, email) VALUES (15003, 'h2') ON CONFLICT (id) DO UPDATE SET email = excluded.email;
+INSERT INTO users (id, email) VALUES (15003, 'h2') ON CONFLICT (id) DO NOTHING;
+INSERT INTO users (id, email) VALUES (15004, 'h2') ON CONFLICT (id) DO NOTHING;
+INSERT INTO users (id, email) VALUES (15005, 'h5'), (15006, 'h6'), (15002, 'h7') ON CONFLICT (id) DO UPDATE SET email = excluded.email RETURNING id, email;
+-- refused
+INSERT INTO users (id, email) VALUES (15007, 'h2') ON CONFLICT DO NOTHING;
+-- refused
+INSERT INTO users (id, email) VALUES (15007, 'h2') ON CONFLICT (email) DO UPDATE SET age = 1;
+-- list MERGE
+MERGE INTO users u USING (VALUES (15002::bigint, 'm2'), (15080, 'm3')) v(id, email) ON u.id = v.id WHEN MATCHED THEN UPDATE SET email = v.email WHEN NOT MATCHED THEN INSERT (id, email) VALUES (v.id, v.email);
+MERGE INTO users u USING (VALUES (15003::bigint, 'm2'), (15081, 'm3')) v(id, email) ON u.id = v.id WHEN MATCHED THEN UPDATE SET email = v.email WHEN NOT MATCHED THEN INSERT (id, email) VALUES (v.id, v.email);
+MERGE INTO users u USING (VALUES (15002::bigint)) v(id) ON u.id = v.id WHEN MATCHED THEN DELETE;
+INSERT INTO users (id, email) VALUES (15002, 'm2');
+-- list transactions
+BEGIN;
+INSERT INTO users (id, email) VALUES (15090, 't1');
+DELETE FROM users WHERE id = 15002;
+SAVEPOINT a;
+INSERT INTO users (id, email) VALUES (15091, 't1');
+ROLLBACK TO a;
+INSERT INTO users (id, email) VALUES (15091, 'm2');
+SAVEPOINT b;
+UPDATE users SET email = 't3' WHERE id = 15090;
+ROLLBACK TO b;
+INSERT INTO users (id, email) VALUES (15092, 't3');
+COMMIT;
+INSERT INTO users (id, email) VALUES (15093, 't1');
+BEGIN;
+DELETE FROM users WHERE email = 't1';
+INSERT INTO users (id, email) VALUES (15094, 't1');
+ROLLBACK;
+INSERT INTO users (id, email) VALUES (15094, 't1');
+-- list COPY
+-- only plain
+COPY users (id, email) FROM STDIN;
+15101	c1
+15102	c2
+15103	\N
+15104	c4
+\.
+-- only plain
+COPY users (id, email) FROM STDIN;
+15111	c11
+15112	c2
+\.
+-- only plain
+COPY users (id, email) FROM STDIN;
+15121	c21
+15122	c22
+15123	c21
+\.
+-- list several columns, and a text key
+CREATE UNIQUE INDEX names_n ON names (n) /* braid: global */;
+UPDATE names SET n = NULL;
+CREATE UNIQUE INDEX names_n ON names (n) /* braid: global */;
+UPDATE names SET n = length(name) * 1000 + ascii(right(name, 1)) WHERE name IN ('n1 beta', 'n2 Gamma', 'n12 beta');
+UPDATE names SET n = 1 WHERE name IN ('n1 beta', 'n2 Gamma', 'n12 beta');
+CREATE UNIQUE INDEX orders_note ON orders (note, status) /* braid: global */;
+UPDATE orders SET note = note || id WHERE note IS NOT NULL;
+CREATE UNIQUE INDEX orders_note ON orders (note, status) /* braid: global */;
+INSERT INTO orders (id, user_id, note, status) VALUES (1, 15201, 'x''"\', 'paid'), (2, 15202, 'x''"\', 'open'), (3, 15203, 'x''"\', NULL), (4, 15204, 'x''"\', NULL);
+INSERT INTO orders (id, user_id, note, status) VALUES (1, 15205, 'x''"\', 'paid');
+UPDATE orders SET status = 'open' WHERE user_id = 15203;
+DELETE FROM orders WHERE user_id = 15202;
+UPDATE orders SET status = 'open' WHERE user_id = 15203;
+-- list CREATE over duplicates, and what goes with the table
+CREATE TABLE places (id int PRIMARY KEY, a int, b text) SHARD BY HASH (id);
+INSERT INTO places SELECT i, i % 50, 'b' || i FROM generate_series(1, 60) i;
+CREATE UNIQUE INDEX places_a ON places (a) /* braid: global */;
+CREATE UNIQUE INDEX places_b ON places (b) /* braid: global */;
+INSERT INTO places VALUES (100, 1, 'b1');
+TRUNCATE places;
+INSERT INTO places VALUES (100, 1, 'b1');
+CREATE UNIQUE INDEX places_a ON places (a) /* braid: global */;
+INSERT INTO places VALUES (101, 1, 'b2');
+INSERT INTO places VALUES (101, 2, 'b1');
+BEGIN;
+ALTER TABLE places RENAME TO spots;
+INSERT INTO spots VALUES (102, 2, 'b2');
+INSERT INTO spots VALUES (103, 2, 'b3');
+ROLLBACK;
+INSERT INTO places VALUES (102, 2, 'b2');
+DROP INDEX places_a;
+INSERT INTO places VALUES (103, 2, 'b3');
+INSERT INTO places VALUES (104, 2, 'b3');
+DROP TABLE places;
+-- list a foreign key takes rows along
+CREATE TABLE badges (user_id bigint PRIMARY KEY REFERENCES users (id) ON DELETE CASCADE, code uuid) SHARD BY HASH (user_id) COLOCATE WITH users;
+CREATE UNIQUE INDEX badges_code ON badges (code) /* braid: global */;
+INSERT INTO badges SELECT id, ('00000000-0000-0000-0000-0000000' || id)::uuid FROM users WHERE id BETWEEN 15001 AND 15200;
+DELETE FROM users WHERE id = 15101;
+INSERT INTO badges SELECT 15102, '00000000-0000-0000-0000-000000015101' ON CONFLICT (user_id) DO UPDATE SET code = excluded.code;
+INSERT INTO badges SELECT 15104, '00000000-0000-0000-0000-000000015101' ON CONFLICT (user_id) DO UPDATE SET code = excluded.code;
+DROP TABLE badges;
+-- list the end
+DROP INDEX users_email;
+DROP INDEX names_n;
+DROP INDEX orders_note;
