@@ -18,7 +18,7 @@
  *     expr_type.c type of an expression, when it is certain
  *     clock.c     which select lists show the clock
  *     workspace*.c  rows are moved first, then PostgreSQL runs the statement over them
- *     write*.c    INSERT UPDATE DELETE MERGE; split.c: rows of VALUES in pieces
+ *     write*.c    INSERT UPDATE DELETE MERGE; split*.c: rows of VALUES in pieces, or as arrays
  *     statements.c  the table of statements; ddl*.c: schema; utility*.c: the rest
  *     replica.c   what a replica may answer
  *
@@ -549,6 +549,9 @@ int route_needs_otherwise(struct plan *p);
 
 /* split.c: INSERT of rows for several shards. 0: it cannot be split. */
 int split_insert(struct build *b, tnode *stmt, const struct catalog_table *known, struct plan *p);
+/* split_arrays.c: the same over arrays; NULL: it might mean something else. */
+const struct plan_split_arrays *split_arrays(struct build *b, tnode *stmt,
+                                             const struct catalog_table *known);
 /* shards.c: the shards of one binding of a plan. */
 enum err shards_of_binding(const struct plan *plan, const struct map *map,
                            const struct plan_args *args, size_t index, uint64_t *set,

@@ -464,3 +464,57 @@ Test(plan, deep_nesting_is_an_error_within_a_threads_stack)
     pthread_attr_destroy(&attributes);
     test_db_close(&db);
 }
+
+static const struct plan_split_arrays *arrays_of(const struct plan_env *env, const char *sql)
+{
+    struct plan_batch *batch = NULL;
+    int position = 0;
+    struct note note;
+    cr_assert_eq(plan_make(env, slice_of(sql), &batch, &position, &note), ERR_NONE);
+    const struct plan *p = batch->plans[0]->otherwise;
+    cr_assert(p != NULL && p->split != NULL, "%s is not split", sql);
+    static struct buf text;
+    const struct plan_split_arrays *arrays = p->split->arrays;
+    static struct plan_split_arrays kept;
+    if (arrays != NULL) { /* the batch goes */
+        text.n = 0;
+        buf_add_slice(&text, arrays->head);
+        buf_text(&text, "@");
+        buf_add_slice(&text, arrays->tail);
+        buf_u8(&text, 0);
+        kept = *arrays;
+        kept.head = slice_of((const char *)text.p);
+    }
+    plan_batch_unref(batch);
+    return arrays == NULL ? NULL : &kept;
+}
+
+Test(plan, rows_of_values_become_arrays_where_a_select_means_the_same)
+{
+    struct test_db db;
+    test_db_open(&db, 3);
+    struct plan_env env = env_of(&db);
+    env.extended = 1;
+    const struct plan_split_arrays *a =
+        arrays_of(&env, "INSERT INTO users (id, name) VALUES ($1, 'x'), ($2, 'y') RETURNING id");
+    cr_assert_not_null(a);
+    cr_assert_eq(a->columns, 2);
+    cr_assert_str_eq((const char *)a->head.p,
+                     "INSERT INTO users (id, name) SELECT braid_v.c1, braid_v.c2 FROM @ braid_v "
+                     "RETURNING id");
+    a = arrays_of(&env, "INSERT INTO users (id, name) VALUES ($1, now()), ($2, now())");
+    cr_assert_not_null(a);
+    cr_assert_eq(a->columns, 1, "what is the same in every row is said once");
+    static const char *const others[] = {
+        "INSERT INTO users (id, name) VALUES ($1, DEFAULT), ($2, 'y')",
+        "INSERT INTO users (id, name) VALUES ($1, upper($3)), ($2, 'y')",
+        "INSERT INTO users (id, name) VALUES ($1, (SELECT 'x')), ($2, (SELECT 'x'))",
+        "INSERT INTO users (id, name) VALUES ($1, 7), ($2, 8)",
+        "INSERT INTO users (id, name) VALUES ($1, 'x'), ($2, 'y') ON CONFLICT (id) DO UPDATE SET "
+        "name = $3",
+    };
+    for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
+        cr_assert_null(arrays_of(&env, others[i]), "%s", others[i]);
+    }
+    test_db_close(&db);
+}

@@ -216,11 +216,36 @@ enum plan_explain_format {
     EXPLAIN_XML
 };
 
+/*
+ * The same INSERT for rows that come as arrays, one of each open column: head, a relation with
+ * columns c1, c2, ..., tail. Its text is the same for any rows, and for any number of them.
+ */
+enum plan_split_kind {
+    SPLIT_PARAM,  /* `param`, from 0 */
+    SPLIT_NUMBER, /* `text`: of a column of numbers */
+    SPLIT_TEXT,   /* of a column of text */
+    SPLIT_NULL
+};
+
+struct plan_split_cell {
+    uint8_t kind;
+    uint16_t param;
+    struct slice text;
+};
+
+struct plan_split_arrays {
+    struct slice head, tail;
+    size_t columns;
+    const struct plan_split_cell *cells; /* by row, then column */
+    const uint32_t *types;               /* of the table's columns; parameters may be of others */
+};
+
 /* An INSERT of several rows, in pieces: each shard gets head, its rows with commas, tail. */
 struct plan_split {
     struct slice head, tail;
     const struct slice *rows;
     size_t rows_count;
+    const struct plan_split_arrays *arrays; /* NULL: not as such */
 };
 
 /*
@@ -450,7 +475,8 @@ struct plan {
     const char *columns; /* NULL: not asked yet */
     const uint32_t *columns_types;
     unsigned columns_as_text : 1;
-    const struct rows_known *rows_known; /* ... of a PLAN_ROWS: how its rows travel */
+    const struct rows_known *rows_known;   /* ... of a PLAN_ROWS: how its rows travel */
+    const struct split_known *split_known; /* ... of split->arrays */
     unsigned combine_refused : 1;      /* types that the combiner does not know: `otherwise` runs */
     uint32_t runs;                     /* over several shards, by the extended protocol */
     uint32_t stats_slot, stats_serial; /* its counters: see proxy/stats/stats.h */

@@ -103,6 +103,7 @@ int split_insert(struct build *b, tnode *stmt, const struct catalog_table *known
     }
     split->rows = rows;
     split->rows_count = source->n_values_lists;
+    split->arrays = split_arrays(b, stmt, known);
     p->split = split;
     p->kind = PLAN_WRITE;
     return 1;

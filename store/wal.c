@@ -59,13 +59,19 @@ static void wait_for_work(struct wal *w)
     while (w->is_turning || (!has_work(w) && !is_timed_out)) {
         int owes_sync = !w->is_turning && w->sync == WAL_SYNC_INTERVAL && w->unsynced_since_us != 0;
         w->is_timing = owes_sync;
-        if (w->queued == 0 && !owes_sync) {
+        if (w->queued == 0 && !owes_sync && !w->awaits_lazy) {
             (void)pthread_cond_wait(&w->wake, &w->mutex);
             continue;
         }
         struct timespec until =
             after_ms(owes_sync ? (unsigned)(w->interval_us / 1000) : WAL_LAZY_MS);
+        w->looks_again = !owes_sync;
         is_timed_out = pthread_cond_timedwait(&w->wake, &w->mutex, &until) != 0;
+        w->looks_again = 0;
+        if (is_timed_out && !owes_sync && w->queued == 0) {
+            w->awaits_lazy = 0;
+            is_timed_out = 0;
+        }
     }
 }
 
@@ -84,6 +90,7 @@ static void *run(void *arg)
         (void)pthread_mutex_unlock(&w->mutex);
         busy = wal_carry_out(w, &work);
         (void)pthread_mutex_lock(&w->mutex);
+        w->awaits_lazy |= busy;
         w->is_turning = 0;
         (void)pthread_mutex_unlock(&w->mutex);
         if (work.is_closing && !busy) {
@@ -114,7 +121,8 @@ void wal_append(struct wal *w, struct wal_request *request)
     if (wake) {
         w->is_urgent = 1;
     }
-    int first = w->queued == 1; /* the thread must start its clock for lazy ones */
+    /* The thread must start its clock for lazy ones. */
+    int first = w->queued == 1 && !w->looks_again;
     (void)pthread_mutex_unlock(&w->mutex);
     if (wake || first) {
         (void)pthread_cond_signal(&w->wake);

@@ -71,8 +71,13 @@ struct wal {
     size_t last_group; /* waiters that the last leader found */
     int is_turning;    /* somebody has the turn */
     int is_urgent;     /* something in the queue is not lazy */
-    int is_timing;     /* the disk thread sleeps until the next sync is due */
-    int has_chores;    /* the disk thread should look after the files */
+    /* Behind a record that was in a hurry a lazy one comes soon, of the transaction that it
+     * decided: the thread then sleeps for WAL_LAZY_MS at most, so that nobody need wake it for that
+     * one. */
+    int awaits_lazy;
+    int looks_again; /* it sleeps so, or with other lazy records */
+    int is_timing;   /* the disk thread sleeps until the next sync is due */
+    int has_chores;  /* the disk thread should look after the files */
     int is_closing;
     int failed;
     struct note why;                  /* once failed */

@@ -6,6 +6,7 @@
 #include "proxy/exec/exec.h"
 
 #include <string.h>
+#include <strings.h>
 
 #include "base/check.h"
 #include "base/mem.h"
@@ -131,6 +132,14 @@ static void add_locals(const struct varset *locals, struct buf *sql)
     }
 }
 
+/* What drivers begin a transaction with, and nothing behind it. */
+static int is_plain_begin(struct slice sql)
+{
+    static const char word[] = "BEGIN";
+    size_t n = sql.n > 0 && sql.p[sql.n - 1] == ';' ? sql.n - 1 : sql.n;
+    return n == sizeof(word) - 1 && strncasecmp((const char *)sql.p, word, n) == 0;
+}
+
 /* BEGIN, and everything that happened in the transaction before this shard joined it. */
 static void send_begin(struct session *s, struct backend *b)
 {
@@ -152,7 +161,11 @@ static void send_begin(struct session *s, struct backend *b)
     buf_add_slice(sql, slice_from(buf_slice(&tx->begin), at));
     add_change(vars, s->vars, sql);
     add_locals(tx->locals, sql);
-    backend_query(b, buf_slice(sql), TO_NOBODY);
+    if (s->sends_now && !b->unsynced && is_plain_begin(buf_slice(sql))) {
+        backend_begin(b);
+    } else {
+        backend_query(b, buf_slice(sql), TO_NOBODY);
+    }
     b->began = 1;
 }
 

@@ -46,6 +46,7 @@ struct gather {
     uint64_t paused;
     uint64_t ended;              /* shards that have given all their rows */
     uint8_t *row_shards;         /* INSERT of several rows: shard of each; in the arena */
+    struct gather_split *split;  /* ... they go as arrays; NULL: as texts. In the arena */
     struct buf rows[SHARDS_MAX]; /* ... and what RETURNING gave on each shard, in order */
     /* Number of the first expectation of this part: what comes before it answers something else */
     uint64_t from[SHARDS_MAX];
@@ -116,6 +117,13 @@ void gather_receive(struct gather *g); /* what comes from now on is its rows */
 /* Inside of a READ COMMITTED transaction: Parse and Bind, so that all shards have a snapshot of
  * one moment; then the rows. */
 void gather_in_moment(struct gather *g, const struct gather_bound *as);
+/* ---- gather_split.c -------------------------------------------------------------------------- */
+
+/* INSERT of several rows, of which g->row_shards is known: sets g->split and g->prepared when they
+ * can go as arrays. `args` lives until the messages are sent. */
+void gather_split(struct gather *g, const struct plan_args *args);
+void gather_split_put_bind(struct gather *g, struct backend *b, const struct gather_bound *as);
+
 /* ---- gather_cursor.c ------------------------------------------------------------------------- */
 
 /* Rows to ask of a shard at a time, when the client asks for so many. */

@@ -91,13 +91,17 @@ void gather_put_bind(struct gather *g, struct backend *b, const struct gather_bo
     size_t types_count = 0;
     const uint32_t *types = gather_types(g, &types_count);
     const struct front_bind *client = as->bind == NULL ? &nothing : as->bind;
-    const struct front_bind *bind = typing_bind(b, client, types, types_count, &room);
     struct buf *out = stream_out(b->stream);
     if (g->fetch != 0) { /* it may have been left open by an earlier one */
         front_put_close(out, 'P', g->cursor);
         backend_expect(b, EXPECT_CLOSE, TO_OP);
     }
-    front_put_bind(out, portal_of(g), name_of(g), bind, as->formats, as->formats_count);
+    if (g->split != NULL) {
+        gather_split_put_bind(g, b, as);
+    } else {
+        const struct front_bind *bind = typing_bind(b, client, types, types_count, &room);
+        front_put_bind(out, portal_of(g), name_of(g), bind, as->formats, as->formats_count);
+    }
     backend_expect(b, EXPECT_BIND, TO_OP);
     int undescribed =
         g->combine == NULL && (g->copy != NULL || g->apart) && gather_rows_out(g) != &g->sunk;
@@ -161,7 +165,11 @@ static enum err open_combine(struct gather *g, const struct front_bind *bind, in
     }
     if (g->plan->split != NULL) {
         g->row_shards = arena_alloc(&g->op.session->arena, g->plan->split->rows_count);
-        return plan_split_rows(g->plan, g->op.session->db->map, &args, g->row_shards, note);
+        enum err e = plan_split_rows(g->plan, g->op.session->db->map, &args, g->row_shards, note);
+        if (!e) {
+            gather_split(g, &args);
+        }
+        return e;
     }
     if (g->plan->combine == NULL) {
         return ERR_NONE;
@@ -319,7 +327,9 @@ static enum step start(struct session *s, struct plan *plan, const struct front_
     if ((spans || portions || plan->keeps_unique) && s->tx.kind == TX_KIND_NONE) {
         session_tx_begin(s, TX_KIND_IMPLICIT, "BEGIN");
     }
+    s->sends_now = !(plan->same_counts && spans); /* copies are written one behind the other */
     enum step step = session_engage(s, shards, &e, &note);
+    s->sends_now = 0;
     if (step != STEP_DONE) {
         return step == STEP_WAIT ? STEP_WAIT : session_fail(s, e, &note, 0);
     }

@@ -15,6 +15,9 @@
 #include "proxy/stats/stats_run.h"
 #include "proxy/worker.h"
 
+/* Among the ids of prepared statements; those of workers are smaller. */
+#define BEGIN_STMT UINT64_MAX
+
 const char *backend_state_name(enum backend_state state)
 {
     static const char *const names[] = {
@@ -397,6 +400,27 @@ static void execute(struct backend *b, struct slice sql, enum expect_action acti
 void backend_execute(struct backend *b, struct slice sql)
 {
     execute(b, sql, TO_NOBODY);
+}
+
+void backend_begin(struct backend *b)
+{
+    char name[32];
+    stmt_name(BEGIN_STMT, name);
+    int named = b->pool->worker->world->conf->prepared_max != 0;
+    if (!named || !backend_has_stmt(b, BEGIN_STMT)) {
+        if (named) {
+            backend_add_stmt(b, BEGIN_STMT);
+        }
+        front_put_parse(stream_out(b->stream), named ? name : "", SLICE("BEGIN"), NULL, 0);
+        b->unnamed = named ? b->unnamed : 0;
+        backend_expect(b, EXPECT_PARSE, TO_NOBODY);
+    }
+    struct buf *out = stream_out(b->stream);
+    front_put_bind_tail(out, "", named ? name : "", SLICE("\0\0\0\0\0\0"));
+    front_put_execute(out, "", 0);
+    stream_touch(b->stream);
+    backend_expect(b, EXPECT_BIND, TO_NOBODY);
+    backend_expect(b, EXPECT_EXECUTE, TO_NOBODY);
 }
 
 void backend_execute_prepare(struct backend *b, struct slice sql, const struct stmt *stmt)

@@ -234,6 +234,9 @@ static inline int backend_quiet(const struct backend *b)
 void backend_query(struct backend *b, struct slice sql, enum expect_action action);
 /* The same in the middle of a pipeline: Parse, Bind, Execute of a statement without answers. */
 void backend_execute(struct backend *b, struct slice sql);
+/* BEGIN in front of what is sent next, extended messages or a simple query: it is kept prepared,
+ * and is answered together with that. No portal may be open. */
+void backend_begin(struct backend *b);
 /* The same for a PREPARE that the client need not know of, but for its error. */
 void backend_execute_prepare(struct backend *b, struct slice sql, const struct stmt *stmt);
 /* Ask the server to cancel what runs on this backend: a connection of its own, fire and forget. */

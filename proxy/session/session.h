@@ -248,6 +248,8 @@ struct session {
     unsigned no_snapshot : 1;  /* the statement being started takes none: LOCK, SET, SHOW */
     unsigned writes_now : 1;   /* the statement being started may write */
     unsigned relays_now : 1;   /* ... and sends no Sync of its own */
+    unsigned sends_now : 1;    /* each shard it asks for is sent something at once: our BEGIN may
+                                  leave and be answered with that */
 
     const char *no_prepare_now; /* the statement being started: see plan.no_prepare */
 

@@ -82,8 +82,10 @@ enum step extended_relay_to(struct session *s, uint32_t shard, struct backend **
         return session_wait_quiet(s);
     }
     s->relays_now = 1;
+    s->sends_now = 1;
     enum step step = session_engage(s, UINT64_C(1) << shard, &e, &note);
     s->relays_now = 0;
+    s->sends_now = 0;
     if (step == STEP_FAILED) {
         if (s->describing && s->pending_parse != NULL && session_quiet(s)) {
             drop_pending(s); /* nobody could check the statement: the error is its answer */

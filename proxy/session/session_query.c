@@ -22,7 +22,9 @@ static enum step relay(struct session *s, struct plan *plan, uint32_t shard, str
     struct note note;
     s->writes_now = !plan->reads_only;
     s->no_prepare_now = plan->no_prepare;
+    s->sends_now = 1;
     enum step step = session_engage(s, UINT64_C(1) << shard, &e, &note);
+    s->sends_now = 0;
     if (step != STEP_DONE) {
         return step == STEP_WAIT ? STEP_WAIT : session_fail(s, e, &note, 0);
     }

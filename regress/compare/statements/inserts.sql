@@ -135,3 +135,51 @@ ALTER TABLE tickets ALTER COLUMN note SET DEFAULT nextval('seq1')::text;
 INSERT INTO tickets (user_id) VALUES (11) RETURNING note;
 DROP TABLE tickets, accounts, tags;
 DROP SEQUENCE seq1;
+-- params 86001, 'a"b\\c', 86002, None, 86003, ''
+INSERT INTO users (id, name, age) VALUES (%s, %s, 1), (%s, %s, 2), (%s, %s, 3) RETURNING id, name, age;
+-- params 86011, '{x,y}', 86012, 'null', 86013, ' z '
+INSERT INTO users (id, name, age) VALUES (%s, %s, 1), (%s, %s, 2), (%s, %s, 3) RETURNING id, name, age;
+-- params 86021, date(2024, 2, 29), True, 1.5, Decimal('12.345'), 86022, None, None, None, None, 86023, date(1999, 12, 31), False, -0.1, Decimal('-7')
+INSERT INTO users (id, joined, active, ratio, score) VALUES (%s, %s, %s, %s, %s), (%s, %s, %s, %s, %s), (%s, %s, %s, %s, %s) RETURNING *;
+-- params 86031, 86032, 86033, 86034
+INSERT INTO users (id, name, age, email) VALUES (%s, 'lit', 5, 'same'), (%s, 'it''s', NULL, 'same'), (%s, NULL, -7, 'same'), (%s, 'back\slash', 2147483647, 'same') RETURNING *;
+-- params 86041, 86042
+INSERT INTO users (id, joined, tags) VALUES (%s, '2024-01-01', '{a}'), (%s, '2024-01-01', '{a}') RETURNING id, joined, tags;
+-- params 86043, 86044
+INSERT INTO users (id, joined) VALUES (%s, '2024-01-01'), (%s, '2024-01-02') RETURNING id, joined;
+-- params '86045', ' 86046 ', '+86047'
+-- refused
+INSERT INTO users (id, age) VALUES (%s, 1), (%s, 2), (%s, 3) RETURNING id, age;
+-- params '86048', '86049x'
+-- refused
+INSERT INTO users (id, age) VALUES (%s, 1), (%s, 2) RETURNING id, age;
+-- params 86001, 'again', 86051, 'new'
+INSERT INTO users (id, name) VALUES (%s, %s), (%s, %s) ON CONFLICT (id) DO UPDATE SET name = excluded.name || users.name RETURNING id, name;
+-- params 86051, 'again', 86052, 'new'
+INSERT INTO users (id, name) VALUES (%s, %s), (%s, %s) ON CONFLICT DO NOTHING;
+-- params 86051, 'again', 86053, 'new', '?'
+INSERT INTO users (id, name) VALUES (%s, %s), (%s, %s) ON CONFLICT (id) DO UPDATE SET name = %s RETURNING id, name;
+-- params 86061, 'x', 86061, 'y'
+INSERT INTO users (id, name) VALUES (%s, %s), (%s, %s) ON CONFLICT (id) DO UPDATE SET name = 'twice';
+-- params 86062, 'x', 86002, 'y'
+INSERT INTO users (id, name) VALUES (%s, %s), (%s, %s);
+-- params 86063, None
+INSERT INTO users (id) VALUES (%s), (%s);
+-- params 86064, 'x' * 41, 86065, 'y'
+INSERT INTO users (id, email) VALUES (%s, %s), (%s, %s);
+-- params 86066, 3000000000, 86067, 1
+INSERT INTO users (id, age) VALUES (%s, %s), (%s, %s);
+-- params UUID('00000000-0000-0000-0000-000000000a01'), 'd1', UUID('00000000-0000-0000-0000-000000000a02'), 'd2', UUID('00000000-0000-0000-0000-000000000a03'), 'd3'
+INSERT INTO docs (id, body, size) VALUES (%s, %s, 1), (%s, %s, 2), (%s, %s, 3) RETURNING *;
+-- params 'k1', 'k2', 'k3'
+INSERT INTO names VALUES (%s, 1), (%s, 2), (%s, 3) RETURNING name, n;
+-- params 70, 'p', 71, 'q', 72, 'r'
+INSERT INTO pairs VALUES (%s, %s, 1), (%s, %s, 2), (%s, %s, 3) RETURNING *;
+-- params date(2026, 1, 31), date(2026, 5, 31), date(2026, 12, 31)
+INSERT INTO events (day, kind, n) VALUES (%s, 'many', 1), (%s, 'many', 2), (%s, 'many', 3) RETURNING *;
+-- params 86071, 86072
+-- rows differ
+INSERT INTO users (id, joined, name) VALUES (%s, now(), current_user), (%s, now(), current_user) RETURNING id, joined = current_date, name;
+-- params 86073, 86074
+INSERT INTO users (id, age, name) VALUES (%s, DEFAULT, 'd'), (%s, 7, 'd') RETURNING id, age, name;
+SELECT count(*), sum(age), min(name), max(email) FROM users WHERE id BETWEEN 86000 AND 86999;
