@@ -1,25 +1,42 @@
 /*
  * DECLARE, FETCH, MOVE and CLOSE. A cursor over tables of the home shard lives there. One over
- * sharded tables is the session's own: it only moves forward, and ends with its transaction.
+ * sharded tables is the session's own; with SCROLL or WITH HOLD its rows are kept by the proxy.
  */
 
 #include <string.h>
 
 #include "planner/build.h"
 
-enum {
+enum { /* PostgreSQL's src/include/nodes/parsenodes.h: CURSOR_OPT_... */
     CURSOR_BINARY = 0x01,
     CURSOR_SCROLL = 0x02,
+    CURSOR_NO_SCROLL = 0x04,
+    CURSOR_INSENSITIVE = 0x08,
     CURSOR_HOLD = 0x20
 };
+
+/* PostgreSQL's words: rows that are locked cannot be kept. */
+static const char *locks_what_is_kept(const struct build *b, int32_t options)
+{
+    return !b->survey.locking                    ? NULL
+           : (options & CURSOR_HOLD) != 0        ? "DECLARE CURSOR WITH HOLD"
+           : (options & CURSOR_SCROLL) != 0      ? "DECLARE SCROLL CURSOR"
+           : (options & CURSOR_INSENSITIVE) != 0 ? "DECLARE INSENSITIVE CURSOR"
+                                                 : NULL;
+}
 
 static void declare_own(struct build *b, const PgQuery__DeclareCursorStmt *d, struct plan *inner,
                         struct plan *p)
 {
-    if ((d->options & (CURSOR_BINARY | CURSOR_SCROLL | CURSOR_HOLD)) != 0) {
-        refuse(p, "Declare it without BINARY, SCROLL and WITH HOLD.",
-               "a cursor over several shards gives its rows once, in text, and ends with its "
-               "transaction");
+    const char *locks = locks_what_is_kept(b, d->options);
+    if (locks != NULL) {
+        refuse(p, "Such cursors must be READ ONLY.", "%s ... FOR UPDATE is not supported", locks);
+        return;
+    }
+    if ((d->options & CURSOR_SCROLL) != 0 && (d->options & CURSOR_NO_SCROLL) != 0) {
+        struct note note;
+        enum err e = note_set(&note, ERR_BAD_CURSOR, "cannot specify both SCROLL and NO SCROLL");
+        refuse_note(p, e, &note);
         return;
     }
     int writes = inner->moves_count > 0 && inner->moves[inner->moves_count - 1].writes;
@@ -34,6 +51,12 @@ static void declare_own(struct build *b, const PgQuery__DeclareCursorStmt *d, st
     p->explained = inner;
     p->touches_sharded = inner->touches_sharded;
     p->reads_only = inner->reads_only;
+    p->pins &= (uint8_t)~PIN_CURSOR; /* no server knows of it */
+    p->no_prepare = b->survey.no_prepare;
+    p->cursor_scrolls = (d->options & CURSOR_SCROLL) != 0;
+    p->cursor_forward = (d->options & CURSOR_NO_SCROLL) != 0;
+    p->cursor_holds = (d->options & CURSOR_HOLD) != 0;
+    p->cursor_binary = (d->options & CURSOR_BINARY) != 0;
 }
 
 void plan_declare(struct build *b, tnode *stmt, struct plan *p)
@@ -61,18 +84,25 @@ void plan_declare(struct build *b, tnode *stmt, struct plan *p)
     }
 }
 
+static enum plan_fetch_how how_of(PgQuery__FetchDirection direction)
+{
+    return direction == PG_QUERY__FETCH_DIRECTION__FETCH_BACKWARD   ? FETCH_BACKWARD
+           : direction == PG_QUERY__FETCH_DIRECTION__FETCH_ABSOLUTE ? FETCH_ABSOLUTE
+           : direction == PG_QUERY__FETCH_DIRECTION__FETCH_RELATIVE ? FETCH_RELATIVE
+                                                                    : FETCH_FORWARD;
+}
+
 /* As it stands to the home shard, unless the session has a cursor of this name of its own. */
 void plan_fetch(struct build *b, tnode *stmt, struct plan *p)
 {
     const PgQuery__FetchStmt *f = stmt->fetch_stmt;
     struct plan_fetch *fetch = arena_zero(b->out, sizeof(*fetch));
-    int all = f->how_many == INT64_MAX;
     plan_home(b, p);
     fetch->cursor = arena_strdup(b->out, f->portalname);
     fetch->moves = f->ismove != 0;
-    fetch->backward = f->direction != PG_QUERY__FETCH_DIRECTION__FETCH_FORWARD || f->how_many < 1 ||
-                      (!all && f->how_many > INT32_MAX);
-    fetch->rows = all ? 0 : (uint32_t)f->how_many;
+    fetch->count = f->how_many;
+    fetch->how = how_of(f->direction);
+    fetch->simple = fetch->how == FETCH_FORWARD && f->how_many >= 1;
     p->tag = fetch->moves ? "MOVE" : "FETCH";
     p->fetch = b->several ? fetch : NULL;
 }

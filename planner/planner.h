@@ -181,12 +181,20 @@ struct plan_move {
 struct combine_spec;
 
 /* SQL's FETCH, MOVE and CLOSE of a cursor that may be one over several shards. */
+enum plan_fetch_how {
+    FETCH_FORWARD,
+    FETCH_BACKWARD,
+    FETCH_ABSOLUTE,
+    FETCH_RELATIVE
+};
+
 struct plan_fetch {
     const char *cursor; /* NULL: CLOSE ALL */
-    uint32_t rows;      /* 0: all */
+    enum plan_fetch_how how;
+    int64_t count;      /* INT64_MAX: all */
     unsigned moves : 1; /* MOVE */
     unsigned closes : 1;
-    unsigned backward : 1; /* asks for what such a cursor cannot do */
+    unsigned simple : 1; /* forward, by at least one row: every cursor can do that */
 };
 
 enum ddl_step_kind {
@@ -398,6 +406,11 @@ struct plan {
      * (combine_columns(): ERR_UNSUPPORTED), before a row went out; NULL: that is the answer */
     struct plan *otherwise;
     const struct plan_fetch *fetch; /* PLAN_ONE: this, when the cursor is the session's own */
+    /* PLAN_DECLARE: SCROLL, NO SCROLL, WITH HOLD, BINARY */
+    unsigned cursor_scrolls : 1;
+    unsigned cursor_forward : 1;
+    unsigned cursor_holds : 1;
+    unsigned cursor_binary : 1;
     /* PLAN_TX */
     enum plan_tx tx;
     const char *name;           /* savepoint; PLAN_DEALLOCATE: statement, NULL for ALL */

@@ -153,8 +153,14 @@ struct plan *workspace_plan_part(struct workspace *w, tnode *select, struct note
     return plan_with_text(w, select, NULL, 0, NULL, note);
 }
 
+static int can_be_moved(const struct plan *x)
+{
+    int as_it_is = x->shard_sql != NULL && x->combine != NULL && x->combine->mode == COMBINE_CONCAT;
+    return x->kind == PLAN_WRITE && x->returns_rows && (x->split != NULL || as_it_is);
+}
+
 /* The plan as it is sent, and a text for questions: what it reads. */
-static int take_write(struct build *b, struct plan *p, struct slice read, struct note *note)
+static int take_write(struct workspace *w, struct plan *p, struct slice read, struct note *note)
 {
     for (struct plan *x = p; x != NULL; x = x->otherwise) {
         if (x->kind == PLAN_REFUSE && x != p) {
@@ -162,19 +168,15 @@ static int take_write(struct build *b, struct plan *p, struct slice read, struct
         }
         if (x->kind == PLAN_REFUSE) {
             *note = x->note;
+            w->plan->err = x->err == ERR_UNSUPPORTED ? ERR_NONE : x->err;
             return 0;
-        }
-        if ((x->kind != PLAN_ONE && x->kind != PLAN_WRITE) || x->split != NULL || x->same_counts ||
-            !x->returns_rows) {
-            return workspace_fail(note, "Write it as a statement of its own.",
-                                  "this WITH query cannot be done shard by shard");
         }
         if (x->kind == PLAN_ONE) {
             x->kind = PLAN_WRITE;
             x->shard_sql = (const char *)x->text.p;
-            x->combine = arena_zero(b->out, sizeof(*x->combine));
+            x->combine = arena_zero(w->build->out, sizeof(*x->combine));
         }
-        if (x->shard_sql == NULL || x->combine == NULL || x->combine->mode != COMBINE_CONCAT) {
+        if (!can_be_moved(x)) {
             return workspace_fail(note, "Write it as a statement of its own.",
                                   "this WITH query cannot be done shard by shard");
         }
@@ -206,7 +208,7 @@ struct plan *workspace_plan_write(struct workspace *w, tnode *write, const tnode
         plan_delete(b, write, p);
     }
     part_end(b, &saved);
-    return take_write(b, p, arena_copy(b->out, slice_of(read_text)), note) ? p : NULL;
+    return take_write(w, p, arena_copy(b->out, slice_of(read_text)), note) ? p : NULL;
 }
 
 /* ---- moves ------------------------------------------------------------------------------------

@@ -1,5 +1,5 @@
 /*
- * A WITH query that writes, in a statement that shards cannot do by themselves: it is done as a
+ * WITH queries that write, in a statement that shards cannot do by themselves: each is done as a
  * statement of its own, and the rows that it returns are moved as those of any table.
  *
  *     WITH d AS (DELETE FROM orders WHERE amount > 3 RETURNING id) SELECT * FROM d JOIN docs ON ...
@@ -7,38 +7,39 @@
  *             braid_w1  DELETE FROM orders WHERE amount > 3 RETURNING id
  *     rest    WITH d AS (SELECT id FROM pg_temp.braid_w1) SELECT * FROM d JOIN ...
  *
- * The move that writes is the last one, and all tables of the rest are moved: nothing in the
- * statement sees what it does but through RETURNING. One such query may stand in a statement, and
- * it may not read other WITH queries.
+ * The moves that write are the last ones, and all tables of the rest are moved: nothing in the
+ * statement sees what they do but through RETURNING. They may not read other WITH queries, nor what
+ * another of them writes: then it makes no difference that they run one after the other. Foreign
+ * keys, which PostgreSQL looks at when all is done, decide in which order.
  */
 
 #include <string.h>
 
 #include "planner/workspace_inner.h"
+#include "planner/write_inner.h"
 
 static int fail(struct note *note, const char *why)
 {
     return workspace_fail(note, "Write it as statements of their own.", why);
 }
 
-/* ---- which query ----------------------------------------------------------------------------- */
+/* ---- which queries ----------------------------------------------------------------------------
+ */
 
-static PgQuery__CommonTableExpr *writing_query(const PgQuery__SelectStmt *q, struct note *note)
-{
-    PgQuery__CommonTableExpr *found = NULL;
-    for (size_t i = 0; i < q->with_clause->n_ctes; i++) {
-        PgQuery__CommonTableExpr *c = q->with_clause->ctes[i]->common_table_expr;
-        if (IS(c->ctequery, SELECT_STMT)) {
-            continue;
-        }
-        if (found != NULL) {
-            fail(note, "only one WITH query of a statement over several shards can change rows");
-            return NULL;
-        }
-        found = c;
-    }
-    return found;
-}
+enum {
+    WRITES_MAX = 16
+};
+
+struct write {
+    PgQuery__CommonTableExpr *query;
+    const struct scope *scope;
+    const struct rel *target;
+};
+
+struct writes {
+    struct write items[WRITES_MAX];
+    size_t count;
+};
 
 struct names {
     const PgQuery__WithClause *with;
@@ -70,6 +71,158 @@ static int is_apart(const struct build *b, const PgQuery__WithClause *with,
         return workspace_fail(note, "Pass the time as a parameter.", "each shard has its clock");
     }
     return 1;
+}
+
+/* ---- several of them ---------------------------------------------------------------------------
+ */
+
+static int descends(const struct catalog_table *t, const struct catalog_table *from)
+{
+    int found = t->oid == from->oid;
+    for (size_t i = 0; i < t->parents_count && !found; i++) {
+        found = descends(t->parents[i], from);
+    }
+    return found;
+}
+
+static int may_share_rows(const struct catalog_table *a, const struct catalog_table *b)
+{
+    return descends(a, b) || descends(b, a);
+}
+
+/* A row of `t` may refer to one of `to`, perhaps through rows between them. */
+static int refers(const struct catalog_table *t, const struct catalog_table *to, unsigned depth)
+{
+    int found = 0;
+    for (size_t i = 0; i < t->foreigns_count && !found && depth > 0; i++) {
+        const struct catalog_table *target = t->foreigns[i].target;
+        found = target == NULL || may_share_rows(target, to) ||
+                (target->oid != t->oid && refers(target, to, depth - 1));
+    }
+    return found || depth == 0;
+}
+
+static int plain_insert(const struct write *w)
+{
+    const tnode *n = w->query->ctequery;
+    return IS(n, INSERT_STMT) && n->insert_stmt->on_conflict_clause == NULL;
+}
+
+/* Whether `w` could meet rows that `other` writes. */
+static int meets(const struct write *w, const struct write *other)
+{
+    const struct catalog_table *written = other->target->known;
+    for (size_t i = 0; i < w->scope->rels_count; i++) {
+        const struct rel *r = w->scope->rels[i];
+        int table = r->kind == REL_SHARDED || r->kind == REL_REFERENCE || r->kind == REL_LOCAL;
+        int adds = r == w->target && plain_insert(w) && plain_insert(other);
+        if (table && !adds && (r->known == NULL || may_share_rows(r->known, written))) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+static int is_alone(const struct write *w, const struct writes *all, struct note *note)
+{
+    const struct catalog_table *t = w->target->known;
+    if (t == NULL || t->has_triggers || t->has_rules || t->kind == 'v') {
+        return fail(note, "WITH queries that change rows over several shards, beside others that "
+                          "do, need tables without triggers and rules");
+    }
+    for (size_t i = 0; i < all->count; i++) {
+        if (&all->items[i] != w && all->items[i].target->known != NULL &&
+            meets(w, &all->items[i])) {
+            return fail(note, "a WITH query that changes rows over several shards cannot read or "
+                              "write what another one writes");
+        }
+    }
+    return 1;
+}
+
+enum order {
+    ORDER_ANY,
+    ORDER_FIRST,
+    ORDER_LAST,
+    ORDER_NONE /* neither would do as PostgreSQL does */
+};
+
+/* What refers to a row comes behind its INSERT and in front of its DELETE. */
+static enum order order_of(const struct write *a, const struct write *b)
+{
+    enum {
+        REFERS_MAX = 20
+    };
+    const struct catalog_table *ta = a->target->known;
+    const struct catalog_table *tb = b->target->known;
+    int a_refers = refers(ta, tb, REFERS_MAX);
+    int b_refers = refers(tb, ta, REFERS_MAX);
+    const struct write *parent = a_refers ? b : a;
+    const struct write *child = a_refers ? a : b;
+    if (!a_refers && !b_refers) {
+        return ORDER_ANY;
+    }
+    int adds = IS(parent->query->ctequery, INSERT_STMT) != 0;
+    if ((a_refers && b_refers) || (!adds && !IS(child->query->ctequery, DELETE_STMT))) {
+        return ORDER_NONE;
+    }
+    return adds == (parent == a) ? ORDER_FIRST : ORDER_LAST;
+}
+
+/* Behind those in front of it that must be first. */
+static int put_in_order(struct writes *all, struct note *note)
+{
+    for (size_t done = 0; done < all->count; done++) {
+        size_t next = all->count;
+        for (size_t i = done; i < all->count && next == all->count; i++) {
+            int free = 1;
+            for (size_t k = done; k < all->count; k++) {
+                enum order o = k == i ? ORDER_ANY : order_of(&all->items[i], &all->items[k]);
+                free = free && o != ORDER_LAST && o != ORDER_NONE;
+            }
+            next = free ? i : next;
+        }
+        if (next == all->count) {
+            return fail(note, "foreign keys between the tables of WITH queries that change rows "
+                              "leave no order to run them in");
+        }
+        struct write w = all->items[next];
+        memmove(&all->items[done + 1], &all->items[done], (next - done) * sizeof(w));
+        all->items[done] = w;
+    }
+    return 1;
+}
+
+static int find_writes(struct build *b, const PgQuery__SelectStmt *q, struct writes *out,
+                       struct note *note)
+{
+    for (size_t i = 0; i < q->with_clause->n_ctes; i++) {
+        PgQuery__CommonTableExpr *c = q->with_clause->ctes[i]->common_table_expr;
+        if (IS(c->ctequery, SELECT_STMT)) {
+            continue;
+        }
+        if (out->count == WRITES_MAX) {
+            return fail(note, "too many WITH queries that change rows");
+        }
+        if (!is_apart(b, q->with_clause, c, note)) {
+            return 0;
+        }
+        out->items[out->count++].query = c;
+    }
+    for (size_t i = 0; i < out->count && out->count > 1; i++) {
+        struct write *w = &out->items[i];
+        w->scope = scope_build(b, tree_copy(&b->scratch, w->query->ctequery));
+        w->target = w->scope->err ? NULL : write_target(w->scope);
+        if (w->target == NULL) {
+            return fail(note, "this WITH query cannot run over several shards");
+        }
+    }
+    for (size_t i = 0; i < out->count && out->count > 1; i++) {
+        if (!is_alone(&out->items[i], out, note)) {
+            return 0;
+        }
+    }
+    return out->count < 2 || put_in_order(out, note);
 }
 
 /* ---- the move -------------------------------------------------------------------------------- */
@@ -165,18 +318,20 @@ static int move_query(struct workspace *w, PgQuery__CommonTableExpr *c, struct n
     return 1;
 }
 
-/* What it does comes behind all that is read. */
-static void write_last(struct workspace *w)
+/* What they do comes behind all that is read. */
+static void write_last(struct workspace *w, size_t writes)
 {
-    struct plan_move first = w->moves[0];
-    memmove(w->moves, w->moves + 1, (w->moves_count - 1) * sizeof(first));
-    w->moves[w->moves_count - 1] = first;
+    struct plan_move first[WRITES_MAX];
+    memcpy(first, w->moves, writes * sizeof(*first));
+    memmove(w->moves, w->moves + writes, (w->moves_count - writes) * sizeof(*first));
+    memcpy(w->moves + w->moves_count - writes, first, writes * sizeof(*first));
 }
 
 int workspace_writes(struct build *b, tnode *stmt, struct plan *p, struct note *note)
 {
     const PgQuery__SelectStmt *q = IS(stmt, SELECT_STMT) ? stmt->select_stmt : NULL;
     struct note why_not = *note;
+    struct writes writes = {.count = 0};
     if (q == NULL || q->with_clause == NULL) {
         return 0;
     }
@@ -184,18 +339,19 @@ int workspace_writes(struct build *b, tnode *stmt, struct plan *p, struct note *
         return fail(note, "WITH RECURSIVE beside a WITH query that changes rows cannot run over "
                           "several shards");
     }
-    PgQuery__CommonTableExpr *c = writing_query(q, note);
-    if (c == NULL) {
-        return 0;
-    }
-    if (!is_apart(b, q->with_clause, c, note)) {
+    if (!find_writes(b, q, &writes, note) || writes.count == 0) {
         return 0;
     }
     struct workspace *w = workspace_begin(b, p);
-    if (!move_query(w, c, note) || !workspace_gather(w, stmt, 0, note)) {
+    for (size_t i = 0; i < writes.count; i++) {
+        if (!move_query(w, writes.items[i].query, note)) {
+            return 0;
+        }
+    }
+    if (!workspace_gather(w, stmt, 0, note)) {
         return 0;
     }
-    write_last(w);
+    write_last(w, writes.count);
     workspace_finish(w, NULL, why_not.text);
     return 1;
 }

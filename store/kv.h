@@ -61,6 +61,7 @@ enum err kv_open(const struct kv_options *options, struct kv **out, struct note 
 /* Nobody else may be using it; snapshots and cursors are closed before. NULL is fine. */
 void kv_close(struct kv *kv);
 enum kv_kind kv_kind_of(const struct kv *kv);
+const char *kv_kind_name(enum kv_kind kind); /* "lsm", "btree" */
 
 /* What is to be written together, in order. All-zero is an empty one. */
 struct kv_batch {

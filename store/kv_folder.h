@@ -16,9 +16,6 @@ enum {
     KV_PATH_MAX = 512 /* bytes of the folder's path with its 0 byte; engines add their names */
 };
 
-/* "lsm", "btree". */
-const char *kv_kind_name(enum kv_kind kind);
-
 /*
  * Take the folder. `kind` 0: whatever it is; then, and with must_exist, it has to be there.
  * *lock is to be closed with fs->close() when the store is not used any more.

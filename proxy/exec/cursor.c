@@ -1,7 +1,8 @@
 /*
  * SQL's cursors over several shards. Such a cursor is a portal of the session, opened by DECLARE
- * and read by FETCH and MOVE as Execute reads one with a row limit (gather_cursor.c). Cursors of
- * other tables live on the home shard: the statements go there when no cursor of ours has the name.
+ * and read by FETCH and MOVE as Execute reads one with a row limit (gather_cursor.c); one with
+ * SCROLL or WITH HOLD keeps what was read (cursor_kept.c). Cursors of other tables live on the home
+ * shard: the statements go there when no cursor of ours has the name.
  */
 
 #include <string.h>
@@ -86,7 +87,9 @@ enum step cursor_declare(struct session *s, struct plan *plan, const struct fron
         return session_wait_quiet(s);
     }
     struct portal *p = portal_find(s, slice_of(plan->name));
-    if (s->tx.kind == TX_KIND_NONE || (s->tx.kind == TX_KIND_IMPLICIT && s->in_extended)) {
+    int block = s->tx.kind == TX_KIND_EXPLICIT ||
+                (s->tx.kind == TX_KIND_IMPLICIT && (!s->in_extended || plan->cursor_holds));
+    if (!block && !plan->cursor_holds) {
         e = note_set(&note, ERR_NO_TX, "DECLARE CURSOR can only be used in transaction blocks");
     } else if (p != NULL && (p->gather != NULL || p->suspended || !p->cursor)) {
         e = note_set(&note, ERR_DUP_CURSOR, "cursor \"%s\" already exists", plan->name);
@@ -99,6 +102,10 @@ enum step cursor_declare(struct session *s, struct plan *plan, const struct fron
     }
     p = portal_add(s, slice_of(plan->name), NULL);
     p->cursor = 1;
+    p->keeps = plan->cursor_scrolls || plan->cursor_holds;
+    p->holds = plan->cursor_holds;
+    p->forward = plan->cursor_forward;
+    p->binary = plan->cursor_binary;
     portal_set_plan(p, plan->_batch, plan->explained);
     s->run_portal = p;
     s->run_rows_max = 0;
@@ -107,6 +114,13 @@ enum step cursor_declare(struct session *s, struct plan *plan, const struct fron
     s->run_stmt = bind == NULL ? NULL : s->run_stmt; /* it has the types */
     return plan->explained->kind == PLAN_ONE ? open_one(s, plan->explained, bind)
                                              : session_run(s, plan->explained, bind);
+}
+
+const struct front_bind *cursor_formats(const struct portal *p, const struct front_bind *bind)
+{
+    static const struct front_bind binary = {.results_count = 1,
+                                             .results = (const uint8_t *)"\0\1"};
+    return p->binary ? &binary : bind;
 }
 
 /* ---- FETCH, MOVE, CLOSE ---------------------------------------------------------------------- */
@@ -135,29 +149,38 @@ enum step cursor_run(struct session *s, struct plan *plan, const struct front_bi
         s->run_portal = NULL;
         return session_complete(s, "CLOSE CURSOR");
     }
-    if (p->lost) {
+    if (p->broken) {
+        e = note_set(&note, ERR_BAD_STATE, "portal \"%s\" cannot be run", p->name);
+    } else if (p->lost) {
         e = note_set(&note, ERR_SHARD_DOWN, "shard %s was lost, and cursor \"%s\" with it",
                      s->db->map->shard_names[p->shard], p->name);
-    } else if (plan->fetch->backward) {
-        e = note_set(&note, ERR_UNSUPPORTED, "a cursor over several shards only moves forward");
-        note_hint(&note, "Use FETCH [FORWARD] n and FETCH ALL.");
-    } else if (wants_binary(bind)) {
-        e = note_set(&note, ERR_UNSUPPORTED, "a cursor over several shards gives its rows in text");
-        note_hint(&note, "Ask for text results of FETCH.");
+    } else if (!p->keeps && !plan->fetch->simple) {
+        e = note_set(&note, ERR_UNSUPPORTED,
+                     "a cursor over several shards that is not declared SCROLL only moves forward");
+        note_hint(&note, "Declare it with SCROLL option to enable backward scan.");
+    } else if (bind != NULL && bind->results_count != 0 && wants_binary(bind) != (int)p->binary) {
+        e = note_set(&note, ERR_UNSUPPORTED, "this cursor over several shards gives its rows in %s",
+                     p->binary ? "binary" : "text");
+        note_hint(&note, p->binary ? "Ask for binary results of FETCH."
+                                   : "Ask for text results of FETCH, or declare it BINARY.");
     }
     if (e) {
         return session_fail(s, e, &note, 0);
     }
-    if (!s->in_extended && !plan->fetch->moves) {
-        gather_put_description(s, p->plan, NULL);
-    }
     s->run_fetch = plan;
-    return portal_go_on(s, p, plan->fetch->rows);
+    if (p->keeps) {
+        return kept_fetch(s, p);
+    }
+    if (!s->in_extended && !plan->fetch->moves) {
+        gather_put_description(s, p->plan, cursor_formats(p, NULL));
+    }
+    int64_t count = plan->fetch->count;
+    return portal_go_on(s, p, count > UINT32_MAX ? 0 : (uint32_t)count);
 }
 
-void cursor_tell_columns(struct session *s, const struct plan *plan)
+void cursor_tell_columns(struct session *s, const struct portal *p)
 {
-    gather_put_description(s, plan, NULL);
+    gather_put_description(s, p->plan, cursor_formats(p, NULL));
     arena_reset(&s->arena);
 }
 
@@ -165,7 +188,7 @@ void cursor_describe(struct session *s, const struct plan *plan, const struct fr
 {
     const struct portal *p = find(s, plan);
     if (p != NULL && !plan->fetch->moves && !plan->fetch->closes) {
-        gather_put_description(s, p->plan, bind);
+        gather_put_description(s, p->plan, cursor_formats(p, bind));
     } else {
         back_put_empty(session_out(s), 'n');
     }

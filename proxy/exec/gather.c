@@ -85,6 +85,11 @@ void gather_part(struct gather *g, struct plan *plan, uint64_t shards,
     g->blocked = 0;
     g->err = ERR_NONE;
     g->sunk.n = 0;
+    g->row_shards = NULL;
+    g->touched = 0;
+    for (size_t i = 0; i < SHARDS_MAX; i++) {
+        g->rows[i].n = 0;
+    }
     memset(g->edits, 0, sizeof(g->edits));
 }
 
@@ -155,15 +160,12 @@ static void follow(struct gather *g, struct backend *b, enum combine_next next)
 static void keep_rest(struct gather *g, struct slice rows)
 {
     struct portal *p = g->op.session->run_portal;
-    size_t most = (size_t)g->op.session->world->conf->gather_memory;
     struct note note;
     if (p == NULL || g->done) {
         return;
     }
-    if (p->kept.n + rows.n > most) {
-        enum err e = note_set(&note, ERR_NOMEM,
-                              "rows that wait for the next Execute passed %zu bytes", most);
-        note_hint(&note, "Raise limits.gather_memory_bytes, or execute without a row limit.");
+    enum err e = kept_room(g->op.session, rows.n, &note);
+    if (e) {
         gather_fail(g, e, &note);
         return;
     }
@@ -260,7 +262,7 @@ static void keep_row(struct gather *g, struct backend *b, struct slice body)
 static void put_kept_rows(struct gather *g)
 {
     size_t at[SHARDS_MAX] = {0};
-    struct buf *out = session_out(g->op.session);
+    struct buf *out = gather_rows_out(g);
     size_t from = out->n;
     for (size_t i = 0; i < g->plan->split->rows_count; i++) {
         uint8_t shard = g->row_shards[i];
@@ -298,6 +300,9 @@ static void on_row(struct gather *g, struct backend *b, struct slice body)
     if (g->edits[b->shard] != NULL) {
         body = typing_row(b, g->edits[b->shard], g->edits_count, body, &g->turned);
     }
+    if (g->plan->same_counts && index != 0) {
+        return;
+    }
     if (g->plan->split != NULL && !g->done) {
         keep_row(g, b, body);
         return;
@@ -306,7 +311,7 @@ static void on_row(struct gather *g, struct backend *b, struct slice body)
         pass_row(g, body);
         return;
     }
-    if (g->done || g->combine == NULL || (g->plan->same_counts && index != 0)) {
+    if (g->done || g->combine == NULL) {
         return;
     }
     struct buf *out = gather_rows_out(g);
@@ -402,6 +407,16 @@ enum err gather_begin_copy(struct gather *g, struct note *note)
     return copy_sink_begin(g->copy, &s->arena, g->whole->described, session_out(s), note);
 }
 
+static void count_touched(struct gather *g, struct slice body)
+{
+    struct slice tag;
+    struct note note;
+    uint64_t rows = 0;
+    if (g->plan->same_counts && back_read_complete(body, &tag, &rows, &note) == ERR_NONE) {
+        g->touched += rows;
+    }
+}
+
 static void gather_message(struct op *op, struct backend *b, uint8_t type, struct slice body)
 {
     struct gather *g = (struct gather *)op;
@@ -439,6 +454,7 @@ static void gather_message(struct op *op, struct backend *b, uint8_t type, struc
         g->open &= ~(UINT64_C(1) << b->shard);
         if ((g->ended & UINT64_C(1) << b->shard) == 0) {
             g->ended |= UINT64_C(1) << b->shard; /* the next one is its COMMIT's */
+            count_touched(g, body);
             on_shard_end(g, b);
         }
         break;
@@ -479,7 +495,7 @@ static uint64_t count_rows(struct gather *g)
         return g->op.rows;
     }
     if (g->plan->kind == PLAN_WRITE && (g->combine == NULL || combine_is_plain(g->plan->combine))) {
-        return g->plan->same_counts ? g->op.rows / (uint64_t)__builtin_popcountll(g->shards)
+        return g->plan->same_counts ? g->touched / (uint64_t)__builtin_popcountll(g->shards)
                                     : g->op.rows;
     }
     return g->combine == NULL ? g->rows_passed : combine_rows(g->combine);
@@ -507,12 +523,12 @@ static void say_tag(struct gather *g)
 static int counts_agree(struct gather *g)
 {
     uint64_t shards = (uint64_t)__builtin_popcountll(g->shards);
-    if (!g->plan->same_counts || g->op.rows % shards == 0) {
+    if (!g->plan->same_counts || g->touched % shards == 0) {
         return 1;
     }
     g->err = note_set(&g->note, ERR_INTERNAL,
                       "the copies of a reference table differ: %llu rows on %llu shards",
-                      (unsigned long long)g->op.rows, (unsigned long long)shards);
+                      (unsigned long long)g->touched, (unsigned long long)shards);
     note_hint(&g->note, "Compare the table on the shards; nothing was changed.");
     return 0;
 }

@@ -62,6 +62,7 @@ struct gather {
     struct buf ready; /* rows that nobody has asked for yet, from ready_at on */
     size_t ready_at;
     uint64_t rows_passed;        /* as they came */
+    uint64_t touched;            /* a reference table: rows on all shards together */
     int16_t sink_format;         /* of all columns, when there are hooks->rows */
     const int16_t *sink_formats; /* ... or of each; NULL: see sink_format */
     size_t sink_formats_count;
@@ -130,6 +131,18 @@ void gather_split_put_bind(struct gather *g, struct backend *b, const struct gat
 uint32_t gather_cursor_rows(uint32_t wanted);
 /* A round is over in which portals were opened or rows fetched. */
 void gather_cursor_then(struct op *op);
+
+/* ---- cursor_kept.c --------------------------------------------------------------------------- */
+
+/* As many finished rows as are wanted, from `ready` to the portal. */
+enum err kept_take(struct session *s, struct portal *p, struct gather *g, uint32_t wanted,
+                   struct note *note) MUST_CHECK;
+/* Whether the portals of the session may keep so many bytes more. */
+enum err kept_room(const struct session *s, size_t bytes, struct note *note) MUST_CHECK;
+/* FETCH or MOVE of such a cursor: at once, or after more rows were read. */
+enum step kept_fetch(struct session *s, struct portal *p);
+void kept_give(struct session *s, struct portal *p); /* ... which are there now */
+void kept_forget(struct portal *p);
 
 /* Between the files of gather: where finished rows are queued; a failure to hooks
  * or client; what stands in front of a COPY's rows. */

@@ -66,8 +66,10 @@ static void say_end(struct session *s, struct portal *p, uint32_t given, int mor
     p->finished = !more;
     if (verb != NULL) {
         (void)snprintf(tag, sizeof(tag), "%s %u", verb, given);
-    } else if (p->tag[0] != '\0') {
-        (void)snprintf(tag, sizeof(tag), "%s", p->tag);
+    } else if (p->tag[0] != '\0') { /* the rows of this Execute, as in PostgreSQL */
+        const char *number = strrchr(p->tag, ' ');
+        check(number != NULL);
+        (void)snprintf(tag, sizeof(tag), "%.*s %u", (int)(number - p->tag), p->tag, given);
     } else {
         (void)snprintf(tag, sizeof(tag), "SELECT %u", given);
     }
@@ -158,20 +160,38 @@ static void leave(struct gather *g, int more)
         op_fail(&g->op, ERR_INTERNAL, NULL);
         return;
     }
+    if (p->keeps && !more && s->run_fetch == NULL) { /* WITH HOLD: it is opened, and all is here */
+        op_complete(&g->op, "DECLARE CURSOR");
+        return;
+    }
     p->gather = g;
     op_leave(&g->op);
-    say_end(s, p, given, more);
+    if (p->keeps && !more) {
+        p->gather = NULL;
+        op_discard(&g->op);
+    }
+    if (p->keeps && s->run_fetch != NULL) {
+        kept_give(s, p);
+    } else {
+        say_end(s, p, given, more);
+    }
 }
 
 static void cursor_step(struct op *op)
 {
     struct gather *g = (struct gather *)op;
     struct session *s = op->session;
+    struct portal *p = s->run_portal;
     int discard = s->run_fetch != NULL && s->run_fetch->fetch->moves;
     struct note note;
     for (;;) {
-        uint32_t wanted = wanted_of(g->rows_max) - g->rows_given;
-        g->rows_given += give(s, &g->ready, &g->ready_at, g->opening ? 0 : wanted, discard);
+        uint32_t wanted = g->opening ? 0 : wanted_of(g->rows_max) - g->rows_given;
+        if (p == NULL || !p->keeps) {
+            g->rows_given += give(s, &g->ready, &g->ready_at, wanted, discard);
+        } else if (kept_take(s, p, g, wanted, &note) != ERR_NONE) {
+            fetch_failed(g, ERR_NOMEM, &note);
+            return;
+        }
         if (g->opening || g->rows_given == wanted_of(g->rows_max)) {
             leave(g, 1);
             return;
@@ -241,6 +261,7 @@ void portal_forget_rows(struct session *s, struct portal *p)
     p->tag[0] = '\0';
     buf_free(&p->kept);
     p->kept_at = 0;
+    kept_forget(p);
     if (g != NULL) {
         check(s->op != &g->op);
         g->op.session = s;

@@ -105,7 +105,8 @@ void gather_put_bind(struct gather *g, struct backend *b, const struct gather_bo
     backend_expect(b, EXPECT_BIND, TO_OP);
     int undescribed =
         g->combine == NULL && (g->copy != NULL || g->apart) && gather_rows_out(g) != &g->sunk;
-    if (g->whole->returns_rows && (g->row_shards != NULL || undescribed)) {
+    int split = g->row_shards != NULL && gather_rows_out(g) != &g->sunk;
+    if (g->whole->returns_rows && (split || undescribed)) {
         const struct front_bind binary = {.results_count = 1, .results = (const uint8_t *)"\0\1"};
         g->edits[b->shard] = typing_of_rows(b, &g->op.session->arena, g->whole->described,
                                             g->copy != NULL ? &binary : client, &g->edits_count);
@@ -142,8 +143,11 @@ static enum err open_combine(struct gather *g, const struct front_bind *bind, in
     size_t client_count = bind == NULL ? 0 : bind->results_count;
     struct plan_args args;
     int sinks = g->hooks != NULL && g->hooks->rows != NULL;
-    int one_format = sinks || g->copy != NULL;
-    int16_t format = !sinks && g->copy != NULL ? copy_sink_format(g->copy) : g->sink_format;
+    int binary = !sinks && g->op.session->run_portal != NULL && g->op.session->run_portal->binary;
+    int one_format = sinks || g->copy != NULL || binary;
+    int16_t format = binary                      ? 1
+                     : !sinks && g->copy != NULL ? copy_sink_format(g->copy)
+                                                 : g->sink_format;
     const int16_t *each = sinks ? g->sink_formats : NULL;
     client_count = each != NULL ? g->sink_formats_count : one_format ? 1 : client_count;
     *count = 0;
@@ -154,8 +158,9 @@ static enum err open_combine(struct gather *g, const struct front_bind *bind, in
                                  : (int16_t)(be16_at(bind->results + 2 * i) == 1);
     }
     exec_args(g->op.session, bind, &args);
-    int as_they_come = g->plan->kind == PLAN_ONE ||
-                       (sinks && g->hooks->row != NULL && combine_is_plain(g->plan->combine));
+    int as_they_come = g->plan->split == NULL &&
+                       (g->plan->kind == PLAN_ONE ||
+                        (sinks && g->hooks->row != NULL && combine_is_plain(g->plan->combine)));
     if (g->plan->split != NULL || as_they_come) {
         memcpy(formats, client, client_count * sizeof(*client));
         *count = client_count;
@@ -212,10 +217,8 @@ static void other_copies(struct op *op)
     struct front_bind msg;
     g->as->bind = gather_bind(g, &msg);
     uint64_t rest = g->shards & (g->shards - 1);
-    uint64_t rows = op->rows;
     put_to(g, rest, g->as);
     op_round_sent(op, rest, gather_then);
-    op->rows = rows;
     g->as = NULL;
 }
 
@@ -310,7 +313,7 @@ static void name_cursor(struct gather *g)
     }
     (void)snprintf(g->cursor, sizeof(g->cursor), "braid_%u", at);
     g->fetch = gather_cursor_rows(g->rows_max);
-    g->opening = s->run_portal->cursor;
+    g->opening = s->run_portal->cursor && !s->run_portal->holds;
     g->open = g->shards;
 }
 
@@ -349,7 +352,8 @@ static enum step start(struct session *s, struct plan *plan, const struct front_
     }
     gather_keep_bind(g, bind);
     session_count(s, plan, shards, NULL);
-    if (gather_needs_description(s, g) || (g->opening && plan->described.p == NULL)) {
+    if (gather_needs_description(s, g) ||
+        (g->fetch != 0 && s->run_portal->cursor && plan->described.p == NULL)) {
         uint32_t first = (uint32_t)__builtin_ctzll(shards);
         g->op.on_message = gather_described;
         gather_ask_description(g, session_backend(s, first));

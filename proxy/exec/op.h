@@ -104,7 +104,9 @@ int cursor_is_ours(struct session *s, const struct plan *plan);
 void cursor_close_all(struct session *s, const struct plan *plan); /* when the plan is CLOSE ALL */
 enum step cursor_declare(struct session *s, struct plan *plan, const struct front_bind *bind);
 enum step cursor_run(struct session *s, struct plan *plan, const struct front_bind *bind);
-void cursor_tell_columns(struct session *s, const struct plan *plan); /* of a cursor */
+void cursor_tell_columns(struct session *s, const struct portal *p); /* of a cursor */
+/* In which formats its rows come: those of FETCH, but for a BINARY cursor. */
+const struct front_bind *cursor_formats(const struct portal *p, const struct front_bind *bind);
 void cursor_describe(struct session *s, const struct plan *plan, const struct front_bind *bind);
 /* A portal that was executed before: further rows of it. */
 enum step portal_go_on(struct session *s, struct portal *p, uint32_t rows_max);

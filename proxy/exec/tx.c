@@ -107,6 +107,9 @@ void session_tx_end(struct session *s, int committed)
         buf_add_slice(session_out(s), buf_slice(&s->notifications));
         s->notifications.n = 0;
     }
+    if (committed) {
+        portals_settle(s);
+    }
     if (!goes_on) {
         session_end_portals(s);
     }

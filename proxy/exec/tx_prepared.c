@@ -289,6 +289,11 @@ enum step tx_prepare_named(struct session *s, struct plan *plan)
                      "a transaction that has changed the schema cannot be prepared");
         note_hint(&note, "Commit it: pgbraid reads the catalog again then.");
     }
+    if (!e && portals_hold(s)) {
+        e = note_set(&note, ERR_UNSUPPORTED,
+                     "cannot PREPARE a transaction that has created a cursor WITH HOLD");
+        note_hint(&note, "Close it first, or COMMIT.");
+    }
     if (!e && s->tx.after.n != 0) {
         e = note_set(&note, ERR_UNSUPPORTED,
                      "cannot PREPARE a transaction that has executed LISTEN, UNLISTEN, or NOTIFY");

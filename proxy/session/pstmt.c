@@ -327,7 +327,7 @@ void portals_lost(struct session *s, uint32_t shard)
     list_each (node, &s->portals) {
         struct portal *p = container_of(node, struct portal, node);
         p->lost |= p->live && p->on_backend && p->shard == shard;
-        if (p->live && p->gather != NULL) { /* all of its shards must go on */
+        if (p->live && !p->settled && p->gather != NULL) { /* all of its shards must go on */
             p->lost = 1;
             p->shard = shard;
         }
@@ -352,6 +352,26 @@ void portals_release(struct session *s, size_t index)
     }
 }
 
+int portals_hold(const struct session *s)
+{
+    list_each (node, &s->portals) {
+        const struct portal *p = container_of(node, struct portal, node);
+        if (p->holds && !p->settled) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+void portals_settle(struct session *s)
+{
+    list_each (node, &s->portals) {
+        struct portal *p = container_of(node, struct portal, node);
+        p->settled |= p->holds;
+        p->depth = p->settled ? 0 : p->depth;
+    }
+}
+
 /* The unnamed portal's memory is kept: most clients use it again at once. */
 void session_end_portals(struct session *s)
 {
@@ -360,7 +380,7 @@ void session_end_portals(struct session *s)
         if (p->name[0] == '\0') {
             portal_forget_rows(s, p);
             p->live = 0;
-        } else {
+        } else if (!p->settled) {
             portal_drop(s, p);
         }
     }

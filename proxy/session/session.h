@@ -108,6 +108,16 @@ struct portal {
     size_t kept_at;
     char tag[64]; /* of the whole, when it is no SELECT */
     size_t depth; /* savepoints there were when it was opened */
+    /* SQL's cursors that may be read more than once, see proxy/exec/cursor_kept.c */
+    unsigned keeps : 1;   /* SCROLL, WITH HOLD: `kept` is all that was read so far */
+    unsigned holds : 1;   /* WITH HOLD */
+    unsigned settled : 1; /* ... and the transaction that made it has committed */
+    unsigned forward : 1; /* NO SCROLL */
+    unsigned broken : 1;  /* a FETCH has failed: as in PostgreSQL, it can only be closed */
+    unsigned binary : 1;
+    uint64_t *row_at; /* where each row begins in `kept` */
+    size_t rows_count, rows_cap, rows_bytes;
+    uint64_t position; /* 0: in front of the first row; rows_count + 1: behind the last */
 };
 
 enum tx_kind {
@@ -447,6 +457,8 @@ enum step session_plain(struct session *s, uint8_t type, struct slice message, s
 enum step session_flush(struct session *s);
 void session_drop_portals(struct session *s); /* frees them */
 void session_end_portals(struct session *s);  /* the transaction is over */
+int portals_hold(const struct session *s);    /* it has made a cursor WITH HOLD */
+void portals_settle(struct session *s);       /* it was committed: cursors WITH HOLD live on */
 /* Those opened behind savepoint `index` go with it, or belong to what was around it. */
 void portals_back_to(struct session *s, size_t index);
 void portals_release(struct session *s, size_t index);

@@ -72,6 +72,22 @@ static enum step describe_plan(struct session *s, struct pstmt *p, struct plan *
     return describe_local(s, plan, kind, bind);
 }
 
+/* FETCH of a cursor that no server knows. */
+static enum step describe_fetch(struct session *s, const struct plan *plan)
+{
+    enum step step = extended_resolve_pending(s);
+    if (step != STEP_DONE) {
+        return extended_relayed(step);
+    }
+    if (!session_quiet(s)) {
+        return session_wait_quiet(s);
+    }
+    back_put_parameters(session_out(s), NULL, 0);
+    cursor_describe(s, plan, NULL);
+    arena_reset(&s->arena);
+    return STEP_DONE;
+}
+
 static enum step describe_statement(struct session *s, struct pstmt *p)
 {
     struct backend *b = NULL;
@@ -84,6 +100,9 @@ static enum step describe_statement(struct session *s, struct pstmt *p)
         }
     }
     struct plan *plan = p->batch->plans[0];
+    if (plan->kind == PLAN_ONE && cursor_is_ours(s, plan)) {
+        return describe_fetch(s, plan);
+    }
     if (plan->kind != PLAN_ONE) {
         enum step step = extended_resolve_pending(s);
         return step == STEP_DONE ? describe_plan(s, p, plan, 'S', NULL) : extended_relayed(step);
@@ -130,7 +149,7 @@ static enum step describe_portal(struct session *s, struct portal *portal)
         if (!session_quiet(s)) {
             return session_wait_quiet(s);
         }
-        cursor_tell_columns(s, portal->plan);
+        cursor_tell_columns(s, portal);
         return STEP_DONE;
     }
     if (!portal->on_backend) {

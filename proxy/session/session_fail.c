@@ -118,6 +118,7 @@ enum step session_complete(struct session *s, const char *tag)
     struct portal *p = s->run_fetch == NULL ? s->run_portal : NULL;
     if (p != NULL && p->cursor) { /* it is open: FETCH takes its rows */
         p->suspended = 1;
+        p->settled = p->holds && s->tx.kind == TX_KIND_NONE;
         s->run_portal = p = NULL;
         tag = "DECLARE CURSOR";
     }

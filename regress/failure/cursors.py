@@ -96,16 +96,76 @@ def test_statements(place):
         expect("behind a move", [(11,), (12,)], cur.fetchall())
         expect_error("twice", "42P03", lambda: cur.execute("DECLARE c CURSOR FOR SELECT id FROM items"))
         c.rollback()
-        for text in ("DECLARE c SCROLL CURSOR FOR SELECT id FROM items",
-                     "DECLARE c CURSOR WITH HOLD FOR SELECT id FROM items",
-                     "DECLARE c CURSOR FOR SELECT id FROM items; FETCH BACKWARD 1 FROM c"):
-            expect_error(text, "0A000", lambda text=text: cur.execute(text))
-            c.rollback()
+        expect_error("backwards", "0A000",
+                     lambda: cur.execute("DECLARE c CURSOR FOR SELECT id FROM items; FETCH BACKWARD 1 FROM c"))
+        c.rollback()
         cur.execute("DECLARE c CURSOR FOR SELECT id FROM items; CLOSE ALL")
         expect_error("closed", "34000", lambda: cur.execute("FETCH 1 FROM c"))
         c.rollback()
         c.autocommit = True
         expect_error("no block", "25P01", lambda: cur.execute("DECLARE c CURSOR FOR SELECT id FROM items"))
+        c.close()
+
+
+def test_scroll(place):
+    """Back and forth, with other statements in between, and drivers' own words for it."""
+    with Calm(place) as braid:
+        c = begun(braid)
+        cur, other = c.cursor(name="s", scrollable=True), c.cursor()
+        cur.execute("SELECT id FROM items ORDER BY id")
+        expect("first", ALL[:3], ids(cur.fetchmany(3)))
+        other.execute("UPDATE items SET v = 'x' WHERE id < 10")
+        cur.scroll(-2)
+        expect("back by two", ALL[1:3], ids(cur.fetchmany(2)))
+        cur.scroll(ROWS - 1, mode="absolute")
+        expect("the last", ALL[-1:], ids(cur.fetchmany(5)))
+        cur.scroll(0, mode="absolute")
+        expect("all again", ALL, ids(cur.fetchall()))
+        c.rollback()
+        c.close()
+
+
+def test_hold(place):
+    """A cursor outlives its transaction, servers that vanish, and other clients; it ends with its session."""
+    with Calm(place) as braid:
+        c = braid.connect()
+        c.autocommit = True
+        cur, other = c.cursor(name="h", withhold=True), c.cursor()
+        cur.execute("SELECT id FROM items ORDER BY id")
+        expect("begun", ALL[:7], ids(cur.fetchmany(7)))
+        other.execute("SELECT count(*) FROM items")
+        for server in place.servers:
+            server.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'app' AND "
+                       "pid <> pg_backend_pid() AND backend_type = 'client backend'", "app")
+        expect("it needs no server", ALL[7:], ids(cur.fetchall()))
+        cur.close()
+        expect_error("closed", "34000", lambda: other.execute("FETCH 1 FROM h"))
+        other.execute("BEGIN; DECLARE t CURSOR WITH HOLD FOR SELECT id FROM items")
+        expect_error("it cannot be prepared", "0A000", lambda: other.execute("PREPARE TRANSACTION 'p'"))
+        other.execute("BEGIN; DECLARE t CURSOR WITH HOLD FOR SELECT id FROM items ORDER BY id; COMMIT")
+        other.execute("SELECT count(*) FROM items a JOIN items b ON a.v = b.v || 'x'")
+        other.execute("FETCH 2 FROM t")
+        expect("behind a COMMIT in one text", [1, 2], ids(other.fetchall()))
+        other.execute("DISCARD ALL")
+        expect_error("discarded", "34000", lambda: other.execute("FETCH 1 FROM t"))
+        c.close()
+        expect("nothing is pinned or open", [(ROWS,)], braid.sql("SELECT count(*) FROM items"))
+
+
+def test_limits(place):
+    """What is kept is bounded, for all cursors of a session together."""
+    with Calm(place, limits={"gather_memory_bytes": 1 << 20}) as braid:
+        c = braid.connect()
+        c.autocommit = True
+        cur = c.cursor()
+        cur.execute("DECLARE a CURSOR WITH HOLD FOR SELECT id, repeat('x', 3000) FROM items")
+        expect_error("two of them are too much", "53200",
+                     lambda: cur.execute("DECLARE b CURSOR WITH HOLD FOR SELECT id, repeat('x', 3000) FROM items"))
+        cur.execute("FETCH 1 FROM a")
+        cur.execute("CLOSE a; BEGIN; DECLARE b SCROLL CURSOR FOR SELECT id, repeat('x', 6000) FROM items; FETCH 5 FROM b")
+        expect_error("read to its end", "53200", lambda: cur.execute("FETCH LAST FROM b"))
+        cur.execute("ROLLBACK")
+        cur.execute("DECLARE a CURSOR WITH HOLD FOR SELECT id FROM items; CLOSE a")
         c.close()
 
 
@@ -123,7 +183,7 @@ def test_psycopg(place):
         c.close()
 
 
-TESTS = [test_two_at_once, test_savepoints, test_ends, test_statements, test_psycopg]
+TESTS = [test_two_at_once, test_savepoints, test_ends, test_statements, test_scroll, test_hold, test_limits, test_psycopg]
 
 
 def run(place, report):

@@ -34,6 +34,7 @@ SCHEDULES = [
     "replicas",
     "middle",
     "ledger",
+    "stores",
     "workspace",
     "rows",
     "ids",

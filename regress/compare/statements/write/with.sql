@@ -81,3 +81,30 @@ WITH a AS (DELETE FROM facts WHERE k = 13 RETURNING n), b AS (DELETE FROM marks 
 -- portal 2
 WITH d AS (DELETE FROM facts WHERE k BETWEEN 14 AND 18 RETURNING k, n) SELECT d.k, d.n, u.id FROM d LEFT JOIN users u ON u.id = d.n ORDER BY 1, 2, 3;
 SELECT count(*) FROM facts;
+-- list two writes that are moved, and what they join
+WITH a AS (DELETE FROM facts WHERE k BETWEEN 20 AND 24 RETURNING k, n), b AS (UPDATE marks SET w = w + 100 WHERE k BETWEEN 20 AND 30 RETURNING k, w) SELECT a.k, a.n, b.w, x.w FROM a LEFT JOIN b ON b.k = a.n LEFT JOIN marks x ON x.k = a.k + 1 ORDER BY 1, 2, 3, 4;
+WITH a AS (UPDATE users SET age = 31 WHERE id < 9 RETURNING id), b AS (UPDATE facts SET n = n + 1 WHERE k < 5 RETURNING n), c AS (DELETE FROM local_notes WHERE id > 6 RETURNING id) SELECT (SELECT count(*) FROM a), (SELECT sum(n) FROM b), (SELECT count(*) FROM c), (SELECT count(*) FROM local_notes), (SELECT sum(n) FROM facts WHERE k < 5), (SELECT sum(age) FROM users WHERE id < 9);
+-- list rows of several shards inserted in a WITH query
+WITH i AS (INSERT INTO users (id, name) VALUES (13301, 'one'), (13302, 'two'), (13303, 'three'), (13304, 'four') RETURNING id, name) SELECT i.name, n.n, (SELECT count(*) FROM users WHERE id > 13300) FROM i LEFT JOIN names n ON n.name = i.name ORDER BY i.id;
+WITH i AS (INSERT INTO users (id, name) VALUES (13305, 'five'), (13306, 'six') RETURNING id), j AS (INSERT INTO users (id, name) VALUES (13307, 'seven'), (13308, 'eight') RETURNING id) SELECT id FROM i UNION ALL SELECT id FROM j ORDER BY id;
+WITH i AS (INSERT INTO users (id, name) VALUES (13301, 'again'), (13309, 'nine') RETURNING id) SELECT count(*) FROM i JOIN facts f ON f.n = i.id;
+-- list a reference table changed in a WITH query
+WITH i AS (INSERT INTO countries VALUES ('q1', 'Q one', false), ('q2', 'Q two', true) RETURNING code, name) SELECT i.*, (SELECT count(*) FROM countries), u.id FROM i LEFT JOIN users u ON u.id = length(i.name) ORDER BY 1, u.id;
+WITH d AS (DELETE FROM countries WHERE code LIKE 'q%' RETURNING code) SELECT count(*), (SELECT count(*) FROM facts WHERE k = 3) FROM d;
+WITH d AS (UPDATE countries SET name = name || '!' RETURNING code), u AS (UPDATE users SET name = 'both' WHERE id < 4 RETURNING id) SELECT (SELECT count(*) FROM d), (SELECT sum(id) FROM u), (SELECT count(*) FROM facts f JOIN users x ON x.id = f.n);
+-- list two writes of which one must come first
+WITH a AS (DELETE FROM orders WHERE user_id IN (15, 16, 17) RETURNING id), b AS (DELETE FROM items WHERE user_id IN (15, 16, 17) RETURNING line), c AS (DELETE FROM users WHERE id IN (15, 16, 17) RETURNING id) SELECT (SELECT count(*) FROM a), (SELECT count(*) FROM b), (SELECT count(*) FROM c), (SELECT count(*) FROM facts f JOIN users u ON u.id = f.n);
+-- refused
+WITH a AS (UPDATE users SET age = 1 WHERE id < 10 RETURNING id), b AS (UPDATE users SET age = 2 WHERE id > 10 RETURNING id) SELECT (SELECT count(*) FROM a), count(*) FROM b JOIN facts f ON f.n = b.id;
+-- refused
+WITH a AS (UPDATE users SET age = 1 WHERE id < 10 RETURNING id), b AS (UPDATE facts SET n = 2 WHERE k IN (SELECT id FROM users WHERE age = 1) RETURNING k) SELECT (SELECT count(*) FROM a), count(*) FROM b JOIN users f ON f.id = b.k + 1;
+-- list several writes and an error
+WITH a AS (DELETE FROM facts WHERE k = 25 RETURNING n), b AS (INSERT INTO users (id) VALUES (13401), (1), (13402) RETURNING id) SELECT (SELECT count(*) FROM a), count(*) FROM b JOIN names n ON n.n = b.id;
+WITH a AS (DELETE FROM facts WHERE k = 25 RETURNING n), b AS (UPDATE users SET age = 1 / (id - 30) WHERE id > 1 RETURNING id) SELECT (SELECT count(*) FROM a), count(*) FROM b JOIN names n ON n.n = b.id;
+-- list portions of RETURNING
+-- portal 2
+INSERT INTO users (id, name) VALUES (13501, 'a'), (13502, 'b'), (13503, 'c'), (13504, 'd'), (13505, 'e') RETURNING id;
+-- portal 3
+UPDATE users SET age = 3 WHERE id > 13500 RETURNING id;
+-- portal 2
+DELETE FROM users WHERE id > 13500 RETURNING id;
