@@ -136,6 +136,7 @@ struct shared {
     struct worker *workers[WORKERS_MAX];
     size_t workers_count;
     struct ledger *ledger; /* NULL while no database has several shards */
+    struct cdc_log *cdc_log; /* NULL while cdc.enabled is off */
     struct metrics control_metrics;
     _Atomic uint32_t clients; /* sessions in all workers, for pool.max_clients */
     _Atomic uint32_t logins;  /* ... that have not proved who they are, for auth.logins_max */

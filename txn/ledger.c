@@ -56,6 +56,8 @@ struct entry {
 };
 
 struct ledger {
+    wal_record_fn *other; /* while it is opened: records that are not the ledger's */
+    void *other_arg;
     struct data_dir *data_dir;
     struct wal *wal;
     uint64_t instance;
@@ -208,6 +210,9 @@ static enum err replay(void *arg, const struct wal_record *record, struct note *
         case LEDGER_RECORD_DECIDE: replay_decide(l, &r, record); break;
         case LEDGER_RECORD_SETTLED: replay_settled(l, &r); break;
         }
+    }
+    if (e == ERR_NONE && !mine && l->other != NULL) {
+        return l->other(l->other_arg, record, note);
     }
     return e ? note_wrap(note, e, "reading the ledger") : ERR_NONE;
 }
@@ -620,13 +625,15 @@ static enum err open_log(struct ledger *l, const struct ledger_options *options,
 {
     char dir[DATA_DIR_PATH_MAX + 8];
     (void)snprintf(dir, sizeof(dir), "%s/wal", options->data_dir);
-    struct wal_options log = {.fs = fs,
-                              .dir = dir,
-                              .segment_bytes = options->segment_bytes,
-                              .manual = options->manual,
-                              .measure = options->measure,
-                              .replay = replay,
-                              .replay_arg = l};
+    struct wal_options log = {
+        .fs = fs,
+        .dir = dir,
+        .segment_bytes = options->segment_bytes,
+        .manual = options->manual,
+        .measure = options->measure,
+        .owners = options->wal_owners == 0 ? 0 : options->wal_owners | 1 << WAL_OWNER_LEDGER,
+        .replay = replay,
+        .replay_arg = l};
     enum err e = wal_open(&log, &l->wal, note);
     if (e) {
         return e;
@@ -644,6 +651,8 @@ enum err ledger_open(const struct ledger_options *options, struct ledger **out, 
     struct ledger *l = mem_zero(sizeof(*l));
     (void)pthread_mutex_init(&l->mutex, NULL);
     list_init(&l->by_age);
+    l->other = options->other;
+    l->other_arg = options->other_arg;
     l->compact_segments =
         options->compact_segments != 0 ? options->compact_segments : COMPACT_SEGMENTS;
     enum err e = data_dir_open(fs, options->data_dir, &l->data_dir, note);
@@ -674,6 +683,20 @@ void ledger_close(struct ledger *l)
     hmap_free(&l->entries);
     (void)pthread_mutex_destroy(&l->mutex);
     mem_free(l);
+}
+
+struct wal *ledger_wal(struct ledger *l)
+{
+    return l->wal;
+}
+
+void ledger_tidy(struct ledger *l)
+{
+    lock(l);
+    if (!l->is_compacting && segments(l) > l->compact_at && !wal_failed(l->wal, NULL)) {
+        compact(l);
+    }
+    unlock(l);
 }
 
 int ledger_turn(struct ledger *l)

@@ -36,6 +36,7 @@
 
 #include "base/err.h"
 #include "base/slice.h"
+#include "store/wal.h"
 #include "txn/gid.h"
 
 struct fs;
@@ -64,6 +65,9 @@ struct ledger_options {
     unsigned compact_segments; /* 0: 4. Rewrite what is unsettled when the log has grown by these */
     unsigned manual : 1;       /* no disk thread: the caller turns it by ledger_turn() (tests) */
     unsigned measure : 1;      /* time a few syncs at open, see ledger_stats.sync_us_p50 */
+    unsigned wal_owners;       /* of the WAL beside the ledger: 1 << enum wal_owner */
+    wal_record_fn *other;      /* records of theirs, during ledger_open(); NULL: there are none */
+    void *other_arg;
 };
 
 /* What ledger_find() knows. Ask it *after* the gid was seen on a server, never before. */
@@ -118,6 +122,11 @@ enum err ledger_open(const struct ledger_options *options, struct ledger **out,
 void ledger_close(struct ledger *l);
 
 uint64_t ledger_instance(const struct ledger *l);
+/* For the other owners of its records; borrowed: they are done before ledger_close(). */
+struct wal *ledger_wal(struct ledger *l);
+/* Now and then: what the ledger holds of a WAL that others fill is written anew when it has grown
+ * by compact_segments, so that the rest can go. Any thread. */
+void ledger_tidy(struct ledger *l);
 
 /* A number for a transaction about to be prepared; from here on it is live. Nothing is written.
  * Errors: ERR_IO when the log has failed (do not prepare then). */

@@ -324,12 +324,12 @@ enum err admin_show_transactions(struct admin_call *call)
 
 enum err admin_show_schema_changes(struct admin_call *call)
 {
-    struct change *rows = mem_zero(CHANGES_KEPT * sizeof(*rows));
+    struct schema_change *rows = mem_zero(CHANGES_KEPT * sizeof(*rows));
     int count = changes_list(&call->c->shared->changes, rows);
     int64_t now_us = clock_now_us();
     admin_columns(call, "id:q state database shards done shard since_ms:q began statement error");
     for (int i = 0; i < count; i++) {
-        const struct change *x = &rows[i];
+        const struct schema_change *x = &rows[i];
         int at = x->state != CHANGE_DONE;
         admin_row(call);
         admin_int(call, (int64_t)x->id);

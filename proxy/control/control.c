@@ -23,6 +23,7 @@
 #include "proxy/admin/http.h"
 #include "proxy/admin/snapshot.h"
 #include "proxy/auth/auth.h"
+#include "proxy/control/cdc.h"
 #include "proxy/control/deadlock.h"
 #include "proxy/control/role.h"
 #include "proxy/control/systemd.h"
@@ -191,6 +192,7 @@ static void on_tick(void *arg)
         forget_autos(c, now_us);
         look_at_users(c, now_us);
         stats_tick(c, now_us);
+        cdc_tick(c);
     }
     int faster = !c->open ? 20 : c->handing_over ? 5 : 1;
     timer_set(&c->tick, (int64_t)CONTROL_TICK_MS / faster * 1000);
@@ -295,10 +297,10 @@ static void on_signal(int signum, void *arg)
 
 /* ---- start ----------------------------------------------------------------------------------- */
 
-/* Only a transaction over several shards needs a decision to be remembered. */
+/* A transaction over several shards needs a decision to be remembered, the change log the WAL. */
 static int needs_ledger(const struct conf *conf)
 {
-    int needs = 0;
+    int needs = conf->cdc == CONF_ON;
     for (size_t i = 0; i < conf->databases_count; i++) {
         needs |= conf->databases[i].shards_count > 1;
     }
@@ -312,7 +314,18 @@ enum err control_ledger_open(struct control *c, const struct conf *conf, struct 
     }
     const char *dir = conf->data_dir;
     struct ledger_options options = {.data_dir = dir, .measure = 1};
-    enum err e = ledger_open(&options, &c->shared->ledger, note);
+    struct cdc_log *log = NULL;
+    enum err e = cdc_log_prepare(conf, &log, note);
+    if (e == ERR_NONE && log != NULL) {
+        options.wal_owners = 1 << WAL_OWNER_CDC;
+        options.other = cdc_log_replay;
+        options.other_arg = log;
+    }
+    e = e ? e : ledger_open(&options, &c->shared->ledger, note);
+    if (e == ERR_NONE && log != NULL) {
+        e = cdc_log_begin(c, conf, &log, note);
+    }
+    cdc_log_close(log);
     if (e) {
         return e;
     }
@@ -465,6 +478,7 @@ void control_free(struct control *c)
         control_health_restart(c);
     }
     auth_query_stop(); /* it writes to workers */
+    cdc_log_end(c);
     ledger_close(c->shared->ledger);
     c->shared->ledger = NULL;
     size_t workers = c->shared->workers_count;

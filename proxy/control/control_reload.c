@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "proxy/auth/auth.h"
+#include "proxy/control/cdc.h"
 #include "proxy/control/control.h"
 #include "proxy/control/role.h"
 #include "proxy/control/systemd.h"
@@ -147,6 +148,7 @@ static void put_in_force(struct control *c, struct parts *parts)
     parts_free(c->parts);
     c->parts = parts;
     auth_query_drop_all();
+    cdc_reload(c);
     creds_keep(parts->conf);
     c->resolve_us = when_to_look(parts);
     log_set_level(c->verbose ? LOG_LEVEL_DEBUG : parts->conf->log_level);

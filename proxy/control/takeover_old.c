@@ -23,6 +23,7 @@
 #include "base/mem.h"
 #include "proxy/admin/http.h"
 #include "proxy/auth/auth.h"
+#include "proxy/control/cdc.h"
 #include "proxy/control/control.h"
 #include "proxy/control/process.h"
 #include "proxy/control/takeover.h"
@@ -427,6 +428,7 @@ static size_t commits_running(struct control *c)
 static void free_ledger(struct control *c)
 {
     control_accept(c, 0);
+    cdc_log_end(c);
     ledger_close(c->shared->ledger);
     c->shared->ledger = NULL;
     enter(c, STAGE_FREED, 0);

@@ -6,7 +6,7 @@
 
 #include "base/clock.h"
 
-static struct change *find(struct changes *c, uint64_t id)
+static struct schema_change *find(struct changes *c, uint64_t id)
 {
     for (int i = 0; i < CHANGES_KEPT; i++) {
         if (c->all[i].state != CHANGE_NONE && c->all[i].id == id) {
@@ -16,17 +16,17 @@ static struct change *find(struct changes *c, uint64_t id)
     return NULL;
 }
 
-static int is_over(const struct change *x)
+static int is_over(const struct schema_change *x)
 {
     return x->state != CHANGE_RUNNING && x->state != CHANGE_UNDOING;
 }
 
 /* A free place, else the oldest that ended well, else the oldest that ended. */
-static struct change *place(struct changes *c)
+static struct schema_change *place(struct changes *c)
 {
-    struct change *best = NULL;
+    struct schema_change *best = NULL;
     for (int i = 0; i < CHANGES_KEPT; i++) {
-        struct change *x = &c->all[i];
+        struct schema_change *x = &c->all[i];
         if (x->state == CHANGE_NONE) {
             return x;
         }
@@ -44,14 +44,14 @@ uint64_t change_begin(struct changes *c, const char *database, const char *state
 {
     uint64_t id = 0;
     (void)pthread_mutex_lock(&c->lock);
-    struct change *x = place(c);
+    struct schema_change *x = place(c);
     if (x != NULL) {
         id = ++c->last_id;
-        *x = (struct change){.id = id,
-                             .state = CHANGE_RUNNING,
-                             .shards = shards,
-                             .began_wall_us = clock_wall_us(),
-                             .changed_us = clock_now_us()};
+        *x = (struct schema_change){.id = id,
+                                    .state = CHANGE_RUNNING,
+                                    .shards = shards,
+                                    .began_wall_us = clock_wall_us(),
+                                    .changed_us = clock_now_us()};
         (void)snprintf(x->database, sizeof(x->database), "%s", database);
         (void)snprintf(x->statement, sizeof(x->statement), "%s", statement);
     }
@@ -63,7 +63,7 @@ void change_set(struct changes *c, uint64_t id, enum change_state state, uint32_
                 uint64_t done, const char *error)
 {
     (void)pthread_mutex_lock(&c->lock);
-    struct change *x = id == 0 ? NULL : find(c, id);
+    struct schema_change *x = id == 0 ? NULL : find(c, id);
     if (x != NULL) {
         x->state = state;
         x->shard = shard;
@@ -76,7 +76,7 @@ void change_set(struct changes *c, uint64_t id, enum change_state state, uint32_
     (void)pthread_mutex_unlock(&c->lock);
 }
 
-int changes_list(struct changes *c, struct change *out)
+int changes_list(struct changes *c, struct schema_change *out)
 {
     int count = 0;
     (void)pthread_mutex_lock(&c->lock);

@@ -24,7 +24,7 @@ enum change_state {
     CHANGE_DONE
 };
 
-struct change {
+struct schema_change {
     uint64_t id;
     enum change_state state;
     char database[64];
@@ -38,7 +38,7 @@ struct change {
 struct changes {
     pthread_mutex_t lock;
     uint64_t last_id;
-    struct change all[CHANGES_KEPT];
+    struct schema_change all[CHANGES_KEPT];
 };
 
 /* Returns its id. */
@@ -48,7 +48,7 @@ uint64_t change_begin(struct changes *c, const char *database, const char *state
 void change_set(struct changes *c, uint64_t id, enum change_state state, uint32_t shard,
                 uint64_t done, const char *error);
 /* Copies those in use, oldest first; returns how many. `out` has CHANGES_KEPT entries. */
-int changes_list(struct changes *c, struct change *out);
+int changes_list(struct changes *c, struct schema_change *out);
 const char *change_state_name(enum change_state state);
 
 #endif
