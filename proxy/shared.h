@@ -135,7 +135,7 @@ int entrance_admits(const struct conf *conf, const struct entrance *e, const str
 struct shared {
     struct worker *workers[WORKERS_MAX];
     size_t workers_count;
-    struct ledger *ledger; /* NULL while no database has several shards */
+    struct ledger *ledger;   /* NULL while no database has several shards */
     struct cdc_log *cdc_log; /* NULL while cdc.enabled is off */
     struct metrics control_metrics;
     _Atomic uint32_t clients; /* sessions in all workers, for pool.max_clients */
