@@ -224,6 +224,56 @@ static void *run(void *arg)
     }
 }
 
+enum err cdc_wait_applied(struct cdc_log *log, struct note *note)
+{
+    uint64_t seq = log->seq;
+    while (!log->failed && log->applied_seen < seq) {
+        if (log->options.manual) {
+            cdc_unlock(log);
+            (void)wal_turn(log->wal);
+            (void)cdc_log_turn(log);
+            cdc_lock(log);
+        } else {
+            (void)pthread_cond_wait(&log->moved, &log->mutex);
+        }
+    }
+    if (log->failed && note != NULL) {
+        *note = log->why;
+    }
+    return log->failed ? ERR_IO : ERR_NONE;
+}
+
+uint64_t cdc_log_applied(struct cdc_log *log)
+{
+    cdc_lock(log);
+    uint64_t applied = log->applied_seen;
+    cdc_unlock(log);
+    return applied;
+}
+
+void cdc_log_wait(struct cdc_log *log, uint64_t seen, int64_t wait_us)
+{
+    struct timespec until;
+    (void)clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += wait_us / 1000000;
+    until.tv_nsec += wait_us % 1000000 * 1000;
+    until.tv_sec += until.tv_nsec / 1000000000;
+    until.tv_nsec %= 1000000000;
+    cdc_lock(log);
+    if (!log->failed && !log->woken && log->applied_seen == seen) {
+        (void)pthread_cond_timedwait(&log->moved, &log->mutex, &until);
+    }
+    cdc_unlock(log);
+}
+
+void cdc_log_wake(struct cdc_log *log)
+{
+    cdc_lock(log);
+    log->woken = 1;
+    (void)pthread_cond_broadcast(&log->moved);
+    cdc_unlock(log);
+}
+
 /* ---- open, start, close ---------------------------------------------------------------------- */
 
 static enum err check_options(const struct cdc_log_options *options, struct note *note)
@@ -236,6 +286,7 @@ static enum err check_options(const struct cdc_log_options *options, struct note
 
 static void free_log(struct cdc_log *log)
 {
+    cdc_groups_free(log);
     cdc_names_free(log);
     mem_free(log->touched);
     mem_free(log->dead_files);

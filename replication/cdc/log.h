@@ -146,6 +146,52 @@ const struct change_relation *cdc_log_schema(struct cdc_log *log, uint32_t schem
 /* Name of a topic for the same time; NULL: unknown. */
 const char *cdc_log_topic_name(struct cdc_log *log, uint32_t topic);
 
+/* Partitions of a topic; 0: there is none. */
+uint16_t cdc_log_partitions(struct cdc_log *log, uint32_t topic);
+/* Name of the shard of a frame, for as long as the log lives; "" when unknown. */
+const char *cdc_log_source_name(struct cdc_log *log, uint16_t source);
+
+/* ---- groups: what they have committed. Who is a member is consumer.h's. -----------------------
+ */
+
+enum {
+    CDC_GROUP_MAX = 63
+};
+#define CDC_NO_OFFSET UINT64_MAX
+
+struct cdc_offset {
+    uint64_t generation;
+    uint64_t offset; /* of the next record to be read; CDC_NO_OFFSET: none */
+};
+struct cdc_offset cdc_log_committed(struct cdc_log *log, struct slice group, uint32_t topic,
+                                    uint16_t partition);
+
+struct cdc_commit {
+    uint16_t partition;
+    uint64_t generation; /* not below that of the last commit, or it is void */
+    uint64_t offset;
+};
+/* Durable when it returns; blocks. Errors: ERR_FENCED, ERR_IO, ERR_NO_TABLE, ERR_BAD_SETTING. */
+enum err cdc_log_commit(struct cdc_log *log, struct slice group, uint32_t topic,
+                        const struct cdc_commit *commits, uint16_t count,
+                        struct note *note) MUST_CHECK;
+enum err cdc_log_forget(struct cdc_log *log, struct slice group, uint32_t topic,
+                        struct note *note) MUST_CHECK;
+
+struct cdc_group_view {
+    char group[CDC_GROUP_MAX + 1];
+    uint32_t topic;
+    uint16_t partitions;
+    uint64_t lag;  /* records behind */
+    uint64_t lost; /* of them, those that are no longer in the log */
+};
+size_t cdc_log_groups(struct cdc_log *log, struct cdc_group_view *out, size_t max);
+
+/* Everything before this number is applied; wait until more is, or for so long. */
+uint64_t cdc_log_applied(struct cdc_log *log);
+void cdc_log_wait(struct cdc_log *log, uint64_t seen, int64_t wait_us);
+void cdc_log_wake(struct cdc_log *log); /* those who wait look around */
+
 struct cdc_source_view {
     uint16_t id; /* of frames */
     uint64_t lsn, resume;

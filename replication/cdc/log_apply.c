@@ -547,6 +547,11 @@ enum err cdc_apply(struct cdc_log *log, const struct wal_record *record, struct 
     case CDC_WAL_SCHEMA:
     case CDC_WAL_SOURCE: e = define(log, record->type, in.left, note); break;
     case CDC_WAL_PIECE: e = apply_piece(log, in.left, note); break;
+    case CDC_WAL_GROUP:
+        cdc_lock(log);
+        e = cdc_groups_apply(log, in.left, note);
+        cdc_unlock(log);
+        break;
     default: e = contradiction(note, "a record of the WAL is of a newer version"); break;
     }
     log->applied = seq + 1;

@@ -97,6 +97,7 @@ static void put_all(const struct cdc_log *log, struct buf *out)
     for (size_t i = 0; i < log->sources_count; i++) {
         put_source(out, log->sources[i]);
     }
+    cdc_groups_put(log, out);
     buf_set_be32(out, 8, crc32c(0, out->p + HEAD_BYTES, out->n - HEAD_BYTES));
 }
 
@@ -328,6 +329,9 @@ static enum err get_all(struct cdc_log *log, struct slice bytes, struct note *no
     uint16_t sources = e ? 0 : cdc_take_u16(&in);
     for (uint16_t i = 0; e == ERR_NONE && i < sources; i++) {
         e = get_source(log, &in, i, note);
+    }
+    if (e == ERR_NONE) {
+        e = cdc_groups_get(log, &in, note);
     }
     return e == ERR_NONE && (in.bad || in.left.n > 0) ? corrupt(note, "it is cut off") : e;
 }

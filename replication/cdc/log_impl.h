@@ -162,7 +162,14 @@ struct cdc_piece {
     uint8_t body[];
 };
 
-struct cdc_group_store; /* log_groups.c */
+/* What a group has committed of a topic. */
+struct cdc_offsets {
+    struct hnode node;
+    char group[CDC_GROUP_MAX + 1];
+    uint32_t topic;
+    uint16_t count;
+    struct cdc_offset parts[];
+};
 
 struct cdc_log {
     struct fs *fs;
@@ -179,7 +186,7 @@ struct cdc_log {
     struct list done;      /* pieces that are durable and wait to be applied */
     uint64_t seq;          /* of the next record in the WAL */
     uint64_t applied_seen; /* `applied` for who waits */
-    int is_closing;
+    int is_closing, woken;
     int failed;
     struct note why;
     cdc_news_fn *news;
@@ -194,6 +201,7 @@ struct cdc_log {
     struct cdc_source **sources; /* by id */
     size_t sources_count, sources_cap;
     _Atomic(struct cdc_source *) by_number[CDC_SHARDS_MAX];
+    struct hmap groups; /* struct cdc_offsets */
 
     _Atomic uint64_t waiting; /* bytes */
     _Atomic uint64_t records, transactions, unchanged, checkpoints, removed, bytes, segments;
@@ -225,6 +233,15 @@ struct cdc_piece *cdc_piece_new(struct cdc_log *log, enum cdc_wal_type type, siz
 /* Number it and queue it; the mutex is held, so that the order is that of the numbers. */
 void cdc_piece_send(struct cdc_log *log, struct cdc_piece *piece);
 void cdc_add_dead_file(struct cdc_log *log, uint64_t number);
+/* Until everything queued by now is applied; the mutex is held, and let go meanwhile. */
+enum err cdc_wait_applied(struct cdc_log *log, struct note *note) MUST_CHECK;
+
+/* ---- log_groups.c ---------------------------------------------------------------------------- */
+
+enum err cdc_groups_apply(struct cdc_log *log, struct slice body, struct note *note) MUST_CHECK;
+void cdc_groups_put(const struct cdc_log *log, struct buf *out);
+enum err cdc_groups_get(struct cdc_log *log, struct cdc_bytes *in, struct note *note) MUST_CHECK;
+void cdc_groups_free(struct cdc_log *log);
 
 /* ---- log_names.c ----------------------------------------------------------------------------- */
 

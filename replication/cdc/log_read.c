@@ -536,6 +536,23 @@ const char *cdc_log_topic_name(struct cdc_log *log, uint32_t id)
     return topic == NULL ? NULL : topic->name;
 }
 
+uint16_t cdc_log_partitions(struct cdc_log *log, uint32_t id)
+{
+    cdc_lock(log);
+    const struct cdc_topic *topic = cdc_topic_get(log, id);
+    uint16_t partitions = topic == NULL ? 0 : topic->partitions;
+    cdc_unlock(log);
+    return partitions;
+}
+
+const char *cdc_log_source_name(struct cdc_log *log, uint16_t id)
+{
+    cdc_lock(log);
+    const char *name = id < log->sources_count ? log->sources[id]->name : "";
+    cdc_unlock(log);
+    return name;
+}
+
 size_t cdc_log_sources(struct cdc_log *log, struct cdc_source_view *out, size_t max)
 {
     size_t n = 0;

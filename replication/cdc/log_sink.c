@@ -390,19 +390,9 @@ static enum err sink_sync(void *arg, const struct cdc_shard *shard, struct note 
     struct cdc_log *log = arg;
     (void)shard;
     cdc_lock(log);
-    uint64_t seq = log->seq;
-    while (!log->failed && log->applied_seen < seq) {
-        if (log->options.manual) {
-            cdc_unlock(log);
-            (void)wal_turn(log->wal);
-            (void)cdc_log_turn(log);
-            cdc_lock(log);
-        } else {
-            (void)pthread_cond_wait(&log->moved, &log->mutex);
-        }
-    }
+    enum err e = cdc_wait_applied(log, note);
     cdc_unlock(log);
-    return is_dead(log, note);
+    return e;
 }
 
 /* ---- what is here ---------------------------------------------------------------------------- */

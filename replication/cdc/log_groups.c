@@ -1,0 +1,248 @@
+/*
+ * Committed offsets of consumer groups: records of the WAL like everything else here, in memory,
+ * and in the checkpoint. An offset is the place of the next record to be read. With each stands the
+ * generation of who committed it (group.h): a commit of an older one than the last is void, so who
+ * lost a partition cannot move it back.
+ */
+
+#include <string.h>
+
+#include "base/check.h"
+#include "base/hash.h"
+#include "base/mem.h"
+#include "replication/cdc/log_impl.h"
+
+enum {
+    GROUP_COMMIT = 1, /* group, topic 4, count 2, (partition 2, generation 8, offset 8) each */
+    GROUP_FORGET      /* group, topic 4 */
+};
+
+static uint64_t hash_of(struct slice group, uint32_t topic)
+{
+    return hash_bytes(group.p, group.n, hash_process_seed() + topic);
+}
+
+static struct cdc_offsets *find(const struct cdc_log *log, struct slice group, uint32_t topic)
+{
+    for (struct hnode *n = hmap_find(&log->groups, hash_of(group, topic)); n != NULL;
+         n = hmap_more(n)) {
+        struct cdc_offsets *o = container_of(n, struct cdc_offsets, node);
+        if (o->topic == topic && slice_is(group, o->group)) {
+            return o;
+        }
+    }
+    return NULL;
+}
+
+static struct cdc_offsets *need(struct cdc_log *log, struct slice group, uint32_t topic)
+{
+    struct cdc_offsets *o = find(log, group, topic);
+    const struct cdc_topic *t = cdc_topic_get(log, topic);
+    if (o != NULL || t == NULL) {
+        return o;
+    }
+    o = mem_zero(sizeof(*o) + t->partitions * sizeof(o->parts[0]));
+    o->topic = topic;
+    o->count = t->partitions;
+    memcpy(o->group, group.p, group.n);
+    for (uint16_t p = 0; p < o->count; p++) {
+        o->parts[p].offset = CDC_NO_OFFSET;
+    }
+    hmap_add(&log->groups, &o->node, hash_of(group, topic));
+    return o;
+}
+
+static enum err contradiction(struct note *note)
+{
+    return note_set(note, ERR_CORRUPT, "change log: an event of a group is wrong");
+}
+
+static enum err apply_commit(struct cdc_log *log, struct cdc_bytes *in, struct slice group,
+                             uint32_t topic, struct note *note)
+{
+    struct cdc_offsets *o = need(log, group, topic);
+    uint16_t count = cdc_take_u16(in);
+    for (uint16_t i = 0; i < count && o != NULL; i++) {
+        uint16_t partition = cdc_take_u16(in);
+        uint64_t generation = cdc_take_u64(in);
+        uint64_t offset = cdc_take_u64(in);
+        if (in->bad || partition >= o->count) {
+            return contradiction(note);
+        }
+        if (generation >= o->parts[partition].generation) {
+            o->parts[partition] = (struct cdc_offset){.generation = generation, .offset = offset};
+        }
+    }
+    return in->bad || o == NULL || in->left.n > 0 ? contradiction(note) : ERR_NONE;
+}
+
+enum err cdc_groups_apply(struct cdc_log *log, struct slice body, struct note *note)
+{
+    struct cdc_bytes in = {.left = body};
+    uint8_t kind = cdc_take_u8(&in);
+    struct slice group = cdc_take_short(&in);
+    uint32_t topic = cdc_take_u32(&in);
+    if (in.bad || group.n == 0 || group.n > CDC_GROUP_MAX || kind < GROUP_COMMIT ||
+        kind > GROUP_FORGET) {
+        return contradiction(note);
+    }
+    if (kind == GROUP_COMMIT) {
+        return apply_commit(log, &in, group, topic, note);
+    }
+    struct cdc_offsets *o = find(log, group, topic);
+    for (uint16_t p = 0; o != NULL && p < o->count; p++) {
+        o->parts[p].offset = CDC_NO_OFFSET; /* generations stay: nobody may bring it back */
+    }
+    return ERR_NONE;
+}
+
+void cdc_groups_put(const struct cdc_log *log, struct buf *out)
+{
+    buf_be32(out, (uint32_t)log->groups.count);
+    for (struct hnode *n = hmap_each(&log->groups, NULL); n != NULL;
+         n = hmap_each(&log->groups, n)) {
+        const struct cdc_offsets *o = container_of(n, struct cdc_offsets, node);
+        cdc_put_short(out, slice_of(o->group));
+        buf_be32(out, o->topic);
+        buf_be16(out, o->count);
+        for (uint16_t p = 0; p < o->count; p++) {
+            buf_be64(out, o->parts[p].generation);
+            buf_be64(out, o->parts[p].offset);
+        }
+    }
+}
+
+enum err cdc_groups_get(struct cdc_log *log, struct cdc_bytes *in, struct note *note)
+{
+    uint32_t count = cdc_take_u32(in);
+    for (uint32_t i = 0; i < count; i++) {
+        struct slice group = cdc_take_short(in);
+        uint32_t topic = cdc_take_u32(in);
+        uint16_t parts = cdc_take_u16(in);
+        const struct cdc_topic *t = cdc_topic_get(log, topic);
+        if (in->bad || group.n == 0 || group.n > CDC_GROUP_MAX || t == NULL ||
+            t->partitions != parts) {
+            return contradiction(note);
+        }
+        struct cdc_offsets *o = need(log, group, topic);
+        for (uint16_t p = 0; p < parts; p++) {
+            o->parts[p].generation = cdc_take_u64(in);
+            o->parts[p].offset = cdc_take_u64(in);
+        }
+    }
+    return in->bad ? contradiction(note) : ERR_NONE;
+}
+
+void cdc_groups_free(struct cdc_log *log)
+{
+    for (struct hnode *n = hmap_each(&log->groups, NULL); n != NULL;) {
+        struct cdc_offsets *o = container_of(n, struct cdc_offsets, node);
+        n = hmap_each(&log->groups, n);
+        mem_free(o);
+    }
+    hmap_free(&log->groups);
+}
+
+/* ---- callers --------------------------------------------------------------------------------- */
+
+struct cdc_offset cdc_log_committed(struct cdc_log *log, struct slice group, uint32_t topic,
+                                    uint16_t partition)
+{
+    struct cdc_offset out = {.offset = CDC_NO_OFFSET};
+    cdc_lock(log);
+    const struct cdc_offsets *o = find(log, group, topic);
+    if (o != NULL && partition < o->count) {
+        out = o->parts[partition];
+    }
+    cdc_unlock(log);
+    return out;
+}
+
+static enum err check_group(struct cdc_log *log, struct slice group, uint32_t topic,
+                            struct note *note)
+{
+    if (group.n == 0 || group.n > CDC_GROUP_MAX || memchr(group.p, 0, group.n) != NULL) {
+        return note_set(note, ERR_BAD_SETTING, "the name of a group has 1 to %d bytes",
+                        CDC_GROUP_MAX);
+    }
+    return cdc_log_topic_name(log, topic) == NULL
+               ? note_set(note, ERR_NO_TABLE, "the change log has no such topic")
+               : ERR_NONE;
+}
+
+static enum err send(struct cdc_log *log, const struct buf *body, struct note *note)
+{
+    struct cdc_piece *piece = cdc_piece_new(log, CDC_WAL_GROUP, body->n);
+    memcpy(piece->body + 8, body->p, body->n);
+    cdc_lock(log);
+    cdc_piece_send(log, piece);
+    enum err e = cdc_wait_applied(log, note);
+    cdc_unlock(log);
+    return e;
+}
+
+enum err cdc_log_commit(struct cdc_log *log, struct slice group, uint32_t topic,
+                        const struct cdc_commit *commits, uint16_t count, struct note *note)
+{
+    struct buf body = {0};
+    enum err e = check_group(log, group, topic, note);
+    if (e || count == 0) {
+        return e;
+    }
+    buf_u8(&body, GROUP_COMMIT);
+    cdc_put_short(&body, group);
+    buf_be32(&body, topic);
+    buf_be16(&body, count);
+    for (uint16_t i = 0; i < count; i++) {
+        buf_be16(&body, commits[i].partition);
+        buf_be64(&body, commits[i].generation);
+        buf_be64(&body, commits[i].offset);
+    }
+    e = send(log, &body, note);
+    buf_free(&body);
+    for (uint16_t i = 0; i < count && e == ERR_NONE; i++) {
+        struct cdc_offset is = cdc_log_committed(log, group, topic, commits[i].partition);
+        if (is.generation > commits[i].generation) {
+            e = note_set(note, ERR_FENCED, "partition %u belongs to another member of the group",
+                         commits[i].partition);
+        }
+    }
+    return e;
+}
+
+enum err cdc_log_forget(struct cdc_log *log, struct slice group, uint32_t topic, struct note *note)
+{
+    struct buf body = {0};
+    enum err e = check_group(log, group, topic, note);
+    if (e) {
+        return e;
+    }
+    buf_u8(&body, GROUP_FORGET);
+    cdc_put_short(&body, group);
+    buf_be32(&body, topic);
+    e = send(log, &body, note);
+    buf_free(&body);
+    return e;
+}
+
+size_t cdc_log_groups(struct cdc_log *log, struct cdc_group_view *out, size_t max)
+{
+    size_t n = 0;
+    cdc_lock(log);
+    for (struct hnode *h = hmap_each(&log->groups, NULL); h != NULL && n < max;
+         h = hmap_each(&log->groups, h)) {
+        const struct cdc_offsets *o = container_of(h, struct cdc_offsets, node);
+        const struct cdc_topic *topic = cdc_topic_get(log, o->topic);
+        struct cdc_group_view *v = &out[n++];
+        *v = (struct cdc_group_view){.topic = o->topic, .partitions = o->count};
+        memcpy(v->group, o->group, sizeof(v->group));
+        for (uint16_t p = 0; p < o->count; p++) {
+            uint64_t at = o->parts[p].offset;
+            uint64_t from = at == CDC_NO_OFFSET ? topic->parts[p].start : at;
+            v->lag += topic->parts[p].end > from ? topic->parts[p].end - from : 0;
+            v->lost += topic->parts[p].start > from ? topic->parts[p].start - from : 0;
+        }
+    }
+    cdc_unlock(log);
+    return n;
+}
