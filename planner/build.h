@@ -20,6 +20,7 @@
  *     workspace*.c  rows are moved first, then PostgreSQL runs the statement over them
  *     write*.c    INSERT UPDATE DELETE MERGE; split*.c: rows of VALUES in pieces, or as arrays
  *     statements.c  the table of statements; ddl*.c: schema; utility*.c: the rest
+ *     views.c     views replaced by their queries, where their names cannot be asked
  *     replica.c   what a replica may answer
  *
  * Everything here lives in the scratch arena of one plan_make(); what a plan keeps is copied to the
@@ -394,7 +395,8 @@ struct build {
                                   rows apart; then nobody else's are in the statement */
     const char *suffix;        /* DDL: "SHARD BY ..." behind CREATE TABLE, or NULL */
     struct map_decl *suffix_decl;
-    unsigned suffix_local : 1; /* it is LOCAL, of ALTER TABLE */
+    unsigned suffix_local : 1;      /* it is LOCAL, of ALTER TABLE */
+    unsigned views_are_queries : 1; /* views were replaced, views.c */
 };
 
 /* Set `p` to a refusal and return ERR_NONE: refusals are plans. */
@@ -405,6 +407,10 @@ struct plan *plan_new(struct build *b, struct slice text);
 void plan_home(struct build *b, struct plan *p);
 void plan_any(struct build *b, struct plan *p);
 void plan_set_fixed(struct build *b, struct plan *p, uint64_t shards);
+
+/* A statement of this text that was refused, once more with the queries of its views in their
+ * places. Returns 0, and the refusal stays, when that cannot be done or is refused, too. */
+int plan_with_views(struct build *b, struct slice text, struct plan *p);
 
 /* Relations. NULL table and known: nothing of that name. Resolves by search_path. */
 struct relation {

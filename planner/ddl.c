@@ -93,7 +93,9 @@ int ddl_object(struct build *b, const char *schema, const char *name, tnode *nod
     if (r->known != NULL && r->known->index_of != NULL) {
         relation_find(b, r->known->index_of->schema, r->known->index_of->name, &owner);
     }
-    const char *hides = relation_hides_sharded(b, &owner);
+    const char *hides = relation_view_class(b, owner.known) == VIEW_MIXED /* it is only at home */
+                            ? NULL
+                            : relation_hides_sharded(b, &owner);
     if (hides != NULL) {
         refuse(p, "Name the sharded table itself.", "\"%s\" cannot be changed alone: %s", r->name,
                hides);

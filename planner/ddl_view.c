@@ -1,7 +1,8 @@
 /*
  * CREATE VIEW. A view over tables of the map, and nothing else, is made on every shard, for each
  * shard answers a statement that names it; what it means over all shards is found by looking into
- * it (scope.c). Any other view is made on the home shard.
+ * it (scope.c). Any other view is made on the home shard; one that mixes sharded tables with others
+ * is asked by its query only (views.c).
  */
 
 #include <string.h>
@@ -14,12 +15,39 @@ static int is_everywhere(const struct scope *s)
     return s->local_count == 0 && s->sharded_count + s->reference_count > 0;
 }
 
+struct mixed_search {
+    struct build *build;
+    int found;
+};
+
+static int see_mixed(const ProtobufCMessage *m, void *arg)
+{
+    struct mixed_search *x = arg;
+    if (MESSAGE_IS(m, range_var)) {
+        struct relation r;
+        relation_of(x->build, (const PgQuery__RangeVar *)m, &r);
+        x->found |= relation_view_class(x->build, r.known) == VIEW_MIXED;
+    }
+    return !x->found;
+}
+
+/* Sharded tables with others, here or in a view that it names: it can be made on the home shard,
+ * and asked by its query. */
+static int is_mixed(struct build *b, const PgQuery__ViewStmt *v, const struct scope *s)
+{
+    struct mixed_search x = {b, 0};
+    if (s->err) {
+        tree_walk_node(v->query, see_mixed, &x);
+    }
+    return !ddl_is_temporary(v->view) && (x.found || (s->local_count > 0 && s->sharded_count > 0));
+}
+
 static int check_view(struct build *b, const PgQuery__ViewStmt *v, struct scope *s, struct plan *p)
 {
     struct plan *inner = plan_new(b, p->text);
     struct relation r;
     ddl_created(b, v->view, &r);
-    if (s->err) {
+    if (s->err && !is_mixed(b, v, s)) {
         refuse_note(p, s->err, &s->note);
     } else if (ddl_is_temporary(v->view)) {
         (void)ddl_check_temporary(b, v->view, p);
@@ -35,10 +63,13 @@ static int check_view(struct build *b, const PgQuery__ViewStmt *v, struct scope 
                is_everywhere(s) ? "on every shard" : "on the home shard");
     }
     if (p->kind != PLAN_REFUSE && (!is_everywhere(s) || ddl_is_temporary(v->view))) {
-        route(b, s, inner);
+        int mixed = is_mixed(b, v, s);
+        if (!mixed) {
+            route(b, s, inner);
+        }
         if (inner->kind == PLAN_REFUSE) {
             refuse_note(p, inner->err, &inner->note);
-        } else if (s->sharded_count > 0) {
+        } else if (s->sharded_count > 0 && !mixed) {
             refuse(p, "Create it as a view that stays.",
                    "temporary views cannot be made from sharded tables");
         }

@@ -74,7 +74,8 @@ static struct catalog *test_catalog(const char *default_bytewise)
                                             "122|public|busy|v|0|0|1|",
                                             "123|public|tickets|r|0|0|0|",
                                             "124|public|accounts|r|0|0|0|",
-                                            "125|public|tags|r|0|0|0|"};
+                                            "125|public|tags|r|0|0|0|",
+                                            "126|public|day_counts|v|0|0|1|"};
     /* oid, name, number, type, typmod, bytewise, deterministic, not null, generated, default */
     static const char *const columns[] = {
         "100|id|1|20|-1|1|1|1|0|n",       "100|name|2|25|-1|2|1|0|0|n",
@@ -104,7 +105,8 @@ static struct catalog *test_catalog(const char *default_bytewise)
         "123|note|3|25|-1|2|1|0|0|c",     "123|made|4|1184|-1|1|1|0|0|e",
         "123|twice|5|20|-1|1|1|0|1|e",    "124|id|1|20|-1|1|1|1|0|q",
         "124|email|2|25|-1|2|1|0|0|n",    "124|mood|3|20000|-1|1|1|0|0|n",
-        "125|tag|1|25|-1|2|1|1|0|n",      "125|at|2|1184|-1|1|1|0|0|e"};
+        "125|tag|1|25|-1|2|1|1|0|n",      "125|at|2|1184|-1|1|1|0|0|e",
+        "126|what|1|25|-1|2|1|0|0|n",     "126|days|2|20|-1|1|1|0|0|n"};
     static const char *const defaults[] = {
         "101|5||pg_catalog|timestamptz|now()",
         "102|3||pg_catalog|int4|1",
@@ -193,10 +195,13 @@ static struct catalog *test_catalog(const char *default_bytewise)
     test_row(b, 3, "121|100");
     test_row(b, 3, "121|107");
     test_row(b, 3, "122|119");
+    test_row(b, 3, "126|105");
     test_row(b, 14, "111| SELECT users.id, users.name FROM public.users;");
     test_row(b, 14,
              "119| SELECT u.id, count(*) AS orders FROM public.user_names u "
              "JOIN public.orders o ON ((o.user_id = u.id)) GROUP BY u.id;");
+    test_row(b, 14,
+             "126| SELECT events.what, count(*) AS days FROM public.events GROUP BY events.what;");
     test_row(b, 14, "120| SELECT countries.code FROM public.countries;");
     test_row(b, 14, "121| SELECT u.id, s.k FROM public.users u, public.settings s;");
     test_row(

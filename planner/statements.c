@@ -134,6 +134,7 @@ void plan_statement(struct build *b, tnode *stmt, struct plan *p)
     static const struct statement_row unknown = {.class = CLASS_PART};
     const struct statement_row *row = row_of(stmt);
     row = row == NULL ? &unknown : row;
+    struct slice text = p->text;
     statement_flags(stmt, p);
     if (ddl_own_schema(b, stmt, p)) {
         return;
@@ -142,6 +143,9 @@ void plan_statement(struct build *b, tnode *stmt, struct plan *p)
         row->plan(b, stmt, p);
     } else {
         plan_by_class(b, stmt, row, p);
+    }
+    if (p->kind == PLAN_REFUSE && row->class == CLASS_ROWS) {
+        (void)plan_with_views(b, text, p);
     }
 }
 

@@ -41,8 +41,20 @@ TABLES = {
     "ledger": (["id"], "id i,k i,t t,amount n2,m m"),
     "local_tree": (["id"], "id i,parent i"),
 }
+# Views: their query, columns as above, about how many rows.
+VIEWS = {
+    "user_orders": ("SELECT u.id, u.name, o.amount, o.status FROM users u JOIN orders o ON o.user_id = u.id",
+                    "id i K,name t,amount n2,status t", 150),
+    "titled": ("SELECT f.k, f.grp, g.title, f.val, f.n FROM facts f LEFT JOIN groups g ON g.grp = f.grp",
+               "k i K,grp i,title t,val n3,n i", 300),
+    "totals": ("SELECT grp, count(*) AS c, max(n) AS top FROM facts GROUP BY grp", "grp i,c i,top i", 12),
+    "ranked": ("SELECT id, age, rank() OVER (ORDER BY age NULLS LAST) AS place FROM users", "id i K,age i,place i", 120),
+    "mixed": ("SELECT u.id, u.age, t.parent FROM users u JOIN local_tree t ON t.id = u.age % 7", "id i K,age i,parent i", 120),
+    "either": ("SELECT k AS x, tag AS t FROM marks UNION ALL SELECT id, name FROM users", "x i,t t", 200),
+    "named_totals": ("SELECT v.grp, v.c, u.name FROM totals v JOIN users u ON u.id = v.grp", "grp i,c i,name t", 12),
+}
 WEIGHTED = (["facts"] * 6 + ["users"] * 5 + ["marks"] * 3 + ["orders"] * 3 + ["items"] * 2 + ["groups"] * 2 + ["ledger"] * 2
-            + list(TABLES))
+            + list(TABLES) + list(VIEWS))
 LITERALS = {
     "i": ["1", "5", "0", "3", "7", "40", "-1", "NULL", "100", "9::bigint", "2::smallint", "'6'"],
     "n2": ["10.00", "0.00", "(-3.25)", "500.00", "NULL::numeric"],
@@ -129,6 +141,7 @@ def table_columns(name, words):
 
 ROWS = few_rows({**rows(), **rich_rows()})
 COLUMNS = {name: table_columns(name, words) for name, (_, words) in TABLES.items()}
+COLUMNS.update((name, [Column(*w.split()) for w in words.split(",")]) for name, (_, words, _) in VIEWS.items())
 
 
 class Maker:
@@ -200,6 +213,8 @@ class Maker:
         if c.chance(3):
             return Source(alias, [Column("g", "i")], f"generate_series(1, {1 + c.below(9)}) {alias}(g)", 8, [f"{alias}.g"])
         name = c.of(WEIGHTED)
+        if name in VIEWS:
+            return Source(alias, COLUMNS[name], f"{name} {alias}", VIEWS[name][2], None)
         key, _ = TABLES[name]
         return Source(alias, COLUMNS[name], f"{name} {alias}", max(1, len(ROWS[name])), key and [f"{alias}.{k}" for k in key])
 

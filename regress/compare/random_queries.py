@@ -24,6 +24,7 @@ import traceback
 
 from compare import Compare, pg  # first: it says where the others are
 
+from grammar import VIEWS
 from hunt import BLOCK, VERDICTS, Found, Hunt
 from report import Report
 
@@ -201,6 +202,10 @@ def main():
         compare = Compare(fleet, args.build, report, args.shards, OPTIONS)
         compare.use(args.shards)
         compare.fill(rich=True, few=True)
+        for side in compare.sides("simple"):
+            for name, (query, *_) in VIEWS.items():
+                compare.must(name, side.run(f"CREATE VIEW {name} AS {query}"))
+            side.close()
         progress = Progress(args)
         try:
             run(compare, args, report, progress)
