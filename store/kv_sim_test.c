@@ -18,6 +18,19 @@
 /* Each engine there is, then 0. */
 static const enum kv_kind kinds[] = {KV_LSM, KV_BTREE, 0};
 
+/* A simulation has one thread: there is nothing in it for the thread sanitizer but time. */
+#if defined(__SANITIZE_THREAD__)
+enum {
+    RUNS = 10,
+    SEEDS_PER_STEP = 1
+};
+#else
+enum {
+    RUNS = 250,
+    SEEDS_PER_STEP = 4
+};
+#endif
+
 static uint64_t setting(const char *name, uint64_t otherwise)
 {
     const char *text = getenv(name);
@@ -34,7 +47,7 @@ Test(kv_sim, what_was_acknowledged_survives_and_every_read_is_true)
 {
     uint64_t seed = setting("KV_SIM_SEED", 0);
     uint64_t first = seed != 0 ? seed : setting("KV_SIM_FIRST", 1);
-    uint64_t runs = seed != 0 ? 1 : setting("KV_SIM_RUNS", 250);
+    uint64_t runs = seed != 0 ? 1 : setting("KV_SIM_RUNS", RUNS);
     for (const enum kv_kind *kind = kinds; *kind != 0; kind++) {
         for (uint64_t i = first; is_wanted(*kind) && i < first + runs; i++) {
             struct kv_sim sim = {.kind = *kind, .seed = i};
@@ -53,9 +66,9 @@ Test(kv_sim, the_power_may_go_off_at_every_single_operation)
         kv_sim_run(&sim, &result);
         uint64_t ops = result.ops;
         cr_assert_gt(ops, 20, "%s: %s", kv_kind_name(*kind), result.text);
-        for (uint64_t i = 0; is_wanted(*kind) && i < ops * 4; i++) {
-            sim.seed = 1 + i % 4;
-            sim.fault_at = 1 + i / 4;
+        for (uint64_t i = 0; is_wanted(*kind) && i < ops * SEEDS_PER_STEP; i++) {
+            sim.seed = 1 + i % SEEDS_PER_STEP;
+            sim.fault_at = 1 + i / SEEDS_PER_STEP;
             kv_sim_run(&sim, &result);
             cr_assert(!result.is_wrong, "%s: operation %d: %s", kv_kind_name(*kind),
                       (int)sim.fault_at, result.text);
@@ -65,7 +78,7 @@ Test(kv_sim, the_power_may_go_off_at_every_single_operation)
 
 Test(kv_sim, a_flipped_bit_is_refused_or_costs_at_most_the_last_write)
 {
-    uint64_t runs = setting("KV_SIM_RUNS", 250);
+    uint64_t runs = setting("KV_SIM_RUNS", RUNS);
     for (const enum kv_kind *kind = kinds; *kind != 0; kind++) {
         for (uint64_t i = 1; is_wanted(*kind) && i <= runs; i++) {
             struct kv_sim sim = {.kind = *kind, .seed = i};

@@ -18,7 +18,7 @@
 #include "store/wal_cursor.h"
 
 enum {
-    RECORDS = 300,
+    RECORDS = 150,
     BODY_MAX = 30000
 };
 
@@ -236,7 +236,7 @@ Test(wal_cursor, damage_is_refused_by_file_and_offset)
 /* ---- beside a writer ------------------------------------------------------------------------- */
 
 enum {
-    WRITTEN = 3000
+    WRITTEN = 1500
 };
 
 static void *write_many(void *arg)

@@ -19,6 +19,19 @@
 #include "store/wal.h"
 #include "store/wal_impl.h"
 
+/* A simulation has one thread: there is nothing in it for the thread sanitizer but time. */
+#if defined(__SANITIZE_THREAD__)
+enum {
+    RUNS = 150,
+    SEEDS_PER_STEP = 2
+};
+#else
+enum {
+    RUNS = 2000,
+    SEEDS_PER_STEP = 24
+};
+#endif
+
 enum {
     RECORDS_MAX = 600,
     BODY_BYTES_MAX = 1000
@@ -278,7 +291,7 @@ Test(wal_sim, what_was_acknowledged_survives_every_crash_and_nothing_is_made_up)
         run_seed(strtoull(seed, NULL, 10), 5);
         return;
     }
-    uint64_t n = runs != NULL ? strtoull(runs, NULL, 10) : 2000;
+    uint64_t n = runs != NULL ? strtoull(runs, NULL, 10) : RUNS;
     for (uint64_t i = 1; i <= n; i++) {
         run_seed(i, 5);
     }
@@ -313,7 +326,7 @@ Test(wal_sim, the_power_may_go_off_at_every_single_operation)
     uint64_t ops = run_fixed(1, 0);
     cr_assert_gt(ops, 50);
     for (uint64_t at = 1; at <= ops; at++) {
-        for (uint64_t seed = 1; seed <= 24; seed++) {
+        for (uint64_t seed = 1; seed <= SEEDS_PER_STEP; seed++) {
             (void)run_fixed(seed, at);
         }
     }
