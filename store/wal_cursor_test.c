@@ -66,6 +66,7 @@ static void done(struct wal_request *request, enum err e)
 static void fill(struct fixture *f, size_t n)
 {
     struct rng rng = rng_seeded(f->n + 1);
+    cr_assert_leq(f->n + n, RECORDS);
     for (size_t i = 0; i < n; i++) {
         size_t bytes = (size_t)rng_below(&rng, rng_below(&rng, 4) == 0 ? BODY_MAX : 200);
         struct one one = {.f = f};
@@ -147,7 +148,7 @@ Test(wal_cursor, it_follows_the_log_as_it_grows)
     size_t seen = 0;
     expect_from(f, c, 0);
     for (int round = 0; round < 10; round++) {
-        fill(f, 1 + (size_t)round * 5);
+        fill(f, 1 + (size_t)round * 3);
         expect_from(f, c, seen);
         seen = f->n;
     }
