@@ -74,22 +74,8 @@ static void copy_options(struct health *h, const struct health_options *from)
 {
     struct arena *a = &h->memory;
     h->options = *from;
-    struct pg_target *t = &h->options.target;
     h->options.name = arena_strdup(a, from->name);
-    t->host = arena_strdup(a, from->target.host);
-    t->dbname = arena_strdup(a, from->target.dbname);
-    t->user = arena_strdup(a, from->target.user);
-    t->password = t->password == NULL ? NULL : arena_strdup(a, t->password);
-    const char **files[] = {&t->tls_ca, &t->tls_crl, &t->tls_cert, &t->tls_key};
-    for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
-        *files[i] = *files[i] == NULL ? NULL : arena_strdup(a, *files[i]);
-    }
-    size_t bytes = t->addrs_count * sizeof(struct addr);
-    struct addr *addrs = arena_alloc(a, bytes + 1);
-    if (bytes > 0) {
-        memcpy(addrs, from->target.addrs, bytes);
-    }
-    t->addrs = addrs;
+    pg_target_copy(a, &from->target, &h->options.target);
 }
 
 static void say_good(struct health *h, struct health_finding *finding)

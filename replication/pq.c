@@ -48,6 +48,14 @@ void pg_stop_set(struct pg_stop *stop)
     (void)written; /* a full counter is readable too */
 }
 
+void pg_stop_clear(struct pg_stop *stop)
+{
+    uint64_t count;
+    ssize_t got = read(stop->_fd, &count, sizeof(count));
+    (void)got; /* nothing there: it was not set */
+    atomic_store(&stop->set, 0);
+}
+
 void pg_stop_free(struct pg_stop *stop)
 {
     (void)close(stop->_fd);
@@ -173,6 +181,8 @@ void pg_target_login_as(struct pg_target *target, const struct conf *conf, const
     target->password = NULL;
     target->password_other = NULL;
     target->password_hashed = 0;
+    target->replication = 0;
+    target->options = NULL;
     target->tls_mode = conf->tls_server_mode;
     target->tls_ca = conf->tls_server_ca;
     target->tls_crl = conf->tls_server_crl;
@@ -191,6 +201,23 @@ void pg_target_login_as(struct pg_target *target, const struct conf *conf, const
         }
     }
     target->password_hashed = target->password_hashed && target->password == NULL;
+}
+
+void pg_target_copy(struct arena *a, const struct pg_target *from, struct pg_target *out)
+{
+    *out = *from;
+    const char **texts[] = {&out->host,    &out->dbname,         &out->user,    &out->password,
+                            &out->tls_ca,  &out->password_other, &out->tls_crl, &out->tls_cert,
+                            &out->tls_key, &out->options};
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+        *texts[i] = *texts[i] == NULL ? NULL : arena_strdup(a, *texts[i]);
+    }
+    size_t bytes = from->addrs_count * sizeof(struct addr);
+    struct addr *addrs = arena_alloc(a, bytes + 1);
+    if (bytes > 0) {
+        memcpy(addrs, from->addrs, bytes);
+    }
+    out->addrs = addrs;
 }
 
 static const char *tls_word(enum conf_tls_mode mode)

@@ -16,6 +16,7 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
+#include "base/arena.h"
 #include "base/buf.h"
 #include "base/err.h"
 #include "base/slice.h"
@@ -34,6 +35,7 @@ struct pg_stop {
 };
 enum err pg_stop_init(struct pg_stop *stop, struct note *note) MUST_CHECK; /* ERR_IO */
 void pg_stop_set(struct pg_stop *stop);
+void pg_stop_clear(struct pg_stop *stop); /* by whoever waits on it; nobody sets it meanwhile */
 void pg_stop_free(struct pg_stop *stop);
 
 /* ---- target: where and as whom -----------------------------------------------------------------
@@ -61,6 +63,9 @@ struct pg_target {
 void pg_target_login(struct pg_target *target, const struct conf *conf);
 /* The same for another user, who need not be in the users file (servers may trust him). */
 void pg_target_login_as(struct pg_target *target, const struct conf *conf, const char *user);
+
+/* A copy of everything in it, in the arena. */
+void pg_target_copy(struct arena *a, const struct pg_target *from, struct pg_target *out);
 
 /* ---- health ------------------------------------------------------------------------------------
  */

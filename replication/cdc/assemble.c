@@ -48,6 +48,7 @@ struct assembler {
     struct open_tx *block; /* between S and E, b and P */
     uint64_t last_lsn;     /* of what was given or left out */
     uint64_t resume;
+    struct cdc_mark marked; /* given last */
 };
 
 static void count(_Atomic uint64_t *counter, uint64_t n)
@@ -110,6 +111,7 @@ static enum err give_mark(struct assembler *a, uint64_t lsn, uint32_t index, int
                                   .index = index,
                                   .ends = (uint8_t)ends,
                                   .resume = a->resume};
+    a->marked = mark;
     return a->o.sink->mark(a->o.sink->arg, &a->o.shard, &mark, note);
 }
 
@@ -155,7 +157,11 @@ static enum err start_turn(struct assembler *a, const struct pgoutput_message *m
                            struct slice origin, struct note *note)
 {
     if (m->lsn <= a->last_lsn) {
-        return unexpected(m, "its commit lies before the last one", note);
+        return note_set(note, ERR_SHARD_PROTOCOL,
+                        "pgoutput message '%c' of transaction %u: its commit at %X/%X lies before "
+                        "the last one at %X/%X",
+                        m->type, m->xid, (unsigned)(m->lsn >> 32), (unsigned)m->lsn,
+                        (unsigned)(a->last_lsn >> 32), (unsigned)a->last_lsn);
     }
     static const struct slice moves = {(const uint8_t *)CDC_MOVE_ORIGIN,
                                        sizeof(CDC_MOVE_ORIGIN) - 1};
@@ -297,22 +303,24 @@ static enum err give_change(struct assembler *a, const struct pgoutput_message *
     return give_row(a, m, shape, bytes, note);
 }
 
+/* A message is known by the end of its record, which is where the next one may begin. */
 static enum err give_alone(struct assembler *a, const struct pgoutput_message *m, struct note *note)
 {
     struct change change;
     int keep = read_logical(m, &change);
-    if (m->lsn <= a->last_lsn) {
+    uint64_t lsn = m->lsn - 1;
+    if (m->lsn == 0 || lsn <= a->last_lsn) {
         return unexpected(m, "its position lies before the last commit", note);
     }
-    a->last_lsn = m->lsn;
-    move_resume(a, m->lsn + 1);
-    if (is_known(a, m->lsn, 0)) {
+    a->last_lsn = lsn;
+    move_resume(a, m->lsn);
+    if (is_known(a, lsn, 0)) {
         return ERR_NONE;
     }
-    a->turn = (struct turn){.lsn = m->lsn, .time_us = clock_wall_us()};
+    a->turn = (struct turn){.lsn = lsn, .time_us = clock_wall_us()};
     enum err e = keep ? give_whole(a, &change, note) : ERR_NONE;
     count(&a->o.counts->messages, 1);
-    return e ? e : give_mark(a, m->lsn, 0, 1, note);
+    return e ? e : give_mark(a, lsn, 0, 1, note);
 }
 
 /* ---- arrival --------------------------------------------------------------------------------- */
@@ -587,9 +595,19 @@ enum err assemble_idle(struct assembler *a, uint64_t wal_end, struct note *note)
     return give_mark(a, wal_end - 2, UINT32_MAX, 1, note);
 }
 
-uint64_t assemble_resume(const struct assembler *a)
+void assemble_place(const struct assembler *a, struct cdc_mark *out)
 {
-    return a->resume;
+    *out = a->marked;
+    out->resume = a->resume;
+    out->state = (struct slice){NULL, 0};
+}
+
+void assemble_pass(struct assembler *a, const struct cdc_mark *mark)
+{
+    a->marked = *mark;
+    if (mark->lsn > a->last_lsn) {
+        a->last_lsn = mark->lsn;
+    }
 }
 
 int assemble_is_inside(const struct assembler *a)
@@ -604,6 +622,7 @@ enum err assemble_new(const struct assemble_options *options, struct assembler *
     a->o = *options;
     a->o.unit_bytes = options->unit_bytes == 0 ? CDC_UNIT_BYTES : options->unit_bytes;
     a->resume = options->place.resume;
+    a->marked = options->place;
     (void)snprintf(a->prefix, sizeof(a->prefix), "cdc_%u_", (unsigned)options->shard.number);
     a->store = (struct tx_store){.fs = options->fs,
                                  .dir = options->dir,

@@ -71,8 +71,10 @@ enum err assemble_feed(struct assembler *a, struct slice message, struct note *n
  * transaction. */
 enum err assemble_idle(struct assembler *a, uint64_t wal_end, struct note *note) MUST_CHECK;
 
-/* The resume of the last mark given, and the end of what was given. */
-uint64_t assemble_resume(const struct assembler *a);
+/* The last mark given, or the place it began at; `resume` as it is now. */
+void assemble_place(const struct assembler *a, struct cdc_mark *out);
+/* Marks were given beside it, up to this one: nothing that comes lies before. */
+void assemble_pass(struct assembler *a, const struct cdc_mark *mark);
 /* 1 while a transaction or a block is being received. */
 int assemble_is_inside(const struct assembler *a);
 

@@ -15,7 +15,7 @@
  * never come. Values are text; binary only when that was asked for, and never of
  * key columns.
  *
- * A message outside of a transaction stands alone, with its own position. Rows of a first copy
+ * A message outside of a transaction stands alone, with a position of its own. Rows of a first copy
  * carry the position of their snapshot, and the order of the log is the order of the rows: a copy
  * comes between the commits that it contains and those that it does not.
  */
@@ -84,7 +84,8 @@ struct change {
     const struct change_column *old_columns; /* relation->n_columns of them, or NULL */
     const struct change_column *new_columns; /* likewise */
     struct slice prefix;                     /* MESSAGE; TRUNCATE: schema.table; DDL: its version */
-    struct slice content; /* MESSAGE, DDL, GAP: text; TRUNCATE: "cascade", "restart" or both */
+    struct slice content; /* MESSAGE, DDL, GAP: text; TRUNCATE: "cascade", "restart" or both,
+                             or "copy": no statement, the table's rows are given anew from here */
 };
 
 #endif

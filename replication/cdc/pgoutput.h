@@ -69,7 +69,8 @@ struct pgoutput_message {
     uint32_t xid;     /* B S c A b P K r p; in a streamed block also of the change's own
                          (sub)transaction; 0: not said */
     uint32_t subxid;  /* A: what is aborted; equal to xid: all of it */
-    uint64_t lsn; /* start of the record of commit, prepare, rollback; of M; of O at the origin */
+    uint64_t lsn; /* start of the record of commit, prepare, rollback; end of that of M; of O at the
+                         origin */
     uint64_t end_lsn; /* end of that record */
     int64_t time_us;  /* of it, since 1970 */
     struct slice gid;

@@ -1,0 +1,572 @@
+#!/usr/bin/env python3
+"""The source of change capture against real servers: what it gives to a log, applied to empty
+tables, equals the servers' tables row by row.
+
+usage: source.py [--build DIR] [--seconds N] [--seed N] [--only WORD] [--verbose]
+
+Random writers work on three shards (key changes, TOAST, TRUNCATE, sub-transactions rolled back,
+large and two-phase transactions) while the source and the servers are killed. source_tool.c is
+the source with files as its log.
+"""
+
+import argparse
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path.insert(0, os.path.join(ROOT, "regress"))
+
+import psycopg2  # noqa: E402
+
+import pg  # noqa: E402
+from report import Failed, Report  # noqa: E402
+
+LOGICAL = ["wal_level = logical", "max_replication_slots = 20", "max_wal_senders = 20",
+           "max_slot_wal_keep_size = '512MB'", "logical_decoding_work_mem = '64kB'",
+           "wal_sender_timeout = '10s'", "synchronous_commit = on", "max_prepared_transactions = 50"]
+TABLES = {
+    "plain": "CREATE TABLE plain (id int PRIMARY KEY, a text, n numeric, t timestamptz, d float8)",
+    "large": "CREATE TABLE large (id int, part text, body text, other int, PRIMARY KEY (part, id))",
+    "whole": "CREATE TABLE whole (id int, a text, body text)",
+    "Odd name": 'CREATE TABLE "Odd name" ("Key" uuid PRIMARY KEY DEFAULT gen_random_uuid(), "a\\b" bytea, "q""t" text[])',
+}
+LIBS = ["replication", "txn", "shardmap", "conf", "store", "net", "wire", "base"]
+OUTSIDE = ["-pthread", "-lpq", "-levent_core", "-levent_pthreads", "-lssl", "-lcrypto", "-llz4", "-lxxhash", "-lyaml", "-lm"]
+
+
+def build_tool(build):
+    tool = os.path.join(ROOT, build, "source_tool")
+    command = ["cc", "-std=c11", "-D_GNU_SOURCE", "-O1", "-g", "-I.", "-I/usr/include/postgresql", "-o", tool,
+               "regress/cdc/source_tool.c", *[f"{build}/lib{lib}.a" for lib in LIBS], *OUTSIDE]
+    for name in ("address", "thread"):
+        if name in build:
+            command.insert(1, "-fsanitize=thread" if name == "thread" else "-fsanitize=address,undefined")
+    subprocess.run(command, cwd=ROOT, check=True)
+    return tool
+
+
+class Tool:
+    """source_tool as a process that can be killed and started again."""
+
+    def __init__(self, tool, folder, servers, options=""):
+        self.folder, self.servers, self.options, self.tool = folder, servers, options, tool
+        os.makedirs(folder, exist_ok=True)
+        self.process = None
+
+    def start(self, options=None):
+        self.options = self.options if options is None else options
+        with open(f"{self.folder}/out", "ab") as out:
+            self.process = subprocess.Popen(
+                [self.tool, self.folder, "app", "postgres", self.options, *[str(s.port) for s in self.servers]],
+                stdout=out, stderr=out)
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self):
+        self.process.send_signal(signal.SIGTERM)
+        if self.process.wait(60) != 0:
+            raise RuntimeError(f"source_tool ended with {self.process.returncode}\n{self.tail()}")
+
+    def tail(self):
+        with open(f"{self.folder}/out", encoding="utf-8", errors="replace") as f:
+            return f.read()[-3000:]
+
+    def look(self):
+        try:
+            with open(f"{self.folder}/look.json", encoding="utf-8") as f:
+                return json.load(f)
+        except (OSError, ValueError):
+            return []
+
+    def wait(self, accept, what, seconds=90):
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            if self.process.poll() is not None:
+                raise RuntimeError(f"source_tool ended with {self.process.returncode}\n{self.tail()}")
+            look = self.look()
+            if look and accept(look):
+                return look
+            time.sleep(0.05)
+        raise RuntimeError(f"{what} did not come in {seconds} s: {self.look()}\n{self.tail()}")
+
+    def catch_up(self):
+        """All that is committed on the servers now is durable in the log."""
+        ends = [int(s.sql("SELECT pg_current_wal_insert_lsn() - '0/0'")[0][0]) for s in self.servers]
+        for s in self.servers:
+            s.sql("SELECT pg_logical_emit_message(false, 'test', 'end')", "app")
+        self.wait(lambda look: all(l["durable"] >= end and l["doing"] == "reading" for l, end in zip(look, ends)),
+                  "the end of the servers' logs")
+
+    def log(self, shard):
+        """What is durable: whole units only."""
+        out, unit = [], []
+        with open(f"{self.folder}/s{shard}.log", "rb") as f:
+            for line in f:
+                if not line.endswith(b"\n"):
+                    break
+                record = json.loads(line)
+                if "mark" in record:
+                    out += unit
+                    unit = []
+                else:
+                    unit.append(record)
+        return out
+
+
+class Wrong(Failed):
+    pass
+
+
+class Replica:
+    """Tables in memory; applies a log as a consumer would and refuses what makes no sense."""
+
+    def __init__(self, log):
+        # until the last row of a table's copy, changes may concern rows that were not given yet
+        self.copied = {r["table"]: (r["epoch"], r["lsn"]) for r in log if r["op"] == "row" or r.get("content") == "copy"}
+        self.tables, self.keyless = {}, {}
+        self.last, self.open, self.gids = (0, 0, -1), None, []
+        self.gaps, self.messages, self.xids = 0, [], set()
+
+    def need(self, ok, record, why):
+        if not ok:
+            raise Wrong(f"{why}: {str(record)[:600]}")
+
+    def early(self, record):
+        return (record["epoch"], record["lsn"]) <= self.copied.get(record["table"], (0, 0))
+
+    @staticmethod
+    def key(record, row):
+        return tuple(row[k] for k in record["key"])
+
+    def row(self, record, table):
+        new = dict(record["new"])
+        same = [c for c, v in new.items() if isinstance(v, dict)]
+        if same:
+            before = table.get(self.key(record, record.get("old") or new))
+            self.need(before is not None or self.early(record), record, "values unchanged in a row that is not known")
+            for c in same:
+                new[c] = before[c] if before else "not known yet"
+        return new
+
+    def apply_keyless(self, record, op):
+        rows = self.keyless.setdefault(record["table"], {})
+        for part, step in (("old", -1), ("new", 1)):
+            if part in record and not (op == "insert" and part == "old"):
+                key = json.dumps(record[part], sort_keys=True)
+                self.need("unchanged" not in key, record, "unchanged value in a whole row")
+                rows[key] = rows.get(key, 0) + step
+                self.need(rows[key] >= 0 or self.early(record), record, "a row goes that was not there")
+
+    def apply(self, record):
+        place = (record["epoch"], record["lsn"], record["index"])
+        self.need(place > self.last, record, f"places do not ascend after {self.last}")
+        self.last = place
+        op = record["op"]
+        if op == "begin":
+            self.need(self.open is None, record, "begin in a transaction")
+            self.open = place[:2]
+            self.need(record["xid"] not in self.xids, record, "a transaction came twice")
+            self.xids.add(record["xid"])
+            if "gid" in record:
+                self.gids.append(record["gid"])
+        elif op == "commit":
+            self.need(self.open == place[:2], record, "commit of another transaction")
+            self.open = None
+        elif op == "gap":
+            self.gaps += 1
+            self.open = None
+            self.tables, self.keyless, self.xids = {}, {}, set()
+        elif op in ("message", "watermark", "ddl"):
+            self.messages.append(record)
+        elif op == "truncate":
+            self.need(record.get("content") == "copy" or self.open == place[:2], record, "a change outside of its transaction")
+            self.tables.pop(record["table"], None)
+            self.keyless.pop(record["table"], None)
+        else:
+            self.need((self.open == place[:2]) if op != "row" else self.open is None, record,
+                      "a change outside of its transaction")
+            self.change(record, op)
+
+    def change(self, record, op):
+        if record["table"] == "whole":
+            self.apply_keyless(record, op)
+            return
+        table = self.tables.setdefault(record["table"], {})
+        if op == "delete":
+            was = table.pop(self.key(record, record["old"]), None)
+            self.need(was is not None or self.early(record), record, "deleted twice")
+            return
+        new = self.row(record, table)
+        key = self.key(record, new)
+        if op == "insert":
+            self.need(key not in table or self.early(record), record, "inserted twice")
+        if op == "update":
+            was = self.key(record, record.get("old") or new)
+            self.need(was in table or self.early(record), record, "an update of a row that is not known")
+            table.pop(was, None)
+        table[key] = new
+
+
+def rows_of(server, table):
+    c = server.connect("app")
+    with c.cursor() as cur:
+        cur.execute("SET timezone = 'UTC'; SET extra_float_digits = 3; SET bytea_output = hex")
+        cur.execute("SELECT array_agg(quote_ident(attname) ORDER BY attnum), array_agg(attname::text ORDER BY attnum) FROM pg_attribute "
+                    "WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped", (f'"{table}"',))
+        quoted, names = cur.fetchone()
+        cur.execute(f'SELECT {", ".join(q + "::text" for q in quoted)} FROM "{table}"')
+        rows = [dict(zip(names, row)) for row in cur.fetchall()]
+    c.close()
+    return rows
+
+
+def compare(server, replica, table):
+    rows = rows_of(server, table)
+    if table == "whole":
+        want = {}
+        for row in rows:
+            key = json.dumps(row, sort_keys=True)
+            want[key] = want.get(key, 0) + 1
+        have = {k: n for k, n in replica.keyless.get(table, {}).items() if n}
+    else:
+        want = {json.dumps(r, sort_keys=True): 1 for r in rows}
+        have = {json.dumps(r, sort_keys=True): 1 for r in replica.tables.get(table, {}).values()}
+    if want != have:
+        missing = [k[:300] for k in want if want[k] != have.get(k)][:3]
+        extra = [k[:300] for k in have if have[k] != want.get(k)][:3]
+        raise Wrong(f"table {table}: {len(want)} rows on the server, {len(have)} in the log; missing {missing}, too many {extra}")
+    return len(rows)
+
+
+class Writer(threading.Thread):
+    """Random transactions on one server, over lost connections."""
+
+    def __init__(self, server, seed, big=200):
+        super().__init__(daemon=True)
+        self.server, self.rng, self.big = server, random.Random(seed), big
+        self.stopped, self.count, self.next, self.errors = False, 0, seed * 10_000_000, []
+
+    def run(self):
+        c = None
+        while not self.stopped:
+            try:
+                if c is None:
+                    c = self.server.connect("app")
+                    c.autocommit = False
+                self.transaction(c)
+                self.count += 1
+            except psycopg2.Error as e:
+                if e.pgcode and not e.pgcode.startswith(("57", "08", "40", "25P02")):
+                    self.errors.append(f"{e.pgcode} {e}")
+                try:
+                    c.rollback()
+                except (psycopg2.Error, AttributeError):
+                    c = None
+                    time.sleep(0.1)
+        if c is not None:
+            c.close()
+
+    def text(self, n):
+        return "".join(self.rng.choices("abcdefgh\t\n\\'\"é", k=n))
+
+    def statement(self, cur):
+        r, kind = self.rng, self.rng.random()
+        self.next += 1
+        if kind < 0.3:
+            cur.execute("INSERT INTO plain VALUES (%s, %s, %s, now(), %s)",
+                        (self.next, self.text(r.randint(0, 20)) if r.random() < 0.9 else None, r.randint(-999, 999) / 7, r.random()))
+        elif kind < 0.4:
+            cur.execute("INSERT INTO large VALUES (%s, %s, %s, 0)", (self.next, r.choice("ab"), self.text(3000) * r.randint(1, 4)))
+        elif kind < 0.5:
+            cur.execute("INSERT INTO whole SELECT %s, %s, %s", (r.randint(1, 50), self.text(3), self.text(2500)))
+        elif kind < 0.57:
+            cur.execute("UPDATE large SET other = other + 1 WHERE id %% 7 = %s", (r.randint(0, 6),))
+        elif kind < 0.62:
+            cur.execute("UPDATE large SET part = CASE part WHEN 'a' THEN 'b' ELSE 'a' END WHERE id %% 11 = %s", (r.randint(0, 10),))
+        elif kind < 0.67:
+            cur.execute("UPDATE plain SET id = -id WHERE id %% 13 = %s", (r.randint(0, 12),))
+        elif kind < 0.72:
+            cur.execute("UPDATE whole SET a = a || '.' WHERE id = %s", (r.randint(1, 50),))
+        elif kind < 0.80:
+            cur.execute("DELETE FROM plain WHERE id %% 5 = %s", (r.randint(0, 4),))
+            cur.execute("DELETE FROM whole WHERE id = %s", (r.randint(1, 50),))
+            cur.execute("DELETE FROM large WHERE id %% 4 = %s", (r.randint(0, 3),))
+        elif kind < 0.90:
+            cur.execute('INSERT INTO "Odd name" ("a\\b", "q""t") VALUES (%s, %s)',
+                        (psycopg2.Binary(self.text(9).encode()), [self.text(4), None]))
+        elif kind < 0.95:
+            cur.execute('DELETE FROM "Odd name" WHERE "Key" IN (SELECT "Key" FROM "Odd name" LIMIT 3)')
+        elif kind < 0.96:
+            cur.execute(r.choice(["TRUNCATE plain", "TRUNCATE whole, large CASCADE", 'TRUNCATE "Odd name" RESTART IDENTITY']))
+        else:
+            cur.execute("INSERT INTO plain SELECT %s + g, 'many', g, now(), g FROM generate_series(1, %s) g",
+                        (self.next, self.big))
+            self.next += self.big
+
+    def transaction(self, c):
+        r = self.rng
+        with c.cursor() as cur:
+            for _ in range(r.randint(1, 4)):
+                if r.random() < 0.25:
+                    cur.execute("SAVEPOINT s")
+                    self.statement(cur)
+                    if r.random() < 0.5:
+                        cur.execute("ROLLBACK TO SAVEPOINT s")
+                else:
+                    self.statement(cur)
+            end = r.random()
+            if end < 0.15:
+                c.rollback()
+            elif end < 0.3:
+                gid = f"pgbraid_test_{self.next}"
+                cur.execute("PREPARE TRANSACTION %s", (gid,))
+                c.commit()
+                if r.random() < 0.3:
+                    time.sleep(r.random() * 0.3)
+                c.autocommit = True
+                cur.execute(("COMMIT" if r.random() < 0.7 else "ROLLBACK") + " PREPARED %s", (gid,))
+                c.autocommit = False
+            else:
+                c.commit()
+
+
+class Test:
+    def __init__(self, args, tool, fleet, servers, report):
+        self.args, self.tool, self.fleet, self.servers, self.report = args, tool, fleet, servers, report
+        self.number = 0
+
+    def fresh(self, shards=3):
+        servers = self.servers[:shards]
+        for s in servers:
+            for (slot,) in s.sql("SELECT slot_name FROM pg_replication_slots"):
+                s.wait_sql(f"SELECT active FROM pg_replication_slots WHERE slot_name = '{slot}'", lambda r: not r or not r[0][0])
+                s.sql(f"SELECT pg_drop_replication_slot('{slot}') FROM pg_replication_slots WHERE slot_name = '{slot}'")
+            for (gid,) in s.sql("SELECT gid FROM pg_prepared_xacts"):
+                s.sql(f"ROLLBACK PREPARED '{gid}'", "app")
+            s.sql("DROP DATABASE IF EXISTS app WITH (FORCE)")
+            s.sql("CREATE DATABASE app")
+            for ddl in TABLES.values():
+                s.sql(ddl, "app")
+            s.sql("ALTER TABLE large ALTER body SET STORAGE EXTERNAL", "app")
+            s.sql("ALTER TABLE whole REPLICA IDENTITY FULL", "app")
+        self.number += 1
+        return Tool(self.tool, f"{self.fleet.folder}/t{self.number}", servers)
+
+    def settle(self, tool):
+        """Nothing is left prepared, all of it is in the log and equal."""
+        for s in tool.servers:
+            for (gid,) in s.sql("SELECT gid FROM pg_prepared_xacts"):
+                s.sql(f"COMMIT PREPARED '{gid}'", "app")
+        tool.catch_up()
+        replicas, rows = [], 0
+        for i, s in enumerate(tool.servers):
+            log = tool.log(i)
+            replica = Replica(log)
+            for record in log:
+                replica.apply(record)
+            rows += sum(compare(s, replica, table) for table in TABLES)
+            replicas.append(replica)
+        return replicas, rows
+
+    def check(self, name, fn):
+        def run():
+            text = fn()
+            if self.args.verbose:
+                print(f"        {text}")
+        self.report.run(name, run)
+
+    # ---- tests
+
+    def writers_and_kills(self, seconds, seed, big=200):
+        tool = self.fresh()
+        rng = random.Random(seed)
+        writers = [Writer(s, seed * 100 + i * 10 + k, big) for i, s in enumerate(tool.servers) for k in range(2)]
+        for w in writers:
+            w.start()
+        time.sleep(0.5)
+        tool.start("memory=300000")
+        kills = restarts = 0
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            time.sleep(rng.random() * 1.5)
+            if rng.random() < 0.7:
+                tool.kill()
+                kills += 1
+                tool.start("memory=300000 pause=" + rng.choice(["0", "0", "200"]))
+            else:
+                s = rng.choice(tool.servers)
+                s.restart("immediate")
+                restarts += 1
+        for w in writers:
+            w.stopped = True
+        for w in writers:
+            w.join(30)
+            if w.errors:
+                raise Wrong(w.errors[0])
+        replicas, rows = self.settle(tool)
+        if any(r.gaps for r in replicas):
+            raise Wrong("a gap without a reason")
+        tool.stop()
+        return (f"{sum(w.count for w in writers)} transactions, {rows} rows equal, {sum(len(r.gids) for r in replicas)} two-phase, "
+                f"{kills} kills, {restarts} crashes of servers")
+
+    def first_copy(self):
+        tool = self.fresh(1)
+        (s,) = tool.servers
+        s.sql("INSERT INTO plain SELECT g, 'row ' || g, g / 3.0, now(), g FROM generate_series(1, 150000) g", "app")
+        s.sql("INSERT INTO large SELECT g, 'a', repeat('x', 3000 + g), 0 FROM generate_series(1, 200) g", "app")
+        s.sql("INSERT INTO whole VALUES (1, E'\\\\N', E'tab\\there\\nline \\\\ back'), (2, NULL, '')", "app")
+        w = Writer(s, 5, 50)
+        w.start()
+        starts = 0
+        for _ in range(3):
+            tool.start()
+            starts += 1
+            tool.wait(lambda look: look[0]["rows_copied"] > 0 or look[0]["doing"] == "reading", "rows")
+            tool.kill()
+        tool.start()
+        tool.wait(lambda look: look[0]["doing"] == "reading", "the end of the copy")
+        w.stopped = True
+        w.join(30)
+        replicas, rows = self.settle(tool)
+        before = tool.look()[0]["rows_copied"]
+        w = Writer(s, 6, 50)
+        w.start()
+        tool.process.send_signal(signal.SIGUSR1)
+        tool.wait(lambda look: look[0]["rows_copied"] > before and look[0]["doing"] == "reading", "the second copy")
+        w.stopped = True
+        w.join(30)
+        replicas, rows = self.settle(tool)
+        tool.stop()
+        copied = sum(1 for r in tool.log(0) if r["op"] == "row")
+        return f"{rows} rows equal, {copied} were copied, {starts} interruptions, copied again while written"
+
+    def gaps(self):
+        tool = self.fresh(1)
+        (s,) = tool.servers
+        tool.start()
+        s.sql("INSERT INTO plain VALUES (1, 'kept')", "app")
+        tool.catch_up()
+        tool.kill()
+        slot = tool.look()[0]["slot"]
+        s.wait_sql("SELECT count(*) FROM pg_replication_slots WHERE active", lambda r: r == [(0,)])
+        s.sql(f"SELECT pg_drop_replication_slot('{slot}')")
+        s.sql("INSERT INTO plain VALUES (2, 'never seen by a slot')", "app")
+        tool.start()
+        tool.wait(lambda look: look[0]["gaps"] == 1 and look[0]["doing"] == "reading", "a gap")
+        replicas, _ = self.settle(tool)
+        if replicas[0].gaps != 1:
+            raise Wrong("the gap is not in the log")
+        tool.kill()
+        slot = tool.look()[0]["slot"]
+        s.wait_sql("SELECT count(*) FROM pg_replication_slots WHERE active", lambda r: r == [(0,)])
+        s.sql("INSERT INTO plain VALUES (3, 'skipped by somebody')", "app")
+        s.sql(f"SELECT pg_replication_slot_advance('{slot}', pg_current_wal_lsn())", "app")
+        tool.start()
+        tool.wait(lambda look: look[0]["gaps"] == 1 and look[0]["doing"] == "reading", "a second gap")
+        replicas, _ = self.settle(tool)
+        if replicas[0].gaps != 2:
+            raise Wrong(f"{replicas[0].gaps} gaps in the log")
+        tool.stop()
+        slots = s.sql("SELECT count(*) FROM pg_replication_slots")[0][0]
+        if slots != 1:
+            raise Wrong(f"{slots} slots are left")
+        return "a slot that is gone and one that was moved are gaps in the log, then copied again"
+
+    def refusals(self):
+        tool = self.fresh(1)
+        (s,) = tool.servers
+        s.sql("CREATE TABLE keyless (a int)", "app")
+        tool.start()
+        tool.wait(lambda look: "public.keyless" in look[0]["error"], "a refusal")
+        s.sql("UPDATE plain SET a = 'x'", "app")  # goes on working: there is no publication yet
+        tool.kill()
+        tool.start("full=1")
+        tool.wait(lambda look: look[0]["doing"] == "reading", "the stream")
+        s.sql("INSERT INTO keyless VALUES (1); UPDATE keyless SET a = 2; DELETE FROM keyless", "app")
+        tool.catch_up()
+        tool.stop()
+        ops = [r["op"] for r in tool.log(0) if r.get("table") == "keyless" and r.get("content") != "copy"]
+        if ops != ["insert", "update", "delete"]:
+            raise Wrong(str(ops))
+        return "a table without identity is named before it can break; on wish it gets one"
+
+    def large(self):
+        tool = self.fresh(1)
+        (s,) = tool.servers
+        tool.start("memory=1000000")
+        tool.wait(lambda look: look[0]["doing"] == "reading", "the stream")
+        c = s.connect("app")
+        c.autocommit = False
+        with c.cursor() as cur:
+            cur.execute("INSERT INTO plain SELECT g, repeat('x', 50), g FROM generate_series(1, 60000) g")
+            cur.execute("SAVEPOINT a; DELETE FROM plain WHERE id > 30000; ROLLBACK TO a")
+            cur.execute("UPDATE plain SET a = 'y' WHERE id % 2 = 0")
+        tool.wait(lambda look: look[0]["spilled"] > 1_000_000, "a file of what waits")
+        if any(r["op"] == "insert" for r in tool.log(0)):
+            raise Wrong("given before its commit")
+        c.commit()
+        c.close()
+        _, rows = self.settle(tool)
+        left = os.listdir(f"{tool.folder}/spill")
+        tool.stop()
+        if left:
+            raise Wrong(f"files are left: {left}")
+        return f"{rows} rows of one transaction were streamed, waited in a file and came at its commit"
+
+    def stop_server(self):
+        tool = self.fresh(1)
+        (s,) = tool.servers
+        tool.start()
+        tool.wait(lambda look: look[0]["doing"] == "reading", "the stream")
+        s.sql("BEGIN; INSERT INTO plain VALUES (1); PREPARE TRANSACTION 'left'", "app")
+        s.sql("INSERT INTO plain VALUES (2)", "app")
+        began = time.monotonic()
+        s.stop("fast")
+        took = time.monotonic() - began
+        s.start()
+        tool.wait(lambda look: look[0]["doing"] == "reading" and look[0]["attaches"] > 1, "the stream again")
+        _, rows = self.settle(tool)
+        tool.stop()
+        if took > 45:
+            raise Wrong(f"the server took {took:.0f} s to stop")
+        return f"a server with a prepared transaction stops in spite of its slot; {rows} rows equal"
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--build", default="build/release")
+    parser.add_argument("--seconds", type=float, default=8)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--only", default="")
+    parser.add_argument("--keep", action="store_true")
+    parser.add_argument("--verbose", action="store_true")
+    args = parser.parse_args()
+    pg.stop_on_signals()
+    report = Report(args.verbose, args.only)
+    tool = build_tool(args.build)
+    with pg.Fleet(keep=args.keep) as fleet:
+        servers = fleet.start(3, options=LOGICAL)
+        test = Test(args, tool, fleet, servers, report)
+        test.check("first copy", test.first_copy)
+        test.check("large transaction", test.large)
+        test.check("gaps", test.gaps)
+        test.check("refusals", test.refusals)
+        test.check("stop", test.stop_server)
+        for i in range(args.rounds):
+            test.check(f"writers and kills, seed {args.seed + i}",
+                       lambda i=i: test.writers_and_kills(args.seconds, args.seed + i))
+    return report.finish()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,467 @@
+/*
+ * Reading a slot. One turn: take all that has arrived, acknowledge what is durable, do what is due
+ * beside the stream, wait.
+ *
+ *     'w' message of pgoutput -> assembler -> sink
+ *     'k' keepalive: where the server is; when it asks, it is answered in the same turn
+ *     'r' ours: received | durable | durable | time
+ *
+ * What is durable is `resume` of the sink's last durable mark, nothing else: an idle slot moves on
+ * by marks without changes (assemble_idle()), so that what was acknowledged is always stored
+ * before. While the sink is full nothing is read, but acknowledgements go on.
+ *
+ * A server that stops waits until everything it has sent is acknowledged, and asks all the time; a
+ * prepared transaction or a sink that is full can make that impossible. Then we leave.
+ *
+ * Source: PostgreSQL documentation, "Streaming Replication Protocol";
+ * src/backend/replication/walsender.c.
+ */
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "replication/cdc/pgoutput.h"
+#include "replication/cdc/source_impl.h"
+
+enum {
+    START_MS = 30000,
+    PUT_MS = 10000,
+    FULL_MS = 10,     /* between two looks at a full sink */
+    BATCH_MAX = 2000, /* messages of one turn */
+    HEAD_BYTES = 25,  /* of 'w' */
+    KEEPALIVE_BYTES = 18,
+    STOPPING_ASKS = 20, /* questions about the same position ... */
+    STOPPING_MS = 3000, /* ... in so long: the server wants to stop */
+    IDLE_MS = 1000      /* between two marks without changes */
+};
+
+/* ---- acknowledging --------------------------------------------------------------------------- */
+
+static void put_status(struct buf *b, uint64_t received, uint64_t durable)
+{
+    buf_u8(b, 'r');
+    buf_be64(b, received > durable ? received : durable);
+    buf_be64(b, durable);
+    buf_be64(b, durable);
+    buf_be64(b, (uint64_t)(clock_wall_us() - INT64_C(946684800000000)));
+    buf_u8(b, 0);
+}
+
+static uint64_t durable_lsn(struct cdc_source *s)
+{
+    struct cdc_mark mark = {0};
+    s->o.sink->durable(s->o.sink->arg, &s->o.shard, &mark);
+    return mark.epoch == s->place.epoch ? mark.resume : 0;
+}
+
+static void show_places(struct cdc_source *s, uint64_t durable)
+{
+    struct cdc_mark given = s->place;
+    if (s->assembler != NULL) {
+        assemble_place(s->assembler, &given);
+    }
+    (void)pthread_mutex_lock(&s->lock);
+    s->look.received = s->received;
+    s->look.given = given.resume;
+    s->look.durable = durable;
+    (void)pthread_mutex_unlock(&s->lock);
+}
+
+enum err cdc_status(struct cdc_source *s, int now, struct note *note)
+{
+    int64_t now_us = clock_now_us();
+    if (!now && now_us < s->status_us) {
+        return ERR_NONE;
+    }
+    s->status_us = now_us + (int64_t)CDC_STATUS_MS * 1000;
+    uint64_t durable = durable_lsn(s);
+    show_places(s, durable);
+    if (!s->is_streaming) {
+        return ERR_NONE;
+    }
+    struct buf b = {0};
+    put_status(&b, s->received, durable);
+    enum err e = pq_copy_put(s->stream, buf_slice(&b), cdc_wait(s, PUT_MS), note);
+    buf_free(&b);
+    return e;
+}
+
+/* ---- beside the stream ----------------------------------------------------------------------- */
+
+/* Its failures are not the stream's: the next time tries again. */
+static void emit(struct cdc_source *s, const char *prefix, int64_t number)
+{
+    char sql[200];
+    struct note note;
+    (void)snprintf(sql, sizeof(sql),
+                   "SELECT pg_catalog.pg_logical_emit_message(false, '%s', '%lld')", prefix,
+                   (long long)number);
+    if (cdc_side(s, sql, NULL, &note)) {
+        log_event(LOG_NOTE, "shard=%s what=cdc_emit error=\"%s\"", s->o.shard.name, note.text);
+    }
+}
+
+static void read_watch(struct cdc_source *s, const PGresult *r)
+{
+    uint64_t end = strtoull(PQgetvalue(r, 0, 0), NULL, 10);
+    uint64_t kept_from = strtoull(PQgetvalue(r, 0, 1), NULL, 10);
+    (void)pthread_mutex_lock(&s->lock);
+    struct cdc_look *look = &s->look;
+    look->server_lsn = end;
+    look->retained_bytes = end > kept_from ? end - kept_from : 0;
+    (void)snprintf(look->wal_status, sizeof(look->wal_status), "%s", PQgetvalue(r, 0, 2));
+    look->safe_bytes = PQgetisnull(r, 0, 3) ? -1 : strtoll(PQgetvalue(r, 0, 3), NULL, 10);
+    uint64_t retained = look->retained_bytes;
+    int64_t safe = look->safe_bytes;
+    int danger = strcmp(look->wal_status, "unreserved") == 0;
+    (void)pthread_mutex_unlock(&s->lock);
+    int alarm = danger || (s->o.retained_max > 0 && retained > s->o.retained_max);
+    if (alarm && !s->said_retained) {
+        log_event(LOG_CDC_RETAINED,
+                  "database=%s shard=%s slot=%s retained_bytes=%llu safe_bytes=%lld "
+                  "hint=\"see SHOW CDC for what does not go on\"",
+                  s->o.shard.database, s->o.shard.name, s->state.slot, (unsigned long long)retained,
+                  (long long)safe);
+    }
+    s->said_retained = alarm;
+}
+
+static void watch(struct cdc_source *s)
+{
+    struct buf sql = {0};
+    struct note note;
+    PGresult *r = NULL;
+    buf_printf(&sql,
+               "SELECT pg_catalog.pg_current_wal_lsn() - '0/0', restart_lsn - '0/0', %s "
+               "FROM pg_catalog.pg_replication_slots WHERE slot_name = ",
+               s->version >= 130000 ? "coalesce(wal_status, ''), safe_wal_size" : "'', NULL");
+    cdc_put_text(&sql, s->state.slot);
+    buf_u8(&sql, 0);
+    if (cdc_side(s, (const char *)sql.p, &r, &note) == ERR_NONE) {
+        if (PQntuples(r) == 1) {
+            read_watch(s, r);
+        }
+        PQclear(r);
+    }
+    buf_free(&sql);
+}
+
+/* A table that is to be copied again is forgotten and listed anew. */
+static enum err take_requests(struct cdc_source *s, struct note *note)
+{
+    struct buf asked = {0};
+    (void)pthread_mutex_lock(&s->lock);
+    buf_add_slice(&asked, buf_slice(&s->recopy));
+    s->recopy.n = 0;
+    (void)pthread_mutex_unlock(&s->lock);
+    enum err e = ERR_NONE;
+    if (asked.n > 0) {
+        if (s->state.phase == CDC_STREAMING) {
+            cdc_state_forget_tables(&s->state);
+        }
+        e = cdc_list_tables(s, note);
+        for (size_t i = 0; e == ERR_NONE && i < s->state.tables_count; i++) {
+            struct cdc_table *t = &s->state.tables[i];
+            int is_asked = s->state.phase == CDC_COPYING && !t->done;
+            for (size_t at = 0; at < asked.n; at += strlen((const char *)asked.p + at) + 1) {
+                const char *name = (const char *)asked.p + at;
+                size_t schema = strlen(t->schema);
+                is_asked |= name[0] == '\0' ||
+                            (strncmp(name, t->schema, schema) == 0 && name[schema] == '.' &&
+                             strcmp(name + schema + 1, t->name) == 0) ||
+                            (strcmp(t->schema, "public") == 0 && strcmp(name, t->name) == 0);
+            }
+            t->pages = is_asked && t->done ? 0 : t->pages;
+            t->done = is_asked ? 0 : 1;
+        }
+        s->state.phase = CDC_COPYING;
+        assemble_place(s->assembler, &s->place);
+        e = e ? e : cdc_remember(s, 1, note);
+    }
+    buf_free(&asked);
+    return e;
+}
+
+static enum err do_due(struct cdc_source *s, struct note *note)
+{
+    int64_t now_us = clock_now_us();
+    if (s->o.watermark_ms > 0 && s->version >= 90600) {
+        int64_t number = clock_wall_us() / ((int64_t)s->o.watermark_ms * 1000);
+        if (number > s->watermark) {
+            s->watermark = number;
+            s->heartbeat_us = now_us + (int64_t)s->o.heartbeat_ms * 1000; /* does as well */
+            emit(s, CDC_PREFIX_WATERMARK, number);
+        }
+    }
+    if (s->o.heartbeat_ms > 0 && now_us >= s->heartbeat_us) {
+        s->heartbeat_us = now_us + (int64_t)s->o.heartbeat_ms * 1000;
+        emit(s, CDC_PREFIX_HEARTBEAT, 0);
+    }
+    if (now_us >= s->watch_us) {
+        s->watch_us = now_us + (int64_t)CDC_WATCH_MS * 1000;
+        watch(s);
+    }
+    if (assemble_is_inside(s->assembler)) {
+        return ERR_NONE; /* what is remembered goes with a mark, and there can be none now */
+    }
+    enum err e = take_requests(s, note);
+    if (e == ERR_NONE && s->state.phase == CDC_COPYING && !s->barrier.wanted) {
+        e = cdc_take_snapshot(s, note);
+    }
+    return e;
+}
+
+static int next_due_ms(const struct cdc_source *s)
+{
+    int64_t next_us = s->status_us < s->watch_us ? s->status_us : s->watch_us;
+    if (s->o.heartbeat_ms > 0 && s->heartbeat_us < next_us) {
+        next_us = s->heartbeat_us;
+    }
+    int64_t left_ms = (next_us - clock_now_us() + 999) / 1000;
+    if (s->o.watermark_ms > 0 && left_ms > s->o.watermark_ms / 2) {
+        left_ms = s->o.watermark_ms / 2;
+    }
+    return left_ms < 0 ? 0 : (int)left_ms;
+}
+
+/* ---- messages -------------------------------------------------------------------------------- */
+
+/* Position of what a message commits, or 0: it commits nothing. */
+static uint64_t commit_of(struct slice message)
+{
+    size_t at;
+    switch (message.n == 0 ? 0 : message.p[0]) {
+    case PGOUTPUT_BEGIN: at = 1; break;
+    case PGOUTPUT_COMMIT_PREPARED: at = 2; break;
+    case PGOUTPUT_STREAM_COMMIT: at = 6; break;
+    case PGOUTPUT_MESSAGE: at = 2; break; /* the end of its record */
+    default: return 0;
+    }
+    uint64_t lsn = message.n >= at + 8 ? be64_at(message.p + at) : 0;
+    return lsn > 0 && message.p[0] == PGOUTPUT_MESSAGE ? lsn - 1 : lsn;
+}
+
+/* Everything before the snapshot has been given: now its rows. */
+static enum err pass_barrier(struct cdc_source *s, struct note *note)
+{
+    assemble_place(s->assembler, &s->place);
+    enum err e = cdc_copy_tables(s, note);
+    assemble_pass(s->assembler, &s->place);
+    cdc_drop_barrier(s);
+    cdc_doing(s, CDC_READING);
+    return e;
+}
+
+static enum err take_data(struct cdc_source *s, struct slice bytes, struct note *note)
+{
+    if (bytes.n < HEAD_BYTES) {
+        return note_set(note, ERR_SHARD_PROTOCOL, "the server's message is too short");
+    }
+    uint64_t start = be64_at(bytes.p + 1);
+    struct slice message = slice_from(bytes, HEAD_BYTES);
+    if (start > s->received) {
+        s->received = start;
+    }
+    if (s->barrier.wanted && !assemble_is_inside(s->assembler) &&
+        commit_of(message) >= s->barrier.lsn) {
+        enum err e = pass_barrier(s, note);
+        if (e) {
+            return e;
+        }
+    }
+    return assemble_feed(s->assembler, message, note);
+}
+
+static enum err take_keepalive(struct cdc_source *s, struct slice bytes, struct note *note)
+{
+    if (bytes.n != KEEPALIVE_BYTES) {
+        return note_set(note, ERR_SHARD_PROTOCOL, "the server's keepalive has a wrong length");
+    }
+    uint64_t end = be64_at(bytes.p + 1);
+    int64_t now_us = clock_now_us();
+    int asks = bytes.p[17] != 0;
+    if (end > s->received) {
+        s->received = end;
+    }
+    if (s->barrier.wanted && !assemble_is_inside(s->assembler) && end >= s->barrier.lsn) {
+        enum err e = pass_barrier(s, note);
+        if (e) {
+            return e;
+        }
+    }
+    if (asks) {
+        s->want_reply = 1;
+        if (end != s->asked_at) {
+            s->asked_at = end;
+            s->asked_us = now_us;
+            s->asked = 0;
+        }
+        s->asked++;
+        if (s->asked > STOPPING_ASKS && now_us - s->asked_us > (int64_t)STOPPING_MS * 1000) {
+            return note_set(note, ERR_SHARD_DOWN, "the server stops");
+        }
+    }
+    if (asks || now_us >= s->idle_us) {
+        s->idle_us = now_us + (int64_t)IDLE_MS * 1000;
+        return assemble_idle(s->assembler, end, note);
+    }
+    return ERR_NONE;
+}
+
+static enum err take_message(struct cdc_source *s, struct slice bytes, struct note *note)
+{
+    if (bytes.p[0] == 'w') {
+        return take_data(s, bytes, note);
+    }
+    if (bytes.p[0] == 'k') {
+        return take_keepalive(s, bytes, note);
+    }
+    return note_set(note, ERR_SHARD_PROTOCOL, "the server sent an unknown message %u",
+                    (unsigned)bytes.p[0]);
+}
+
+/* The server says that what it needs for the stream is gone. */
+static enum err judge_end(struct cdc_source *s, enum err e, const struct pq_trouble *trouble,
+                          struct note *note)
+{
+    int gone = strcmp(trouble->sqlstate, "58P01") == 0 ||
+               (strcmp(trouble->sqlstate, "42704") == 0 && strstr(note->text, "publication"));
+    if (e != ERR_SHARD_REFUSED || !gone) {
+        return e;
+    }
+    char why[300];
+    (void)snprintf(why, sizeof(why), "the server cannot send what comes next: %.200s", note->text);
+    return cdc_gap(s, why, note);
+}
+
+static enum err take_all(struct cdc_source *s, int *more, struct note *note)
+{
+    struct pq_trouble trouble = {0};
+    uint64_t bytes = 0;
+    enum err e = ERR_NONE;
+    int n = 0;
+    for (*more = 1; e == ERR_NONE && n < BATCH_MAX; n++) {
+        struct slice message;
+        int ended;
+        e = pq_copy_take(s->stream, &message, &ended, &trouble, note);
+        if (ended) {
+            return e ? judge_end(s, e, &trouble, note)
+                     : note_set(note, ERR_SHARD_DOWN, "the server ended the stream");
+        }
+        if (e || message.n == 0) {
+            *more = 0;
+            break;
+        }
+        bytes += message.n;
+        e = take_message(s, message, note);
+        pq_copy_done(message);
+        if (s->want_reply) {
+            break;
+        }
+    }
+    if (bytes > 0) {
+        (void)pthread_mutex_lock(&s->lock);
+        s->look.bytes += bytes;
+        (void)pthread_mutex_unlock(&s->lock);
+    }
+    return e;
+}
+
+/* ---- the stream ------------------------------------------------------------------------------ */
+
+static enum err start(struct cdc_source *s, struct note *note)
+{
+    struct buf sql = {0};
+    struct pq_trouble trouble = {0};
+    uint64_t from = s->place.resume;
+    int v = s->version;
+    buf_printf(&sql, "START_REPLICATION SLOT %s LOGICAL %X/%X (proto_version '%d', ", s->state.slot,
+               (unsigned)(from >> 32), (unsigned)from,
+               v >= 160000   ? 4
+               : v >= 150000 ? 3
+               : v >= 140000 ? 2
+                             : 1);
+    buf_printf(&sql, "publication_names '\"%s\"'", s->o.publication);
+    buf_text(&sql, v >= 160000 ? ", streaming 'parallel'" : v >= 140000 ? ", streaming 'on'" : "");
+    buf_text(&sql, v >= 140000 ? ", messages 'true'" : "");
+    buf_text(&sql, v >= 150000 ? ", two_phase 'on')" : ")");
+    buf_u8(&sql, 0);
+    enum err e =
+        pq_copy_begin(s->stream, (const char *)sql.p, cdc_wait(s, START_MS), &trouble, note);
+    buf_free(&sql);
+    if (e) {
+        return judge_end(s, e, &trouble, note);
+    }
+    s->is_streaming = 1;
+    s->received = from;
+    log_event(LOG_CDC_ATTACHED, "database=%s shard=%s slot=%s server=%d from=%X/%X",
+              s->o.shard.database, s->o.shard.name, s->state.slot, v, (unsigned)(from >> 32),
+              (unsigned)from);
+    return ERR_NONE;
+}
+
+static enum err make_assembler(struct cdc_source *s, struct note *note)
+{
+    const struct assemble_options o = {.shard = s->o.shard,
+                                       .sink = s->o.sink,
+                                       .fs = s->o.fs,
+                                       .dir = s->o.dir,
+                                       .memory_max = s->o.memory_max,
+                                       .place = s->place,
+                                       .counts = &s->counts};
+    int made;
+    enum err e = s->o.fs->make_dir(s->o.fs, s->o.dir, &made, note);
+    return e ? e : assemble_new(&o, &s->assembler, note);
+}
+
+static void begin_reading(struct cdc_source *s)
+{
+    int64_t now_us = clock_now_us();
+    s->status_us = 0;
+    s->watch_us = now_us;
+    s->heartbeat_us = now_us;
+    s->idle_us = 0;
+    s->asked = 0;
+    s->want_reply = 0;
+    s->said[0] = '\0';
+    (void)pthread_mutex_lock(&s->lock);
+    s->look.error[0] = '\0';
+    s->look.doing = CDC_READING;
+    (void)pthread_mutex_unlock(&s->lock);
+}
+
+enum err cdc_stream(struct cdc_source *s, struct note *note)
+{
+    enum err e = make_assembler(s, note);
+    e = e ? e : start(s, note);
+    if (e) {
+        return e;
+    }
+    begin_reading(s);
+    int was_ready = 1;
+    int more = 0;
+    while (e == ERR_NONE) {
+        int ready = s->o.sink->ready(s->o.sink->arg, &s->o.shard);
+        if (ready != was_ready) {
+            cdc_doing(s, ready ? CDC_READING : CDC_PAUSED);
+            was_ready = ready;
+        }
+        if (!(ready && more)) {
+            int wait_ms = ready ? next_due_ms(s) : FULL_MS;
+            int got = pq_poll(&s->stream, ready ? 1 : 0, wait_ms, &s->interrupt);
+            if (got < 0) {
+                return note_set(note, ERR_SHUTDOWN, "asked to leave");
+            }
+            e = got > 0 ? pq_copy_load(s->stream, note) : ERR_NONE;
+        }
+        e = e || !ready ? e : take_all(s, &more, note);
+        e = e ? e : cdc_status(s, s->want_reply, note);
+        s->want_reply = 0;
+        e = e ? e : do_due(s, note);
+    }
+    return e;
+}
