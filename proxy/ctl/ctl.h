@@ -50,9 +50,8 @@ ctl_fn ctl_route, ctl_ring;               /* ctl_route.c */
 ctl_fn ctl_show, ctl_failover;            /* ctl_console.c */
 ctl_fn ctl_tx;                            /* ctl_tx.c */
 ctl_fn ctl_store;                         /* ctl_store.c */
-ctl_fn ctl_sample, ctl_manual, ctl_errors, ctl_metrics, ctl_logs, ctl_pgbouncer, ctl_statements,
-    ctl_import, ctl_secret;   /* ctl_pages.c */
-ctl_fn ctl_version, ctl_help; /* ctl.c */
+ctl_fn ctl_page, ctl_import, ctl_secret;  /* ctl_pages.c */
+ctl_fn ctl_version, ctl_help;             /* ctl.c */
 
 /* For commands. ------------------------------------------------------------------------------ */
 

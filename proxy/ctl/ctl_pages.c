@@ -8,53 +8,26 @@
 #include "proxy/auth/auth.h"
 #include "proxy/ctl/ctl.h"
 
-static int print_page(void (*print)(struct buf *out))
+static const struct {
+    const char *name;
+    void (*print)(struct buf *out);
+} pages[] = {{"sample", conf_print_sample},
+             {"manual", conf_print_manual},
+             {"errors", page_errors},
+             {"metrics", page_metrics},
+             {"logs", page_logs},
+             {"pgbouncer", conf_print_pgbouncer},
+             {"statements", plan_print_statements}};
+
+int ctl_page(const struct ctl_arguments *a)
 {
     struct buf out = {0};
-    print(&out);
+    for (size_t i = 0; i < sizeof(pages) / sizeof(pages[0]); i++) {
+        if (strcmp(pages[i].name, a->words[0]) == 0) {
+            pages[i].print(&out);
+        }
+    }
     return ctl_print(&out);
-}
-
-int ctl_sample(const struct ctl_arguments *a)
-{
-    (void)a;
-    return print_page(conf_print_sample);
-}
-
-int ctl_manual(const struct ctl_arguments *a)
-{
-    (void)a;
-    return print_page(conf_print_manual);
-}
-
-int ctl_errors(const struct ctl_arguments *a)
-{
-    (void)a;
-    return print_page(page_errors);
-}
-
-int ctl_metrics(const struct ctl_arguments *a)
-{
-    (void)a;
-    return print_page(page_metrics);
-}
-
-int ctl_logs(const struct ctl_arguments *a)
-{
-    (void)a;
-    return print_page(page_logs);
-}
-
-int ctl_pgbouncer(const struct ctl_arguments *a)
-{
-    (void)a;
-    return print_page(conf_print_pgbouncer);
-}
-
-int ctl_statements(const struct ctl_arguments *a)
-{
-    (void)a;
-    return print_page(plan_print_statements);
 }
 
 int ctl_import(const struct ctl_arguments *a)
