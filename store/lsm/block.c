@@ -122,11 +122,16 @@ static inline const uint8_t *small_varint(const uint8_t *p, const uint8_t *end, 
     return lsm_varint_read(p, end, out);
 }
 
-static inline int parse(const struct block_cursor *c, size_t at, struct entry *out)
+static inline int parse(const uint8_t *p, const uint8_t *end, struct entry *out)
 {
-    const uint8_t *end = c->p + c->end;
-    const uint8_t *p = small_varint(c->p + at, end, &out->shared);
-    p = p == NULL ? NULL : small_varint(p, end, &out->unshared);
+    if (end - p >= HEADER_MAX && (p[0] | p[1]) < 0x80) { /* most are: no end can be met */
+        out->shared = p[0];
+        out->unshared = p[1];
+        p += 2;
+    } else {
+        p = small_varint(p, end, &out->shared);
+        p = p == NULL ? NULL : small_varint(p, end, &out->unshared);
+    }
     p = p == NULL ? NULL : lsm_varint_read(p, end, &out->tag);
     p = p == NULL ? NULL : small_varint(p, end, &out->value_bytes);
     if (p == NULL || out->shared > KV_KEY_MAX || out->unshared > KV_KEY_MAX - out->shared ||
@@ -141,11 +146,26 @@ static inline int parse(const struct block_cursor *c, size_t at, struct entry *o
     return 1;
 }
 
+enum err block_entry_at(struct slice bytes, uint32_t i, struct block_entry *out)
+{
+    uint32_t count = be32_at(bytes.p + bytes.n - 4);
+    const uint8_t *end = bytes.p + bytes.n - 4 - 4 * (size_t)count;
+    size_t at = be32_at(end + 4 * (size_t)i);
+    struct entry entry;
+    if (at >= (size_t)(end - bytes.p) || !parse(bytes.p + at, end, &entry) || entry.shared != 0) {
+        return ERR_CORRUPT;
+    }
+    out->key = slice_bytes(entry.rest, entry.unshared);
+    out->tag = entry.tag;
+    out->value = slice_bytes(entry.rest + entry.unshared, entry.value_bytes);
+    return ERR_NONE;
+}
+
 /* Read the entry at c->next; the key so far is the one before it, or empty at a restart. */
 static enum err step(struct block_cursor *c)
 {
     struct entry entry;
-    if (!parse(c, c->next, &entry) || entry.shared > c->key.n) {
+    if (!parse(c->p + c->next, c->p + c->end, &entry) || entry.shared > c->key.n) {
         return corrupt(c);
     }
     if (entry.shared == 0) {
@@ -234,7 +254,7 @@ static int restart_is_before(const struct block_cursor *c, uint32_t i, struct sl
 {
     struct entry entry;
     size_t at = restart_at(c, i);
-    if (at >= c->end || !parse(c, at, &entry) || entry.shared != 0) {
+    if (at >= c->end || !parse(c->p + at, c->p + c->end, &entry) || entry.shared != 0) {
         return -1;
     }
     return lsm_compare(slice_bytes(entry.rest, entry.unshared), entry.tag, key, tag) < 0;

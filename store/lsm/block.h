@@ -59,6 +59,14 @@ struct block_cursor {
     uint8_t _key[KV_KEY_MAX];
 };
 
+/* The entry at restart i, by itself. `i` below the count of restarts of a block that was opened. */
+struct block_entry {
+    struct slice key;
+    uint64_t tag;
+    struct slice value;
+};
+enum err block_entry_at(struct slice bytes, uint32_t i, struct block_entry *out) MUST_CHECK;
+
 enum err block_open(struct block_cursor *c, struct slice bytes) MUST_CHECK;
 enum err block_first(struct block_cursor *c) MUST_CHECK;
 enum err block_last(struct block_cursor *c) MUST_CHECK;

@@ -218,7 +218,7 @@ static enum err start(struct lsm *lsm, struct note *note)
     }
     /* The process before us may have died between a rename and the sync behind it: what we build on
      * is to be durable first, and the log's folder before anything is in it. */
-    lsm_view_set(lsm, memtable_new(), NULL, version_ref(lsm->version));
+    lsm_view_set(lsm, memtable_new(lsm->memtable_max), NULL, version_ref(lsm->version));
     e = lsm->env.fs->sync_dir(lsm->env.fs, lsm->dir, note);
     e = e ? e : open_log(lsm, note);
     e = e ? e : lsm->env.fs->sync_dir(lsm->env.fs, lsm->dir, note);
@@ -267,15 +267,16 @@ static enum err lsm_get(struct kv *kv, struct kv_snapshot *at, struct slice key,
     uint64_t seq = 0;
     uint64_t probes = 0;
     enum err e = ERR_NONE;
+    lookup.hash = bloom_hash(key);
     struct lsm_view *view = lsm_view_take(lsm, &seq);
     lookup.tag = lsm_tag_at(at != NULL ? at->seq : seq);
-    lookup.found = memtable_get(view->active, key, lookup.tag, &lookup.found_tag, &in_memory) ||
-                   (view->frozen != NULL &&
-                    memtable_get(view->frozen, key, lookup.tag, &lookup.found_tag, &in_memory));
+    lookup.found =
+        memtable_get(view->active, key, lookup.hash, lookup.tag, &lookup.found_tag, &in_memory) ||
+        (view->frozen != NULL &&
+         memtable_get(view->frozen, key, lookup.hash, lookup.tag, &lookup.found_tag, &in_memory));
     if (lookup.found) {
         buf_add_slice(value, in_memory);
     } else {
-        lookup.hash = bloom_hash(key);
         e = version_get(view->version, &lookup, &probes, note);
     }
     lsm_view_release(view);

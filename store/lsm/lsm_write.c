@@ -58,7 +58,7 @@ static void freeze(struct lsm *lsm)
     lsm->frozen_seq = atomic_load_explicit(&lsm->newest, memory_order_relaxed);
     lsm->frozen_place = lsm->active_place;
     lsm->active_place = lsm_log_place(lsm->log);
-    lsm_view_set(lsm, memtable_new(), active, version);
+    lsm_view_set(lsm, memtable_new(lsm->memtable_max), active, version);
     lsm_wake(lsm);
 }
 

@@ -8,10 +8,13 @@
 #include "base/check.h"
 #include "base/list.h"
 #include "base/mem.h"
+#include "store/lsm/bloom.h"
 #include "store/lsm/key.h"
 
 enum {
-    HEIGHT_MAX = 12 /* a quarter of the nodes of a level are on the next: good for 16 million */
+    HEIGHT_MAX = 12,   /* a quarter of the nodes of a level are on the next: good for 16 million */
+    FILTER_SHARE = 64, /* bytes of the memtable per byte of its filter */
+    FILTER_MIN = 64    /* words */
 };
 
 /* Key and value bytes stand behind the pointers. */
@@ -28,6 +31,8 @@ struct memtable {
     _Atomic uint32_t refs;
     struct arena arena;
     struct node *head;
+    _Atomic uint64_t *filter; /* zeros at first */
+    uint64_t filter_words;
     /* the writer's own */
     struct node *tail[HEIGHT_MAX]; /* the last node of each level: ascending keys need no search */
     size_t entries;
@@ -99,10 +104,23 @@ static struct node *make_node(struct memtable *m, int height, struct slice key, 
     return node;
 }
 
-struct memtable *memtable_new(void)
+static _Atomic uint64_t *filter_word(const struct memtable *m, uint64_t hash)
+{
+    return &m->filter[(hash >> 32) * m->filter_words >> 32];
+}
+
+static uint64_t filter_bits(uint64_t hash)
+{
+    return 1ULL << (hash & 63) | 1ULL << (hash >> 6 & 63);
+}
+
+struct memtable *memtable_new(size_t bytes_expected)
 {
     struct memtable *m = mem_zero(sizeof(*m));
+    size_t words = bytes_expected / FILTER_SHARE / sizeof(*m->filter);
     atomic_init(&m->refs, 1);
+    m->filter_words = words < FILTER_MIN ? FILTER_MIN : words;
+    m->filter = mem_zero(m->filter_words * sizeof(*m->filter));
     m->chance = 0x9E3779B97F4A7C15ULL;
     m->head = make_node(m, HEIGHT_MAX, SLICE(""), 0, SLICE(""));
     for (int level = 0; level < HEIGHT_MAX; level++) {
@@ -122,6 +140,7 @@ void memtable_unref(struct memtable *m)
 {
     if (m != NULL && atomic_fetch_sub_explicit(&m->refs, 1, memory_order_acq_rel) == 1) {
         arena_free(&m->arena);
+        mem_free(m->filter);
         mem_free(m);
     }
 }
@@ -181,6 +200,10 @@ void memtable_add(struct memtable *m, struct slice key, uint64_t tag, struct sli
         (void)last_before(m, &t, found);
         before = found;
     }
+    uint64_t hash = bloom_hash(key);
+    _Atomic uint64_t *word = filter_word(m, hash);
+    uint64_t bits = atomic_load_explicit(word, memory_order_relaxed) | filter_bits(hash);
+    atomic_store_explicit(word, bits, memory_order_relaxed); /* the links below publish it */
     int height = roll_height(m);
     struct node *node = make_node(m, height, key, tag, value);
     for (int level = 0; level < height; level++) {
@@ -194,9 +217,13 @@ void memtable_add(struct memtable *m, struct slice key, uint64_t tag, struct sli
     m->entries++;
 }
 
-int memtable_get(const struct memtable *m, struct slice key, uint64_t tag, uint64_t *found_tag,
-                 struct slice *value)
+int memtable_get(const struct memtable *m, struct slice key, uint64_t hash, uint64_t tag,
+                 uint64_t *found_tag, struct slice *value)
 {
+    uint64_t bits = filter_bits(hash);
+    if ((atomic_load_explicit(filter_word(m, hash), memory_order_relaxed) & bits) != bits) {
+        return 0;
+    }
     struct target t = target_of(key, tag);
     const struct node *node = follow(last_before(m, &t, NULL), 0);
     if (node == NULL || !slice_eq(key_of(node), key)) {

@@ -10,6 +10,7 @@
  *
  * One thread adds (the holder of the tree's write lock); any number read meanwhile without a lock:
  * a node is whole before a release store links it, and nothing is ever unlinked or moved.
+ * A small filter of hashes, two bits in one word per key, spares most searches for absent keys.
  * Counted references; the last one frees the arena.
  */
 
@@ -21,7 +22,8 @@
 
 struct memtable;
 
-struct memtable *memtable_new(void); /* one reference */
+/* One reference. bytes_expected: what it will hold about, for its filter. */
+struct memtable *memtable_new(size_t bytes_expected);
 struct memtable *memtable_ref(struct memtable *m);
 void memtable_unref(struct memtable *m); /* NULL is fine */
 
@@ -32,8 +34,8 @@ size_t memtable_entries(const struct memtable *m); /* writer only, or once nobod
 
 /* What the moment of `tag` sees of key: 0 nothing here, 1 *found_tag and *value (into the arena).
  */
-int memtable_get(const struct memtable *m, struct slice key, uint64_t tag, uint64_t *found_tag,
-                 struct slice *value);
+int memtable_get(const struct memtable *m, struct slice key, uint64_t hash, uint64_t tag,
+                 uint64_t *found_tag, struct slice *value);
 
 /* Holds a reference. */
 struct run *memtable_run(struct memtable *m);

@@ -11,6 +11,7 @@
 #include <criterion/criterion.h>
 
 #include "base/rng.h"
+#include "store/lsm/bloom.h"
 #include "store/lsm/key.h"
 #include "store/lsm/memtable.h"
 
@@ -40,7 +41,7 @@ static int by_order(const void *a, const void *b)
 /* Few keys, of all lengths, some the beginning of others; many versions of each. */
 static struct memtable *filled(struct entry entries[ENTRIES], uint64_t seed)
 {
-    struct memtable *m = memtable_new();
+    struct memtable *m = memtable_new(100 << 10);
     struct rng rng = rng_seeded(seed);
     for (uint64_t i = 0; i < ENTRIES; i++) {
         struct entry *entry = &entries[i];
@@ -108,7 +109,8 @@ Test(memtable, each_moment_sees_the_newest_entry_that_was_there)
         }
         uint64_t tag = 0;
         struct slice value;
-        int found = memtable_get(m, key_of(asked), lsm_tag_at(seq), &tag, &value);
+        int found = memtable_get(m, key_of(asked), bloom_hash(key_of(asked)), lsm_tag_at(seq), &tag,
+                                 &value);
         cr_assert_eq(found, best != NULL);
         cr_assert(!found || (tag == best->tag && slice_eq(value, slice_bytes(&best->value, 8))));
     }
@@ -118,7 +120,7 @@ Test(memtable, each_moment_sees_the_newest_entry_that_was_there)
 
 Test(memtable, ascending_keys_and_an_empty_list)
 {
-    struct memtable *m = memtable_new();
+    struct memtable *m = memtable_new(100 << 10);
     struct run *run = memtable_run(m);
     uint64_t tag = 0;
     struct slice value;
@@ -128,7 +130,8 @@ Test(memtable, ascending_keys_and_an_empty_list)
     cr_assert(!run->valid);
     cr_assert_eq(run->ops->seek(run, SLICE("a"), 0, NULL), ERR_NONE);
     cr_assert(!run->valid);
-    cr_assert_eq(memtable_get(m, SLICE("a"), LSM_TAG_NEWEST, &tag, &value), 0);
+    cr_assert_eq(memtable_get(m, SLICE("a"), bloom_hash(SLICE("a")), LSM_TAG_NEWEST, &tag, &value),
+                 0);
     char key[16];
     for (int i = 0; i < 5000; i++) {
         int n = snprintf(key, sizeof(key), "%08d", i);
@@ -178,7 +181,7 @@ static void *read_along(void *arg)
 
 Test(memtable, a_reader_sees_whole_entries_while_one_thread_writes)
 {
-    struct shared s = {.m = memtable_new()};
+    struct shared s = {.m = memtable_new(100 << 10)};
     struct rng rng = rng_seeded(4);
     pthread_t reader;
     cr_assert_eq(pthread_create(&reader, NULL, read_along, &s), 0);

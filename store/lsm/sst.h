@@ -23,6 +23,7 @@
 #include "store/lsm/block.h"
 #include "store/lsm/cache.h"
 #include "store/lsm/run.h"
+#include "store/lsm/sst_index.h"
 
 enum {
     SST_FOOTER = 64,
@@ -78,11 +79,6 @@ void sst_writer_close(struct sst_writer *w); /* NULL is fine; the file stays as 
 
 /* ---- the bytes ------------------------------------------------------------------------------- */
 
-struct sst_handle {
-    uint64_t offset;
-    uint32_t bytes; /* with the trailer */
-};
-
 struct sst_footer {
     uint64_t number, entries;
     struct sst_handle filter, index;
@@ -96,7 +92,6 @@ enum err sst_footer_read(const uint8_t bytes[SST_FOOTER], uint64_t file_bytes,
 /* A stored block's body. It looks into `stored`, or into scratch, which is emptied first.
  * Errors: ERR_CORRUPT. */
 enum err sst_block_unpack(struct slice stored, struct buf *scratch, struct slice *out) MUST_CHECK;
-enum err sst_handle_read(struct slice value, struct sst_handle *out) MUST_CHECK;
 
 /* ---- reading --------------------------------------------------------------------------------- */
 
@@ -107,7 +102,7 @@ enum err sst_acquire(struct sst_env *env, const struct sst_meta *meta, struct ss
                      struct cache_entry **pin, struct note *note) MUST_CHECK;
 void sst_release(struct sst_env *env, struct cache_entry *pin);
 struct slice sst_filter(const struct sst *sst);
-struct slice sst_index(const struct sst *sst);
+const struct sst_index *sst_index(const struct sst *sst);
 
 /* The first entry at or behind (key, tag), if it is of this key: *found 1, value added. */
 struct sst_lookup {
@@ -131,6 +126,10 @@ enum err sst_read_block(struct sst_env *env, const struct sst *sst, struct sst_h
 /* 1 when the cache has it: pinned. */
 int sst_find_block(struct sst_env *env, const struct sst *sst, struct sst_handle handle,
                    struct cache_entry **pin, struct slice *out);
+/* Unpack what was read and put it into the cache; pinned. Errors: ERR_CORRUPT. */
+enum err sst_keep_block(struct sst_env *env, const struct sst *sst, struct sst_handle handle,
+                        struct slice stored, struct cache_entry **pin,
+                        struct slice *out) MUST_CHECK;
 /* By the cache, or into it; pinned in env->blocks. */
 enum err sst_cached_block(struct sst_env *env, const struct sst *sst, struct sst_handle handle,
                           struct cache_entry **pin, struct slice *out,

@@ -26,7 +26,8 @@ struct sst {
     int fd;
     uint64_t number;
     struct sst_footer footer;
-    struct buf filter, index;
+    struct buf filter;
+    struct sst_index index;
 };
 
 struct sst_block {
@@ -73,16 +74,6 @@ enum err sst_footer_read(const uint8_t bytes[SST_FOOTER], uint64_t file_bytes,
         return ERR_CORRUPT;
     }
     return ERR_NONE;
-}
-
-enum err sst_handle_read(struct slice value, struct sst_handle *out)
-{
-    uint64_t bytes = 0;
-    const uint8_t *end = value.p + value.n;
-    const uint8_t *p = lsm_varint_read(value.p, end, &out->offset);
-    p = p == NULL ? NULL : lsm_varint_read(p, end, &bytes);
-    out->bytes = (uint32_t)bytes;
-    return p != end || bytes > SST_BLOCK_MAX || bytes < SST_TRAILER ? ERR_CORRUPT : ERR_NONE;
 }
 
 /* The checksum is right: which bytes the body is, and whether they are packed. */
@@ -143,7 +134,7 @@ static void sst_free(void *value)
     struct sst *sst = value;
     sst->env->fs->close(sst->env->fs, sst->fd);
     buf_free(&sst->filter);
-    buf_free(&sst->index);
+    sst_index_free(&sst->index);
     mem_free(sst);
 }
 
@@ -205,6 +196,7 @@ static enum err load(struct sst *sst, const struct sst_meta *meta, struct note *
     struct sst_env *env = sst->env;
     uint8_t bytes[SST_FOOTER];
     uint64_t size = 0;
+    struct buf index = {0};
     enum err e = env->fs->size(env->fs, sst->fd, &size, note);
     if (e) {
         return e;
@@ -222,8 +214,12 @@ static enum err load(struct sst *sst, const struct sst_meta *meta, struct note *
     }
     e = load_part(sst, sst->footer.filter, &sst->filter, note);
     if (e == ERR_NONE) {
-        e = load_part(sst, sst->footer.index, &sst->index, note);
+        e = load_part(sst, sst->footer.index, &index, note);
     }
+    if (e == ERR_NONE && sst_index_open(&sst->index, &index)) {
+        e = sst_corrupt(env, sst->number, sst->footer.index.offset, note);
+    }
+    buf_free(&index);
     return e;
 }
 
@@ -251,8 +247,8 @@ enum err sst_acquire(struct sst_env *env, const struct sst_meta *meta, struct ss
         sst_free(sst);
         return e;
     }
-    *pin = cache_put(env->readers, key, sst, READER_BYTES + sst->filter.cap + sst->index.cap,
-                     sst_free);
+    *pin = cache_put(env->readers, key, sst,
+                     READER_BYTES + sst->filter.cap + sst_index_memory(&sst->index), sst_free);
     *out = sst;
     return ERR_NONE;
 }
@@ -267,9 +263,9 @@ struct slice sst_filter(const struct sst *sst)
     return buf_slice(&sst->filter);
 }
 
-struct slice sst_index(const struct sst *sst)
+const struct sst_index *sst_index(const struct sst *sst)
 {
-    return buf_slice(&sst->index);
+    return &sst->index;
 }
 
 uint64_t sst_number(const struct sst *sst)
@@ -320,11 +316,24 @@ int sst_find_block(struct sst_env *env, const struct sst *sst, struct sst_handle
     return *pin != NULL;
 }
 
+enum err sst_keep_block(struct sst_env *env, const struct sst *sst, struct sst_handle handle,
+                        struct slice stored, struct cache_entry **pin, struct slice *out)
+{
+    struct cache_key key = {sst->number, handle.offset};
+    struct sst_block *block = block_from(stored);
+    if (block == NULL) {
+        return ERR_CORRUPT;
+    }
+    atomic_fetch_add_explicit(&env->block_reads, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&env->block_bytes, handle.bytes, memory_order_relaxed);
+    *out = slice_bytes(block->bytes, block->n);
+    *pin = cache_put(env->blocks, key, block, sizeof(*block) + block->n, mem_free);
+    return ERR_NONE;
+}
+
 enum err sst_cached_block(struct sst_env *env, const struct sst *sst, struct sst_handle handle,
                           struct cache_entry **pin, struct slice *out, struct note *note)
 {
-    struct cache_key key = {sst->number, handle.offset};
-    struct sst_block *block = NULL;
     if (sst_find_block(env, sst, handle, pin, out)) {
         return ERR_NONE;
     }
@@ -332,23 +341,16 @@ enum err sst_cached_block(struct sst_env *env, const struct sst *sst, struct sst
         return sst_corrupt(env, sst->number, handle.offset, note);
     }
     uint8_t on_stack[STACK_BYTES];
-    uint8_t *stored = handle.bytes <= STACK_BYTES ? on_stack : mem_alloc(handle.bytes);
-    enum err e = read_exactly(env, sst, handle.offset, stored, handle.bytes, note);
-    if (e == ERR_NONE) {
-        block = block_from(slice_bytes(stored, handle.bytes));
-        e = block == NULL ? sst_corrupt(env, sst->number, handle.offset, note) : ERR_NONE;
+    uint8_t *bytes = handle.bytes <= STACK_BYTES ? on_stack : mem_alloc(handle.bytes);
+    enum err e = read_exactly(env, sst, handle.offset, bytes, handle.bytes, note);
+    if (e == ERR_NONE &&
+        sst_keep_block(env, sst, handle, slice_bytes(bytes, handle.bytes), pin, out)) {
+        e = sst_corrupt(env, sst->number, handle.offset, note);
     }
-    if (stored != on_stack) {
-        mem_free(stored);
+    if (bytes != on_stack) {
+        mem_free(bytes);
     }
-    if (e) {
-        return e;
-    }
-    atomic_fetch_add_explicit(&env->block_reads, 1, memory_order_relaxed);
-    atomic_fetch_add_explicit(&env->block_bytes, handle.bytes, memory_order_relaxed);
-    *out = slice_bytes(block->bytes, block->n);
-    *pin = cache_put(env->blocks, key, block, sizeof(*block) + block->n, mem_free);
-    return ERR_NONE;
+    return e;
 }
 
 /* ---- one key --------------------------------------------------------------------------------- */
@@ -371,21 +373,14 @@ static enum err find_in_block(struct slice bytes, struct sst_lookup *lookup)
 static enum err find(struct sst_env *env, const struct sst *sst, struct sst_lookup *lookup,
                      struct note *note)
 {
-    struct block_cursor index;
-    struct sst_handle handle;
     struct cache_entry *pin = NULL;
     struct slice bytes;
-    enum err e = block_open(&index, sst_index(sst));
-    if (e == ERR_NONE) {
-        e = block_seek(&index, lookup->key, lookup->tag);
-    }
-    if (e == ERR_NONE && !index.valid) {
+    uint32_t at = sst_index_seek(&sst->index, lookup->key, lookup->tag);
+    if (at == sst->index.count) {
         return ERR_NONE;
     }
-    if (e || sst_handle_read(index.value, &handle)) {
-        return sst_corrupt(env, sst->number, sst->footer.index.offset, note);
-    }
-    e = sst_cached_block(env, sst, handle, &pin, &bytes, note);
+    struct sst_handle handle = sst_index_at(&sst->index, at);
+    enum err e = sst_cached_block(env, sst, handle, &pin, &bytes, note);
     if (e == ERR_NONE && find_in_block(bytes, lookup)) {
         e = sst_corrupt(env, sst->number, handle.offset, note);
     }

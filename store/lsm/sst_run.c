@@ -4,13 +4,13 @@
  *
  *     tables   [ 3 | 7 | 4 | 9 ]          which table: `at`
  *                    |
- *     index    [ b1 | b2 | b3 | b4 ]      which block: `index`
+ *     index    [ b1 | b2 | b3 | b4 ]      which block: `block`
  *                      |
  *     block    [ entry entry entry ]      which entry: `data`
  *
- * A block that is looked for comes from the cache of blocks, or goes into it. Who walks forward
- * block after block reads a window of the file at once instead, larger each time, and unpacks into
- * memory of the cursor: a long scan neither empties the cache nor asks for memory.
+ * A block that is looked for comes from the cache of blocks, or goes into it. Who walks on to the
+ * next ones reads a window of the file at once, larger each time; after a few blocks they are
+ * unpacked into memory of the cursor: a long scan neither empties the cache nor asks for memory.
  */
 
 #include "base/check.h"
@@ -20,8 +20,8 @@
 #include "store/lsm/sst.h"
 
 enum {
-    WALK_AFTER = 2, /* blocks in a row by the cache, then by the window */
-    WINDOW_MIN = 16 << 10,
+    KEEP_BLOCKS = 4, /* in a row go into the cache, those behind them do not */
+    WINDOW_MIN = 8 << 10,
     WINDOW_MAX = 128 << 10
 };
 
@@ -43,8 +43,9 @@ struct sst_run {
     unsigned in_a_row; /* blocks walked forward since the last search */
     struct buf scratch;
 
-    struct block_cursor index;
-    struct block_cursor data;
+    struct sst_handle handle; /* of the block `data` is in */
+    uint32_t block;           /* of the table's; its count: behind the last */
+    struct block_cursor data; /* last: its memory for a key need not be cleared */
 };
 
 static struct sst_run *run_of(struct run *run)
@@ -86,8 +87,7 @@ static enum err open_table(struct sst_run *r, size_t at, struct note *note)
         return e;
     }
     r->at = at;
-    e = block_open(&r->index, sst_index(r->sst));
-    return e ? damaged(r, sst_footer(r->sst)->index.offset, note) : ERR_NONE;
+    return ERR_NONE;
 }
 
 /* ---- blocks ---------------------------------------------------------------------------------- */
@@ -111,8 +111,9 @@ static enum err fill_window(struct sst_run *r, struct sst_handle handle, struct 
     return n < handle.bytes ? damaged(r, handle.offset + n, note) : ERR_NONE;
 }
 
-static enum err block_by_window(struct sst_run *r, struct sst_handle handle, struct slice *out,
-                                struct note *note)
+/* The block's stored bytes, by the window. */
+static enum err stored_bytes(struct sst_run *r, struct sst_handle handle, struct slice *out,
+                             struct note *note)
 {
     uint64_t end = handle.offset + handle.bytes;
     if (handle.offset > sst_data_end(r->sst) || end > sst_data_end(r->sst)) {
@@ -124,42 +125,46 @@ static enum err block_by_window(struct sst_run *r, struct sst_handle handle, str
             return e;
         }
     }
-    struct slice stored = slice_bytes(r->window.p + (handle.offset - r->window_at), handle.bytes);
-    return sst_block_unpack(stored, &r->scratch, out) ? damaged(r, handle.offset, note) : ERR_NONE;
+    *out = slice_bytes(r->window.p + (handle.offset - r->window_at), handle.bytes);
+    return ERR_NONE;
 }
 
 static enum err block_of(struct sst_run *r, struct sst_handle handle, struct slice *out,
                          struct note *note)
 {
-    if (r->fixed == 0 && r->in_a_row <= WALK_AFTER) {
+    struct slice stored;
+    if (r->fixed == 0 && r->in_a_row == 0) {
         return sst_cached_block(r->env, r->sst, handle, &r->block_pin, out, note);
     }
     if (r->fixed == 0 && sst_find_block(r->env, r->sst, handle, &r->block_pin, out)) {
         return ERR_NONE;
     }
-    return block_by_window(r, handle, out, note);
-}
-
-/* The block the index stands on. */
-static enum err open_block(struct sst_run *r, struct note *note)
-{
-    struct sst_handle handle;
-    struct slice bytes;
-    drop_block(r);
-    if (sst_handle_read(r->index.value, &handle)) {
-        return damaged(r, sst_footer(r->sst)->index.offset, note);
-    }
-    enum err e = block_of(r, handle, &bytes, note);
+    enum err e = stored_bytes(r, handle, &stored, note);
     if (e) {
         return e;
     }
-    return block_open(&r->data, bytes) ? damaged(r, handle.offset, note) : ERR_NONE;
+    e = r->fixed == 0 && r->in_a_row < KEEP_BLOCKS
+            ? sst_keep_block(r->env, r->sst, handle, stored, &r->block_pin, out)
+            : sst_block_unpack(stored, &r->scratch, out);
+    return e ? damaged(r, handle.offset, note) : ERR_NONE;
 }
 
-/* Words for what a block or an index gave. */
+static enum err open_block(struct sst_run *r, struct note *note)
+{
+    struct slice bytes;
+    drop_block(r);
+    r->handle = sst_index_at(sst_index(r->sst), r->block);
+    enum err e = block_of(r, r->handle, &bytes, note);
+    if (e) {
+        return e;
+    }
+    return block_open(&r->data, bytes) ? damaged(r, r->handle.offset, note) : ERR_NONE;
+}
+
+/* Words for what a block gave. */
 static enum err judge(struct sst_run *r, enum err e, struct note *note)
 {
-    return e ? damaged(r, sst_footer(r->sst)->index.offset, note) : ERR_NONE;
+    return e ? damaged(r, r->handle.offset, note) : ERR_NONE;
 }
 
 /* ---- moving ---------------------------------------------------------------------------------- */
@@ -177,22 +182,22 @@ static enum err arrive(struct sst_run *r, enum err e)
     return e;
 }
 
-/* To the index's next block, or that of the next table, until there is an entry. */
+/* To the next block, or that of the next table, until there is an entry. */
 static enum err forward(struct sst_run *r, struct note *note)
 {
     enum err e = ERR_NONE;
     while (e == ERR_NONE && !r->data.valid) {
-        if (r->index.valid) {
-            e = judge(r, block_next(&r->index), note);
+        if (r->block < sst_index(r->sst)->count) {
+            r->block++;
         }
-        if (e == ERR_NONE && !r->index.valid) {
+        if (r->block >= sst_index(r->sst)->count) {
             if (r->at + 1 >= r->count) {
                 return ERR_NONE;
             }
             e = open_table(r, r->at + 1, note);
-            e = e ? e : judge(r, block_first(&r->index), note);
+            r->block = 0;
         }
-        if (e == ERR_NONE && r->index.valid) {
+        if (e == ERR_NONE) {
             r->in_a_row++;
             e = open_block(r, note);
             e = e ? e : judge(r, block_first(&r->data), note);
@@ -205,17 +210,15 @@ static enum err backward(struct sst_run *r, struct note *note)
 {
     enum err e = ERR_NONE;
     while (e == ERR_NONE && !r->data.valid) {
-        if (r->index.valid) {
-            e = judge(r, block_prev(&r->index), note);
-        }
-        if (e == ERR_NONE && !r->index.valid) {
+        if (r->block == 0) {
             if (r->at == 0) {
                 return ERR_NONE;
             }
             e = open_table(r, r->at - 1, note);
-            e = e ? e : judge(r, block_last(&r->index), note);
+            r->block = e ? 0 : sst_index(r->sst)->count;
         }
-        if (e == ERR_NONE && r->index.valid) {
+        if (e == ERR_NONE) {
+            r->block--;
             e = open_block(r, note);
             e = e ? e : judge(r, block_last(&r->data), note);
         }
@@ -240,8 +243,8 @@ static enum err run_first(struct run *run, struct note *note)
         return arrive(r, ERR_NONE);
     }
     enum err e = open_table(r, 0, note);
-    e = e ? e : judge(r, block_first(&r->index), note);
-    if (e == ERR_NONE && r->index.valid) {
+    r->block = 0;
+    if (e == ERR_NONE) {
         e = open_block(r, note);
         e = e ? e : judge(r, block_first(&r->data), note);
     }
@@ -256,8 +259,8 @@ static enum err run_last(struct run *run, struct note *note)
         return arrive(r, ERR_NONE);
     }
     enum err e = open_table(r, r->count - 1, note);
-    e = e ? e : judge(r, block_last(&r->index), note);
-    if (e == ERR_NONE && r->index.valid) {
+    if (e == ERR_NONE) {
+        r->block = sst_index(r->sst)->count - 1;
         e = open_block(r, note);
         e = e ? e : judge(r, block_last(&r->data), note);
     }
@@ -289,8 +292,11 @@ static enum err run_seek(struct run *run, struct slice key, uint64_t tag, struct
         return arrive(r, ERR_NONE);
     }
     enum err e = open_table(r, at, note);
-    e = e ? e : judge(r, block_seek(&r->index, key, tag), note);
-    if (e == ERR_NONE && r->index.valid) {
+    if (e) {
+        return arrive(r, e);
+    }
+    r->block = sst_index_seek(sst_index(r->sst), key, tag);
+    if (r->block < sst_index(r->sst)->count) {
         e = open_block(r, note);
         e = e ? e : judge(r, block_seek(&r->data, key, tag), note);
     }
@@ -337,7 +343,8 @@ struct run *sst_run(struct sst_env *env, const struct sst_meta *const *tables, s
         .prev = run_prev,
         .close = run_close,
     };
-    struct sst_run *r = mem_zero(sizeof(*r));
+    struct sst_run *r = mem_alloc(sizeof(*r));
+    memset(r, 0, offsetof(struct sst_run, data._key));
     r->run.ops = &ops;
     r->env = env;
     r->tables = tables;
