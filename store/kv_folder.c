@@ -124,8 +124,13 @@ static enum err learn_kind(struct fs *fs, const char *path, enum kv_kind kind, i
         return e;
     }
     *found = kind;
-    e = listing.has_kind ? read_kind(fs, path, found, note)
-                         : mark_new(fs, path, kind, must_exist, &listing, note);
+    if (listing.has_kind) {
+        e = read_kind(fs, path, found, note);
+        /* A start before us may have died, or failed, between the rename and the sync. */
+        e = e ? e : fs->sync_dir(fs, path, note);
+    } else {
+        e = mark_new(fs, path, kind, must_exist, &listing, note);
+    }
     if (e == ERR_NONE && kind != 0 && *found != kind) {
         e = note_set(note, ERR_BAD_SETTING, "%s: a store of kind %s, asked for as %s", path,
                      kind_names[*found], kind_names[kind]);

@@ -211,3 +211,23 @@ Test(kv_folder, the_power_may_go_off_at_every_step_of_its_making)
         }
     }
 }
+
+/* A start fails behind the rename, its process dies: the name is in the cache only. */
+Test(kv_folder, a_kind_that_a_failed_start_left_in_the_cache_is_made_durable)
+{
+    for (uint64_t seed = 1; seed <= 60; seed++) {
+        struct sim_disk *disk = sim_disk_new(seed);
+        struct note note = {0};
+        enum kv_kind found = 0;
+        sim_disk_fault(disk, SIM_EIO,
+                       6); /* lock, KIND.new, write, sync, rename, sync of the folder */
+        cr_assert_eq(take(disk, KV_LSM, 0, &found, &note), ERR_IO);
+        sim_disk_restart(disk, 0);
+        cr_assert_eq(take(disk, KV_LSM, 0, &found, &note), ERR_NONE, "%s", note.text);
+        put_file(disk, "d/kv/data", "x");
+        sim_disk_restart(disk, 1);
+        cr_assert_eq(take(disk, KV_LSM, 1, &found, &note), ERR_NONE, "seed %d: %s", (int)seed,
+                     note.text);
+        sim_disk_free(disk);
+    }
+}
