@@ -41,6 +41,7 @@ SCHEDULES = [
     "cursors",
     "snapshot",
     "transactions",
+    "timeouts",
     "deadlocks",
     "prepared",
     "isolation",
