@@ -68,12 +68,12 @@ Test(plan, statements_over_three_shards_get_the_plan_of_the_table)
 
 Test(plan, writes_take_rows_that_were_read_first)
 {
-    run_cases(cases_write, sizeof(cases_write) / sizeof(cases_write[0]), 3, 6);
+    run_cases(cases_write, sizeof(cases_write) / sizeof(cases_write[0]), 3, 7);
 }
 
 Test(plan, inserts_go_where_their_rows_belong)
 {
-    run_cases(cases_insert, sizeof(cases_insert) / sizeof(cases_insert[0]), 3, 6);
+    run_cases(cases_insert, sizeof(cases_insert) / sizeof(cases_insert[0]), 3, 7);
 }
 
 Test(plan, aggregates_come_from_partial_states_of_the_shards)

@@ -154,8 +154,8 @@ enum plan_move_to {
 
 struct plan_move {
     const char *table; /* "braid_w1": unique in the statement, needs no quotes, in pg_temp */
-    /* PLAN_ONE, PLAN_MANY: its columns, named, are the table's. With `writes` PLAN_WRITE that
-     * returns rows; its text is then a read that has the same columns */
+    /* PLAN_ONE, PLAN_MANY: its columns, named, are the table's. With `writes` PLAN_WRITE or
+     * PLAN_ROWS that returns rows; its text is then a read that has the same columns */
     struct plan *source;
     enum plan_move_to to;
     const struct map_table *like; /* MOVE_TO_SHARDS */
@@ -163,7 +163,7 @@ struct plan_move {
     unsigned over : 1;   /* the source mentions tables of earlier moves, so it runs over the
                             connections of the workspace. Always the last move, to one
                             server, and of COMBINE_AGGREGATE: nothing comes out before every
-                            shard is done */
+                            shard is done. Of a PLAN_ROWS: its own source does */
     unsigned writes : 1; /* WITH x AS (DELETE ... RETURNING): behind all moves that only read, so
                             that nothing in the statement sees what it does. Its table is made
                             and filled also when nobody reads it */
@@ -531,7 +531,7 @@ struct plan_env {
                            it stands, but for RESET and DISCARD ALL */
     /* PLAN_WORKSPACE can be carried out: 0 not at all, 1 with moves to one server, 2 also to all
      * shards, 3 also to the shards of a key, 4 also plan_move.over, 5 also PLAN_ROWS, 6 also
-     * plan_move.writes. Constant for a configuration */
+     * plan_move.writes, 7 of which some are PLAN_ROWS. Constant for a configuration */
     unsigned workspace : 3;
     unsigned replicas : 1; /* some shard has replicas: say what they may answer. Constant for a map
                               and catalog, so that it need not be in the key of the cache */

@@ -17,6 +17,7 @@
 #include <string.h>
 
 #include "planner/workspace_inner.h"
+#include "planner/write_inner.h"
 
 int workspace_fail(struct note *note, const char *hint, const char *why)
 {
@@ -156,6 +157,10 @@ struct plan *workspace_plan_part(struct workspace *w, tnode *select, struct note
 static int can_be_moved(const struct plan *x)
 {
     int as_it_is = x->shard_sql != NULL && x->combine != NULL && x->combine->mode == COMBINE_CONCAT;
+    if (x->kind == PLAN_ROWS) {
+        return x->returns_rows &&
+               (x->rows->source->kind == PLAN_ONE || x->rows->source->kind == PLAN_MANY);
+    }
     return x->kind == PLAN_WRITE && x->returns_rows && (x->split != NULL || as_it_is);
 }
 
@@ -185,7 +190,23 @@ static int take_write(struct workspace *w, struct plan *p, struct slice read, st
     return 1;
 }
 
-struct plan *workspace_plan_write(struct workspace *w, tnode *write, const tnode *read,
+/* Its rows are where the moves' tables are, and no id must be drawn there: that is rolled back. */
+static void plan_over(struct build *b, tnode *write, struct plan *p)
+{
+    struct note note;
+    p->returns_rows = 1;
+    enum err e = insert_rows(b, write, p, &note);
+    if (!e && (p->rows->source->kind != PLAN_ONE || !p->rows->source->_where->any)) {
+        e = note_set(&note, ERR_UNSUPPORTED,
+                     "this WITH query cannot be run over the rows of another");
+        note_hint(&note, "Write it as a statement of its own.");
+    }
+    if (e) {
+        refuse_note(p, e, &note);
+    }
+}
+
+struct plan *workspace_plan_write(struct workspace *w, tnode *write, const tnode *read, int over,
                                   struct note *note)
 {
     struct build *b = w->build;
@@ -200,7 +221,10 @@ struct plan *workspace_plan_write(struct workspace *w, tnode *write, const tnode
     struct plan *p = plan_new(b, arena_copy(b->out, slice_of(text)));
     p->tag = "SELECT";
     p->any_params = b->survey.params_max > 0;
-    if (IS(write, INSERT_STMT)) {
+    saved.part_env.workspace = saved.env->workspace >= ENV_WRITES_ROWS ? saved.env->workspace : 0;
+    if (over) {
+        plan_over(b, write, p);
+    } else if (IS(write, INSERT_STMT)) {
         plan_insert(b, write, p);
     } else if (IS(write, UPDATE_STMT)) {
         plan_update(b, write, p);

@@ -19,7 +19,8 @@
 #define WORKSPACE_PREFIX "braid_w" /* of the tables of moves */
 
 enum {
-    ENV_WRITES = 6, /* plan_env.workspace: moves that write can be carried out */
+    ENV_WRITES = 6,      /* plan_env.workspace: moves that write can be carried out */
+    ENV_WRITES_ROWS = 7, /* ... and those that read first */
     WORKSPACE_MOVES_MAX = RELS_MAX
 };
 
@@ -71,8 +72,8 @@ int workspace_plan_later(struct workspace *w, struct note *note);
  * may mention. NULL: it cannot be. */
 struct plan *workspace_plan_part(struct workspace *w, tnode *select, struct note *note);
 /* INSERT, UPDATE or DELETE planned as a statement of its own; `read` is what tells its columns.
- * NULL: it cannot be done shard by shard. */
-struct plan *workspace_plan_write(struct workspace *w, tnode *write, const tnode *read,
+ * `over`: an INSERT that reads tables of moves and nothing else. NULL: it cannot be done. */
+struct plan *workspace_plan_write(struct workspace *w, tnode *write, const tnode *read, int over,
                                   struct note *note);
 /* pg_temp.table AS alias, for FROM. */
 tnode *workspace_table(struct workspace *w, const char *table, const char *alias);

@@ -34,6 +34,9 @@ struct write {
     PgQuery__CommonTableExpr *query;
     const struct scope *scope;
     const struct rel *target;
+    unsigned id;
+    uint32_t reads;    /* ids of those whose rows it reads */
+    const char *table; /* of its move */
 };
 
 struct writes {
@@ -42,32 +45,75 @@ struct writes {
 };
 
 struct names {
+    struct build *build;
     const PgQuery__WithClause *with;
-    int found, defaults;
+    const struct writes *writes;
+    uint32_t reads;
+    int others, defaults;
 };
+
+static const struct write *write_named(const struct writes *all, const PgQuery__RangeVar *v)
+{
+    for (size_t i = 0; v->schemaname[0] == 0 && i < all->count; i++) {
+        if (strcmp(all->items[i].query->ctename, v->relname) == 0) {
+            return &all->items[i];
+        }
+    }
+    return NULL;
+}
 
 static int see_name(const ProtobufCMessage *m, void *arg)
 {
     struct names *n = arg;
     const PgQuery__RangeVar *v = MESSAGE_IS(m, range_var) ? (const PgQuery__RangeVar *)m : NULL;
-    for (size_t i = 0; v != NULL && v->schemaname[0] == 0 && i < n->with->n_ctes; i++) {
-        n->found |= strcmp(n->with->ctes[i]->common_table_expr->ctename, v->relname) == 0;
+    const struct write *other = v == NULL ? NULL : write_named(n->writes, v);
+    n->reads |= other == NULL ? 0 : 1U << other->id;
+    for (size_t i = 0; other == NULL && v != NULL && v->schemaname[0] == 0 && i < n->with->n_ctes;
+         i++) {
+        n->others |= strcmp(n->with->ctes[i]->common_table_expr->ctename, v->relname) == 0;
     }
     n->defaults |= MESSAGE_IS(m, set_to_default);
     return 1;
 }
 
-/* 0: its rows could show more than one server would; the note says why. */
-static int is_apart(const struct build *b, const PgQuery__WithClause *with,
-                    const PgQuery__CommonTableExpr *c, struct note *note)
+/* INSERT ... SELECT of what other WITH queries have written, and of nothing else. */
+static int reads_only_writes(const struct build *b, const struct writes *all, const struct write *w)
 {
-    struct names names = {.with = with};
-    tree_walk_node(c->ctequery, see_name, &names);
-    if (names.found) {
+    const PgQuery__InsertStmt *q =
+        IS(w->query->ctequery, INSERT_STMT) ? w->query->ctequery->insert_stmt : NULL;
+    if (q == NULL || q->on_conflict_clause != NULL || q->with_clause != NULL ||
+        b->env->workspace < ENV_WRITES_ROWS) {
+        return 0;
+    }
+    for (size_t i = 0; i < w->scope->rels_count; i++) {
+        const struct rel *r = w->scope->rels[i];
+        const struct write *other = r->var == NULL ? NULL : write_named(all, r->var);
+        if (r != w->target && (r->var != NULL ? other == NULL || other->query->n_aliascolnames > 0
+                                              : r->kind != REL_VALUES && r->kind != REL_QUERY)) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
+/* 0: its rows could show more than one server would; the note says why. */
+static int is_apart(struct build *b, const PgQuery__WithClause *with, const struct writes *all,
+                    struct write *w, struct note *note)
+{
+    struct names names = {.with = with, .writes = all};
+    tree_walk_node(w->query->ctequery, see_name, &names);
+    w->reads = names.reads;
+    w->scope = scope_build(b, tree_copy(&b->scratch, w->query->ctequery));
+    w->target = w->scope->err ? NULL : write_target(w->scope);
+    if (w->target == NULL) {
+        return fail(note, "this WITH query cannot run over several shards");
+    }
+    if (names.others || (names.reads >> w->id & 1) != 0 ||
+        (names.reads != 0 && !reads_only_writes(b, all, w))) {
         return fail(note, "a WITH query that changes rows over several shards cannot read another");
     }
-    if (b->survey.clock || clock_words_in((const ProtobufCMessage *)c->ctequery) ||
-        (names.defaults && IS(c->ctequery, UPDATE_STMT))) {
+    if (b->survey.clock || clock_words_in((const ProtobufCMessage *)w->query->ctequery) ||
+        (names.defaults && IS(w->query->ctequery, UPDATE_STMT))) {
         return workspace_fail(note, "Pass the time as a parameter.", "each shard has its clock");
     }
     return 1;
@@ -109,13 +155,16 @@ static int plain_insert(const struct write *w)
 }
 
 /* Whether `w` could meet rows that `other` writes. */
-static int meets(const struct write *w, const struct write *other)
+static int meets(const struct writes *all, const struct write *w, const struct write *other)
 {
     const struct catalog_table *written = other->target->known;
     for (size_t i = 0; i < w->scope->rels_count; i++) {
         const struct rel *r = w->scope->rels[i];
         int table = r->kind == REL_SHARDED || r->kind == REL_REFERENCE || r->kind == REL_LOCAL;
         int adds = r == w->target && plain_insert(w) && plain_insert(other);
+        if (r != w->target && r->var != NULL && write_named(all, r->var) != NULL) {
+            continue;
+        }
         if (table && !adds && (r->known == NULL || may_share_rows(r->known, written))) {
             return 1;
         }
@@ -132,7 +181,7 @@ static int is_alone(const struct write *w, const struct writes *all, struct note
     }
     for (size_t i = 0; i < all->count; i++) {
         if (&all->items[i] != w && all->items[i].target->known != NULL &&
-            meets(w, &all->items[i])) {
+            meets(all, w, &all->items[i])) {
             return fail(note, "a WITH query that changes rows over several shards cannot read or "
                               "write what another one writes");
         }
@@ -148,7 +197,7 @@ enum order {
 };
 
 /* What refers to a row comes behind its INSERT and in front of its DELETE. */
-static enum order order_of(const struct write *a, const struct write *b)
+static enum order order_of_keys(const struct write *a, const struct write *b)
 {
     enum {
         REFERS_MAX = 20
@@ -167,6 +216,18 @@ static enum order order_of(const struct write *a, const struct write *b)
         return ORDER_NONE;
     }
     return adds == (parent == a) ? ORDER_FIRST : ORDER_LAST;
+}
+
+static enum order order_of(const struct write *a, const struct write *b)
+{
+    enum order by_keys = order_of_keys(a, b);
+    int behind = (a->reads >> b->id & 1) != 0;
+    int before = (b->reads >> a->id & 1) != 0;
+    if (!behind && !before) {
+        return by_keys;
+    }
+    enum order by_rows = behind ? ORDER_LAST : ORDER_FIRST;
+    return by_keys == ORDER_ANY || by_keys == by_rows ? by_rows : ORDER_NONE;
 }
 
 /* Behind those in front of it that must be first. */
@@ -204,17 +265,12 @@ static int find_writes(struct build *b, const PgQuery__SelectStmt *q, struct wri
         if (out->count == WRITES_MAX) {
             return fail(note, "too many WITH queries that change rows");
         }
-        if (!is_apart(b, q->with_clause, c, note)) {
-            return 0;
-        }
-        out->items[out->count++].query = c;
+        out->items[out->count] = (struct write){.query = c, .id = (unsigned)out->count};
+        out->count++;
     }
-    for (size_t i = 0; i < out->count && out->count > 1; i++) {
-        struct write *w = &out->items[i];
-        w->scope = scope_build(b, tree_copy(&b->scratch, w->query->ctequery));
-        w->target = w->scope->err ? NULL : write_target(w->scope);
-        if (w->target == NULL) {
-            return fail(note, "this WITH query cannot run over several shards");
+    for (size_t i = 0; i < out->count; i++) {
+        if (!is_apart(b, q->with_clause, out, &out->items[i], note)) {
+            return 0;
         }
     }
     for (size_t i = 0; i < out->count && out->count > 1; i++) {
@@ -225,7 +281,8 @@ static int find_writes(struct build *b, const PgQuery__SelectStmt *q, struct wri
     return out->count < 2 || put_in_order(out, note);
 }
 
-/* ---- the move -------------------------------------------------------------------------------- */
+/* ---- the move
+ * -------------------------------------------------------------------------------- */
 
 static PgQuery__Node ***returning_of(tnode *n, size_t **count)
 {
@@ -288,11 +345,43 @@ static tnode *select_all(struct workspace *w, const struct level *l, const char 
     return tree_select(a, targets, l->outputs_count, workspace_table(w, table, NULL), NULL);
 }
 
+struct put {
+    struct arena *arena;
+    const struct writes *all;
+};
+
+/* Names of other WITH queries become those of their moves' tables. */
+static int see_put(const ProtobufCMessage *m, void *arg)
+{
+    const struct put *p = arg;
+    union {
+        const ProtobufCMessage *m;
+        PgQuery__RangeVar *v;
+    } u = {.m = m};
+    const struct write *other = MESSAGE_IS(m, range_var) ? write_named(p->all, u.v) : NULL;
+    if (other == NULL || other->table == NULL) {
+        return 1;
+    }
+    if (u.v->alias == NULL) {
+        u.v->alias = arena_alloc(p->arena, sizeof(*u.v->alias));
+        pg_query__alias__init(u.v->alias);
+        u.v->alias->aliasname = arena_strdup(p->arena, u.v->relname);
+    }
+    u.v->schemaname = arena_strdup(p->arena, "pg_temp");
+    u.v->relname = arena_strdup(p->arena, other->table);
+    return 1;
+}
+
 /* Does the query as a move, and puts its rows in its place. */
-static int move_query(struct workspace *w, PgQuery__CommonTableExpr *c, struct note *note)
+static int move_query(struct workspace *w, const struct writes *all, struct write *item,
+                      struct note *note)
 {
     struct build *b = w->build;
+    PgQuery__CommonTableExpr *c = item->query;
     tnode *write = tree_copy(&b->scratch, c->ctequery);
+    struct put put = {&b->scratch, all};
+    tnode *source = item->reads == 0 ? NULL : write->insert_stmt->select_stmt;
+    tree_walk_node(source, see_put, &put);
     if (!returns_something(b, write)) {
         return fail(note, "this WITH query cannot run over several shards");
     }
@@ -302,17 +391,19 @@ static int move_query(struct workspace *w, PgQuery__CommonTableExpr *c, struct n
         return workspace_fail(note, "Name each column of its RETURNING, differently.",
                               "the columns that a WITH query returns are not known");
     }
-    struct plan *source = workspace_plan_write(w, write, read, note);
-    if (source == NULL) {
+    struct plan *plan = workspace_plan_write(w, write, read, item->reads != 0, note);
+    if (plan == NULL) {
         return 0;
     }
     size_t i = w->moves_count++;
     w->moves[i] = (struct plan_move){.table = arena_printf(b->out, WORKSPACE_PREFIX "%zu", i + 1),
-                                     .source = source,
+                                     .source = plan,
                                      .to = MOVE_TO_ONE,
+                                     .over = item->reads != 0,
                                      .writes = 1,
                                      .why = "what a WITH query writes, to one server"};
-    w->moving[i] = (struct moving){(const char *)source->text.p, read, 0};
+    w->moving[i] = (struct moving){(const char *)plan->text.p, read, 0};
+    item->table = w->moves[i].table;
     workspace_virtual(w, &w->moves[i], workspace_virtual_columns(s));
     c->ctequery = select_all(w, s->top, w->moves[i].table);
     return 1;
@@ -344,7 +435,7 @@ int workspace_writes(struct build *b, tnode *stmt, struct plan *p, struct note *
     }
     struct workspace *w = workspace_begin(b, p);
     for (size_t i = 0; i < writes.count; i++) {
-        if (!move_query(w, writes.items[i].query, note)) {
+        if (!move_query(w, &writes, &writes.items[i], note)) {
             return 0;
         }
     }

@@ -22,7 +22,7 @@ static size_t parts_count(const struct rows *r)
     return r->plan->rows->steps_count * SHARDS_MAX;
 }
 
-static void rows_free(struct op *op)
+void rows_free(struct op *op)
 {
     struct rows *r = (struct rows *)op;
     for (size_t i = 0; r->parts != NULL && i < parts_count(r); i++) {
@@ -40,7 +40,11 @@ static void rows_free(struct op *op)
     buf_free(&r->store.bytes);
     buf_free(&r->described);
     buf_free(&r->chunk);
+    struct workspace *outer = r->outer;
     space_free(op);
+    if (outer != NULL) { /* given up before its end */
+        op_discard(&outer->g.op);
+    }
 }
 
 /* ---- failures, and another try --------------------------------------------------------------- */
@@ -103,6 +107,10 @@ static void forget_position(struct rows *r)
 void rows_failed(struct rows *r, enum err e, const struct note *note)
 {
     struct op *op = &r->w.g.op;
+    if (r->outer != NULL) {
+        rows_inside_failed(r, e, note);
+        return;
+    }
     if (may_try_again(r, e)) {
         op->session->tx.one_statement = 1; /* its portal stays */
         op->error.n = 0;
@@ -263,6 +271,12 @@ static void source_over(struct rows *r)
         write_rows(r);
         return;
     }
+    if (r->outer != NULL) {
+        struct note note;
+        enum err e = note_set(&note, ERR_SHARD_DOWN, "the shard's connection was lost");
+        rows_failed(r, e, &note);
+        return;
+    }
     run_again(r);
     s->left_op = op;
     op_leave(op);
@@ -316,7 +330,7 @@ static enum err check_params(struct rows *r, struct note *note)
 {
     struct front_bind msg;
     const struct front_bind *bind = gather_bind(&r->w.g, &msg);
-    r->params = r->plan->described_types_count;
+    r->params = r->w.g.whole->described_types_count;
     size_t given = bind == NULL ? 0 : bind->values_count;
     if (given == r->params && r->params + r->known->columns_count <= PARAMS_MAX) {
         return ERR_NONE;
@@ -351,6 +365,7 @@ void rows_described(struct rows *r)
         return;
     }
     gather_part(g, r->source, r->source_shards, &source_hooks);
+    g->apart = r->over;
     g->sink_formats = r->known->formats;
     g->sink_formats_count = r->known->columns_count;
     g->bound = r->source->kind == PLAN_MANY && moment_in_block(s, r->source_shards);
@@ -372,8 +387,8 @@ static int give_one(struct rows *r, size_t part, struct buf *out)
     return 1;
 }
 
-/* Some more rows; 0: there are none. First those that have an order, then all others. */
-static int give_more(struct rows *r, struct buf *out, size_t from)
+/* First those that have an order, then all others. */
+int rows_give_more(struct rows *r, struct buf *out, size_t from)
 {
     size_t ordered = r->plan->rows->in_order ? r->store.rows : 0;
     while (out->n - from < GIVE_BYTES) {
@@ -424,7 +439,7 @@ static void give_rows(struct op *op)
         }
         struct buf *out = session_out(op->session);
         size_t from = out->n;
-        more = give_more(r, out, from);
+        more = rows_give_more(r, out, from);
         gather_give_rows(g, out, from);
     }
     if (g->err) {
@@ -440,6 +455,10 @@ void rows_done(struct rows *r)
     struct session *s = g->op.session;
     struct front_bind msg;
     struct note note;
+    if (r->outer != NULL) {
+        rows_inside_done(r);
+        return;
+    }
     if (!r->plan->returns_rows) {
         say_tag(r);
         return;
@@ -484,17 +503,11 @@ static enum step go_on(struct session *s)
 }
 
 /* What runs as its source, and where; a workspace finds its own places. */
-static enum err find_source(struct session *s, const struct plan *plan,
-                            const struct front_bind *bind, struct plan **source, uint64_t *shards,
-                            struct note *note)
+enum err rows_find_source(struct session *s, const struct plan *plan, const struct plan_args *args,
+                          struct plan **source, uint64_t *shards, struct note *note)
 {
-    struct plan_args args;
     int any = 0;
     enum err e = ERR_AGAIN;
-    exec_args(s, bind, &args);
-    if (plan->described_types_count >= args.params_count && args.params_count != 0) {
-        args.param_types = plan->described_types;
-    }
     *source = plan->rows->source;
     *shards = 0;
     while (e == ERR_AGAIN) {
@@ -508,7 +521,7 @@ static enum err find_source(struct session *s, const struct plan *plan,
         if ((*source)->kind == PLAN_WORKSPACE) {
             return ERR_NONE;
         }
-        e = plan_shards(*source, s->db->map, &args, shards, &any, note);
+        e = plan_shards(*source, s->db->map, args, shards, &any, note);
         if (e != ERR_AGAIN || (*source)->otherwise == NULL) {
             break;
         }
@@ -518,6 +531,18 @@ static enum err find_source(struct session *s, const struct plan *plan,
         *shards = UINT64_C(1) << exec_choose(s, *shards, any);
     }
     return e;
+}
+
+static enum err find_source(struct session *s, const struct plan *plan,
+                            const struct front_bind *bind, struct plan **source, uint64_t *shards,
+                            struct note *note)
+{
+    struct plan_args args;
+    exec_args(s, bind, &args);
+    if (plan->described_types_count >= args.params_count && args.params_count != 0) {
+        args.param_types = plan->described_types;
+    }
+    return rows_find_source(s, plan, &args, source, shards, note);
 }
 
 static enum err check_tables(const struct session *s, const struct plan_rows *rows,
@@ -534,8 +559,8 @@ static enum err check_tables(const struct session *s, const struct plan_rows *ro
     return ERR_NONE;
 }
 
-static struct rows *make(struct session *s, struct plan *plan, struct plan *copy,
-                         const struct front_bind *bind)
+struct rows *rows_make(struct session *s, struct plan *plan, struct plan *copy,
+                       const struct front_bind *bind)
 {
     struct rows *r = op_begin(s, sizeof(*r), "rows");
     size_t steps = plan->rows->steps_count;
@@ -582,7 +607,7 @@ static enum step start_space(struct session *s, struct plan *plan, struct plan *
             return step == STEP_WAIT ? STEP_WAIT : session_fail(s, e, &note, 0);
         }
     }
-    struct rows *r = make(s, plan, copy, bind);
+    struct rows *r = rows_make(s, plan, copy, bind);
     r->source = source;
     r->w.at = at;
     r->moves_described = moves_described && plan->described.p != NULL;
@@ -623,7 +648,7 @@ static enum step start(struct session *s, struct plan *plan, const struct front_
     if (step != STEP_DONE) {
         return step == STEP_WAIT ? STEP_WAIT : session_fail(s, e, &note, 0);
     }
-    struct rows *r = make(s, plan, copy, bind);
+    struct rows *r = rows_make(s, plan, copy, bind);
     r->source = source;
     r->source_shards = shards;
     session_count(s, plan, shards, NULL);

@@ -98,9 +98,11 @@ void rows_put_array(const struct slice *fields, size_t rows, size_t columns_coun
 struct rows {
     struct workspace w; /* first, also for sources that need none: it begins with the gather */
     struct plan *plan;
-    struct plan *source; /* plan->rows->source, or its `otherwise` */
+    struct workspace *outer; /* it is a move of this one, which waits; NULL: a client's statement */
+    struct plan *source;     /* plan->rows->source, or its `otherwise` */
     const struct rows_known *known;
     uint64_t source_shards;
+    unsigned over : 1; /* ... are connections of the outer workspace, whose tables it reads */
     struct rows_store store;
     struct rows_part *parts; /* of step * SHARDS_MAX + shard */
     uint16_t *places;        /* of each row of the source: its part in a step that returns, or
@@ -137,7 +139,19 @@ struct rows {
     unsigned any_text : 1;
 };
 
-/* rows.c; rows_start(), rows_copy() are declared in op.h */
+/* rows.c; rows_start(), rows_copy() are declared in op.h. rows_inside.c: as a move that writes, in
+ * workspace.h; what it needs of rows.c: */
+void rows_free(struct op *op);
+struct rows *rows_make(struct session *s, struct plan *plan, struct plan *copy,
+                       const struct front_bind *bind);
+enum err rows_find_source(struct session *s, const struct plan *plan, const struct plan_args *args,
+                          struct plan **source, uint64_t *shards, struct note *note) MUST_CHECK;
+/* Some more rows of RETURNING; 0: there are none. */
+int rows_give_more(struct rows *r, struct buf *out, size_t from);
+/* ... how such a one's rows are wanted, and its ends. */
+int rows_inside_as_text(const struct rows *r);
+void rows_inside_done(struct rows *r);
+void rows_inside_failed(struct rows *r, enum err e, const struct note *note);
 /* It failed: by e and note, or (ERR_NONE) by the server's error in the operation. */
 void rows_failed(struct rows *r, enum err e, const struct note *note);
 void rows_described(struct rows *r); /* all is known: go on */

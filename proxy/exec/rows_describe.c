@@ -34,9 +34,15 @@ int rows_is_described(const struct session *s, const struct plan *plan)
     return asked && plan->rows_known != NULL;
 }
 
+/* Who knows every relation of the source. */
+static uint64_t teller(const struct rows *r)
+{
+    return r->over ? r->source_shards : 1;
+}
+
 static struct backend *home_of(struct rows *r)
 {
-    struct backend *b = session_backend(r->w.g.op.session, 0);
+    struct backend *b = session_backend(r->w.g.op.session, (uint32_t)__builtin_ctzll(teller(r)));
     if (b == NULL) {
         struct note note;
         rows_failed(r, note_set(&note, ERR_SHARD_DOWN, "the home shard's connection was lost"),
@@ -64,7 +70,7 @@ static const char *step_sql(struct rows *r, const struct plan_rows_step *step)
     if (step->copy) {
         buf_text(&sql, r->any_text ? "" : " (FORMAT binary)");
     } else {
-        rows_put_relation(r->asked, r->asked_count, r->plan->described_types_count, &sql);
+        rows_put_relation(r->asked, r->asked_count, r->w.g.whole->described_types_count, &sql);
         buf_add_slice(&sql, step->tail);
     }
     const char *kept = arena_strndup(&r->plan->_batch->memory, sql.p, sql.n);
@@ -281,7 +287,7 @@ static void ask_columns(struct op *op)
     backend_expect(b, EXPECT_EXECUTE, TO_OP);
     backend_expect(b, EXPECT_SYNC, TO_OP);
     op->on_message = on_columns;
-    op_round_sent(op, 1, columns_known);
+    op_round_sent(op, teller(r), columns_known);
 }
 
 /* ---- round 2: how many ----------------------------------------------------------------------- */
@@ -323,7 +329,7 @@ static void ask_source(struct op *op)
     backend_expect(b, EXPECT_DESCRIBE, TO_OP);
     backend_expect(b, EXPECT_SYNC, TO_OP);
     op->on_message = on_names;
-    op_round_sent(op, 1, ask_columns);
+    op_round_sent(op, teller(r), ask_columns);
 }
 
 void rows_describe(struct rows *r)
@@ -333,7 +339,8 @@ void rows_describe(struct rows *r)
     if (b == NULL) {
         return;
     }
-    if (r->plan->described.p != NULL || (r->w.g.stmt == NULL && !r->plan->returns_rows)) {
+    if (r->outer != NULL || r->plan->described.p != NULL ||
+        (r->w.g.stmt == NULL && !r->plan->returns_rows)) {
         ask_source(op);
         return;
     }

@@ -96,8 +96,9 @@ static void put_bind(struct rows *r, struct backend *b, size_t rows)
     for (size_t i = 0; i < columns; i++) {
         rows_put_array(r->fields, rows, columns, i, r->known->columns[i].element_oid, out);
     }
-    int as_text = r->w.g.copy != NULL && copy_sink_format(r->w.g.copy) == 0;
-    if (r->w.g.copy != NULL) {
+    int as_text = r->outer != NULL ? rows_inside_as_text(r)
+                                   : r->w.g.copy != NULL && copy_sink_format(r->w.g.copy) == 0;
+    if (r->w.g.copy != NULL || r->outer != NULL) {
         buf_be16(out, 1);
         buf_be16(out, (uint16_t)!as_text);
     } else {
@@ -426,7 +427,7 @@ static void begin_on(struct rows *r, struct backend *b)
         }
         return;
     }
-    if (step->returns) {
+    if (step->returns && r->outer == NULL) {
         static const struct front_bind binary = {.results_count = 1,
                                                  .results = (const uint8_t *)"\0\1"};
         static const struct front_bind nothing = {0};

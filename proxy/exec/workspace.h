@@ -120,9 +120,21 @@ void space_free(struct op *op);
  * server in w->g.op. */
 void space_fail(struct workspace *w, enum err e, const struct note *note);
 
+/* ---- rows_inside.c --------------------------------------------------------------------------- */
+
+/* The shards of a move whose source is PLAN_ROWS: where it reads and may write. */
+enum err rows_inside_places(struct session *s, const struct plan_move *move,
+                            const struct plan_args *args, uint64_t *shards,
+                            struct note *note) MUST_CHECK;
+/* Run it: the workspace is put aside until all steps are done. */
+void rows_inside(struct workspace *w, struct workspace_move *m);
+
 /* ---- workspace_move.c ------------------------------------------------------------------------ */
 
 void space_start_move(struct workspace *w);
+/* Rows of the move that runs, from another operation; then its end. */
+void space_take_rows(struct workspace *w, struct slice rows);
+void space_move_done(struct workspace *w);
 void space_moves_done(struct workspace *w); /* workspace.c: all of them */
 void space_drained(struct op *op);
 

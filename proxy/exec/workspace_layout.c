@@ -85,12 +85,18 @@ static enum err find_source(struct session *s, const struct plan_args *args,
 {
     int any = 0;
     m->source = m->move->source;
+    if (m->source->kind == PLAN_ROWS) {
+        return rows_inside_places(s, m->move, args, &m->shards, note);
+    }
     enum err e = plan_shards(m->source, s->db->map, args, &m->shards, &any, note);
     if (e == ERR_AGAIN && m->source->otherwise != NULL) {
         m->source = m->source->otherwise;
         if (m->source->kind == PLAN_REFUSE) {
             *note = m->source->note;
             return m->source->err;
+        }
+        if (m->source->kind == PLAN_ROWS) {
+            return rows_inside_places(s, m->move, args, &m->shards, note);
         }
         e = plan_shards(m->source, s->db->map, args, &m->shards, &any, note);
     }
@@ -109,7 +115,8 @@ static void find_slots(struct workspace_layout *at)
 {
     at->slots = at->rest_slots;
     for (size_t i = 0; i < at->moves_count; i++) {
-        at->slots |= at->moves[i].move->over ? at->moves[i].shards : 0;
+        at->slots |=
+            at->moves[i].move->over && !at->moves[i].move->writes ? at->moves[i].shards : 0;
     }
     for (size_t i = 0; i < at->moves_count; i++) {
         struct workspace_move *m = &at->moves[i];
@@ -157,7 +164,7 @@ enum err space_lay_out(struct session *s, struct plan *plan, const struct front_
         *m = (struct workspace_move){.move = &moves[i]};
         e = check_like(s, m->move, note);
         e = e ? e : find_source(s, &args, m, note);
-        out->sources |= e || m->move->over ? 0 : m->shards;
+        out->sources |= e || (m->move->over && !m->move->writes) ? 0 : m->shards;
     }
     find_slots(out);
     return e;

@@ -174,18 +174,22 @@ static void on_row(struct gather *g, struct slice row)
 
 static void begin_copy(struct workspace *w);
 
-static void on_rows(struct gather *g)
+void space_take_rows(struct workspace *w, struct slice rows)
 {
-    if (((struct workspace *)g)->copying == 0) { /* move->over: its servers are idle again */
-        begin_copy((struct workspace *)g);
-    }
-    struct slice rest = buf_slice(&g->sunk);
     uint8_t type = 0;
     size_t total = 0;
-    while (!g->err && frame_peek(rest, &type, &total) == 1) {
-        put_row((struct workspace *)g, frame_body(rest, total));
-        rest = slice_from(rest, total);
+    if (w->copying == 0) { /* move->over: its servers are idle again */
+        begin_copy(w);
     }
+    while (!w->g.err && frame_peek(rows, &type, &total) == 1) {
+        put_row(w, frame_body(rows, total));
+        rows = slice_from(rows, total);
+    }
+}
+
+static void on_rows(struct gather *g)
+{
+    space_take_rows((struct workspace *)g, buf_slice(&g->sunk));
 }
 
 static int on_full(struct gather *g)
@@ -216,22 +220,26 @@ static void end_copy(struct workspace *w)
     w->copying = 0;
 }
 
-static void on_done(struct gather *g)
+void space_move_done(struct workspace *w)
 {
-    struct workspace *w = (struct workspace *)g;
     struct workspace_move *m = move_now(w);
     if (w->copying == 0) {
         begin_copy(w);
     }
     w->rows += m->rows;
     end_copy(w);
-    m->time_us = loop_now_us(g->op.session->worker->loop) - w->move_us;
+    m->time_us = loop_now_us(w->g.op.session->worker->loop) - w->move_us;
     w->now++;
     if (w->now < w->at.moves_count) {
         space_start_move(w);
     } else {
         space_moves_done(w);
     }
+}
+
+static void on_done(struct gather *g)
+{
+    space_move_done((struct workspace *)g);
 }
 
 static void on_failed(struct gather *g, enum err e, const struct note *note)
@@ -275,6 +283,11 @@ void space_start_move(struct workspace *w)
         .rows = on_rows, .row = on_row, .full = on_full, .done = on_done, .failed = on_failed};
     struct workspace_move *m = move_now(w);
     w->move_us = loop_now_us(w->g.op.session->worker->loop);
+    if (m->source->kind == PLAN_ROWS) {
+        gather_part(&w->g, m->source, 0, &hooks);
+        rows_inside(w, m);
+        return;
+    }
     if (m->move->over) {
         space_make_ready(w);
     } else {

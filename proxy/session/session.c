@@ -161,7 +161,7 @@ void session_plan_env(struct session *s, struct plan_env *env)
         .replicas = s->db->replicated != 0,
         .changed_tables = (const char *const *)s->tx.changed,
         .changed_tables_count = s->tx.changed_count,
-        .workspace = s->sharded ? 6U : 0U,
+        .workspace = s->sharded ? 7U : 0U,
     };
     const char *strings = varset_get(s->vars, "standard_conforming_strings");
     env->plain = session_is_plain(s) != 0;

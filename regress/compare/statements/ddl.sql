@@ -60,7 +60,6 @@ COMMENT ON TABLE h1 IS 'a comment';
 ANALYZE h1;
 VACUUM h1;
 VACUUM;
--- refused
 REINDEX TABLE h1;
 CREATE SCHEMA s1;
 CREATE TABLE s1.t (id int PRIMARY KEY, v text) SHARD BY HASH (id);

@@ -107,7 +107,6 @@ INSERT INTO badges (k) VALUES (1) ON CONFLICT (k) DO UPDATE SET no = 3;
 INSERT INTO badges (k) VALUES (2) ON CONFLICT (k) DO UPDATE SET no = 3;
 MERGE INTO badges b USING (VALUES (1, 2)) s(id, n) ON b.k = s.id WHEN MATCHED THEN UPDATE SET no = s.n;
 MERGE INTO badges b USING (VALUES (2, 2)) s(id, n) ON b.k = s.id WHEN MATCHED THEN UPDATE SET no = s.n;
--- refused
 WITH w AS (UPDATE badges SET no = 3 RETURNING k) SELECT count(*) FROM w;
 -- refused
 UPDATE badges SET no = DEFAULT WHERE k = 1 RETURNING k;

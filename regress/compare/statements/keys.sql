@@ -39,7 +39,6 @@ UPDATE names SET n = n + 100 WHERE name IN ('blank', 'BLANK') RETURNING n;
 DELETE FROM names WHERE name = 'żółw' RETURNING *;
 DELETE FROM names WHERE name IN ('日本', E'\\', 'nothing');
 INSERT INTO users (id, name) VALUES (-1, 'minus'), (-2147483649, 'far'), (0, 'zero'), (9223372036854775807, 'most'), ('-9223372036854775808', 'least');
--- refused
 INSERT INTO users (id, name) VALUES (-9223372036854775808, 'least');
 SELECT id, name FROM users WHERE id = -1;
 SELECT id, name FROM users WHERE id = - 1;

@@ -45,7 +45,6 @@ ALTER POLICY big_only ON regions USING (code = 'fr');
 SELECT code, city FROM regions ORDER BY 1, 2;
 BEGIN;
 CREATE POLICY none ON countries USING (false);
--- refused
 SELECT * FROM countries;
 ROLLBACK;
 SELECT count(*) FROM countries;

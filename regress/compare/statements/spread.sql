@@ -148,9 +148,7 @@ SELECT id FROM users WHERE id = 7 UNION ALL SELECT user_id FROM orders WHERE use
 WITH RECURSIVE r AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM r WHERE n < 5) SELECT * FROM r ORDER BY n;
 SELECT id FROM users TABLESAMPLE BERNOULLI (100) ORDER BY id;
 SELECT random() >= 0, id FROM users ORDER BY id;
--- refused
 SELECT id FROM users FOR UPDATE;
--- refused
 SELECT id FROM users WHERE id IN (1, 2) ORDER BY id FOR SHARE;
 SELECT day, sum(n) FROM events GROUP BY day ORDER BY day;
 SELECT kind, sum(n), count(*) FROM events WHERE day > '2026-03-01' GROUP BY kind ORDER BY kind;

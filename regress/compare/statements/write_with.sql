@@ -5,9 +5,7 @@ WITH x AS (UPDATE orders SET status = 'one' WHERE user_id = 9 RETURNING *) SELEC
 WITH x AS (DELETE FROM orders WHERE status = 'sent' RETURNING user_id, id, note) SELECT u.name, x.id, x.note FROM x JOIN users u ON u.id = x.user_id;
 WITH x AS (UPDATE orders SET note = 'seen' WHERE status = 'paid' RETURNING user_id) UPDATE users SET name = 'buyer' FROM x WHERE x.user_id = users.id RETURNING users.id, name;
 WITH x AS (DELETE FROM items WHERE line = 3 RETURNING order_id) DELETE FROM names WHERE n = 2;
--- refused
 WITH x AS (DELETE FROM items WHERE line = 2 RETURNING user_id, order_id) SELECT x.order_id, o.note FROM x LEFT JOIN orders o ON o.user_id = x.user_id AND o.id = x.order_id ORDER BY 1;
--- refused
 WITH x AS (DELETE FROM orders WHERE status = 'open' RETURNING user_id) SELECT (SELECT count(*) FROM orders) FROM x;
 WITH x AS (UPDATE users SET age = age + 1 WHERE id < 30 RETURNING id, age) SELECT age, count(*) FROM x GROUP BY age ORDER BY age;
 WITH x AS (UPDATE users SET age = age + 1 WHERE id IN (1, 2, 3) RETURNING id) SELECT id FROM x UNION ALL SELECT id FROM x;
@@ -19,9 +17,7 @@ WITH x AS (DELETE FROM items RETURNING user_id) SELECT count(*) FROM x;
 SELECT count(*) FROM items;
 ROLLBACK;
 SELECT count(*) FROM items;
--- refused
 WITH x AS (DELETE FROM items WHERE line = 4 RETURNING order_id) SELECT 1;
--- refused
 WITH x AS (DELETE FROM items WHERE line = 4 RETURNING order_id) SELECT count(*) FROM x JOIN orders o ON o.id = x.order_id;
 UPDATE users SET name = 'taken' WHERE id = (SELECT user_id FROM orders WHERE id = 30 LIMIT 1 FOR UPDATE SKIP LOCKED) RETURNING id, name;
 WITH n AS (SELECT id FROM users WHERE age > 50 ORDER BY id LIMIT 4 FOR UPDATE SKIP LOCKED) UPDATE users SET name = 'taken' FROM n WHERE n.id = users.id RETURNING users.id, name;
@@ -33,7 +29,6 @@ WITH x AS (UPDATE orders SET note = 'moved' WHERE amount < 300 RETURNING user_id
 WITH x AS (DELETE FROM items WHERE line = 77 RETURNING *) INSERT INTO local_notes SELECT order_id + 1000, 'item' FROM x;
 WITH x AS (DELETE FROM local_notes WHERE id > 1000 RETURNING *) INSERT INTO users (id, name) SELECT id + 1000, body FROM x;
 WITH x AS (DELETE FROM names WHERE n = 3 RETURNING *) INSERT INTO countries SELECT name, 'n', true FROM x;
--- refused
 WITH x AS (DELETE FROM names WHERE n = 4 RETURNING n) INSERT INTO users (id, age) SELECT 4400, count(*) FROM x;
 WITH x AS (DELETE FROM users WHERE id > 1000 RETURNING *) INSERT INTO users (id, name) SELECT id + 5000, name FROM x;
 WITH x AS (DELETE FROM users WHERE id > 5000 RETURNING *) INSERT INTO users (id, name) SELECT 1, name FROM x;

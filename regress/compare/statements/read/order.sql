@@ -104,10 +104,8 @@ SELECT k, seq FROM facts ORDER BY k, seq LIMIT %s + 1;
 SELECT k, seq FROM facts ORDER BY k, seq LIMIT %s::int;
 -- params 5, 3
 SELECT k, seq, n + %s AS m FROM facts ORDER BY m, k, seq LIMIT %s::bigint;
--- refused
 SELECT k FROM facts ORDER BY k, seq LIMIT 3 FOR UPDATE;
 SELECT k, seq FROM facts WHERE k = 5 ORDER BY seq FOR UPDATE;
--- refused
 SELECT k, seq FROM facts ORDER BY k, seq FOR SHARE;
 SELECT DISTINCT grp FROM facts ORDER BY grp;
 SELECT DISTINCT grp, flag FROM facts ORDER BY flag NULLS FIRST, grp DESC;

@@ -57,7 +57,6 @@ COPY users (id, name) FROM STDIN;
 14051	a
 \N	b
 \.
--- refused
 -- list COPY FROM WHERE
 -- only plain
 COPY names FROM STDIN WHERE n > 5;

@@ -14,7 +14,6 @@ INSERT INTO users AS u (id, age) VALUES (4, 1), (5, 2), (8006, 3) ON CONFLICT (i
 INSERT INTO users (id, age) VALUES (4, 11), (8007, 3) ON CONFLICT (id) DO UPDATE SET age = excluded.age RETURNING id, age, name;
 -- list DO UPDATE WHERE
 INSERT INTO users (id, age) VALUES (6, 1), (7, 2), (8, 3) ON CONFLICT (id) DO UPDATE SET age = 0 WHERE users.id <> 7;
--- refused
 -- list DO UPDATE WHERE, RETURNING
 INSERT INTO users (id, age) VALUES (6, 1), (7, 2), (8008, 3) ON CONFLICT (id) DO UPDATE SET age = 50 WHERE users.id = 7 RETURNING id;
 -- list DO UPDATE twice

@@ -15,10 +15,8 @@ DELETE FROM orders WHERE user_id = 5 RETURNING *;
 DELETE FROM orders o USING users u WHERE u.id = o.user_id AND u.age > 70;
 -- list USING, reference table
 DELETE FROM items i USING products p WHERE p.id = i.product AND p.price > 50;
--- refused
 -- list USING, another column
 DELETE FROM marks m USING facts f WHERE f.n = m.w AND f.grp = 2;
--- refused
 -- list USING a local table
 DELETE FROM facts f USING ledger l WHERE l.k = f.k AND l.t = 'red';
 -- list USING VALUES
@@ -27,18 +25,14 @@ DELETE FROM names USING (VALUES ('n0 alpha'), ('n1 beta'), ('none')) v(x) WHERE 
 DELETE FROM marks m WHERE EXISTS (SELECT 1 FROM facts f WHERE f.k = m.k AND f.flag);
 -- list NOT EXISTS
 DELETE FROM items i WHERE NOT EXISTS (SELECT 1 FROM orders o WHERE o.user_id = i.user_id AND o.id = i.order_id);
--- refused
 -- list IN another column
 DELETE FROM tree WHERE id IN (SELECT b FROM edges WHERE w > 7);
--- refused
 -- list the largest
 DELETE FROM edges WHERE w = (SELECT max(w) FROM edges);
--- refused
 -- list with LIMIT
 DELETE FROM facts WHERE (k, seq) IN (SELECT k, seq FROM facts ORDER BY n NULLS LAST, k, seq LIMIT 5);
 -- list duplicates
 DELETE FROM sites a USING sites b WHERE a.site = b.site AND a.n = b.n AND a.t > b.t;
--- refused
 -- list itself
 DELETE FROM tree t USING tree p WHERE p.id = t.parent AND p.parent IS NULL AND t.id > 20;
 -- list WITH
@@ -56,14 +50,12 @@ DELETE FROM pairs WHERE b = 'y' RETURNING a;
 DELETE FROM users WHERE 10 / (id - 8) > 3;
 -- list local table
 DELETE FROM local_notes WHERE id > 5 RETURNING body;
--- refused
 -- list local table by a sharded one
 DELETE FROM ledger WHERE k IN (SELECT id FROM users WHERE age < 40);
 -- list reference table
 DELETE FROM countries WHERE code = 'it' RETURNING name;
 -- list reference table by another
 DELETE FROM groups g USING products p WHERE p.id = g.grp AND p.price > 15;
--- refused
 -- list reference table by a sharded one
 DELETE FROM products WHERE id NOT IN (SELECT product FROM items WHERE product IS NOT NULL);
 -- list params

@@ -24,7 +24,6 @@ WITH a AS (INSERT INTO names VALUES ('cte', 1) RETURNING n) SELECT (SELECT count
 WITH a AS (SELECT id FROM users WHERE age > 60), b AS (UPDATE users SET age = 60 WHERE id IN (SELECT id FROM a) RETURNING id) SELECT count(*) FROM b;
 -- list upsert by hand
 WITH u AS (UPDATE names SET n = 99 WHERE name = 'not there' RETURNING name) INSERT INTO names SELECT 'not there', 98 WHERE NOT EXISTS (SELECT 1 FROM u);
--- refused
 -- list reference table
 WITH i AS (INSERT INTO countries VALUES ('ch', 'Switzerland', false) RETURNING code) SELECT * FROM i;
 -- list local table
@@ -49,7 +48,6 @@ WITH d AS (DELETE FROM facts WHERE k = 7 RETURNING n) SELECT (SELECT count(*) FR
 WITH d AS (DELETE FROM facts WHERE k BETWEEN 8 AND 9 RETURNING k, n) SELECT a.n, b.n FROM d a JOIN d b ON a.n = b.n + 1 ORDER BY 1, 2;
 -- list a write to a local and to a reference table
 WITH d AS (UPDATE local_notes SET body = body || '!' WHERE id < 6 RETURNING id) SELECT d.id, u.name FROM d JOIN users u ON u.id = d.id ORDER BY 1;
--- refused
 WITH d AS (UPDATE countries SET name = name || '!' RETURNING code) SELECT d.code, count(u.id) FROM d LEFT JOIN users u ON u.age > 20 GROUP BY 1 ORDER BY 1;
 -- list rows written by one statement and moved by it
 WITH i AS (INSERT INTO users (id, name) VALUES (13201, 'moved') RETURNING *) SELECT i.name, count(o.id) FROM i LEFT JOIN orders o ON o.user_id <> i.id GROUP BY 1;
@@ -108,3 +106,32 @@ INSERT INTO users (id, name) VALUES (13501, 'a'), (13502, 'b'), (13503, 'c'), (1
 UPDATE users SET age = 3 WHERE id > 13500 RETURNING id;
 -- portal 2
 DELETE FROM users WHERE id > 13500 RETURNING id;
+-- list rows that one WITH query deletes and another inserts
+WITH d AS (DELETE FROM facts WHERE k BETWEEN 30 AND 36 RETURNING *), i AS (INSERT INTO names SELECT 'was ' || d.k, d.n FROM d RETURNING name, n) SELECT count(*), sum(n), min(name COLLATE "C"), (SELECT count(*) FROM facts), (SELECT count(*) FROM names) FROM i;
+WITH d AS (DELETE FROM local_notes WHERE id < 5 RETURNING id, body), i AS (INSERT INTO users (id, name) SELECT 13600 + id, body FROM d RETURNING id, name) SELECT i.id, i.name, x.k FROM i LEFT JOIN facts x ON x.n = i.id - 13600 ORDER BY 1, 2, 3;
+WITH i AS (INSERT INTO users (id, name) VALUES (13701, 'p'), (13702, 'q'), (13703, 'r') RETURNING id, name), o AS (INSERT INTO orders (id, user_id, note) SELECT 8000 + i.id, i.id, i.name FROM i RETURNING id, user_id, note) SELECT o.*, i.name FROM o JOIN i ON i.id = o.user_id ORDER BY 1;
+WITH o AS (INSERT INTO orders (id, user_id, note) SELECT 8100 + i.id, i.id, i.name FROM i RETURNING user_id), i AS (INSERT INTO users (id, name) VALUES (13711, 'p'), (13712, 'q') RETURNING id, name) SELECT count(*) FROM o JOIN names n ON n.n <> o.user_id;
+WITH d AS (DELETE FROM marks WHERE k = 40 RETURNING tag, w), i AS (INSERT INTO countries SELECT 'z' || row_number() OVER (ORDER BY tag COLLATE "C", w), tag, false FROM d RETURNING code, name) SELECT * FROM i LEFT JOIN users u ON u.id = length(i.code) ORDER BY code;
+WITH d AS (DELETE FROM users WHERE id > 13700 AND id < 13705 RETURNING id), e AS (DELETE FROM orders WHERE user_id > 13700 AND user_id < 13705 RETURNING id) SELECT (SELECT count(*) FROM d), (SELECT count(*) FROM e), count(*) FROM facts f JOIN users u ON u.age = f.n;
+-- list key changes in WITH queries
+WITH u AS (UPDATE users SET id = id + 20000 WHERE id IN (21, 22, 23) RETURNING id, name) SELECT u.id, u.name, x.id FROM u LEFT JOIN users x ON x.id = u.id - 20000 ORDER BY 1;
+SELECT id, name FROM users WHERE id > 20000 ORDER BY id;
+WITH u AS (UPDATE users SET id = 5 WHERE id = 20021 RETURNING id) SELECT count(*) FROM u JOIN names n ON n.n = u.id;
+-- list a WITH query that must read other shards first
+-- refused
+WITH u AS (UPDATE users SET age = (SELECT max(n) FROM facts) WHERE id < 5 RETURNING id, age) SELECT u.id, u.age, x.age FROM u JOIN users x ON x.id = u.id + 1 ORDER BY 1;
+WITH i AS (INSERT INTO users (id, name) SELECT 13800 + k, max(sub) FROM facts WHERE k BETWEEN 1 AND 4 GROUP BY k RETURNING id), m AS (UPDATE marks SET w = w + 1 WHERE k < 4 RETURNING w) SELECT (SELECT count(*) FROM i), (SELECT sum(w) FROM m), (SELECT sum(w) FROM marks WHERE k < 4), (SELECT count(*) FROM users WHERE id > 13800);
+-- list a chain of writes that fails at its end
+WITH d AS (DELETE FROM facts WHERE k = 37 RETURNING k, n), i AS (INSERT INTO users (id, name) SELECT 1, 'taken' FROM d RETURNING id) SELECT count(*) FROM i JOIN names n ON n.n = i.id;
+SELECT count(*) FROM facts WHERE k = 37;
+-- list chains in a transaction
+BEGIN;
+WITH d AS (DELETE FROM facts WHERE k BETWEEN 38 AND 39 RETURNING k, n), i AS (INSERT INTO users (id, name) SELECT 13900 + k * 100 + row_number() OVER (), 'in' FROM d RETURNING id) SELECT count(*), (SELECT count(*) FROM facts f JOIN users u ON u.id = f.n) FROM i;
+SELECT count(*) FROM users WHERE id > 13900;
+ROLLBACK;
+SELECT count(*) FROM facts WHERE k BETWEEN 38 AND 39;
+-- list parameters in a chain
+-- params 41, 'p', 14500
+WITH d AS (DELETE FROM facts WHERE k = %s RETURNING k, seq), i AS (INSERT INTO users (id, name) SELECT %s || 'x' = 'px' , 'a' FROM d RETURNING id) SELECT count(*) FROM i JOIN facts f ON f.n = i.id + %s;
+-- params 41, 'p', 14500
+WITH d AS (DELETE FROM facts WHERE k = %s RETURNING k, seq), i AS (INSERT INTO users (id, name) SELECT 14000 + seq, %s || k FROM d RETURNING id, name) SELECT count(i.id), min(i.name) FROM i LEFT JOIN facts f ON f.n = i.id + %s;
