@@ -377,9 +377,10 @@ struct plan {
     /* It may change rows of a global unique index: behind it the shards' notes are taken and
      * applied to the lookup table, catalog_unique.c. Never a PLAN_ONE */
     unsigned keeps_unique : 1;
-    unsigned asks_sequence : 1; /* currval(), lastval(): what nextval() gave to this session */
-    uint8_t pins;               /* enum plan_pin: may leave it, */
-    uint8_t unpins;             /* may end it */
+    unsigned unknown_tables : 1; /* names that the catalog has not: perhaps temporary tables */
+    unsigned asks_sequence : 1;  /* currval(), lastval(): what nextval() gave to this session */
+    uint8_t pins;                /* enum plan_pin: may leave it, */
+    uint8_t unpins;              /* may end it */
     /* What it does that keeps PostgreSQL from preparing its transaction, in words; NULL: nothing */
     const char *no_prepare;
     /* Functions of users that it calls, when nothing is known of them: PIN_UNSEEN, unless the proxy

@@ -156,6 +156,17 @@ static void route_unsharded(struct build *b, struct scope *s, struct plan *p)
     }
 }
 
+static int names_unknown(const struct scope *s)
+{
+    for (size_t i = 0; i < s->rels_count; i++) {
+        const struct rel *r = s->rels[i];
+        if (r->kind == REL_LOCAL && r->known == NULL && r->var != NULL) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
 void route(struct build *b, struct scope *s, struct plan *p)
 {
     if (s->err) {
@@ -165,6 +176,7 @@ void route(struct build *b, struct scope *s, struct plan *p)
     if (refuse_unsafe(b, s, p)) {
         return;
     }
+    p->unknown_tables = names_unknown(s) != 0;
     if (s->sharded_count + s->calls_count == 0) {
         route_unsharded(b, s, p);
         return;

@@ -131,21 +131,28 @@ static int descends(const struct catalog_table *t, const struct catalog_table *f
     return found;
 }
 
-static int may_share_rows(const struct catalog_table *a, const struct catalog_table *b)
+int tables_share_rows(const struct catalog_table *a, const struct catalog_table *b)
 {
     return descends(a, b) || descends(b, a);
 }
 
-/* A row of `t` may refer to one of `to`, perhaps through rows between them. */
 static int refers(const struct catalog_table *t, const struct catalog_table *to, unsigned depth)
 {
     int found = 0;
     for (size_t i = 0; i < t->foreigns_count && !found && depth > 0; i++) {
         const struct catalog_table *target = t->foreigns[i].target;
-        found = target == NULL || may_share_rows(target, to) ||
+        found = target == NULL || tables_share_rows(target, to) ||
                 (target->oid != t->oid && refers(target, to, depth - 1));
     }
     return found || depth == 0;
+}
+
+int table_refers(const struct catalog_table *t, const struct catalog_table *to)
+{
+    enum {
+        BETWEEN_MAX = 20
+    };
+    return refers(t, to, BETWEEN_MAX);
 }
 
 static int plain_insert(const struct write *w)
@@ -165,7 +172,7 @@ static int meets(const struct writes *all, const struct write *w, const struct w
         if (r != w->target && r->var != NULL && write_named(all, r->var) != NULL) {
             continue;
         }
-        if (table && !adds && (r->known == NULL || may_share_rows(r->known, written))) {
+        if (table && !adds && (r->known == NULL || tables_share_rows(r->known, written))) {
             return 1;
         }
     }
@@ -199,13 +206,10 @@ enum order {
 /* What refers to a row comes behind its INSERT and in front of its DELETE. */
 static enum order order_of_keys(const struct write *a, const struct write *b)
 {
-    enum {
-        REFERS_MAX = 20
-    };
     const struct catalog_table *ta = a->target->known;
     const struct catalog_table *tb = b->target->known;
-    int a_refers = refers(ta, tb, REFERS_MAX);
-    int b_refers = refers(tb, ta, REFERS_MAX);
+    int a_refers = table_refers(ta, tb);
+    int b_refers = table_refers(tb, ta);
     const struct write *parent = a_refers ? b : a;
     const struct write *child = a_refers ? a : b;
     if (!a_refers && !b_refers) {

@@ -160,9 +160,15 @@ static void write_any(struct build *b, tnode *stmt, struct plan *p)
         refuse_note(p, s->err, &s->note);
         return;
     }
-    if (refuse_inner_writes(s, p) ||
-        (IS(stmt, UPDATE_STMT) && write_refuses_own_values(b, p, r, stmt->update_stmt->target_list,
-                                                           stmt->update_stmt->n_target_list))) {
+    if (IS(stmt, UPDATE_STMT) && write_refuses_own_values(b, p, r, stmt->update_stmt->target_list,
+                                                          stmt->update_stmt->n_target_list)) {
+        return;
+    }
+    if (refuse_inner_writes(s, p)) {
+        struct note note = p->note;
+        if (p->err == ERR_UNSUPPORTED && !write_by_rows(b, s, stmt, p, &note)) {
+            refuse_note(p, ERR_UNSUPPORTED, &note);
+        }
         return;
     }
     if (IS(stmt, UPDATE_STMT) &&

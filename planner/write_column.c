@@ -52,6 +52,35 @@ tnode *column_cast(struct build *b, const struct catalog_column *c, tnode *expr)
     return n;
 }
 
+int column_is_cut(const struct catalog_column *c)
+{
+    return c->typmod >= 0 && c->type != OID_UUID;
+}
+
+tnode *column_as_stored(struct build *b, const struct catalog_column *c, tnode *expr)
+{
+    enum {
+        BOUND_MAX = 255, /* of a repetition in a regular expression */
+        HEADER = 4       /* of a typmod */
+    };
+    struct arena *a = &b->scratch;
+    if (!column_is_cut(c)) {
+        return expr;
+    }
+    if (c->type != OID_VARCHAR || c->typmod > BOUND_MAX + HEADER) {
+        return NULL;
+    }
+    tnode *call = tree_call(a, "regexp_replace", tree_bytewise(a, tree_cast(a, expr, "text")));
+    PgQuery__FuncCall *f = call->func_call;
+    tnode **args = arena_alloc(a, 3 * sizeof(*args));
+    args[0] = f->args[0];
+    args[1] = tree_text(a, arena_printf(a, "^(.{%d}) +$", (int)c->typmod - HEADER));
+    args[2] = tree_text(a, "\\1");
+    f->args = args;
+    f->n_args = 3;
+    return call;
+}
+
 /* The expression of a text that PostgreSQL printed. */
 static tnode *read_expression(struct build *b, const char *text)
 {

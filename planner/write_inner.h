@@ -84,6 +84,10 @@ const char *rows_key_type(uint32_t type);
 /* write_with.c: of a source with WITH queries that write, what may stand inside of another
  * statement. 0: failed. */
 int write_source_text(struct build *b, const tnode *select, struct plan *p, struct note *note);
+/* workspace_writes.c. Partitions and children have rows of their parents; a row of `t` may refer to
+ * one of `to`, perhaps through rows between them. */
+int tables_share_rows(const struct catalog_table *a, const struct catalog_table *b);
+int table_refers(const struct catalog_table *t, const struct catalog_table *to);
 /* write_merge.c. 0: not so; the note says why, or nothing. */
 int write_merge(struct build *b, struct scope *s, const tnode *stmt, struct plan *p,
                 struct note *note);
@@ -97,6 +101,11 @@ int write_by_rows(struct build *b, struct scope *s, const tnode *stmt, struct pl
 
 /* expr::type of the column, without its typmod. NULL: its type has no name here. */
 tnode *column_cast(struct build *b, const struct catalog_column *c, tnode *expr);
+/* varchar(n), numeric(p, s): what is assigned may not be what is stored. */
+int column_is_cut(const struct catalog_column *c);
+/* A key's value as it will be stored: the assignment to varchar(n) takes spaces behind n away, and
+ * fails for anything else, which is left to it. NULL: it cannot be told. */
+tnode *column_as_stored(struct build *b, const struct catalog_column *c, tnode *expr);
 /* What the column holds when nobody says: its default, or a NULL of its type. NULL: not known. */
 tnode *column_default(struct build *b, const struct catalog_column *c);
 /* A literal or parameter whose type the place where it stands decides. */

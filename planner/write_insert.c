@@ -300,6 +300,21 @@ static void insert_anywhere(struct build *b, struct scope *s, tnode *stmt, struc
     }
 }
 
+/* Refused, because of a WITH query that no shard can run by itself: it may be in the source. */
+static void insert_behind_writes(struct build *b, tnode *stmt, struct plan *p, const struct rel *r)
+{
+    struct note note;
+    const PgQuery__OnConflictClause *c = stmt->insert_stmt->on_conflict_clause;
+    if (p->err != ERR_UNSUPPORTED ||
+        (c != NULL && write_refuses_key_change(p, r, c->target_list, c->n_target_list))) {
+        return;
+    }
+    enum err e = insert_rows(b, tree_copy(&b->scratch, stmt), p, &note);
+    if (e != ERR_NONE && note.text[0] != 0) {
+        refuse_note(p, e, &note);
+    }
+}
+
 void plan_insert(struct build *b, tnode *stmt, struct plan *p)
 {
     const PgQuery__InsertStmt *q = stmt->insert_stmt;
@@ -308,10 +323,13 @@ void plan_insert(struct build *b, tnode *stmt, struct plan *p)
     const struct rel *r = write_target(s);
     if (s->err) {
         refuse_note(p, s->err, &s->note);
-    } else if (!refuse_inner_writes(s, p) &&
-               (q->on_conflict_clause == NULL ||
-                !write_refuses_own_values(b, p, r, q->on_conflict_clause->target_list,
-                                          q->on_conflict_clause->n_target_list))) {
+    } else if (q->on_conflict_clause != NULL &&
+               write_refuses_own_values(b, p, r, q->on_conflict_clause->target_list,
+                                        q->on_conflict_clause->n_target_list)) {
+        return;
+    } else if (refuse_inner_writes(s, p)) {
+        insert_behind_writes(b, stmt, p, r);
+    } else {
         insert_anywhere(b, s, stmt, p, r);
     }
 }

@@ -54,6 +54,6 @@ int insert_values(struct insert *x);
 int insert_defaults(struct insert *x);
 int insert_selected(struct insert *x, const struct level *level);
 /* A key of varchar(n) that the assignment would cut: 0. `o`: the output it comes from, or NULL. */
-int insert_key_stays(struct insert *x, const struct target *t, const struct output *o);
+int insert_key_stays(struct insert *x, struct target *t, const struct output *o);
 
 #endif

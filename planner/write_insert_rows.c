@@ -302,7 +302,7 @@ static void step_keys(struct insert *x, struct plan_rows_step *step)
 static int check_keys(struct insert *x)
 {
     for (size_t i = 0; i < x->count; i++) {
-        const struct target *t = &x->targets[i];
+        struct target *t = &x->targets[i];
         if (t->key && !t->left_out &&
             (i >= x->named || insert_select(x) == NULL || insert_select(x)->n_values_lists > 0) &&
             !insert_key_stays(x, t, NULL)) {

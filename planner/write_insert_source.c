@@ -122,6 +122,13 @@ static void keep_in_step(struct insert *x, const PgQuery__List *row)
     }
 }
 
+/* A key that is routed. Where that cannot be told, insert_key_stays() refuses. */
+static tnode *as_stored(struct insert *x, const struct target *t, tnode *value)
+{
+    tnode *stored = value != NULL && t->key ? column_as_stored(x->build, t->known, value) : NULL;
+    return stored != NULL ? stored : value;
+}
+
 static int build_row(struct insert *x, tnode *given, int alone)
 {
     PgQuery__List *row = given->list;
@@ -134,6 +141,7 @@ static int build_row(struct insert *x, tnode *given, int alone)
             continue;
         }
         cells[count] = cell(x, t, row->items[i], alone);
+        cells[count] = as_stored(x, t, cells[count]);
         if (cells[count++] == NULL) {
             return insert_fail(
                 x,
@@ -143,7 +151,8 @@ static int build_row(struct insert *x, tnode *given, int alone)
         }
     }
     for (size_t i = 0; i < x->extras_count; i++) {
-        cells[count++] = tree_copy(&x->build->scratch, x->extras[i]);
+        cells[count++] =
+            as_stored(x, &x->targets[x->named + i], tree_copy(&x->build->scratch, x->extras[i]));
     }
     row->items = cells;
     row->n_items = count;
@@ -245,16 +254,23 @@ static void settle_output(struct insert *x, const struct level *level, struct ta
     }
 }
 
-/* A key of varchar(n) that the assignment would cut. */
-int insert_key_stays(struct insert *x, const struct target *t, const struct output *o)
+/* A key of varchar(n) that the assignment could cut is cut before it is routed. */
+int insert_key_stays(struct insert *x, struct target *t, const struct output *o)
 {
     const struct catalog_column *c = o == NULL ? NULL : scope_column(&o->term);
-    if (t->known->typmod < 0 ||
+    if (!column_is_cut(t->known) ||
         (c != NULL && c->type == t->known->type && c->typmod == t->known->typmod)) {
         return 1;
     }
-    return insert_fail(x, "Use the type without it.",
-                       "the sharding key has a precision that may change values");
+    if (column_as_stored(x->build, t->known, tree_int(&x->build->scratch, 0)) == NULL) {
+        return insert_fail(x, "Use the type without it.",
+                           "the sharding key has a precision that may change values");
+    }
+    if (o != NULL) {
+        t->cast = 1;
+        x->wrapped = 1;
+    }
+    return 1;
 }
 
 /* SELECT v.c1, v.c2, nextval('s') FROM (the client's) AS braid_v (c1, c2) */
@@ -277,12 +293,16 @@ static void wrap(struct insert *x)
         name->sval = arena_printf(a, "c%zu", i + 1);
         sub->alias->colnames[i] = tree_new(a, NODE(STRING), name);
         tnode *value = rows_unnamed_item(x->build, i);
-        value = x->targets[i].cast ? column_cast(x->build, x->targets[i].known, value) : value;
+        const struct target *t = &x->targets[i];
+        value = t->cast && column_is_cut(t->known) ? column_as_stored(x->build, t->known, value)
+                : t->cast                          ? column_cast(x->build, t->known, value)
+                                                   : value;
         targets[i] = tree_target(a, value, NULL);
     }
     for (size_t i = 0; i < x->extras_count; i++) {
         targets[x->named + i] =
-            tree_target(a, x->extras[i], arena_printf(a, "c%zu", x->named + i + 1));
+            tree_target(a, as_stored(x, &x->targets[x->named + i], x->extras[i]),
+                        arena_printf(a, "c%zu", x->named + i + 1));
     }
     x->source = tree_select(a, targets, count, tree_new(a, NODE(RANGE_SUBSELECT), sub), NULL);
 }

@@ -96,9 +96,12 @@ static tnode *new_key(const struct rows *r, const struct catalog_column *c, tnod
     struct build *b = r->build;
     const char *word = rows_key_type(c->type);
     uint32_t type = expr_type(b, r->scope->top, val);
-    if (word == NULL || (c->typmod >= 0 && c->type != OID_UUID) || IS(val, SET_TO_DEFAULT) ||
+    if (word == NULL || IS(val, SET_TO_DEFAULT) ||
         (type != 0 && type != OID_UNKNOWN && is_number(type) != is_number(c->type))) {
         return NULL;
+    }
+    if (column_is_cut(c)) {
+        return column_as_stored(b, c, val);
     }
     return type == c->type ? val : tree_cast(&b->scratch, val, word);
 }

@@ -222,6 +222,19 @@ static int fails_when_met_twice(const tnode *stmt)
                 PG_QUERY__ON_CONFLICT_ACTION__ONCONFLICT_UPDATE);
 }
 
+static int has_triggers(struct build *b, const tnode *stmt)
+{
+    const PgQuery__RangeVar *v = IS(stmt, INSERT_STMT)   ? stmt->insert_stmt->relation
+                                 : IS(stmt, UPDATE_STMT) ? stmt->update_stmt->relation
+                                 : IS(stmt, DELETE_STMT) ? stmt->delete_stmt->relation
+                                                         : NULL;
+    struct relation r = {0};
+    if (v != NULL) {
+        relation_of(b, v, &r);
+    }
+    return r.known != NULL && r.known->has_triggers;
+}
+
 int rows_step(struct build *b, tnode *stmt, struct plan_rows_step *out, struct note *note)
 {
     const char *text = NULL;
@@ -236,7 +249,7 @@ int rows_step(struct build *b, tnode *stmt, struct plan_rows_step *out, struct n
     out->head = arena_copy(b->out, slice_bytes(text, (size_t)(at - text)));
     out->tail = arena_copy(b->out, slice_of(at + strlen(mark)));
     out->when = -1;
-    out->whole = fails_when_met_twice(stmt) != 0;
+    out->whole = fails_when_met_twice(stmt) || has_triggers(b, stmt); /* of statements, too */
     return 1;
 }
 

@@ -57,13 +57,30 @@ static int target_may(const struct rel *t, struct note *note)
     return 1;
 }
 
+/* WITH queries that write come first: what they do must not change the rows that were found. */
+static int inner_writes_are_apart(const struct scope *s, const struct rel *t)
+{
+    for (size_t i = 0; i < s->rels_count; i++) {
+        const struct rel *r = s->rels[i];
+        if (!r->target || r->level == s->top) {
+            continue;
+        }
+        if (r->known == NULL || t->known == NULL || r->known->has_triggers || r->known->has_rules ||
+            tables_share_rows(r->known, t->known) ||
+            (!IS(r->level->statement, INSERT_STMT) && table_refers(t->known, r->known))) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
 static int may_be_found(const struct build *b, const struct scope *s, const struct rel *t,
                         struct note *note)
 {
     const struct survey *v = &b->survey;
     return b->env->workspace >= 5 && b->env->catalog != NULL && !v->system_columns &&
-           !v->current_of && !v->changing_ctes && v->bad_function == NULL && s->calls_count == 0 &&
-           target_may(t, note);
+           !v->current_of && (!v->changing_ctes || inner_writes_are_apart(s, t)) &&
+           v->bad_function == NULL && s->calls_count == 0 && target_may(t, note);
 }
 
 /* ---- values -----------------------------------------------------------------------------------

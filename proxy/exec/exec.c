@@ -319,26 +319,35 @@ static enum step get_backend(struct session *s, uint32_t shard, uint64_t missing
     return *e ? STEP_FAILED : STEP_DONE;
 }
 
-/* What PostgreSQL would not prepare is refused at once, not at COMMIT. */
+/* What PostgreSQL would not prepare is refused at once, not at COMMIT: a shard that is written and
+ * cannot be prepared beside another one that is written. */
 static enum err check_prepare(const struct session *s, uint64_t bits, struct note *note)
 {
-    if (s->tx.kind == TX_KIND_NONE || !s->sharded || !s->writes_now || s->describing) {
+    const char *why = NULL;
+    if (s->tx.kind == TX_KIND_NONE || !s->sharded || s->describing ||
+        (!s->writes_now && s->no_prepare_now == NULL)) {
         return ERR_NONE;
     }
+    uint64_t writers = s->writes_now ? bits : 0;
     list_each (node, &s->held) {
         const struct backend *b = container_of(node, struct backend, held);
-        uint64_t others = bits & ~(UINT64_C(1) << b->shard);
-        int here = b->began && b->wrote && !b->apart && others != 0;
-        const char *why = here && b->no_prepare != NULL ? b->no_prepare
-                          : here                        ? s->no_prepare_now
-                                                        : NULL;
-        if (why != NULL) {
-            enum err e = note_set(note, ERR_UNSUPPORTED,
-                                  "a transaction that %s cannot write on a second shard", why);
-            note_hint(note, "PostgreSQL cannot prepare such a transaction, so it could not be "
-                            "committed on all shards or none. Use two transactions.");
-            return e;
-        }
+        writers |= b->began && b->wrote && !b->apart ? UINT64_C(1) << b->shard : 0;
+    }
+    if ((writers & (writers - 1)) == 0) {
+        return ERR_NONE;
+    }
+    why = (writers & bits) != 0 ? s->no_prepare_now : NULL;
+    list_each (node, &s->held) {
+        const struct backend *b = container_of(node, struct backend, held);
+        int here = b->began && !b->apart && (writers >> b->shard & 1) != 0;
+        why = here && b->no_prepare != NULL ? b->no_prepare : why;
+    }
+    if (why != NULL) {
+        enum err e = note_set(note, ERR_UNSUPPORTED,
+                              "a transaction that %s cannot write on a second shard", why);
+        note_hint(note, "PostgreSQL cannot prepare such a transaction, so it could not be "
+                        "committed on all shards or none. Use two transactions.");
+        return e;
     }
     return ERR_NONE;
 }
@@ -474,8 +483,9 @@ void exec_mark(struct session *s, struct backend *b, struct plan *plan)
 {
     b->wrote |= !plan->reads_only;
     b->noted |= plan->keeps_unique;
-    if (plan->no_prepare != NULL && s->tx.kind != TX_KIND_NONE) {
-        b->no_prepare = plan->no_prepare;
+    const char *no_prepare = s->sharded ? exec_no_prepare(s, plan) : NULL;
+    if (no_prepare != NULL && s->tx.kind != TX_KIND_NONE) {
+        b->no_prepare = no_prepare;
     }
     s->role.schema_touched |= plan->changes_schema;
     if ((plan->pins | plan->unpins) != 0 || plan->functions_count != 0) {
@@ -573,7 +583,7 @@ enum step session_run(struct session *s, struct plan *plan, const struct front_b
         return session_fail(s, e, &note, 0);
     }
     s->writes_now = !plan->reads_only;
-    s->no_prepare_now = plan->no_prepare;
+    s->no_prepare_now = exec_no_prepare(s, plan);
     s->unique_plan = plan->keeps_unique ? plan : NULL;
     role_plan(s, plan, s->batch == NULL || s->batch->count == 1 || s->batch->replica_ok);
     switch (plan->kind) {

@@ -9,6 +9,13 @@
 #define AFTER_CLIENT_TEXT "\n; "
 
 uint32_t exec_choose(const struct session *s, uint64_t bits, int any);
+/* Why a transaction that this runs in cannot be prepared where it runs; NULL: it can. */
+static inline const char *exec_no_prepare(const struct session *s, const struct plan *plan)
+{
+    return plan->no_prepare != NULL                              ? plan->no_prepare
+           : plan->unknown_tables && (s->pinned & PIN_TEMP) != 0 ? "uses temporary objects"
+                                                                 : NULL;
+}
 void exec_mark(struct session *s, struct backend *b, struct plan *plan);
 /* exec_state.c: state left on a connection. Something may be left by a plan that starts now. */
 void exec_suspect(struct session *s, struct backend *b, struct plan *plan);

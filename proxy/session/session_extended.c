@@ -346,7 +346,7 @@ static enum step bind_relay(struct session *s, const struct front_bind *msg, str
     struct plan *plan = p->batch->plans[0];
     int typed = typing_concerns(s, plan, shard, msg);
     s->writes_now = !plan->reads_only;
-    s->no_prepare_now = plan->no_prepare;
+    s->no_prepare_now = exec_no_prepare(s, plan);
     role_plan(s, plan, 1);
     if (typed && plan->described.p == NULL) {
         return gather_learn(s, plan, p->stmt, shard);
@@ -501,7 +501,7 @@ enum step session_execute(struct session *s, struct slice message, struct slice 
     }
     struct backend *b = NULL;
     s->writes_now = !portal->plan->reads_only;
-    s->no_prepare_now = portal->plan->no_prepare;
+    s->no_prepare_now = exec_no_prepare(s, portal->plan);
     s->no_snapshot = portal->plan->no_snapshot;
     enum step step = extended_relay_to(s, portal->shard, &b);
     if (step != STEP_DONE) {

@@ -21,7 +21,7 @@ static enum step relay(struct session *s, struct plan *plan, uint32_t shard, str
     enum err e = ERR_NONE;
     struct note note;
     s->writes_now = !plan->reads_only;
-    s->no_prepare_now = plan->no_prepare;
+    s->no_prepare_now = exec_no_prepare(s, plan);
     s->sends_now = 1;
     enum step step = session_engage(s, UINT64_C(1) << shard, &e, &note);
     s->sends_now = 0;

@@ -321,7 +321,7 @@ enum step session_unit(struct session *s, struct slice in, size_t *used)
     stats_request(s);
     watch_request(s);
     s->writes_now = !plan->reads_only;
-    s->no_prepare_now = plan->no_prepare;
+    s->no_prepare_now = exec_no_prepare(s, plan);
     s->relays_now = 1;
     role_plan(s, plan, 1);
     enum step step = session_engage(s, UINT64_C(1) << shard, &e, &note);

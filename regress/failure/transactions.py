@@ -119,6 +119,12 @@ def not_prepared(place):
                  ("BEGIN", None), (set_v(one, "t"), "UPDATE 1"), (sql, "0A000"), ("ROLLBACK", "ROLLBACK"),
                  ("BEGIN", None), (set_v(home, "t"), "UPDATE 1"), (sql, None), (get_v(one), [(f"v{one}",)]),
                  ("COMMIT", "COMMIT"), (set_v(one, f"v{one}"), "UPDATE 1"), ("DISCARD ALL", None))
+        play(a, ("CREATE TEMP TABLE tt (i int)", None))  # in an earlier transaction: to name it is enough
+        for sql in ("SELECT count(*) FROM tt", "INSERT INTO tt VALUES (1)"):
+            play(a, ("BEGIN", None), (sql, None), (set_v(home, "t"), "UPDATE 1"), (set_v(one, "t"), "0A000"), ("ROLLBACK", "ROLLBACK"),
+                 ("BEGIN", None), (set_v(one, "t"), "UPDATE 1"), (set_v(home, "t"), "UPDATE 1"), (sql, "0A000"), ("ROLLBACK", None))
+        play(a, ("BEGIN", None), ("SELECT count(*) FROM tt", [(0,)]), (set_v(one, "t"), "UPDATE 1"), ("COMMIT", "COMMIT"),
+             ("DROP TABLE tt", "DROP TABLE"), (set_v(one, f"v{one}"), "UPDATE 1"))
         a.close()
 
 

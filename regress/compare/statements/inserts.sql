@@ -182,3 +182,20 @@ INSERT INTO users (id, joined, name) VALUES (%s, now(), current_user), (%s, now(
 -- params 86073, 86074
 INSERT INTO users (id, age, name) VALUES (%s, DEFAULT, 'd'), (%s, 7, 'd') RETURNING id, age, name;
 SELECT count(*), sum(age), min(name), max(email) FROM users WHERE id BETWEEN 86000 AND 86999;
+-- keys of varchar(n): what is assigned loses spaces, or fails, and is found where it is stored
+CREATE TABLE short (k varchar(5) PRIMARY KEY, v text) SHARD BY HASH (k);
+INSERT INTO short SELECT CASE id WHEN 1 THEN 'one  ' WHEN 2 THEN 'two         ' WHEN 3 THEN 'three' ELSE 'n' || id END, name FROM users WHERE id < 12;
+SELECT k, length(k) FROM short ORDER BY k COLLATE "C";
+SELECT k FROM short WHERE k = 'two  ';
+SELECT k FROM short WHERE k = 'two';
+INSERT INTO short SELECT 'longer than that', name FROM users WHERE id = 2;
+INSERT INTO short SELECT name || '      ', name FROM users WHERE id < 3 ORDER BY id;
+INSERT INTO short VALUES (concat('a', 'b        '), 'v'), (concat('x', 'z'), 'w') RETURNING k, length(k);
+INSERT INTO short VALUES (concat('a', 'b        .'), 'v');
+SELECT v FROM short WHERE k = 'ab   ';
+UPDATE short SET k = k || '        ' WHERE k = 'three' OR k = 'n4';
+SELECT v FROM short WHERE k = 'n4   ';
+SELECT v FROM short WHERE k = 'three';
+UPDATE short SET k = 'far' || k WHERE v IS NOT NULL;
+UPDATE short SET k = lower(upper(k)) WHERE k LIKE 'n%' RETURNING k;
+SELECT k, length(k) FROM short ORDER BY k COLLATE "C";

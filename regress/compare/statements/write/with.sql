@@ -6,7 +6,6 @@ WITH d AS (DELETE FROM facts WHERE n > 40 RETURNING k, n) SELECT k, n FROM d ORD
 WITH d AS (DELETE FROM orders WHERE status = 'paid' RETURNING *) INSERT INTO names SELECT 'order ' || id, user_id FROM d;
 -- list moving rows to a colocated table
 WITH d AS (DELETE FROM marks WHERE w > 5 RETURNING k, tag) INSERT INTO facts (k, seq, sub) SELECT k, 1000 + length(tag), tag FROM d WHERE tag = 'red';
--- refused
 -- list INSERT RETURNING into INSERT
 WITH i AS (INSERT INTO users (id, name) VALUES (13001, 'a'), (13002, 'b') RETURNING id, name) INSERT INTO orders (id, user_id, note) SELECT 7000 + id, id, name FROM i RETURNING note;
 -- list UPDATE RETURNING
@@ -30,7 +29,6 @@ WITH i AS (INSERT INTO countries VALUES ('ch', 'Switzerland', false) RETURNING c
 WITH d AS (DELETE FROM local_notes WHERE id < 3 RETURNING id, body) INSERT INTO users (id, name) SELECT 13100 + id, body FROM d;
 -- list one key
 WITH d AS (DELETE FROM orders WHERE user_id = 3 RETURNING id) SELECT count(*) FROM d;
--- refused
 WITH i AS (INSERT INTO orders (id, user_id) VALUES (7500, 3) RETURNING id) UPDATE users SET age = (SELECT id FROM i) WHERE id = 3;
 -- list an error behind a write
 WITH d AS (UPDATE users SET age = 5 RETURNING id) SELECT 1 / (count(*) - count(*)) FROM d;
@@ -135,3 +133,16 @@ SELECT count(*) FROM facts WHERE k BETWEEN 38 AND 39;
 WITH d AS (DELETE FROM facts WHERE k = %s RETURNING k, seq), i AS (INSERT INTO users (id, name) SELECT %s || 'x' = 'px' , 'a' FROM d RETURNING id) SELECT count(*) FROM i JOIN facts f ON f.n = i.id + %s;
 -- params 41, 'p', 14500
 WITH d AS (DELETE FROM facts WHERE k = %s RETURNING k, seq), i AS (INSERT INTO users (id, name) SELECT 14000 + seq, %s || k FROM d RETURNING id, name) SELECT count(i.id), min(i.name) FROM i LEFT JOIN facts f ON f.n = i.id + %s;
+-- list a WITH query that inserts, and UPDATE or DELETE behind it
+WITH i AS (INSERT INTO users (id, name) VALUES (14101, 'u'), (14102, 'v'), (14103, 'w') RETURNING id, name) UPDATE facts SET sub = i.name FROM i WHERE facts.k = i.id - 14100 RETURNING facts.k, facts.sub;
+WITH d AS (DELETE FROM facts WHERE k BETWEEN 2 AND 3 RETURNING k, n) UPDATE marks SET w = d.n FROM d WHERE marks.k = d.k + 1;
+WITH u AS (UPDATE marks SET w = 5 WHERE k IN (4, 5, 6) RETURNING k) DELETE FROM facts USING u WHERE facts.n = u.k RETURNING facts.k, facts.seq, u.k;
+WITH i AS (INSERT INTO countries VALUES ('y1', 'Y', true) RETURNING code) UPDATE users SET name = i.code FROM i WHERE users.id < 4;
+WITH i AS (INSERT INTO names VALUES ('loc', 7) RETURNING n) UPDATE users SET age = i.n FROM i, facts f WHERE users.id = f.n AND f.k = i.n RETURNING users.id, users.age;
+-- refused
+WITH u AS (UPDATE users SET age = 6 WHERE id < 5 RETURNING id) UPDATE users SET name = 'both' FROM u WHERE users.id = u.id + 1;
+-- list a WITH query that inserts, and INSERT behind it
+WITH i AS (INSERT INTO users (id, name) VALUES (14201, 'a'), (14202, 'b') RETURNING id, name) INSERT INTO orders (id, user_id, note) SELECT 9000 + id, id, name FROM i RETURNING note;
+WITH i AS (INSERT INTO countries VALUES ('x1', 'X', true), ('x2', 'X', true) RETURNING code) INSERT INTO users (id, name) SELECT 14300 + length(code) * row_number() OVER (), code FROM i;
+WITH d AS (DELETE FROM facts WHERE k = 10 RETURNING k, n), i AS (INSERT INTO users (id, name) SELECT 14400 + row_number() OVER (), 'from d' FROM d RETURNING id) INSERT INTO names SELECT 'n' || id, id FROM i;
+WITH u AS (UPDATE users SET id = 14500 WHERE id = 30 RETURNING id, name) INSERT INTO names SELECT name, id FROM u RETURNING n;
