@@ -482,7 +482,7 @@ uint32_t exec_choose(const struct session *s, uint64_t bits, int any)
 void exec_mark(struct session *s, struct backend *b, struct plan *plan)
 {
     b->wrote |= !plan->reads_only;
-    b->noted |= plan->keeps_unique;
+    b->noted |= plan->keeps_unique || (s->unique_plan != NULL && !plan->reads_only && !b->apart);
     const char *no_prepare = s->sharded ? exec_no_prepare(s, plan) : NULL;
     if (no_prepare != NULL && s->tx.kind != TX_KIND_NONE) {
         b->no_prepare = no_prepare;
