@@ -424,12 +424,14 @@ static void write_last(struct workspace *w, size_t writes)
 
 int workspace_writes(struct build *b, tnode *stmt, struct plan *p, struct note *note)
 {
-    const PgQuery__SelectStmt *q = IS(stmt, SELECT_STMT) ? stmt->select_stmt : NULL;
     struct note why_not = *note;
     struct writes writes = {.count = 0};
-    if (q == NULL || q->with_clause == NULL) {
+    if (!IS(stmt, SELECT_STMT) || stmt->select_stmt->with_clause == NULL) {
         return 0;
     }
+    stmt =
+        tree_copy(&b->scratch, stmt); /* who looks at the statement later still sees its writes */
+    const PgQuery__SelectStmt *q = stmt->select_stmt;
     if (q->with_clause->recursive) {
         return fail(note, "WITH RECURSIVE beside a WITH query that changes rows cannot run over "
                           "several shards");
