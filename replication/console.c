@@ -43,6 +43,25 @@ static void print_table(const PGresult *result, struct buf *out)
     mem_free(width);
 }
 
+enum err console_values(const struct pg_target *target, const char *sql, struct buf *out,
+                        struct note *note)
+{
+    PGconn *conn = NULL;
+    enum err e = pq_open(target, NULL, &conn, NULL, note);
+    if (e) {
+        return e;
+    }
+    PGresult *result = NULL;
+    e = pq_run(conn, sql, (struct pq_wait){target->timeout_ms, NULL}, &result, NULL, note);
+    int rows = e || result == NULL ? 0 : PQntuples(result);
+    for (int r = 0; r < rows; r++) {
+        buf_printf(out, "%s\n", PQgetvalue(result, r, PQnfields(result) - 1));
+    }
+    PQclear(result);
+    pq_close(conn);
+    return e;
+}
+
 enum err console_run(const struct pg_target *target, const char *sql, struct buf *out,
                      struct note *note)
 {

@@ -280,6 +280,10 @@ enum err fence_run(const struct fence_order *order, struct pg_stop *stop,
 /* ---- console -----------------------------------------------------------------------------------
  */
 
+/* The last column of each row, a line each. */
+enum err console_values(const struct pg_target *target, const char *sql, struct buf *out,
+                        struct note *note) MUST_CHECK;
+
 /* Run one statement on the admin console and print rows as a table, notices as lines.
  * Errors: ERR_SHARD_DOWN (cannot connect), ERR_SHARD_REFUSED (the console's error). */
 enum err console_run(const struct pg_target *target, const char *sql, struct buf *out,

@@ -56,8 +56,7 @@ struct entry {
 };
 
 struct ledger {
-    wal_record_fn *other; /* while it is opened: records that are not the ledger's */
-    void *other_arg;
+    const struct ledger_neighbor *neighbor; /* while it is opened */
     struct data_dir *data_dir;
     struct wal *wal;
     uint64_t instance;
@@ -211,8 +210,8 @@ static enum err replay(void *arg, const struct wal_record *record, struct note *
         case LEDGER_RECORD_SETTLED: replay_settled(l, &r); break;
         }
     }
-    if (e == ERR_NONE && !mine && l->other != NULL) {
-        return l->other(l->other_arg, record, note);
+    if (e == ERR_NONE && !mine && l->neighbor != NULL) {
+        return l->neighbor->replay(l->neighbor->arg, record, note);
     }
     return e ? note_wrap(note, e, "reading the ledger") : ERR_NONE;
 }
@@ -631,7 +630,7 @@ static enum err open_log(struct ledger *l, const struct ledger_options *options,
         .segment_bytes = options->segment_bytes,
         .manual = options->manual,
         .measure = options->measure,
-        .owners = options->wal_owners == 0 ? 0 : options->wal_owners | 1 << WAL_OWNER_LEDGER,
+        .owners = l->neighbor == NULL ? 0 : l->neighbor->owners | 1 << WAL_OWNER_LEDGER,
         .replay = replay,
         .replay_arg = l};
     enum err e = wal_open(&log, &l->wal, note);
@@ -651,14 +650,17 @@ enum err ledger_open(const struct ledger_options *options, struct ledger **out, 
     struct ledger *l = mem_zero(sizeof(*l));
     (void)pthread_mutex_init(&l->mutex, NULL);
     list_init(&l->by_age);
-    l->other = options->other;
-    l->other_arg = options->other_arg;
+    l->neighbor = options->neighbor;
     l->compact_segments =
         options->compact_segments != 0 ? options->compact_segments : COMPACT_SEGMENTS;
     enum err e = data_dir_open(fs, options->data_dir, &l->data_dir, note);
+    if (e == ERR_NONE && l->neighbor != NULL) {
+        e = l->neighbor->prepare(l->neighbor->arg, note);
+    }
     if (e == ERR_NONE) {
         e = open_log(l, options, fs, note);
     }
+    l->neighbor = NULL;
     if (e) {
         ledger_close(l);
         return e;

@@ -58,6 +58,15 @@ enum ledger_state {
 #undef STATE
 };
 
+/* Another owner of records in the WAL. */
+struct ledger_neighbor {
+    unsigned owners; /* 1 << enum wal_owner */
+    /* The folder is ours and locked; the WAL is not read yet. */
+    enum err (*prepare)(void *arg, struct note *note);
+    wal_record_fn *replay; /* records of its types */
+    void *arg;
+};
+
 struct ledger_options {
     const char *data_dir;      /* created with mode 0700 when missing; its parent must exist */
     struct fs *fs;             /* NULL: the real disk */
@@ -65,9 +74,7 @@ struct ledger_options {
     unsigned compact_segments; /* 0: 4. Rewrite what is unsettled when the log has grown by these */
     unsigned manual : 1;       /* no disk thread: the caller turns it by ledger_turn() (tests) */
     unsigned measure : 1;      /* time a few syncs at open, see ledger_stats.sync_us_p50 */
-    unsigned wal_owners;       /* of the WAL beside the ledger: 1 << enum wal_owner */
-    wal_record_fn *other;      /* records of theirs, during ledger_open(); NULL: there are none */
-    void *other_arg;
+    const struct ledger_neighbor *neighbor; /* who else writes to the WAL; NULL: nobody */
 };
 
 /* What ledger_find() knows. Ask it *after* the gid was seen on a server, never before. */

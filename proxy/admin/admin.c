@@ -135,7 +135,7 @@ const char *admin_host(const struct addr *a, char *out)
 /* ---- who may ----------------------------------------------------------------------------------
  */
 
-static int is_listed(const char *list, const char *user)
+int admin_listed(const char *list, const char *user)
 {
     const char *p = list == NULL ? "" : list;
     while (*p != '\0') {
@@ -157,7 +157,7 @@ int admin_allowed(const struct conf *conf, const char *user)
     if (conf->admin_users == NULL) {
         return strcmp(user, conf_service_user(conf)) == 0;
     }
-    return is_listed(conf->admin_users, user);
+    return admin_listed(conf->admin_users, user);
 }
 
 /* ---- commands that do something ---------------------------------------------------------------
@@ -189,7 +189,7 @@ static enum err set_something(struct admin_call *call)
 
 /* Handled by the walk itself, see step(): they go on later, or after the answer. */
 static admin_fn do_reload, do_shutdown, do_kill, do_kill_client, do_pause, do_resume, do_suspend,
-    do_disable, do_enable, do_reconnect, do_wait_close;
+    do_disable, do_enable, do_reconnect, do_wait_close, do_cdc_reset;
 
 #define DONE(name, tag)                                \
     static enum err do_##name(struct admin_call *call) \
@@ -197,6 +197,7 @@ static admin_fn do_reload, do_shutdown, do_kill, do_kill_client, do_pause, do_re
         back_put_complete(call->out, tag);             \
         return ERR_NONE;                               \
     }
+DONE(cdc_reset, "CDC_RESET")
 DONE(pause, "PAUSE")
 DONE(resume, "RESUME")
 DONE(suspend, "SUSPEND")
@@ -284,6 +285,10 @@ const struct admin_command admin_commands[] = {
     {"SHOW TRANSACTIONS",   "",                 0, 0, 0,       admin_show_transactions,   "transactions over several shards that are under way"},
     {"SHOW SCHEMA_CHANGES", "",                 0, 0, 0,       admin_show_schema_changes, "schema changes that go shard by shard, how far they are, and those that failed"},
     {"SHOW FENCES",         "",                 0, 0, 0,       admin_show_fences,         "commits and snapshots over several shards, and who waits for whom"},
+    {"SHOW CDC_LOG",        "",                 0, 0, 0,       admin_show_cdc_log,            "change log: shards, and how far each has been read"},
+    {"SHOW CDC_TOPICS",     "",                 0, 0, 0,       admin_show_cdc_topics,     "tables in the change log"},
+    {"SHOW CDC_GROUPS",     "",                 0, 0, 0,       admin_show_cdc_groups,     "consumer groups, and how many records each is behind"},
+    {"CDC_RESET",           "group topic place", 3, 3, 0,      do_cdc_reset,              "set a consumer group without members to a place: earliest, latest, time:MS, lsn:SHARD:X/Y; or forget"},
     {"RELOAD",              "",                 0, 0, 0,       do_reload,                 "read the configuration file again"},
     {"FAILOVER",            "[database] shard [FORCE]", 1, 3, 0, do_failover,             "fence the primary of a shard and promote its most advanced replica"},
     {"KILL",                "[database]",       0, 1, 0,       do_kill,                   "close all clients and server connections; new ones wait for RESUME"},
@@ -515,6 +520,9 @@ static enum err start_command(struct admin_run *run, int *waits, struct note *no
     }
     if (run->command->fn == do_reload) {
         control_reload(run->c, have_reloaded, run);
+    } else if (run->command->fn == do_cdc_reset) {
+        return cdc_reset_start(run->c, run->statement.words + run->command_words, have_reloaded,
+                               run, note);
     } else if (run->command->fn == do_failover) {
         return failover_start(run->c, run->statement.words + run->command_words,
                               run->statement.count - run->command_words, have_reloaded, run, note);
@@ -588,7 +596,7 @@ static void on_admin(struct control *c, struct control_mail *mail)
 {
     struct admin_run *run = (struct admin_run *)(void *)mail;
     if (!admin_allowed(c->parts->conf, run->user) &&
-        !is_listed(c->parts->conf->stats_users, run->user)) {
+        !admin_listed(c->parts->conf->stats_users, run->user)) {
         struct back_error denied = {
             .severity = SLICE("ERROR"),
             .severity_raw = SLICE("ERROR"),

@@ -62,6 +62,7 @@ const char *admin_host(const struct addr *a, char *out);
 uint64_t admin_pool_size(const struct conf *conf, const struct conf_database *db);
 
 /* Whether `user` is in the list, or is the service user when there is no list. */
+int admin_listed(const char *list, const char *user); /* comma separated; NULL: nobody */
 int admin_allowed(const struct conf *conf, const char *user);
 
 admin_fn admin_show_help, admin_show_version, admin_show_state, admin_show_pools,
@@ -71,6 +72,11 @@ admin_fn admin_show_help, admin_show_version, admin_show_state, admin_show_pools
     admin_show_errors, admin_show_sockets, admin_show_active_sockets, admin_show_peers,
     admin_show_peer_pools, admin_show_dns_hosts, admin_show_dns_zones, admin_show_fds,
     admin_show_commands, admin_show_settings;
+typedef void cdc_reset_fn(void *arg, enum err e, const struct note *note);
+/* words: group, topic, place. `done` comes unless it fails at once. admin_cdc.c */
+enum err cdc_reset_start(struct control *c, const char *const *words, cdc_reset_fn *done, void *arg,
+                         struct note *note) MUST_CHECK;
+admin_fn admin_show_cdc_log, admin_show_cdc_topics, admin_show_cdc_groups;
 admin_fn admin_show_databases, admin_show_shards, admin_show_tables, admin_show_buckets,
     admin_show_transactions, admin_show_fences, admin_show_schema_changes;
 

@@ -22,6 +22,7 @@
 #include "base/mem.h"
 #include "proxy/admin/http_text.h"
 #include "proxy/admin/snapshot.h"
+#include "proxy/cdc/http_feed.h"
 #include "proxy/control/role.h"
 
 enum {
@@ -348,6 +349,9 @@ static void on_request(struct evhttp_request *request, void *arg)
     struct http *http = arg;
     enum evhttp_cmd_type method = evhttp_request_get_command(request);
     const struct path *path = find_path(request);
+    if (http_feed(http->control, request)) {
+        return;
+    }
     if (method != EVHTTP_REQ_GET && method != EVHTTP_REQ_HEAD) {
         reply_text(request, 405, "only GET and HEAD\n");
     } else if (path == NULL) {

@@ -5,19 +5,24 @@
  * Change capture in the process: the change log lives beside the ledger, because it shares its WAL;
  * sources, consumers and sinks live between its opening and its closing. Control thread.
  *
- *     control_ledger_open():  cdc_log_prepare() -> ledger_open() -> cdc_log_begin()
+ *     ledger_open():  cdc_log_neighbor: the checkpoint, then the WAL's records -> cdc_log_begin()
  *     control_free(), handing over:  cdc_log_end() -> ledger_close()
  */
 
 #include "proxy/control/control.h"
 #include "replication/cdc/log.h"
 
-/* Read the checkpoint. *out NULL: there is nothing to do. Errors: ERR_IO, ERR_CORRUPT. */
-enum err cdc_log_prepare(const struct conf *conf, struct cdc_log **out,
-                         struct note *note) MUST_CHECK;
-/* The ledger is open and has replayed it; takes *log over. With `cdc.enabled: off` what a crash
- * left in the WAL is brought into the log, and that is all. */
-enum err cdc_log_begin(struct control *c, const struct conf *conf, struct cdc_log **log,
+/* A log while the ledger is being opened. */
+struct cdc_opening {
+    const struct conf *conf;
+    struct cdc_log *log; /* NULL: not yet, or taken over */
+};
+
+/* With `cdc.enabled: off` what a crash left in the WAL is brought into the log, and that is all. */
+int cdc_log_wanted(const struct conf *conf);
+struct ledger_neighbor cdc_log_neighbor(struct cdc_opening *opening);
+/* The ledger is open; takes opening->log over. Errors: ERR_IO. */
+enum err cdc_log_begin(struct control *c, struct cdc_opening *opening,
                        struct note *note) MUST_CHECK;
 /* Before ledger_close(). */
 void cdc_log_end(struct control *c);

@@ -23,6 +23,7 @@
 #include "proxy/admin/http.h"
 #include "proxy/admin/snapshot.h"
 #include "proxy/auth/auth.h"
+#include "proxy/cdc/feeds.h"
 #include "proxy/control/cdc.h"
 #include "proxy/control/deadlock.h"
 #include "proxy/control/role.h"
@@ -134,6 +135,7 @@ static void end_if_done(struct control *c)
         return;
     }
     pg_stop_set(&c->stop);
+    feeds_stop(c);
     if (c->jobs == 0) {
         loop_stop(c->loop);
     }
@@ -313,19 +315,15 @@ enum err control_ledger_open(struct control *c, const struct conf *conf, struct 
         return ERR_NONE;
     }
     const char *dir = conf->data_dir;
-    struct ledger_options options = {.data_dir = dir, .measure = 1};
-    struct cdc_log *log = NULL;
-    enum err e = cdc_log_prepare(conf, &log, note);
-    if (e == ERR_NONE && log != NULL) {
-        options.wal_owners = 1 << WAL_OWNER_CDC;
-        options.other = cdc_log_replay;
-        options.other_arg = log;
+    struct cdc_opening cdc = {.conf = conf};
+    struct ledger_neighbor neighbor = cdc_log_neighbor(&cdc);
+    struct ledger_options options = {
+        .data_dir = dir, .measure = 1, .neighbor = cdc_log_wanted(conf) ? &neighbor : NULL};
+    enum err e = ledger_open(&options, &c->shared->ledger, note);
+    if (e == ERR_NONE && cdc.log != NULL) {
+        e = cdc_log_begin(c, &cdc, note);
     }
-    e = e ? e : ledger_open(&options, &c->shared->ledger, note);
-    if (e == ERR_NONE && log != NULL) {
-        e = cdc_log_begin(c, conf, &log, note);
-    }
-    cdc_log_close(log);
+    cdc_log_close(cdc.log); /* what came to nothing */
     if (e) {
         return e;
     }

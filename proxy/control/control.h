@@ -197,6 +197,7 @@ struct control {
 
     struct pg_stop stop;
     size_t jobs;      /* threads out */
+    size_t feeds;     /* who read the change log now */
     size_t snapshots; /* chains of visits out */
     int resolving;
     int64_t resolve_us;

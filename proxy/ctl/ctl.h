@@ -48,6 +48,7 @@ typedef int ctl_fn(const struct ctl_arguments *a);
 ctl_fn ctl_check, ctl_schema, ctl_verify; /* ctl_check.c */
 ctl_fn ctl_route, ctl_ring;               /* ctl_route.c */
 ctl_fn ctl_show, ctl_failover;            /* ctl_console.c */
+ctl_fn ctl_cdc;                           /* ctl_cdc.c */
 ctl_fn ctl_tx;                            /* ctl_tx.c */
 ctl_fn ctl_store;                         /* ctl_store.c */
 ctl_fn ctl_page, ctl_import, ctl_secret;  /* ctl_pages.c */
@@ -65,6 +66,15 @@ int ctl_print(struct buf *out);        /* on standard output, and free it; 0 or 
 typedef enum err ctl_answer_fn(const struct ctl_arguments *a, const struct conf *conf,
                                struct buf *out, int *status, struct note *note);
 int ctl_answer(const struct ctl_arguments *a, ctl_answer_fn *fn);
+
+/* How to reach the console of the running pgbraid. Texts are the configuration's, or `where`'s. */
+struct ctl_console {
+    struct pg_target target;
+    struct addr addr;
+    char text[ADDR_TEXT_BYTES];
+};
+enum err ctl_console_target(const struct ctl_arguments *a, const struct conf *conf,
+                            struct ctl_console *where, struct note *note) MUST_CHECK;
 
 /* The database of -d, or the first one with several shards. Errors: ERR_NO_DATABASE. */
 enum err ctl_database(const struct ctl_arguments *a, const struct conf *conf,

@@ -52,41 +52,52 @@ static void login_as_admin(struct pg_target *target, const struct conf *conf)
     }
 }
 
-static enum err answer_show(const struct ctl_arguments *a, const struct conf *conf, struct buf *out,
-                            int *status, struct note *note)
+enum err ctl_console_target(const struct ctl_arguments *a, const struct conf *conf,
+                            struct ctl_console *where, struct note *note)
 {
-    (void)status;
-    struct addr addr;
-    enum err e = console_address(conf, &addr, note);
+    struct pg_target *target = &where->target;
+    memset(where, 0, sizeof(*where));
+    enum err e = console_address(conf, &where->addr, note);
     if (e) {
         return e;
     }
-    struct pg_target target;
     if (a->user != NULL) {
-        pg_target_login_as(&target, conf, a->user);
+        pg_target_login_as(target, conf, a->user);
     } else {
-        login_as_admin(&target, conf);
+        login_as_admin(target, conf);
     }
-    char text[ADDR_TEXT_BYTES];
-    target.host = addr_text(&addr, text);
-    if (addr.sa.ss_family == AF_UNIX) {
-        struct sockaddr_un *un = (struct sockaddr_un *)(void *)&addr.sa;
+    target->host = addr_text(&where->addr, where->text);
+    if (where->addr.sa.ss_family == AF_UNIX) {
+        struct sockaddr_un *un = (struct sockaddr_un *)(void *)&where->addr.sa;
         char *slash = strrchr(un->sun_path, '/');
         if (slash != NULL) {
             *slash = '\0'; /* libpq wants the directory */
         }
-        target.host = un->sun_path;
+        target->host = un->sun_path;
     }
-    target.addrs = &addr;
-    target.addrs_count = 1;
-    target.port = addr_port(&addr);
-    target.dbname = "pgbraid";
-    target.tls_mode = CONF_TLS_PREFER;
-    target.tls_ca = target.tls_crl = target.tls_cert = target.tls_key = NULL;
-    target.timeout_ms = strcmp(a->words[0], "show") == 0 ? CTL_TIMEOUT_MS : CTL_COMMAND_MS;
+    target->addrs = &where->addr;
+    target->addrs_count = 1;
+    target->port = addr_port(&where->addr);
+    target->dbname = "pgbraid";
+    target->tls_mode = CONF_TLS_PREFER;
+    target->tls_ca = target->tls_crl = target->tls_cert = target->tls_key = NULL;
+    target->timeout_ms = CTL_TIMEOUT_MS;
+    return ERR_NONE;
+}
+
+static enum err answer_show(const struct ctl_arguments *a, const struct conf *conf, struct buf *out,
+                            int *status, struct note *note)
+{
+    (void)status;
+    struct ctl_console where;
+    enum err e = ctl_console_target(a, conf, &where, note);
+    if (e) {
+        return e;
+    }
+    where.target.timeout_ms = strcmp(a->words[0], "show") == 0 ? CTL_TIMEOUT_MS : CTL_COMMAND_MS;
     struct buf sql = {0};
     print_show(a, &sql);
-    e = console_run(&target, (const char *)sql.p, out, note);
+    e = console_run(&where.target, (const char *)sql.p, out, note);
     buf_free(&sql);
     return e;
 }

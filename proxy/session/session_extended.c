@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "proxy/cdc/feed.h"
 #include "proxy/exec/exec.h"
 #include "proxy/exec/tx.h"
 #include "proxy/exec/typing.h"
@@ -281,6 +282,12 @@ enum step session_parse(struct session *s, struct slice body)
     }
     if (s->admin) {
         e = note_set(&note, ERR_UNSUPPORTED, "the admin console takes simple queries only");
+        return extended_fail(s, e, &note, 0);
+    }
+    if (feed_wants(msg.text)) {
+        e = note_set(&note, ERR_UNSUPPORTED, "braid.changes() takes simple queries only");
+        note_hint(&note, "Send the statement without parameters and not prepared; with psycopg 3 a "
+                         "ClientCursor does, with asyncpg use the HTTP endpoint.");
         return extended_fail(s, e, &note, 0);
     }
     if (msg.name.n != 0 && pstmt_find(s, msg.name) != NULL) {

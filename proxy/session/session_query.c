@@ -7,6 +7,7 @@
  * several statements is one transaction, as in PostgreSQL.
  */
 
+#include "proxy/cdc/feed.h"
 #include "proxy/exec/exec.h"
 #include "proxy/exec/op.h"
 #include "proxy/exec/tx.h"
@@ -160,7 +161,9 @@ enum step session_query(struct session *s, struct slice message, struct slice bo
         s->request_us = loop_now_us(s->worker->loop);
         watch_request(s);
     }
-    return s->admin ? admin_start(s, q.text) : run_text(s, q.text, message);
+    return s->admin             ? admin_start(s, q.text)
+           : feed_wants(q.text) ? feed_start(s, q.text)
+                                : run_text(s, q.text, message);
 }
 
 /* ---- several statements, or one that is not relayed ------------------------------------------ */

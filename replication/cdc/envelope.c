@@ -256,6 +256,9 @@ static void put_texts(struct buf *out, const struct cdc_event *event)
         cdc_json_text(out, c->content);
         buf_text(out, ",\"ddl_version\":");
         cdc_json_text(out, c->prefix);
+    } else if (c->op == CHANGE_TRUNCATE) {
+        buf_text(out, ",\"truncate\":");
+        cdc_json_text(out, c->content);
     } else if (c->op == CHANGE_GAP) {
         buf_text(out, ",\"gap\":");
         cdc_json_text(out, c->content);

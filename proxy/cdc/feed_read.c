@@ -1,0 +1,287 @@
+/* The text of a call of braid.changes(), and its arguments: see feed.h. Pure. */
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "proxy/cdc/feed.h"
+
+static const char HEAD[] = "select * from braid.changes";
+
+static struct slice skip_blanks(struct slice in)
+{
+    while (in.n > 0 && (in.p[0] == ' ' || in.p[0] == '\t' || in.p[0] == '\n' || in.p[0] == '\r')) {
+        in = slice_from(in, 1);
+    }
+    return in;
+}
+
+int feed_wants(struct slice text)
+{
+    size_t n = sizeof(HEAD) - 1;
+    text = skip_blanks(text);
+    return text.n > n && strncasecmp((const char *)text.p, HEAD, n) == 0 &&
+           skip_blanks(slice_from(text, n)).n > 0 && skip_blanks(slice_from(text, n)).p[0] == '(';
+}
+
+static enum err syntax(struct slice at, struct note *note)
+{
+    size_t n = at.n > 40 ? 40 : at.n;
+    enum err e = n == 0 ? note_set(note, ERR_SYNTAX, "braid.changes(): the call ends too early")
+                        : note_set(note, ERR_SYNTAX, "braid.changes(): syntax error at \"%.*s\"",
+                                   (int)n, (const char *)at.p);
+    note_hint(note, "The form is SELECT * FROM braid.changes('table', group => 'g', limit => 100), "
+                    "with constants, as a statement of its own.");
+    return e;
+}
+
+static int take(struct slice *in, const char *token)
+{
+    struct slice s = skip_blanks(*in);
+    size_t n = strlen(token);
+    if (s.n < n || memcmp(s.p, token, n) != 0) {
+        return 0;
+    }
+    *in = slice_from(s, n);
+    return 1;
+}
+
+/* 'text' with '' for a quote in it; NULL: there is none here. */
+static char *take_string(struct slice *in, char quote, struct arena *arena)
+{
+    struct slice s = skip_blanks(*in);
+    if (s.n == 0 || s.p[0] != (uint8_t)quote) {
+        return NULL;
+    }
+    char *out = arena_alloc(arena, s.n);
+    size_t n = 0;
+    for (size_t i = 1; i < s.n; i++) {
+        if (s.p[i] == (uint8_t)quote && (i + 1 == s.n || s.p[i + 1] != (uint8_t)quote)) {
+            out[n] = 0;
+            *in = slice_from(s, i + 1);
+            return out;
+        }
+        i += s.p[i] == (uint8_t)quote;
+        out[n++] = (char)s.p[i];
+    }
+    return NULL;
+}
+
+/* A name, a number, a word like true. */
+static char *take_word(struct slice *in, struct arena *arena)
+{
+    static const char letters[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-+";
+    struct slice s = skip_blanks(*in);
+    size_t n = 0;
+    while (n < s.n && s.p[n] != 0 && strchr(letters, s.p[n]) != NULL) {
+        n++;
+    }
+    *in = n == 0 ? *in : slice_from(s, n);
+    return n == 0 ? NULL : arena_strndup(arena, s.p, n);
+}
+
+static enum err number_of(const char *name, const char *value, int64_t min, int64_t max,
+                          int64_t *out, struct note *note)
+{
+    char *end = NULL;
+    long long n = strtoll(value, &end, 10);
+    if (end == value || *end != 0 || n < min || n > max) {
+        return note_set(note, ERR_BAD_SETTING, "%s must be a number from %lld to %lld", name,
+                        (long long)min, (long long)max);
+    }
+    *out = n;
+    return ERR_NONE;
+}
+
+static enum err ack_of(const char *value, enum cdc_ack *out, struct note *note)
+{
+    static const char *const words[] = {"next", "now", "none"};
+    for (int i = 0; i < 3; i++) {
+        if (strcasecmp(value, words[i]) == 0) {
+            *out = (enum cdc_ack)i;
+            return ERR_NONE;
+        }
+    }
+    return note_set(note, ERR_BAD_SETTING, "ack is one of next, now, none");
+}
+
+enum err feed_set(struct feed_call *call, const char *name, const char *value, struct note *note)
+{
+    if (strcasecmp(name, "topic") == 0) {
+        call->topic = value;
+    } else if (strcasecmp(name, "group") == 0) {
+        call->group = value;
+    } else if (strcasecmp(name, "member") == 0) {
+        call->member = value;
+    } else if (strcasecmp(name, "from") == 0 || strcasecmp(name, "start") == 0) {
+        call->from = value;
+    } else if (strcasecmp(name, "limit") == 0) {
+        return number_of("limit", value, 1, FEED_LIMIT_MAX, &call->limit, note);
+    } else if (strcasecmp(name, "wait_ms") == 0) {
+        return number_of("wait_ms", value, 0, FEED_WAIT_MS_MAX, &call->wait_ms, note);
+    } else if (strcasecmp(name, "partition") == 0) {
+        return number_of("partition", value, 0, UINT16_MAX, &call->partition, note);
+    } else if (strcasecmp(name, "offset") == 0) {
+        return number_of("offset", value, 0, INT64_MAX, &call->offset, note);
+    } else if (strcasecmp(name, "ack") == 0) {
+        return ack_of(value, &call->ack, note);
+    } else {
+        return note_set(note, ERR_BAD_SETTING,
+                        "\"%.60s\" is none of topic, group, member, limit, wait_ms, from, "
+                        "partition, offset, ack",
+                        name);
+    }
+    return ERR_NONE;
+}
+
+static enum err read_argument(struct slice *in, struct arena *arena, struct feed_call *out,
+                              int is_first, struct note *note)
+{
+    struct slice at = *in;
+    const char *name = "topic";
+    char *value = take_string(in, '\'', arena);
+    if (value == NULL || !is_first) {
+        *in = at;
+        name = take_string(in, '"', arena);
+        name = name == NULL ? take_word(in, arena) : name;
+        if (name == NULL || (!take(in, "=>") && !take(in, ":="))) {
+            return syntax(*in, note);
+        }
+        value = take_string(in, '\'', arena);
+        value = value == NULL ? take_word(in, arena) : value;
+    }
+    return value == NULL ? syntax(*in, note) : feed_set(out, name, value, note);
+}
+
+enum err feed_read(struct slice text, struct arena *arena, struct feed_call *out, struct note *note)
+{
+    struct slice in = slice_from(skip_blanks(text), sizeof(HEAD) - 1);
+    *out = (struct feed_call){.limit = FEED_LIMIT, .partition = -1, .offset = -1};
+    if (!take(&in, "(")) {
+        return syntax(in, note);
+    }
+    enum err e = ERR_NONE;
+    for (int is_first = 1; e == ERR_NONE; is_first = 0) {
+        e = read_argument(&in, arena, out, is_first, note);
+        if (e == ERR_NONE && !take(&in, ",")) {
+            break;
+        }
+    }
+    if (e) {
+        return e;
+    }
+    if (!take(&in, ")")) {
+        return syntax(in, note);
+    }
+    (void)take(&in, ";");
+    in = skip_blanks(in);
+    if (in.n > 0) {
+        return syntax(in, note);
+    }
+    return out->topic == NULL ? note_set(note, ERR_BAD_SETTING, "braid.changes() needs a table")
+                              : ERR_NONE;
+}
+
+/* ---- what the words mean --------------------------------------------------------------------- */
+
+static enum err bad_place(const char *text, struct note *note)
+{
+    return note_set(note, ERR_BAD_SETTING,
+                    "\"%.80s\" is no place; places are earliest, latest, time:MILLISECONDS, "
+                    "lsn:SHARD:X/Y",
+                    text);
+}
+
+static enum err lsn_place(struct cdc_log *log, const char *database, const char *text,
+                          struct cdc_seek_to *out, struct note *note)
+{
+    struct cdc_source_view sources[64];
+    const char *colon = strrchr(text, ':');
+    char *end = NULL;
+    size_t n = cdc_log_sources(log, sources, 64);
+    size_t name_bytes = colon == NULL ? 0 : (size_t)(colon - text - 4);
+    if (colon == NULL || colon < text + 4) {
+        return bad_place(text, note);
+    }
+    unsigned long long high = strtoull(colon + 1, &end, 16);
+    unsigned long long low = *end == '/' ? strtoull(end + 1, &end, 16) : 0;
+    if (*end != 0 || high > UINT32_MAX || low > UINT32_MAX) {
+        return bad_place(text, note);
+    }
+    for (size_t i = 0; i < n; i++) {
+        if (strcmp(sources[i].database, database) == 0 && strlen(sources[i].name) == name_bytes &&
+            memcmp(sources[i].name, text + 4, name_bytes) == 0) {
+            *out = (struct cdc_seek_to){
+                .how = CDC_SEEK_LSN, .value = high << 32 | low, .source = sources[i].id};
+            return ERR_NONE;
+        }
+    }
+    return note_set(note, ERR_BAD_SETTING, "the change log knows no shard \"%.*s\"",
+                    (int)name_bytes, text + 4);
+}
+
+enum err feed_place(struct cdc_log *log, const char *database, const char *text,
+                    struct cdc_seek_to *out, struct note *note)
+{
+    char *end = NULL;
+    *out = (struct cdc_seek_to){.how = CDC_SEEK_EARLIEST};
+    if (text == NULL || strcmp(text, "earliest") == 0) {
+        return ERR_NONE;
+    }
+    if (strcmp(text, "latest") == 0) {
+        out->how = CDC_SEEK_LATEST;
+        return ERR_NONE;
+    }
+    if (strncmp(text, "lsn:", 4) == 0) {
+        return lsn_place(log, database, text, out, note);
+    }
+    if (strncmp(text, "time:", 5) != 0) {
+        return bad_place(text, note);
+    }
+    unsigned long long ms = strtoull(text + 5, &end, 10);
+    if (end == text + 5 || *end != 0 || ms > UINT64_MAX / 1000) {
+        return bad_place(text, note);
+    }
+    *out = (struct cdc_seek_to){.how = CDC_SEEK_TIME, .value = ms * 1000};
+    return ERR_NONE;
+}
+
+static uint32_t find_topic(struct cdc_log *log, const char *database, int full, const char *name)
+{
+    char text[512];
+    if (full) {
+        return cdc_log_topic(log, slice_of(name));
+    }
+    int n = snprintf(text, sizeof(text), "%s.%s%s", database,
+                     strchr(name, '.') == NULL ? "public." : "", name);
+    return n < 0 || (size_t)n >= sizeof(text) ? 0 : cdc_log_topic(log, slice_of(text));
+}
+
+enum err feed_resolve(struct cdc_log *log, const char *database, int full,
+                      const struct feed_call *call, struct cdc_consume *out, struct note *note)
+{
+    *out =
+        (struct cdc_consume){.topic = find_topic(log, database, full, call->topic),
+                             .group = slice_of(call->group),
+                             .member = slice_of(call->member),
+                             .ack = call->ack,
+                             .limit = (uint32_t)call->limit,
+                             .wait_us = call->wait_ms * 1000,
+                             .resets = call->from != NULL,
+                             .has_place = call->partition >= 0,
+                             .partition = (uint16_t)call->partition,
+                             .offset = call->offset >= 0 ? (uint64_t)call->offset : CDC_NO_OFFSET};
+    if (out->topic == 0) {
+        enum err e =
+            note_set(note, ERR_NO_TABLE, "the change log has nothing of \"%.100s\"", call->topic);
+        note_hint(note, "SHOW CDC_TOPICS on the admin console lists what it has; a table is there "
+                        "from its first change on.");
+        return e;
+    }
+    if (call->partition >= 0 && call->group != NULL) {
+        return note_set(note, ERR_BAD_SETTING, "a group decides itself which partitions are read");
+    }
+    return feed_place(log, database, call->from, &out->from, note);
+}

@@ -1,0 +1,22 @@
+#ifndef PROXY_CDC_HTTP_FEED_H
+#define PROXY_CDC_HTTP_FEED_H
+
+/*
+ * Changes over HTTP, on the control loop.
+ *
+ *     GET  /changes?topic=shop.public.users&group=g&member=m&limit=100&wait_ms=20000
+ *          one JSON object; waits for the first event: a long poll
+ *     the same with Accept: text/event-stream: server-sent events until the client goes
+ *     POST /changes/commit?topic=...&group=...&member=...   with ack=none: what was read is done
+ *
+ * Only with cdc.http_token, which a request must bear: the log has rows of every user.
+ */
+
+#include <event2/http.h>
+
+#include "proxy/control/control.h"
+
+/* 1: the request was for us, and is answered or will be. */
+int http_feed(struct control *c, struct evhttp_request *request);
+
+#endif

@@ -1,0 +1,99 @@
+/* braidctl cdc: the change log of a running pgbraid, by the console and by SQL. */
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "proxy/ctl/ctl.h"
+
+enum {
+    TAIL_WAIT_MS = 5000
+};
+
+static int usage(void)
+{
+    struct note note;
+    (void)note_set(&note, ERR_BAD_SETTING,
+                   "cdc takes status, topics, groups, lag, tail TABLE or reset GROUP TOPIC PLACE");
+    return ctl_fail(&note);
+}
+
+static int console(const struct ctl_arguments *a, const char *const *words, size_t count)
+{
+    struct ctl_arguments other = *a;
+    for (size_t i = 0; i < count; i++) {
+        other.words[i] = words[i];
+    }
+    other.words_count = count;
+    return ctl_show(&other);
+}
+
+static void put_literal(struct buf *out, const char *text)
+{
+    buf_u8(out, '\'');
+    for (const char *p = text; *p != 0; p++) {
+        buf_text(out, *p == '\'' ? "'" : "");
+        buf_u8(out, (uint8_t)*p);
+    }
+    buf_u8(out, '\'');
+}
+
+/* Events as JSON lines, until it is interrupted; with --live those that come from now on. */
+static enum err tail(const struct ctl_arguments *a, const struct conf *conf, struct buf *out,
+                     int *status, struct note *note)
+{
+    const struct conf_database *db;
+    struct ctl_console where;
+    struct buf sql = {0};
+    char member[40];
+    *status = 0;
+    enum err e = ctl_database(a, conf, &db, note);
+    e = e ? e : ctl_console_target(a, conf, &where, note);
+    if (e) {
+        return e;
+    }
+    where.target.dbname = db->name;
+    where.target.timeout_ms = TAIL_WAIT_MS + CTL_TIMEOUT_MS;
+    (void)snprintf(member, sizeof(member), "braidctl-%ld", (long)getpid());
+    buf_text(&sql, "SELECT * FROM braid.changes(");
+    put_literal(&sql, a->words[2]);
+    buf_printf(&sql,
+               ", group => '%s', member => 'tail', ack => none, limit => 1000, wait_ms => %d, "
+               "start => %s)",
+               member, TAIL_WAIT_MS, a->live ? "latest" : "earliest");
+    buf_u8(&sql, 0);
+    while (e == ERR_NONE) {
+        out->n = 0;
+        e = console_values(&where.target, (const char *)sql.p, out, note);
+        if (e == ERR_NONE && (fwrite(out->p, 1, out->n, stdout) != out->n || fflush(stdout) != 0)) {
+            break; /* nobody reads */
+        }
+    }
+    out->n = 0;
+    buf_free(&sql);
+    return e;
+}
+
+int ctl_cdc(const struct ctl_arguments *a)
+{
+    const char *word = a->words_count > 1 ? a->words[1] : "";
+    if (strcmp(word, "status") == 0) {
+        return console(a, (const char *const[]){"show", "cdc_log"}, 2);
+    }
+    if (strcmp(word, "topics") == 0) {
+        return console(a, (const char *const[]){"show", "cdc_topics"}, 2);
+    }
+    if (strcmp(word, "groups") == 0 || strcmp(word, "lag") == 0) {
+        return console(a, (const char *const[]){"show", "cdc_groups"}, 2);
+    }
+    if (strcmp(word, "reset") == 0 && a->words_count == 5) {
+        return console(a, (const char *const[]){"cdc_reset", a->words[2], a->words[3], a->words[4]},
+                       4);
+    }
+    if (strcmp(word, "tail") == 0 && a->words_count == 3) {
+        return ctl_answer(a, tail);
+    }
+    return usage();
+}
