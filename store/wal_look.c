@@ -58,25 +58,54 @@ static enum err look_at(struct fs *fs, int fd, struct wal_source *source, wal_re
     return e;
 }
 
-enum err wal_look(struct fs *fs, const char *dir, wal_record_fn *fn, void *arg, struct note *note)
+/* Oldest and newest number now; 0 when there is none. */
+static enum err list_numbers(struct fs *fs, const char *dir, uint64_t *first, uint64_t *last,
+                             struct note *note)
 {
     struct names *names = mem_zero(sizeof(*names));
     enum err e = fs->list(fs, dir, note_name, names, note);
     if (names->n > 0) {
         qsort(names->numbers, names->n, sizeof(names->numbers[0]), ascending);
     }
-    for (size_t i = 0; !e && i < names->n; i++) {
+    *first = names->n > 0 ? names->numbers[0] : 0;
+    *last = names->n > 0 ? names->numbers[names->n - 1] : 0;
+    mem_free(names);
+    return e;
+}
+
+/* One that cannot be opened was given back meanwhile, with all that are older; or it is missing.
+ * *number: the one to go on with. */
+static enum err judge_gap(struct fs *fs, const char *dir, const char *path, uint64_t *number,
+                          struct note *note)
+{
+    uint64_t first = 0;
+    uint64_t last = 0;
+    enum err e = list_numbers(fs, dir, &first, &last, note);
+    if (e == ERR_NONE && first <= *number) {
+        return note_set(note, ERR_CORRUPT, "%s is missing", path);
+    }
+    *number = first;
+    return e;
+}
+
+enum err wal_look(struct fs *fs, const char *dir, wal_record_fn *fn, void *arg, struct note *note)
+{
+    uint64_t number = 0;
+    uint64_t last = 0;
+    enum err e = list_numbers(fs, dir, &number, &last, note);
+    while (!e && number != 0 && number <= last) {
         char path[PATH_MAX_BYTES];
         int fd = -1;
-        (void)snprintf(path, sizeof(path), "%s/wal-%016llx", dir,
-                       (unsigned long long)names->numbers[i]);
-        struct wal_source source = {.name = path, .is_last = i + 1 == names->n};
+        (void)snprintf(path, sizeof(path), "%s/wal-%016llx", dir, (unsigned long long)number);
+        struct wal_source source = {.name = path, .is_last = number == last};
         struct note gone;
         if (fs->open(fs, path, FS_READ, &fd, &gone) == ERR_NONE) {
             e = look_at(fs, fd, &source, fn, arg, note);
             fs->close(fs, fd);
+            number++;
+        } else {
+            e = judge_gap(fs, dir, path, &number, note);
         }
     }
-    mem_free(names);
     return e;
 }

@@ -19,6 +19,7 @@
 #include "store/file_sim.h"
 #include "store/wal.h"
 #include "store/wal_impl.h"
+#include "store/wal_look.h"
 
 /* A simulation has one thread: there is nothing in it for the thread sanitizer but time. */
 #if defined(__SANITIZE_THREAD__)
@@ -450,6 +451,14 @@ Test(wal_sim, a_flipped_bit_is_refused_by_place_or_costs_only_the_last_record)
     }
 }
 
+static enum err look_only(void *arg, const struct wal_record *record, struct note *note)
+{
+    (void)arg;
+    (void)record;
+    (void)note;
+    return ERR_NONE;
+}
+
 Test(wal_sim, a_missing_segment_in_the_middle_is_refused)
 {
     struct sim_disk *disk = sim_disk_new(1);
@@ -471,6 +480,9 @@ Test(wal_sim, a_missing_segment_in_the_middle_is_refused)
     struct fs *fs = sim_disk_fs(disk);
     cr_assert_eq(fs->unlink(fs, "d/wal/wal-0000000000000002", NULL), ERR_NONE);
     cr_assert_eq(wal_open(&options, &wal, &note), ERR_CORRUPT);
+    cr_assert_not_null(strstr(note.text, "wal-0000000000000002 is missing"), "%s", note.text);
+    note.text[0] = '\0';
+    cr_assert_eq(wal_look(fs, "d/wal", look_only, NULL, &note), ERR_CORRUPT); /* and so by others */
     cr_assert_not_null(strstr(note.text, "wal-0000000000000002 is missing"), "%s", note.text);
     sim_disk_free(disk);
 }
