@@ -10,7 +10,8 @@
  *
  * Of each key only what some reader may still see is kept: entries that a newer one hides from
  * every snapshot are dropped, and so are deletes once no deeper level may hold the key. A single
- * table that meets nothing on the next level is only moved there.
+ * table that meets nothing on the next level is only moved there. When no level is over its limit,
+ * tables that are mostly deletions go down, until they have met what they delete.
  */
 
 #include <stdint.h>

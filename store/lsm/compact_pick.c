@@ -100,8 +100,26 @@ static struct range choose_cheapest(const struct level *level, const struct leve
     return range;
 }
 
-int compact_choose(const struct version *v, const struct compact_limits *limits,
-                   struct compact_pick *out)
+/* A table of mostly deletions: they cost reads and space until they meet what they delete. */
+static int choose_deletions(const struct version *v, struct compact_pick *out, struct range *range)
+{
+    for (int i = 1; i + 1 < LSM_LEVELS; i++) {
+        for (size_t k = 0; k < v->levels[i].n; k++) {
+            struct table *t = v->levels[i].tables[k];
+            if (t->meta.deletes > t->meta.entries / 2) {
+                *out = (struct compact_pick){.level = i};
+                out->inputs[0] = mem_alloc(sizeof(*out->inputs[0]));
+                out->inputs[0][out->counts[0]++] = t;
+                widen(range, &t->meta);
+                return 1;
+            }
+        }
+    }
+    return 0;
+}
+
+static int choose_by_score(const struct version *v, const struct compact_limits *limits,
+                           struct compact_pick *out, struct range *range)
 {
     int level = -1;
     double most = 1.0;
@@ -116,9 +134,20 @@ int compact_choose(const struct version *v, const struct compact_limits *limits,
         return 0;
     }
     *out = (struct compact_pick){.level = level};
-    const struct level *next = &v->levels[level + 1];
-    struct range range = level == 0 ? choose_level0(&v->levels[0], out)
-                                    : choose_cheapest(&v->levels[level], next, out);
+    *range = level == 0 ? choose_level0(&v->levels[0], out)
+                        : choose_cheapest(&v->levels[level], &v->levels[level + 1], out);
+    return 1;
+}
+
+int compact_choose(const struct version *v, const struct compact_limits *limits,
+                   struct compact_pick *out)
+{
+    struct range range = {0};
+    int is_full = choose_by_score(v, limits, out, &range);
+    if (!is_full && !choose_deletions(v, out, &range)) {
+        return 0;
+    }
+    const struct level *next = &v->levels[out->level + 1];
     size_t first = 0;
     size_t n = level_overlap(next, range.smallest, range.largest, &first);
     out->counts[1] = n;
@@ -126,7 +155,8 @@ int compact_choose(const struct version *v, const struct compact_limits *limits,
     for (size_t i = 0; i < n; i++) {
         out->inputs[1][i] = next->tables[first + i];
     }
-    out->is_move = out->counts[0] == 1 && n == 0;
+    /* Deletions would not go by being moved. */
+    out->is_move = is_full && out->counts[0] == 1 && n == 0;
     return 1;
 }
 

@@ -40,9 +40,10 @@ struct lsm_log {
     pthread_mutex_t mutex; /* pending, group: for a few instructions */
     struct buf pending;
     uint64_t group; /* number of the one that is filled now, from 1 */
+    int wants_sync; /* somebody waits for it to be durable, not only written */
 
     _Atomic int is_led;
-    _Atomic uint64_t through; /* groups up to this one are on the disk, or failed */
+    _Atomic uint64_t through; /* groups up to this one are written, synced on wish, or failed */
     _Atomic uint32_t words[2];
     _Atomic int failed;
     _Atomic uint64_t place;
@@ -52,6 +53,8 @@ struct lsm_log {
     size_t body_max;
     struct wal_request *requests;
     size_t requests_cap;
+    uint64_t idle_group; /* under the mutex: nothing was added since the last look, if it is still
+                            this */
 };
 
 /* ---- waiting --------------------------------------------------------------------------------- */
@@ -181,10 +184,11 @@ static void record_done(struct wal_request *request, enum err e)
     }
 }
 
-/* Hand the bytes to the WAL, in as many records as they need. */
-static void append(struct lsm_log *log)
+/* Hand the bytes to the WAL, in as many records as they need; to sync, at least in one. */
+static void append(struct lsm_log *log, int sync)
 {
     size_t pieces = (log->writing.n + log->body_max - 1) / log->body_max;
+    pieces = pieces == 0 && sync ? 1 : pieces;
     if (pieces > log->requests_cap) {
         log->requests_cap = pieces;
         log->requests = mem_grow(log->requests, pieces * sizeof(*log->requests));
@@ -197,6 +201,7 @@ static void append(struct lsm_log *log)
             .body = slice_bytes(log->writing.p + from, is_last ? left : log->body_max),
             .done = record_done,
             .arg = log,
+            .is_unsynced = !sync,
             .type = pieces == 1 ? TYPE_WHOLE
                     : i == 0    ? TYPE_FIRST
                     : is_last   ? TYPE_LAST
@@ -215,8 +220,10 @@ static void lead(struct lsm_log *log)
     log->pending.n = 0;
     log->writing = taken;
     uint64_t group = log->group++;
+    int sync = log->wants_sync;
+    log->wants_sync = 0;
     (void)pthread_mutex_unlock(&log->mutex);
-    append(log);
+    append(log, sync);
     (void)wal_turn(log->wal);
     struct wal_stats stats;
     wal_stats(log->wal, &stats);
@@ -261,18 +268,36 @@ void lsm_log_relieve(struct lsm_log *log)
     }
 }
 
+/* The group that is filled now is to be synced, though it be empty. */
+static uint64_t wish_sync(struct lsm_log *log)
+{
+    (void)pthread_mutex_lock(&log->mutex);
+    log->wants_sync = 1;
+    uint64_t group = log->group;
+    (void)pthread_mutex_unlock(&log->mutex);
+    return group;
+}
+
+enum err lsm_log_sync(struct lsm_log *log, struct note *note)
+{
+    return lsm_log_commit(log, wish_sync(log), note);
+}
+
 void lsm_log_idle(struct lsm_log *log)
 {
     (void)pthread_mutex_lock(&log->mutex);
-    size_t n = log->pending.n;
+    int is_behind = log->group != log->idle_group || log->pending.n > 0;
+    log->wants_sync |= is_behind;
+    log->idle_group = log->group + 1;
     (void)pthread_mutex_unlock(&log->mutex);
-    if (n > 0) {
+    if (is_behind) {
         lsm_log_relieve(log);
     }
 }
 
 void lsm_log_close(struct lsm_log *log)
 {
+    (void)wish_sync(log);
     lsm_log_relieve(log);
     wal_close(log->wal);
     buf_free(&log->pending);
@@ -284,24 +309,18 @@ void lsm_log_close(struct lsm_log *log)
 
 /* ---- the writers' side ----------------------------------------------------------------------- */
 
-struct lsm_added lsm_log_add(struct lsm_log *log, uint64_t seq, const struct kv_batch *batch)
+struct lsm_added lsm_log_add(struct lsm_log *log, uint64_t seq, const struct kv_batch *batch,
+                             enum kv_how how)
 {
     (void)pthread_mutex_lock(&log->mutex);
     buf_be64(&log->pending, seq);
     buf_be32(&log->pending, batch->count);
     buf_be32(&log->pending, (uint32_t)batch->bytes.n);
     buf_add(&log->pending, batch->bytes.p, batch->bytes.n);
+    log->wants_sync |= how == KV_SYNC;
     struct lsm_added added = {log->group, log->pending.n};
     (void)pthread_mutex_unlock(&log->mutex);
     return added;
-}
-
-uint64_t lsm_log_group(struct lsm_log *log)
-{
-    (void)pthread_mutex_lock(&log->mutex);
-    uint64_t group = log->pending.n > 0 ? log->group : log->group - 1;
-    (void)pthread_mutex_unlock(&log->mutex);
-    return group;
 }
 
 uint64_t lsm_log_place(const struct lsm_log *log)

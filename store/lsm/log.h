@@ -11,7 +11,8 @@
  * Groups are numbered. A writer that wants its batch on the disk leads when nobody does, and writes
  * for all that came meanwhile; otherwise it sleeps until its group is through or it is to lead the
  * next. No thread of the log's own: with one writer a commit is the sync and nothing else.
- * Batches without KV_SYNC wait in memory for the next group, up to LSM_LOG_PENDING_BYTES.
+ * Batches without KV_SYNC wait in memory for the next group, up to LSM_LOG_PENDING_BYTES; a group
+ * of nothing else is written and not synced: the next sync covers it.
  *
  * A failure ends the log: `failed` is set, and every later commit gets ERR_IO.
  */
@@ -53,16 +54,18 @@ struct lsm_added {
     uint64_t group;       /* number of the group it is in */
     size_t pending_bytes; /* of that group so far */
 };
-struct lsm_added lsm_log_add(struct lsm_log *log, uint64_t seq, const struct kv_batch *batch);
+struct lsm_added lsm_log_add(struct lsm_log *log, uint64_t seq, const struct kv_batch *batch,
+                             enum kv_how how);
 
-/* Without the lock: until the group is on the disk. Errors: ERR_IO. */
+/* Without the lock: until the group is written, and durable if anything in it was added with
+ * KV_SYNC. Errors: ERR_IO. */
 enum err lsm_log_commit(struct lsm_log *log, uint64_t group, struct note *note) MUST_CHECK;
-/* The last group that anything was added to. */
-uint64_t lsm_log_group(struct lsm_log *log);
+/* Everything added until now is durable when it returns. Errors: ERR_IO. */
+enum err lsm_log_sync(struct lsm_log *log, struct note *note) MUST_CHECK;
 /* Without the lock: write the group if nobody is writing now. */
 void lsm_log_relieve(struct lsm_log *log);
 
-/* The same, if there is anything to write. */
+/* Write and sync what nobody waits for, if there is any. Now and then. */
 void lsm_log_idle(struct lsm_log *log);
 
 /* A place before everything that is added from now on. */

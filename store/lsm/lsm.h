@@ -36,11 +36,16 @@ enum {
     LSM_SEGMENT_MAX = 4 << 20,
     LSM_READER_BYTES = 16 << 20, /* open tables with index and filter; more when more are in use */
     LSM_LEVEL0_COMPACT = 4,      /* tables of level 0 that are worth a compaction */
+    LSM_LEVEL0_IDLE = 2,         /* the same when there is nothing else to do and somebody reads */
+    LSM_LEVEL0_SLOW = 8,         /* from so many on freezing a memtable waits, longer each */
     LSM_LEVEL0_STOP = 12,        /* no memtable is frozen while there are as many */
     LSM_LEVEL_GROWTH = 10,
-    LSM_IDLE_MS = 200,   /* after so long a batch that nobody waits for is on the disk */
-    LSM_LOOK_MS = 100,   /* who waits for room looks this often whether the disk has failed */
-    LSM_STALL_MS = 60000 /* a write that has waited so long for the disk to catch up is refused */
+    LSM_IDLE_MS = 200, /* after so long a batch that nobody waits for is on the disk */
+    LSM_LOOK_MS = 100, /* who waits for room looks this often whether the disk has failed */
+    LSM_SLOW_MS =
+        50, /* per table of level 0 from LSM_LEVEL0_SLOW on; and how often who waits looks */
+    LSM_IDLE_READS = 1000, /* reads since the last look that are worth a compaction */
+    LSM_STALL_MS = 60000   /* a write that has waited so long for the disk to catch up is refused */
 };
 
 /* What readers see. Counted references. */
@@ -58,7 +63,7 @@ struct kv_snapshot {
 
 struct lsm_counters {
     _Atomic uint64_t user_bytes, flush_bytes, compact_read_bytes, compact_bytes, flushes,
-        compactions, moves, stalls, stall_us, gets, probes;
+        compactions, moves, stalls, stall_us, gets, probes, searches;
 };
 
 struct lsm {
@@ -84,6 +89,8 @@ struct lsm {
     struct manifest manifest;
     struct version *version;       /* the newest, by a reference of its own */
     struct compaction *compaction; /* that is running, or NULL */
+    int is_idle;                   /* no write for a while, but reads */
+    uint64_t seen_newest, seen_reads;
 
     pthread_t thread;
     pthread_mutex_t work_lock; /* with cond work */

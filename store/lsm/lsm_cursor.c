@@ -61,6 +61,7 @@ struct kv_cursor *lsm_cursor_open(struct kv *kv, struct kv_snapshot *at)
         c->seq = at->seq;
     }
     c->run = open_runs(lsm, c->view);
+    atomic_fetch_add_explicit(&lsm->counters.searches, 1, memory_order_relaxed);
     return &c->cursor;
 }
 

@@ -143,7 +143,7 @@ static struct compact_limits limits_of(const struct lsm *lsm)
     return (struct compact_limits){
         .level1_bytes = (uint64_t)lsm->memtable_max * 5 / 2,
         .table_bytes = lsm->memtable_max / 2,
-        .level0_tables = LSM_LEVEL0_COMPACT,
+        .level0_tables = lsm->is_idle ? LSM_LEVEL0_IDLE : LSM_LEVEL0_COMPACT,
         .growth = LSM_LEVEL_GROWTH,
     };
 }
@@ -265,6 +265,17 @@ static int is_closing(struct lsm *lsm)
     return closing;
 }
 
+/* Nobody writes but somebody reads: fewer tables of level 0 make each read cheaper. */
+static void look_around(struct lsm *lsm)
+{
+    uint64_t newest = atomic_load_explicit(&lsm->newest, memory_order_relaxed);
+    uint64_t reads = atomic_load_explicit(&lsm->counters.probes, memory_order_relaxed) +
+                     atomic_load_explicit(&lsm->counters.searches, memory_order_relaxed);
+    lsm->is_idle = newest == lsm->seen_newest && reads - lsm->seen_reads >= LSM_IDLE_READS;
+    lsm->seen_newest = newest;
+    lsm->seen_reads = reads;
+}
+
 static void *run(void *arg)
 {
     struct lsm *lsm = arg;
@@ -278,6 +289,7 @@ static void *run(void *arg)
         if (lsm_state(lsm, NULL) == ERR_NONE) {
             lsm_log_idle(lsm->log);
         }
+        look_around(lsm);
     }
     return NULL;
 }

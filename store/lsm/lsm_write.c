@@ -37,7 +37,7 @@ void lsm_insert(struct memtable *m, uint64_t seq, const struct kv_batch *batch)
 /* Write lock held. Sleep until the background has made a step, or for a moment. */
 static void wait_for_room(struct lsm *lsm)
 {
-    int64_t until = clock_now_us() + LSM_LOOK_MS * 1000LL;
+    int64_t until = clock_now_us() + LSM_SLOW_MS * 1000LL;
     struct timespec ts = {.tv_sec = (time_t)(until / 1000000),
                           .tv_nsec = (long)(until % 1000000) * 1000};
     if (lsm->is_manual) {
@@ -62,9 +62,18 @@ static void freeze(struct lsm *lsm)
     lsm_wake(lsm);
 }
 
-static int has_room(const struct lsm *lsm)
+/* The more tables wait on level 0, the longer the next one has to: one long stop becomes several
+ * short ones, in which the background catches up. `waited`: for room until now. */
+static int has_room(const struct lsm *lsm, int64_t waited_us)
 {
-    return lsm->view->frozen == NULL && lsm->view->version->levels[0].n < LSM_LEVEL0_STOP;
+    size_t waiting = lsm->view->version->levels[0].n;
+    if (lsm->view->frozen != NULL || waiting >= LSM_LEVEL0_STOP) {
+        return 0;
+    }
+    if (waiting < LSM_LEVEL0_SLOW || lsm->is_manual) {
+        return 1;
+    }
+    return waited_us >= (int64_t)(waiting - LSM_LEVEL0_SLOW + 1) * LSM_SLOW_MS * 1000;
 }
 
 /* Write lock held: until there is a memtable to write to. */
@@ -77,11 +86,11 @@ static enum err make_room(struct lsm *lsm, struct note *note)
         if (e) {
             break;
         }
-        if (has_room(lsm)) {
+        int64_t now = clock_now_us();
+        if (has_room(lsm, from == 0 ? 0 : now - from)) {
             freeze(lsm);
             break;
         }
-        int64_t now = clock_now_us();
         from = from == 0 ? now : from;
         if (now - from > LSM_STALL_MS * 1000LL) {
             e = note_set(note, ERR_AGAIN, "the disk does not keep up: nothing was written");
@@ -111,7 +120,7 @@ enum err lsm_write(struct kv *kv, const struct kv_batch *batch, enum kv_how how,
     }
     uint64_t seq = atomic_load_explicit(&lsm->newest, memory_order_relaxed) + 1;
     check(seq <= LSM_SEQ_MAX - batch->count);
-    struct lsm_added added = lsm_log_add(lsm->log, seq, batch);
+    struct lsm_added added = lsm_log_add(lsm->log, seq, batch, how);
     lsm_insert(lsm->view->active, seq, batch);
     atomic_store_explicit(&lsm->newest, seq + batch->count - 1, memory_order_release);
     (void)pthread_mutex_unlock(&lsm->write_lock);
@@ -129,5 +138,5 @@ enum err lsm_sync(struct kv *kv, struct note *note)
 {
     struct lsm *lsm = lsm_of(kv);
     enum err e = lsm_state(lsm, note);
-    return e ? e : lsm_log_commit(lsm->log, lsm_log_group(lsm->log), note);
+    return e ? e : lsm_log_sync(lsm->log, note);
 }
