@@ -38,6 +38,7 @@ SCHEDULES = [
     "workspace",
     "rows",
     "ids",
+    "unique",
     "cursors",
     "snapshot",
     "transactions",

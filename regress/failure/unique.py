@@ -1,0 +1,229 @@
+"""Global unique indexes: exactly one of several writers gets a value, whatever is killed; nothing gets past the lookup table."""
+
+import random
+import signal
+import subprocess
+import threading
+import time
+
+import psycopg2
+
+from braid import build_dir
+from place import wait_for
+from report import expect, expect_that
+from workspace import Calm, auto
+
+SESSIONS = 6
+VALUES = 25
+
+
+def make(c):
+    with c.cursor() as cur:
+        cur.execute("DROP TABLE IF EXISTS people")
+        cur.execute("CREATE TABLE people (id bigint PRIMARY KEY, email text, n int) SHARD BY HASH (id)")
+        cur.execute("CREATE UNIQUE INDEX people_email ON people (email) /* braid: global */")
+
+
+def same(place):
+    """Rows and lookup table, asked of the servers; returns the rows."""
+    rows, seen = [], []
+    for s in place.servers:
+        rows += s.sql("SELECT email, id FROM people WHERE email IS NOT NULL", "app")
+        seen += s.sql("SELECT email, id FROM braid.unique_people_email", "app")
+        expect("notes that nobody took", [(0,)], s.sql("SELECT count(*) FROM braid.unique_changes", "app"))
+    expect("the lookup table has what the rows have", sorted(rows), sorted(seen))
+    expect("each value once", len(rows), len({email for email, _ in rows}))
+    return rows
+
+
+def verify(place, braid):
+    """`braidctl verify` finds every row of both tables where it belongs."""
+    done = subprocess.run([f"{build_dir(place.build)}/braidctl", "-c", f"{braid.folder}/pgbraid.yaml", "verify", "app"],
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, timeout=60)
+    expect(f"verify: {done.stdout[-500:]}", 0, done.returncode)
+    expect_that(f"the lookup table is looked at: {done.stdout[-500:]}", "unique_people_email" in done.stdout)
+
+
+def check_schema(place, braid):
+    done = subprocess.run([f"{build_dir(place.build)}/braidctl", "-c", f"{braid.folder}/pgbraid.yaml", "schema", "check"],
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, timeout=60)
+    expect(f"schema check: {done.stdout[-500:]}", 0, done.returncode)
+
+
+def code_of(work):
+    try:
+        work()
+        return "00000"
+    except psycopg2.Error as e:
+        return e.pgcode
+
+
+def threads_of(count, work):
+    threads = [threading.Thread(target=work, args=(i,), daemon=True) for i in range(count)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join(120)
+    expect("threads that hang", 0, sum(t.is_alive() for t in threads))
+
+
+def test_race(place):
+    """Through two pgbraids at once."""
+    with Calm(place) as one:
+        c = auto(one)
+        make(c)
+        two = place.braid()
+        codes, lock = {}, threading.Lock()
+
+        def work(number):
+            mine = auto((one, two)[number % 2])
+            with mine.cursor() as cur:
+                for v in range(VALUES):
+                    code = code_of(lambda v=v: cur.execute("INSERT INTO people VALUES (%s, %s)", (number * 1000 + v, f"v{v}")))
+                    with lock:
+                        codes.setdefault(v, []).append(code)
+            mine.close()
+        threads_of(SESSIONS, work)
+        for v in range(VALUES):
+            expect(f"one gets v{v}", ["00000"] + ["23505"] * (SESSIONS - 1), sorted(codes[v]))
+        expect("rows", VALUES, len(same(place)))
+        verify(place, one)
+        check_schema(place, one)
+        c.close()
+        place.end(two)
+
+
+def test_wait(place):
+    """The second one waits for the first, and gets the value when that is rolled back."""
+    with Calm(place) as braid:
+        c, other = auto(braid), auto(braid)
+        make(c)
+        for first, end, code in ((1, "COMMIT", "23505"), (3, "ROLLBACK", "00000")):
+            with c.cursor() as cur:
+                cur.execute("BEGIN")
+                cur.execute("INSERT INTO people VALUES (%s, %s)", (first, end))
+                got = []
+
+                def second(first=first, end=end, got=got):
+                    with other.cursor() as theirs:
+                        got.append(code_of(lambda: theirs.execute("INSERT INTO people VALUES (%s, %s)", (first + 1, end))))
+                t = threading.Thread(target=second, daemon=True)
+                t.start()
+                wait_for("it waits", lambda: any(s.sql("SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+                                                 for s in place.servers), 30)
+                cur.execute(end)
+                t.join(60)
+            expect(f"after {end}", [code], got)
+        same(place)
+        c.close()
+        other.close()
+
+
+def test_past_pgbraid(place):
+    """What pgbraid does not see is refused by the server, by whatever way it comes."""
+    with Calm(place) as braid:
+        c = auto(braid)
+        make(c)
+        with c.cursor() as cur:
+            cur.execute("INSERT INTO people SELECT i, 'p' || i FROM generate_series(1, 30) i")
+            cur.execute("CREATE FUNCTION add_one(who bigint, what text) RETURNS void LANGUAGE plpgsql AS "
+                        "$$ BEGIN INSERT INTO people VALUES (who, what); END $$")
+            expect("a function", "0A000", code_of(lambda: cur.execute("SELECT add_one(99, 'p1')")))
+            expect("its notes are not for clients", "0A000", code_of(lambda: cur.execute("SELECT * FROM braid.unique_take()")))
+            expect("nor is the other end", "0A000",
+                   code_of(lambda: cur.execute("SELECT braid.unique_people_email('', '[]', false)")))
+            cur.execute("BEGIN")
+            cur.execute("SET CONSTRAINTS ALL IMMEDIATE")
+            expect("at once is too early", "0A000", code_of(lambda: cur.execute("INSERT INTO people VALUES (99, 'x')")))
+            cur.execute("ROLLBACK")
+            cur.execute("DROP FUNCTION add_one")
+        server = next(s for s in place.servers if s.sql("SELECT 1 FROM people WHERE id = 1", "app"))
+        for statement in ("INSERT INTO people VALUES (1000, 'past')", "DELETE FROM people WHERE id = 1",
+                          "UPDATE people SET email = 'past' WHERE id = 1"):
+            expect(statement, "0A000", code_of(lambda s=statement: server.sql(s, "app")))
+        server.sql("UPDATE people SET n = 5 WHERE id = 1", "app")
+        expect("rows", 30, len(same(place)))
+        c.close()
+
+
+class Writer(threading.Thread):
+    """Inserts, updates and deletes of its own ids until the connection breaks; `state` is what was answered."""
+
+    def __init__(self, braid, number, seed):
+        super().__init__(daemon=True)
+        self.braid, self.number, self.random = braid, number, random.Random(seed)
+        self.state, self.doubt, self.done = {}, None, False
+
+    def run(self):
+        try:
+            c = self.braid.connect()
+        except psycopg2.Error:
+            return
+        with c.cursor() as cur:
+            while not self.done:
+                who = self.number * 100 + self.random.randrange(20)
+                email = f"{self.number}-{self.random.randrange(30)}"
+                self.doubt = who
+                try:
+                    if who not in self.state:
+                        cur.execute("INSERT INTO people VALUES (%s, %s)", (who, email))
+                        self.state[who] = email
+                    elif self.random.randrange(3):
+                        cur.execute("UPDATE people SET email = %s WHERE id = %s", (email, who))
+                        self.state[who] = email
+                    else:
+                        cur.execute("DELETE FROM people WHERE id = %s", (who,))
+                        del self.state[who]
+                except psycopg2.Error:
+                    if c.closed:
+                        return
+                self.doubt = None
+        c.close()
+
+
+def prepared(place):
+    return [gid for s in place.servers for (gid,) in s.sql("SELECT gid FROM pg_prepared_xacts WHERE database = 'app'")]
+
+
+def test_kill(place):
+    """Of the proxy and of servers in the middle of writes: rows and lookup table go together."""
+    with Calm(place, txn={"recover_interval_ms": 200}) as braid:
+        c = auto(braid)
+        make(c)
+        c.close()
+        draw = random.Random(7)
+        for kill in range(4):
+            wait_for("all servers take part again", lambda: code_of(lambda: braid.sql("DELETE FROM people")) == "00000", 60)
+            writers = [Writer(braid, i, kill * 10 + i) for i in range(SESSIONS)]
+            for w in writers:
+                w.start()
+            time.sleep(draw.uniform(0.2, 0.6))
+            if kill % 2 == 0:
+                braid.process.kill()
+                braid.process.wait()
+                braid.start(seconds=60)
+            else:
+                server = place.servers[kill % 3]
+                server.signal_all(signal.SIGKILL)
+                while server.pid() is not None:
+                    time.sleep(0.01)
+                server.start()
+                braid.wait_healthy(60)
+            for w in writers:
+                w.done = True
+            for w in writers:
+                w.join(60)
+            wait_for("nothing is left prepared", lambda: not prepared(place), 60)
+            rows = {who: email for email, who in same(place)}
+            for w in writers:
+                for who, email in w.state.items():
+                    expect_that(f"what was answered is there: {who}, {email}", who == w.doubt or rows.get(who) == email)
+        verify(place, braid)
+
+
+TESTS = (test_race, test_wait, test_past_pgbraid, test_kill)
+
+
+def run(place, report):
+    for test in TESTS:
+        report.run(f"unique: {test.__name__[5:]}", test, place)
