@@ -130,11 +130,13 @@ Test(catalog, map_decls_get_their_key_types_and_sql_declarations)
     struct note note;
     size_t count;
     cr_assert_eq(catalog_map_decls(db.catalog, &db.conf, &arena, &decls, &count, &note), ERR_NONE);
-    cr_assert_eq(count, 2);
+    cr_assert_eq(count, 3);
     cr_assert_str_eq(decls[0].name, "users");
     cr_assert_eq(decls[0].key_types[0], OID_INT8);
     cr_assert_str_eq(decls[1].name, "folk");
     cr_assert_eq(decls[1].from_sql, 1);
+    cr_assert_str_eq(decls[2].name, "unique_members_email");
+    cr_assert_eq(decls[2].key_types[0], OID_TEXT);
     keys[0] = "nope";
     cr_assert_eq(catalog_map_decls(db.catalog, &db.conf, &arena, &decls, &count, &note),
                  ERR_BAD_SETTING);

@@ -13,6 +13,7 @@
  *         unique_i()                       trigger function
  *         unique_i(columns)                bucket of the indexed values, as PARTITION BY HASH
  *         unique_i(gone, come, building)   applies notes, rows as JSON arrays
+ *     braid.find_i(columns)                the row of the lookup table, for who may read the table
  *     braid.global_i                       a domain, so that a dump says which index was a global
  * one braid.unique_note(i, buckets, lines) notes rows that are there before the index
  *     braid.unique_drop(i)                 the reverse of unique_create()
@@ -86,7 +87,8 @@ static const char install_sql[] =
     "    RAISE EXCEPTION 'must be owner of index %', i USING ERRCODE = '42501';\n"
     "  END IF;\n"
     "  FOR f IN SELECT p.oid::regprocedure AS name FROM pg_proc p JOIN pg_namespace n "
-    "ON n.oid = p.pronamespace WHERE n.nspname = 'braid' AND p.proname = 'unique_' || i LOOP\n"
+    "ON n.oid = p.pronamespace WHERE n.nspname = 'braid' AND p.proname IN ('unique_' || i, 'find_' || "
+    "i) LOOP\n"
     "    EXECUTE format('DROP FUNCTION %s CASCADE', f.name);\n"
     "  END LOOP;\n"
     "  EXECUTE format('DROP TABLE IF EXISTS braid.%I', 'unique_' || i);\n"
@@ -212,6 +214,13 @@ static const char install_sql[] =
     "unique constraint \"%%s\"', %2$L), DETAIL = d, SCHEMA = r.s, TABLE = r.t, CONSTRAINT = %2$L;\n"
     "END $body$, me, i, (SELECT string_agg(format('t.%1$s = g.%1$s', u), ' AND ') "
     "FROM unnest(every) z(u))));\n"
+    "  EXECUTE format('CREATE FUNCTION braid.%I(%s) RETURNS SETOF %s LANGUAGE sql STABLE "
+    "SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS %L', 'find_' || i, "
+    "array_to_string(kinds, ', '), me, format($body$ SELECT u.* FROM %s u WHERE %s AND "
+    "has_table_privilege(CASE current_setting('role') WHEN 'none' THEN session_user ELSE "
+    "current_setting('role')::name END, %s::oid, 'SELECT') AND NOT (SELECT c.relrowsecurity FROM "
+    "pg_class c WHERE c.oid = %s::oid) $body$, me, (SELECT string_agg(format('u.%s = $%s', u, o), "
+    "' AND ') FROM unnest(names) WITH ORDINALITY z(u, o)), rel.oid, rel.oid));\n"
     "END $braid$;\n"
     "CREATE OR REPLACE FUNCTION braid.unique_take() RETURNS TABLE (name text, gone boolean, "
     "bucket int, line text) LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp "

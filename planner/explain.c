@@ -358,6 +358,10 @@ static void explain_one(const struct plan *plan, const struct map *map,
 int plan_explain_steps(const struct plan *plan, const struct map *map, const struct plan_args *args,
                        uint64_t shards, struct buf *out)
 {
+    if (plan->lookup != NULL) {
+        buf_printf(out, "Look up in %s: one shard, or all when that gives no row\n",
+                   plan->lookup->index);
+    }
     if (plan->kind == PLAN_ONE) {
         explain_one(plan, map, args, shards, out);
         return 1;

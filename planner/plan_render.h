@@ -275,6 +275,8 @@ static void render_plan(const struct plan *p, const struct test_db *db,
         render_shards(p, db, args, out);
     }
     render_pins(p, out);
+    buf_printf(out, "%s%s%s", p->keeps_unique ? " keeps" : "", p->lookup != NULL ? " by " : "",
+               p->lookup != NULL ? p->lookup->index : "");
     buf_printf(out, "%s%s", p->not_in_tx ? " not-in-tx" : "", p->same_counts ? " same" : "");
     if (p->kind == PLAN_MANY) {
         render_combine(p->combine, out);

@@ -47,6 +47,11 @@ static const struct plan_case cases_insert[] = {
 #include "planner/plan_cases_insert.def"
 };
 
+static const struct plan_case cases_unique[] = {
+#define CASE(sql, plan) {sql, plan},
+#include "planner/plan_cases_unique.def"
+};
+
 static void run_cases(const struct plan_case *list, size_t count, size_t shards, int workspace)
 {
     struct test_db db;
@@ -69,6 +74,11 @@ Test(plan, statements_over_three_shards_get_the_plan_of_the_table)
 Test(plan, writes_take_rows_that_were_read_first)
 {
     run_cases(cases_write, sizeof(cases_write) / sizeof(cases_write[0]), 3, 7);
+}
+
+Test(plan, global_unique_indexes_are_kept_and_looked_up)
+{
+    run_cases(cases_unique, sizeof(cases_unique) / sizeof(cases_unique[0]), 3, 6);
 }
 
 Test(plan, inserts_go_where_their_rows_belong)

@@ -10,6 +10,7 @@
  *     stores LIST (region text): eu -> shard0, us -> shard1, no default
  *     shelves, drawers RANGE (label text): below 'm' shard0, then shard2; shelves in a language's
  *     order
+ *     members HASH (id), with a global unique index on email, and a foreign key to badges HASH (id)
  *     products, countries REFERENCE
  *     settings, odd."Users" local
  *     views: user_names over users, user_orders over that and orders, grouped by the key, busy over
@@ -75,7 +76,11 @@ static struct catalog *test_catalog(const char *default_bytewise)
                                             "123|public|tickets|r|0|0|0|",
                                             "124|public|accounts|r|0|0|0|",
                                             "125|public|tags|r|0|0|0|",
-                                            "126|public|day_counts|v|0|0|1|"};
+                                            "126|public|day_counts|v|0|0|1|",
+                                            "130|public|members|r|0|0|0|",
+                                            "131|public|members_email|i|0|0|0|130",
+                                            "132|public|badges|r|0|0|0|",
+                                            "133|braid|unique_members_email|r|0|0|0|"};
     /* oid, name, number, type, typmod, bytewise, deterministic, not null, generated, default */
     static const char *const columns[] = {
         "100|id|1|20|-1|1|1|1|0|n",       "100|name|2|25|-1|2|1|0|0|n",
@@ -106,7 +111,10 @@ static struct catalog *test_catalog(const char *default_bytewise)
         "123|twice|5|20|-1|1|1|0|1|e",    "124|id|1|20|-1|1|1|1|0|q",
         "124|email|2|25|-1|2|1|0|0|n",    "124|mood|3|20000|-1|1|1|0|0|n",
         "125|tag|1|25|-1|2|1|1|0|n",      "125|at|2|1184|-1|1|1|0|0|e",
-        "126|what|1|25|-1|2|1|0|0|n",     "126|days|2|20|-1|1|1|0|0|n"};
+        "126|what|1|25|-1|2|1|0|0|n",     "126|days|2|20|-1|1|1|0|0|n",
+        "130|id|1|20|-1|1|1|1|0|n",       "130|email|2|25|-1|2|1|0|0|n",
+        "130|n|3|23|-1|1|1|0|0|n",        "132|id|1|20|-1|1|1|1|0|n",
+        "133|email|1|25|-1|1|1|1|0|n",    "133|id|2|20|-1|1|1|1|0|n"};
     static const char *const defaults[] = {
         "101|5||pg_catalog|timestamptz|now()",
         "102|3||pg_catalog|int4|1",
@@ -210,6 +218,11 @@ static struct catalog *test_catalog(const char *default_bytewise)
     test_row(b, 4, "113|101");
     test_row(b, 5, "100|1|1|users_pkey|1|1");
     test_row(b, 5, "103|1|1|products_pkey|1|1");
+    test_row(b, 5, "130|1|1|members_pkey|1|1");
+    test_row(b, 5, "130|2|0|members_email|1|1");
+    test_row(b, 6, "130|132|members_id_fkey");
+    test_row(b, 22, "130|members_email");
+    test_row(b, 22, "0|badges_id");
     for (size_t i = 0; i < sizeof(functions) / sizeof(functions[0]); i++) {
         test_row(b, 7, functions[i]);
     }
@@ -239,7 +252,7 @@ static struct map *test_map(struct test_db *db)
     static const char *const id[] = {"id"}, *const user_id[] = {"user_id"},
                              *const name[] = {"name"}, *const ab[] = {"a", "b"},
                              *const day[] = {"day"}, *const label[] = {"label"},
-                             *const region[] = {"region"};
+                             *const region[] = {"region"}, *const email[] = {"email"};
     static const uint32_t int8[] = {OID_INT8}, varchar[] = {OID_VARCHAR}, text[] = {OID_TEXT},
                           date[] = {OID_DATE}, int_text[] = {OID_INT4, OID_TEXT};
     static const struct map_decl_split letters[] = {{.below = "m", .shard = 0}, {.shard = 2}};
@@ -264,6 +277,9 @@ static struct map *test_map(struct test_db *db)
         {"public", "tags", MAP_REFERENCE, NULL, NULL, 0, NULL, NULL, 0, 0},
         {"public", "tickets", MAP_HASH, user_id, int8, 1, NULL, NULL, 0, 0},
         {"public", "accounts", MAP_HASH, id, int8, 1, NULL, NULL, 0, 0},
+        {"public", "members", MAP_HASH, id, int8, 1, NULL, NULL, 0, 1},
+        {"public", "badges", MAP_HASH, id, int8, 1, NULL, NULL, 0, 1},
+        {"braid", "unique_members_email", MAP_HASH, email, text, 1, NULL, NULL, 0, 1},
         {"public", "folk", MAP_HASH, id, int8, 1, NULL, NULL, 0, 1}};
     struct note note;
     struct map *map = NULL;

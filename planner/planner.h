@@ -360,6 +360,19 @@ enum plan_access {
     PLAN_ACCESS_READ_WRITE
 };
 
+/*
+ * A statement over several shards that gives or touches no row but on the shard of one key, which
+ * the lookup table of a global unique index knows: plan_lookup_bind(), then `sql` on the shard that
+ * it says, then plan_lookup_shard() of the row that comes back, then the plan over that shard
+ * alone. When no row comes, or the plan gives and touches none, it must run over all of its shards.
+ */
+struct plan_lookup {
+    const char *index;             /* for EXPLAIN */
+    const char *sql;               /* the key as texts; $1, $2, ... are the indexed values */
+    const struct map_table *table; /* whose key it is */
+    const struct binding *_at;
+};
+
 struct plan {
     enum plan_kind kind;
     struct slice text;         /* the statement as the client wrote it; 0-terminated */
@@ -402,6 +415,8 @@ struct plan {
     /* PLAN_WRITE of an INSERT whose rows go to different shards: shard_sql is then NULL, see
      * plan_split_sql(); rows of RETURNING come back in the order of the statement's rows */
     const struct plan_split *split;
+    /* PLAN_MANY, PLAN_WRITE: one shard may be enough; NULL: nobody knows which */
+    const struct plan_lookup *lookup;
     /* PLAN_ONE whose keys may lie on different shards: what to do then (PLAN_MANY or PLAN_REFUSE).
      * PLAN_MANY, PLAN_WORKSPACE: what to do when a combiner refuses the types that it meets
      * (combine_columns(): ERR_UNSUPPORTED), before a row went out; NULL: that is the answer */
@@ -574,6 +589,17 @@ struct plan_args {
  */
 enum err plan_shards(const struct plan *plan, const struct map *map, const struct plan_args *args,
                      uint64_t *out, int *any, struct note *note) MUST_CHECK;
+
+/*
+ * Of plan->lookup: the shard to ask, the types of its parameters (room for KEY_COLUMNS_MAX) and the
+ * rest of a Bind behind its names. ERR_AGAIN: a value is NULL or cannot be read here: do not look.
+ */
+enum err plan_lookup_bind(const struct plan *plan, const struct map *map,
+                          const struct plan_args *args, uint32_t *shard, uint32_t *types,
+                          size_t *types_count, struct buf *tail, struct note *note) MUST_CHECK;
+/* The shard of the row that came, a DataRow body. */
+enum err plan_lookup_shard(const struct plan_lookup *lookup, const struct map *map,
+                           struct slice row, uint32_t *shard, struct note *note) MUST_CHECK;
 
 /* Whether it is a PLAN_ONE that the home shard can answer, whatever its parameters. */
 int plan_is_for_home(const struct plan *plan);

@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-#include "planner/build.h"
+#include "planner/unique.h"
 
 static int top_has_into(const PgQuery__SelectStmt *q)
 {
@@ -33,6 +33,9 @@ static void spread_or_refuse(struct build *b, struct scope *s, tnode *stmt, stru
     struct note note;
     tnode *untouched = b->env->workspace ? tree_copy(&b->scratch, stmt) : NULL;
     int spreads = spread_select(b, s, stmt, p, &note);
+    if (spreads) {
+        unique_look_up(s, p);
+    }
     if (!spreads && s->shared_ctes && p->err == ERR_NONE) {
         struct scope *copies = scope_build_copies(b, stmt);
         struct note other;

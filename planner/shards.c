@@ -426,6 +426,84 @@ enum err plan_shards(const struct plan *plan, const struct map *map, const struc
     return ERR_NONE;
 }
 
+/* ---- lookup tables ---------------------------------------------------------------------------
+ */
+
+/* As the server must be told: what a client binds in binary for an integer says itself how long it
+ * is. */
+static uint32_t bound_type(const struct key_value *v, uint32_t column_type)
+{
+    if (v->type_oid != 0 && v->type_oid != OID_UNKNOWN) {
+        return v->type_oid;
+    }
+    int is_int = column_type == OID_INT2 || column_type == OID_INT4 || column_type == OID_INT8;
+    if (!is_int) {
+        return column_type == OID_UUID ? OID_UUID : OID_TEXT;
+    }
+    return v->format == 0 || v->bytes.n == 8 ? OID_INT8 : v->bytes.n == 4 ? OID_INT4 : OID_INT2;
+}
+
+static void put_values(const struct resolved *keys, size_t count, struct buf *tail)
+{
+    buf_be16(tail, (uint16_t)count);
+    for (size_t i = 0; i < count; i++) {
+        buf_be16(tail, (uint16_t)keys[i].value.format);
+    }
+    buf_be16(tail, (uint16_t)count);
+    for (size_t i = 0; i < count; i++) {
+        buf_be32(tail, (uint32_t)keys[i].value.bytes.n);
+        buf_add_slice(tail, keys[i].value.bytes);
+    }
+    buf_be16(tail, 0);
+}
+
+enum err plan_lookup_bind(const struct plan *plan, const struct map *map,
+                          const struct plan_args *args, uint32_t *shard, uint32_t *types,
+                          size_t *types_count, struct buf *tail, struct note *note)
+{
+    const struct binding *at = plan->lookup->_at;
+    struct run run = {plan, map, args, note};
+    struct resolved keys[KEY_COLUMNS_MAX];
+    struct key_value values[KEY_COLUMNS_MAX] = {0};
+    size_t n = at->table->keys_count;
+    enum err e = ERR_NONE;
+    for (size_t i = 0; i < n; i++) {
+        keys[i].unquoted = (struct buf){0};
+    }
+    for (size_t i = 0; i < n && e == ERR_NONE; i++) {
+        e = resolve_value(&run, &at->keys[i].items[0], at->table->key_types[i], &keys[i]);
+        e = e == ERR_NONE && keys[i].value.bytes.p == NULL ? ERR_AGAIN : e;
+        if (e == ERR_NONE) {
+            types[i] = bound_type(&keys[i].value, at->table->key_types[i]);
+            values[i] = keys[i].value;
+        }
+    }
+    e = e == ERR_NONE && map_route(map, at->table, values, shard, note) != ERR_NONE ? ERR_AGAIN : e;
+    if (e == ERR_NONE) {
+        put_values(keys, n, tail);
+        *types_count = n;
+    }
+    for (size_t i = 0; i < n; i++) {
+        buf_free(&keys[i].unquoted);
+    }
+    return e;
+}
+
+enum err plan_lookup_shard(const struct plan_lookup *lookup, const struct map *map,
+                           struct slice row, uint32_t *shard, struct note *note)
+{
+    struct key_value values[KEY_COLUMNS_MAX];
+    struct back_walk walk;
+    enum err e = back_walk_row(row, &walk, note);
+    for (size_t i = 0; e == ERR_NONE && i < lookup->table->keys_count; i++) {
+        values[i] = (struct key_value){.type_oid = OID_UNKNOWN};
+        if (back_next_value(&walk, &values[i].bytes) != 1 || values[i].bytes.p == NULL) {
+            e = note_set(note, ERR_SHARD_PROTOCOL, "a row of a lookup table is cut short");
+        }
+    }
+    return e ? e : map_route(map, lookup->table, values, shard, note);
+}
+
 enum err shards_of_binding(const struct plan *plan, const struct map *map,
                            const struct plan_args *args, size_t index, uint64_t *set,
                            struct note *note)

@@ -11,6 +11,9 @@ int unique_is_global(const struct catalog_table *t);
 /* The plan is made: what it must do besides, or a refusal. */
 void unique_of_statement(struct build *b, const tnode *stmt, struct plan *p);
 
+/* unique_lookup.c: a plan over several shards, when a lookup table knows the one that matters. */
+void unique_look_up(struct scope *s, struct plan *p);
+
 /* ---- ddl_unique.c -----------------------------------------------------------------------------
  */
 

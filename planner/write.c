@@ -6,6 +6,7 @@
 
 #include <string.h>
 
+#include "planner/unique.h"
 #include "planner/write_inner.h"
 
 struct rel *write_target(const struct scope *s)
@@ -83,6 +84,7 @@ static int spread_write(struct build *b, struct scope *s, struct plan *p, struct
     if (p->returns_rows) {
         p->combine = arena_zero(b->out, sizeof(*p->combine));
     }
+    unique_look_up(s, p);
     return 1;
 }
 

@@ -525,7 +525,8 @@ static enum step run_many(struct session *s, struct plan *plan, const struct fro
         return plan->copy_out->rows != NULL ? gather_copy(s, plan, shards)
                                             : copy_out_start(s, plan, shards);
     }
-    return gather_start(s, plan, bind, shards);
+    return lookup_is_worth(s, plan, shards) ? lookup_start(s, plan, bind, shards)
+                                            : gather_start(s, plan, bind, shards);
 }
 
 static enum step run_copy(struct session *s, struct plan *plan, const struct front_bind *bind)

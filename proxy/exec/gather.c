@@ -508,6 +508,10 @@ static void say_tag(struct gather *g)
         return;
     }
     char tag[64];
+    if (g->looked_up && count_rows(g) == 0) {
+        lookup_failed(g);
+        return;
+    }
     if (g->copy != NULL) {
         copy_sink_end(g->copy, session_out(g->op.session), tag);
         op_complete(&g->op, tag);

@@ -76,6 +76,7 @@ struct gather {
     unsigned refused : 1;   /* the combiner does not know a type: whole->otherwise runs instead */
     unsigned opening : 1;   /* a cursor: nobody wants rows yet */
     unsigned all_ready : 1; /* ... all of its rows are in `ready` */
+    unsigned looked_up : 1; /* over one shard, which must give or touch a row: lookup.c */
     unsigned apart : 1;     /* on connections of a workspace: nothing is kept prepared there */
     uint8_t describe_kind;
     enum err err; /* of combining */
@@ -87,6 +88,11 @@ struct gather {
 /* Make `g`, which runs nothing now, run `plan` over `shards`. Sent by gather_send(). */
 void gather_part(struct gather *g, struct plan *plan, uint64_t shards,
                  const struct gather_hooks *hooks);
+/* An operation of `size` bytes that begins with a gather of the client's statement; its connections
+ * are held before it runs. */
+struct gather *gather_make(struct session *s, struct plan *plan, const struct front_bind *bind,
+                           uint64_t shards, size_t size);
+void gather_run(struct gather *g);
 /* Messages to all shards; a failure goes to hooks or client. */
 void gather_send(struct gather *g);
 /* Stop or resume reading from the shards: whoever takes the rows is full. */
@@ -162,6 +168,12 @@ void gather_described(struct op *op, struct backend *b, uint8_t type, struct sli
 /* RowDescription for the client: the formats it asked for in the server's description. */
 void gather_put_description(struct session *s, const struct plan *plan,
                             const struct front_bind *bind);
+
+/* ---- lookup.c ---------------------------------------------------------------------------------
+ */
+
+/* A gather that is looked_up gave and touched nothing. */
+void lookup_failed(struct gather *g);
 
 /* ---- gather_otherwise.c ---------------------------------------------------------------------- */
 

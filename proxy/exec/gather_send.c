@@ -317,6 +317,35 @@ static void name_cursor(struct gather *g)
     g->open = g->shards;
 }
 
+struct gather *gather_make(struct session *s, struct plan *plan, const struct front_bind *bind,
+                           uint64_t shards, size_t size)
+{
+    struct gather *g = op_begin(s, size, "gather");
+    g->op.free_fn = gather_free;
+    g->op.on_drained = gather_drained;
+    g->plan = plan;
+    g->whole = plan;
+    g->stmt = s->run_stmt;
+    g->shards = shards;
+    g->rows_max = plan->returns_rows ? s->run_rows_max : 0;
+    gather_keep_bind(g, bind);
+    return g;
+}
+
+void gather_run(struct gather *g)
+{
+    struct session *s = g->op.session;
+    if (gather_needs_description(s, g) ||
+        (g->fetch != 0 && s->run_portal->cursor && g->plan->described.p == NULL)) {
+        uint32_t first = (uint32_t)__builtin_ctzll(g->shards);
+        g->op.on_message = gather_described;
+        gather_ask_description(g, session_backend(s, first));
+        op_round_sent(&g->op, UINT64_C(1) << first, start_rows);
+    } else {
+        start_rows(&g->op);
+    }
+}
+
 static enum step start(struct session *s, struct plan *plan, const struct front_bind *bind,
                        uint64_t shards, struct plan *copy)
 {
@@ -336,31 +365,19 @@ static enum step start(struct session *s, struct plan *plan, const struct front_
     if (step != STEP_DONE) {
         return step == STEP_WAIT ? STEP_WAIT : session_fail(s, e, &note, 0);
     }
-    struct gather *g = op_begin(s, sizeof(*g), "gather");
-    g->op.free_fn = gather_free;
-    g->op.on_drained = gather_drained;
-    g->plan = plan;
-    g->whole = plan;
-    g->stmt = copy == NULL ? s->run_stmt : NULL;
-    g->copy = copy == NULL ? NULL : copy_sink_new(copy->copy_out);
-    g->again = copy;
-    g->shards = shards;
-    g->rows_max = plan->returns_rows && copy == NULL ? s->run_rows_max : 0;
+    struct gather *g = gather_make(s, plan, bind, shards, sizeof(*g));
+    if (copy != NULL) {
+        g->stmt = NULL;
+        g->copy = copy_sink_new(copy->copy_out);
+        g->again = copy;
+        g->rows_max = 0;
+    }
     g->bound = moment_in_block(s, shards) ? 1 : 0;
     if (portions) {
         name_cursor(g);
     }
-    gather_keep_bind(g, bind);
     session_count(s, plan, shards, NULL);
-    if (gather_needs_description(s, g) ||
-        (g->fetch != 0 && s->run_portal->cursor && plan->described.p == NULL)) {
-        uint32_t first = (uint32_t)__builtin_ctzll(shards);
-        g->op.on_message = gather_described;
-        gather_ask_description(g, session_backend(s, first));
-        op_round_sent(&g->op, UINT64_C(1) << first, start_rows);
-    } else {
-        start_rows(&g->op);
-    }
+    gather_run(g);
     return STEP_DONE;
 }
 

@@ -93,6 +93,10 @@ void op_backend_lost(struct op *op, struct backend *b, const struct note *note);
 
 enum step gather_start(struct session *s, struct plan *plan, const struct front_bind *bind,
                        uint64_t shards);
+/* lookup.c: the same, when a lookup table may say which shard is enough. */
+int lookup_is_worth(const struct session *s, const struct plan *plan, uint64_t shards);
+enum step lookup_start(struct session *s, struct plan *plan, const struct front_bind *bind,
+                       uint64_t shards);
 /* Run session->again, which its operation left behind. */
 enum step gather_again(struct session *s);
 /* COPY TO: the rows of copy->copy_out->rows become the data. `rows`: those, or their `otherwise`.

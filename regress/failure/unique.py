@@ -146,6 +146,56 @@ def test_past_pgbraid(place):
         c.close()
 
 
+def test_look_up(place):
+    """One shard is asked by those who may read the table; a row that is on its way loses no update."""
+    with Calm(place) as braid:
+        c = auto(braid)
+        make(c)
+        with c.cursor() as cur:
+            cur.execute("INSERT INTO people SELECT i, 'p' || i, 0 FROM generate_series(1, 30) i")
+            cur.execute("EXPLAIN SELECT n FROM people WHERE email = 'p7'")
+            expect_that("EXPLAIN says so", cur.fetchone()[0].startswith("Look up in people_email"))
+            for server in place.servers:
+                server.sql("CREATE ROLE looker")
+                server.sql("GRANT looker TO app")
+            for grant, code in ((None, "42501"), ("SELECT (email, n)", "00000"), ("SELECT", "00000")):
+                if grant is not None:
+                    cur.execute(f"GRANT {grant} ON people TO looker")
+                cur.execute("SET ROLE looker")
+                got = code_of(lambda: cur.execute("SELECT n FROM people WHERE email = 'p7'"))
+                expect(f"with {grant}", code, got)
+                if got == "00000":
+                    expect("its row", [(0,)], cur.fetchall())
+                cur.execute("RESET ROLE")
+            cur.execute("ALTER TABLE people ENABLE ROW LEVEL SECURITY")
+            cur.execute("SET ROLE looker")
+            cur.execute("SELECT n FROM people WHERE email = 'p7'")
+            expect("row security", [], cur.fetchall())
+            cur.execute("RESET ROLE")
+            cur.execute("ALTER TABLE people DISABLE ROW LEVEL SECURITY")
+            cur.execute("REVOKE ALL ON people FROM looker")
+            for server in place.servers:
+                server.sql("DROP ROLE looker")
+        counted, lock = [], threading.Lock()
+
+        def work(number):
+            mine = auto(braid)
+            with mine.cursor() as cur:
+                for _ in range(40):
+                    if number == 0:
+                        code_of(lambda: cur.execute("UPDATE people SET id = id + 1 WHERE email = 'p30'"))
+                    elif code_of(lambda: cur.execute("UPDATE people SET n = n + 1 WHERE email = 'p30'")) == "00000":
+                        with lock:
+                            counted.append(cur.rowcount)
+            mine.close()
+        threads_of(SESSIONS, work)
+        with c.cursor() as cur:
+            cur.execute("SELECT n FROM people WHERE email = 'p30'")
+            expect("every update that was answered, once", [(sum(counted),)], cur.fetchall())
+        expect("rows", 30, len(same(place)))
+        c.close()
+
+
 class Writer(threading.Thread):
     """Inserts, updates and deletes of its own ids until the connection breaks; `state` is what was answered."""
 
@@ -221,7 +271,7 @@ def test_kill(place):
         verify(place, braid)
 
 
-TESTS = (test_race, test_wait, test_past_pgbraid, test_kill)
+TESTS = (test_race, test_wait, test_past_pgbraid, test_look_up, test_kill)
 
 
 def run(place, report):

@@ -130,6 +130,47 @@ DELETE FROM users WHERE id = 15101;
 INSERT INTO badges SELECT 15102, '00000000-0000-0000-0000-000000015101' ON CONFLICT (user_id) DO UPDATE SET code = excluded.code;
 INSERT INTO badges SELECT 15104, '00000000-0000-0000-0000-000000015101' ON CONFLICT (user_id) DO UPDATE SET code = excluded.code;
 DROP TABLE badges;
+-- list reads and writes that look up the shard
+UPDATE users SET age = 11 WHERE email = 'c4';
+UPDATE users SET age = 12 WHERE email = 'c4' AND age = 11 RETURNING id, age, email;
+UPDATE users SET age = 13 WHERE email = 'c4' AND age = 11;
+UPDATE users SET age = 14 WHERE email = 'no such';
+SELECT id, email, age FROM users WHERE email = 'c4';
+SELECT id, email, age FROM users WHERE email = 'c4' AND age = 13;
+SELECT id, email, age FROM users WHERE email = 'no such';
+SELECT id, email FROM users WHERE email IS NULL AND id > 15000 ORDER BY id;
+SELECT count(*), max(age) FROM users WHERE email = 'c4';
+SELECT u.id, o.id FROM users u LEFT JOIN orders o ON o.user_id = u.id WHERE u.email = 'u2@example.org' ORDER BY 1, 2;
+SELECT u.id FROM orders o LEFT JOIN users u ON o.user_id = u.id AND u.email = 'c4' WHERE o.user_id < 3 ORDER BY o.id;
+SELECT id FROM users WHERE email = 'c4' UNION SELECT id FROM users WHERE id = 15201;
+SELECT id FROM users WHERE email = 'c4' ORDER BY age LIMIT 1 OFFSET 1;
+SELECT DISTINCT age FROM users WHERE email = 'c4' GROUP BY age HAVING count(*) > 0;
+SELECT id FROM users WHERE email = 'c4' FOR UPDATE;
+SELECT user_id, note FROM orders WHERE note = 'x''"\' AND status = 'paid';
+SELECT name FROM names WHERE n = 1 AND name LIKE 'n1%';
+SELECT name FROM names WHERE n = 1.0;
+WITH d AS (DELETE FROM orders WHERE user_id > 15203 RETURNING user_id) SELECT id FROM users WHERE email = 'c4';
+-- params 'c4'
+SELECT id, email FROM users WHERE email = %s;
+-- params 'c4', 5
+UPDATE users SET age = 4 WHERE email = %s AND age <> %s RETURNING id, age;
+BEGIN;
+UPDATE users SET email = 'c44' WHERE email = 'c4';
+SELECT id FROM users WHERE email = 'c4';
+SELECT id FROM users WHERE email = 'c44';
+UPDATE users SET id = id + 7 WHERE email = 'c44';
+SELECT id, email FROM users WHERE email = 'c44';
+DELETE FROM users WHERE email = 'c44';
+SELECT id, email FROM users WHERE email = 'c44';
+INSERT INTO users (id, email) VALUES (15300, 'c44');
+DELETE FROM users WHERE email = 'c44' RETURNING id;
+ROLLBACK;
+BEGIN ISOLATION LEVEL REPEATABLE READ;
+SELECT id, email FROM users WHERE email = 'c4';
+SELECT id, email FROM users WHERE email = 'c44';
+COMMIT;
+DELETE FROM users WHERE email = 'c4';
+SELECT id, email FROM users WHERE email = 'c4';
 -- list the end
 DROP INDEX users_email;
 DROP INDEX names_n;
