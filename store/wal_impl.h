@@ -16,8 +16,8 @@
 enum {
     WAL_PATH_MAX = 640,
     WAL_SPARES_MAX = 2,
-    WAL_ZERO_BYTES = 4096,    /* zeroed in writes of this size: see wal_files.c */
-    WAL_SLICE_BYTES = 1 << 20 /* zeroed and synced in one idle turn */
+    WAL_ZERO_BYTES = 4096,      /* zeroed in writes of this size: see wal_files.c */
+    WAL_SLICE_BYTES = 256 << 10 /* zeroed and synced in one turn */
 };
 
 /* Segments on disk and spares. Owner: whoever runs the disk thread's part. */

@@ -421,3 +421,29 @@ Test(wal, waiting_callers_and_event_loops_share_a_log, .init = make_dir, .fini =
     wal_close(mixed.wal);
     cr_assert_eq(atomic_load(&mixed.done), 400);
 }
+
+/* Nobody but the disk thread gives segments back: it gets its turn although there is always
+ * somebody who could lead. */
+Test(wal, the_disk_thread_gets_its_turn_among_waiting_callers, .init = make_dir, .fini = remove_dir)
+{
+    struct seen seen = {.is_cut = 1};
+    struct wal *wal = open_log(&seen, 4096);
+    struct writer writers[8];
+    for (uint64_t i = 0; i < 8; i++) {
+        writers[i] = (struct writer){.wal = wal, .thread = i};
+        cr_assert_eq(pthread_create(&writers[i].id, NULL, write_some, &writers[i]), 0);
+    }
+    for (int i = 0; i < 50; i++) {
+        wal_needed_from(wal, WAL_OWNER_SOLE, stats_of(wal).durable);
+        (void)usleep(500);
+    }
+    for (int i = 0; i < 8; i++) {
+        (void)pthread_join(writers[i].id, NULL);
+    }
+    wal_needed_from(wal, WAL_OWNER_SOLE, stats_of(wal).durable);
+    for (int ms = 0; ms < 10000 && stats_of(wal).segments > 1; ms++) {
+        (void)usleep(1000);
+    }
+    cr_assert_eq(stats_of(wal).segments, 1);
+    wal_close(wal);
+}

@@ -4,6 +4,9 @@
  * meanwhile, and only then wakes its followers: the next write starts while they wake up. Each
  * waits on a semaphore of its own, so a wake-up meets no lock.
  *
+ * Before a segment is full somebody has to zero the next one: then the lead goes to the disk
+ * thread, which writes for all between its slices of that.
+ *
  * Only callers that wait are led. When something else is queued too (a record of an event loop,
  * with its own done()), the disk thread does it all: done() functions may take locks that a leader
  * holds.
@@ -52,12 +55,13 @@ static int owes_sync(const struct wal *w)
 /* Our turn is over. Mutex held. Returns the next leader, who has the turn now, or NULL. */
 static struct waiter *hand_over(struct wal *w)
 {
-    w->has_chores |= wal_files_wants_spare(&w->files) || (owes_sync(w) && !w->is_timing);
-    if (may_lead(w)) {
+    w->has_chores |= wal_files_wants_spare(&w->files) || w->truncate_before != 0 ||
+                     (owes_sync(w) && !w->is_timing);
+    if (may_lead(w) && !w->has_chores) {
         return waiter_of(w->queue.next);
     }
     w->is_turning = 0;
-    if (w->queued > 0 || w->has_chores || w->truncate_before != 0 || w->is_closing) {
+    if (w->queued > 0 || w->has_chores || w->is_closing) {
         (void)pthread_cond_signal(&w->wake);
     }
     return NULL;
@@ -126,7 +130,7 @@ static int enqueue(struct wal *w, struct waiter *waiter)
     (void)pthread_mutex_lock(&w->mutex);
     wal_enqueue(w, &waiter->request);
     w->queued_waiters++;
-    int leads = !w->is_turning && may_lead(w);
+    int leads = !w->is_turning && !w->has_chores && may_lead(w);
     if (leads) {
         w->is_turning = 1;
     } else if (!w->is_turning) {
