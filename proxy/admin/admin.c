@@ -288,6 +288,7 @@ const struct admin_command admin_commands[] = {
     {"SHOW CDC_LOG",        "",                 0, 0, 0,       admin_show_cdc_log,            "change log: shards, and how far each has been read"},
     {"SHOW CDC_TOPICS",     "",                 0, 0, 0,       admin_show_cdc_topics,     "tables in the change log"},
     {"SHOW CDC_GROUPS",     "",                 0, 0, 0,       admin_show_cdc_groups,     "consumer groups, and how many records each is behind"},
+    {"SHOW CDC_SINKS",      "",                 0, 0, 0,       admin_show_cdc_sinks,      "where the change log flows to by itself"},
     {"CDC_RESET",           "group topic place", 3, 3, 0,      do_cdc_reset,              "set a consumer group without members to a place: earliest, latest, time:MS, lsn:SHARD:X/Y; or forget"},
     {"RELOAD",              "",                 0, 0, 0,       do_reload,                 "read the configuration file again"},
     {"FAILOVER",            "[database] shard [FORCE]", 1, 3, 0, do_failover,             "fence the primary of a shard and promote its most advanced replica"},

@@ -76,7 +76,7 @@ typedef void cdc_reset_fn(void *arg, enum err e, const struct note *note);
 /* words: group, topic, place. `done` comes unless it fails at once. admin_cdc.c */
 enum err cdc_reset_start(struct control *c, const char *const *words, cdc_reset_fn *done, void *arg,
                          struct note *note) MUST_CHECK;
-admin_fn admin_show_cdc_log, admin_show_cdc_topics, admin_show_cdc_groups;
+admin_fn admin_show_cdc_log, admin_show_cdc_topics, admin_show_cdc_groups, admin_show_cdc_sinks;
 admin_fn admin_show_databases, admin_show_shards, admin_show_tables, admin_show_buckets,
     admin_show_transactions, admin_show_fences, admin_show_schema_changes;
 

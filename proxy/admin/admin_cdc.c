@@ -11,6 +11,7 @@
 #include "proxy/cdc/feeds.h"
 #include "proxy/control/cdc.h"
 #include "replication/cdc/consumer.h"
+#include "replication/cdc/outlet.h"
 
 enum {
     SOURCES_MAX = 4096,
@@ -106,6 +107,27 @@ enum err admin_show_cdc_groups(struct admin_call *call)
         admin_uint(call, list[i].lost);
     }
     mem_free(list);
+    admin_end(call);
+    return ERR_NONE;
+}
+
+enum err admin_show_cdc_sinks(struct admin_call *call)
+{
+    const struct shared *shared = call->c->shared;
+    admin_columns(call, "sink events:q batches:q failures:q dead_letters:q lag:q retry_ms:q error");
+    for (size_t i = 0; i < shared->cdc_sinks_count; i++) {
+        struct cdc_outlet_stats s;
+        cdc_outlet_stats(shared->cdc_sinks[i], &s);
+        admin_row(call);
+        admin_text(call, s.kind);
+        admin_uint(call, s.events);
+        admin_uint(call, s.batches);
+        admin_uint(call, s.failures);
+        admin_uint(call, s.dead);
+        admin_uint(call, s.lag);
+        admin_int(call, s.retry_us / 1000);
+        admin_text(call, s.error);
+    }
     admin_end(call);
     return ERR_NONE;
 }

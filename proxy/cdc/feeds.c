@@ -56,6 +56,7 @@ void feeds_close(struct control *c)
 {
     atomic_store(&c->shared->cdc_closing, 1);
     feeds_stop(c);
+    sinks_stop(c);
     while (atomic_load(&c->shared->cdc_readers) > 0) { /* as long as a read of the disk */
         struct timespec pause = {.tv_nsec = 1000000};
         (void)nanosleep(&pause, NULL);

@@ -21,4 +21,8 @@ void feeds_leave(struct shared *shared);
 void feeds_stop(struct control *c);  /* those who wait for news return at once */
 void feeds_close(struct control *c); /* and all have; before the log is closed */
 
+/* Those that the configuration names; the log and its consumers are open. sinks.c */
+void sinks_start(struct control *c, const struct conf *conf);
+void sinks_stop(struct control *c);
+
 #endif

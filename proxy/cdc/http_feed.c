@@ -219,7 +219,10 @@ static int is_same(const char *a, const char *b)
 static int may_read(const struct control *c, struct evhttp_request *request)
 {
     static const char bearer[] = "Bearer ";
-    const char *token = c->parts->conf->cdc_http_token;
+    const struct conf *conf = c->parts->conf;
+    const struct conf_user *user =
+        conf->cdc_http_user == NULL ? NULL : conf_find_user(conf, conf->cdc_http_user);
+    const char *token = user == NULL ? NULL : user->secret;
     const char *given =
         evhttp_find_header(evhttp_request_get_input_headers(request), "Authorization");
     return token != NULL && token[0] != 0 && given != NULL &&
@@ -288,7 +291,7 @@ int http_feed(struct control *c, struct evhttp_request *request)
         reply_failure(request, 405, e, &note);
     } else if (!may_read(c, request)) {
         enum err e = note_set(&note, ERR_ADMIN_DENIED,
-                              "changes are for those who bear the token of cdc.http_token");
+                              "changes are for those who bear the password of cdc.http_user");
         reply_failure(request, 401, e, &note);
     } else {
         start_call(c, request, is_commit);

@@ -9,7 +9,7 @@
  *     the same with Accept: text/event-stream: server-sent events until the client goes
  *     POST /changes/commit?topic=...&group=...&member=...   with ack=none: what was read is done
  *
- * Only with cdc.http_token, which a request must bear: the log has rows of every user.
+ * Only with cdc.http_user, whose password a request must bear: the log has rows of every user.
  */
 
 #include <event2/http.h>

@@ -69,6 +69,7 @@ enum err cdc_log_begin(struct control *c, struct cdc_opening *opening, struct no
     c->shared->cdc_log = log;
     c->shared->cdc_consumers = cdc_consumers_new(log, conf->cdc_session_ms * INT64_C(1000));
     atomic_store(&c->shared->cdc_closing, 0);
+    sinks_start(c, conf);
     return ERR_NONE;
 }
 

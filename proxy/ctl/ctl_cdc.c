@@ -15,8 +15,9 @@ enum {
 static int usage(void)
 {
     struct note note;
-    (void)note_set(&note, ERR_BAD_SETTING,
-                   "cdc takes status, topics, groups, lag, tail TABLE or reset GROUP TOPIC PLACE");
+    (void)note_set(
+        &note, ERR_BAD_SETTING,
+        "cdc takes status, topics, groups, lag, sinks, tail TABLE or reset GROUP TOPIC PLACE");
     return ctl_fail(&note);
 }
 
@@ -87,6 +88,9 @@ int ctl_cdc(const struct ctl_arguments *a)
     }
     if (strcmp(word, "groups") == 0 || strcmp(word, "lag") == 0) {
         return console(a, (const char *const[]){"show", "cdc_groups"}, 2);
+    }
+    if (strcmp(word, "sinks") == 0) {
+        return console(a, (const char *const[]){"show", "cdc_sinks"}, 2);
     }
     if (strcmp(word, "reset") == 0 && a->words_count == 5) {
         return console(a, (const char *const[]){"cdc_reset", a->words[2], a->words[3], a->words[4]},

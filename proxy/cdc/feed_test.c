@@ -1,0 +1,87 @@
+/* Goal: calls of braid.changes() are told from other texts and read as they are meant, or refused
+ * with a word. Method: texts good, bad and cut short at every byte. */
+
+#include <string.h>
+
+#include <criterion/criterion.h>
+
+#include "proxy/cdc/feed.h"
+
+static enum err read_call(const char *text, struct feed_call *out, struct arena *arena)
+{
+    struct note note = {.text = ""};
+    cr_assert(feed_wants(slice_of(text)), "%s", text);
+    enum err e = feed_read(slice_of(text), arena, out, &note);
+    cr_expect(e == ERR_NONE || note.text[0] != 0);
+    return e;
+}
+
+Test(feed, a_call_is_known_by_its_first_words)
+{
+    cr_expect(feed_wants(SLICE("SELECT * FROM braid.changes('users')")));
+    cr_expect(feed_wants(SLICE("  select * from BRAID.changes ('users')")));
+    cr_expect_not(feed_wants(SLICE("SELECT * FROM braid.changes_of('users')")));
+    cr_expect_not(feed_wants(SLICE("SELECT * FROM braid.changes")));
+    cr_expect_not(feed_wants(SLICE("SELECT * FROM users")));
+    cr_expect_not(feed_wants(SLICE("")));
+}
+
+Test(feed, every_argument_has_its_place)
+{
+    struct arena arena = {0};
+    struct feed_call c;
+    enum err e = read_call("SELECT * FROM braid.changes('it''s', group => 'g', \"limit\" => 7, "
+                           "member := 'm', wait_ms => 20, from => 'latest', ack => now);",
+                           &c, &arena);
+    cr_assert_eq(e, ERR_NONE);
+    cr_expect_str_eq(c.topic, "it's");
+    cr_expect_str_eq(c.group, "g");
+    cr_expect_str_eq(c.member, "m");
+    cr_expect_str_eq(c.from, "latest");
+    cr_expect_eq(c.limit, 7);
+    cr_expect_eq(c.wait_ms, 20);
+    cr_expect_eq(c.ack, CDC_ACK_NOW);
+    cr_expect_eq(c.partition, -1);
+    cr_assert_eq(read_call("select * from braid.changes(topic => 't', partition => 3, offset => 9)",
+                           &c, &arena),
+                 ERR_NONE);
+    cr_expect_eq(c.partition, 3);
+    cr_expect_eq(c.offset, 9);
+    cr_expect_eq(c.limit, FEED_LIMIT);
+    arena_free(&arena);
+}
+
+Test(feed, what_it_cannot_be_is_refused)
+{
+    static const char *const bad[] = {
+        "SELECT * FROM braid.changes()",
+        "SELECT * FROM braid.changes('t', limit => 0)",
+        "SELECT * FROM braid.changes('t', limit => 'x')",
+        "SELECT * FROM braid.changes('t', ack => 'maybe')",
+        "SELECT * FROM braid.changes('t', nothing => 1)",
+        "SELECT * FROM braid.changes('t') WHERE true",
+        "SELECT * FROM braid.changes('t'; SELECT 1",
+        "SELECT * FROM braid.changes('t', 'u')",
+        "SELECT * FROM braid.changes($1)",
+        "SELECT * FROM braid.changes(group => 'g')",
+    };
+    struct arena arena = {0};
+    struct feed_call c;
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        cr_expect_neq(read_call(bad[i], &c, &arena), ERR_NONE, "%s", bad[i]);
+    }
+    arena_free(&arena);
+}
+
+Test(feed, a_text_cut_short_is_no_call)
+{
+    static const char whole[] = "SELECT * FROM braid.changes('a''b', group => 'g', limit => 7)";
+    struct arena arena = {0};
+    struct feed_call c;
+    struct note note;
+    for (size_t n = 0; n + 1 < sizeof(whole); n++) {
+        struct slice part = slice_bytes(whole, n);
+        cr_expect(!feed_wants(part) || feed_read(part, &arena, &c, &note) != ERR_NONE, "%zu", n);
+    }
+    arena_free(&arena);
+}

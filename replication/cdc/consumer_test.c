@@ -1,0 +1,324 @@
+/*
+ * Goal: what consumer.h and envelope.h promise. Method: a log on a disk in memory with a WAL and a
+ * log thread of its own, because commits wait for it; members that come, go, and are killed.
+ */
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <criterion/criterion.h>
+
+#include "base/mem.h"
+#include "replication/cdc/consumer.h"
+#include "store/file_sim.h"
+
+enum {
+    SESSION_US = 60000000
+};
+
+struct bench {
+    struct sim_disk *disk;
+    struct wal *wal;
+    struct cdc_log *log;
+    struct cdc_consumers *consumers;
+    uint32_t topic;
+};
+
+static const struct cdc_shard shard = {"shop", "s0", 0};
+static const struct change_relation_column columns[] = {
+    {.name = {(const uint8_t *)"id", 2}, .type = 23, .typmod = -1, .is_key = 1},
+    {.name = {(const uint8_t *)"v", 1}, .type = 25, .typmod = -1}};
+static const struct change_relation users = {.oid = 1,
+                                             .version = 1,
+                                             .schema = {(const uint8_t *)"public", 6},
+                                             .name = {(const uint8_t *)"users", 5},
+                                             .replica_identity = 'd',
+                                             .n_columns = 2,
+                                             .columns = columns};
+
+static void open_bench(struct bench *b)
+{
+    struct note note = {0};
+    struct cdc_mark mark;
+    int found;
+    struct cdc_log_options options = {
+        .fs = sim_disk_fs(b->disk), .dir = "d/cdc", .partitions = 4, .manual = 1};
+    cr_assert_eq(cdc_log_open(&options, &b->log, &note), ERR_NONE, "%s", note.text);
+    struct wal_options wal = {.fs = options.fs,
+                              .dir = "d/wal",
+                              .segment_bytes = 4 << 20,
+                              .owners = 1 << WAL_OWNER_CDC,
+                              .manual = 1,
+                              .replay = cdc_log_replay,
+                              .replay_arg = b->log};
+    cr_assert_eq(wal_open(&wal, &b->wal, &note), ERR_NONE, "%s", note.text);
+    cr_assert_eq(cdc_log_start(b->log, b->wal, &note), ERR_NONE, "%s", note.text);
+    const struct cdc_sink *sink = cdc_log_sink(b->log);
+    cr_assert_eq(sink->load(sink->arg, &shard, &mark, &found, &note), ERR_NONE);
+    b->consumers = cdc_consumers_new(b->log, SESSION_US);
+}
+
+static void close_bench(struct bench *b)
+{
+    cdc_consumers_free(b->consumers);
+    cdc_log_close(b->log);
+    wal_close(b->wal);
+}
+
+static void give(struct bench *b, uint64_t lsn, unsigned from, unsigned count)
+{
+    const struct cdc_sink *sink = cdc_log_sink(b->log);
+    struct note note = {0};
+    struct change c = {.op = CHANGE_BEGIN, .xid = 9, .lsn = lsn, .time_us = 1500000};
+    cr_assert_eq(sink->change(sink->arg, &c, &note), ERR_NONE);
+    for (unsigned i = 0; i < count; i++) {
+        char key[16];
+        (void)snprintf(key, sizeof(key), "%u", from + i);
+        struct change_column row[] = {{VALUE_TEXT, slice_of(key)}, {VALUE_TEXT, SLICE("a\"b\n")}};
+        c.op = CHANGE_INSERT;
+        c.index = i + 1;
+        c.relation = &users;
+        c.new_columns = row;
+        cr_assert_eq(sink->change(sink->arg, &c, &note), ERR_NONE);
+    }
+    struct cdc_mark mark = {.lsn = lsn, .index = count + 1, .ends = 1, .resume = lsn};
+    cr_assert_eq(sink->mark(sink->arg, &shard, &mark, &note), ERR_NONE);
+    cr_assert_eq(sink->sync(sink->arg, &shard, &note), ERR_NONE);
+    b->topic = cdc_log_topic(b->log, SLICE("shop.public.users"));
+}
+
+static void new_bench(struct bench *b, unsigned count)
+{
+    struct note note = {0};
+    *b = (struct bench){.disk = sim_disk_new(1)};
+    struct fs *fs = sim_disk_fs(b->disk);
+    cr_assert_eq(fs->make_dir(fs, "d", NULL, &note), ERR_NONE);
+    open_bench(b);
+    give(b, 100, 0, count);
+}
+
+static void end_bench(struct bench *b)
+{
+    close_bench(b);
+    sim_disk_free(b->disk);
+}
+
+/* Which keys came, and how often. */
+struct seen {
+    unsigned times[1000];
+    uint32_t stop_after; /* 0: never */
+    uint32_t count;
+};
+
+static int see(void *arg, const struct cdc_event *event)
+{
+    struct seen *s = arg;
+    if (s->stop_after != 0 && s->count == s->stop_after) {
+        return 0;
+    }
+    s->count++;
+    unsigned long key = strtoul((const char *)event->change.new_columns[0].bytes.p, NULL, 10);
+    cr_assert_lt(key, 1000);
+    s->times[key]++;
+    return 1;
+}
+
+static uint32_t read_some(struct bench *b, const char *member, uint32_t limit, enum cdc_ack ack,
+                          struct seen *seen)
+{
+    struct note note = {0};
+    uint32_t count = 0;
+    struct cdc_consume what = {.topic = b->topic,
+                               .group = SLICE("g"),
+                               .member = slice_of(member),
+                               .ack = ack,
+                               .limit = limit};
+    enum err e = cdc_consume(b->consumers, &what, see, seen, &count, &note);
+    cr_assert_eq(e, ERR_NONE, "%s", note.text);
+    return count;
+}
+
+static unsigned count_times(const struct seen *s, unsigned n, unsigned times)
+{
+    unsigned found = 0;
+    for (unsigned i = 0; i < n; i++) {
+        found += s->times[i] == times;
+    }
+    return found;
+}
+
+Test(cdc_consumer, one_member_gets_everything_once_in_pieces)
+{
+    struct bench b;
+    struct seen *seen = mem_zero(sizeof(*seen));
+    new_bench(&b, 500);
+    uint32_t total = 0;
+    for (uint32_t n = 1; n > 0;) {
+        n = read_some(&b, "a", 7, CDC_ACK_NEXT, seen);
+        cr_expect_leq(n, 7);
+        total += n;
+    }
+    cr_expect_eq(total, 500);
+    cr_expect_eq(count_times(seen, 500, 1), 500);
+    mem_free(seen);
+    end_bench(&b);
+}
+
+Test(cdc_consumer, what_a_killed_member_had_not_acknowledged_comes_again)
+{
+    struct bench b;
+    struct seen *seen = mem_zero(sizeof(*seen));
+    new_bench(&b, 100);
+    (void)read_some(&b, "a", 30, CDC_ACK_NEXT, seen);
+    (void)read_some(&b, "a", 30, CDC_ACK_NEXT, seen); /* commits the first 30 */
+    close_bench(&b);
+    open_bench(&b); /* the second 30 are not committed */
+    while (read_some(&b, "b", 1000, CDC_ACK_NEXT, seen) > 0) {
+    }
+    cr_expect_eq(count_times(seen, 100, 2), 30);
+    cr_expect_eq(count_times(seen, 100, 1), 70);
+    mem_free(seen);
+    end_bench(&b);
+}
+
+Test(cdc_consumer, two_members_share_and_nothing_is_lost_or_doubled_when_one_joins)
+{
+    struct bench b;
+    struct seen *seen = mem_zero(sizeof(*seen));
+    new_bench(&b, 400);
+    (void)read_some(&b, "a", 50, CDC_ACK_NEXT, seen);
+    (void)read_some(&b, "b", 50, CDC_ACK_NEXT, seen); /* owns nothing yet */
+    for (int idle = 0; idle < 3;) {
+        uint32_t n = read_some(&b, "a", 20, CDC_ACK_NEXT, seen);
+        n += read_some(&b, "b", 20, CDC_ACK_NEXT, seen);
+        idle = n == 0 ? idle + 1 : 0;
+    }
+    cr_expect_eq(cdc_consumer_members(b.consumers, b.topic, SLICE("g")), 2);
+    cr_expect_eq(count_times(seen, 400, 1), 400);
+    mem_free(seen);
+    end_bench(&b);
+}
+
+Test(cdc_consumer, an_old_owner_cannot_move_a_partition_back)
+{
+    struct bench b;
+    struct note note = {0};
+    new_bench(&b, 10);
+    struct cdc_commit late = {.partition = 1, .generation = 5, .offset = 2};
+    struct cdc_commit early = {.partition = 1, .generation = 4, .offset = 1};
+    cr_expect_eq(cdc_log_commit(b.log, SLICE("g"), b.topic, &late, 1, &note), ERR_NONE);
+    cr_expect_eq(cdc_log_commit(b.log, SLICE("g"), b.topic, &early, 1, &note), ERR_FENCED);
+    cr_expect_eq(cdc_log_committed(b.log, SLICE("g"), b.topic, 1).offset, 2);
+    close_bench(&b);
+    open_bench(&b);
+    cr_expect_eq(cdc_log_committed(b.log, SLICE("g"), b.topic, 1).offset, 2);
+    cr_expect_eq(cdc_log_committed(b.log, SLICE("g"), b.topic, 1).generation, 5);
+    end_bench(&b);
+}
+
+Test(cdc_consumer, a_group_can_be_set_back_when_nobody_is_in_it)
+{
+    struct bench b;
+    struct note note = {0};
+    struct seen *seen = mem_zero(sizeof(*seen));
+    struct cdc_seek_to earliest = {.how = CDC_SEEK_EARLIEST};
+    new_bench(&b, 50);
+    while (read_some(&b, "a", 1000, CDC_ACK_NOW, seen) > 0) {
+    }
+    cr_expect_eq(cdc_consumer_reset(b.consumers, b.topic, SLICE("g"), &earliest, &note),
+                 ERR_BAD_STATE);
+    cdc_consumer_leave(b.consumers, b.topic, SLICE("g"), SLICE("a"));
+    cr_expect_eq(read_some(&b, "b", 1000, CDC_ACK_NOW, seen), 0);
+    cdc_consumer_leave(b.consumers, b.topic, SLICE("g"), SLICE("b"));
+    cr_expect_eq(cdc_consumer_reset(b.consumers, b.topic, SLICE("g"), &earliest, &note), ERR_NONE,
+                 "%s", note.text);
+    while (read_some(&b, "c", 1000, CDC_ACK_NEXT, seen) > 0) {
+    }
+    cr_expect_eq(count_times(seen, 50, 2), 50);
+    struct cdc_group_view view;
+    cr_expect_eq(cdc_log_groups(b.log, &view, 1), 1);
+    cr_expect_eq(view.lag, 0);
+    mem_free(seen);
+    end_bench(&b);
+}
+
+Test(cdc_consumer, who_stops_in_the_middle_gets_the_rest_next_time)
+{
+    struct bench b;
+    struct seen *seen = mem_zero(sizeof(*seen));
+    new_bench(&b, 40);
+    for (uint32_t n = 1; n > 0;) {
+        seen->stop_after = seen->count + 3;
+        n = read_some(&b, "a", 1000, CDC_ACK_NEXT, seen);
+    }
+    cr_expect_eq(count_times(seen, 40, 1), 40);
+    mem_free(seen);
+    end_bench(&b);
+}
+
+/* ---- the envelope ---------------------------------------------------------------------------- */
+
+static void expect_json(const struct cdc_event *event, const char *key, const char *value)
+{
+    struct buf out = {0};
+    cdc_event_key(&out, event);
+    cr_expect(slice_is(buf_slice(&out), key), SLICE_FMT, SLICE_ARG(out));
+    out.n = 0;
+    cdc_event_value(&out, event);
+    cr_expect(slice_is(buf_slice(&out), value), SLICE_FMT, SLICE_ARG(out));
+    buf_free(&out);
+}
+
+Test(cdc_envelope, an_update_looks_as_debezium_writes_it)
+{
+    struct change_column old[] = {{VALUE_TEXT, SLICE("7")}, {VALUE_ABSENT, {0}}};
+    struct change_column row[] = {{VALUE_TEXT, SLICE("8")}, {VALUE_UNCHANGED, {0}}};
+    struct cdc_event event = {
+        .topic = "shop.public.users",
+        .shard = "s0",
+        .tx = {.lsn = 500, .xid = 9, .time_us = 1234567, .gid = SLICE("g\"1")},
+        .change = {.op = CHANGE_UPDATE, .index = 3, .relation = &users}};
+    event.change.old_columns = old;
+    event.change.new_columns = row;
+    expect_json(
+        &event, "{\"id\":8}",
+        "{\"before\":{\"id\":7},\"after\":{\"id\":8,\"v\":\"__debezium_unavailable_value\"},"
+        "\"op\":\"u\",\"ts_ms\":1234,\"source\":{\"version\":\"" PGBRAID_VERSION
+        "\",\"connector\":\"pgbraid\",\"name\":\"shop\",\"ts_ms\":1234,\"snapshot\":\"false\","
+        "\"db\":\"shop\",\"schema\":\"public\",\"table\":\"users\",\"shard\":\"s0\",\"txId\":9,"
+        "\"lsn\":500,\"epoch\":0,\"index\":3,\"schema_version\":1},\"transaction\":{\"id\":"
+        "\"g\\\"1\",\"total_order\":3,\"data_collection_order\":3},"
+        "\"idempotence_key\":\"s0:0:500:3\"}");
+}
+
+static void expect_value(uint32_t type, const char *text, const char *json)
+{
+    struct change_relation_column column = {.name = SLICE("c"), .type = type, .is_key = 1};
+    struct change_relation relation = {.n_columns = 1, .columns = &column};
+    struct change_column row = {VALUE_TEXT, slice_of(text)};
+    struct cdc_event event = {.change = {.op = CHANGE_INSERT, .relation = &relation}};
+    struct buf out = {0};
+    event.change.new_columns = &row;
+    cdc_event_key(&out, &event);
+    buf_u8(&out, 0);
+    char want[128];
+    (void)snprintf(want, sizeof(want), "{\"c\":%s}", json);
+    cr_expect_str_eq((const char *)out.p, want);
+    buf_free(&out);
+}
+
+Test(cdc_envelope, values_are_json_where_json_can_hold_them)
+{
+    expect_value(23, "-12", "-12");
+    expect_value(20, "9223372036854775807", "9223372036854775807");
+    expect_value(16, "t", "true");
+    expect_value(16, "f", "false");
+    expect_value(701, "1.5e+300", "1.5e+300");
+    expect_value(701, "NaN", "\"NaN\"");
+    expect_value(701, "-Infinity", "\"-Infinity\"");
+    expect_value(1700, "1.10", "\"1.10\"");
+    expect_value(25, "a\"b\\c\n\x01", "\"a\\\"b\\\\c\\u000a\\u0001\"");
+    expect_value(25, "", "\"\"");
+    expect_value(3802, "{\"a\": 1}", "\"{\\\"a\\\": 1}\"");
+}

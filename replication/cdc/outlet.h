@@ -1,0 +1,75 @@
+#ifndef REPLICATION_CDC_OUTLET_H
+#define REPLICATION_CDC_OUTLET_H
+
+/*
+ * Sinks: where the change log flows to by itself. Each has a thread, a kind that knows how to write
+ * a batch, and a consumer group of its own ("sink:NAME"), so that it goes on where it was.
+ *
+ *     read a batch -> the kind keeps it durably -> commit offsets        at least once
+ *                     fails: forget, wait (100 ms, doubled up to 30 s), read the same again
+ *
+ * What cannot be kept for a reason that will not go away (a value that the table does not take) is
+ * written to dead-NAME.jsonl beside the change log, with the reason, and counted.
+ */
+
+#include "replication/cdc/consumer.h"
+
+struct fs;
+struct cdc_outlet;
+
+/* How to write. `self` is what make() gave. */
+struct cdc_outlet_kind {
+    const char *name; /* "file" */
+    /* One event of the batch; borrowed. Errors: the batch has failed. */
+    enum err (*event)(void *self, const struct cdc_event *event, struct note *note);
+    /* The batch is whole: make it durable. Errors: it has failed, none of it counts. */
+    enum err (*flush)(void *self, struct note *note);
+    void (*forget)(void *self); /* the batch has failed: drop what was gathered */
+    void (*free)(void *self);
+};
+
+struct cdc_outlet_options {
+    struct cdc_log *log;             /* borrowed until free */
+    struct cdc_consumers *consumers; /* likewise */
+    const struct cdc_outlet_kind *kind;
+    void *self;         /* taken over */
+    const char *topics; /* comma separated, "database.schema.table" or "database.*"; NULL: all
+                           tables, not the log's own topics */
+    uint32_t batch;     /* events; 0: 500 */
+};
+
+/* Errors: none that would not stop the process: it begins to work, and says what is wrong. */
+struct cdc_outlet *cdc_outlet_start(const struct cdc_outlet_options *options);
+void cdc_outlet_stop(struct cdc_outlet *outlet); /* returns at once */
+void cdc_outlet_free(struct cdc_outlet *outlet); /* stops and waits; NULL is fine */
+
+struct cdc_outlet_stats {
+    const char *kind;
+    uint64_t events, batches, failures, dead;
+    uint64_t lag;     /* records */
+    int64_t retry_us; /* between two tries now; 0: it works */
+    char error[256];  /* of the last failure since it worked; or "" */
+};
+void cdc_outlet_stats(struct cdc_outlet *outlet, struct cdc_outlet_stats *out);
+
+/* ---- kinds ----------------------------------------------------------------------------------- */
+
+/* JSON lines in files changes-NUMBER.jsonl of `dir`; a file is ended when it has so many bytes.
+ * Owner: the caller, for cdc_outlet_start(). Errors: ERR_IO. */
+extern const struct cdc_outlet_kind cdc_outlet_file;
+enum err cdc_outlet_file_make(struct fs *fs, const char *dir, uint64_t bytes_max, void **self,
+                              struct note *note) MUST_CHECK;
+
+/* Rows of the same tables in a PostgreSQL server: upserts by key, tables made when missing.
+ * conninfo: of libpq. dead: where dead letters go. */
+extern const struct cdc_outlet_kind cdc_outlet_pg;
+void *cdc_outlet_pg_make(const char *conninfo, struct fs *fs, const char *dead);
+
+/* ---- for kinds ------------------------------------------------------------------------------- */
+
+/* An event as a line: {"topic":...,"partition":...,"offset":...,"key":...,"value":...}. */
+void cdc_outlet_line(struct buf *out, const struct cdc_event *event);
+/* Dead letters so far, for stats; of a kind that has them. */
+uint64_t cdc_outlet_pg_dead(void *self);
+
+#endif
