@@ -18,6 +18,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/check.h"
@@ -39,8 +40,13 @@ struct lsm_log {
     struct wal *wal;
     pthread_mutex_t mutex; /* pending, group: for a few instructions */
     struct buf pending;
-    uint64_t group; /* number of the one that is filled now, from 1 */
-    int wants_sync; /* somebody waits for it to be durable, not only written */
+    uint64_t group;              /* number of the one that is filled now, from 1 */
+    int wants_sync;              /* somebody waits for it to be durable, not only written */
+    int wants_write, is_closing; /* for the thread */
+    uint64_t idle_group;         /* its number when the thread last found nothing to do */
+    pthread_cond_t wake_thread;
+    pthread_t thread;
+    int has_thread; /* fixed at open */
 
     _Atomic int is_led;
     _Atomic uint64_t through; /* groups up to this one are written, synced on wish, or failed */
@@ -53,8 +59,6 @@ struct lsm_log {
     size_t body_max;
     struct wal_request *requests;
     size_t requests_cap;
-    uint64_t idle_group; /* under the mutex: nothing was added since the last look, if it is still
-                            this */
 };
 
 /* ---- waiting --------------------------------------------------------------------------------- */
@@ -140,38 +144,6 @@ enum err lsm_log_look(const struct lsm_log_options *options, struct note *note)
     enum err e = wal_look(options->fs, path, replay_record, &replay, note);
     buf_free(&replay.group);
     return e;
-}
-
-/* ---- open and close -------------------------------------------------------------------------- */
-
-enum err lsm_log_open(const struct lsm_log_options *options, struct lsm_log **out,
-                      struct note *note)
-{
-    char path[SST_PATH_MAX];
-    struct replay replay = {.options = options};
-    struct wal *wal = NULL;
-    path_of(path, options->dir);
-    struct wal_options wal_options = {.fs = options->fs,
-                                      .dir = path,
-                                      .segment_bytes = options->segment_bytes,
-                                      .manual = 1,
-                                      .replay = replay_record,
-                                      .replay_arg = &replay};
-    enum err e = wal_open(&wal_options, &wal, note);
-    buf_free(&replay.group);
-    if (e) {
-        return e;
-    }
-    struct lsm_log *log = mem_zero(sizeof(*log));
-    log->wal = wal;
-    log->group = 1;
-    log->body_max = wal_body_max(wal);
-    (void)pthread_mutex_init(&log->mutex, NULL);
-    struct wal_stats stats;
-    wal_stats(wal, &stats);
-    atomic_init(&log->place, stats.durable);
-    *out = log;
-    return ERR_NONE;
 }
 
 /* ---- leading --------------------------------------------------------------------------------- */
@@ -261,10 +233,25 @@ enum err lsm_log_commit(struct lsm_log *log, uint64_t group, struct note *note)
     return lsm_log_failed(log, note) ? ERR_IO : ERR_NONE;
 }
 
-void lsm_log_relieve(struct lsm_log *log)
+static void write_if_nobody_does(struct lsm_log *log)
 {
     if (try_lead(log)) {
         lead(log);
+    }
+}
+
+void lsm_log_relieve(struct lsm_log *log)
+{
+    if (!log->has_thread) {
+        write_if_nobody_does(log);
+        return;
+    }
+    (void)pthread_mutex_lock(&log->mutex);
+    int is_new = !log->wants_write;
+    log->wants_write = 1;
+    (void)pthread_mutex_unlock(&log->mutex);
+    if (is_new) {
+        (void)pthread_cond_signal(&log->wake_thread);
     }
 }
 
@@ -283,28 +270,122 @@ enum err lsm_log_sync(struct lsm_log *log, struct note *note)
     return lsm_log_commit(log, wish_sync(log), note);
 }
 
-void lsm_log_idle(struct lsm_log *log)
+/* ---- the thread for what nobody waits for ---------------------------------------------------- */
+
+/* Mutex held. Sleep until there is something to write, or until something may have waited for
+ * LSM_LOG_IDLE_MS; then it is to be synced too. Returns 0 when there is nothing. */
+static int wait_for_work(struct lsm_log *log)
 {
-    (void)pthread_mutex_lock(&log->mutex);
+    struct timespec until;
+    (void)clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_nsec += LSM_LOG_IDLE_MS * 1000000L;
+    until.tv_sec += until.tv_nsec / 1000000000L;
+    until.tv_nsec %= 1000000000L;
+    int timed_out = 0;
+    while (!log->wants_write && !log->is_closing && !timed_out) {
+        timed_out = pthread_cond_timedwait(&log->wake_thread, &log->mutex, &until) != 0;
+    }
+    int wants_write = log->wants_write;
+    log->wants_write = 0;
+    if (wants_write || log->is_closing) {
+        return wants_write;
+    }
     int is_behind = log->group != log->idle_group || log->pending.n > 0;
     log->wants_sync |= is_behind;
     log->idle_group = log->group + 1;
+    return is_behind;
+}
+
+static void *run(void *arg)
+{
+    struct lsm_log *log = arg;
+    (void)pthread_mutex_lock(&log->mutex);
+    while (!log->is_closing) {
+        if (wait_for_work(log)) {
+            (void)pthread_mutex_unlock(&log->mutex);
+            write_if_nobody_does(log);
+            (void)pthread_mutex_lock(&log->mutex);
+        }
+    }
     (void)pthread_mutex_unlock(&log->mutex);
-    if (is_behind) {
-        lsm_log_relieve(log);
+    return NULL;
+}
+
+static void stop_thread(struct lsm_log *log)
+{
+    if (log->has_thread) {
+        (void)pthread_mutex_lock(&log->mutex);
+        log->is_closing = 1;
+        (void)pthread_mutex_unlock(&log->mutex);
+        (void)pthread_cond_signal(&log->wake_thread);
+        (void)pthread_join(log->thread, NULL);
     }
 }
 
-void lsm_log_close(struct lsm_log *log)
+/* ---- open and close -------------------------------------------------------------------------- */
+
+static void release(struct lsm_log *log)
 {
-    (void)wish_sync(log);
-    lsm_log_relieve(log);
     wal_close(log->wal);
     buf_free(&log->pending);
     buf_free(&log->writing);
     mem_free(log->requests);
+    (void)pthread_cond_destroy(&log->wake_thread);
     (void)pthread_mutex_destroy(&log->mutex);
     mem_free(log);
+}
+
+static void init_locks(struct lsm_log *log)
+{
+    pthread_condattr_t attr;
+    (void)pthread_condattr_init(&attr);
+    (void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    (void)pthread_cond_init(&log->wake_thread, &attr);
+    (void)pthread_condattr_destroy(&attr);
+    (void)pthread_mutex_init(&log->mutex, NULL);
+}
+
+enum err lsm_log_open(const struct lsm_log_options *options, struct lsm_log **out,
+                      struct note *note)
+{
+    char path[SST_PATH_MAX];
+    struct replay replay = {.options = options};
+    struct wal *wal = NULL;
+    path_of(path, options->dir);
+    struct wal_options wal_options = {.fs = options->fs,
+                                      .dir = path,
+                                      .segment_bytes = options->segment_bytes,
+                                      .manual = 1,
+                                      .replay = replay_record,
+                                      .replay_arg = &replay};
+    enum err e = wal_open(&wal_options, &wal, note);
+    buf_free(&replay.group);
+    if (e) {
+        return e;
+    }
+    struct lsm_log *log = mem_zero(sizeof(*log));
+    log->wal = wal;
+    log->group = 1;
+    log->body_max = wal_body_max(wal);
+    init_locks(log);
+    struct wal_stats stats;
+    wal_stats(wal, &stats);
+    atomic_init(&log->place, stats.durable);
+    log->has_thread = !options->manual;
+    if (log->has_thread && pthread_create(&log->thread, NULL, run, log) != 0) {
+        release(log);
+        return note_set(note, ERR_IO, "cannot start the thread of a store's log");
+    }
+    *out = log;
+    return ERR_NONE;
+}
+
+void lsm_log_close(struct lsm_log *log)
+{
+    stop_thread(log);
+    (void)wish_sync(log);
+    write_if_nobody_does(log);
+    release(log);
 }
 
 /* ---- the writers' side ----------------------------------------------------------------------- */

@@ -10,9 +10,9 @@
  *
  * Groups are numbered. A writer that wants its batch on the disk leads when nobody does, and writes
  * for all that came meanwhile; otherwise it sleeps until its group is through or it is to lead the
- * next. No thread of the log's own: with one writer a commit is the sync and nothing else.
+ * next: with one writer a commit is the sync and nothing else, no switch to a thread and back.
  * Batches without KV_SYNC wait in memory for the next group, up to LSM_LOG_PENDING_BYTES; a group
- * of nothing else is written and not synced: the next sync covers it.
+ * of nothing else is written by the log's thread and not synced: the next sync covers it.
  *
  * A failure ends the log: `failed` is set, and every later commit gets ERR_IO.
  */
@@ -24,7 +24,8 @@
 #include "store/kv.h"
 
 enum {
-    LSM_LOG_PENDING_BYTES = 1 << 20 /* written out by whoever comes past it */
+    LSM_LOG_PENDING_BYTES = 1 << 20, /* then the thread writes; at twice as many writers wait */
+    LSM_LOG_IDLE_MS = 200            /* after so long what nobody waits for is written and synced */
 };
 
 struct fs;
@@ -38,8 +39,9 @@ struct lsm_log_options {
     struct fs *fs;
     const char *dir;        /* of the tree */
     uint32_t segment_bytes; /* of a new log */
-    lsm_log_batch_fn
-        *replay; /* each batch that was written whole, in order, during lsm_log_open() */
+    int manual;             /* no thread */
+    /* Each batch that was written whole, in order, during lsm_log_open(). */
+    lsm_log_batch_fn *replay;
     void *replay_arg;
 };
 
@@ -62,11 +64,8 @@ struct lsm_added lsm_log_add(struct lsm_log *log, uint64_t seq, const struct kv_
 enum err lsm_log_commit(struct lsm_log *log, uint64_t group, struct note *note) MUST_CHECK;
 /* Everything added until now is durable when it returns. Errors: ERR_IO. */
 enum err lsm_log_sync(struct lsm_log *log, struct note *note) MUST_CHECK;
-/* Without the lock: write the group if nobody is writing now. */
+/* Without the lock: the group is to be written, soon; by the log's thread if it has one. */
 void lsm_log_relieve(struct lsm_log *log);
-
-/* Write and sync what nobody waits for, if there is any. Now and then. */
-void lsm_log_idle(struct lsm_log *log);
 
 /* A place before everything that is added from now on. */
 uint64_t lsm_log_place(const struct lsm_log *log);

@@ -172,6 +172,7 @@ static enum err open_log(struct lsm *lsm, struct note *note)
     struct lsm_log_options options = {.fs = lsm->env.fs,
                                       .dir = lsm->dir,
                                       .segment_bytes = segment_bytes(lsm->memtable_max),
+                                      .manual = lsm->is_manual,
                                       .replay = replayed,
                                       .replay_arg = lsm};
     atomic_store(&lsm->newest, lsm->manifest.flushed_seq);

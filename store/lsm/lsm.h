@@ -13,7 +13,8 @@
  *     write_lock   writers, one at a time: numbers, log_add, the memtable, freezing it
  *     view_lock    for a few instructions: which memtables and tables readers see, the snapshots
  * The background thread (or lsm_turn() when manual) alone flushes, compacts and writes manifests;
- * it holds no lock while it reads and writes files.
+ * it holds no lock while it reads and writes files. The log has a thread for what nobody waits
+ * for (log.h).
  *
  * A reader takes a reference of the view and the newest sequence number under view_lock; nothing
  * it sees changes or goes away until it lets go of the view.
@@ -40,7 +41,7 @@ enum {
     LSM_LEVEL0_SLOW = 8,         /* from so many on freezing a memtable waits, longer each */
     LSM_LEVEL0_STOP = 12,        /* no memtable is frozen while there are as many */
     LSM_LEVEL_GROWTH = 10,
-    LSM_IDLE_MS = 200, /* after so long a batch that nobody waits for is on the disk */
+    LSM_IDLE_MS = 200, /* how often the background looks around */
     LSM_LOOK_MS = 100, /* who waits for room looks this often whether the disk has failed */
     LSM_SLOW_MS =
         50, /* per table of level 0 from LSM_LEVEL0_SLOW on; and how often who waits looks */

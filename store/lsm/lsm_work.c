@@ -286,9 +286,6 @@ static void *run(void *arg)
         if (wait_for_work(lsm)) {
             break;
         }
-        if (lsm_state(lsm, NULL) == ERR_NONE) {
-            lsm_log_idle(lsm->log);
-        }
         look_around(lsm);
     }
     return NULL;
