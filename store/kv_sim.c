@@ -370,7 +370,8 @@ static void live(struct run *r)
         } else if (luck < 27) {
             use_cursor(r);
         } else if (luck < 31) {
-            (void)kv_turn(r->kv);
+            for (uint64_t turns = 1 + rng_below(&r->rng, 8); turns > 0 && kv_turn(r->kv); turns--) {
+            }
         } else {
             kv_stats(r->kv, ignore_stat, NULL);
         }
@@ -381,13 +382,14 @@ static void live(struct run *r)
 
 static enum err open_store(struct run *r, struct note *note)
 {
-    static const size_t sizes[] = {4096, 16384, 65536, 1 << 20};
+    static const size_t sizes[] = {4096, 4096, 4096, 16384, 65536, 1 << 20};
+    static const size_t count = sizeof(sizes) / sizeof(sizes[0]);
     struct kv_options options = {
         .fs = sim_disk_fs(r->disk),
         .path = folder,
         .kind = r->sim->kind,
-        .cache_bytes = sizes[rng_below(&r->rng, 4)],
-        .memtable_bytes = sizes[rng_below(&r->rng, 4)],
+        .cache_bytes = sizes[rng_below(&r->rng, count)],
+        .memtable_bytes = sizes[rng_below(&r->rng, count)],
         .manual = 1,
     };
     r->is_failed = 0;
