@@ -246,6 +246,22 @@ enum err route_print(const struct map *map, const struct map_table *table,
 void map_print_place(const struct map *map, const struct map_table *table, struct buf *out);
 /* "HASH (user_id)", "RANGE (day)", "REFERENCE", for SHOW TABLES. */
 void map_print_strategy(const struct map_table *table, struct buf *out);
+/* All of a map but its epoch, as lines; and its rings: BUCKETS numbers of shards each. Of two maps
+ * with the same of both no statement sees a difference. See map_text.c. */
+void map_print_lines(const struct map *map, struct buf *out);
+void map_rings(const struct map *map, struct buf *out);
+struct map_shard_names {
+    const char *const *names;
+    size_t count;
+};
+/* Lines that are only there before ("- ") or now ("+ "); which buckets have another shard ("! ").
+ */
+void map_print_difference(struct slice before, struct slice now, struct buf *out);
+void map_print_moves(const struct map_shard_names *before, struct slice rings_before,
+                     const struct map_shard_names *now, struct slice rings_now, struct buf *out);
+/* The buckets of each shard, a line per ring and shard. */
+void map_print_ring_buckets(const struct map_shard_names *names, struct slice rings,
+                            struct buf *out);
 /* The pieces of a range or list table, or the buckets per shard: one line each. */
 void map_print_pieces(const struct map *map, const struct map_table *table, struct buf *out);
 

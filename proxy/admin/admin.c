@@ -282,6 +282,8 @@ const struct admin_command admin_commands[] = {
     {"SHOW SHARDS",         "",                 0, 0, P,       admin_show_shards,         "shards with their servers and health"},
     {"SHOW TABLES",         "[database]",       0, 1, 0,       admin_show_tables,         "tables that are sharded, and how"},
     {"SHOW BUCKETS",        "[database] table", 1, 2, 0,       admin_show_buckets,        "where the pieces of a table are"},
+    {"SHOW MAP_HISTORY",    "[database]",       0, 1, 0,       admin_show_map_history,    "epochs of the maps, the newest first, and what each changed"},
+    {"SHOW MAP_AT",         "[database] epoch", 1, 2, 0,       admin_show_map_at,         "the map of an epoch"},
     {"SHOW TRANSACTIONS",   "",                 0, 0, 0,       admin_show_transactions,   "transactions over several shards that are under way"},
     {"SHOW SCHEMA_CHANGES", "",                 0, 0, 0,       admin_show_schema_changes, "schema changes that go shard by shard, how far they are, and those that failed"},
     {"SHOW FENCES",         "",                 0, 0, 0,       admin_show_fences,         "commits and snapshots over several shards, and who waits for whom"},

@@ -30,6 +30,7 @@
 #include "proxy/control/systemd.h"
 #include "proxy/control/takeover.h"
 #include "proxy/pool/balance.h"
+#include "store/file.h"
 
 enum {
     AUTOS_KEPT_US = 10000000,
@@ -324,15 +325,27 @@ enum err control_ledger_open(struct control *c, const struct conf *conf, struct 
         e = cdc_log_begin(c, &cdc, note);
     }
     cdc_log_close(cdc.log); /* what came to nothing */
+    e = e ? e : map_history_open(fs_disk(), dir, 0, &c->maps, note);
     if (e) {
+        control_ledger_close(c);
         return e;
     }
+    control_dbs_history_open(c);
     struct ledger_stats stats;
     ledger_stats(c->shared->ledger, &stats);
     log_event(LOG_STORAGE, "data_dir=%s sync_us=%lld unsettled=%llu start=%llu", dir,
               (long long)stats.sync_us_p50, (unsigned long long)stats.unsettled,
               (unsigned long long)stats.start);
     return ERR_NONE;
+}
+
+void control_ledger_close(struct control *c)
+{
+    cdc_log_end(c);
+    map_history_close(c->maps); /* inside of what the ledger's lock keeps */
+    c->maps = NULL;
+    ledger_close(c->shared->ledger);
+    c->shared->ledger = NULL;
 }
 
 static size_t count_workers(const struct conf *conf)
@@ -476,9 +489,7 @@ void control_free(struct control *c)
         control_health_restart(c);
     }
     auth_query_stop(); /* it writes to workers */
-    cdc_log_end(c);
-    ledger_close(c->shared->ledger);
-    c->shared->ledger = NULL;
+    control_ledger_close(c);
     size_t workers = c->shared->workers_count;
     for (size_t i = 0; i < workers; i++) {
         worker_join(c->shared->workers[i]);

@@ -15,6 +15,7 @@
  *     admin*.c, http*.c  what people and machines ask
  */
 
+#include "proxy/control/map_history.h"
 #include "proxy/control/world.h"
 #include "proxy/shared.h"
 #include "replication/replication.h"
@@ -63,6 +64,8 @@ struct control_db {
     struct buf fingerprint; /* of the map */
     uint64_t digest[2];     /* of the catalog's rows */
     uint64_t epoch, catalog_version;
+    uint64_t unwritten;   /* maps made while the history is not open (online restart) */
+    enum map_why map_why; /* of the next map */
     int ready;
     struct note why; /* not ready: because */
 
@@ -110,8 +113,9 @@ enum err control_dbs_apply(struct control *c, const struct parts *parts,
                            struct note *note) MUST_CHECK;
 void control_dbs_tick(struct control *c, int64_t now_us); /* start what is due */
 void control_dbs_roles_changed(struct control *c);        /* a shard has another primary */
-void control_dbs_acked(struct control *c);                /* some worker has a newer world */
-void control_dbs_give_up(struct control *c);              /* stopping: answer all who wait */
+void control_dbs_history_open(struct control *c); /* maps made before get their epochs now */
+void control_dbs_acked(struct control *c);        /* some worker has a newer world */
+void control_dbs_give_up(struct control *c);      /* stopping: answer all who wait */
 void control_dbs_free(struct control *c);
 
 /* ---- the control thread ------------------------------------------------------------------------
@@ -161,6 +165,7 @@ typedef void reload_fn(void *arg, enum err e, const struct note *note);
 
 struct control {
     struct shared *shared;
+    struct map_history *maps; /* open as long as the ledger is; NULL: no database needs one */
     char *conf_path;
     int verbose; /* -v: at least debug, whatever log.level says */
     struct loop *loop;
@@ -243,10 +248,12 @@ void control_publish(struct control *c);
 void control_reload(struct control *c, reload_fn *done, void *arg);
 /* What does not work as the file says, a line each. */
 void control_log_warnings(const struct conf *conf);
-/* Open the ledger if `conf` needs it and it is not open yet. ERR_IO. */
+/* Open the ledger and the history of maps if `conf` needs them and they are not open yet. ERR_IO,
+ * ERR_CORRUPT. */
 enum err control_ledger_open(struct control *c, const struct conf *conf,
                              struct note *note) MUST_CHECK;
-void control_look_again(struct control *c); /* hosts that were not found */
+void control_ledger_close(struct control *c); /* and the history of maps; NULL is fine */
+void control_look_again(struct control *c);   /* hosts that were not found */
 void control_health_restart(struct control *c);
 /* control_listen.c: bind or adopt all addresses. ERR_IO, ERR_BAD_SETTING. */
 enum err control_listen(struct control *c, struct note *note) MUST_CHECK;

@@ -94,7 +94,19 @@ struct new_map {
     uint64_t epoch;  /* to be; set before make_map() */
     struct map *map; /* NULL: the old one stays */
     struct buf fingerprint;
+    struct map_entry entry; /* what the history is to say of it */
 };
+
+/* Epochs of maps that nobody is served by, made while another process has the history. */
+static const uint64_t UNWRITTEN = UINT64_C(1) << 32;
+
+static void drop_map(struct new_map *new_)
+{
+    map_unref(new_->map);
+    buf_free(&new_->fingerprint);
+    map_entry_free(&new_->entry);
+    *new_ = (struct new_map){0};
+}
 
 /* Build the map of `decls`, unless it is the one in force. */
 static enum err make_map(const struct control_db *db, const struct conf_database *conf,
@@ -105,6 +117,7 @@ static enum err make_map(const struct control_db *db, const struct conf_database
     map_fingerprint(conf, decls, count, &print);
     out->map = NULL;
     out->fingerprint = (struct buf){0};
+    out->entry = (struct map_entry){0};
     if (db->map != NULL && slice_eq(buf_slice(&print), buf_slice(&db->fingerprint))) {
         buf_free(&print);
         return ERR_NONE;
@@ -119,9 +132,36 @@ static enum err make_map(const struct control_db *db, const struct conf_database
     return ERR_NONE;
 }
 
-static enum err make_catalog_map(const struct control_db *db, struct catalog *catalog,
-                                 const struct conf_database *conf, struct new_map *out,
-                                 struct note *note)
+/* The epoch of a map that was just made: the next one, or after a start the one that it had. */
+static enum err number_map(struct control *c, struct control_db *db, enum map_why why,
+                           struct new_map *new_, struct note *note)
+{
+    if (new_->map == NULL) {
+        return ERR_NONE;
+    }
+    if (c->maps == NULL) {
+        new_->map->epoch = UNWRITTEN + ++db->unwritten;
+        return ERR_NONE;
+    }
+    enum err e = map_history_prepare(c->maps, new_->map, db->epoch, why, &new_->entry, note);
+    if (e) {
+        drop_map(new_);
+        return e;
+    }
+    new_->map->epoch = new_->entry.epoch;
+    return ERR_NONE;
+}
+
+/* What the history has to say of a map, before it is put in force. */
+static enum err write_map(struct control *c, const struct new_map *new_, struct note *note)
+{
+    return new_->map != NULL && new_->entry.is_new ? map_history_write(c->maps, &new_->entry, note)
+                                                   : ERR_NONE;
+}
+
+static enum err make_catalog_map(struct control *c, struct control_db *db, struct catalog *catalog,
+                                 const struct conf_database *conf, enum map_why why,
+                                 struct new_map *out, struct note *note)
 {
     struct arena arena = {0};
     struct map_decl *decls = NULL;
@@ -132,6 +172,7 @@ static enum err make_catalog_map(const struct control_db *db, struct catalog *ca
         out->epoch = db->epoch + 1;
         e = make_map(db, conf, decls, count, out, note);
     }
+    e = e ? e : number_map(c, db, why, out, note);
     arena_free(&arena);
     return e;
 }
@@ -146,16 +187,11 @@ static int install_map(struct control_db *db, struct new_map *new_)
     db->map = new_->map;
     buf_free(&db->fingerprint);
     db->fingerprint = new_->fingerprint;
-    db->epoch = db->map->epoch;
-    *new_ = (struct new_map){0};
+    db->epoch = db->map->epoch < UNWRITTEN ? db->map->epoch : db->epoch;
+    db->map_why = MAP_WHY_SQL;
+    new_->map = NULL;
+    new_->fingerprint = (struct buf){0};
     return 1;
-}
-
-static void drop_map(struct new_map *new_)
-{
-    map_unref(new_->map);
-    buf_free(&new_->fingerprint);
-    *new_ = (struct new_map){0};
 }
 
 static void log_map(const struct control_db *db)
@@ -218,7 +254,7 @@ static enum err plan_change(struct control *c, const struct conf *conf, size_t i
     int same = db->present && slice_eq(buf_slice(&change->shape), buf_slice(&db->shape));
     change->fresh = !same || (row->shards_count > 1 && db->catalog == NULL);
     if (!change->fresh && row->shards_count > 1) {
-        return make_catalog_map(db, db->catalog, row, &change->map, note);
+        return make_catalog_map(c, db, db->catalog, row, MAP_WHY_RELOAD, &change->map, note);
     }
     return make_first_map(change, row, note);
 }
@@ -237,6 +273,7 @@ static void carry_out(struct db_change *change, const struct conf_database *row,
 {
     struct control_db *db = change->db;
     int many = row->shards_count > 1;
+    enum map_why why = MAP_WHY_SQL;
     db->reads_catalog = many || row_has_replicas(row);
     if (change->fresh) {
         if (db->catalog != NULL) {
@@ -252,6 +289,7 @@ static void carry_out(struct db_change *change, const struct conf_database *row,
         (void)note_set(&db->why, ERR_AGAIN, "the catalog of database \"%s\" was not read yet",
                        db->name);
         db->ready = !many;
+        why = db->layout == 1 ? MAP_WHY_START : MAP_WHY_RELOAD;
     }
     db->many = many;
     db->present = 1;
@@ -261,6 +299,7 @@ static void carry_out(struct db_change *change, const struct conf_database *row,
     if (install_map(db, &change->map) && db->ready) {
         log_map(db);
     }
+    db->map_why = why; /* of the map that is made when the catalog is read */
 }
 
 enum err control_dbs_apply(struct control *c, const struct parts *parts, struct note *note)
@@ -272,6 +311,9 @@ enum err control_dbs_apply(struct control *c, const struct parts *parts, struct 
     while (e == ERR_NONE && planned < conf->databases_count) {
         e = plan_change(c, conf, planned, &changes[planned], note);
         planned++;
+    }
+    for (size_t i = 0; i < planned && e == ERR_NONE; i++) {
+        e = write_map(c, &changes[i].map, note);
     }
     if (e == ERR_NONE) {
         list_each (node, &c->dbs) {
@@ -424,7 +466,7 @@ static struct typemap *match_types(struct control_db *db, struct catalog_job *jo
 }
 
 /* Put what was read in force. Returns 1 when a new world must be published. */
-static int apply_catalog(struct control_db *db, struct catalog_job *job)
+static int apply_catalog(struct control *c, struct control_db *db, struct catalog_job *job)
 {
     int same = db->catalog != NULL && memcmp(db->digest, job->digest, sizeof(db->digest)) == 0;
     struct catalog *catalog = catalog_build_finish(job->build, job->version);
@@ -441,9 +483,13 @@ static int apply_catalog(struct control_db *db, struct catalog_job *job)
         db->fingerprint.n = 0; /* the map made before anything was known does not count */
     }
     struct new_map map = {0};
-    enum err e =
-        db->many ? make_catalog_map(db, catalog, job->wdb->conf, &map, &job->note) : ERR_NONE;
+    enum err e = ERR_NONE;
+    if (db->many) {
+        e = make_catalog_map(c, db, catalog, job->wdb->conf, db->map_why, &map, &job->note);
+        e = e ? e : write_map(c, &map, &job->note);
+    }
     if (e) {
+        drop_map(&map);
         catalog_unref(catalog);
         return become_unready(db, &job->note);
     }
@@ -464,6 +510,7 @@ static int apply_catalog(struct control_db *db, struct catalog_job *job)
         changed = 1;
         log_map(db);
     }
+    drop_map(&map);
     return changed;
 }
 
@@ -514,7 +561,7 @@ static void catalog_done(struct control *c, struct job *base)
         reading_failed(c, db, &job->note);
     } else {
         note_install(db, job);
-        if (apply_catalog(db, job)) {
+        if (apply_catalog(c, db, job)) {
             control_publish(c);
         }
         advance(c, db, REFRESH_READING, REFRESH_PUBLISHED);
@@ -582,6 +629,17 @@ void control_refresh(struct control *c, const char *database, size_t worker, uin
     m->worker = worker;
     m->session_id = session_id;
     control_send(c, &m->mail);
+}
+
+/* Those that nobody was served by yet; the others have their epochs from it. */
+void control_dbs_history_open(struct control *c)
+{
+    list_each (node, &c->dbs) {
+        struct control_db *db = container_of(node, struct control_db, node);
+        if (db->present && db->many && db->epoch == 0) {
+            db->retry_us = clock_now_us();
+        }
+    }
 }
 
 /* ---- roles, types ------------------------------------------------------------------------------

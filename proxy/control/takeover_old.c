@@ -428,9 +428,7 @@ static size_t commits_running(struct control *c)
 static void free_ledger(struct control *c)
 {
     control_accept(c, 0);
-    cdc_log_end(c);
-    ledger_close(c->shared->ledger);
-    c->shared->ledger = NULL;
+    control_ledger_close(c);
     enter(c, STAGE_FREED, 0);
     say_and_wait(c, HANDOVER_FREE, HANDOVER_SERVING, SERVING_MS);
 }

@@ -50,6 +50,7 @@ ctl_fn ctl_route, ctl_ring;               /* ctl_route.c */
 ctl_fn ctl_show, ctl_failover;            /* ctl_console.c */
 ctl_fn ctl_cdc;                           /* ctl_cdc.c */
 ctl_fn ctl_tx;                            /* ctl_tx.c */
+ctl_fn ctl_map;                           /* ctl_map.c */
 ctl_fn ctl_store;                         /* ctl_store.c */
 ctl_fn ctl_page, ctl_import, ctl_secret;  /* ctl_pages.c */
 ctl_fn ctl_version, ctl_help;             /* ctl.c */
@@ -76,6 +77,9 @@ struct ctl_console {
 enum err ctl_console_target(const struct ctl_arguments *a, const struct conf *conf,
                             struct ctl_console *where, struct note *note) MUST_CHECK;
 
+/* The words as a statement of the running pgbraid's console. */
+enum err ctl_console_say(const struct ctl_arguments *a, const struct conf *conf, struct buf *out,
+                         struct note *note) MUST_CHECK;
 /* The database of -d, or the first one with several shards. Errors: ERR_NO_DATABASE. */
 enum err ctl_database(const struct ctl_arguments *a, const struct conf *conf,
                       const struct conf_database **out, struct note *note) MUST_CHECK;

@@ -85,10 +85,9 @@ enum err ctl_console_target(const struct ctl_arguments *a, const struct conf *co
     return ERR_NONE;
 }
 
-static enum err answer_show(const struct ctl_arguments *a, const struct conf *conf, struct buf *out,
-                            int *status, struct note *note)
+enum err ctl_console_say(const struct ctl_arguments *a, const struct conf *conf, struct buf *out,
+                         struct note *note)
 {
-    (void)status;
     struct ctl_console where;
     enum err e = ctl_console_target(a, conf, &where, note);
     if (e) {
@@ -100,6 +99,13 @@ static enum err answer_show(const struct ctl_arguments *a, const struct conf *co
     e = console_run(&where.target, (const char *)sql.p, out, note);
     buf_free(&sql);
     return e;
+}
+
+static enum err answer_show(const struct ctl_arguments *a, const struct conf *conf, struct buf *out,
+                            int *status, struct note *note)
+{
+    (void)status;
+    return ctl_console_say(a, conf, out, note);
 }
 
 int ctl_show(const struct ctl_arguments *a)

@@ -39,6 +39,7 @@ SCHEDULES = [
     "rows",
     "ids",
     "unique",
+    "history",
     "cursors",
     "snapshot",
     "transactions",
