@@ -330,7 +330,8 @@ static int see_leaves(const ProtobufCMessage *m, void *arg)
     static const char *const known[] = {"nextval",         "setval",    "random",
                                         "clock_timestamp", "timeofday", "gen_random_uuid"};
     struct leaves *w = arg;
-    w->tables |= MESSAGE_IS(m, range_var) || MESSAGE_IS(m, locking_clause);
+    w->tables |= MESSAGE_IS(m, range_var) || MESSAGE_IS(m, locking_clause) ||
+                 MESSAGE_IS(m, range_function); /* it may give many rows */
     const PgQuery__FuncCall *f = MESSAGE_IS(m, func_call) ? (const PgQuery__FuncCall *)m : NULL;
     enum function_class class = f == NULL ? FUNCTION_IMMUTABLE : function_class_of(w->build, f);
     if (class != FUNCTION_VOLATILE && class != FUNCTION_UNKNOWN) {

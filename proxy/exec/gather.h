@@ -23,6 +23,8 @@ struct gather_hooks {
     /* A message of a server connection that is none of g->shards. */
     void (*other)(struct gather *g, struct backend *b, uint8_t type, struct slice body);
     void (*done)(struct gather *g);
+    /* g->fetch: a portion is here, the rest comes by gather_more(); instead of `done`. */
+    void (*portion)(struct gather *g);
     /* e is ERR_NONE: the server's error is in g->op. */
     void (*failed)(struct gather *g, enum err e, const struct note *note);
 };
@@ -135,6 +137,14 @@ void gather_split_put_bind(struct gather *g, struct backend *b, const struct gat
 
 /* Rows to ask of a shard at a time, when the client asks for so many. */
 uint32_t gather_cursor_rows(uint32_t wanted);
+/* For hooks->portion: rows come in portions of `fetch` of each shard, through portals of theirs, so
+ * that other statements may run in between. Behind gather_part(). */
+void gather_in_portions(struct gather *g, uint32_t rows);
+/* The next portion is asked for; 0: there are none, but for what the combiner holds back. */
+int gather_more(struct gather *g, uint32_t rows);
+/* Those portals are closed, then. Their transaction goes on, and a table that an open portal reads
+ * cannot be altered. */
+void gather_close_portions(struct gather *g, void (*then)(struct op *op));
 /* A round is over in which portals were opened or rows fetched. */
 void gather_cursor_then(struct op *op);
 

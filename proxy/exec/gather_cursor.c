@@ -111,7 +111,11 @@ static void fetch_failed(struct gather *g, enum err e, const struct note *note)
 void gather_cursor_then(struct op *op)
 {
     struct gather *g = (struct gather *)op;
-    if (g->err || op->errors != 0) {
+    if (g->hooks != NULL && (g->err || op->errors != 0)) {
+        gather_end_badly(g, g->err, &g->note);
+    } else if (g->hooks != NULL) {
+        g->hooks->portion(g);
+    } else if (g->err || op->errors != 0) {
         fetch_failed(g, g->err, &g->note);
     } else {
         cursor_step(op);
@@ -147,7 +151,8 @@ static uint64_t needed(const struct gather *g)
     }
     out &= g->open;
     /* Rows that go on as they come: no more than one portion need wait here. */
-    return g->combine == NULL || combine_is_plain(g->plan->combine) ? out & -out : out;
+    int plain = g->combine == NULL || combine_is_plain(g->plan->combine);
+    return plain && g->hooks == NULL ? out & -out : out;
 }
 
 /* The operation is over for now; the gather stays with its portal. */
@@ -219,6 +224,47 @@ static void cursor_step(struct op *op)
         }
         g->all_ready = !more;
     }
+}
+
+/* ---- for operations that write what they read -------------------------------------------------
+ */
+
+void gather_in_portions(struct gather *g, uint32_t rows)
+{
+    (void)snprintf(g->cursor, sizeof(g->cursor), "braid_rows");
+    g->fetch = rows;
+    g->open = g->shards;
+    g->opening = 0;
+    g->all_ready = 0;
+    g->ready.n = g->ready_at = 0;
+}
+
+int gather_more(struct gather *g, uint32_t rows)
+{
+    uint64_t shards = g->done ? 0 : needed(g);
+    g->fetch = rows;
+    gather_receive(g);
+    if (shards != 0) {
+        fetch(g, shards);
+    }
+    return shards != 0;
+}
+
+void gather_close_portions(struct gather *g, void (*then)(struct op *op))
+{
+    struct session *s = g->op.session;
+    bits_each (shard, g->shards & s->held_bits) {
+        struct backend *b = session_backend(s, (uint32_t)shard);
+        struct buf *out = stream_out(b->stream);
+        front_put_close(out, 'P', g->cursor);
+        backend_expect(b, EXPECT_CLOSE, TO_OP);
+        front_put_sync(out);
+        backend_expect(b, EXPECT_SYNC, TO_OP);
+        stream_touch(b->stream);
+    }
+    g->op.on_message = NULL;
+    g->op.on_failed = NULL;
+    op_round_sent(&g->op, g->shards, then);
 }
 
 /* ---- for others ------------------------------------------------------------------------------ */

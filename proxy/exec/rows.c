@@ -181,7 +181,7 @@ static enum err take_row(struct rows *r, struct slice body, struct note *note)
     return e;
 }
 
-static void on_row(struct gather *g, struct slice body)
+void rows_take(struct gather *g, struct slice body)
 {
     struct note note;
     enum err e = g->err ? ERR_NONE : take_row((struct rows *)g, body, &note);
@@ -196,7 +196,7 @@ static void on_rows(struct gather *g)
     uint8_t type = 0;
     size_t total = 0;
     while (!g->err && frame_peek(rest, &type, &total) == 1) {
-        on_row(g, frame_body(rest, total));
+        rows_take(g, frame_body(rest, total));
         rest = slice_from(rest, total);
     }
 }
@@ -255,11 +255,13 @@ static void write_rows(struct rows *r)
 }
 
 /* All rows are here: now it is known which shards they are for. */
-static void source_over(struct rows *r)
+void rows_source_over(struct rows *r)
 {
     struct op *op = &r->w.g.op;
     struct session *s = op->session;
-    write_nothing(r);
+    if (!r->wrote) {
+        write_nothing(r);
+    }
     for (size_t i = 0; i < r->plan->rows->steps_count; i++) {
         r->shards |= r->step_shards[i];
     }
@@ -284,12 +286,12 @@ static void source_over(struct rows *r)
 
 static void source_done(struct gather *g)
 {
-    source_over((struct rows *)g);
+    rows_source_over((struct rows *)g);
 }
 
 static void space_finished(struct workspace *w)
 {
-    source_over((struct rows *)w);
+    rows_source_over((struct rows *)w);
 }
 
 static void source_failed(struct gather *g, enum err e, const struct note *note)
@@ -305,10 +307,16 @@ static void source_failed(struct gather *g, enum err e, const struct note *note)
     rows_failed(r, e, note);
 }
 
-static const struct gather_hooks source_hooks = {
-    .rows = on_rows, .row = on_row, .done = source_done, .failed = source_failed};
-static const struct gather_hooks space_hooks = {
-    .rows = on_rows, .row = on_row, .done = space_rest_done, .failed = space_rest_failed};
+static const struct gather_hooks source_hooks = {.rows = on_rows,
+                                                 .row = rows_take,
+                                                 .done = source_done,
+                                                 .portion = rows_portion_came,
+                                                 .failed = source_failed};
+static const struct gather_hooks space_hooks = {.rows = on_rows,
+                                                .row = rows_take,
+                                                .done = space_rest_done,
+                                                .portion = rows_portion_came,
+                                                .failed = space_rest_failed};
 
 /* Text of some types is only exact under settings that most sessions have. */
 static enum err check_settings(const struct rows *r, struct note *note)
@@ -360,6 +368,8 @@ void rows_described(struct rows *r)
         r->w.rest_formats = r->known->formats;
         r->w.rest_formats_count = r->known->columns_count;
         r->w.finished = space_finished;
+        r->portions = rows_in_portions(r) != 0;
+        r->w.rest_portion = r->portions ? rows_portion(r) : 0;
         const struct workspace_layout at = r->w.at;
         space_go(&r->w, r->plan, NULL, &at, (int)r->moves_described); /* its Bind is kept */
         return;
@@ -368,6 +378,10 @@ void rows_described(struct rows *r)
     g->apart = r->over;
     g->sink_formats = r->known->formats;
     g->sink_formats_count = r->known->columns_count;
+    r->portions = rows_in_portions(r) != 0;
+    if (r->portions) {
+        gather_in_portions(g, rows_portion(r));
+    }
     g->bound = r->source->kind == PLAN_MANY && moment_in_block(s, r->source_shards);
     gather_send(g);
 }
@@ -455,6 +469,10 @@ void rows_done(struct rows *r)
     struct session *s = g->op.session;
     struct front_bind msg;
     struct note note;
+    if (r->more) {
+        rows_read_on(r);
+        return;
+    }
     if (r->outer != NULL) {
         rows_inside_done(r);
         return;

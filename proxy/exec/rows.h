@@ -21,6 +21,8 @@
  * own and the servers say that somebody else was faster (40001, 40P01, rows of an `exact` step
  * that are not there any more).
  *
+ * A source that does not fit into memory is read and written piece by piece: rows_portions.c.
+ *
  * Memory: the rows, eight bytes for each mention of a row in a step, and what RETURNING gave; all
  * of it within limits.gather_memory_bytes. Owner: the session, on its worker's thread.
  */
@@ -124,10 +126,13 @@ struct rows {
     size_t sent[SHARDS_MAX];
     uint64_t touched[SHARDS_MAX];
     /* the end */
-    size_t given;        /* rows of RETURNING that were taken: by source row, or part */
-    size_t *taken;       /* bytes of each part's `returned` */
-    unsigned own_tx : 1; /* it has begun its transaction, and nothing else is in it */
-    unsigned told : 1;   /* the client has got something */
+    size_t given;          /* rows of RETURNING that were taken: by source row, or part */
+    size_t *taken;         /* bytes of each part's `returned` */
+    unsigned portions : 1; /* the source is read and written piece by piece, see rows_portions.c */
+    unsigned more : 1;     /* ... what was read so far is being written, more is to come */
+    unsigned wrote : 1;    /* ... some was written */
+    unsigned own_tx : 1;   /* it has begun its transaction, and nothing else is in it */
+    unsigned told : 1;     /* the client has got something */
     unsigned stopping : 1;
     unsigned step_runs : 1;
     unsigned moves_described : 1;
@@ -156,6 +161,14 @@ void rows_inside_failed(struct rows *r, enum err e, const struct note *note);
 void rows_failed(struct rows *r, enum err e, const struct note *note);
 void rows_described(struct rows *r); /* all is known: go on */
 void rows_done(struct rows *r);      /* all steps are */
+
+/* rows_portions.c */
+int rows_in_portions(const struct rows *r);
+uint32_t rows_portion(const struct rows *r);         /* rows to ask of a shard */
+void rows_portion_came(struct gather *g);            /* hooks->portion */
+void rows_read_on(struct rows *r);                   /* what was read is written */
+void rows_take(struct gather *g, struct slice body); /* rows.c: one row of the source */
+void rows_source_over(struct rows *r);               /* rows.c */
 
 /* rows_describe.c */
 int rows_is_described(const struct session *s, const struct plan *plan);

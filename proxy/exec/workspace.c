@@ -258,6 +258,9 @@ void space_moves_done(struct workspace *w)
     w->g.sink_formats = w->rest_formats;
     w->g.sink_formats_count = w->rest_formats_count;
     w->g.apart = 1;
+    if (w->rest_portion != 0) {
+        gather_in_portions(&w->g, w->rest_portion);
+    }
     gather_send(&w->g);
 }
 

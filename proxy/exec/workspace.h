@@ -69,6 +69,7 @@ struct workspace {
     const struct gather_hooks *rest_hooks;
     const int16_t *rest_formats;
     size_t rest_formats_count;
+    uint32_t rest_portion; /* they come in portions of so many; 0: all at once */
     void (*finished)(struct workspace *w);
     /* while the first trouble waits for all to be quiet */
     enum err err;

@@ -437,7 +437,40 @@ def test_with_server_gone(place):
             c.close()
 
 
-TESTS = [test_with, test_with_errors, test_with_cancel, test_with_server_gone, test_answers, test_prepared, test_errors, test_limit, test_large, test_no_lost_update,
+def test_portions(place):
+    """More rows than a statement may hold are read and written piece by piece, of one snapshot, all or none."""
+    with Calm(place, limits={"gather_memory_bytes": 3 << 20}) as braid:
+        fill(braid)
+        c = auto(braid)
+        ask(c, "DELETE FROM big")
+        pad = "repeat('p', 400)"
+        many = f"INSERT INTO big SELECT a.id * 1000 + b.id, b.id, {pad} FROM acct a, names b WHERE b.id <= 60"
+        expect("a workspace's rows, 5 MB", 12000, ask(c, many))
+        copy = "INSERT INTO big SELECT id + 1000000, k, pad FROM big"
+        for at, count in enumerate((12000, 24000)):
+            expect("what is inserted is not read again", count,
+                   ask(c, copy.replace("1000000", str(1000000 * (at + 1)))))
+        expect("generated", 30000, ask(c, f"INSERT INTO big SELECT g + 5000000, 1, {pad} FROM generate_series(1, 30000) g"))
+        expect("in order", 5000, ask(c, f"INSERT INTO big SELECT id + 6000000, k, pad FROM big WHERE id > 5000000 ORDER BY id LIMIT 5000"))
+        expect("found by another table", 12000, ask(c, "UPDATE big SET k = names.id FROM names WHERE names.id = big.id / 1000"))
+        expect("all of them", [(83000, 83000)], ask(c, "SELECT count(*), count(DISTINCT id) FROM big"))
+        expect_error("the last rows fail", "23505", lambda: ask(
+            c, "INSERT INTO big SELECT CASE WHEN g = 29999 THEN 5000001 ELSE g + 7000000 END, 1, repeat('p', 400) FROM generate_series(1, 30000) g"))
+        expect_error("the source fails late", "22012", lambda: ask(
+            c, "INSERT INTO big SELECT id + 7000000, 1 / (id - 5029990), pad FROM big WHERE id > 5000000 ORDER BY id"))
+        expect("as it was", [(83000,)], ask(c, "SELECT count(*) FROM big"))
+        b = block(braid)
+        expect("in a transaction", 12000, ask(b, copy.replace("1000000", "8000000") + " WHERE id < 1000000"))
+        ask(b, "DELETE FROM big WHERE id > 5000000 AND id < 8000000")
+        ask(b, "ALTER TABLE big ADD COLUMN also int")
+        b.rollback()
+        expect("rolled back", [(83000,)], ask(c, "SELECT count(*) FROM big"))
+        ask(c, "DELETE FROM big")
+        b.close()
+        c.close()
+
+
+TESTS = [test_with, test_with_errors, test_with_cancel, test_with_server_gone, test_answers, test_prepared, test_errors, test_limit, test_portions, test_large, test_no_lost_update,
          test_changed_between, test_cancel, test_client_gone, test_server_gone]
 
 
