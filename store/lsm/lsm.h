@@ -78,9 +78,8 @@ struct lsm {
     pthread_mutex_t write_lock;
     pthread_cond_t room;     /* with write_lock: writers wait for a flush or a compaction */
     _Atomic uint64_t newest; /* sequence number; raised under write_lock */
-    uint64_t active_place;   /* of the log: before all that is in view->active */
-    uint64_t frozen_place;
-    uint64_t frozen_seq; /* the last one in view->frozen */
+    uint64_t frozen_place;   /* of the log: before all that came behind view->frozen */
+    uint64_t frozen_seq;     /* the last one in view->frozen */
 
     pthread_mutex_t view_lock;
     struct lsm_view *view;

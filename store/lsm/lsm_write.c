@@ -56,8 +56,7 @@ static void freeze(struct lsm *lsm)
     struct memtable *active = memtable_ref(view->active);
     struct version *version = version_ref(view->version);
     lsm->frozen_seq = atomic_load_explicit(&lsm->newest, memory_order_relaxed);
-    lsm->frozen_place = lsm->active_place;
-    lsm->active_place = lsm_log_place(lsm->log);
+    lsm->frozen_place = lsm_log_place(lsm->log);
     lsm_view_set(lsm, memtable_new(lsm->memtable_max), active, version);
     lsm_wake(lsm);
 }

@@ -155,9 +155,14 @@ size_t memtable_entries(const struct memtable *m)
     return m->entries;
 }
 
-/* The last node before the target; before[] (may be NULL) gets the one of each level. */
+/*
+ * The last node before the target, and in *behind the first one that is not before it, or NULL.
+ * The two were neighbours when they were looked at. Whoever follows the link of the first again may
+ * meet a node that was put there since, and that is before the target.
+ * before[] (may be NULL) gets the last one of each level.
+ */
 static struct node *last_before(const struct memtable *m, const struct target *t,
-                                struct node *before[HEIGHT_MAX])
+                                struct node **behind, struct node *before[HEIGHT_MAX])
 {
     struct node *node = m->head;
     struct node *known = NULL; /* not before the target: found so on the level above */
@@ -174,6 +179,14 @@ static struct node *last_before(const struct memtable *m, const struct target *t
             before[level] = node;
         }
     }
+    *behind = known;
+    return node;
+}
+
+static const struct node *first_not_before(const struct memtable *m, const struct target *t)
+{
+    struct node *node = NULL;
+    (void)last_before(m, t, &node, NULL);
     return node;
 }
 
@@ -197,7 +210,8 @@ void memtable_add(struct memtable *m, struct slice key, uint64_t tag, struct sli
     struct node *found[HEIGHT_MAX];
     struct node **before = m->tail;
     if (m->tail[0] != m->head && !is_before(m->tail[0], &t)) {
-        (void)last_before(m, &t, found);
+        struct node *behind = NULL;
+        (void)last_before(m, &t, &behind, found);
         before = found;
     }
     uint64_t hash = bloom_hash(key);
@@ -225,7 +239,7 @@ int memtable_get(const struct memtable *m, struct slice key, uint64_t hash, uint
         return 0;
     }
     struct target t = target_of(key, tag);
-    const struct node *node = follow(last_before(m, &t, NULL), 0);
+    const struct node *node = first_not_before(m, &t);
     if (node == NULL || !slice_eq(key_of(node), key)) {
         return 0;
     }
@@ -285,7 +299,7 @@ static enum err run_seek(struct run *run, struct slice key, uint64_t tag, struct
     (void)note;
     struct memtable_run *r = run_of(run);
     struct target t = target_of(key, tag);
-    return stand_on(r, follow(last_before(r->memtable, &t, NULL), 0));
+    return stand_on(r, first_not_before(r->memtable, &t));
 }
 
 static enum err run_next(struct run *run, struct note *note)
@@ -300,7 +314,8 @@ static enum err run_prev(struct run *run, struct note *note)
     (void)note;
     struct memtable_run *r = run_of(run);
     struct target t = target_of(run->key, run->tag);
-    return stand_on(r, last_before(r->memtable, &t, NULL));
+    struct node *behind = NULL;
+    return stand_on(r, last_before(r->memtable, &t, &behind, NULL));
 }
 
 static void run_close(struct run *run)

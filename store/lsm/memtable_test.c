@@ -195,3 +195,41 @@ Test(memtable, a_reader_sees_whole_entries_while_one_thread_writes)
     (void)pthread_join(reader, NULL);
     memtable_unref(s.m);
 }
+
+/* "m" is there from the start; new keys come between it and the one before it all the time. */
+static void *find_again(void *arg)
+{
+    struct shared *s = arg;
+    struct slice key = SLICE("m");
+    uint64_t hash = bloom_hash(key);
+    uint64_t tag = 0;
+    struct slice value;
+    struct run *run = memtable_run(s->m);
+    while (!atomic_load(&s->stop)) {
+        cr_assert(memtable_get(s->m, key, hash, LSM_TAG_NEWEST, &tag, &value), "it is gone");
+        cr_assert_eq(run->ops->seek(run, key, LSM_TAG_NEWEST, NULL), ERR_NONE);
+        cr_assert(run->valid && slice_eq(run->key, key), "a search stands before it");
+    }
+    run->ops->close(run);
+    return NULL;
+}
+
+Test(memtable, a_key_is_found_while_others_are_put_right_before_it)
+{
+    struct shared s = {.m = memtable_new(100 << 10)};
+    char key[24];
+    pthread_t readers[2];
+    memtable_add(s.m, SLICE("m"), lsm_tag(1, 0), SLICE("v"));
+    for (int i = 0; i < 2; i++) {
+        cr_assert_eq(pthread_create(&readers[i], NULL, find_again, &s), 0);
+    }
+    for (unsigned i = 0; i < 60000; i++) {
+        int n = snprintf(key, sizeof(key), "l%08u", i);
+        memtable_add(s.m, slice_bytes(key, (size_t)n), lsm_tag(i + 2, 0), SLICE(""));
+    }
+    atomic_store(&s.stop, 1);
+    for (int i = 0; i < 2; i++) {
+        (void)pthread_join(readers[i], NULL);
+    }
+    memtable_unref(s.m);
+}
