@@ -16,6 +16,7 @@
  *     braid.find_i(columns)                the row of the lookup table, for who may read the table
  *     braid.global_i                       a domain, so that a dump says which index was a global
  * one braid.unique_note(i, buckets, lines) notes rows that are there before the index
+ *     braid.unique_sum(i)                  compares table and lookup table
  *     braid.unique_drop(i)                 the reverse of unique_create()
  *
  * Notes travel as JSON because that reads back the same under all settings. Rows in which an
@@ -33,7 +34,7 @@ static const char install_sql[] =
     "PERFORM pg_catalog.pg_advisory_xact_lock(1651663204, 1);\n" /* several of us start at once */
     "IF EXISTS (SELECT FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n "
     "ON n.oid = p.pronamespace WHERE n.nspname = 'braid' AND p.proname = 'unique_take' "
-    "AND pg_catalog.obj_description(p.oid, 'pg_proc') = 'pgbraid unique 1') THEN RETURN; END IF;\n"
+    "AND pg_catalog.obj_description(p.oid, 'pg_proc') = 'pgbraid unique 2') THEN RETURN; END IF;\n"
     "CREATE SCHEMA IF NOT EXISTS braid;\n"
     "GRANT USAGE ON SCHEMA braid TO PUBLIC;\n"
     "CREATE OR REPLACE FUNCTION braid.unique_check() RETURNS trigger LANGUAGE plpgsql "
@@ -222,6 +223,24 @@ static const char install_sql[] =
     "pg_class c WHERE c.oid = %s::oid) $body$, me, (SELECT string_agg(format('u.%s = $%s', u, o), "
     "' AND ') FROM unnest(names) WITH ORDINALITY z(u, o)), rel.oid, rel.oid));\n"
     "END $braid$;\n"
+    /* For `braidctl verify`: what the lookup table has on this server less what the table has, as a
+     * sum of hashes; over all servers it is 0 modulo this prime. */
+    "CREATE OR REPLACE FUNCTION braid.unique_sum(i text) RETURNS bigint LANGUAGE plpgsql STABLE "
+    "SET search_path = pg_catalog, pg_temp AS $braid$\n"
+    "DECLARE me text := format('braid.%I', 'unique_' || i); cols text; there text; t text; r bigint;\n"
+    "BEGIN\n"
+    "  SELECT string_agg('v.' || quote_ident(a.attname), ', ' ORDER BY a.attnum), "
+    "string_agg('v.' || quote_ident(a.attname) || ' IS NOT NULL', ' AND ') INTO cols, there "
+    "FROM pg_attribute a WHERE a.attrelid = me::regclass AND a.attnum > 0 AND NOT a.attisdropped;\n"
+    "  SELECT g.tgrelid::regclass INTO STRICT t FROM pg_trigger g JOIN pg_proc p ON p.oid = g.tgfoid "
+    "JOIN pg_namespace n ON n.oid = p.pronamespace WHERE n.nspname = 'braid' AND "
+    "p.proname = 'unique_' || i LIMIT 1;\n"
+    "  EXECUTE format('SELECT mod(coalesce(sum(q.s * hashtextextended(q.l, 0)::numeric), 0), "
+    "2305843009213693951)::bigint FROM (SELECT 1 AS s, row_to_json(ROW(%1$s)::%2$s)::text AS l "
+    "FROM %2$s v UNION ALL SELECT -1, row_to_json(ROW(%1$s)::%2$s)::text FROM ONLY %3$s v "
+    "WHERE %4$s) q', cols, me, t, there) INTO r;\n"
+    "  RETURN r;\n"
+    "END $braid$;\n"
     "CREATE OR REPLACE FUNCTION braid.unique_take() RETURNS TABLE (name text, gone boolean, "
     "bucket int, line text) LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp "
     "AS $braid$\n"
@@ -230,7 +249,7 @@ static const char install_sql[] =
     "c.tx = pg_current_xact_id_if_assigned() RETURNING c.*) SELECT d.name, d.gone, u.b, u.l FROM d, "
     "unnest(d.buckets, d.lines) AS u(b, l) ORDER BY d.id;\n"
     "END $braid$;\n"
-    "COMMENT ON FUNCTION braid.unique_take() IS 'pgbraid unique 1';\n"
+    "COMMENT ON FUNCTION braid.unique_take() IS 'pgbraid unique 2';\n"
     "END $unique$;\n";
 
 void catalog_unique_print(struct buf *out)

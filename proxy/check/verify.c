@@ -25,6 +25,7 @@ struct row {
 
 struct finding {
     uint64_t rows;
+    int64_t sum;           /* lookup table of a global unique index: less that of its table */
     const char *hash;      /* reference: of all rows */
     const char *misplaced; /* how many */
     const char **keys;     /* of some of them */
@@ -109,6 +110,36 @@ static void ask_sharded(struct pass *p, size_t index, struct buf *sql)
     add_query(p, index, sql);
 }
 
+static const char lookup_prefix[] = "unique_";
+
+static int is_lookup(const struct map_table *t)
+{
+    return strcmp(t->schema, "braid") == 0 &&
+           strncmp(t->name, lookup_prefix, sizeof(lookup_prefix) - 1) == 0;
+}
+
+/* It has what its table has, as sums of hashes; modulo a prime, so that they can be added. */
+static void ask_lookup(struct pass *p, size_t index, struct buf *sql)
+{
+    const char *name = p->map->tables[index].name + sizeof(lookup_prefix) - 1;
+    buf_text(sql, "SELECT 's', braid.unique_sum(E'");
+    for (; *name != 0; name++) {
+        buf_text(sql, *name == '\'' ? "'" : *name == '\\' ? "\\" : "");
+        buf_u8(sql, (uint8_t)*name);
+    }
+    buf_text(sql, "'), ''");
+    add_query(p, index, sql);
+}
+
+static int lookup_differs(struct pass *p, size_t shards, size_t table)
+{
+    int64_t sum = 0;
+    for (size_t i = 0; i < shards; i++) {
+        sum = (sum + finding_of(p, i, table)->sum) % INT64_C(2305843009213693951);
+    }
+    return sum != 0;
+}
+
 static void ask_reference(struct pass *p, size_t index, struct buf *sql)
 {
     buf_text(sql, "SELECT 'r', pg_catalog.count(*), coalesce(pg_catalog.sum(('x' || "
@@ -163,6 +194,7 @@ static enum err take_row(void *arg, size_t query, const struct slice *v, size_t 
     }
     switch (texts[0][0]) {
     case 'n': f->rows = strtoull(texts[1], NULL, 10); break;
+    case 's': f->sum = strtoll(texts[1], NULL, 10); break;
     case 'r':
         f->rows = strtoull(texts[1], NULL, 10);
         f->hash = texts[2];
@@ -230,6 +262,9 @@ static enum err look(struct pass *p, const struct check_place *places, size_t sh
                 ask_reference(p, i, &sql);
             } else if (!rows && exists(t)) {
                 ask_sharded(p, i, &sql);
+                if (is_lookup(t)) {
+                    ask_lookup(p, i, &sql);
+                }
             }
         }
         e = p->queries_count == 0 ? ERR_NONE : run_queries(p, &places[p->shard], note);
@@ -237,6 +272,7 @@ static enum err look(struct pass *p, const struct check_place *places, size_t sh
     *differs = 0;
     for (size_t i = 0; i < p->map->tables_count && !e; i++) {
         *differs |= p->map->tables[i].kind == MAP_REFERENCE && copies_differ(p, shards, i);
+        *differs |= is_lookup(&p->map->tables[i]) && lookup_differs(p, shards, i);
         for (size_t k = 0; k < shards; k++) {
             *differs |= finding_of(p, k, i)->keys_count > 0;
         }
@@ -335,6 +371,13 @@ static size_t tell_sharded(struct pass *p, const struct check_place *places, siz
             buf_printf(out, "%s (%s)", k == 0 ? "" : ",", f->keys[k]);
         }
         buf_text(out, strtoull(f->misplaced, NULL, 10) > f->keys_count ? ", ...\n" : "\n");
+    }
+    if (is_lookup(t) && lookup_differs(p, shards, table)) {
+        count++;
+        buf_printf(out,
+                   "%s.%s: has not the values and keys that its table has: drop the index, and "
+                   "create it again\n",
+                   t->schema, t->name);
     }
     if (count == 0 && exists(t)) {
         buf_printf(out, "%s.%s: %llu rows, each on its shard\n", t->schema, t->name, rows);

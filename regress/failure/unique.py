@@ -36,11 +36,12 @@ def same(place):
     return rows
 
 
-def verify(place, braid):
-    """`braidctl verify` finds every row of both tables where it belongs."""
+def verify(place, braid, finds=None):
+    """`braidctl verify` finds every row of both tables where it belongs, and the same in both, or says what is wrong."""
     done = subprocess.run([f"{build_dir(place.build)}/braidctl", "-c", f"{braid.folder}/pgbraid.yaml", "verify", "app"],
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, timeout=60)
-    expect(f"verify: {done.stdout[-500:]}", 0, done.returncode)
+    expect_that(f"verify: {done.returncode} {done.stdout[-500:]}", (done.returncode == 0) == (finds is None))
+    expect_that(f"verify: {done.stdout[-500:]}", finds is None or finds in done.stdout)
     expect_that(f"the lookup table is looked at: {done.stdout[-500:]}", "unique_people_email" in done.stdout)
 
 
@@ -87,6 +88,16 @@ def test_race(place):
         for v in range(VALUES):
             expect(f"one gets v{v}", ["00000"] + ["23505"] * (SESSIONS - 1), sorted(codes[v]))
         expect("rows", VALUES, len(same(place)))
+        verify(place, one)
+        server = next(s for s in place.servers if s.sql("SELECT 1 FROM people", "app"))
+        # by hand, with the trigger off
+        server.sql("ALTER TABLE people DISABLE TRIGGER braid_people_email_update", "app")
+        server.sql("UPDATE people SET email = email || '!' WHERE id = (SELECT min(id) FROM people)", "app")
+        server.sql("ALTER TABLE people ENABLE ALWAYS TRIGGER braid_people_email_update", "app")
+        verify(place, one, finds="unique_people_email: has not")
+        server.sql("ALTER TABLE people DISABLE TRIGGER braid_people_email_update", "app")
+        server.sql("UPDATE people SET email = left(email, -1) WHERE email LIKE '%%!'", "app")
+        server.sql("ALTER TABLE people ENABLE ALWAYS TRIGGER braid_people_email_update", "app")
         verify(place, one)
         check_schema(place, one)
         c.close()
