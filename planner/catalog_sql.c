@@ -197,10 +197,37 @@ static int same_decl(const struct map_decl *a, const struct map_decl *b)
     return 1;
 }
 
+static const char *const *copied(struct arena *arena, const char *const *texts, size_t count)
+{
+    const char **out = arena_zero(arena, (count + 1) * sizeof(char *));
+    for (size_t i = 0; i < count; i++) {
+        out[i] = arena_strdup(arena, texts[i]);
+    }
+    return out;
+}
+
+/* The catalog may be gone before its declarations are. */
+static void copy_decl(const struct map_decl *d, struct arena *arena, struct map_decl *out)
+{
+    *out = *d;
+    out->schema = arena_strdup(arena, d->schema);
+    out->name = arena_strdup(arena, d->name);
+    out->colocate = d->colocate == NULL ? NULL : arena_strdup(arena, d->colocate);
+    out->keys = copied(arena, d->keys, d->keys_count);
+    struct map_decl_split *splits = arena_zero(arena, (d->splits_count + 1) * sizeof(*splits));
+    for (size_t i = 0; i < d->splits_count; i++) {
+        splits[i] = d->splits[i];
+        splits[i].below =
+            d->splits[i].below == NULL ? NULL : arena_strdup(arena, d->splits[i].below);
+        splits[i].values = copied(arena, d->splits[i].values, d->splits[i].values_count);
+    }
+    out->splits = splits;
+}
+
 static enum err resolve_shards(const struct catalog *c, size_t at, const struct conf_database *db,
                                struct arena *arena, struct map_decl *decl, struct note *note)
 {
-    *decl = c->decls[at];
+    copy_decl(&c->decls[at], arena, decl);
     struct map_decl_split *splits = arena_zero(arena, (decl->splits_count + 1) * sizeof(*splits));
     for (size_t i = 0; i < decl->splits_count; i++) {
         splits[i] = decl->splits[i];

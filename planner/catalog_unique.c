@@ -337,7 +337,7 @@ size_t catalog_global_decls(const struct catalog *c, struct arena *arena, struct
             }
             const char **keys = arena_zero(arena, (u->columns_count + 1u) * sizeof(char *));
             for (size_t k = 0; k < u->columns_count; k++) {
-                keys[k] = column_name(t, u->columns[k]);
+                keys[k] = arena_strdup(arena, column_name(t, u->columns[k]));
             }
             out[count++] = (struct map_decl){.schema = "braid",
                                              .name = name,

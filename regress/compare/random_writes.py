@@ -4,7 +4,9 @@
 A seed gives the same statements again. What pgbraid refuses (0A000) is not run on the other side; SQLSTATE,
 tag and rows of RETURNING must be the same, then counts and hashes of all tables (lists.py).
 
-    random_writes.py [--build DIR] [--seed N] [--count N] [--shards N]
+    random_writes.py [--build DIR] [--seed N] [--count N] [--shards N] [--unique]
+
+--unique: some tables have global unique indexes, whose lookup tables have what the tables have after every transaction.
 """
 
 import argparse
@@ -134,6 +136,31 @@ class Maker:
         return out + [r.choice(["COMMIT", "COMMIT", "ROLLBACK"])]
 
 
+GLOBAL = {"users": "name", "facts": "sub", "orders": "note, status", "tree": "label"}  # table -> columns
+
+
+def fill(compare, args):
+    compare.fill(rich=True, few=True)
+    sides = compare.sides("simple")
+    for table, columns in GLOBAL.items() if args.unique else ():
+        for sql in (f"UPDATE {table} SET {columns.split(',')[0]} = NULL",
+                    f"CREATE UNIQUE INDEX {table}_global ON {table} ({columns}) /* braid: global */"):
+            for side in sides:
+                compare.must(sql, side.run(sql))
+    for side in sides:
+        side.close()
+
+
+def lookups_differ(compare):
+    """Lookup tables that have not what their tables have."""
+    wrong = []
+    for table in GLOBAL:
+        sums = [s.sql(f"SELECT braid.unique_sum('{table}_global')", "app")[0][0] for s in compare.shards]
+        if sum(sums) % (2**61 - 1):
+            wrong.append(f"the lookup table of {table} differs")
+    return "; ".join(wrong) or None
+
+
 def run(compare, args, report):
     counts, maker = Counter(), Maker(args.seed)
     sides = compare.sides(args.mode)
@@ -147,14 +174,14 @@ def run(compare, args, report):
                 refusals[words] += 1
             if verdict == "wrong":
                 report.fails(f"statement {sum(counts.values())}: {sql}\n        of {statements}", words)
-        wrong = differences(compare, ALL_TABLES)
+        wrong = differences(compare, ALL_TABLES) or (args.unique and lookups_differ(compare))
         if wrong:
             counts["wrong"] += 1
             report.fails(f"tables after {statements}", wrong)
         if wrong:
             for side in sides:
                 side.close()
-            compare.fill(rich=True, few=True)
+            fill(compare, args)
             sides = compare.sides(args.mode)
         else:
             report.passes("a transaction")
@@ -170,13 +197,14 @@ def main():
     parser.add_argument("--count", type=int, default=1000)
     parser.add_argument("--shards", type=int, default=3)
     parser.add_argument("--mode", default="simple")
+    parser.add_argument("--unique", action="store_true")
     args = parser.parse_args()
     pg.stop_on_signals()
     report = Report()
     with pg.Fleet() as fleet:
         compare = Compare(fleet, args.build, report, args.shards, ["jit = off"])
         compare.use(args.shards)
-        compare.fill(rich=True, few=True)
+        fill(compare, args)
         counts, refusals = run(compare, args, report)
         compare.stop()
         for line in compare.complaints:
