@@ -37,12 +37,12 @@ enum err kv_open(const struct kv_options *options, struct kv **out, struct note 
     struct kv_options filled = *options;
     const struct kv_engine *engine = NULL;
     struct kv *kv = NULL;
-    int lock = -1;
-    enum err e = kv_folder_take(options->fs, options->path, options->kind, options->must_exist,
-                                &filled.kind, &lock, note);
+    struct kv_folder folder = {0};
+    enum err e = kv_folder_take(options, &folder, note);
     if (e) {
         return note_wrap(note, e, "opening a store");
     }
+    filled.kind = folder.kind;
     filled.cache_bytes = options->cache_bytes == 0 ? CACHE_BYTES : options->cache_bytes;
     filled.memtable_bytes = options->memtable_bytes == 0 ? MEMTABLE_BYTES : options->memtable_bytes;
     e = engine_of(filled.kind, &engine, note);
@@ -50,12 +50,12 @@ enum err kv_open(const struct kv_options *options, struct kv **out, struct note 
         e = engine->open(&filled, &kv, note);
     }
     if (e) {
-        options->fs->close(options->fs, lock);
+        options->fs->close(options->fs, folder.lock);
         return note_wrap(note, e, "opening a store");
     }
     kv->engine = engine;
     kv->fs = options->fs;
-    kv->lock_fd = lock;
+    kv->lock_fd = folder.lock;
     *out = kv;
     return ERR_NONE;
 }
@@ -78,18 +78,18 @@ enum kv_kind kv_kind_of(const struct kv *kv)
 
 enum err kv_check(struct fs *fs, const char *path, kv_fault_fn *fn, void *arg, struct note *note)
 {
-    enum kv_kind kind = 0;
+    struct kv_options options = {.fs = fs, .path = path, .must_exist = 1};
     const struct kv_engine *engine = NULL;
-    int lock = -1;
-    enum err e = kv_folder_take(fs, path, 0, 1, &kind, &lock, note);
+    struct kv_folder folder = {0};
+    enum err e = kv_folder_take(&options, &folder, note);
     if (e) {
         return note_wrap(note, e, "checking a store");
     }
-    e = engine_of(kind, &engine, note);
+    e = engine_of(folder.kind, &engine, note);
     if (e == ERR_NONE) {
         e = engine->verify(fs, path, fn, arg, note);
     }
-    fs->close(fs, lock);
+    fs->close(fs, folder.lock);
     return e ? note_wrap(note, e, "checking a store") : ERR_NONE;
 }
 

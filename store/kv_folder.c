@@ -103,73 +103,73 @@ static enum err write_kind(struct fs *fs, const char *path, enum kv_kind kind, s
 }
 
 /* A folder with files but without KIND is nothing to start anew in. */
-static enum err mark_new(struct fs *fs, const char *path, enum kv_kind kind, int must_exist,
-                         const struct listing *listing, struct note *note)
+static enum err mark_new(const struct kv_options *o, const struct listing *listing,
+                         struct note *note)
 {
     if (listing->has_others) {
-        return note_set(note, ERR_CORRUPT, "%s: files, but no KIND: damaged, or not a store", path);
+        return note_set(note, ERR_CORRUPT, "%s: files, but no KIND: damaged, or not a store",
+                        o->path);
     }
-    if (must_exist || kind == 0) {
-        return note_set(note, ERR_IO, "%s: there is no store", path);
+    if (o->must_exist || o->kind == 0) {
+        return note_set(note, ERR_IO, "%s: there is no store", o->path);
     }
-    return write_kind(fs, path, kind, note);
+    return write_kind(o->fs, o->path, o->kind, note);
 }
 
-static enum err learn_kind(struct fs *fs, const char *path, enum kv_kind kind, int must_exist,
-                           enum kv_kind *found, struct note *note)
+static enum err learn_kind(const struct kv_options *o, enum kv_kind *found, struct note *note)
 {
     struct listing listing = {0};
-    enum err e = fs->list(fs, path, see_name, &listing, note);
+    enum err e = o->fs->list(o->fs, o->path, see_name, &listing, note);
     if (e) {
         return e;
     }
-    *found = kind;
+    *found = o->kind;
     if (listing.has_kind) {
-        e = read_kind(fs, path, found, note);
+        e = read_kind(o->fs, o->path, found, note);
         /* A start before us may have died, or failed, between the rename and the sync. */
-        e = e ? e : fs->sync_dir(fs, path, note);
+        e = e ? e : o->fs->sync_dir(o->fs, o->path, note);
     } else {
-        e = mark_new(fs, path, kind, must_exist, &listing, note);
+        e = mark_new(o, &listing, note);
     }
-    if (e == ERR_NONE && kind != 0 && *found != kind) {
-        e = note_set(note, ERR_BAD_SETTING, "%s: a store of kind %s, asked for as %s", path,
-                     kind_names[*found], kind_names[kind]);
+    if (e == ERR_NONE && o->kind != 0 && *found != o->kind) {
+        e = note_set(note, ERR_BAD_SETTING, "%s: a store of kind %s, asked for as %s", o->path,
+                     kind_names[*found], kind_names[o->kind]);
     }
     return e;
 }
 
-enum err kv_folder_take(struct fs *fs, const char *path, enum kv_kind kind, int must_exist,
-                        enum kv_kind *found, int *lock, struct note *note)
+/* Make it, or see that it is there: then nothing is left behind in a folder that is no store. */
+static enum err find_folder(const struct kv_options *o, struct note *note)
+{
+    struct listing listing = {0};
+    int made = 0;
+    enum err e = ERR_NONE;
+    if (o->must_exist || o->kind == 0) {
+        e = o->fs->list(o->fs, o->path, see_name, &listing, note);
+        return e || listing.has_kind ? e : mark_new(o, &listing, note);
+    }
+    e = o->fs->make_dir(o->fs, o->path, &made, note);
+    return e || !made ? e : fs_sync_parent(o->fs, o->path, note);
+}
+
+enum err kv_folder_take(const struct kv_options *o, struct kv_folder *out, struct note *note)
 {
     char file[FILE_PATH_MAX];
-    if (path[0] == '\0' || strlen(path) >= KV_PATH_MAX) {
+    if (o->path[0] == '\0' || strlen(o->path) >= KV_PATH_MAX) {
         return note_set(note, ERR_BAD_SETTING, "the path of a store has 1 to %d bytes",
                         KV_PATH_MAX - 1);
     }
-    enum err e = ERR_NONE;
-    if (must_exist || kind == 0) {
-        struct listing listing = {0};
-        e = fs->list(fs, path, see_name, &listing, note);
-        if (e == ERR_NONE && !listing.has_kind) {
-            e = mark_new(fs, path, kind, 1, &listing, note); /* says so, and leaves no LOCK there */
-        }
-    } else {
-        int made = 0;
-        e = fs->make_dir(fs, path, &made, note);
-        if (e == ERR_NONE && made) {
-            e = fs_sync_parent(fs, path, note);
-        }
-    }
-    path_of(file, path, "LOCK");
+    enum err e = find_folder(o, note);
+    path_of(file, o->path, "LOCK");
     if (e == ERR_NONE) {
-        e = fs->lock(fs, file, lock, note);
+        e = o->fs->lock(o->fs, file, &out->lock, note);
     }
     if (e) {
         return e;
     }
-    e = learn_kind(fs, path, kind, must_exist, found, note);
+    e = learn_kind(o, &out->kind, note);
     if (e) {
-        fs->close(fs, *lock);
+        o->fs->close(o->fs, out->lock);
     }
     return e;
 }

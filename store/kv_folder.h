@@ -16,13 +16,18 @@ enum {
     KV_PATH_MAX = 512 /* bytes of the folder's path with its 0 byte; engines add their names */
 };
 
+/* A folder that is ours. */
+struct kv_folder {
+    enum kv_kind kind;
+    int lock; /* to be closed with fs->close() when the store is not used any more */
+};
+
 /*
- * Take the folder. `kind` 0: whatever it is; then, and with must_exist, it has to be there.
- * *lock is to be closed with fs->close() when the store is not used any more.
+ * Take the folder that the options speak of (fs, path, kind, must_exist).
  * Errors: ERR_IO (also: somebody has it), ERR_CORRUPT (KIND is damaged or gone), ERR_BAD_SETTING
  * (it is of the other kind, or of a version that this program does not know).
  */
-enum err kv_folder_take(struct fs *fs, const char *path, enum kv_kind kind, int must_exist,
-                        enum kv_kind *found, int *lock, struct note *note) MUST_CHECK;
+enum err kv_folder_take(const struct kv_options *options, struct kv_folder *out,
+                        struct note *note) MUST_CHECK;
 
 #endif

@@ -110,10 +110,13 @@ static enum err take(struct sim_disk *disk, enum kv_kind kind, int must_exist, e
                      struct note *note)
 {
     struct fs *fs = sim_disk_fs(disk);
-    int lock = -1;
-    enum err e = kv_folder_take(fs, "d/kv", kind, must_exist, found, &lock, note);
+    struct kv_options options = {
+        .fs = fs, .path = "d/kv", .kind = kind, .must_exist = must_exist != 0};
+    struct kv_folder folder = {0};
+    enum err e = kv_folder_take(&options, &folder, note);
     if (e == ERR_NONE) {
-        fs->close(fs, lock);
+        *found = folder.kind;
+        fs->close(fs, folder.lock);
     }
     return e;
 }
@@ -149,11 +152,12 @@ Test(kv_folder, one_that_is_in_use_is_refused)
     struct fs *fs = sim_disk_fs(disk);
     struct note note = {0};
     enum kv_kind found = 0;
-    int lock = -1;
-    cr_assert_eq(kv_folder_take(fs, "d/kv", KV_LSM, 0, &found, &lock, &note), ERR_NONE);
+    struct kv_options options = {.fs = fs, .path = "d/kv", .kind = KV_LSM};
+    struct kv_folder folder = {0};
+    cr_assert_eq(kv_folder_take(&options, &folder, &note), ERR_NONE);
     cr_assert_eq(take(disk, KV_LSM, 0, &found, &note), ERR_IO);
     cr_assert_not_null(strstr(note.text, "locked"), "%s", note.text);
-    fs->close(fs, lock);
+    fs->close(fs, folder.lock);
     cr_assert_eq(take(disk, KV_LSM, 0, &found, &note), ERR_NONE, "%s", note.text);
     sim_disk_free(disk);
 }
