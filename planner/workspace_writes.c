@@ -161,10 +161,20 @@ static int plain_insert(const struct write *w)
     return IS(n, INSERT_STMT) && n->insert_stmt->on_conflict_clause == NULL;
 }
 
+/* Rows are deleted, and inserted again into the same table: they go before they come. */
+static int brings_back(const struct write *insert, const struct write *delete)
+{
+    return plain_insert(insert) && IS(delete->query->ctequery, DELETE_STMT) &&
+           (insert->reads >> delete->id & 1) != 0;
+}
+
 /* Whether `w` could meet rows that `other` writes. */
 static int meets(const struct writes *all, const struct write *w, const struct write *other)
 {
     const struct catalog_table *written = other->target->known;
+    if (brings_back(w, other) || brings_back(other, w)) {
+        return 0;
+    }
     for (size_t i = 0; i < w->scope->rels_count; i++) {
         const struct rel *r = w->scope->rels[i];
         int table = r->kind == REL_SHARDED || r->kind == REL_REFERENCE || r->kind == REL_LOCAL;

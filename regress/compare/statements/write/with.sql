@@ -146,3 +146,7 @@ WITH i AS (INSERT INTO users (id, name) VALUES (14201, 'a'), (14202, 'b') RETURN
 WITH i AS (INSERT INTO countries VALUES ('x1', 'X', true), ('x2', 'X', true) RETURNING code) INSERT INTO users (id, name) SELECT 14300 + length(code) * row_number() OVER (), code FROM i;
 WITH d AS (DELETE FROM facts WHERE k = 10 RETURNING k, n), i AS (INSERT INTO users (id, name) SELECT 14400 + row_number() OVER (), 'from d' FROM d RETURNING id) INSERT INTO names SELECT 'n' || id, id FROM i;
 WITH u AS (UPDATE users SET id = 14500 WHERE id = 30 RETURNING id, name) INSERT INTO names SELECT name, id FROM u RETURNING n;
+-- list rows that are deleted and come back
+WITH a AS (DELETE FROM facts WHERE k BETWEEN 42 AND 44 RETURNING *), b AS (INSERT INTO facts (k, seq, n) SELECT k + 5000, seq, n FROM a RETURNING k) SELECT count(*), min(k), max(k), (SELECT count(*) FROM facts) FROM b;
+WITH a AS (DELETE FROM users WHERE id BETWEEN 31 AND 33 RETURNING id, name), b AS (INSERT INTO users (id, name) SELECT id, name || '!' FROM a RETURNING id, name) SELECT b.id, b.name, a.name FROM a JOIN b ON b.id = a.id ORDER BY 1;
+SELECT id, name FROM users WHERE id BETWEEN 31 AND 33 ORDER BY id;
