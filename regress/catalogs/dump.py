@@ -82,7 +82,7 @@ def sorted_dump(text):
         elif rows is not None:
             out += sorted(rows) + [line]
             rows = None
-        elif not re.match(r"\\(un)?restrict |-- Dumped|COMMENT ON TABLE braid.unique_changes|.*unique_changes_id_seq'", line):
+        elif not re.match(r"\\(un)?restrict |-- Dumped|COMMENT ON TABLE braid.unique_changes|.*unique_changes_id_seq'|.*has_table_privilege", line):
             out.append(line)
             rows = [] if line.startswith("COPY ") else None
     return out
