@@ -90,10 +90,11 @@ class Link:
             if kind in b"QS":
                 text = data[at + 5:at + 45] if kind == b"Q" else b""
                 verb = next((v for v in VERBS if text.startswith(v.encode())), None)
-                if verb is not None and self.tap.trap is not None:
+                trap = self.tap.trap  # it is taken away by another thread
+                if verb is not None and trap is not None:
                     other.sendall(data[:at])
                     data, at = data[at:], 0
-                    if self.tap.trap.at(self.tap, verb, "request") == "cut":
+                    if trap.at(self.tap, verb, "request") == "cut":
                         return None
                 self.asked.append(verb)
             at += length
@@ -110,10 +111,11 @@ class Link:
             if len(data) - at < length:
                 break
             verb = self.asked[0] if self.asked else None
-            if kind in b"CE" and verb is not None and self.tap.trap is not None:
+            trap = self.tap.trap
+            if kind in b"CE" and verb is not None and trap is not None:
                 other.sendall(data[:at])
                 data, at = data[at:], 0
-                if self.tap.trap.at(self.tap, verb, "answer") == "cut":
+                if trap.at(self.tap, verb, "answer") == "cut":
                     return None
             if kind == b"Z" and self.asked:
                 self.asked.pop(0)
