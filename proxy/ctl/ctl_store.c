@@ -240,6 +240,21 @@ static void free_listing(struct listing *l)
     }
 }
 
+/* A store of a running process is left out, and said so. */
+static int is_in_use(const char *path)
+{
+    char lock[PATH_BYTES + 8];
+    struct note note;
+    int fd = -1;
+    (void)snprintf(lock, sizeof(lock), "%s/LOCK", path);
+    if (fs_disk()->lock(fs_disk(), lock, &fd, &note) == ERR_NONE) {
+        fs_disk()->close(fs_disk(), fd);
+        return 0;
+    }
+    (void)printf("%s: not looked at: %s\n", path, note.text);
+    return 1;
+}
+
 /* The stores in a data folder, each if it is one. */
 static enum err look_inside(const char *path, const struct listing *l, const struct action *action,
                             size_t *found, int *status, struct note *note)
@@ -254,7 +269,8 @@ static enum err look_inside(const char *path, const struct listing *l, const str
         if (fs_disk()->list(fs_disk(), child, see_name, &inner, NULL) == ERR_NONE &&
             (inner.is_kv || inner.is_log)) {
             ++*found;
-            e = look_at(child, &inner, action, status, note);
+            e = inner.is_kv && is_in_use(child) ? ERR_NONE
+                                                : look_at(child, &inner, action, status, note);
         }
         free_listing(&inner);
     }

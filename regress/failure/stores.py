@@ -23,13 +23,15 @@ def test_log(place):
     for n in range(5):
         braid.sql("INSERT INTO t VALUES " + ", ".join(f"({n * 20 + i}, 1)" for i in range(20)))
     data = os.path.join(braid.folder, "data")
-    expect_that("whole, while it runs", "wal: whole, " in store(braid, "check", data))
+    said = store(braid, "check", data)
+    expect_that(f"whole, while it runs: {said}", "wal: whole, " in said and "map: not looked at: " in said)
     lines = store(braid, "dump", f"{data}/wal").splitlines()
     expect_that("a line per record: lsn, type, bytes", len(lines) > 5 and all(len(line.split("\t")) == 3 for line in lines))
     expect_that("counted by type", "records_type_4 " in store(braid, "stats", f"{data}/wal"))
     copy = os.path.join(place.fleet.folder, "damaged")
     shutil.copytree(data, copy)
     place.end(braid)
+    expect_that("whole, when it has ended", "map: whole" in store(braid, "check", data))
     segment = os.path.join(copy, "wal", "wal-0000000000000001")
     with open(segment, "r+b") as f:
         f.seek(64 + 24)  # the body of the first record
