@@ -50,6 +50,7 @@ class Link:
         self.asked = []  # verbs of what will be answered by a ReadyForQuery, oldest first; None: not of interest
         self.waits_for_byte = 0  # answers to an SSLRequest
         self.started = False
+        self.texts = {}  # name of a prepared statement: its first bytes
 
     def run(self):
         threading.Thread(target=self.pump, args=(self.here, self.there, self.request), daemon=True).start()
@@ -87,8 +88,13 @@ class Link:
             kind, length = data[at:at + 1], struct.unpack_from("!i", data, at + 1)[0] + 1
             if len(data) - at < length:
                 break
-            if kind in b"QS":
+            if kind == b"P":
+                name, text = data[at + 5:at + length].split(b"\0", 2)[:2]
+                self.texts[name] = text
+            if kind in b"QSB":
                 text = data[at + 5:at + 45] if kind == b"Q" else b""
+                if kind == b"B":
+                    text = self.texts.get(data[at + 5:at + length].split(b"\0", 2)[1], b"")
                 verb = next((v for v in VERBS if text.startswith(v.encode())), None)
                 trap = self.tap.trap  # it is taken away by another thread
                 if verb is not None and trap is not None:
@@ -96,7 +102,8 @@ class Link:
                     data, at = data[at:], 0
                     if trap.at(self.tap, verb, "request") == "cut":
                         return None
-                self.asked.append(verb)
+                if kind != b"B":
+                    self.asked.append(verb)
             at += length
         other.sendall(data[:at])
         return data[at:]
@@ -111,6 +118,8 @@ class Link:
             if len(data) - at < length:
                 break
             verb = self.asked[0] if self.asked else None
+            if kind == b"C" and data[at + 5:at + length] == b"BEGIN\0":
+                verb = "BEGIN"  # it may have been a prepared statement in front of another
             trap = self.tap.trap
             if kind in b"CE" and verb is not None and trap is not None:
                 other.sendall(data[:at])
