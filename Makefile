@@ -130,6 +130,8 @@ compare-long: deps all ## random SELECTs against PostgreSQL: COUNT=1000000 SEED=
 	  --state $(BUILD)/compare-long.$(or $(SEED),1).json --wrong $(BUILD)/compare-long.$(or $(SEED),1).wrong --refused
 kill-long: deps all ## everything dies at every step of two-phase commits, then COUNT=1000 times by SEED, with either ledger
 	@$(PYTHON) regress/failure/kill_steps.py --build $(BUILD) --steps all --count $(or $(COUNT),1000) $(if $(SEED),--seed $(SEED)) --quiet
+cdc-long: deps all ## change capture: random writers with kills of the source and of servers: SECONDS=20 ROUNDS=5 SEED=1
+	@$(PYTHON) regress/cdc/source.py --build $(BUILD) --seconds $(SECONDS) --rounds $(or $(ROUNDS),5) --seed $(or $(SEED),1) --verbose
 sim: $(BUILD)/txn_test ## two-phase commits with crashing servers, disks and pgbraids in one process: COUNT=100000 SEED=1
 	@first=$(or $(SEED),1); each=$$((($(or $(COUNT),100000) + $(JOBS) - 1) / $(JOBS))); pids=; status=0; \
 	    for i in $$(seq $(JOBS)); do \
@@ -210,5 +212,5 @@ clean: ## remove build/ (stop the demo first)
 help: ## this list
 	@sed -nE 's/^([a-z][a-z-]*|test-%):.*## (.*)/\1|\2/p' Makefile | while IFS='|' read -r t d; do printf '  %-14s %s\n' "$$t" "$$d"; done
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
-.PHONY: kill-long kill-store sim sim-store compare-long compare-writes tpch stress soak regress-pg all test build-tests deps demo demo-stop check check-san regress bench bench-shards bench-snapshot bench-store bench-writes build-fuzzers fuzz format \
+.PHONY: cdc-long kill-long kill-store sim sim-store compare-long compare-writes tpch stress soak regress-pg all test build-tests deps demo demo-stop check check-san regress bench bench-shards bench-snapshot bench-store bench-writes build-fuzzers fuzz format \
         check-format lint tidy docs install clean help

@@ -49,6 +49,16 @@ enum conf_pool_mode {
     CONF_POOL_STATEMENT
 };
 
+enum conf_cdc_copy {
+    CONF_CDC_COPY_INITIAL,
+    CONF_CDC_COPY_NEVER
+};
+
+enum conf_cdc_identity {
+    CONF_CDC_IDENTITY_KEEP,
+    CONF_CDC_IDENTITY_FULL
+};
+
 enum conf_switch {
     CONF_OFF,
     CONF_ON

@@ -79,6 +79,6 @@ enum err cdc_reset_start(struct control *c, const char *const *words, cdc_reset_
 admin_fn admin_show_cdc_log, admin_show_cdc_topics, admin_show_cdc_groups, admin_show_cdc_sinks;
 admin_fn admin_show_databases, admin_show_shards, admin_show_tables, admin_show_buckets,
     admin_show_map_history, admin_show_map_at, admin_show_transactions, admin_show_fences,
-    admin_show_schema_changes;
+    admin_show_schema_changes, admin_show_cdc, admin_cdc_copy;
 
 #endif

@@ -75,6 +75,7 @@ enum err cdc_log_begin(struct control *c, struct cdc_opening *opening, struct no
 
 void cdc_tick(struct control *c)
 {
+    cdc_sources_tick(c);
     if (c->shared->cdc_log != NULL && c->shared->ledger != NULL) {
         ledger_tidy(c->shared->ledger); /* the WAL is filled by others too */
     }

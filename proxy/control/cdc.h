@@ -11,6 +11,7 @@
 
 #include "proxy/control/control.h"
 #include "replication/cdc/log.h"
+#include "replication/cdc/source.h"
 
 /* A log while the ledger is being opened. */
 struct cdc_opening {
@@ -30,8 +31,15 @@ void cdc_log_end(struct control *c);
 void cdc_tick(struct control *c);
 void cdc_reload(struct control *c); /* limits as the configuration says now */
 
-/* Start and stop those who read the shards; the log is open. */
-void cdc_sources_start(struct control *c);
+/* Those who read the shards (cdc_sources.c): each tick brings them in line with the configuration
+ * and with who is primary. */
+void cdc_sources_tick(struct control *c);
 void cdc_sources_stop(struct control *c);
+size_t cdc_sources_count(const struct control *c);
+/* Borrowed until the next tick. */
+void cdc_sources_look(const struct control *c, size_t index, const char **database,
+                      const char **shard, struct cdc_look *look);
+/* Copy "schema.table" again, "" for all tables; the number of shards that were asked. */
+size_t cdc_sources_copy(struct control *c, const char *database, const char *table);
 
 #endif

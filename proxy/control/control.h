@@ -220,7 +220,8 @@ struct control {
     int stopping; /* 1: draining, 2: at once */
     const char *stop_reason;
     size_t workers_gone;
-    struct deadlock *deadlock; /* deadlock.c; NULL: never needed */
+    struct deadlock *deadlock;       /* deadlock.c; NULL: never needed */
+    struct cdc_sources *cdc_sources; /* cdc_sources.c; NULL: none */
     struct http *http;
     int http_fd; /* its listening socket; -1: none */
     struct stats_window stats;

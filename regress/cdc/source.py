@@ -25,6 +25,7 @@ sys.path.insert(0, os.path.join(ROOT, "regress"))
 import psycopg2  # noqa: E402
 
 import pg  # noqa: E402
+from braid import Braid, config_for  # noqa: E402
 from report import Failed, Report  # noqa: E402
 
 LOGICAL = ["wal_level = logical", "max_replication_slots = 20", "max_wal_senders = 20",
@@ -259,12 +260,12 @@ class Writer(threading.Thread):
         while not self.stopped:
             try:
                 if c is None:
-                    c = self.server.connect("app")
+                    c = self.server.connect("app", options="-c lock_timeout=1s")  # prepared ones may be left
                     c.autocommit = False
                 self.transaction(c)
                 self.count += 1
             except psycopg2.Error as e:
-                if e.pgcode and not e.pgcode.startswith(("57", "08", "40", "25P02")):
+                if e.pgcode and not e.pgcode.startswith(("57", "08", "40", "25P02", "55P03")):
                     self.errors.append(f"{e.pgcode} {e}")
                 try:
                     c.rollback()
@@ -273,6 +274,12 @@ class Writer(threading.Thread):
                     time.sleep(0.1)
         if c is not None:
             c.close()
+
+    def end(self):
+        self.stopped = True
+        self.join(120)
+        if self.is_alive() or self.errors:
+            raise Wrong(self.errors[0] if self.errors else "a writer does not end")
 
     def text(self, n):
         return "".join(self.rng.choices("abcdefgh\t\n\\'\"é", k=n))
@@ -341,7 +348,7 @@ class Writer(threading.Thread):
 class Test:
     def __init__(self, args, tool, fleet, servers, report):
         self.args, self.tool, self.fleet, self.servers, self.report = args, tool, fleet, servers, report
-        self.number = 0
+        self.number, self.size = 0, 10 if args.short else 1
 
     def fresh(self, shards=3):
         servers = self.servers[:shards]
@@ -408,9 +415,7 @@ class Test:
         for w in writers:
             w.stopped = True
         for w in writers:
-            w.join(30)
-            if w.errors:
-                raise Wrong(w.errors[0])
+            w.end()
         replicas, rows = self.settle(tool)
         if any(r.gaps for r in replicas):
             raise Wrong("a gap without a reason")
@@ -421,29 +426,27 @@ class Test:
     def first_copy(self):
         tool = self.fresh(1)
         (s,) = tool.servers
-        s.sql("INSERT INTO plain SELECT g, 'row ' || g, g / 3.0, now(), g FROM generate_series(1, 150000) g", "app")
+        s.sql("INSERT INTO plain SELECT g, 'row ' || g, g / 3.0, now(), g FROM generate_series(1, %d) g" % (150000 // self.size), "app")
         s.sql("INSERT INTO large SELECT g, 'a', repeat('x', 3000 + g), 0 FROM generate_series(1, 200) g", "app")
         s.sql("INSERT INTO whole VALUES (1, E'\\\\N', E'tab\\there\\nline \\\\ back'), (2, NULL, '')", "app")
         w = Writer(s, 5, 50)
         w.start()
         starts = 0
-        for _ in range(3):
-            tool.start()
+        for _ in range(1 if self.args.short else 3):
+            tool.start("pages=20")
             starts += 1
             tool.wait(lambda look: look[0]["rows_copied"] > 0 or look[0]["doing"] == "reading", "rows")
             tool.kill()
-        tool.start()
+        tool.start("pages=20")
         tool.wait(lambda look: look[0]["doing"] == "reading", "the end of the copy")
-        w.stopped = True
-        w.join(30)
+        w.end()
         replicas, rows = self.settle(tool)
         before = tool.look()[0]["rows_copied"]
         w = Writer(s, 6, 50)
         w.start()
         tool.process.send_signal(signal.SIGUSR1)
         tool.wait(lambda look: look[0]["rows_copied"] > before and look[0]["doing"] == "reading", "the second copy")
-        w.stopped = True
-        w.join(30)
+        w.end()
         replicas, rows = self.settle(tool)
         tool.stop()
         copied = sum(1 for r in tool.log(0) if r["op"] == "row")
@@ -502,15 +505,15 @@ class Test:
     def large(self):
         tool = self.fresh(1)
         (s,) = tool.servers
-        tool.start("memory=1000000")
+        tool.start("memory=300000")
         tool.wait(lambda look: look[0]["doing"] == "reading", "the stream")
         c = s.connect("app")
         c.autocommit = False
         with c.cursor() as cur:
-            cur.execute("INSERT INTO plain SELECT g, repeat('x', 50), g FROM generate_series(1, 60000) g")
-            cur.execute("SAVEPOINT a; DELETE FROM plain WHERE id > 30000; ROLLBACK TO a")
+            cur.execute("INSERT INTO plain SELECT g, repeat('x', 50), g FROM generate_series(1, %s) g", (60000 // self.size + 5000,))
+            cur.execute("SAVEPOINT a; DELETE FROM plain WHERE id > 300; ROLLBACK TO a")
             cur.execute("UPDATE plain SET a = 'y' WHERE id % 2 = 0")
-        tool.wait(lambda look: look[0]["spilled"] > 1_000_000, "a file of what waits")
+        tool.wait(lambda look: look[0]["spilled"] > 500_000, "a file of what waits")
         if any(r["op"] == "insert" for r in tool.log(0)):
             raise Wrong("given before its commit")
         c.commit()
@@ -521,6 +524,61 @@ class Test:
         if left:
             raise Wrong(f"files are left: {left}")
         return f"{rows} rows of one transaction were streamed, waited in a file and came at its commit"
+
+    def in_pgbraid(self):
+        """The same inside of the proxy, its own log behind it."""
+        tool = self.fresh()
+        tables = {"plain": {"hash": ["id"]}}
+        config = config_for(tool.servers, tables, auth={"admin_users": "postgres"}, service={"user": "postgres"},
+                            cdc={"enabled": "on", "databases": "app", "watermark_ms": 200})
+        folder = f"{self.fleet.folder}/braid{self.number}"
+        braid = Braid(folder, config, build=self.args.build)
+        self.fleet.at_end.append(braid.kill)
+
+        def sources(accept, what):
+            until = time.monotonic() + 60
+            while True:
+                c = braid.connect("pgbraid", "postgres")
+                with c.cursor() as cur:
+                    cur.execute("SHOW CDC")
+                    rows = [dict(zip([d.name for d in cur.description], row)) for row in cur.fetchall()]
+                c.close()
+                if len(rows) == 3 and all(accept(row) for row in rows):
+                    return rows
+                if time.monotonic() > until:
+                    raise Wrong(f"{what} did not come: {rows}\n{braid.tail()}")
+                time.sleep(0.1)
+
+        braid.start()
+        sources(lambda row: row["state"] == "reading", "the streams")
+        for round_ in range(3):
+            c = braid.connect("app", "postgres", autocommit=False)
+            with c.cursor() as cur:
+                for k in range(10):
+                    cur.execute("INSERT INTO plain (id, a) VALUES (%s, 'x'), (%s, 'y')",
+                                (round_ * 100 + k, round_ * 100 + 50 + k))
+            c.commit()
+            c.close()
+            braid.kill()
+            braid.start()
+        rows = sources(lambda row: row["state"] == "reading" and row["received"] is not None, "the streams again")
+        ends = {f"shard{i}": int(s.sql("SELECT pg_current_wal_insert_lsn() - '0/0'")[0][0]) for i, s in enumerate(tool.servers)}
+
+        def number(lsn):
+            high, low = lsn.split("/")
+            return int(high, 16) << 32 | int(low, 16)
+
+        rows = sources(lambda row: row["durable"] and number(row["durable"]) >= ends[row["shard"]], "the end of the servers' logs")
+        if any(row["gaps"] or row["error"] for row in rows):
+            raise Wrong(str(rows))
+        kept = [s.sql("SELECT count(*), min(confirmed_flush_lsn - '0/0') FROM pg_replication_slots")[0] for s in tool.servers]
+        if any(n != 1 for n, _ in kept) or any(int(lsn) < end for (_, lsn), end in zip(kept, ends.values())):
+            raise Wrong(f"slots: {kept}, ends {ends}")
+        braid.stop()
+        bad = braid.complaints()
+        if bad:
+            raise Wrong(str(bad))
+        return "three kills of pgbraid, its log goes on, slots are acknowledged"
 
     def stop_server(self):
         tool = self.fresh(1)
@@ -547,6 +605,7 @@ def main():
     parser.add_argument("--seconds", type=float, default=8)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--short", action="store_true", help="fewer rows")
     parser.add_argument("--only", default="")
     parser.add_argument("--keep", action="store_true")
     parser.add_argument("--verbose", action="store_true")
@@ -562,6 +621,7 @@ def main():
         test.check("gaps", test.gaps)
         test.check("refusals", test.refusals)
         test.check("stop", test.stop_server)
+        test.check("in pgbraid", test.in_pgbraid)
         for i in range(args.rounds):
             test.check(f"writers and kills, seed {args.seed + i}",
                        lambda i=i: test.writers_and_kills(args.seconds, args.seed + i))

@@ -319,6 +319,8 @@ static void read_options(char *words, struct cdc_source_options *o)
             o->copy = strcmp(value, "never") == 0 ? CDC_COPY_NEVER : CDC_COPY_INITIAL;
         } else if (strcmp(word, "memory") == 0) {
             o->memory_max = strtoull(value, NULL, 10);
+        } else if (strcmp(word, "pages") == 0) {
+            o->copy_pages = (uint32_t)atoi(value);
         } else if (strcmp(word, "full") == 0) {
             o->full_identity = atoi(value);
         } else if (strcmp(word, "retained") == 0) {

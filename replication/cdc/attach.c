@@ -33,7 +33,7 @@ static void drop_slot(struct cdc_source *s, const char *slot)
     struct note note = {0};
     buf_text(&sql, "SELECT pg_catalog.pg_drop_replication_slot(slot_name) "
                    "FROM pg_catalog.pg_replication_slots WHERE slot_name = ");
-    cdc_put_text(&sql, slot);
+    source_put_text(&sql, slot);
     buf_u8(&sql, 0);
     if (slot[0] != '\0' && cdc_side(s, (const char *)sql.p, NULL, &note)) {
         log_event(LOG_CDC_LOST, "database=%s shard=%s slot=%s error=\"%s\" hint=\"drop it\"",
@@ -239,13 +239,13 @@ static void each_table(const char *list, struct buf *out, const char *head, cons
             buf_text(out, first ? head : between);
             first = 0;
             if (between[0] == ',') {
-                cdc_put_name(out, left);
+                source_put_name(out, left);
                 buf_u8(out, '.');
-                cdc_put_name(out, right);
+                source_put_name(out, right);
             } else {
-                cdc_put_text(out, left);
+                source_put_text(out, left);
                 buf_u8(out, ',');
-                cdc_put_text(out, right);
+                source_put_text(out, right);
             }
         }
         list += n + (list[n] == ',');
@@ -256,7 +256,7 @@ static enum err make_publication(struct cdc_source *s, int exists, struct note *
 {
     struct buf sql = {0};
     buf_text(&sql, exists ? "ALTER PUBLICATION " : "CREATE PUBLICATION ");
-    cdc_put_name(&sql, s->o.publication);
+    source_put_name(&sql, s->o.publication);
     if (s->o.tables == NULL) {
         buf_text(&sql, " FOR ALL TABLES");
     } else {
@@ -277,7 +277,7 @@ static enum err compare_publication(struct cdc_source *s, int *same, struct note
     struct buf sql = {0};
     buf_text(&sql, "WITH is AS (SELECT schemaname::text AS s, tablename::text AS t FROM "
                    "pg_catalog.pg_publication_tables WHERE pubname = ");
-    cdc_put_text(&sql, s->o.publication);
+    source_put_text(&sql, s->o.publication);
     buf_text(&sql, "), wanted(s, t) AS (VALUES ");
     each_table(s->o.tables, &sql, "(", "), (");
     buf_text(&sql, ")) SELECT (SELECT count(*) FROM (TABLE is EXCEPT TABLE wanted) x) + "
@@ -297,7 +297,7 @@ static enum err keep_publication(struct cdc_source *s, struct note *note)
 {
     struct buf sql = {0};
     buf_text(&sql, "SELECT puballtables FROM pg_catalog.pg_publication WHERE pubname = ");
-    cdc_put_text(&sql, s->o.publication);
+    source_put_text(&sql, s->o.publication);
     buf_u8(&sql, 0);
     PGresult *r = NULL;
     enum err e = cdc_side(s, (const char *)sql.p, &r, note);
@@ -326,19 +326,29 @@ static enum err keep_publication(struct cdc_source *s, struct note *note)
 
 /* ---- slot ------------------------------------------------------------------------------------ */
 
+/* Names of slots have only a-z, 0-9 and _. */
+static void add_plain(char out[CDC_SLOT_BYTES], const char *text, size_t max)
+{
+    size_t n = strlen(out);
+    for (size_t i = 0; text[i] != '\0' && i < max; i++) {
+        char ch = text[i];
+        int plain = (ch >= 'a' && ch <= 'z') || (ch >= '0' && ch <= '9');
+        out[n++] = plain ? ch : '_';
+    }
+    out[n] = '\0';
+}
+
 static void choose_name(struct cdc_source *s)
 {
-    char shard[24];
-    size_t n = 0;
-    for (const char *p = s->o.shard.name; *p != '\0' && n < sizeof(shard) - 1; p++) {
-        int plain = (*p >= 'a' && *p <= 'z') || (*p >= '0' && *p <= '9');
-        shard[n++] = plain ? *p : '_';
-    }
-    shard[n] = '\0';
-    uint32_t chance;
-    rng_secure(&chance, sizeof(chance));
-    (void)snprintf(s->state.slot, sizeof(s->state.slot), "%.24s_%s_%08" PRIx32, s->o.slot_prefix,
-                   shard, chance);
+    char chance[10];
+    uint32_t bits;
+    rng_secure(&bits, sizeof(bits));
+    (void)snprintf(chance, sizeof(chance), "_%08" PRIx32, bits);
+    s->state.slot[0] = '\0';
+    add_plain(s->state.slot, s->o.slot_prefix, 24);
+    add_plain(s->state.slot, "_", 1);
+    add_plain(s->state.slot, s->o.shard.name, 24);
+    add_plain(s->state.slot, chance, 9);
 }
 
 static enum err create_slot(struct cdc_source *s, struct note *note)
@@ -418,7 +428,7 @@ static enum err check_slot(struct cdc_source *s, struct note *note)
                "SELECT confirmed_flush_lsn, %s FROM pg_catalog.pg_replication_slots "
                "WHERE slot_name = ",
                s->version >= 130000 ? "coalesce(wal_status, '')" : "''");
-    cdc_put_text(&sql, s->state.slot);
+    source_put_text(&sql, s->state.slot);
     buf_u8(&sql, 0);
     PGresult *r = NULL;
     enum err e = cdc_side(s, (const char *)sql.p, &r, note);

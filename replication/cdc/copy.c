@@ -70,6 +70,7 @@ struct copy {
     struct change_column *columns;
     struct arena memory;
     int64_t time_us;
+    uint32_t piece_pages;
     uint64_t rows; /* of the table in work */
 };
 
@@ -94,7 +95,7 @@ enum err cdc_list_tables(struct cdc_source *s, struct note *note)
                    "JOIN pg_catalog.pg_namespace n ON n.nspname = p.schemaname "
                    "JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = "
                    "p.tablename AND c.relkind = 'r' WHERE n.nspname <> 'braid' AND p.pubname = ");
-    cdc_put_text(&sql, s->o.publication);
+    source_put_text(&sql, s->o.publication);
     buf_text(&sql, " ORDER BY 1, 2");
     buf_u8(&sql, 0);
     enum err e = cdc_side(s, (const char *)sql.p, &r, note);
@@ -113,9 +114,9 @@ enum err cdc_list_tables(struct cdc_source *s, struct note *note)
 
 static void put_table(struct buf *b, const struct cdc_table *t)
 {
-    cdc_put_name(b, t->schema);
+    source_put_name(b, t->schema);
     buf_u8(b, '.');
-    cdc_put_name(b, t->name);
+    source_put_name(b, t->name);
 }
 
 static uint64_t cell_number(const PGresult *r, int row, int column)
@@ -176,9 +177,9 @@ static enum err load_relation(struct copy *c, size_t table, PGconn *conn, struct
     struct buf sql = {0};
     PGresult *r = NULL;
     buf_printf(&sql, RELATION_SQL, s->version >= 120000 ? " AND a.attgenerated = ''" : "");
-    cdc_put_text(&sql, t->schema);
+    source_put_text(&sql, t->schema);
     buf_u8(&sql, ',');
-    cdc_put_text(&sql, t->name);
+    source_put_text(&sql, t->name);
     buf_text(&sql, ") ORDER BY a.attnum");
     buf_u8(&sql, 0);
     enum err e = pq_run(conn, (const char *)sql.p, cdc_wait(s, LOCK_MS), &r, NULL, note);
@@ -301,13 +302,13 @@ static enum err next_piece(struct copy *c, PGconn *conn, struct piece *out, int 
             return ERR_NONE;
         }
         /* before 14 a range of pages is found by reading all of them */
-        int whole = c->s->version < 140000 || c->page + PIECE_PAGES >= c->pages[c->table];
+        int whole = c->s->version < 140000 || c->page + c->piece_pages >= c->pages[c->table];
         if (whole) {
             out->is_last = 1;
             c->table++;
             c->page = 0;
         } else {
-            c->page += PIECE_PAGES;
+            c->page += c->piece_pages;
             out->to = c->page;
         }
         return ERR_NONE;
@@ -323,7 +324,7 @@ static void put_piece(struct copy *c, const struct piece *p, struct buf *sql)
     for (size_t i = 0; i < rel->n_columns; i++) {
         (void)snprintf(name, sizeof(name), SLICE_FMT, SLICE_ARG(rel->columns[i].name));
         buf_text(sql, i == 0 ? "" : ", ");
-        cdc_put_name(sql, name);
+        source_put_name(sql, name);
     }
     buf_text(sql, " FROM ONLY ");
     put_table(sql, &c->s->state.tables[p->table]);
@@ -340,7 +341,7 @@ static void put_piece(struct copy *c, const struct piece *p, struct buf *sql)
                       "pg_catalog.txid_current_snapshot())) - xmin::text::bigint) & 4294967295), ");
         buf_u8(&c->s->state.snapshot, 0);
         c->s->state.snapshot.n--;
-        cdc_put_text(sql, (const char *)c->s->state.snapshot.p);
+        source_put_text(sql, (const char *)c->s->state.snapshot.p);
         buf_u8(sql, ')');
     }
     buf_text(sql, ") TO STDOUT");
@@ -608,6 +609,7 @@ enum err cdc_copy_tables(struct cdc_source *s, struct note *note)
     size_t n = s->state.tables_count;
     struct copy *c = mem_zero(sizeof(*c));
     c->s = s;
+    c->piece_pages = s->o.copy_pages == 0 ? PIECE_PAGES : s->o.copy_pages;
     c->time_us = clock_wall_us();
     c->relations = mem_zero((n + 1) * sizeof(*c->relations));
     c->pages = mem_zero((n + 1) * sizeof(*c->pages));

@@ -76,10 +76,14 @@ static enum err read_exact(const uint8_t *p, size_t n, int in_stream, struct pgo
     return e;
 }
 
+static struct buf kept[RECORDED]; /* what messages are views of */
+
 static struct pgoutput_message read_hex(size_t i, struct buf *bytes)
 {
     struct pgoutput_message m;
+    buf_free(&kept[i]);
     *bytes = unhex(recorded[i].hex);
+    kept[i] = *bytes;
     cr_assert_eq(pgoutput_read(buf_slice(bytes), recorded[i].in_stream, &arena, &m, &note),
                  ERR_NONE, "%zu: %s", i, note.text);
     return m;
@@ -265,8 +269,10 @@ Test(pgoutput, an_empty_schema_is_the_catalogs_and_binary_values_are_kept_apart)
     cr_expect_eq(pgoutput_read(buf_slice(&r), 0, &arena, &m, &note), ERR_NONE, "%s", note.text);
     cr_expect_text(m.relation.schema, "pg_catalog");
     cr_expect_eq(m.relation.n_columns, 0);
+    buf_free(&r);
     struct buf i = unhex("49000040004e0001620000000400000007");
     cr_expect_eq(pgoutput_read(buf_slice(&i), 0, &arena, &m, &note), ERR_NONE, "%s", note.text);
     cr_expect_eq(m.new_tuple.columns[0].kind, VALUE_BINARY);
     cr_expect_eq(m.new_tuple.columns[0].bytes.n, 4);
+    buf_free(&i);
 }

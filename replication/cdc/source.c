@@ -57,7 +57,7 @@ struct pg_target cdc_target(const struct cdc_source *s, int replication)
     return t;
 }
 
-void cdc_put_name(struct buf *b, const char *name)
+void source_put_name(struct buf *b, const char *name)
 {
     buf_u8(b, '"');
     for (; *name != '\0'; name++) {
@@ -69,7 +69,7 @@ void cdc_put_name(struct buf *b, const char *name)
     buf_u8(b, '"');
 }
 
-void cdc_put_text(struct buf *b, const char *text)
+void source_put_text(struct buf *b, const char *text)
 {
     buf_text(b, "E'");
     for (; *text != '\0'; text++) {
@@ -296,12 +296,14 @@ void cdc_source_free(struct cdc_source *s)
     release(s);
 }
 
-void cdc_source_retarget(struct cdc_source *s, const struct pg_target *target)
+void cdc_source_move(struct cdc_source *s, const struct pg_target *target, int now)
 {
     (void)pthread_mutex_lock(&s->lock);
     arena_reset(&s->target_memory);
     pg_target_copy(&s->target_memory, target, &s->target);
-    pg_stop_set(&s->interrupt);
+    if (now) {
+        pg_stop_set(&s->interrupt);
+    }
     (void)pthread_mutex_unlock(&s->lock);
 }
 

@@ -35,6 +35,7 @@ struct cdc_source_options {
     enum cdc_copy copy;
     int full_identity; /* tables without a key get REPLICA IDENTITY FULL, instead of a refusal */
     int copy_connections;
+    uint32_t copy_pages;            /* of a table, in one piece; 0: 1024 */
     int heartbeat_ms, watermark_ms; /* 0: none */
     size_t memory_max;
     uint64_t retained_max; /* bytes of the server's log that the slot holds: warn; 0: never */
@@ -47,8 +48,8 @@ enum err cdc_source_start(const struct cdc_source_options *options, struct cdc_s
                           struct note *note) MUST_CHECK;
 void cdc_source_stop(struct cdc_source *s);
 void cdc_source_free(struct cdc_source *s); /* stops and waits: as long as a call to the sink */
-/* The shard has another primary: go there. */
-void cdc_source_retarget(struct cdc_source *s, const struct pg_target *target);
+/* Where the primary is, from the next attachment on; now: there is another one, leave this one. */
+void cdc_source_move(struct cdc_source *s, const struct pg_target *target, int now);
 /* Copy a table again ("schema.table"; "" for all) without stopping. */
 void cdc_source_recopy(struct cdc_source *s, const char *table);
 

@@ -73,8 +73,8 @@ enum err cdc_remember(struct cdc_source *s, int sync, struct note *note) MUST_CH
 enum err cdc_side(struct cdc_source *s, const char *sql, PGresult **out,
                   struct note *note) MUST_CHECK;
 /* A quoted identifier, a quoted literal. */
-void cdc_put_name(struct buf *b, const char *name);
-void cdc_put_text(struct buf *b, const char *text);
+void source_put_name(struct buf *b, const char *name);
+void source_put_text(struct buf *b, const char *text);
 uint64_t cdc_read_lsn(const char *text); /* "0/16B3748"; 0: none */
 struct pg_target cdc_target(const struct cdc_source *s, int replication);
 

@@ -139,7 +139,7 @@ static void watch(struct cdc_source *s)
                "SELECT pg_catalog.pg_current_wal_lsn() - '0/0', restart_lsn - '0/0', %s "
                "FROM pg_catalog.pg_replication_slots WHERE slot_name = ",
                s->version >= 130000 ? "coalesce(wal_status, ''), safe_wal_size" : "'', NULL");
-    cdc_put_text(&sql, s->state.slot);
+    source_put_text(&sql, s->state.slot);
     buf_u8(&sql, 0);
     if (cdc_side(s, (const char *)sql.p, &r, &note) == ERR_NONE) {
         if (PQntuples(r) == 1) {
@@ -385,7 +385,15 @@ static enum err start(struct cdc_source *s, struct note *note)
                : v >= 150000 ? 3
                : v >= 140000 ? 2
                              : 1);
-    buf_printf(&sql, "publication_names '\"%s\"'", s->o.publication);
+    struct buf name = {0};
+    source_put_name(&name, s->o.publication);
+    buf_text(&sql, "publication_names '");
+    for (size_t i = 0; i < name.n; i++) {
+        buf_text(&sql, name.p[i] == '\'' ? "'" : "");
+        buf_u8(&sql, name.p[i]);
+    }
+    buf_u8(&sql, '\'');
+    buf_free(&name);
     buf_text(&sql, v >= 160000 ? ", streaming 'parallel'" : v >= 140000 ? ", streaming 'on'" : "");
     buf_text(&sql, v >= 140000 ? ", messages 'true'" : "");
     buf_text(&sql, v >= 150000 ? ", two_phase 'on')" : ")");
