@@ -4,6 +4,7 @@
  * shapes of tables that differ in one thing each.
  */
 
+#include <stdio.h>
 #include <string.h>
 
 #include <criterion/criterion.h>
@@ -17,7 +18,7 @@ static struct note note;
 static void fill(struct cdc_state *s)
 {
     s->phase = CDC_COPYING;
-    strcpy(s->slot, "pgbraid_s0_00c0ffee");
+    (void)snprintf(s->slot, sizeof(s->slot), "pgbraid_s0_00c0ffee");
     s->system = UINT64_C(7123456789012345678);
     s->timeline = 3;
     s->point = UINT64_C(0x1600000028);
