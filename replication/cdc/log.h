@@ -11,7 +11,9 @@
  *
  * A topic is a table ("database.schema.table"); it has a fixed number of partitions, and a row is
  * always in the one of its key, so the changes of a key stay in order. A record's place is (topic,
- * partition, offset). Every database also has topics of one partition in a schema of their own:
+ * partition, offset). Which partition: a checksum of the columns of its replica identity, modulo
+ * CDC_BUCKETS and their number; a table without a key, or with REPLICA IDENTITY FULL, has all in
+ * one. Every database also has topics of one partition in a schema of their own:
  *
  *     database.braid.transactions   one record per transaction: what it changed, where it stands
  *     database.braid.messages       what pg_logical_emit_message() brought
@@ -38,14 +40,6 @@
 struct cdc_log;
 struct fs;
 
-/*
- * Bucket of a row by the sharding key of its table; -1: the table has none, or it is not among the
- * columns of the replica identity (then the identity decides). Must answer -1 for all rows of a
- * table or for none.
- */
-typedef int cdc_bucket_fn(void *arg, struct slice database, const struct change_relation *relation,
-                          const struct change_column *columns);
-
 enum {
     CDC_BUCKETS = 4096,
     CDC_WAL_FIRST = 16, /* types of records in the WAL */
@@ -59,12 +53,9 @@ struct cdc_log_options {
     uint32_t segment_bytes;    /* 0: 64 MiB */
     uint64_t retention_bytes;  /* of all topics together; 0: no limit */
     int64_t retention_us;      /* 0: for ever */
-    const char *compact;       /* topics of which the last change per key is enough: "a.b.c,..." */
     uint32_t checkpoint_bytes; /* 0: 32 MiB of log between two checkpoints */
     uint32_t piece_bytes;      /* 0: 512 KiB in one record of the WAL; less for a small WAL */
-    cdc_bucket_fn *bucket;     /* NULL: the identity decides */
-    void *bucket_arg;
-    unsigned manual : 1; /* no thread: the caller turns it by cdc_log_turn() (tests) */
+    unsigned manual : 1;       /* no thread: the caller turns it by cdc_log_turn() (tests) */
 };
 
 /*
@@ -210,7 +201,7 @@ struct cdc_log_stats {
     uint64_t bytes;        /* of all segments now */
     uint64_t waiting;      /* bytes on their way to the disk */
     uint64_t checkpoints;  /* since the start */
-    uint64_t removed;      /* bytes given up to retention and compaction, since the start */
+    uint64_t removed;      /* bytes given up to retention, since the start */
     size_t topics, segments;
     int failed;
 };

@@ -98,7 +98,6 @@ struct cdc_topic {
     struct hnode by_name;
     uint32_t id;
     uint16_t partitions;
-    uint8_t is_compact;
     uint32_t versions; /* schemas so far */
     char *name;        /* database.schema.table */
     size_t database_bytes;
@@ -119,7 +118,7 @@ struct cdc_known {
     uint32_t oid, version;
     uint32_t schema, topic;
     uint16_t partitions;
-    uint16_t *keys; /* columns whose bytes decide the partition when buckets are not known */
+    uint16_t *keys; /* columns whose bytes decide the partition */
     uint16_t keys_count;
 };
 

@@ -42,25 +42,6 @@ struct cdc_topic *cdc_topic_find(const struct cdc_log *log, struct slice name)
     return NULL;
 }
 
-/* Is it among the comma separated names? */
-static int is_listed(const char *list, const char *name)
-{
-    size_t n = strlen(name);
-    for (const char *at = list; at != NULL && *at != 0;) {
-        const char *end = strchr(at, ',');
-        size_t bytes = end == NULL ? strlen(at) : (size_t)(end - at);
-        while (bytes > 0 && *at == ' ') {
-            at++;
-            bytes--;
-        }
-        if (bytes == n && memcmp(at, name, n) == 0) {
-            return 1;
-        }
-        at = end == NULL ? NULL : end + 1;
-    }
-    return 0;
-}
-
 static struct cdc_topic *add_topic(struct cdc_log *log, uint16_t partitions, struct slice name)
 {
     struct cdc_topic *topic = mem_zero(sizeof(*topic));
@@ -76,7 +57,6 @@ static struct cdc_topic *add_topic(struct cdc_log *log, uint16_t partitions, str
     const uint8_t *dot = memchr(name.p, '.', name.n);
     topic->database_bytes = dot == NULL ? name.n : (size_t)(dot - name.p);
     topic->parts = mem_zero(partitions * sizeof(topic->parts[0]));
-    topic->is_compact = is_listed(log->options.compact, topic->name) ? 1 : 0;
     hmap_add(&log->topics_by_name, &topic->by_name, hash_of(name));
     return topic;
 }

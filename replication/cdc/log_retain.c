@@ -64,7 +64,7 @@ static struct cdc_part *oldest_part(struct cdc_log *log)
     struct cdc_part *oldest = NULL;
     for (size_t i = 0; i < log->topics_count; i++) {
         struct cdc_topic *topic = log->topics[i];
-        for (uint16_t p = 0; p < topic->partitions && !topic->is_compact; p++) {
+        for (uint16_t p = 0; p < topic->partitions; p++) {
             struct cdc_part *part = &topic->parts[p];
             if (may_go(part) &&
                 (oldest == NULL || part->segments[0]->time_us < oldest->segments[0]->time_us)) {
@@ -99,12 +99,10 @@ enum err cdc_retain(struct cdc_log *log, struct note *note)
         cdc_lock(log);
         struct cdc_topic *topic = cdc_topic_get(log, id);
         cdc_unlock(log);
-        if (!topic->is_compact) {
-            e = roll_old(log, topic, now - age_us / 4, note);
-            cdc_lock(log);
-            drop_old(log, topic, now - age_us);
-            cdc_unlock(log);
-        }
+        e = roll_old(log, topic, now - age_us / 4, note);
+        cdc_lock(log);
+        drop_old(log, topic, now - age_us);
+        cdc_unlock(log);
     }
     if (e == ERR_NONE && bytes_max > 0) {
         cdc_lock(log);

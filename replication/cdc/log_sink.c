@@ -2,9 +2,9 @@
  * The sources' side of the log: see sink.h. A change becomes an item of its source's unit, in the
  * source's own memory and without a lock; a mark cuts the unit into pieces for the WAL.
  *
- * Where a row goes: the bucket of its sharding key when the log was told how to find it, else a
- * checksum of the columns of its replica identity. When an UPDATE changes that place, it becomes a
- * DELETE of the old row and an INSERT of the new one, both marked as moved.
+ * Where a row goes: a checksum of the columns of its replica identity decides. When an UPDATE
+ * changes that place, it becomes a DELETE of the old row and an INSERT of the new one, both marked
+ * as moved.
  */
 
 #include <stdio.h>
@@ -135,33 +135,20 @@ static enum err known_of(struct cdc_source *source, const struct change_relation
 
 /* ---- which partition ------------------------------------------------------------------------- */
 
-static uint32_t bucket_of(const struct cdc_source *source, const struct cdc_known *known,
-                          const struct change_relation *relation,
-                          const struct change_column *columns)
+/* `old`, or NULL, has what an update left alone. */
+static uint16_t partition_of(const struct cdc_known *known, const struct change_column *columns,
+                             const struct change_column *old)
 {
-    const struct cdc_log_options *options = &source->log->options;
-    int bucket =
-        options->bucket == NULL
-            ? -1
-            : options->bucket(options->bucket_arg, slice_of(source->database), relation, columns);
-    if (bucket >= 0) {
-        return (uint32_t)bucket % CDC_BUCKETS;
-    }
     uint32_t crc = 0;
     for (uint16_t i = 0; i < known->keys_count; i++) {
         const struct change_column *c = &columns[known->keys[i]];
+        c = c->kind == VALUE_UNCHANGED && old != NULL ? &old[known->keys[i]] : c;
         uint32_t n = (uint32_t)c->bytes.n;
-        crc = crc32c(crc, &n, sizeof(n));
+        uint8_t length[4] = {(uint8_t)(n >> 24), (uint8_t)(n >> 16), (uint8_t)(n >> 8), (uint8_t)n};
+        crc = crc32c(crc, length, sizeof(length));
         crc = n == 0 ? crc : crc32c(crc, c->bytes.p, n);
     }
-    return crc % CDC_BUCKETS;
-}
-
-static uint16_t partition_of(const struct cdc_source *source, const struct cdc_known *known,
-                             const struct change_relation *relation,
-                             const struct change_column *columns)
-{
-    return (uint16_t)(bucket_of(source, known, relation, columns) % known->partitions);
+    return (uint16_t)(crc % CDC_BUCKETS % known->partitions);
 }
 
 /* ---- changes to items ------------------------------------------------------------------------ */
@@ -232,10 +219,8 @@ static enum err put_row(struct cdc_source *source, const struct change *c, struc
                       .schema = known->schema,
                       .op = c->op,
                       .flags = (uint8_t)(old | new_)};
-    put.partition =
-        partition_of(source, known, c->relation, new_ ? c->new_columns : c->old_columns);
-    uint16_t from =
-        old && new_ ? partition_of(source, known, c->relation, c->old_columns) : put.partition;
+    put.partition = partition_of(known, new_ ? c->new_columns : c->old_columns, c->old_columns);
+    uint16_t from = old && new_ ? partition_of(known, c->old_columns, NULL) : put.partition;
     count_unchanged(source, c);
     if (from == put.partition) {
         return put_record(source, c, &put, note);
