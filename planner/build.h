@@ -99,6 +99,7 @@ struct survey {
                                of other shards */
     uint8_t pins, unpins;   /* enum plan_pin */
     unsigned asks_sequence : 1;
+    unsigned sets_sequence : 1;
     unsigned reads_only : 1; /* no function that may write */
     unsigned aggregates : 1; /* a call of an aggregate somewhere */
     unsigned regcast : 1;    /* ::regclass and its like: differs between servers */
@@ -397,6 +398,7 @@ struct build {
     struct map_decl *suffix_decl;
     unsigned suffix_local : 1;      /* it is LOCAL, of ALTER TABLE */
     unsigned views_are_queries : 1; /* views were replaced, views.c */
+    unsigned splits_all : 1;        /* INSERT: in pieces, also when there is one row */
 };
 
 /* Set `p` to a refusal and return ERR_NONE: refusals are plans. */

@@ -154,6 +154,25 @@ static const char *keeps_from_prepare(const struct build *b, uint8_t pins)
                                 : b->survey.no_prepare;
 }
 
+/* In any doubt: what was drawn of them beforehand is then not used any more. */
+static int moves_sequences(const struct build *b, const tnode *stmt)
+{
+    const struct survey *v = &b->survey;
+    switch ((int)stmt->node_case) {
+    case NODE(ALTER_SEQ_STMT):
+    case NODE(CREATE_SEQ_STMT):
+    case NODE(ALTER_TABLE_STMT):
+    case NODE(TRUNCATE_STMT):
+    case NODE(DROP_STMT):
+    case NODE(RENAME_STMT):
+    case NODE(ALTER_OBJECT_SCHEMA_STMT):
+    case NODE(EXECUTE_STMT):
+    case NODE(DO_STMT):
+    case NODE(CALL_STMT): return 1;
+    default: return v->sets_sequence || v->unknown_functions || v->functions_count != 0;
+    }
+}
+
 void pins_of_statement(struct build *b, const tnode *stmt, struct plan *p)
 {
     p->no_prepare =
@@ -161,6 +180,7 @@ void pins_of_statement(struct build *b, const tnode *stmt, struct plan *p)
     p->pins |= b->survey.pins | pins_of(stmt) | pins_by_text(stmt, p->text);
     p->unpins |= b->survey.unpins | unpins_of(stmt);
     p->asks_sequence |= b->survey.asks_sequence;
+    p->moves_sequences = moves_sequences(b, stmt) ? 1 : 0;
     p->functions = b->survey.functions;
     p->functions_count = b->survey.functions_count;
     p->config_names = b->survey.config_names;

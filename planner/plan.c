@@ -251,6 +251,7 @@ static void finish_batch(struct build *b)
         all->pins |= batch->plans[i]->pins;
         all->unpins |= batch->plans[i]->unpins;
         all->asks_sequence |= batch->plans[i]->asks_sequence;
+        all->moves_sequences |= batch->plans[i]->moves_sequences;
         all->no_prepare = all->no_prepare == NULL ? batch->plans[i]->no_prepare : all->no_prepare;
         all->pins |= batch->plans[i]->functions_count != 0 ? PIN_UNSEEN : 0;
     }

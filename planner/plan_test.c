@@ -528,3 +528,45 @@ Test(plan, rows_of_values_become_arrays_where_a_select_means_the_same)
     }
     test_db_close(&db);
 }
+
+static const char *drawn_text(const struct plan_env *env, const char *sql, struct buf *out)
+{
+    struct plan_batch *batch = NULL;
+    int position = 0;
+    struct note note;
+    cr_assert_eq(plan_make(env, slice_of(sql), &batch, &position, &note), ERR_NONE);
+    const struct plan *p = batch->plans[0];
+    cr_assert_eq(p->kind, PLAN_ROWS, "%s", sql);
+    const struct plan_drawn *d = p->rows->drawn;
+    out->n = 0;
+    if (d != NULL) {
+        buf_add_slice(out, d->insert->text);
+        for (size_t i = 0; i < d->draws_count; i++) {
+            buf_printf(out, " %s", d->draws[i].sequence);
+        }
+    }
+    buf_u8(out, 0);
+    plan_batch_unref(batch);
+    return (const char *)out->p;
+}
+
+Test(plan, ids_that_sequences_give_become_parameters_of_the_insert)
+{
+    struct test_db db;
+    struct buf out = {0};
+    test_db_open(&db, 3);
+    struct plan_env env = env_of(&db);
+    env.extended = 1;
+    env.workspace = 6;
+    cr_assert_str_eq(
+        drawn_text(&env, "INSERT INTO accounts (email) VALUES ($1), ('x') RETURNING id", &out),
+        "INSERT INTO accounts (email, id) OVERRIDING SYSTEM VALUE VALUES ($1, $2), ('x', $3) "
+        "RETURNING id 'public.accounts_id_seq'::regclass 'public.accounts_id_seq'::regclass");
+    cr_assert_str_eq(drawn_text(&env, "INSERT INTO accounts DEFAULT VALUES", &out),
+                     "INSERT INTO accounts (id) OVERRIDING SYSTEM VALUE VALUES ($1) "
+                     "'public.accounts_id_seq'::regclass");
+    cr_assert_str_eq(drawn_text(&env, "INSERT INTO accounts (email) SELECT name FROM users", &out),
+                     "");
+    buf_free(&out);
+    test_db_close(&db);
+}

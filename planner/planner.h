@@ -307,7 +307,21 @@ struct plan_rows_step {
     unsigned copy : 1;
 };
 
+/* The same INSERT for ids that were drawn beforehand: they are parameters behind the client's. */
+struct plan_draw {
+    const char *sequence; /* "'public.s'::regclass" */
+    uint32_t type;        /* of the column: int2, int4, int8 */
+};
+
+struct plan_drawn {
+    struct plan *insert; /* PLAN_WRITE with `split` */
+    uint32_t params;     /* of the client's statement */
+    const struct plan_draw *draws;
+    size_t draws_count;
+};
+
 struct plan_rows {
+    const struct plan_drawn *drawn; /* NULL: it cannot be done so */
     struct plan *source; /* PLAN_ONE, PLAN_MANY, PLAN_WORKSPACE, or PLAN_WRITE that gives rows (of
                             WITH queries that write); by the same parameters and types as the
                             client's statement */
@@ -390,10 +404,11 @@ struct plan {
     /* It may change rows of a global unique index: behind it the shards' notes are taken and
      * applied to the lookup table, catalog_unique.c. Never a PLAN_ONE */
     unsigned keeps_unique : 1;
-    unsigned unknown_tables : 1; /* names that the catalog has not: perhaps temporary tables */
-    unsigned asks_sequence : 1;  /* currval(), lastval(): what nextval() gave to this session */
-    uint8_t pins;                /* enum plan_pin: may leave it, */
-    uint8_t unpins;              /* may end it */
+    unsigned unknown_tables : 1;  /* names that the catalog has not: perhaps temporary tables */
+    unsigned moves_sequences : 1; /* setval(), schema changes, code that may do either */
+    unsigned asks_sequence : 1;   /* currval(), lastval(): what nextval() gave to this session */
+    uint8_t pins;                 /* enum plan_pin: may leave it, */
+    uint8_t unpins;               /* may end it */
     /* What it does that keeps PostgreSQL from preparing its transaction, in words; NULL: nothing */
     const char *no_prepare;
     /* Functions of users that it calls, when nothing is known of them: PIN_UNSEEN, unless the proxy

@@ -80,8 +80,8 @@ int split_insert(struct build *b, tnode *stmt, const struct catalog_table *known
 {
     PgQuery__InsertStmt *q = stmt->insert_stmt;
     PgQuery__SelectStmt *source = q->select_stmt->select_stmt;
-    if (source->n_values_lists < 2 || q->with_clause != NULL || source->n_sort_clause > 0 ||
-        source->limit_count != NULL || source->limit_offset != NULL ||
+    if (source->n_values_lists < (b->splits_all ? 1 : 2) || q->with_clause != NULL ||
+        source->n_sort_clause > 0 || source->limit_count != NULL || source->limit_offset != NULL ||
         insert_loses_order(q, known) || !rows_are_even(source)) {
         return 0;
     }

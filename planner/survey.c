@@ -160,6 +160,7 @@ static void see_special(const char *name, struct survey *out)
         strncmp(name, "dblink", 6) == 0) {
         out->home = 1;
         out->home_function = name;
+        out->sets_sequence |= strcmp(name, "setval") == 0;
         out->server |= strcmp(name, "nextval") != 0 && strcmp(name, "setval") != 0;
     }
     if (listed(sql_runners, name)) {
@@ -450,6 +451,7 @@ void survey_merge(struct survey *into, const struct survey *part)
     into->pins |= part->pins;
     into->unpins |= part->unpins;
     into->asks_sequence |= part->asks_sequence;
+    into->sets_sequence |= part->sets_sequence;
     into->aggregates |= part->aggregates;
     into->regcast |= part->regcast;
     into->system_columns |= part->system_columns;

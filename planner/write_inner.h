@@ -118,6 +118,9 @@ int column_is_open(const struct build *b, const tnode *expr);
  * changed. Errors: ERR_UNSUPPORTED (with an empty note when there is nothing more to say), what
  * PostgreSQL would say of columns. */
 enum err insert_rows(struct build *b, tnode *stmt, struct plan *p, struct note *note);
+/* write_insert_drawn.c: an INSERT into a sharded table that leaves columns to sequences. NULL: only
+ * with the home shard. */
+const struct plan_drawn *insert_drawn(struct build *b, const tnode *stmt, const struct rel *r);
 /* write_insert_pushed.c: INSERT ... SELECT that each shard does by itself. 0: that would be wrong.
  */
 int insert_pushed(struct build *b, tnode *stmt, struct plan *p);

@@ -184,7 +184,7 @@ static void insert_sharded(struct build *b, struct scope *s, tnode *stmt, struct
     p->_where->bindings = list;
     p->_where->bindings_count = rows + before;
     p->_where->any = 0;
-    if (rows + before > 1) {
+    if (rows + before > 1 || b->splits_all) {
         p->otherwise = plan_new(b, p->text);
         p->otherwise->_where = p->_where;
         if (before == 0 && split_insert(b, stmt, r->known, p->otherwise)) {
@@ -261,6 +261,12 @@ static void over_shards(struct build *b, const tnode *stmt, struct plan *p, cons
         return;
     }
     enum err e = insert_rows(b, tree_copy(&b->scratch, stmt), p, &note);
+    if (p->kind == PLAN_ROWS && r->kind == REL_SHARDED) {
+        struct plan_rows *rows = arena_alloc(b->out, sizeof(*rows));
+        *rows = *p->rows;
+        rows->drawn = insert_drawn(b, stmt, r);
+        p->rows = rows;
+    }
     if (e != ERR_NONE && note.text[0] != 0) {
         refuse_note(p, e, &note);
     }

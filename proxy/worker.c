@@ -13,6 +13,7 @@
 #include "base/mem.h"
 #include "proxy/exec/moment.h"
 #include "proxy/exec/op.h"
+#include "proxy/exec/sequence.h"
 #include "proxy/exec/tx.h"
 #include "proxy/pool/balance.h"
 #include "proxy/session/session.h"
@@ -351,6 +352,7 @@ void worker_join(struct worker *w)
     lex_free(&w->lex);
     hmap_free(&w->sessions_by_id);
     stmts_free(w);
+    sequence_worker_free(w);
     varset_table_free(&w->vars);
     stats_free(w->stats);
     buf_free(&w->scratch);

@@ -65,6 +65,7 @@ struct worker {
     struct front_value *values;
     size_t values_cap;
     struct buf scratch;
+    struct sequence_blocks *sequences; /* proxy/exec/sequence.h; NULL: none */
     unsigned deciders; /* commits whose decision a shard keeps: it is each shard's turn */
     struct lex lex;    /* of the simple query that is being planned */
 };

@@ -482,6 +482,10 @@ uint32_t exec_choose(const struct session *s, uint64_t bits, int any)
 void exec_mark(struct session *s, struct backend *b, struct plan *plan)
 {
     b->wrote |= !plan->reads_only;
+    if (plan->moves_sequences || plan->kind == PLAN_DDL) {
+        s->moves_sequences = 1;
+        s->tx.moved_sequences = 1;
+    }
     b->noted |= plan->keeps_unique || (s->unique_plan != NULL && !plan->reads_only && !b->apart);
     const char *no_prepare = s->sharded ? exec_no_prepare(s, plan) : NULL;
     if (no_prepare != NULL && s->tx.kind != TX_KIND_NONE) {

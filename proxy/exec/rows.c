@@ -11,6 +11,7 @@
 #include "proxy/exec/exec.h"
 #include "proxy/exec/moment.h"
 #include "proxy/exec/own.h"
+#include "proxy/exec/sequence.h"
 #include "proxy/exec/tx.h"
 
 enum {
@@ -654,6 +655,10 @@ static enum step start(struct session *s, struct plan *plan, const struct front_
     e = e ? e : find_source(s, plan, bind, &source, &shards, &note);
     if (e) {
         return session_fail(s, e, &note, 0);
+    }
+    enum step drawn = STEP_DONE;
+    if (copy == NULL && plan->rows->drawn != NULL && sequence_insert(s, plan, bind, &drawn)) {
+        return drawn;
     }
     if (source->kind == PLAN_WORKSPACE) {
         return start_space(s, plan, source, copy, bind);

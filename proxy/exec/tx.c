@@ -10,6 +10,7 @@
 #include "base/check.h"
 #include "base/mem.h"
 #include "proxy/exec/exec.h"
+#include "proxy/exec/sequence.h"
 #include "proxy/session/session_role.h"
 
 /* ---- bookkeeping ----------------------------------------------------------------------------- */
@@ -76,6 +77,10 @@ void session_tx_end(struct session *s, int committed)
     }
     if (!committed) {
         session_set_vars(s, varset_ref(tx->vars));
+    }
+    if (tx->moved_sequences) {
+        tx->moved_sequences = 0;
+        sequence_moved(s);
     }
     list_each (node, &s->held) {
         struct backend *b = container_of(node, struct backend, held);
@@ -501,6 +506,9 @@ static enum step begin_plan(struct session *s, struct plan *plan)
 {
     if (s->tx.kind != TX_KIND_NONE) {
         return begin_again(s, plan);
+    }
+    if (s->sequences != NULL && sequence_fill(s) == STEP_WAIT) {
+        return STEP_WAIT;
     }
     char *text = arena_strndup(&s->arena, plan->text.p, plan->text.n);
     session_tx_begin(s, TX_KIND_EXPLICIT, text);

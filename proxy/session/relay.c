@@ -14,6 +14,7 @@
 
 #include "base/check.h"
 #include "proxy/exec/op.h"
+#include "proxy/exec/sequence.h"
 #include "proxy/exec/typing.h"
 #include "proxy/pool/pool.h"
 #include "proxy/session/backend.h"
@@ -344,6 +345,10 @@ static int on_ready(struct backend *b, struct scan *sc, struct slice body, size_
         sc->run = sc->at;
     }
     pop(b, sc);
+    if (action <= TO_CLIENT_NO_READY && s->moves_sequences) {
+        s->moves_sequences = 0;
+        sequence_moved(s);
+    }
     if (action == TO_CLIENT) {
         watch_ready(s);
     }

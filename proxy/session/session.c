@@ -12,6 +12,7 @@
 #include "proxy/exec/exec.h"
 #include "proxy/exec/moment.h"
 #include "proxy/exec/op.h"
+#include "proxy/exec/sequence.h"
 #include "proxy/exec/tx.h"
 #include "proxy/session/passage.h"
 #include "proxy/session/session_role.h"
@@ -382,6 +383,7 @@ static void free_parts(struct session *s)
     buf_free(&s->acting);
     exec_forget_doubted(s);
     buf_free(&s->touched);
+    sequence_session_free(s);
     mem_free(s->wait_note);
     buf_free(&s->notifications);
     buf_free(&s->wait_error);

@@ -37,9 +37,10 @@
 #include "proxy/worker.h"
 #include "txn/fence.h"
 
-struct op;      /* proxy/exec/op.h */
-struct passage; /* proxy/session/passage.h */
-struct auth;    /* proxy/auth/auth.h */
+struct session_sequences; /* proxy/exec/sequence.h */
+struct op;                /* proxy/exec/op.h */
+struct passage;           /* proxy/session/passage.h */
+struct auth;              /* proxy/auth/auth.h */
 struct auth_answer;
 
 enum session_state {
@@ -143,8 +144,9 @@ struct session_tx {
     unsigned lost : 1;          /* a shard of it was lost: only the end is accepted */
     unsigned untold : 1; /* it failed while the client asked for nothing: the next answer tells */
     unsigned changed_schema : 1;
-    unsigned fail_elsewhere : 1; /* it lost a deadlock: other shards are still to be told */
-    unsigned read_only : 1;      /* the client said so: it may be on replicas */
+    unsigned moved_sequences : 1; /* a statement of it may have */
+    unsigned fail_elsewhere : 1;  /* it lost a deadlock: other shards are still to be told */
+    unsigned read_only : 1;       /* the client said so: it may be on replicas */
     unsigned stale : 1;     /* it has changed the schema since its catalog was read: tx_catalog.c */
     enum plan_level level;  /* as far as we can tell; READ COMMITTED when nothing is said */
     uint64_t moment_shards; /* one_statement: those it reads */
@@ -243,23 +245,24 @@ struct session {
     unsigned ready_owed : 1;  /* simple query: ReadyForQuery comes when the batch has ended */
     unsigned in_extended : 1; /* the running statement came by Execute */
     unsigned login_waits : 1;
-    unsigned stranger : 1;     /* counted in shared.logins */
-    unsigned goodbye : 1;      /* the client has ended it */
-    unsigned guarded : 1;      /* nothing more is sent before the answer: session_unit.c */
-    unsigned error_said : 1;   /* since the last ReadyForQuery of a relayed statement */
-    unsigned batch_failed : 1; /* a statement of the batch failed: the rest is not run */
-    unsigned describing : 1;   /* Parse or Describe: in an isolated transaction no part of it */
-    unsigned needs_bytes : 1;  /* the next message has not come whole */
-    unsigned entered : 1;      /* counted as a client of its database and user */
-    unsigned cancelling : 1;   /* cancel requests may be on their way to its servers */
-    unsigned timed_out : 1;    /* the statement is being stopped: query_timeout_ms */
-    unsigned wait_told : 1;    /* that it waits for a connection */
-    unsigned midway : 1;       /* a handler waits and will be run again: it keeps its backends */
-    unsigned no_snapshot : 1;  /* the statement being started takes none: LOCK, SET, SHOW */
-    unsigned writes_now : 1;   /* the statement being started may write */
-    unsigned relays_now : 1;   /* ... and sends no Sync of its own */
-    unsigned sends_now : 1;    /* each shard it asks for is sent something at once: our BEGIN may
-                                  leave and be answered with that */
+    unsigned stranger : 1;        /* counted in shared.logins */
+    unsigned goodbye : 1;         /* the client has ended it */
+    unsigned guarded : 1;         /* nothing more is sent before the answer: session_unit.c */
+    unsigned error_said : 1;      /* since the last ReadyForQuery of a relayed statement */
+    unsigned batch_failed : 1;    /* a statement of the batch failed: the rest is not run */
+    unsigned describing : 1;      /* Parse or Describe: in an isolated transaction no part of it */
+    unsigned needs_bytes : 1;     /* the next message has not come whole */
+    unsigned entered : 1;         /* counted as a client of its database and user */
+    unsigned cancelling : 1;      /* cancel requests may be on their way to its servers */
+    unsigned timed_out : 1;       /* the statement is being stopped: query_timeout_ms */
+    unsigned wait_told : 1;       /* that it waits for a connection */
+    unsigned midway : 1;          /* a handler waits and will be run again: it keeps its backends */
+    unsigned no_snapshot : 1;     /* the statement being started takes none: LOCK, SET, SHOW */
+    unsigned writes_now : 1;      /* the statement being started may write */
+    unsigned relays_now : 1;      /* ... and sends no Sync of its own */
+    unsigned moves_sequences : 1; /* the statement that runs may: sequence.h */
+    unsigned sends_now : 1;       /* each shard it asks for is sent something at once: our BEGIN may
+                                     leave and be answered with that */
 
     const char *no_prepare_now; /* the statement being started: see plan.no_prepare */
 
@@ -309,6 +312,7 @@ struct session {
     unsigned columns_told : 1; /* the client has the RowDescription already */
     struct plan_batch *batch;  /* a simple query being run statement by statement */
     size_t batch_next;
+    struct session_sequences *sequences; /* NULL until ids are drawn in blocks */
     struct op *op;
     struct op *left_op;           /* put aside while its connections come: proxy/exec/rows.h */
     struct plan *unique_plan;     /* that runs, when it keeps global unique indexes; or NULL */

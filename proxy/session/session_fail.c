@@ -9,6 +9,7 @@
 #include "base/mem.h"
 #include "proxy/exec/exec.h"
 #include "proxy/exec/op.h"
+#include "proxy/exec/sequence.h"
 #include "proxy/exec/tx.h"
 #include "proxy/session/passage.h"
 #include "proxy/session/session.h"
@@ -134,6 +135,10 @@ enum step session_complete(struct session *s, const char *tag)
         s->run_portal = NULL;
     }
     stats_op_end(s, tag, 0);
+    if (s->moves_sequences) {
+        s->moves_sequences = 0;
+        sequence_moved(s);
+    }
     s->columns_told = 0;
     arena_reset(&s->arena);
     if (s->in_extended) {

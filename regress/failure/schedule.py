@@ -40,6 +40,7 @@ SCHEDULES = [
     "ids",
     "unique",
     "history",
+    "sequences",
     "cursors",
     "snapshot",
     "transactions",
