@@ -253,7 +253,7 @@ class Writer(threading.Thread):
     def __init__(self, server, seed, big=200):
         super().__init__(daemon=True)
         self.server, self.rng, self.big = server, random.Random(seed), big
-        self.stopped, self.count, self.next, self.errors = False, 0, seed * 10_000_000, []
+        self.stopped, self.count, self.next, self.errors = False, 0, (seed % 100 + 1) * 10_000_000, []
 
     def run(self):
         c = None
