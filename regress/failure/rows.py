@@ -300,13 +300,13 @@ def test_client_gone(place):
         holder.close()
 
 
-def test_server_gone(place):
-    """A shard is lost in the middle of a step."""
+def test_server_gone(place, *statement):
+    """A shard is lost in the middle of a step, or of a write that is moved."""
     for index in range(3):
         with World(place) as world:
             braid = world.braid
             fill(braid)
-            holder, writer, t, errors = stuck(braid, place)
+            holder, writer, t, errors = stuck(braid, place, *statement)
             world.middles[index].cut()
             try:
                 holder.rollback()
@@ -415,26 +415,7 @@ def failure(c, sql):
 
 
 def test_with_server_gone(place):
-    """A shard is lost in the middle of the write that is moved."""
-    for index in range(3):
-        with World(place) as world:
-            braid = world.braid
-            fill(braid)
-            holder, writer, t, errors = stuck(braid, place, WITH)
-            world.middles[index].cut()
-            try:
-                holder.rollback()
-            except psycopg2.Error:
-                pass
-            holder.close()
-            t.join(60)
-            expect_that(f"told: {errors}", len(errors) == 1 and (errors[0] is None or errors[0] in LOST))
-            world.calm()
-            c = auto(braid)
-            total = COUNT if errors[0] is None else 0
-            expect("all or nothing", (COUNT, total, SUM), state(c))
-            writer.close()
-            c.close()
+    test_server_gone(place, WITH)
 
 
 def test_portions(place):
