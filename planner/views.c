@@ -73,6 +73,18 @@ static tnode *query_of(struct build *b, const struct catalog_table *view)
     return IS(query, SELECT_STMT) ? query : NULL;
 }
 
+static int see_cte(const ProtobufCMessage *m, void *arg)
+{
+    struct expansion *x = arg;
+    if (MESSAGE_IS(m, common_table_expr)) {
+        x->given_up |= x->ctes_count == EXPANDED_MAX;
+        if (!x->given_up) {
+            x->ctes[x->ctes_count++] = ((const PgQuery__CommonTableExpr *)m)->ctename;
+        }
+    }
+    return 1;
+}
+
 static void expand(struct expansion *x, tnode *n)
 {
     struct build *b = x->build;
@@ -90,8 +102,10 @@ static void expand(struct expansion *x, tnode *n)
         return; /* a view after all keeps its name, and with it what was said of it */
     }
     tnode *query = query_of(b, r.known);
-    if (query == NULL || !v->inh || has_row_security(r.known) || relation_changed(b, &r) ||
-        x->count == EXPANDED_MAX) {
+    tree_walk_node(query, see_cte,
+                   x); /* its own WITH queries are all that it names without a schema */
+    if (query == NULL || x->given_up || !v->inh || has_row_security(r.known) ||
+        relation_changed(b, &r) || x->count == EXPANDED_MAX) {
         x->given_up = 1;
         return;
     }
@@ -108,18 +122,6 @@ static void expand(struct expansion *x, tnode *n)
     x->views[x->count++] = r.known;
     n->node_case = NODE(RANGE_SUBSELECT);
     n->range_subselect = sub;
-}
-
-static int see_cte(const ProtobufCMessage *m, void *arg)
-{
-    struct expansion *x = arg;
-    if (MESSAGE_IS(m, common_table_expr)) {
-        x->given_up |= x->ctes_count == EXPANDED_MAX;
-        if (!x->given_up) {
-            x->ctes[x->ctes_count++] = ((const PgQuery__CommonTableExpr *)m)->ctename;
-        }
-    }
-    return 1;
 }
 
 /* Outermost first: views inside of what is put in are met later. */
