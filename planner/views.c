@@ -118,6 +118,10 @@ static void expand(struct expansion *x, tnode *n)
         pg_query__alias__init(sub->alias);
         sub->alias->aliasname = v->relname;
     }
+    for (size_t i = 0; i < x->count; i++) { /* of two schemas: one name, told apart by the schema */
+        x->given_up |= strcmp(x->names[i], sub->alias->aliasname) == 0 && v->alias == NULL &&
+                       x->views[i] != r.known;
+    }
     x->names[x->count] = sub->alias->aliasname;
     x->views[x->count++] = r.known;
     n->node_case = NODE(RANGE_SUBSELECT);
@@ -163,17 +167,21 @@ static int has_column(const struct catalog_table *view, const char *name)
     return 0;
 }
 
-/* A name alone that is no column: the row of the view. */
-static int see_whole_row(const ProtobufCMessage *m, void *arg)
+/* What a query in the place of a view cannot be called: by a name alone that is no column, which is
+ * the row of the view, or with the view's schema. */
+static int see_names(const ProtobufCMessage *m, void *arg)
 {
     struct expansion *x = arg;
     if (!MESSAGE_IS(m, column_ref)) {
         return 1;
     }
     const PgQuery__ColumnRef *c = (const PgQuery__ColumnRef *)m;
-    const char *name = c->n_fields == 1 ? tree_string(c->fields[0]) : NULL;
-    for (size_t i = 0; name != NULL && i < x->count; i++) {
-        x->given_up |= strcmp(x->names[i], name) == 0 && !has_column(x->views[i], name);
+    const char *alone = c->n_fields == 1 ? tree_string(c->fields[0]) : NULL;
+    const char *behind = c->n_fields > 2 ? tree_string(c->fields[c->n_fields - 2]) : NULL;
+    for (size_t i = 0; i < x->count; i++) {
+        x->given_up |=
+            alone != NULL && strcmp(x->names[i], alone) == 0 && !has_column(x->views[i], alone);
+        x->given_up |= behind != NULL && strcmp(x->names[i], behind) == 0;
     }
     return 1;
 }
@@ -192,7 +200,7 @@ static tnode *expanded(struct build *b, struct slice text)
         tree_walk_node(stmt, see_relations, &x);
     }
     if (!x.given_up && x.count > 0) {
-        tree_walk_node(stmt, see_whole_row, &x);
+        tree_walk_node(stmt, see_names, &x);
     }
     return x.given_up || x.count == 0 ? NULL : stmt;
 }

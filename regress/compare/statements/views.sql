@@ -129,6 +129,12 @@ CREATE RECURSIVE VIEW chain (id, depth) AS SELECT id, 1 FROM users WHERE id = 1 
 SELECT * FROM chain ORDER BY depth;
 SELECT count(*) FROM chain c JOIN by_age b ON b.age = c.id;
 DROP VIEW shadow, chain;
+-- refused
+SELECT public.by_age.c FROM public.by_age;
+-- refused
+SELECT public.by_age.* FROM by_age;
+SELECT by_age.c FROM public.by_age UNION ALL SELECT by_age.age FROM by_age ORDER BY 1;
+SELECT row_to_json(by_age.*)::text FROM by_age ORDER BY by_age.age;
 SELECT nothing FROM by_age;
 SELECT * FROM nested WHERE c = 'x';
 INSERT INTO local_notes SELECT age + 4000, c::text FROM by_age WHERE age IS NOT NULL;
