@@ -23,6 +23,7 @@
 #include "proxy/admin/http_text.h"
 #include "proxy/admin/snapshot.h"
 #include "proxy/cdc/http_feed.h"
+#include "proxy/control/cdc.h"
 #include "proxy/control/role.h"
 
 enum {
@@ -209,6 +210,20 @@ static const struct http_pools *list_pools(const struct snapshot *s, struct aren
     return list;
 }
 
+static const struct http_cdc *list_cdc(struct control *c, struct arena *a, size_t *count)
+{
+    int64_t now_us = clock_now_us();
+    *count = cdc_sources_count(c);
+    struct http_cdc *list = arena_zero(a, (*count + 1) * sizeof(*list));
+    for (size_t i = 0; i < *count; i++) {
+        struct cdc_look *look = &list[i].look;
+        cdc_sources_look(c, i, &list[i].database, &list[i].shard, look);
+        int behind = look->durable < look->server_lsn;
+        list[i].behind_us = behind && look->level_us > 0 ? now_us - look->level_us : 0;
+    }
+    return list;
+}
+
 static void collect(struct control *c, const struct snapshot *s, struct arena *a,
                     struct http_numbers *n)
 {
@@ -233,6 +248,7 @@ static void collect(struct control *c, const struct snapshot *s, struct arena *a
     n->places = list_places(c, a, &n->places_count);
     n->databases = list_databases(c, a);
     n->pools = list_pools(s, a, &n->pools_count);
+    n->cdc = list_cdc(c, a, &n->cdc_count);
     n->stats = s->stats;
     n->names_max = (size_t)c->world->conf->stats_names_max;
 }

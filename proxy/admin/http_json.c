@@ -144,6 +144,9 @@ void http_print_stats(const struct http_numbers *n, struct buf *out)
     set(o, "pools", http_json_pools(n));
     set(o, "latency", http_json_latency(n));
     set(o, "errors", http_json_errors(n));
+    if (n->cdc_count > 0) {
+        set(o, "cdc", http_json_cdc(n));
+    }
     print(o, out);
 }
 

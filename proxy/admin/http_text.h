@@ -9,6 +9,7 @@
 #include "base/buf.h"
 #include "base/metric.h"
 #include "proxy/stats/stats.h"
+#include "replication/cdc/source.h"
 
 struct http_server {
     const char *name, *host;
@@ -47,6 +48,12 @@ struct http_pools {
     double saturation; /* of its fullest pool: connections at work by pool.size */
 };
 
+struct http_cdc {
+    const char *database, *shard;
+    struct cdc_look look;
+    int64_t behind_us;
+};
+
 struct http_numbers {
     const char *version;
     int64_t uptime_us;
@@ -67,6 +74,8 @@ struct http_numbers {
     size_t names_max;          /* databases and users with a label of their own */
     const struct http_pools *pools;
     size_t pools_count;
+    const struct http_cdc *cdc; /* change capture, a row per shard */
+    size_t cdc_count;
 };
 
 /* One JSON document with a line end. */
@@ -84,6 +93,8 @@ struct json_t; /* jansson's */
 struct json_t *http_json_latency(const struct http_numbers *n);
 struct json_t *http_json_errors(const struct http_numbers *n);
 struct json_t *http_json_pools(const struct http_numbers *n);
+struct json_t *http_json_cdc(const struct http_numbers *n);
+void metrics_put_cdc(const struct http_numbers *n, struct buf *out);
 struct json_t *http_json_places(const struct http_numbers *n);
 struct json_t *http_json_shard_troubles(const struct http_numbers *n);
 void metrics_put_places(const struct http_numbers *n, struct buf *out);

@@ -9,6 +9,10 @@ struct ddl_op {
     struct op op;
     struct plan *plan;
     size_t next; /* step */
+    /* change capture: the statement itself, as a message in each shard's log */
+    uint64_t shards;
+    struct plan_ddl_step record;
+    struct buf record_sql;
     /* one by one */
     uint64_t left, done;     /* shards of the step at hand, and of all steps */
     uint64_t undo, not_undo; /* where it is to be undone, and where that failed */

@@ -11,10 +11,12 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "base/clock.h"
 #include "base/mem.h"
 #include "proxy/exec/changes.h"
 #include "proxy/exec/ddl_op.h"
 #include "proxy/exec/exec.h"
+#include "replication/cdc/assemble.h"
 
 static void remember_change(struct session *s, const char *table)
 {
@@ -24,6 +26,24 @@ static void remember_change(struct session *s, const char *table)
     }
     tx->changed = mem_grow(tx->changed, (tx->changed_count + 1) * sizeof(*tx->changed));
     tx->changed[tx->changed_count++] = mem_strdup(table);
+}
+
+/* "VERSION\nSTATEMENT" under a prefix that change capture knows; VERSION is the same on all shards
+ * and greater than that of any statement before. */
+static void record(struct ddl_op *d, void (*then)(struct op *))
+{
+    struct buf *sql = &d->record_sql;
+    buf_printf(sql, "SELECT pg_catalog.pg_logical_emit_message(true, '%s', E'%lld\\n",
+               CDC_PREFIX_DDL, (long long)clock_wall_us());
+    for (const char *p = (const char *)d->plan->text.p; *p != '\0'; p++) {
+        buf_text(sql, *p == '\'' ? "'" : *p == '\\' ? "\\" : "");
+        buf_u8(sql, (uint8_t)*p);
+    }
+    buf_cstr(sql, "')");
+    d->record = (struct plan_ddl_step){
+        .shards = d->shards, .sql = (const char *)sql->p, .kind = DDL_STEP_SQL};
+    d->op.on_message = NULL;
+    ddl_step_start(d, &d->record, then);
 }
 
 static void next_step(struct op *op)
@@ -37,6 +57,10 @@ static void next_step(struct op *op)
     if (d->next < d->plan->steps_count) {
         const struct plan_ddl_step *step = &d->plan->steps[d->next++];
         ddl_step_start(d, step, next_step);
+        return;
+    }
+    if (s->worker->shared->cdc_log != NULL && d->record.sql == NULL && !d->plan->not_in_tx) {
+        record(d, next_step);
         return;
     }
     remember_change(s, d->plan->changes_table);
@@ -146,6 +170,7 @@ static void ddl_free(struct op *op)
     }
     buf_free(&d->error);
     buf_free(&d->made);
+    buf_free(&d->record_sql);
 }
 
 enum step ddl_start(struct session *s, struct plan *plan)
@@ -170,6 +195,7 @@ enum step ddl_start(struct session *s, struct plan *plan)
     }
     struct ddl_op *d = op_begin(s, sizeof(*d), "ddl");
     d->plan = plan;
+    d->shards = shards;
     d->op.free_fn = ddl_free;
     session_count(s, plan, shards, NULL);
     bits_each (shard, shards) {

@@ -561,6 +561,7 @@ class Test:
             c.close()
             braid.kill()
             braid.start()
+        braid.sql("ALTER TABLE plain ADD COLUMN quoted text DEFAULT E'it''s \\\\ one'", user="postgres")
         rows = sources(lambda row: row["state"] == "reading" and row["received"] is not None, "the streams again")
         ends = {f"shard{i}": int(s.sql("SELECT pg_current_wal_insert_lsn() - '0/0'")[0][0]) for i, s in enumerate(tool.servers)}
 
@@ -574,6 +575,12 @@ class Test:
         kept = [s.sql("SELECT count(*), min(confirmed_flush_lsn - '0/0') FROM pg_replication_slots")[0] for s in tool.servers]
         if any(n != 1 for n, _ in kept) or any(int(lsn) < end for (_, lsn), end in zip(kept, ends.values())):
             raise Wrong(f"slots: {kept}, ends {ends}")
+        topics = {row[0]: row for row in braid.sql("SHOW CDC_TOPICS", "pgbraid", user="postgres")}
+        if not any("braid.schema" in name for name in topics):
+            raise Wrong(f"no schema change in the log: {topics}")
+        pages = braid.http("/metrics")[1], braid.http("/stats")[1]
+        if any("cdc" not in page or "shard2" not in page for page in pages):
+            raise Wrong(f"no figures: {pages[0][-500:]}")
         braid.stop()
         bad = braid.complaints()
         if bad:

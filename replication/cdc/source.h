@@ -76,7 +76,7 @@ struct cdc_look {
     uint64_t server_lsn;               /* end of the server's log when it was looked at */
     uint64_t retained_bytes;           /* of the server's log, for this slot */
     int64_t safe_bytes;                /* until the server drops the slot; -1: no limit */
-    int64_t commit_us;                 /* time of the last commit that was given */
+    int64_t level_us; /* monotonic: all that the server had then is durable; 0: never yet */
     uint64_t rows_copied, tables_copied, tables_to_copy;
     uint64_t gaps, attaches, bytes;
     const struct cdc_counts *counts; /* as long as the source lives */

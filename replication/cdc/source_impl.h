@@ -60,7 +60,8 @@ struct cdc_source {
     int want_reply;
     uint64_t asked_at; /* wal_end of the last keepalive that wanted an answer */
     int64_t asked_us;
-    unsigned asked; /* times in a row */
+    unsigned asked;    /* times in a row */
+    int64_t looked_us; /* look.server_lsn is of then */
     int said_retained;
     char said[512]; /* the error logged last */
     struct cdc_counts counts;

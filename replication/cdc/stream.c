@@ -68,6 +68,9 @@ static void show_places(struct cdc_source *s, uint64_t durable)
     s->look.received = s->received;
     s->look.given = given.resume;
     s->look.durable = durable;
+    if (durable >= s->look.server_lsn && s->look.server_lsn > 0) {
+        s->look.level_us = s->looked_us;
+    }
     (void)pthread_mutex_unlock(&s->lock);
 }
 
@@ -112,6 +115,7 @@ static void read_watch(struct cdc_source *s, const PGresult *r)
     (void)pthread_mutex_lock(&s->lock);
     struct cdc_look *look = &s->look;
     look->server_lsn = end;
+    s->looked_us = clock_now_us();
     look->retained_bytes = end > kept_from ? end - kept_from : 0;
     (void)snprintf(look->wal_status, sizeof(look->wal_status), "%s", PQgetvalue(r, 0, 2));
     look->safe_bytes = PQgetisnull(r, 0, 3) ? -1 : strtoll(PQgetvalue(r, 0, 3), NULL, 10);
