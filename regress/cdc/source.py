@@ -134,7 +134,7 @@ class Replica:
         self.copied = {r["table"]: (r["epoch"], r["lsn"]) for r in log if r["op"] == "row" or r.get("content") == "copy"}
         self.tables, self.keyless = {}, {}
         self.last, self.open, self.gids = (0, 0, -1), None, []
-        self.gaps, self.messages, self.xids = 0, [], set()
+        self.gaps, self.messages, self.xids = [], [], set()
 
     def need(self, ok, record, why):
         if not ok:
@@ -182,7 +182,7 @@ class Replica:
             self.need(self.open == place[:2], record, "commit of another transaction")
             self.open = None
         elif op == "gap":
-            self.gaps += 1
+            self.gaps.append(record["content"])
             self.open = None
             self.tables, self.keyless, self.xids = {}, {}, set()
         elif op in ("message", "watermark", "ddl"):
@@ -348,9 +348,11 @@ class Writer(threading.Thread):
 class Test:
     def __init__(self, args, tool, fleet, servers, report):
         self.args, self.tool, self.fleet, self.servers, self.report = args, tool, fleet, servers, report
-        self.number, self.size = 0, 10 if args.short else 1
+        self.number, self.size, self.last = 0, 10 if args.short else 1, None
 
     def fresh(self, shards=3):
+        if self.last is not None and self.last.process is not None:
+            self.last.kill()  # of a test that failed
         servers = self.servers[:shards]
         for s in servers:
             for (slot,) in s.sql("SELECT slot_name FROM pg_replication_slots"):
@@ -365,7 +367,8 @@ class Test:
             s.sql("ALTER TABLE large ALTER body SET STORAGE EXTERNAL", "app")
             s.sql("ALTER TABLE whole REPLICA IDENTITY FULL", "app")
         self.number += 1
-        return Tool(self.tool, f"{self.fleet.folder}/t{self.number}", servers)
+        self.last = Tool(self.tool, f"{self.fleet.folder}/t{self.number}", servers)
+        return self.last
 
     def settle(self, tool):
         """Nothing is left prepared, all of it is in the log and equal."""
@@ -416,12 +419,16 @@ class Test:
             w.stopped = True
         for w in writers:
             w.end()
+        tool.kill()
+        tool.start("memory=300000")  # no pauses any more
         replicas, rows = self.settle(tool)
-        if any(r.gaps for r in replicas):
-            raise Wrong("a gap without a reason")
+        # PostgreSQL cannot decode some transactions that were rolled back: see undecodable()
+        gaps = [why for r in replicas for why in r.gaps]
+        if any("could not map filenode" not in why for why in gaps):
+            raise Wrong(f"a gap without a reason: {gaps}")
         tool.stop()
         return (f"{sum(w.count for w in writers)} transactions, {rows} rows equal, {sum(len(r.gids) for r in replicas)} two-phase, "
-                f"{kills} kills, {restarts} crashes of servers")
+                f"{kills} kills, {restarts} crashes of servers, {len(gaps)} gaps")
 
     def first_copy(self):
         tool = self.fresh(1)
@@ -466,7 +473,7 @@ class Test:
         tool.start()
         tool.wait(lambda look: look[0]["gaps"] == 1 and look[0]["doing"] == "reading", "a gap")
         replicas, _ = self.settle(tool)
-        if replicas[0].gaps != 1:
+        if len(replicas[0].gaps) != 1:
             raise Wrong("the gap is not in the log")
         tool.kill()
         slot = tool.look()[0]["slot"]
@@ -476,13 +483,37 @@ class Test:
         tool.start()
         tool.wait(lambda look: look[0]["gaps"] == 1 and look[0]["doing"] == "reading", "a second gap")
         replicas, _ = self.settle(tool)
-        if replicas[0].gaps != 2:
-            raise Wrong(f"{replicas[0].gaps} gaps in the log")
+        if len(replicas[0].gaps) != 2:
+            raise Wrong(f"{replicas[0].gaps} in the log")
         tool.stop()
         slots = s.sql("SELECT count(*) FROM pg_replication_slots")[0][0]
         if slots != 1:
             raise Wrong(f"{slots} slots are left")
         return "a slot that is gone and one that was moved are gaps in the log, then copied again"
+
+    def undecodable(self):
+        """A transaction that PostgreSQL itself can never decode is a gap, and no end of tries."""
+        tool = self.fresh(1)
+        (s,) = tool.servers
+        tool.start()
+        s.sql("INSERT INTO plain VALUES (1, 'kept')", "app")
+        tool.catch_up()
+        tool.kill()
+        s.sql("INSERT INTO plain VALUES (2, 'before it')", "app")
+        s.sql("BEGIN; SAVEPOINT s; TRUNCATE plain; INSERT INTO plain VALUES (3); PREPARE TRANSACTION 'never'", "app")
+        s.sql("ROLLBACK PREPARED 'never'", "app")
+        s.sql("SELECT count(*) FROM pg_class", "app")  # sees that it is dead, and writes that down
+        s.sql("INSERT INTO plain VALUES (4, 'behind it')", "app")
+        tool.start()
+        tool.wait(lambda look: look[0]["gaps"] == 1 and look[0]["doing"] == "reading", "a gap")
+        replicas, rows = self.settle(tool)
+        tool.stop()
+        if len(replicas[0].gaps) != 1 or "could not map filenode" not in replicas[0].gaps[0]:
+            raise Wrong(f"not decodable any more by nobody? {replicas[0].gaps}")
+        slots = s.sql("SELECT count(*) FROM pg_replication_slots")[0][0]
+        if slots != 1:
+            raise Wrong(f"{slots} slots are left")
+        return f"given up after some tries, copied again, {rows} rows equal"
 
     def refusals(self):
         tool = self.fresh(1)
@@ -626,6 +657,7 @@ def main():
         test.check("first copy", test.first_copy)
         test.check("large transaction", test.large)
         test.check("gaps", test.gaps)
+        test.check("undecodable", test.undecodable)
         test.check("refusals", test.refusals)
         test.check("stop", test.stop_server)
         test.check("in pgbraid", test.in_pgbraid)

@@ -234,6 +234,7 @@ static enum err load(void *arg, const struct cdc_shard *shard, struct cdc_mark *
             break;
         }
         const char *line = (const char *)all.p + at;
+        all.p[line_end - all.p] = 0; /* else sscanf() measures all that follows, line by line */
         at = (size_t)(line_end - all.p) + 1;
         unsigned epoch, index, ends;
         unsigned long long lsn, resume;

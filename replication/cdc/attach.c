@@ -27,25 +27,23 @@ enum {
 
 /* ---- gap ------------------------------------------------------------------------------------- */
 
-static void drop_slot(struct cdc_source *s, const char *slot)
+static enum err drop_slot(struct cdc_source *s, const char *slot, struct note *note)
 {
     struct buf sql = {0};
-    struct note note = {0};
     buf_text(&sql, "SELECT pg_catalog.pg_drop_replication_slot(slot_name) "
                    "FROM pg_catalog.pg_replication_slots WHERE slot_name = ");
     source_put_text(&sql, slot);
     buf_u8(&sql, 0);
-    if (slot[0] != '\0' && cdc_side(s, (const char *)sql.p, NULL, &note)) {
-        log_event(LOG_CDC_LOST, "database=%s shard=%s slot=%s error=\"%s\" hint=\"drop it\"",
-                  s->o.shard.database, s->o.shard.name, slot, note.text);
-    }
+    enum err e = slot[0] == '\0' ? ERR_NONE : cdc_side(s, (const char *)sql.p, NULL, note);
     buf_free(&sql);
+    return e;
 }
 
 enum err cdc_gap(struct cdc_source *s, const char *why, struct note *note)
 {
     const struct cdc_sink *sink = s->o.sink;
     char old[CDC_SLOT_BYTES];
+    struct note unused = {0};
     memcpy(old, s->state.slot, sizeof(old));
     log_event(LOG_CDC_GAP, "database=%s shard=%s slot=%s reason=\"%s\"", s->o.shard.database,
               s->o.shard.name, old, why);
@@ -56,12 +54,13 @@ enum err cdc_gap(struct cdc_source *s, const char *why, struct note *note)
                                .epoch = s->place.epoch,
                                .content = slice_of(why)};
     cdc_state_free(&s->state);
+    memcpy(s->state.slot, old, sizeof(old)); /* whoever makes the next one drops it */
     enum err e = sink->change(sink->arg, &gap, note);
     e = e ? e : cdc_remember(s, 1, note);
     if (e) {
         return e;
     }
-    drop_slot(s, old);
+    (void)drop_slot(s, old, &unused); /* now, if it can be: it keeps the server's log */
     (void)pthread_mutex_lock(&s->lock);
     s->look.gaps++;
     (void)pthread_mutex_unlock(&s->lock);
@@ -375,12 +374,15 @@ static enum err create_slot(struct cdc_source *s, struct note *note)
 static enum err make_slot(struct cdc_source *s, uint64_t system, uint32_t timeline,
                           struct note *note)
 {
-    if (s->state.slot[0] != '\0') {
-        drop_slot(s, s->state.slot); /* its snapshot is lost */
+    enum err e = drop_slot(s, s->state.slot, note); /* its snapshot is lost, or a gap left it */
+    if (e) {
+        note_hint(note, "a slot that nobody reads keeps the server's log: see "
+                        "pg_replication_slots, end who holds it, drop it");
+        return e;
     }
     cdc_state_free(&s->state);
     choose_name(s);
-    enum err e = cdc_remember(s, 1, note);
+    e = cdc_remember(s, 1, note);
     e = e ? e : create_slot(s, note);
     if (e) {
         return e;

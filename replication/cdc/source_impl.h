@@ -13,6 +13,7 @@
 
 #include <pthread.h>
 
+#include "replication/cdc/judge.h"
 #include "replication/cdc/source.h"
 #include "replication/cdc/state.h"
 #include "replication/pq.h"
@@ -62,6 +63,7 @@ struct cdc_source {
     int64_t asked_us;
     unsigned asked;    /* times in a row */
     int64_t looked_us; /* look.server_lsn is of then */
+    struct cdc_failures failures;
     int said_retained;
     char said[512]; /* the error logged last */
     struct cdc_counts counts;

@@ -19,7 +19,7 @@
 #include "base/slice.h"
 
 enum cdc_phase {
-    CDC_FRESH,     /* no slot, or one that was named and maybe made */
+    CDC_FRESH,     /* no slot, or one that is to be dropped: maybe made, or left by a gap */
     CDC_COPYING,   /* the slot stands at `point`; tables are copied */
     CDC_STREAMING, /* nothing is left to copy */
     CDC_PHASES

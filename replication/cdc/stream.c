@@ -328,17 +328,29 @@ static enum err take_message(struct cdc_source *s, struct slice bytes, struct no
                     (unsigned)bytes.p[0]);
 }
 
-/* The server says that what it needs for the stream is gone. */
+/* The stream, or its beginning, has failed: is it for good? */
 static enum err judge_end(struct cdc_source *s, enum err e, const struct pq_trouble *trouble,
                           struct note *note)
 {
-    int gone = strcmp(trouble->sqlstate, "58P01") == 0 ||
-               (strcmp(trouble->sqlstate, "42704") == 0 && strstr(note->text, "publication"));
-    if (e != ERR_SHARD_REFUSED || !gone) {
+    struct cdc_mark place = s->place;
+    if (s->assembler != NULL) {
+        assemble_place(s->assembler, &place);
+    }
+    const struct cdc_failure failure = {.err = e,
+                                        .sqlstate = trouble->sqlstate,
+                                        .text = note->text,
+                                        .epoch = place.epoch,
+                                        .lsn = place.lsn,
+                                        .index = place.index};
+    if (!cdc_judge(&s->failures, &failure)) {
         return e;
     }
     char why[300];
-    (void)snprintf(why, sizeof(why), "the server cannot send what comes next: %.200s", note->text);
+    (void)snprintf(why, sizeof(why), "%s: %.200s",
+                   e == ERR_SHARD_PROTOCOL ? "what the server sends next cannot be read"
+                                           : "the server cannot send what comes next",
+                   note->text);
+    s->failures = (struct cdc_failures){0};
     return cdc_gap(s, why, note);
 }
 
@@ -363,6 +375,9 @@ static enum err take_all(struct cdc_source *s, int *more, struct note *note)
         bytes += message.n;
         e = take_message(s, message, note);
         pq_copy_done(message);
+        if (e == ERR_SHARD_PROTOCOL) {
+            e = judge_end(s, e, &trouble, note);
+        }
         if (s->want_reply) {
             break;
         }
