@@ -97,14 +97,14 @@ enum plan_kind {
     PLAN_DEALLOCATE, /* DEALLOCATE name | ALL at the SQL level of protocol-level statements: `name`
                       */
     PLAN_DISCARD_ALL,
-    PLAN_DDL,      /* schema change: `ddl` */
-    PLAN_COPY_IN,  /* COPY table FROM STDIN, rows split by key: `copy` */
-    PLAN_COPY_OUT, /* COPY ... TO STDOUT over several shards: `copy_out` */
-    PLAN_PREPARE,  /* SQL's PREPARE in a database of one shard: `prepare_suffix`, `prepare_query` */
-    PLAN_EXECUTE,  /* SQL's EXECUTE `name`, also inside of EXPLAIN and CREATE TABLE AS */
-    PLAN_EXPLAIN,  /* EXPLAIN of a statement over several shards or of a routed one: `explain` */
-    PLAN_DECLARE,  /* DECLARE CURSOR `name` over sharded tables: `explained` is its query */
-    PLAN_SHOW,     /* SHOW of a setting of pgbraid's own (braid.role): `name` */
+    PLAN_DDL,       /* schema change: `ddl` */
+    PLAN_COPY_IN,   /* COPY table FROM STDIN, rows split by key: `copy` */
+    PLAN_COPY_OUT,  /* COPY ... TO STDOUT over several shards: `copy_out` */
+    PLAN_PREPARE,   /* SQL's PREPARE: `prepare_suffix`, `prepare_query` */
+    PLAN_EXECUTE,   /* SQL's EXECUTE `name`, also inside of EXPLAIN and CREATE TABLE AS */
+    PLAN_EXPLAIN,   /* EXPLAIN of a statement over several shards or of a routed one: `explain` */
+    PLAN_DECLARE,   /* DECLARE CURSOR `name` over sharded tables: `explained` is its query */
+    PLAN_SHOW,      /* SHOW of a setting of pgbraid's own (braid.role): `name` */
     PLAN_WORKSPACE, /* a read: rows are moved into temporary tables first (`moves`), then `rest`
                        runs over them */
     PLAN_ROWS,      /* a write whose rows come out of a read: `rows` */
@@ -456,8 +456,8 @@ struct plan {
     const char *set_config; /* it is SELECT set_config(): the column that tells; else NULL */
     /* PLAN_PREPARE, `name`: what follows the name, "(int) AS SELECT ..."; the statement in it */
     struct slice prepare_suffix, prepare_query;
-    /* PLAN_EXECUTE: where `name` stands in `text` */
-    uint32_t execute_name_at, execute_name_bytes;
+    /* PLAN_EXECUTE: where EXECUTE and `name` stand in `text` */
+    uint32_t execute_at, execute_name_at, execute_name_bytes;
     /* PLAN_DDL */
     const struct plan_ddl_step *steps;
     size_t steps_count;
@@ -618,6 +618,13 @@ enum err plan_lookup_shard(const struct plan_lookup *lookup, const struct map *m
 
 /* Whether it is a PLAN_ONE that the home shard can answer, whatever its parameters. */
 int plan_is_for_home(const struct plan *plan);
+/*
+ * The text that a PLAN_EXECUTE stands for: `prepare` ("PREPARE q (int) AS SELECT $1") with the
+ * arguments in it, behind what `plan` has in front of EXECUTE. Errors: ERR_UNSUPPORTED (an argument
+ * is no constant), ERR_SYNTAX.
+ */
+enum err plan_write_out(const struct plan *plan, struct slice prepare, struct arena *arena,
+                        struct buf *out, struct note *note) MUST_CHECK;
 
 /* The shard of each row of plan->split (rows_count entries), and the statement of one shard. */
 enum err plan_split_rows(const struct plan *plan, const struct map *map,

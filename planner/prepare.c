@@ -1,13 +1,15 @@
 /*
- * PREPARE and EXECUTE of SQL in a database of one shard; of several, for statements over what the
- * home shard has (catalogs, local and reference tables; pg_dump asks so). The statement gets a name
- * of the proxy's on servers, so the plan says where in the text the client's name stands and what
- * follows it.
+ * PREPARE and EXECUTE of SQL. In a database of one shard, and of several for statements over what
+ * the home shard has (catalogs, local and reference tables; pg_dump asks so), the statement gets a
+ * name of the proxy's on servers, so the plan says where in the text the client's name stands and
+ * what follows it. Other statements are kept as text and written out for each EXECUTE (execute.c).
  *
  *     PREPARE q (int) AS SELECT $1          EXPLAIN EXECUTE q(1)
  *             ^-^------suffix-----          name_at: ^
  *                        ^--query--
  */
+
+#include "planner/prepare.h"
 
 #include <ctype.h>
 #include <string.h>
@@ -151,32 +153,45 @@ void plan_prepare(struct build *b, tnode *stmt, struct plan *p)
     p->config_names_count = 0;
 }
 
-static const PgQuery__ExecuteStmt *execute_in(const tnode *stmt)
+size_t prepare_query_at(struct slice prepare)
+{
+    struct scan s = {.text = prepare};
+    return find_word(&s, "as") ? skip_space(&prepare, s.at) : prepare.n;
+}
+
+const PgQuery__ExecuteStmt *prepare_execute_in(const tnode *stmt)
 {
     switch ((int)stmt->node_case) {
     case NODE(EXECUTE_STMT): return stmt->execute_stmt;
     case NODE(EXPLAIN_STMT):
-        return stmt->explain_stmt->query == NULL ? NULL : execute_in(stmt->explain_stmt->query);
+        return stmt->explain_stmt->query == NULL ? NULL
+                                                 : prepare_execute_in(stmt->explain_stmt->query);
     case NODE(CREATE_TABLE_AS_STMT):
         return stmt->create_table_as_stmt->query == NULL
                    ? NULL
-                   : execute_in(stmt->create_table_as_stmt->query);
+                   : prepare_execute_in(stmt->create_table_as_stmt->query);
     default: return NULL;
     }
 }
 
 int plan_execute(struct build *b, tnode *stmt, struct plan *p)
 {
-    const PgQuery__ExecuteStmt *e = execute_in(stmt);
+    const PgQuery__ExecuteStmt *e = prepare_execute_in(stmt);
     struct scan s = {.text = p->text};
     if (e == NULL) {
         return 0;
     }
-    if (!find_word(&s, "execute") || next(&s) != TOKEN_WORD) {
+    if (!find_word(&s, "execute")) {
+        unreadable(p);
+        return 1;
+    }
+    size_t at = s.begin;
+    if (next(&s) != TOKEN_WORD) {
         unreadable(p);
         return 1;
     }
     plan_any(b, p);
+    p->execute_at = (uint32_t)at;
     p->kind = PLAN_EXECUTE;
     p->name = arena_strdup(b->out, e->name);
     p->execute_name_at = (uint32_t)s.begin;
@@ -196,13 +211,7 @@ int plan_is_for_home(const struct plan *plan)
 void plan_prepare_home(struct build *b, tnode *stmt, struct plan *p)
 {
     struct plan *inner = plan_new(b, p->text);
-    plan_statement(b, stmt->prepare_stmt->query, inner);
-    if (!plan_is_for_home(inner)) {
-        refuse(p, "Prepare statements through the driver (the extended query protocol).",
-               "PREPARE of a statement over sharded tables cannot be used in a database of "
-               "several shards");
-        return;
-    }
+    plan_statement(b, stmt->prepare_stmt->query, inner); /* what is refused now EXECUTE may do */
     plan_prepare(b, stmt, p);
     p->touches_sharded = inner->touches_sharded;
 }

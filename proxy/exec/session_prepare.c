@@ -3,6 +3,8 @@
  * where all of it then happens. Names live in the same table as those of
  * the protocol (session->pstmts), and statements are shared by content over backends in the same
  * way: on a server all are called pgbraid_<id>, and SQL and protocol may use each other's.
+ * What is on several shards no server knows: EXECUTE becomes the statement with its arguments in
+ * it, and takes its place in the batch.
  *
  * The content of a statement of PREPARE is a 0 byte, which no text of a client holds, and what
  * followed its name: "(int) AS SELECT ...". EXECUTE goes to the server with the name exchanged.
@@ -154,6 +156,12 @@ static struct known_op *make_known(struct session *s, struct backend *b, struct 
 /* ---- PREPARE ----------------------------------------------------------------------------------
  */
 
+/* No server can be asked for it by name. */
+static int is_spread(const struct session *s, const struct plan_batch *batch)
+{
+    return s->sharded && !plan_is_for_home(batch->plans[0]);
+}
+
 static struct stmt *stmt_of_prepare(struct session *s, const struct plan *plan)
 {
     struct buf text = {0};
@@ -174,15 +182,20 @@ static enum step prepare_statement(struct session *s, struct plan *plan)
                      plan->name);
         return session_fail(s, e, &note, 0);
     }
-    enum step step = session_engage(s, 1, &e, &note);
-    if (step != STEP_DONE) {
-        return step == STEP_WAIT ? STEP_WAIT : session_fail(s, e, &note, 0);
-    }
     e = extended_plan(s, plan->prepare_query, &batch, &note);
     if (e) {
         return session_fail(s, e, &note, 0);
     }
+    if (is_spread(s, batch)) {
+        (void)pstmt_add(s, slice_of(plan->name), stmt_of_prepare(s, plan), batch);
+        return session_complete(s, "PREPARE");
+    }
     batch = plan_batch_ref(batch);
+    enum step step = session_engage(s, 1, &e, &note);
+    if (step != STEP_DONE) {
+        plan_batch_unref(batch);
+        return step == STEP_WAIT ? STEP_WAIT : session_fail(s, e, &note, 0);
+    }
     struct backend *b = session_backend(s, 0);
     struct stmt *st = stmt_of_prepare(s, plan);
     if (backend_has_stmt(b, st->id)) {
@@ -218,25 +231,61 @@ enum err prepare_plan(struct session *s, const struct stmt *st, struct plan_batc
     return e;
 }
 
+enum err prepare_may_bind(const struct session *s, const struct pstmt *p, struct note *note)
+{
+    if (!stmt_is_sql(p->stmt) || !is_spread(s, p->batch)) {
+        return ERR_NONE;
+    }
+    enum err e = note_set(note, ERR_UNSUPPORTED,
+                          "a statement of PREPARE that uses sharded tables can only be run by "
+                          "EXECUTE");
+    note_hint(note, "Prepare it through the driver (the extended query protocol).");
+    return e;
+}
+
 /* ---- EXECUTE ----------------------------------------------------------------------------------
  */
+
+static enum err find_named(struct session *s, const struct plan *plan, struct pstmt **out,
+                           struct note *note)
+{
+    *out = pstmt_find(s, slice_of(plan->name));
+    if (*out == NULL) {
+        return note_set(note, ERR_NO_STATEMENT, "prepared statement \"%s\" does not exist",
+                        plan->name);
+    }
+    return extended_fresh_plan(s, *out, note);
+}
 
 static enum err find_statement(struct session *s, const struct plan *plan, struct pstmt **out,
                                struct note *note)
 {
-    struct pstmt *p = pstmt_find(s, slice_of(plan->name));
-    if (p == NULL) {
-        return note_set(note, ERR_NO_STATEMENT, "prepared statement \"%s\" does not exist",
-                        plan->name);
-    }
-    *out = p;
-    enum err e = extended_fresh_plan(s, p, note);
-    const struct plan *inner = e ? NULL : p->batch->plans[0];
-    if (!e && (s->sharded ? !plan_is_for_home(inner) : inner->kind != PLAN_ONE)) {
+    enum err e = find_named(s, plan, out, note);
+    if (!e && (is_spread(s, (*out)->batch) || (*out)->batch->plans[0]->kind != PLAN_ONE)) {
         e = note_set(note, ERR_UNSUPPORTED, "prepared statement \"%s\" cannot be run by EXECUTE",
                      plan->name);
-        note_hint(note, "Run it as the driver's prepared statement (the extended protocol).");
+        note_hint(note, "Run it as the driver's prepared statement, or send EXECUTE as a simple "
+                        "query.");
     }
+    return e;
+}
+
+enum err prepare_written_out(struct session *s, const struct plan *plan, struct buf *text,
+                             struct note *note)
+{
+    struct pstmt *p = NULL;
+    enum err e = find_named(s, plan, &p, note);
+    if (e || !is_spread(s, p->batch)) {
+        return e;
+    }
+    struct buf prepare = {0};
+    struct arena arena = {0};
+    buf_text(&prepare, stmt_is_sql(p->stmt) ? "PREPARE x" : "PREPARE x AS ");
+    buf_add_slice(&prepare, slice_bytes(p->stmt->text + stmt_is_sql(p->stmt),
+                                        p->stmt->text_bytes - (size_t)stmt_is_sql(p->stmt)));
+    e = plan_write_out(plan, buf_slice(&prepare), &arena, text, note);
+    arena_free(&arena);
+    buf_free(&prepare);
     return e;
 }
 

@@ -43,6 +43,12 @@ struct pstmt *extended_add_unnamed(struct session *s, const struct front_parse *
 /* The plans of what PREPARE made, borrowed. */
 enum err prepare_plan(struct session *s, const struct stmt *stmt, struct plan_batch **batch,
                       struct note *note) MUST_CHECK;
+/* Whether Bind and Describe may use it, which has a plan. */
+enum err prepare_may_bind(const struct session *s, const struct pstmt *p,
+                          struct note *note) MUST_CHECK;
+/* The statement that an EXECUTE stands for, when several shards have it; else nothing is added. */
+enum err prepare_written_out(struct session *s, const struct plan *plan, struct buf *text,
+                             struct note *note) MUST_CHECK;
 /* Put what makes the backend know the statement into the pipeline, if it does not. */
 void prepare_in_pipeline(struct backend *b, struct stmt *stmt);
 /* An error of an EXECUTE sent as a simple query: in the client's words and places. */

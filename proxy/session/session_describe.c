@@ -91,13 +91,15 @@ static enum step describe_fetch(struct session *s, const struct plan *plan)
 static enum step describe_statement(struct session *s, struct pstmt *p)
 {
     struct backend *b = NULL;
+    struct note note;
+    enum err e = ERR_NONE;
     if (p->batch == NULL) {
-        struct note note;
-        enum err e = session_enter(s, &note);
+        e = session_enter(s, &note);
         e = e ? e : extended_fresh_plan(s, p, &note);
-        if (e) {
-            return extended_fail(s, e, &note, 0);
-        }
+    }
+    e = e ? e : prepare_may_bind(s, p, &note);
+    if (e) {
+        return extended_fail(s, e, &note, 0);
     }
     struct plan *plan = p->batch->plans[0];
     if (plan->kind == PLAN_ONE && cursor_is_ours(s, plan)) {

@@ -416,6 +416,7 @@ enum step session_bind(struct session *s, struct slice body)
         return extended_relayed(read);
     }
     e = e ? e : extended_fresh_plan(s, p, &note);
+    e = e ? e : prepare_may_bind(s, p, &note);
     struct plan *plan = e ? NULL : p->batch->plans[0];
     e = e ? e : session_may_run(s, plan, &note);
     if (e) {

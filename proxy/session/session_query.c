@@ -11,6 +11,7 @@
 #include "proxy/exec/exec.h"
 #include "proxy/exec/op.h"
 #include "proxy/exec/tx.h"
+#include "proxy/session/extended.h"
 #include "proxy/session/session_role.h"
 #include "proxy/session/watch.h"
 #include "proxy/stats/stats_run.h"
@@ -207,20 +208,18 @@ static enum step batch_one(struct session *s, struct plan *plan)
     return step;
 }
 
-/* What comes behind a change of the schema is planned by what is there now. */
-static enum step plan_rest(struct session *s)
+/* `text`, if any, and the batch from statement `next` on are planned by what is there now. */
+static enum step plan_rest(struct session *s, struct buf *text, size_t next)
 {
     struct plan_batch *rest = NULL;
     struct note note;
-    struct buf text = {0};
     int position = 0;
-    for (size_t i = s->batch_next; i < s->batch->count; i++) {
+    for (size_t i = next; i < s->batch->count; i++) {
         const struct plan *plan = s->batch->plans[i];
-        buf_add_slice(&text, plan->source.p == NULL ? plan->text : plan->source);
-        buf_text(&text, "\n;");
+        buf_text(text, text->n == 0 ? "" : "\n;");
+        buf_add_slice(text, plan->source.p == NULL ? plan->text : plan->source);
     }
-    enum err e = find_plan(s, buf_slice(&text), NULL, &rest, &position, &note);
-    buf_free(&text);
+    enum err e = find_plan(s, buf_slice(text), NULL, &rest, &position, &note);
     if (e) {
         return session_fail(s, e, &note, 0);
     }
@@ -228,6 +227,22 @@ static enum step plan_rest(struct session *s)
     s->batch = plan_batch_ref(rest);
     s->batch_next = 0;
     return STEP_DONE;
+}
+
+/* EXECUTE of what several shards have: the statement itself takes its place. */
+static enum step write_out(struct session *s, const struct plan *plan, int *done)
+{
+    struct note note;
+    struct buf text = {0};
+    enum err e = session_may_run(s, plan, &note);
+    e = e ? e : prepare_written_out(s, plan, &text, &note);
+    *done = !e && text.n > 0;
+    enum step step = e       ? session_fail(s, e, &note, 0)
+                     : *done ? plan_rest(s, &text, s->batch_next + 1)
+                             : STEP_DONE;
+    *done = *done || e != ERR_NONE;
+    buf_free(&text);
+    return step;
 }
 
 enum step session_batch_step(struct session *s)
@@ -239,7 +254,9 @@ enum step session_batch_step(struct session *s)
         s->batch_next < s->batch->count && !s->batch_failed) {
         enum step step = tx_catalog_read(s, s->batch->plans[s->batch_next]->text);
         if (step == STEP_DONE && s->batch->catalog_version != catalog_version(s->db->catalog)) {
-            step = plan_rest(s);
+            struct buf text = {0}; /* behind a change of the schema */
+            step = plan_rest(s, &text, s->batch_next);
+            buf_free(&text);
         }
         if (step != STEP_DONE) {
             return step;
@@ -249,6 +266,13 @@ enum step session_batch_step(struct session *s)
         return finish_batch(s);
     }
     struct plan *plan = s->batch->plans[s->batch_next];
+    if (plan->kind == PLAN_EXECUTE && s->sharded) {
+        int done = 0;
+        enum step step = write_out(s, plan, &done);
+        if (done) {
+            return step;
+        }
+    }
     s->execute_plan = NULL;
     s->run_stmt = NULL;
     s->run_portal = NULL;

@@ -108,11 +108,22 @@ BEGIN;
 LOCK TABLE countries;
 LOCK TABLE users IN SHARE MODE;
 COMMIT;
--- refused
-PREPARE p (bigint) AS SELECT name FROM users WHERE id = $1;
+-- only plain
+PREPARE p (bigint) AS SELECT name FROM users WHERE id = $1; EXECUTE p(7); EXECUTE p('7'); EXECUTE p(6.7); EXECUTE p(NULL); EXECUTE p('8'::int); DEALLOCATE p;
 EXECUTE p(7);
+-- only plain
+PREPARE p AS SELECT count(*), $2 || '$1' FROM users WHERE age > $1; EXECUTE p(30, 'it''s'); EXPLAIN EXECUTE p(1);
+-- only plain
+DEALLOCATE p; PREPARE p AS SELECT count(*), $2 || '$1' FROM users WHERE age > $1; EXECUTE p('30', NULL); EXECUTE p(30);
+-- only plain
 DEALLOCATE p;
-EXECUTE p(7);
+-- only plain
+PREPARE p (int, bigint) AS UPDATE users SET age = age + $1 WHERE id < $2; BEGIN; EXECUTE p(-1, 20); SELECT sum(age) FROM users; ROLLBACK; EXECUTE p(2, 9); DEALLOCATE p;
+SELECT id, age FROM users ORDER BY id LIMIT 20;
+-- only plain
+PREPARE p AS SELECT id FROM users ORDER BY id LIMIT $1 OFFSET $2; EXECUTE p(3, 2); EXECUTE p(NULL, 95); SELECT 1; DEALLOCATE p;
+-- refused
+PREPARE p (bigint) AS SELECT name FROM users WHERE id = $1; EXECUTE p(3 + 4);
 -- only plain
 BEGIN; UPDATE users SET age = 71 WHERE id = 7; UPDATE users SET age = 81 WHERE id = 8; COMMIT;
 SELECT id, age FROM users WHERE id IN (7, 8) ORDER BY id;
