@@ -584,6 +584,11 @@ const char *catalog_primary_only(const struct catalog *c)
     return c->primary_only;
 }
 
+int catalog_has_table(const struct catalog *c, const char *schema, const char *name)
+{
+    return catalog_find(c, schema, name) != NULL;
+}
+
 size_t catalog_tables_count(const struct catalog *c)
 {
     return c->tables_count;

@@ -48,6 +48,7 @@ struct catalog *catalog_ref(struct catalog *c);
 void catalog_unref(struct catalog *c);
 uint64_t catalog_version(const struct catalog *c);
 size_t catalog_tables_count(const struct catalog *c);
+int catalog_has_table(const struct catalog *c, const char *schema, const char *name);
 /* Types of users on all shards (planner/typemap.h). Set once, before others see the catalog; takes
  * the reference. NULL: nothing was asked. */
 struct typemap;
@@ -108,6 +109,7 @@ enum plan_kind {
     PLAN_WORKSPACE, /* a read: rows are moved into temporary tables first (`moves`), then `rest`
                        runs over them */
     PLAN_ROWS,      /* a write whose rows come out of a read: `rows` */
+    PLAN_CHANGES,   /* a call of braid.changes(): not of the planner, see proxy/cdc/feed.h */
     PLAN_REFUSE     /* answered with `err`, `note` */
 };
 

@@ -11,6 +11,7 @@
 #include "base/hash.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "proxy/cdc/feed.h"
 #include "proxy/exec/moment.h"
 #include "proxy/exec/op.h"
 #include "proxy/exec/sequence.h"
@@ -184,6 +185,7 @@ static void on_mail(struct mail *m, void *arg)
         moment_granted(worker_session(w, mail->session_id), mail->ticket);
         break;
     case WORKER_MAIL_DURABLE: tx_durable(worker_session(w, mail->session_id), mail->err); break;
+    case WORKER_MAIL_FEED: feed_answered(worker_session(w, mail->session_id), mail); break;
     }
     if (mail->budget != NULL) {
         budget_put(mail->budget);
@@ -348,6 +350,7 @@ void worker_join(struct worker *w)
     victims_end(w);
     shape_memo_free(w);
     hmap_free(&w->terms);
+    plan_batch_unref(w->changes);
     plan_cache_free(w->plans);
     lex_free(&w->lex);
     hmap_free(&w->sessions_by_id);

@@ -36,6 +36,7 @@ struct worker {
     struct timer retry;
     struct varset_table vars;
     struct plan_cache *plans;
+    struct plan_batch *changes; /* the newest of braid.changes(): proxy/cdc/feed.h */
     struct shape_memo shapes;
     struct hmap stmts; /* shared prepared statements by text */
     uint64_t next_stmt;
@@ -90,9 +91,10 @@ enum worker_mail_kind {
     WORKER_MAIL_WANT,    /* another worker has waiters and no budget: send an idle backend */
     WORKER_MAIL_SESSION, /* a session changes workers */
     WORKER_MAIL_CANCEL,
-    WORKER_MAIL_ROLES,  /* servers of a shard have other roles than before */
-    WORKER_MAIL_FENCE,  /* a wait for the fence is over */
-    WORKER_MAIL_DURABLE /* the ledger has (not) written a decision */
+    WORKER_MAIL_ROLES,   /* servers of a shard have other roles than before */
+    WORKER_MAIL_FENCE,   /* a wait for the fence is over */
+    WORKER_MAIL_DURABLE, /* the ledger has (not) written a decision */
+    WORKER_MAIL_FEED     /* a call of braid.changes() is answered */
 };
 
 struct worker_mail {
@@ -105,8 +107,9 @@ struct worker_mail {
     void (*fn)(struct worker *w, void *arg);
     void *arg;
     uint64_t session_id;
-    uint64_t ticket; /* of a wait for the fence */
+    uint64_t ticket; /* of a wait for the fence, of a call of braid.changes() */
     struct buf messages;
+    uint32_t count; /* of rows in them */
     int close;
     struct backend *backend;
     struct session *session;

@@ -66,9 +66,34 @@ enum err admin_show_cdc(struct admin_call *call)
     return ERR_NONE;
 }
 
+/* A name that no table of the database has would be waited for in vain. */
+static enum err check_table(struct admin_call *call, const char *database, const char *name)
+{
+    const struct control_db *db = control_db_find(call->c, database);
+    const char *dot = strchr(name, '.');
+    char schema[64] = "public";
+    if (name[0] == '\0' || db == NULL || db->catalog == NULL) {
+        return ERR_NONE;
+    }
+    if (dot != NULL) {
+        (void)snprintf(schema, sizeof(schema), "%.*s", (int)(dot - name), name);
+    }
+    if (catalog_has_table(db->catalog, schema, dot == NULL ? name : dot + 1)) {
+        return ERR_NONE;
+    }
+    enum err e = note_set(&call->note, ERR_NO_TABLE, "database \"%.64s\" has no table \"%.200s\"",
+                          database, name);
+    note_hint(&call->note, "Write it as schema.table, in the case that it has.");
+    return e;
+}
+
 enum err admin_cdc_copy(struct admin_call *call)
 {
     const char *table = call->args_count > 1 ? call->args[1] : "";
+    enum err e = check_table(call, call->args[0], table);
+    if (e) {
+        return e;
+    }
     if (cdc_sources_copy(call->c, call->args[0], table) == 0) {
         return note_set(&call->note, ERR_BAD_STATE,
                         "no change of database \"%s\" is captured: see cdc.enabled, cdc.databases",

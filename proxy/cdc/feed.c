@@ -1,5 +1,8 @@
-/* braid.changes() for sessions: see feed.h. The call goes to the control thread by mail, a job
- * reads, the answer goes back to the session. */
+/*
+ * braid.changes() for sessions: see feed.h. The call goes to the control thread by mail, a job
+ * reads, the answer goes back to the session. As a member of a group each session is somebody else,
+ * and so is one whose answer was not given: what was committed decides where it goes on.
+ */
 
 #include "proxy/cdc/feed.h"
 
@@ -15,14 +18,6 @@
 #include "proxy/exec/op.h"
 #include "wire/wire.h"
 
-enum {
-    OID_INT4 = 23,
-    OID_INT8 = 20,
-    OID_TEXT = 25,
-    OID_JSON = 114,
-    COLUMNS = 7
-};
-
 /* A session's call on its way. Owner: the control side. */
 struct feed_job {
     struct job job; /* first */
@@ -32,46 +27,44 @@ struct feed_job {
     char *database;
     size_t worker;
     uint64_t session;
-    int allowed;
-    struct buf out;
+    uint64_t ticket; /* of the call */
+    uint64_t who;
+    int16_t formats[FEED_COLUMNS];
+    int is_extended; /* rows only */
+    struct buf out;  /* messages, or the body of an ErrorResponse */
+    enum err err;
     uint32_t count;
 };
 
-static void put_columns(struct buf *out)
+/* What the session does meanwhile. */
+struct feed_op {
+    struct op op; /* first */
+    uint64_t ticket;
+};
+
+static void put_number(struct feed_job *j, int16_t format, size_t bytes, uint64_t n)
 {
-    static const struct {
-        const char *name;
-        uint32_t type;
-        int16_t size;
-    } columns[COLUMNS] = {{"topic", OID_TEXT, -1}, {"partition", OID_INT4, 4},
-                          {"offset", OID_INT8, 8}, {"op", OID_TEXT, -1},
-                          {"shard", OID_TEXT, -1}, {"key", OID_JSON, -1},
-                          {"value", OID_JSON, -1}};
-    struct back_column list[COLUMNS];
-    for (size_t i = 0; i < COLUMNS; i++) {
-        list[i] = (struct back_column){.name = slice_of(columns[i].name),
-                                       .type_oid = columns[i].type,
-                                       .type_size = columns[i].size,
-                                       .type_mod = -1};
+    char number[24];
+    uint8_t binary[8];
+    for (size_t i = 0; i < bytes; i++) {
+        binary[i] = (uint8_t)(n >> (bytes - 1 - i) * 8);
     }
-    back_put_columns(out, list, COLUMNS);
+    (void)snprintf(number, sizeof(number), "%" PRIu64, n);
+    back_put_value(&j->out, format ? slice_bytes(binary, bytes) : slice_of(number));
 }
 
 static int put_event(void *arg, const struct cdc_event *event)
 {
     struct feed_job *j = arg;
-    char number[24];
     struct buf json = {0};
     if (j->count > 0 && j->out.n > FEED_BYTES_MAX) {
         return 0;
     }
     j->count++;
-    size_t mark = back_begin_row(&j->out, COLUMNS);
+    size_t mark = back_begin_row(&j->out, FEED_COLUMNS);
     back_put_value(&j->out, slice_of(event->topic));
-    (void)snprintf(number, sizeof(number), "%u", event->partition);
-    back_put_value(&j->out, slice_of(number));
-    (void)snprintf(number, sizeof(number), "%" PRIu64, event->offset);
-    back_put_value(&j->out, slice_of(number));
+    put_number(j, j->formats[1], 4, event->partition);
+    put_number(j, j->formats[2], 8, event->offset);
     back_put_value(&j->out, slice_of(cdc_event_op(event)));
     back_put_value(&j->out, slice_of(event->shard));
     cdc_event_key(&json, event);
@@ -85,29 +78,42 @@ static int put_event(void *arg, const struct cdc_event *event)
     return 1;
 }
 
+/* In place of an answer. */
+static void put_failure(struct feed_job *j, enum err e, const struct note *note)
+{
+    struct buf message = {0};
+    back_put_failure(&message, "ERROR", e, note);
+    j->out.n = 0;
+    buf_add_slice(&j->out, frame_body(buf_slice(&message), message.n));
+    buf_free(&message);
+    j->err = e;
+}
+
+static enum err read_log(struct feed_job *j, struct shared *shared, struct note *note)
+{
+    struct cdc_consume what;
+    uint32_t count = 0;
+    enum err e = feed_resolve(shared->cdc_log, j->database, 0, &j->call, &what, note);
+    what.who = j->who;
+    return e ? e : cdc_consume(shared->cdc_consumers, &what, put_event, j, &count, note);
+}
+
 static void work(struct job *job)
 {
     struct feed_job *j = (struct feed_job *)(void *)job;
     struct shared *shared = job->control->shared;
-    struct cdc_consume what;
     struct note note = {.text = ""};
-    uint32_t count = 0;
-    put_columns(&j->out);
-    enum err e = feeds_enter(shared) ? ERR_NONE : ERR_SHUTDOWN;
-    if (e) {
-        (void)note_set(&note, e, "the change log is being closed");
-        back_put_failure(&j->out, "ERROR", e, &note);
-        return;
+    if (!j->is_extended) {
+        feed_put_columns(&j->out, NULL);
     }
-    e = feed_resolve(shared->cdc_log, j->database, 0, &j->call, &what, &note);
-    if (e == ERR_NONE) {
-        e = cdc_consume(shared->cdc_consumers, &what, put_event, j, &count, &note);
+    enum err e = note_set(&note, ERR_SHUTDOWN, "the change log is being closed");
+    if (feeds_enter(shared)) {
+        e = read_log(j, shared, &note);
+        feeds_leave(shared);
     }
-    feeds_leave(shared);
     if (e) {
-        j->out.n = 0;
-        back_put_failure(&j->out, "ERROR", e, &note);
-    } else {
+        put_failure(j, e, &note);
+    } else if (!j->is_extended) {
         char tag[32];
         (void)snprintf(tag, sizeof(tag), "SELECT %u", j->count);
         back_put_complete(&j->out, tag);
@@ -116,8 +122,13 @@ static void work(struct job *job)
 
 static void answer(struct control *c, struct feed_job *j)
 {
-    worker_admin_done(c->shared->workers[j->worker], j->session, &j->out, 0);
-    buf_free(&j->out);
+    struct worker_mail *mail = worker_mail_new(WORKER_MAIL_FEED);
+    mail->session_id = j->session;
+    mail->ticket = j->ticket;
+    mail->messages = j->out;
+    mail->count = j->count;
+    mail->err = j->err;
+    worker_send(c->shared->workers[j->worker], mail);
     arena_free(&j->arena);
     mem_free(j->database);
     mem_free(j);
@@ -135,7 +146,7 @@ static void on_call(struct control *c, struct control_mail *mail)
     struct note note = {.text = ""};
     enum err e = feeds_begin(c, &note);
     if (e) {
-        back_put_failure(&j->out, "ERROR", e, &note);
+        put_failure(j, e, &note);
         answer(c, j);
         return;
     }
@@ -143,6 +154,8 @@ static void on_call(struct control *c, struct control_mail *mail)
     j->job.done = done;
     job_start(c, &j->job);
 }
+
+/* ---- the session's side ---------------------------------------------------------------------- */
 
 static int may_read(const struct session *s)
 {
@@ -170,12 +183,14 @@ static void never(struct op *op)
     op_end(op);
 }
 
-enum step feed_start(struct session *s, struct slice text)
+static enum step start(struct session *s, struct slice text, const uint32_t *types,
+                       const struct front_bind *bind)
 {
     struct note note = {.text = ""};
     struct feed_job *j = mem_zero(sizeof(*j));
     enum err e = check_session(s, &note);
     e = e ? e : feed_read(text, &j->arena, &j->call, &note);
+    e = e ? e : feed_fill(&j->call, bind, types, &j->arena, &note);
     if (e) {
         arena_free(&j->arena);
         mem_free(j);
@@ -184,13 +199,80 @@ enum step feed_start(struct session *s, struct slice text)
     if (j->call.group != NULL && j->call.member == NULL) {
         j->call.member = arena_printf(&j->arena, "sql-%" PRIu64, s->id);
     }
+    j->is_extended = bind != NULL;
+    feed_formats(bind, j->formats);
     j->database = mem_strdup(s->database);
     j->worker = s->worker->index;
     j->session = s->id;
-    struct op *op = op_begin(s, sizeof(*op), "changes");
-    op->then = never;
-    op->pending = UINT64_MAX;
+    j->ticket = ++s->feed_calls;
+    j->who = s->id ^ (uint64_t)s->feeds_lost << 48;
+    struct feed_op *op = op_begin(s, sizeof(*op), "changes");
+    op->op.then = never;
+    op->op.pending = UINT64_MAX;
+    op->ticket = j->ticket;
     j->mail.fn = on_call;
     control_send(s->worker->shared->control, &j->mail);
     return STEP_DONE;
+}
+
+enum step feed_start(struct session *s, struct slice text)
+{
+    return start(s, text, NULL, NULL);
+}
+
+enum step feed_run(struct session *s, const struct plan *plan, const struct front_bind *bind)
+{
+    if (!session_quiet(s)) {
+        return session_wait_quiet(s);
+    }
+    return start(s, plan->text, plan->described_types, bind);
+}
+
+static int is_waiting(const struct session *s)
+{
+    return s != NULL && s->op != NULL && s->op->then == never;
+}
+
+/* Rows, of an Execute: as many as it asked for, the others are the portal's. */
+static void give_rows(struct session *s, const struct worker_mail *mail)
+{
+    struct portal *p = s->run_portal;
+    char tag[32];
+    if (p != NULL && s->run_rows_max != 0) {
+        portal_keep(p, buf_slice(&mail->messages));
+        (void)portal_go_on(s, p, s->run_rows_max);
+        return;
+    }
+    buf_add_slice(session_out(s), buf_slice(&mail->messages));
+    (void)snprintf(tag, sizeof(tag), "SELECT %u", mail->count);
+    (void)session_complete(s, tag);
+}
+
+void feed_answered(struct session *s, struct worker_mail *mail)
+{
+    if (!is_waiting(s) || ((struct feed_op *)(void *)s->op)->ticket != mail->ticket) {
+        return; /* it was told that it has been cancelled */
+    }
+    op_end(s->op);
+    if (mail->err) {
+        (void)session_fail_with(s, buf_slice(&mail->messages), NULL);
+    } else if (s->in_extended) {
+        give_rows(s, mail);
+    } else {
+        buf_add_slice(session_out(s), buf_slice(&mail->messages));
+        (void)session_complete(s, NULL);
+    }
+}
+
+int feed_cancel(struct session *s)
+{
+    struct note note;
+    if (!is_waiting(s)) {
+        return 0;
+    }
+    enum err e = note_set(&note, ERR_CANCELED, "canceling statement due to user request");
+    s->feeds_lost++; /* what it brings meanwhile was not given: it comes again */
+    op_end(s->op);
+    (void)session_fail(s, e, &note, 0);
+    return 1;
 }

@@ -1,5 +1,6 @@
 /* The text of a call of braid.changes(), and its arguments: see feed.h. Pure. */
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,7 +33,7 @@ static enum err syntax(struct slice at, struct note *note)
                         : note_set(note, ERR_SYNTAX, "braid.changes(): syntax error at \"%.*s\"",
                                    (int)n, (const char *)at.p);
     note_hint(note, "The form is SELECT * FROM braid.changes('table', group => 'g', limit => 100), "
-                    "with constants, as a statement of its own.");
+                    "with constants or parameters, as a statement of its own.");
     return e;
 }
 
@@ -136,23 +137,69 @@ enum err feed_set(struct feed_call *call, const char *name, const char *value, s
     return ERR_NONE;
 }
 
+/* $7; 0: there is none here. */
+static uint16_t take_parameter(struct slice *in)
+{
+    struct slice s = skip_blanks(*in);
+    uint32_t n = 0;
+    size_t i = 1;
+    if (s.n < 2 || s.p[0] != '$') {
+        return 0;
+    }
+    for (; i < s.n && s.p[i] >= '0' && s.p[i] <= '9' && n <= UINT16_MAX; i++) {
+        n = n * 10 + (uint32_t)(s.p[i] - '0');
+    }
+    if (n == 0 || n > UINT16_MAX) {
+        return 0;
+    }
+    *in = slice_from(s, i);
+    return (uint16_t)n;
+}
+
+/* A constant, or a parameter, either with ::type behind it, which says nothing new. */
+static enum err read_value(struct slice *in, struct arena *arena, struct feed_call *out,
+                           const char *name, struct note *note)
+{
+    uint16_t parameter = take_parameter(in);
+    char *value = parameter != 0 ? NULL : take_string(in, '\'', arena);
+    value = parameter != 0 || value != NULL ? value : take_word(in, arena);
+    if ((value == NULL && parameter == 0) || (take(in, "::") && take_word(in, arena) == NULL)) {
+        return syntax(*in, note);
+    }
+    if (value != NULL) {
+        return feed_set(out, name, value, note);
+    }
+    struct feed_call known = {0};
+    enum err e = feed_set(&known, name, strcasecmp(name, "ack") == 0 ? "now" : "1", note);
+    if (e == ERR_NONE && out->holes_count == FEED_HOLES_MAX) {
+        return syntax(*in, note);
+    }
+    if (e == ERR_NONE) {
+        out->holes[out->holes_count++] = (struct feed_hole){name, parameter};
+    }
+    return e;
+}
+
 static enum err read_argument(struct slice *in, struct arena *arena, struct feed_call *out,
                               int is_first, struct note *note)
 {
     struct slice at = *in;
     const char *name = "topic";
-    char *value = take_string(in, '\'', arena);
-    if (value == NULL || !is_first) {
-        *in = at;
+    int is_plain = is_first && (take_parameter(in) != 0 || take_string(in, '\'', arena) != NULL);
+    *in = at;
+    if (!is_plain) {
         name = take_string(in, '"', arena);
         name = name == NULL ? take_word(in, arena) : name;
         if (name == NULL || (!take(in, "=>") && !take(in, ":="))) {
             return syntax(*in, note);
         }
-        value = take_string(in, '\'', arena);
-        value = value == NULL ? take_word(in, arena) : value;
     }
-    return value == NULL ? syntax(*in, note) : feed_set(out, name, value, note);
+    return read_value(in, arena, out, name, note);
+}
+
+static enum err no_table(struct note *note)
+{
+    return note_set(note, ERR_BAD_SETTING, "braid.changes() needs a table");
 }
 
 enum err feed_read(struct slice text, struct arena *arena, struct feed_call *out, struct note *note)
@@ -180,8 +227,119 @@ enum err feed_read(struct slice text, struct arena *arena, struct feed_call *out
     if (in.n > 0) {
         return syntax(in, note);
     }
-    return out->topic == NULL ? note_set(note, ERR_BAD_SETTING, "braid.changes() needs a table")
-                              : ERR_NONE;
+    return out->topic == NULL && out->holes_count == 0 ? no_table(note) : ERR_NONE;
+}
+
+/* ---- parameters ------------------------------------------------------------------------------ */
+
+enum {
+    OID_INT8 = 20,
+    OID_INT2 = 21,
+    OID_INT4 = 23,
+    OID_TEXT = 25
+};
+
+static int is_counted(const char *name)
+{
+    static const char *const names[] = {"limit", "wait_ms", "partition", "offset"};
+    int yes = 0;
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        yes |= strcasecmp(name, names[i]) == 0;
+    }
+    return yes;
+}
+
+static int is_text_type(uint32_t type)
+{
+    static const uint32_t types[] = {18, 19, OID_TEXT, 705, 1042, 1043}; /* char to varchar */
+    int yes = 0;
+    for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
+        yes |= types[i] == type;
+    }
+    return yes;
+}
+
+static int is_int_type(uint32_t type)
+{
+    return type == OID_INT2 || type == OID_INT4 || type == OID_INT8;
+}
+
+enum err feed_types(const struct feed_call *call, const uint32_t *given, size_t given_count,
+                    struct arena *arena, uint32_t **out, size_t *count, struct note *note)
+{
+    size_t max = given_count;
+    for (size_t i = 0; i < call->holes_count; i++) {
+        max = call->holes[i].parameter > max ? call->holes[i].parameter : max;
+    }
+    uint32_t *types = arena_zero(arena, (max + 1) * sizeof(*types));
+    for (size_t i = 0; i < call->holes_count; i++) {
+        const struct feed_hole *hole = &call->holes[i];
+        size_t at = hole->parameter - (size_t)1;
+        uint32_t is = at < given_count ? given[at] : 0;
+        is = is == 0 ? types[at] : is;
+        is = is == 0 ? (is_counted(hole->name) ? OID_INT8 : OID_TEXT) : is;
+        if (!is_text_type(is) && !is_int_type(is)) {
+            return note_set(note, ERR_UNSUPPORTED,
+                            "braid.changes(): parameter $%u for %s is of type %u, not an integer "
+                            "or a text",
+                            hole->parameter, hole->name, is);
+        }
+        types[at] = is;
+    }
+    for (size_t i = 0; i < max; i++) {
+        if (types[i] == 0) {
+            return note_set(note, ERR_NO_PARAMETER,
+                            "could not determine data type of parameter $%zu", i + 1);
+        }
+    }
+    *out = types;
+    *count = max;
+    return ERR_NONE;
+}
+
+/* A value as text, of the arena. */
+static enum err plain_of(const struct front_value *v, uint32_t type, struct arena *arena,
+                         const char **out, struct note *note)
+{
+    struct slice s = v->bytes;
+    if (v->format == 0 || !is_int_type(type)) {
+        *out = arena_strndup(arena, s.p, s.n);
+        return memchr(*out, 0, s.n) == NULL
+                   ? ERR_NONE
+                   : note_set(note, ERR_PROTOCOL, "a parameter has a byte 0 in it");
+    }
+    if (s.n != (type == OID_INT2 ? 2 : type == OID_INT4 ? 4 : 8)) {
+        return note_set(note, ERR_PROTOCOL, "incorrect binary data format in a parameter");
+    }
+    int64_t n = type == OID_INT2   ? (int16_t)be16_at(s.p)
+                : type == OID_INT4 ? (int32_t)be32_at(s.p)
+                                   : (int64_t)be64_at(s.p);
+    *out = arena_printf(arena, "%" PRId64, n);
+    return ERR_NONE;
+}
+
+enum err feed_fill(struct feed_call *call, const struct front_bind *bind, const uint32_t *types,
+                   struct arena *arena, struct note *note)
+{
+    size_t n = bind == NULL ? 0 : bind->values_count;
+    struct front_value *values = arena_alloc(arena, (n + 1) * sizeof(*values));
+    enum err e = ERR_NONE;
+    if (n > 0) {
+        front_bind_values(bind, values);
+    }
+    for (size_t i = 0; e == ERR_NONE && i < call->holes_count; i++) {
+        const struct feed_hole *hole = &call->holes[i];
+        const char *plain = NULL;
+        if (hole->parameter > n) {
+            return note_set(note, ERR_NO_PARAMETER, "there is no parameter $%u", hole->parameter);
+        }
+        const struct front_value *v = &values[hole->parameter - 1];
+        if (!v->is_null) {
+            e = plain_of(v, types[hole->parameter - 1], arena, &plain, note);
+            e = e ? e : feed_set(call, hole->name, plain, note);
+        }
+    }
+    return e ? e : call->topic == NULL ? no_table(note) : ERR_NONE;
 }
 
 /* ---- what the words mean --------------------------------------------------------------------- */

@@ -62,7 +62,11 @@ Test(feed, what_it_cannot_be_is_refused)
         "SELECT * FROM braid.changes('t') WHERE true",
         "SELECT * FROM braid.changes('t'; SELECT 1",
         "SELECT * FROM braid.changes('t', 'u')",
-        "SELECT * FROM braid.changes($1)",
+        "SELECT * FROM braid.changes($0)",
+        "SELECT * FROM braid.changes($)",
+        "SELECT * FROM braid.changes($70000)",
+        "SELECT * FROM braid.changes('t', nothing => $1)",
+        "SELECT * FROM braid.changes('t', limit => $1::)",
         "SELECT * FROM braid.changes(group => 'g')",
     };
     struct arena arena = {0};
@@ -83,5 +87,87 @@ Test(feed, a_text_cut_short_is_no_call)
         struct slice part = slice_bytes(whole, n);
         cr_expect(!feed_wants(part) || feed_read(part, &arena, &c, &note) != ERR_NONE, "%zu", n);
     }
+    arena_free(&arena);
+}
+
+/* ---- parameters ------------------------------------------------------------------------------ */
+
+/* A Bind of one value per text; formats: 'b' an integer of 4 bytes, 't' text, 'n' NULL. */
+static struct front_bind bind_of(struct buf *body, const char *formats, const char *const *values)
+{
+    struct front_bind bind;
+    struct note note;
+    size_t n = strlen(formats);
+    buf_add(body, "\0\0", 2);
+    buf_be16(body, (uint16_t)n);
+    for (size_t i = 0; i < n; i++) {
+        buf_be16(body, formats[i] == 'b');
+    }
+    buf_be16(body, (uint16_t)n);
+    for (size_t i = 0; i < n; i++) {
+        if (formats[i] == 'n') {
+            buf_be32(body, UINT32_MAX);
+        } else if (formats[i] == 'b') {
+            buf_be32(body, 4);
+            buf_be32(body, (uint32_t)values[i][0]);
+        } else {
+            buf_be32(body, (uint32_t)strlen(values[i]));
+            buf_text(body, values[i]);
+        }
+    }
+    buf_be16(body, 0);
+    cr_assert_eq(front_read_bind(buf_slice(body), &bind, &note), ERR_NONE);
+    return bind;
+}
+
+Test(feed, parameters_are_arguments_of_their_types)
+{
+    struct arena arena = {0};
+    struct feed_call c;
+    struct note note = {.text = ""};
+    struct buf body = {0};
+    uint32_t *types = NULL;
+    size_t count = 0;
+    const uint32_t given[] = {0, 23};
+    cr_assert_eq(read_call("SELECT * FROM braid.changes($1::text, limit => $2, group => $3, "
+                           "member => $1)",
+                           &c, &arena),
+                 ERR_NONE);
+    cr_assert_eq(feed_types(&c, given, 2, &arena, &types, &count, &note), ERR_NONE);
+    cr_expect_eq(count, 3);
+    cr_expect(types[0] == 25 && types[1] == 23 && types[2] == 25);
+    struct front_bind bind = bind_of(&body, "tbn", (const char *const[]){"users", "\007", NULL});
+    cr_assert_eq(feed_fill(&c, &bind, types, &arena, &note), ERR_NONE);
+    cr_expect_str_eq(c.topic, "users");
+    cr_expect_str_eq(c.member, "users");
+    cr_expect_eq(c.limit, 7);
+    cr_expect_null(c.group);
+    buf_free(&body);
+    arena_free(&arena);
+}
+
+Test(feed, parameters_that_cannot_be_are_refused)
+{
+    struct arena arena = {0};
+    struct feed_call c;
+    struct note note = {.text = ""};
+    struct buf body = {0};
+    uint32_t *types = NULL;
+    size_t count = 0;
+    const uint32_t date = 1082;
+    cr_assert_eq(read_call("SELECT * FROM braid.changes($2, limit => $1)", &c, &arena), ERR_NONE);
+    cr_expect_eq(feed_types(&c, &date, 1, &arena, &types, &count, &note), ERR_UNSUPPORTED);
+    cr_assert_eq(feed_types(&c, NULL, 0, &arena, &types, &count, &note), ERR_NONE);
+    struct front_bind one = bind_of(&body, "t", (const char *const[]){"5"});
+    cr_expect_eq(feed_fill(&c, &one, types, &arena, &note), ERR_NO_PARAMETER);
+    body.n = 0;
+    struct front_bind no_table = bind_of(&body, "tn", (const char *const[]){"5", NULL});
+    cr_expect_eq(feed_fill(&c, &no_table, types, &arena, &note), ERR_BAD_SETTING);
+    body.n = 0;
+    struct front_bind short_int = bind_of(&body, "bt", (const char *const[]){"\005", "users"});
+    cr_expect_eq(feed_fill(&c, &short_int, types, &arena, &note), ERR_PROTOCOL); /* an int8 has 8 */
+    cr_assert_eq(read_call("SELECT * FROM braid.changes($2)", &c, &arena), ERR_NONE);
+    cr_expect_eq(feed_types(&c, NULL, 0, &arena, &types, &count, &note), ERR_NO_PARAMETER);
+    buf_free(&body);
     arena_free(&arena);
 }

@@ -15,9 +15,9 @@ enum {
 static int usage(void)
 {
     struct note note;
-    (void)note_set(
-        &note, ERR_BAD_SETTING,
-        "cdc takes status, topics, groups, lag, sinks, tail TABLE or reset GROUP TOPIC PLACE");
+    (void)note_set(&note, ERR_BAD_SETTING,
+                   "cdc takes status, topics, groups, lag, sinks, tail TABLE, snapshot [TABLE] or "
+                   "reset GROUP TOPIC PLACE");
     return ctl_fail(&note);
 }
 
@@ -77,6 +77,29 @@ static enum err tail(const struct ctl_arguments *a, const struct conf *conf, str
     return e;
 }
 
+/* Have a table, or all, copied into the log again. */
+static enum err snapshot(const struct ctl_arguments *a, const struct conf *conf, struct buf *out,
+                         int *status, struct note *note)
+{
+    const struct conf_database *db;
+    struct ctl_arguments other = *a;
+    *status = 0;
+    enum err e = ctl_database(a, conf, &db, note);
+    if (e) {
+        return e;
+    }
+    other.words[0] = "cdc_copy";
+    other.words[1] = db->name;
+    e = ctl_console_say(&other, conf, out, note);
+    if (e == ERR_NONE) {
+        buf_printf(out,
+                   "asked every shard of %s; tables_to_copy and rows_copied of \"show cdc\" say "
+                   "how far it is\n",
+                   db->name);
+    }
+    return e;
+}
+
 int ctl_cdc(const struct ctl_arguments *a)
 {
     const char *word = a->words_count > 1 ? a->words[1] : "";
@@ -98,6 +121,9 @@ int ctl_cdc(const struct ctl_arguments *a)
     }
     if (strcmp(word, "tail") == 0 && a->words_count == 3) {
         return ctl_answer(a, tail);
+    }
+    if (strcmp(word, "snapshot") == 0 && (a->words_count == 2 || a->words_count == 3)) {
+        return ctl_answer(a, snapshot);
     }
     return usage();
 }

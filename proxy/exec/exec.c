@@ -10,6 +10,7 @@
 
 #include "base/check.h"
 #include "base/mem.h"
+#include "proxy/cdc/feed.h"
 #include "proxy/exec/moment.h"
 #include "proxy/exec/op.h"
 #include "proxy/exec/own.h"
@@ -618,6 +619,7 @@ enum step session_run(struct session *s, struct plan *plan, const struct front_b
         }
         break;
     case PLAN_ROWS: return rows_start(s, plan, bind);
+    case PLAN_CHANGES: return feed_run(s, plan, bind);
     case PLAN_REFUSE: break;
     }
     check(0 && "plans of one shard are relayed");

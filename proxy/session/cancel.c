@@ -9,6 +9,7 @@
 
 #include "base/mem.h"
 #include "net/scram.h"
+#include "proxy/cdc/feed.h"
 #include "proxy/exec/moment.h"
 #include "proxy/exec/op.h"
 #include "proxy/pool/pool.h"
@@ -133,7 +134,7 @@ void session_cancel(struct session *s)
         session_backend_failed(s, e, &note);
         return;
     }
-    if (moment_cancel(s)) {
+    if (moment_cancel(s) || feed_cancel(s)) {
         return;
     }
     if (s->op != NULL && s->op->no_cancel) {

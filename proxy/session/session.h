@@ -313,6 +313,8 @@ struct session {
     struct plan_batch *batch;  /* a simple query being run statement by statement */
     size_t batch_next;
     struct session_sequences *sequences; /* NULL until ids are drawn in blocks */
+    uint32_t feed_calls;                 /* of braid.changes() */
+    uint32_t feeds_lost;                 /* of them, those whose answer was not given */
     struct op *op;
     struct op *left_op;           /* put aside while its connections come: proxy/exec/rows.h */
     struct plan *unique_plan;     /* that runs, when it keeps global unique indexes; or NULL */

@@ -4,6 +4,7 @@
  */
 
 #include "base/check.h"
+#include "proxy/cdc/feed.h"
 #include "proxy/exec/exec.h"
 #include "proxy/exec/explain.h"
 #include "proxy/exec/gather.h"
@@ -56,6 +57,9 @@ static enum step describe_plan(struct session *s, struct pstmt *p, struct plan *
     }
     if (plan->kind == PLAN_EXECUTE) {
         return prepare_describe(s, plan);
+    }
+    if (plan->kind == PLAN_CHANGES) {
+        return session_quiet(s) ? feed_describe(s, plan, kind, bind) : session_wait_quiet(s);
     }
     if ((plan->kind == PLAN_EXPLAIN || plan->kind == PLAN_DECLARE) && kind == 'S' &&
         plan->explained->any_params && plan->explained->described.p == NULL) {

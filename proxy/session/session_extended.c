@@ -205,6 +205,9 @@ static enum err plan_text(struct session *s, const struct parse_text *parse,
 {
     struct plan_env env;
     int hit = 0;
+    if (feed_wants(parse->text)) {
+        return feed_plan(s, parse->text, parse->types, parse->types_count, batch, note);
+    }
     session_plan_env(s, &env);
     env.extended = 1;
     env.param_types = parse->types;
@@ -282,12 +285,6 @@ enum step session_parse(struct session *s, struct slice body)
     }
     if (s->admin) {
         e = note_set(&note, ERR_UNSUPPORTED, "the admin console takes simple queries only");
-        return extended_fail(s, e, &note, 0);
-    }
-    if (feed_wants(msg.text)) {
-        e = note_set(&note, ERR_UNSUPPORTED, "braid.changes() takes simple queries only");
-        note_hint(&note, "Send the statement without parameters and not prepared; with psycopg 3 a "
-                         "ClientCursor does, with asyncpg use the HTTP endpoint.");
         return extended_fail(s, e, &note, 0);
     }
     if (msg.name.n != 0 && pstmt_find(s, msg.name) != NULL) {

@@ -21,6 +21,7 @@ enum {
 struct member {
     struct list node;
     uint64_t id;
+    uint64_t who; /* cdc_consume.who */
     char key[KEY_MAX + 1];
     uint16_t turn; /* partition to begin with */
     struct {
@@ -237,7 +238,7 @@ static struct member *find_member(const struct club *club, struct slice key)
     return NULL;
 }
 
-static enum err add_member(struct club *club, struct slice key, struct member **out,
+static enum err add_member(struct club *club, const struct cdc_consume *what, struct member **out,
                            struct note *note)
 {
     uint64_t id;
@@ -248,7 +249,8 @@ static enum err add_member(struct club *club, struct slice key, struct member **
     uint16_t parts = club->members.parts_count;
     struct member *m = mem_zero(sizeof(*m) + parts * sizeof(m->parts[0]));
     m->id = id;
-    memcpy(m->key, key.p, key.n);
+    m->who = what->who;
+    memcpy(m->key, what->member.p, what->member.n);
     for (uint16_t p = 0; p < parts; p++) {
         m->parts[p].next = m->parts[p].committed = CDC_NO_OFFSET;
     }
@@ -304,7 +306,20 @@ static enum err attend(struct cdc_consumers *c, const struct cdc_consume *what, 
     }
     cdc_group_expire(&(*club)->members, clock_now_us());
     *out = m;
-    return m == NULL ? add_member(*club, what->member, out, note) : ERR_NONE;
+    return m == NULL ? add_member(*club, what, out, note) : ERR_NONE;
+}
+
+/* A member of the same name that somebody else was: what that one got may never have reached it. */
+static void change_hands(struct cdc_consumers *c, const struct cdc_consume *what)
+{
+    (void)pthread_mutex_lock(&c->mutex);
+    struct club *club = find_club(c, what->topic, what->group);
+    struct member *m = club == NULL ? NULL : find_member(club, what->member);
+    if (m != NULL && m->who != what->who) {
+        cdc_group_leave(&club->members, m->id);
+        drop_member(m);
+    }
+    (void)pthread_mutex_unlock(&c->mutex);
 }
 
 static enum err place_of(struct cdc_consumers *c, const struct cdc_consume *what,
@@ -372,6 +387,7 @@ static enum err consume_as_member(struct giving *g, const struct cdc_consume *wh
     struct cdc_consumers *c = g->c;
     struct club *club;
     struct member *m;
+    change_hands(c, what);
     if (what->ack == CDC_ACK_NEXT) {
         enum err e = commit(c, what->topic, what->group, what->member, note);
         if (e) {

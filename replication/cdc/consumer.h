@@ -36,6 +36,7 @@ struct cdc_consume {
     uint32_t topic;
     struct slice group;  /* empty: alone, nothing is remembered */
     struct slice member; /* key; of a group */
+    uint64_t who;        /* another one than of its last call: begins where the group committed */
     enum cdc_ack ack;
     uint32_t limit;          /* events; at least 1 */
     int64_t wait_us;         /* for the first event */

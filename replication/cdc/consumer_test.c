@@ -91,6 +91,26 @@ Test(cdc_consumer, what_a_killed_member_had_not_acknowledged_comes_again)
     end_bench(&b);
 }
 
+Test(cdc_consumer, who_takes_the_name_of_another_begins_where_the_group_has_committed)
+{
+    struct bench b;
+    struct note note = {0};
+    struct seen *seen = mem_zero(sizeof(*seen));
+    uint32_t count = 0;
+    new_bench(&b, 100);
+    (void)read_some(&b, "a", 30, CDC_ACK_NEXT, seen);
+    (void)read_some(&b, "a", 30, CDC_ACK_NEXT, seen); /* commits the first 30 */
+    struct cdc_consume what = {
+        .topic = b.topic, .group = SLICE("g"), .member = SLICE("a"), .limit = 70, .who = 1};
+    cr_assert_eq(cdc_consume(b.consumers, &what, see, seen, &count, &note), ERR_NONE);
+    cr_expect_eq(count, 70);
+    cr_expect_eq(count_times(seen, 100, 2), 30);
+    cr_expect_eq(count_times(seen, 100, 1), 70);
+    cr_expect_eq(cdc_consumer_members(b.consumers, b.topic, SLICE("g")), 1);
+    mem_free(seen);
+    end_bench(&b);
+}
+
 Test(cdc_consumer, two_members_share_and_nothing_is_lost_or_doubled_when_one_joins)
 {
     struct bench b;

@@ -1,0 +1,215 @@
+#!/usr/bin/env python3
+"""The ways out of the change log, with the drivers that people use: SQL with parameters.
+
+usage: ways.py [--build DIR] [--only CASE]
+
+Rows go in through pgbraid over two shards; each case reads them its own way.
+"""
+
+import argparse
+import asyncio
+import os
+import subprocess
+import sys
+import time
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path.insert(0, os.path.join(ROOT, "regress"))
+
+import asyncpg  # noqa: E402
+import psycopg  # noqa: E402
+import psycopg2  # noqa: E402
+
+import pg  # noqa: E402
+from braid import Braid, config_for  # noqa: E402
+from report import Report, expect, expect_that  # noqa: E402
+
+LOGICAL = ["wal_level = logical", "max_replication_slots = 10", "max_wal_senders = 10", "max_prepared_transactions = 20"]
+CASES = []
+ROWS = 40
+WAIT_MS = 30000
+
+
+def case(function):
+    CASES.append(function)
+    return function
+
+
+class Place:
+    def __init__(self, fleet, args):
+        self.servers = fleet.start(2, options=LOGICAL)
+        for server in self.servers:
+            with psycopg2.connect(host="127.0.0.1", port=server.port, dbname="postgres", user=pg.SUPERUSER) as conn:
+                with conn.cursor() as cur:
+                    cur.execute("CREATE ROLE app LOGIN SUPERUSER PASSWORD 'secret'; CREATE ROLE other LOGIN PASSWORD 'word'")
+            conn = psycopg2.connect(host="127.0.0.1", port=server.port, dbname="postgres", user=pg.SUPERUSER)
+            conn.autocommit = True
+            for name in ("app", "plain"):
+                conn.cursor().execute(f"CREATE DATABASE {name} OWNER app")
+            conn.close()
+        config = config_for(self.servers, {"users": {"hash": ["id"]}}, service={"user": "app"},
+                            cdc={"enabled": "on", "http_user": "reader", "databases": "app"})
+        self.braid = Braid(os.path.join(fleet.folder, "braid"), config, build=args.build,
+                           users={"app": "secret", "reader": "t0ken", "other": "word"})
+        self.braid.start()
+        self.sql("CREATE TABLE users (id int PRIMARY KEY, name text)")
+        self.sql(f"INSERT INTO users SELECT i, 'n' || i FROM generate_series(1, {ROWS}) i")
+        self.wait_for("users", ROWS)
+
+    def dsn(self, user="app", dbname="app"):
+        return f"host=127.0.0.1 port={self.braid.port} dbname={dbname} user={user} password=secret"
+
+    def sql(self, sql, values=None):
+        conn = psycopg2.connect(self.dsn())
+        conn.autocommit = True
+        try:
+            with conn.cursor() as cur:
+                cur.execute(sql, values)
+                return cur.fetchall() if cur.description else []
+        finally:
+            conn.close()
+
+    def wait_for(self, table, count):
+        """The log is behind the servers: look again until so many records are there."""
+        for _ in range(600):
+            try:
+                if len(rows := self.sql(f"SELECT * FROM braid.changes('{table}', limit => 10000)")) >= count:
+                    return rows
+            except psycopg2.errors.UndefinedTable:
+                pass
+            time.sleep(0.1)
+        raise RuntimeError(f"{table}: no {count} records; {self.braid.tail()}")
+
+
+def places(rows):
+    return [(row[1], row[2]) for row in rows]
+
+
+# ---- SQL -------------------------------------------------------------------------------------------------------------
+
+@case
+def psycopg3_with_parameters(place):
+    sql = "SELECT * FROM braid.changes(%s, group => %s, member => %s, limit => %s, wait_ms => %s)"
+    everything = place.sql(f"SELECT * FROM braid.changes('users', limit => {ROWS})")
+    for binary in (False, True):
+        seen = []
+        with psycopg.connect(place.dsn(), autocommit=True) as conn:
+            while len(seen) < ROWS:
+                with conn.cursor(binary=binary) as cur:
+                    rows = cur.execute(sql, ("users", f"p3-{binary}", "m", 7, WAIT_MS), prepare=True).fetchall()
+                expect_that("rows come", len(rows) > 0)
+                seen += rows
+        expect("each once, as by a simple query", sorted(places(everything)), sorted(places(seen)))
+        expect("values are JSON", {f"n{i}" for i in range(1, ROWS + 1)}, {row[6]["after"]["name"] for row in seen})
+
+
+@case
+def asyncpg_reads_in_portions(place):
+    async def run():
+        conn = await asyncpg.connect(host="127.0.0.1", port=place.braid.port, user="app", password="secret", database="app")
+        try:
+            statement = await conn.prepare("SELECT * FROM braid.changes($1, limit => $2, partition => $3::int4)")
+            types = [t.name for t in statement.get_parameters()]
+            expect("types of the parameters", ["text", "int8", "int8"], types)
+            expect("columns", ["topic", "partition", "offset", "op", "shard", "key", "value"],
+                   [a.name for a in statement.get_attributes()])
+            rows = await statement.fetch("users", 1000, None)
+            expect("all rows", ROWS, len(rows))
+            async with conn.transaction():
+                portions = [tuple(row) async for row in statement.cursor("users", 1000, None, prefetch=7)]
+            expect("the same in portions", [tuple(row) for row in rows], portions)
+            async with conn.transaction():
+                cursor = await statement.cursor("users", 1000, None)
+                expect("a part", 3, len(await cursor.fetch(3)))
+            try:
+                await conn.fetch("SELECT * FROM braid.changes($1, limit => $2)", "users", 0)
+                expect_that("limit 0 is refused", False)
+            except asyncpg.PostgresError as e:
+                expect("sqlstate", "22023", e.sqlstate)
+            expect("and goes on", 1, await conn.fetchval("SELECT 1"))
+        finally:
+            await conn.close()
+    asyncio.run(run())
+
+
+@case
+def what_was_not_received_comes_again(place):
+    """A member of the same name on a new connection: what the one before got may never have reached it."""
+    sql = "SELECT * FROM braid.changes('users', group => 'again', member => 'm', limit => 5)"
+    first = place.sql(sql)
+    expect("five", 5, len(first))
+    expect("the same five", places(first), places(place.sql(sql)))
+
+
+@case
+def a_cancelled_call_loses_nothing(place):
+    with psycopg.connect(place.dsn(), autocommit=True) as conn:
+        call = "SELECT * FROM braid.changes('users', group => 'cancel', member => 'm', limit => 1000, wait_ms => %s)"
+        expect("all", ROWS, len(conn.execute(call, (0,)).fetchall()))
+
+        async def cancelled():
+            other = await psycopg.AsyncConnection.connect(place.dsn(), autocommit=True)
+            task = asyncio.create_task(other.execute(call.replace("'m'", "'n'").replace("'cancel'", "'cancel2'"), (0,)))
+            expect("all for it", ROWS, len(await (await task).fetchall()))
+            task = asyncio.create_task(other.execute(call.replace("'m'", "'n'").replace("'cancel'", "'cancel2'"), (50000,)))
+            await asyncio.sleep(0.3)
+            other.cancel()
+            try:
+                await task
+                expect_that("it is cancelled", False)
+            except psycopg.errors.QueryCanceled:
+                pass
+            expect("and goes on", (1,), await (await other.execute("SELECT 1")).fetchone())
+            await other.close()
+        asyncio.run(cancelled())
+
+
+@case
+def strangers_are_refused(place):
+    with psycopg.connect(place.dsn(user="other"), autocommit=True) as conn:
+        try:
+            conn.execute("SELECT * FROM braid.changes(%s)", ("users",))
+            expect_that("it is refused", False)
+        except psycopg.errors.InsufficientPrivilege:
+            pass
+
+
+@case
+def a_table_is_copied_again(place):
+    def run(*words):
+        done = subprocess.run([os.path.join(os.path.dirname(place.braid.binary), "braidctl"), "-c", place.braid.path, "cdc", *words],
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=place.braid.folder, check=False)
+        return done.returncode, done.stdout
+    status, text = run("snapshot", "users")
+    expect(text, 0, status)
+    status, text = run("snapshot", "public.user")
+    expect(text, 2, status)
+    expect_that("it says which", 'has no table "public.user"' in text)
+    for _ in range(600):
+        rows = place.sql("SELECT * FROM braid.changes('users', limit => 10000)")
+        if len({row[6]["after"]["id"] for row in rows if row[3] == "r"}) == ROWS:
+            return
+        time.sleep(0.1)
+    raise RuntimeError(f"not every row was copied: {rows[-3:]}")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--build", default="build/release")
+    parser.add_argument("--only")
+    args = parser.parse_args()
+    report = Report(verbose=True)
+    with pg.Fleet() as fleet:
+        place = Place(fleet, args)
+        try:
+            for function in CASES:
+                if args.only is None or args.only in function.__name__:
+                    report.run(function.__name__, function, place)
+        finally:
+            if place.braid.alive():
+                place.braid.stop()
+    return report.finish()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
