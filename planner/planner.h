@@ -285,6 +285,12 @@ enum plan_rows_only {
     ROWS_LEAVE /* and the rest: its DELETE and INSERT */
 };
 
+/* Columns of the source, from 0. */
+struct plan_rows_follow {
+    const uint16_t *columns;
+    size_t count;
+};
+
 struct plan_rows_step {
     struct slice head, tail;
     enum plan_rows_to to;
@@ -295,6 +301,12 @@ struct plan_rows_step {
     /* Only rows whose column `when_column` (int4 or int8, from 0) is `when`; either -1: all */
     int16_t when_column;
     int32_t when;
+    /* A row that has the same values there as one before it goes to the shard of that one; with
+     * follow_only the statement fails instead when it is another than its own. NULLs are distinct
+     */
+    const struct plan_rows_follow *follow;
+    size_t follow_count;
+    unsigned follow_only : 1;
     unsigned counts : 1;  /* rows that it touches are counted in the command tag */
     unsigned returns : 1; /* it has RETURNING: its rows are the client's */
     /* Rows were found before they are written, by ctid: when fewer are touched than it was given
@@ -336,6 +348,11 @@ struct plan_rows {
     /* A workspace draws ids: its transaction is rolled back, so the home shard takes part in the
      * write, and what it does to commit brings them to disk */
     unsigned draws : 1;
+    /* Its ON CONFLICT looks into global unique indexes, write_insert_conflict.c. A violation of one
+     * of `arbiters` means that somebody else was faster */
+    unsigned settles : 1;
+    const char *const *arbiters;
+    size_t arbiters_count;
     /* The order of the source's rows is that of the client's: RETURNING answers in it, as far as
      * every row has one */
     unsigned in_order : 1;

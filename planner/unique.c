@@ -31,28 +31,56 @@ static int infers(const PgQuery__InferClause *c, const char *column)
     return 0;
 }
 
-/* Whether it is a constraint that has the key, and so is one shard's own affair. */
-static int has_key(const struct relation *r, const PgQuery__InferClause *c)
+static int infers_number(const struct catalog_table *t, const PgQuery__InferClause *c,
+                         int16_t number)
 {
-    int all = 1;
-    for (size_t i = 0; i < r->table->keys_count; i++) {
-        all = all && infers(c, r->table->keys[i]);
-    }
-    if (c->conname[0] == 0) {
-        return all;
-    }
-    for (size_t i = 0; i < r->known->uniques_count; i++) {
-        if (strcmp(r->known->uniques[i].name, c->conname) == 0) {
-            return !r->known->uniques[i].global;
+    for (size_t i = 0; i < t->columns_count; i++) {
+        if (t->columns[i].number == number) {
+            return infers(c, t->columns[i].name);
         }
     }
-    return 1; /* the server says that there is none */
+    return 0;
 }
 
-static int conflict_is_right(const struct relation *r, const PgQuery__OnConflictClause *c)
+/* The names are just the columns of the index. */
+static int is_inferred(const struct catalog_table *t, const struct catalog_unique *u,
+                       const PgQuery__InferClause *c)
 {
-    return c == NULL || !unique_is_global(r->known) || r->table == NULL ||
-           (c->infer != NULL && has_key(r, c->infer));
+    int all = 1;
+    for (size_t i = 0; i < u->columns_count; i++) {
+        all = all && infers_number(t, c, u->columns[i]);
+    }
+    for (size_t i = 0; all && i < c->n_index_elems; i++) {
+        const PgQuery__IndexElem *e =
+            IS(c->index_elems[i], INDEX_ELEM) ? c->index_elems[i]->index_elem : NULL;
+        const struct catalog_column *column = e == NULL ? NULL : catalog_column(t, e->name);
+        int found = 0;
+        for (size_t k = 0; column != NULL && k < u->columns_count; k++) {
+            found |= u->columns[k] == column->number;
+        }
+        all = found;
+    }
+    return all;
+}
+
+size_t unique_arbiters(const struct map_table *t, const struct catalog_table *known,
+                       const PgQuery__OnConflictClause *c, const struct catalog_unique **out)
+{
+    size_t count = 0;
+    if (c == NULL || t == NULL || known == NULL ||
+        (c->infer != NULL && c->infer->conname[0] != 0)) {
+        return 0; /* an index is no constraint, as the server says */
+    }
+    for (size_t i = 0; i < known->uniques_count; i++) {
+        const struct catalog_unique *u = &known->uniques[i];
+        if (u->global && (c->infer == NULL || is_inferred(known, u, c->infer))) {
+            if (out != NULL) {
+                out[count] = u;
+            }
+            count++;
+        }
+    }
+    return count;
 }
 
 /* ---- the statement ----------------------------------------------------------------------------
@@ -62,6 +90,7 @@ struct seen {
     struct build *build;
     int keeps;
     const char *conflict; /* table of an ON CONFLICT that one shard cannot decide */
+    size_t conflicts;
     const char *function; /* one of ours */
 };
 
@@ -97,8 +126,9 @@ static int see(const ProtobufCMessage *m, void *arg)
     } else if (MESSAGE_IS(m, insert_stmt)) {
         const PgQuery__InsertStmt *q = (const PgQuery__InsertStmt *)(const void *)m;
         see_target(s, q->relation, &r);
-        if (r.known != NULL && !conflict_is_right(&r, q->on_conflict_clause)) {
+        if (unique_arbiters(r.table, r.known, q->on_conflict_clause, NULL) > 0) {
             s->conflict = r.name;
+            s->conflicts++;
         }
     } else if (MESSAGE_IS(m, update_stmt)) {
         see_target(s, ((const PgQuery__UpdateStmt *)(const void *)m)->relation, &r);
@@ -140,6 +170,15 @@ static void make_operation(struct build *b, struct plan *p)
     }
 }
 
+/* write_insert_conflict.c has seen to it. */
+static size_t settled(const struct plan *p)
+{
+    const struct plan *rows = p->kind == PLAN_EXPLAIN    ? p->explained
+                              : p->kind == PLAN_COPY_OUT ? p->copy_out->rows
+                                                         : p;
+    return rows != NULL && rows->kind == PLAN_ROWS && rows->rows->settles;
+}
+
 void unique_of_statement(struct build *b, const tnode *stmt, struct plan *p)
 {
     struct seen s = {.build = b};
@@ -153,11 +192,12 @@ void unique_of_statement(struct build *b, const tnode *stmt, struct plan *p)
                "function braid.%s is pgbraid's own and cannot be called", s.function);
         return;
     }
-    if (s.conflict != NULL) {
-        refuse(p,
-               "Name the columns of a constraint that has the sharding key, or insert without ON "
-               "CONFLICT and look for error 23505.",
-               "ON CONFLICT cannot look into the global unique index of \"%s\"", s.conflict);
+    if (s.conflicts > settled(p)) {
+        refuse(
+            p,
+            "Make it a statement of its own, name the columns of a constraint that has the sharding key, or insert without ON "
+            "CONFLICT and look for error 23505.",
+            "ON CONFLICT cannot look into the global unique index of \"%s\"", s.conflict);
         return;
     }
     if (s.keeps) {

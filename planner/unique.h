@@ -11,6 +11,11 @@ int unique_is_global(const struct catalog_table *t);
 /* The plan is made: what it must do besides, or a refusal. */
 void unique_of_statement(struct build *b, const tnode *stmt, struct plan *p);
 
+/* The global unique indexes of `known` that an INSERT with this clause looks into, in `out` when it
+ * is not NULL (room for all of the table's); 0: its conflicts are each shard's own affair. */
+size_t unique_arbiters(const struct map_table *t, const struct catalog_table *known,
+                       const PgQuery__OnConflictClause *c, const struct catalog_unique **out);
+
 /* unique_lookup.c: a plan over several shards, when a lookup table knows the one that matters. */
 void unique_look_up(struct scope *s, struct plan *p);
 

@@ -5,6 +5,7 @@
 
 #include <string.h>
 
+#include "planner/unique.h"
 #include "planner/write_inner.h"
 
 static int column_place(const PgQuery__InsertStmt *q, const struct rel *r, const char *key)
@@ -306,18 +307,24 @@ static void insert_anywhere(struct build *b, struct scope *s, tnode *stmt, struc
     }
 }
 
-/* Refused, because of a WITH query that no shard can run by itself: it may be in the source. */
-static void insert_behind_writes(struct build *b, tnode *stmt, struct plan *p, const struct rel *r)
+static void insert_by_rows(struct build *b, tnode *stmt, struct plan *p, const struct rel *r)
 {
     struct note note;
     const PgQuery__OnConflictClause *c = stmt->insert_stmt->on_conflict_clause;
-    if (p->err != ERR_UNSUPPORTED ||
-        (c != NULL && write_refuses_key_change(p, r, c->target_list, c->n_target_list))) {
+    if (c != NULL && write_refuses_key_change(p, r, c->target_list, c->n_target_list)) {
         return;
     }
     enum err e = insert_rows(b, tree_copy(&b->scratch, stmt), p, &note);
     if (e != ERR_NONE && note.text[0] != 0) {
         refuse_note(p, e, &note);
+    }
+}
+
+/* Refused, because of a WITH query that no shard can run by itself: it may be in the source. */
+static void insert_behind_writes(struct build *b, tnode *stmt, struct plan *p, const struct rel *r)
+{
+    if (p->err == ERR_UNSUPPORTED) {
+        insert_by_rows(b, stmt, p, r);
     }
 }
 
@@ -335,6 +342,8 @@ void plan_insert(struct build *b, tnode *stmt, struct plan *p)
         return;
     } else if (refuse_inner_writes(s, p)) {
         insert_behind_writes(b, stmt, p, r);
+    } else if (unique_arbiters(r->table, r->known, q->on_conflict_clause, NULL) > 0) {
+        insert_by_rows(b, stmt, p, r);
     } else {
         insert_anywhere(b, s, stmt, p, r);
     }

@@ -1,7 +1,8 @@
 #ifndef PLANNER_WRITE_INSERT_H
 #define PLANNER_WRITE_INSERT_H
 
-/* An INSERT on its way to PLAN_ROWS: shared by write_insert_rows.c and write_insert_source.c. */
+/* An INSERT on its way to PLAN_ROWS: shared by write_insert_rows.c, write_insert_source.c and
+ * write_insert_conflict.c. */
 
 #include "planner/write_inner.h"
 
@@ -11,6 +12,10 @@ struct target {
     tnode *value;                       /* in the step; NULL: column `source` of the rows */
     size_t source;
     uint8_t key, left_out, cast;
+};
+
+enum {
+    INSERT_ARBITERS_MAX = 8
 };
 
 struct insert {
@@ -29,6 +34,9 @@ struct insert {
     uint8_t wrapped;      /* the select is one in FROM */
     uint8_t alone, draws; /* of plan_rows */
     uint8_t computed;     /* identity columns get our values */
+    uint8_t conflicts;    /* ON CONFLICT looks into global unique indexes: */
+    const struct catalog_unique **arbiters;
+    size_t arbiters_count;
     enum err err;
 };
 
@@ -55,5 +63,14 @@ int insert_defaults(struct insert *x);
 int insert_selected(struct insert *x, const struct level *level);
 /* A key of varchar(n) that the assignment would cut: 0. `o`: the output it comes from, or NULL. */
 int insert_key_stays(struct insert *x, struct target *t, const struct output *o);
+
+/* write_insert_conflict.c: ON CONFLICT that looks into global unique indexes, if this one does. */
+int insert_may_conflict(struct insert *x);
+/* A column of theirs. */
+int insert_decides(const struct insert *x, const char *column);
+/* Changes x->source, and makes the x->arbiters_count steps in front of the INSERT. */
+int insert_locks(struct insert *x, struct plan_rows_step *steps);
+void insert_goes(struct insert *x, struct plan_rows_step *step);
+void insert_tells(const struct insert *x, struct plan_rows *rows);
 
 #endif

@@ -118,8 +118,8 @@ static void add_target(struct insert *x, const struct catalog_column *known, tno
 {
     struct target *t = &x->targets[x->count++];
     *t = (struct target){.known = known, .node = node};
-    t->key =
-        x->rel->kind == REL_SHARDED && known != NULL && write_is_key(x->rel->table, known->name);
+    t->key = x->rel->kind == REL_SHARDED && known != NULL &&
+             (write_is_key(x->rel->table, known->name) || insert_decides(x, known->name));
 }
 
 /* The columns that the source has values for, in its order. */
@@ -202,8 +202,10 @@ static int wants_default(const struct insert *x, const struct catalog_column *c)
     if (c->default_kind == DEFAULT_SEQUENCE) {
         return 1;
     }
-    return insert_is_copied(x) ? c->default_kind == DEFAULT_EXPRESSION
-                               : write_is_key(x->rel->table, c->name);
+    return insert_is_copied(x)
+               ? c->default_kind == DEFAULT_EXPRESSION
+               : write_is_key(x->rel->table, c->name) ||
+                     (c->default_kind != DEFAULT_NONE && insert_decides(x, c->name));
 }
 
 /* Defaults of columns that the statement leaves open, behind those that it names. */
@@ -360,20 +362,30 @@ static void see_source(struct insert *x)
                v.calls == NULL && v.pins == 0;
 }
 
+static void step_of_target(struct insert *x, struct plan_rows_step *step)
+{
+    *step = (struct plan_rows_step){.counts = 1};
+    step->to = x->rel->kind == REL_SHARDED     ? ROWS_BY_KEY
+               : x->rel->kind == REL_REFERENCE ? ROWS_TO_ALL
+                                               : ROWS_TO_HOME;
+    step->table = x->rel->table;
+    step->returns = x->q->n_returning_list > 0;
+    if (step->to == ROWS_BY_KEY) {
+        step_keys(x, step);
+    }
+}
+
 static int finish(struct insert *x, struct plan *p, int in_order)
 {
-    struct plan_rows_step step = {.counts = 1};
-    step.to = x->rel->kind == REL_SHARDED     ? ROWS_BY_KEY
-              : x->rel->kind == REL_REFERENCE ? ROWS_TO_ALL
-                                              : ROWS_TO_HOME;
-    step.table = x->rel->table;
-    step.returns = x->q->n_returning_list > 0;
-    if (step.to == ROWS_BY_KEY) {
-        step_keys(x, &step);
+    struct plan_rows_step steps[INSERT_ARBITERS_MAX + 1];
+    if (x->conflicts && !insert_locks(x, steps)) {
+        return 0;
     }
+    struct plan_rows_step *step = &steps[x->arbiters_count];
+    step_of_target(x, step);
     see_source(x);
     struct plan *source = rows_source(x->build, x->source, NULL, x->note);
-    if (source == NULL || !step_text(x, &step)) {
+    if (source == NULL || !step_text(x, step)) {
         x->err = ERR_UNSUPPORTED;
         return 0;
     }
@@ -381,12 +393,16 @@ static int finish(struct insert *x, struct plan *p, int in_order)
         return insert_fail(x, "Read the rows first, then write them.",
                            "rows to be written cannot come out of this statement");
     }
-    rows_finish(x->build, p, source, &step, 1);
+    insert_goes(x, step);
+    rows_finish(x->build, p, source, steps, x->arbiters_count + 1);
     struct plan_rows *rows = arena_alloc(x->build->out, sizeof(*rows));
     *rows = *p->rows;
     rows->in_order = in_order != 0;
     rows->alone = source->kind == PLAN_ONE && x->alone;
     rows->draws = source->kind == PLAN_WORKSPACE && x->draws;
+    if (x->conflicts) {
+        insert_tells(x, rows);
+    }
     p->rows = rows;
     return 1;
 }
@@ -423,7 +439,7 @@ enum err insert_rows(struct build *b, tnode *stmt, struct plan *p, struct note *
     } else if (q != NULL && q->n_values_lists > 0 && x.q->with_clause != NULL) {
         insert_fail(&x, "Write INSERT ... SELECT.",
                     "a WITH in front of INSERT ... VALUES cannot be used over several shards");
-    } else if (tail_fits(&x, level)) {
+    } else if (insert_may_conflict(&x) && tail_fits(&x, level)) {
         ok = q == NULL               ? insert_defaults(&x)
              : q->n_values_lists > 0 ? insert_values(&x)
                                      : insert_selected(&x, level);

@@ -334,6 +334,7 @@ int insert_selected(struct insert *x, const struct level *level)
     for (size_t i = x->named; i < x->count; i++) {
         x->targets[i].source = i;
     }
+    x->source_count = x->count;
     x->source = x->q->select_stmt;
     if (x->q->with_clause != NULL) {
         if (q->with_clause != NULL) {

@@ -337,7 +337,7 @@ void op_complete(struct op *op, const char *tag)
 {
     (void)snprintf(op->answer, sizeof(op->answer), "%s", tag);
     if (unique_is_due(op->session)) {
-        unique_settle(op, complete);
+        unique_settle(op, complete, NULL);
     } else {
         complete(op);
     }

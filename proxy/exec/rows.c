@@ -13,6 +13,7 @@
 #include "proxy/exec/own.h"
 #include "proxy/exec/sequence.h"
 #include "proxy/exec/tx.h"
+#include "proxy/exec/unique.h"
 
 enum {
     GIVE_BYTES = 65536 /* of RETURNING at a time */
@@ -41,91 +42,12 @@ void rows_free(struct op *op)
     buf_free(&r->store.bytes);
     buf_free(&r->described);
     buf_free(&r->chunk);
+    rows_followed_free(&r->followed);
     struct workspace *outer = r->outer;
     space_free(op);
     if (outer != NULL) { /* given up before its end */
         op_discard(&outer->g.op);
     }
-}
-
-/* ---- failures, and another try --------------------------------------------------------------- */
-
-static void run_again(struct rows *r)
-{
-    struct session *s = r->w.g.op.session;
-    s->again = r->w.g.again != NULL ? r->w.g.again : r->plan;
-    s->again_bind.n = 0;
-    buf_add_slice(&s->again_bind, buf_slice(&r->w.g.bind_body));
-}
-
-static void rolled_back(struct op *op, int committed)
-{
-    struct rows *r = (struct rows *)op;
-    struct session *s = op->session;
-    (void)committed;
-    metric_add(&s->worker->metrics, METRIC_rows_retries, 1);
-    s->rows_tries = (uint8_t)(r->tries + 1);
-    run_again(r);
-    op_end(op);
-}
-
-/* Somebody else was faster, and nobody was told anything yet. */
-static int may_try_again(const struct rows *r, enum err e)
-{
-    const struct op *op = &r->w.g.op;
-    struct session *s = op->session;
-    struct back_error err;
-    struct note note;
-    if (!r->own_tx || r->told || s->tx.kind != TX_KIND_IMPLICIT || s->tx.lost || op->lost != 0 ||
-        r->tries >= s->world->conf->write_retries || s->timed_out) {
-        return 0;
-    }
-    if (e) {
-        return e == ERR_CHANGED || e == ERR_DEADLOCK;
-    }
-    return op->error.n != 0 && back_read_error(buf_slice(&op->error), &err, &note) == ERR_NONE &&
-           (slice_is(err.code, "40001") || slice_is(err.code, "40P01"));
-}
-
-/* The position is one in a text of ours. */
-static void forget_position(struct rows *r)
-{
-    struct op *op = &r->w.g.op;
-    struct back_error err;
-    struct note note;
-    struct buf message = {0};
-    if (op->error.n == 0 || (r->known == NULL && r->plan->described.p == NULL) ||
-        back_read_error(buf_slice(&op->error), &err, &note) != ERR_NONE) {
-        return;
-    }
-    err.position = (struct slice){0};
-    back_put_error(&message, &err);
-    op->error.n = 0;
-    buf_add(&op->error, message.p + FRAME_HEADER_BYTES, message.n - FRAME_HEADER_BYTES);
-    buf_free(&message);
-}
-
-void rows_failed(struct rows *r, enum err e, const struct note *note)
-{
-    struct op *op = &r->w.g.op;
-    if (r->outer != NULL) {
-        rows_inside_failed(r, e, note);
-        return;
-    }
-    if (may_try_again(r, e)) {
-        op->session->tx.one_statement = 1; /* its portal stays */
-        op->error.n = 0;
-        tx_rollback(op, rolled_back);
-        return;
-    }
-    if (e) {
-        op->error.n = 0; /* what the others were cancelled with */
-        struct note copy = *note;
-        op_fail(op, e, &copy);
-        return;
-    }
-    forget_position(r);
-    op_fail(op, ERR_INTERNAL, NULL);
 }
 
 /* ---- the source ------------------------------------------------------------------------------ */
@@ -162,6 +84,9 @@ static enum err take_row(struct rows *r, struct slice body, struct note *note)
     for (size_t i = 0; !e && i < rows->steps_count; i++) {
         uint64_t shards = 0;
         e = rows_shards(&rows->steps[i], map, r->known->columns, r->fields, &shards, note);
+        if (!e && shards != 0 && rows->steps[i].follow_count != 0) {
+            e = rows_follow(&r->followed, &rows->steps[i], r->fields, &shards, note);
+        }
         if (e || shards == 0) {
             continue;
         }
@@ -176,7 +101,8 @@ static enum err take_row(struct rows *r, struct slice body, struct note *note)
     if (!e && wanted) {
         (void)rows_keep(&r->store, body);
     }
-    if (!e && r->store.bytes.n + r->store.mentions * sizeof(uint64_t) > most) {
+    uint64_t held = r->store.bytes.n + r->store.mentions * sizeof(uint64_t) + r->followed.bytes;
+    if (!e && held > most) {
         e = too_much(r, most, note);
     }
     return e;
@@ -280,7 +206,7 @@ void rows_source_over(struct rows *r)
         rows_failed(r, e, &note);
         return;
     }
-    run_again(r);
+    rows_run_again(r);
     s->left_op = op;
     op_leave(op);
 }
@@ -300,7 +226,7 @@ static void source_failed(struct gather *g, enum err e, const struct note *note)
     struct rows *r = (struct rows *)g;
     if (g->refused && !e && g->op.errors == 0) { /* its `otherwise` from now on */
         g->plan->combine_refused = 1;
-        run_again(r);
+        rows_run_again(r);
         g->op.session->rows_own_tx = r->own_tx;
         op_end(&g->op);
         return;
@@ -464,20 +390,12 @@ static void give_rows(struct op *op)
     }
 }
 
-void rows_done(struct rows *r)
+static void answer(struct rows *r)
 {
     struct gather *g = &r->w.g;
     struct session *s = g->op.session;
     struct front_bind msg;
     struct note note;
-    if (r->more) {
-        rows_read_on(r);
-        return;
-    }
-    if (r->outer != NULL) {
-        rows_inside_done(r);
-        return;
-    }
     if (!r->plan->returns_rows) {
         say_tag(r);
         return;
@@ -497,6 +415,30 @@ void rows_done(struct rows *r)
     }
     g->op.errors = 0;
     give_rows(&g->op);
+}
+
+static void settled(struct op *op)
+{
+    answer((struct rows *)op);
+}
+
+static void unsettled(struct op *op, enum err e, const struct note *note)
+{
+    rows_failed((struct rows *)op, e, note);
+}
+
+void rows_done(struct rows *r)
+{
+    struct op *op = &r->w.g.op;
+    if (r->more) {
+        rows_read_on(r);
+    } else if (r->outer != NULL) {
+        rows_inside_done(r);
+    } else if (unique_is_due(op->session)) { /* before anything is told, for another try */
+        unique_settle(op, settled, unsettled);
+    } else {
+        answer(r);
+    }
 }
 
 /* ---- the beginning --------------------------------------------------------------------------- */

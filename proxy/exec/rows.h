@@ -27,6 +27,7 @@
  * of it within limits.gather_memory_bytes. Owner: the session, on its worker's thread.
  */
 
+#include "base/hmap.h"
 #include "proxy/exec/copy_sink.h"
 #include "proxy/exec/workspace.h"
 
@@ -95,6 +96,19 @@ size_t rows_batch(const struct rows_store *store, const struct rows_part *part, 
 void rows_put_array(const struct slice *fields, size_t rows, size_t columns_count, size_t column,
                     uint32_t element_oid, struct buf *out);
 
+/* ---- rows_follow.c: rows that must meet ------------------------------------------------------ */
+
+struct rows_followed {
+    struct hmap seen; /* values, and where the first row with them goes */
+    struct buf key;
+    uint64_t bytes;
+};
+
+/* All-zero is a valid beginning. Changes *shards, where rows_shards() says that the row goes. */
+enum err rows_follow(struct rows_followed *f, const struct plan_rows_step *step,
+                     const struct slice *fields, uint64_t *shards, struct note *note) MUST_CHECK;
+void rows_followed_free(struct rows_followed *f);
+
 /* ---- the operation --------------------------------------------------------------------------- */
 
 struct rows {
@@ -106,6 +120,7 @@ struct rows {
     uint64_t source_shards;
     unsigned over : 1; /* ... are connections of the outer workspace, whose tables it reads */
     struct rows_store store;
+    struct rows_followed followed;
     struct rows_part *parts; /* of step * SHARDS_MAX + shard */
     uint16_t *places;        /* of each row of the source: its part in a step that returns, or
                                 ROWS_NOWHERE; NULL: nothing is returned in order */
@@ -159,6 +174,8 @@ void rows_inside_done(struct rows *r);
 void rows_inside_failed(struct rows *r, enum err e, const struct note *note);
 /* It failed: by e and note, or (ERR_NONE) by the server's error in the operation. */
 void rows_failed(struct rows *r, enum err e, const struct note *note);
+/* The session runs the statement anew, or goes on with it. */
+void rows_run_again(struct rows *r);
 void rows_described(struct rows *r); /* all is known: go on */
 void rows_done(struct rows *r);      /* all steps are */
 

@@ -141,3 +141,42 @@ Test(rows, batches_are_bounded_by_rows_and_by_bytes)
     mem_free(wide);
     mem_free(part.at);
 }
+
+/* ---- rows that must meet --------------------------------------------------------------------- */
+
+static uint64_t followed_to(struct rows_followed *f, const struct plan_rows_step *step,
+                            const char *value, uint64_t own, enum err expected)
+{
+    struct slice fields[2] = {slice_of("x"), value == NULL ? (struct slice){0} : slice_of(value)};
+    struct note note;
+    uint64_t shards = own;
+    cr_assert_eq(rows_follow(f, step, fields, &shards, &note), expected);
+    return shards;
+}
+
+Test(rows, a_row_goes_where_the_first_one_of_its_value_went)
+{
+    static const uint16_t column[] = {1};
+    static const struct plan_rows_follow follow[] = {{column, 1}};
+    struct plan_rows_step step = {.follow = follow, .follow_count = 1};
+    struct rows_followed f = {0};
+    cr_assert_eq(followed_to(&f, &step, "a", 1, ERR_NONE), 1);
+    cr_assert_eq(followed_to(&f, &step, "b", 2, ERR_NONE), 2);
+    cr_assert_eq(followed_to(&f, &step, "a", 4, ERR_NONE), 1);
+    cr_assert_eq(followed_to(&f, &step, "", 4, ERR_NONE), 4);
+    cr_assert_eq(followed_to(&f, &step, NULL, 1, ERR_NONE), 1);
+    cr_assert_eq(followed_to(&f, &step, NULL, 2, ERR_NONE), 2, "NULLs are distinct");
+    rows_followed_free(&f);
+}
+
+Test(rows, a_row_that_may_only_meet_its_like_at_home_fails_elsewhere)
+{
+    static const uint16_t columns[] = {0, 1};
+    static const struct plan_rows_follow follow[] = {{columns, 2}};
+    struct plan_rows_step step = {.follow = follow, .follow_count = 1, .follow_only = 1};
+    struct rows_followed f = {0};
+    cr_assert_eq(followed_to(&f, &step, "a", 1, ERR_NONE), 1);
+    cr_assert_eq(followed_to(&f, &step, "a", 1, ERR_NONE), 1);
+    (void)followed_to(&f, &step, "a", 2, ERR_UNSUPPORTED);
+    rows_followed_free(&f);
+}

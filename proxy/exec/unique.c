@@ -27,6 +27,7 @@ struct unique_work {
     enum err err;
     struct note note;
     void (*then)(struct op *op);
+    void (*failed)(struct op *op, enum err e, const struct note *note);
     unsigned building : 1; /* of rows that were there before the index */
 };
 
@@ -155,6 +156,14 @@ static void fail(struct op *op)
         op->error.n = 0;
     }
     forget_place(op);
+    if (w->failed != NULL) {
+        void (*failed)(struct op *, enum err, const struct note *) = w->failed;
+        unique_free(w);
+        op->unique = NULL;
+        op->on_message = NULL;
+        failed(op, e, &note);
+        return;
+    }
     op_fail(op, e ? e : ERR_INTERNAL, &note);
 }
 
@@ -286,12 +295,14 @@ static void taken(struct op *op)
     }
 }
 
-void unique_settle(struct op *op, void (*then)(struct op *op))
+void unique_settle(struct op *op, void (*then)(struct op *op),
+                   void (*failed)(struct op *op, enum err e, const struct note *note))
 {
     struct session *s = op->session;
     uint64_t bits = noted(s);
     op->unique = mem_zero(sizeof(*op->unique));
     op->unique->then = then;
+    op->unique->failed = failed;
     op->unique->building = s->unique_plan->kind == PLAN_DDL;
     op->on_message = on_note;
     op->on_rows = NULL;

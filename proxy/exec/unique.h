@@ -24,8 +24,10 @@ enum {
 struct unique_work;
 /* Whether there may be notes to take. */
 int unique_is_due(const struct session *s);
-/* Take and apply them, then `then`; a failure ends the operation. */
-void unique_settle(struct op *op, void (*then)(struct op *op));
+/* Take and apply them, then `then`. A failure is `failed`, with the round's error or `e`; NULL: it
+ * ends the operation. */
+void unique_settle(struct op *op, void (*then)(struct op *op),
+                   void (*failed)(struct op *op, enum err e, const struct note *note));
 void unique_free(struct unique_work *work); /* NULL is fine */
 
 #endif

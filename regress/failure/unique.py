@@ -130,6 +130,34 @@ def test_wait(place):
         other.close()
 
 
+def test_upsert(place):
+    """ON CONFLICT counts every new row once, whoever else writes the same value."""
+    with Calm(place) as braid:
+        c = auto(braid)
+        make(c)
+        counted, lock = {}, threading.Lock()
+
+        def work(number):
+            mine = auto(braid)
+            with mine.cursor() as cur:
+                for i in range(VALUES):
+                    email = f"u{i % 5}"
+                    code = code_of(lambda i=i, email=email: cur.execute(
+                        "INSERT INTO people VALUES (%s, %s, 1) ON CONFLICT (email) DO UPDATE SET n = people.n + 1",
+                        (number * 1000 + i, email)))
+                    expect_that(f"done, or to be repeated: {code}", code in ("00000", "40001"))
+                    with lock:
+                        counted[email] = counted.get(email, 0) + (code == "00000")
+            mine.close()
+        threads_of(SESSIONS, work)
+        with c.cursor() as cur:
+            cur.execute("SELECT email, n FROM people ORDER BY email")
+            expect("every one that was answered, once", sorted(counted.items()), cur.fetchall())
+        same(place)
+        verify(place, braid)
+        c.close()
+
+
 def test_past_pgbraid(place):
     """What pgbraid does not see is refused by the server, by whatever way it comes."""
     with Calm(place) as braid:
@@ -283,7 +311,7 @@ def test_kill(place):
         verify(place, braid)
 
 
-TESTS = (test_race, test_wait, test_past_pgbraid, test_look_up, test_kill)
+TESTS = (test_race, test_wait, test_upsert, test_past_pgbraid, test_look_up, test_kill)
 
 
 def run(place, report):

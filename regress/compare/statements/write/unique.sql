@@ -40,10 +40,56 @@ INSERT INTO users (id, email) VALUES (15003, 'h2') ON CONFLICT (id) DO UPDATE SE
 INSERT INTO users (id, email) VALUES (15003, 'h2') ON CONFLICT (id) DO NOTHING;
 INSERT INTO users (id, email) VALUES (15004, 'h2') ON CONFLICT (id) DO NOTHING;
 INSERT INTO users (id, email) VALUES (15005, 'h5'), (15006, 'h6'), (15002, 'h7') ON CONFLICT (id) DO UPDATE SET email = excluded.email RETURNING id, email;
--- refused
-INSERT INTO users (id, email) VALUES (15007, 'h2') ON CONFLICT DO NOTHING;
--- refused
-INSERT INTO users (id, email) VALUES (15007, 'h2') ON CONFLICT (email) DO UPDATE SET age = 1;
+-- list ON CONFLICT of the index, one row
+INSERT INTO users (id, email, age) VALUES (15020, 'h2', 5) ON CONFLICT (email) DO NOTHING;
+INSERT INTO users (id, email, age) VALUES (15021, 'h2', 6) ON CONFLICT (email) DO UPDATE SET age = excluded.age;
+-- returning
+INSERT INTO users (id, email, age) VALUES (15022, 'h2', 7) ON CONFLICT (email) DO UPDATE SET age = users.age + excluded.age, region = excluded.region RETURNING id, email, age;
+-- returning
+INSERT INTO users AS u (id, email, age) VALUES (15022, 'h2', 8) ON CONFLICT (email) DO UPDATE SET age = excluded.age WHERE u.age < 5 RETURNING *;
+-- returning
+INSERT INTO users AS u (id, email, age) VALUES (15022, 'i2', 8) ON CONFLICT (email) DO UPDATE SET age = excluded.age WHERE u.age < 5 RETURNING *;
+INSERT INTO users (id, email) VALUES (15022, 'i3') ON CONFLICT (email) DO NOTHING;
+INSERT INTO users (id, email) VALUES (15022, 'i3') ON CONFLICT DO NOTHING;
+INSERT INTO users (id, email) VALUES (15023, 'i2') ON CONFLICT DO NOTHING;
+INSERT INTO users (id, email) VALUES (15023, NULL) ON CONFLICT (email) DO NOTHING;
+INSERT INTO users (id) VALUES (15024) ON CONFLICT (email) DO NOTHING;
+INSERT INTO users (id, email) VALUES (15024, 'i4') ON CONFLICT (email) DO UPDATE SET email = 'i5';
+INSERT INTO users (id, email) VALUES (15025, 'i4') ON CONFLICT (email) DO UPDATE SET email = 'i5';
+INSERT INTO users (id, email) VALUES (15025, 'i2') ON CONFLICT (email) DO UPDATE SET email = 'i5';
+INSERT INTO users (id, email) VALUES (15025, 'i2') ON CONFLICT (email) DO UPDATE SET email = 'h2';
+INSERT INTO users (id, email) VALUES (15025, 'i' || 3) ON CONFLICT (email) DO UPDATE SET age = 44;
+INSERT INTO users (id, email) VALUES (15025, 'i' || 2) ON CONFLICT (email) DO UPDATE SET age = 44;
+INSERT INTO users (id, email, age) VALUES (15025, 'i2', 'x') ON CONFLICT (email) DO NOTHING;
+INSERT INTO users (id, email) VALUES (15025, 'i2') ON CONFLICT ON CONSTRAINT users_email DO NOTHING;
+INSERT INTO users (id, email) VALUES (15025, 'i2') ON CONFLICT (email, id) DO NOTHING;
+INSERT INTO users (id, email) VALUES (15025, 'i2') ON CONFLICT (age) DO NOTHING;
+INSERT INTO users (id, email) VALUES (15025, 'i2') ON CONFLICT (email) DO UPDATE SET age = age + 1;
+INSERT INTO users (id, email) VALUES (NULL, 'i2') ON CONFLICT (email) DO NOTHING;
+-- params 15026, 'i2', 9
+INSERT INTO users (id, email, age) VALUES (%s, %s, %s) ON CONFLICT (email) DO UPDATE SET age = excluded.age RETURNING id, age;
+-- params 15027, 'i7', 9
+INSERT INTO users (id, email, age) VALUES (%s, %s, %s) ON CONFLICT (email) DO UPDATE SET age = excluded.age RETURNING id, age;
+-- params 15028, 'i7', 10
+INSERT INTO users (id, email, age) VALUES (%s, %s, %s) ON CONFLICT (email) DO UPDATE SET age = excluded.age RETURNING id, age;
+-- list ON CONFLICT of the index, several rows
+INSERT INTO users (id, email, age) VALUES (15040, 'j1', 1), (15041, 'j2', 2), (15042, 'j1', 3), (15043, 'h2', 4), (15044, NULL, 5), (15045, NULL, 6) ON CONFLICT (email) DO NOTHING;
+INSERT INTO users (id, email, age) VALUES (15046, 'j1', 11), (15047, 'j2', 12), (15048, 'j3', 13) ON CONFLICT (email) DO UPDATE SET age = excluded.age RETURNING id, email, age;
+INSERT INTO users (id, email, age) VALUES (15046, 'j1', 11), (15047, 'j4', 12), (15048, 'j4', 13) ON CONFLICT (email) DO UPDATE SET age = excluded.age;
+INSERT INTO users (id, email, age) VALUES (15046, 'j1', 21), (15047, 'j4', 12), (15049, 'j1', 13) ON CONFLICT (email) DO UPDATE SET age = excluded.age;
+INSERT INTO users (id, email, age) VALUES (15046, 'j1', 21), (15047, 'j4', 12), (15049, 'j2', 13) ON CONFLICT (email) DO UPDATE SET age = excluded.age, email = excluded.email;
+INSERT INTO users (id, email) SELECT id + 20, email FROM users WHERE id BETWEEN 15040 AND 15050 ON CONFLICT (email) DO NOTHING;
+INSERT INTO users (id, email, age) SELECT id + 30, email, age * 2 FROM users WHERE id BETWEEN 15040 AND 15050 ON CONFLICT (email) DO UPDATE SET age = excluded.age;
+INSERT INTO users (id, email, age) SELECT user_id + 20000, 'k' || user_id % 5, 3 FROM orders WHERE user_id IS NOT NULL ORDER BY id, user_id ON CONFLICT (id) DO NOTHING;
+INSERT INTO users (id, email, age) SELECT g + 15100, 'k' || g / 2, g FROM generate_series(1, 9) g ORDER BY g ON CONFLICT (email) DO NOTHING;
+INSERT INTO users (id, email, age) VALUES (15140, 'j1', 1), (15141, 'l2', 2), (15002, 'l3', 2) ON CONFLICT DO NOTHING;
+BEGIN;
+INSERT INTO users (id, email, age) VALUES (15150, 'j1', 1), (15151, 'l9', 2) ON CONFLICT (email) DO UPDATE SET age = 77;
+INSERT INTO users (id, email, age) VALUES (15152, 'l9', 2) ON CONFLICT (email) DO UPDATE SET age = 78 RETURNING id;
+DELETE FROM users WHERE email = 'l9';
+INSERT INTO users (id, email, age) VALUES (15152, 'l9', 2) ON CONFLICT (email) DO UPDATE SET age = 79 RETURNING id;
+ROLLBACK;
+DELETE FROM users WHERE id BETWEEN 15007 AND 15200;
 -- list MERGE
 MERGE INTO users u USING (VALUES (15002::bigint, 'm2'), (15080, 'm3')) v(id, email) ON u.id = v.id WHEN MATCHED THEN UPDATE SET email = v.email WHEN NOT MATCHED THEN INSERT (id, email) VALUES (v.id, v.email);
 MERGE INTO users u USING (VALUES (15003::bigint, 'm2'), (15081, 'm3')) v(id, email) ON u.id = v.id WHEN MATCHED THEN UPDATE SET email = v.email WHEN NOT MATCHED THEN INSERT (id, email) VALUES (v.id, v.email);
