@@ -34,6 +34,8 @@ static enum err prepare(void *arg, struct note *note)
         .segment_bytes = (uint32_t)conf->cdc_segment_bytes,
         .retention_bytes = (uint64_t)conf->cdc_retention_bytes,
         .retention_us = conf->cdc_retention_s * INT64_C(1000000),
+        .compact = conf->cdc_compact,
+        .tombstones_us = conf->cdc_compact_delete_s * INT64_C(1000000),
     };
     return cdc_log_open(&options, &opening->log, note);
 }

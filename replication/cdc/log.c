@@ -18,8 +18,10 @@ enum {
     PARTITIONS = 8,
     SEGMENT_BYTES = 64 << 20,
     CHECKPOINT_BYTES = 32 << 20,
+    COMPACT_MEMORY = 64 << 20,
     SEQ_BYTES = 8
 };
+#define TOMBSTONES_US (INT64_C(86400) * 1000000)
 
 void cdc_lock(struct cdc_log *log)
 {
@@ -132,6 +134,7 @@ static enum err housekeeping(struct cdc_log *log, struct note *note)
     }
     if (e == ERR_NONE && (is_due || log->open_bytes > CDC_OPEN_BYTES)) {
         e = cdc_retain(log, note);
+        e = e ? e : cdc_compact(log, note);
         e = e ? e : cdc_checkpoint(log, note);
     }
     return e;
@@ -199,6 +202,7 @@ enum err cdc_log_checkpoint(struct cdc_log *log, struct note *note)
         return ERR_IO;
     }
     enum err e = cdc_retain(log, note);
+    e = e ? e : cdc_compact(log, note);
     e = e ? e : cdc_checkpoint(log, note);
     return e ? cdc_fail(log, e, note) : ERR_NONE;
 }
@@ -288,6 +292,7 @@ static void free_log(struct cdc_log *log)
 {
     cdc_groups_free(log);
     cdc_names_free(log);
+    mem_free(log->compact);
     mem_free(log->touched);
     mem_free(log->dead_files);
     (void)pthread_cond_destroy(&log->wake);
@@ -308,6 +313,11 @@ enum err cdc_log_open(const struct cdc_log_options *options, struct cdc_log **ou
     log->fs = options->fs != NULL ? options->fs : fs_disk();
     (void)snprintf(log->dir, sizeof(log->dir), "%s", options->dir);
     log->options.dir = log->dir;
+    log->options.compact = log->compact = mem_strdup(options->compact);
+    log->options.compact_memory =
+        options->compact_memory != 0 ? options->compact_memory : COMPACT_MEMORY;
+    log->options.tombstones_us =
+        options->tombstones_us != 0 ? options->tombstones_us : TOMBSTONES_US;
     log->options.partitions = options->partitions != 0 ? options->partitions : PARTITIONS;
     log->options.piece_bytes = options->piece_bytes != 0 ? options->piece_bytes : CDC_PIECE_BYTES;
     log->options.segment_bytes =
@@ -392,6 +402,7 @@ void cdc_log_close(struct cdc_log *log)
         (void)pthread_cond_signal(&log->wake);
         (void)pthread_join(log->thread, NULL);
     }
+    cdc_compact_stop(log);
     struct note note = {0};
     if (log->wal != NULL && !log->failed && cdc_checkpoint(log, &note) != ERR_NONE) {
         (void)cdc_fail(log, ERR_IO, &note); /* the WAL has it all */
@@ -432,6 +443,7 @@ void cdc_log_stats(struct cdc_log *log, struct cdc_log_stats *out)
         .waiting = atomic_load_explicit(&log->waiting, memory_order_relaxed),
         .checkpoints = atomic_load_explicit(&log->checkpoints, memory_order_relaxed),
         .removed = atomic_load_explicit(&log->removed, memory_order_relaxed),
+        .compacted = atomic_load_explicit(&log->compacted, memory_order_relaxed),
         .segments = (size_t)atomic_load_explicit(&log->segments, memory_order_relaxed)};
     cdc_lock(log);
     out->topics = log->topics_count;

@@ -21,7 +21,8 @@
  *     database.braid.watermarks     moments that every shard has passed: (shard, lsn) of each
  *
  * Promise: what a source was told is durable is here for ever (but for retention), whole
- * transactions only, once, in the order of its marks; offsets have no holes and never change.
+ * transactions only, once, in the order of its marks; offsets never change, and have no holes but
+ * where a topic is compacted (log_compact.h).
  * Everything is a function of the records in the WAL: a restart loads the last checkpoint and
  * applies what is behind it, which gives the same bytes at the same places.
  *
@@ -53,6 +54,10 @@ struct cdc_log_options {
     uint32_t segment_bytes;    /* 0: 64 MiB */
     uint64_t retention_bytes;  /* of all topics together; 0: no limit */
     int64_t retention_us;      /* 0: for ever */
+    const char *compact;       /* topics that are compacted instead: comma separated, * at the end
+                                  stands for anything; NULL: none */
+    int64_t tombstones_us;     /* there, what says that a row is gone stays so long; 0: a day */
+    size_t compact_memory;     /* for keys, while it is done; 0: 64 MiB */
     uint32_t checkpoint_bytes; /* 0: 32 MiB of log between two checkpoints */
     uint32_t piece_bytes;      /* 0: 512 KiB in one record of the WAL; less for a small WAL */
     unsigned manual : 1;       /* no thread: the caller turns it by cdc_log_turn() (tests) */
@@ -202,6 +207,7 @@ struct cdc_log_stats {
     uint64_t waiting;      /* bytes on their way to the disk */
     uint64_t checkpoints;  /* since the start */
     uint64_t removed;      /* bytes given up to retention, since the start */
+    uint64_t compacted;    /* bytes that compaction saved, since the start */
     size_t topics, segments;
     int failed;
 };

@@ -482,14 +482,17 @@ static void detach_all(struct cdc_log *log)
     cdc_unlock(log);
 }
 
-static enum err apply_topic(struct cdc_log *log, struct slice body, struct note *note)
+static enum err apply_topic(struct cdc_log *log, uint16_t type, struct slice body,
+                            struct note *note)
 {
     struct cdc_bytes in = {.left = body};
     uint32_t id = cdc_take_u32(&in);
     uint16_t partitions = cdc_take_u16(&in);
     struct slice name = cdc_take_text(&in);
-    return in.bad ? contradiction(note, "a topic is cut off")
-                  : cdc_topic_define(log, id, partitions, name, note);
+    if (in.bad || (in.left.n > 0) != (type == CDC_WAL_TOPIC_BY)) {
+        return contradiction(note, "a topic is cut off");
+    }
+    return cdc_topic_define(log, id, partitions, name, in.left, note);
 }
 
 static enum err apply_schema(struct cdc_log *log, struct slice body, struct note *note)
@@ -518,9 +521,9 @@ static enum err apply_source(struct cdc_log *log, struct slice body, struct note
 static enum err define(struct cdc_log *log, uint16_t type, struct slice body, struct note *note)
 {
     cdc_lock(log);
-    enum err e = type == CDC_WAL_TOPIC    ? apply_topic(log, body, note)
-                 : type == CDC_WAL_SCHEMA ? apply_schema(log, body, note)
-                                          : apply_source(log, body, note);
+    enum err e = type == CDC_WAL_SCHEMA   ? apply_schema(log, body, note)
+                 : type == CDC_WAL_SOURCE ? apply_source(log, body, note)
+                                          : apply_topic(log, type, body, note);
     cdc_unlock(log);
     return e;
 }
@@ -544,6 +547,7 @@ enum err cdc_apply(struct cdc_log *log, const struct wal_record *record, struct 
     switch (record->type) {
     case CDC_WAL_START: detach_all(log); break;
     case CDC_WAL_TOPIC:
+    case CDC_WAL_TOPIC_BY:
     case CDC_WAL_SCHEMA:
     case CDC_WAL_SOURCE: e = define(log, record->type, in.left, note); break;
     case CDC_WAL_PIECE: e = apply_piece(log, in.left, note); break;

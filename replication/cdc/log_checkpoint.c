@@ -4,7 +4,7 @@
  * segments durable: they are synced first, then it is written, then the WAL lets go of what it
  * holds. Files that it does not name are removed when the log is opened.
  *
- *     magic 8 "PGBCLG01", crc32c 4 (of all behind), then the sections below in their order
+ *     magic 8 "PGBCLG02", crc32c 4 (of all behind), then the sections below in their order
  */
 
 #include <inttypes.h>
@@ -23,7 +23,8 @@ enum {
     CHECKPOINT_BYTES_MAX = 1 << 30
 };
 
-static const char MAGIC[] = "PGBCLG01";
+static const char MAGIC[] = "PGBCLG02";
+static const char MAGIC_1[] = "PGBCLG01"; /* without rules of topics and places of compaction */
 
 static void name_of(const struct cdc_log *log, const char *name, char out[CDC_PATH_MAX])
 {
@@ -36,6 +37,7 @@ static void put_part(struct buf *out, const struct cdc_part *part)
 {
     buf_be64(out, part->start);
     buf_be64(out, part->end);
+    buf_be64(out, part->clean);
     buf_be32(out, (uint32_t)part->segments_count);
     for (size_t i = 0; i < part->segments_count; i++) {
         const struct cdc_segment *s = part->segments[i];
@@ -84,6 +86,7 @@ static void put_all(const struct cdc_log *log, struct buf *out)
         const struct cdc_topic *topic = log->topics[i];
         buf_be16(out, topic->partitions);
         cdc_put_text(out, slice_of(topic->name));
+        cdc_put_text(out, buf_slice(&topic->rule));
         for (uint16_t p = 0; p < topic->partitions; p++) {
             put_part(out, &topic->parts[p]);
         }
@@ -232,11 +235,12 @@ static enum err get_segment(struct cdc_log *log, struct cdc_bytes *in, struct cd
                : ERR_NONE;
 }
 
-static enum err get_part(struct cdc_log *log, struct cdc_bytes *in, struct cdc_part *part,
-                         struct note *note)
+static enum err get_part(struct cdc_log *log, struct cdc_bytes *in, int version,
+                         struct cdc_part *part, struct note *note)
 {
     part->start = cdc_take_u64(in);
     part->end = cdc_take_u64(in);
+    part->clean = version > 1 ? cdc_take_u64(in) : 0;
     uint32_t count = cdc_take_u32(in);
     enum err e = in->bad ? corrupt(note, "a partition is cut off") : ERR_NONE;
     for (uint32_t i = 0; e == ERR_NONE && i < count; i++) {
@@ -247,17 +251,19 @@ static enum err get_part(struct cdc_log *log, struct cdc_bytes *in, struct cdc_p
     return e == ERR_NONE && end != part->end ? corrupt(note, "a partition ends elsewhere") : e;
 }
 
-static enum err get_topics(struct cdc_log *log, struct cdc_bytes *in, struct note *note)
+static enum err get_topics(struct cdc_log *log, struct cdc_bytes *in, int version,
+                           struct note *note)
 {
     uint32_t count = cdc_take_u32(in);
     enum err e = ERR_NONE;
     for (uint32_t i = 1; e == ERR_NONE && i <= count; i++) {
         uint16_t partitions = cdc_take_u16(in);
         struct slice name = cdc_take_text(in);
+        struct slice rule = version > 1 ? cdc_take_text(in) : (struct slice){0};
         e = in->bad ? corrupt(note, "a topic is cut off")
-                    : cdc_topic_define(log, i, partitions, name, note);
+                    : cdc_topic_define(log, i, partitions, name, rule, note);
         for (uint16_t p = 0; e == ERR_NONE && p < partitions; p++) {
-            e = get_part(log, in, &cdc_topic_get(log, i)->parts[p], note);
+            e = get_part(log, in, version, &cdc_topic_get(log, i)->parts[p], note);
         }
     }
     return e;
@@ -313,7 +319,11 @@ static enum err get_source(struct cdc_log *log, struct cdc_bytes *in, uint16_t i
 
 static enum err get_all(struct cdc_log *log, struct slice bytes, struct note *note)
 {
-    if (bytes.n < HEAD_BYTES || memcmp(bytes.p, MAGIC, 8) != 0) {
+    int version = bytes.n < HEAD_BYTES               ? 0
+                  : memcmp(bytes.p, MAGIC, 8) == 0   ? 2
+                  : memcmp(bytes.p, MAGIC_1, 8) == 0 ? 1
+                                                     : 0;
+    if (version == 0) {
         return corrupt(note, "it does not begin as one of this version");
     }
     if (be32_at(bytes.p + 8) != crc32c(0, bytes.p + HEAD_BYTES, bytes.n - HEAD_BYTES)) {
@@ -322,7 +332,7 @@ static enum err get_all(struct cdc_log *log, struct slice bytes, struct note *no
     struct cdc_bytes in = {.left = slice_from(bytes, HEAD_BYTES)};
     log->applied = log->seq = cdc_take_u64(&in);
     log->next_file = cdc_take_u64(&in);
-    enum err e = get_topics(log, &in, note);
+    enum err e = get_topics(log, &in, version, note);
     if (e == ERR_NONE) {
         e = get_schemas(log, &in, note);
     }

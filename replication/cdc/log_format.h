@@ -56,7 +56,8 @@ enum cdc_record_flag {
     CDC_RECORD_OLD = 1,   /* has old columns */
     CDC_RECORD_NEW = 2,   /* has new columns */
     CDC_RECORD_MOVED = 4, /* half of an UPDATE that took the row to another partition */
-    CDC_RECORD_TEXT = 8   /* has prefix and content */
+    CDC_RECORD_TEXT = 8,  /* has prefix and content */
+    CDC_RECORD_ALONE = 16 /* moved, DELETE: the other half says all of the row */
 };
 
 /* The transaction that records belong to. Slices are borrowed. */

@@ -12,6 +12,7 @@
  *     log_checkpoint.c  all of the state as bytes, and back
  *     log_read.c        consumers' side
  *     log_retain.c      what is old enough to go
+ *     log_compact.c     of keys that came again, what is not the newest goes (log_compact.h)
  *
  * Who may touch what: `mutex` guards everything but what is said to be a source's thread's or the
  * log thread's own. It is held for memory only, never over I/O. Only the log's thread changes
@@ -49,7 +50,8 @@ enum cdc_wal_type {
     CDC_WAL_SCHEMA,                /* id 4, topic 4, definition */
     CDC_WAL_SOURCE,                /* id 2, database, name: it is attached */
     CDC_WAL_PIECE,                 /* source 2, flags 1, bytes of the unit */
-    CDC_WAL_GROUP                  /* an event of a consumer group */
+    CDC_WAL_GROUP,                 /* an event of a consumer group */
+    CDC_WAL_TOPIC_BY               /* as TOPIC, then its rule */
 };
 enum cdc_piece_flag {
     CDC_PIECE_FIRST = 1, /* of its unit */
@@ -85,6 +87,8 @@ struct cdc_part {
     struct cdc_segment **segments; /* oldest first; the last one is written to */
     size_t segments_count, segments_cap;
     uint64_t start, end;
+    uint64_t clean;  /* offset up to which it was compacted */
+    int is_damaged;  /* so it is compacted no more */
     struct buf tail; /* what segments[last] has behind `written` */
     /* a frame being made, log thread's own */
     struct buf frame;
@@ -99,7 +103,9 @@ struct cdc_topic {
     uint32_t id;
     uint16_t partitions;
     uint32_t versions; /* schemas so far */
-    char *name;        /* database.schema.table */
+    int is_compacted;
+    char *name;      /* database.schema.table */
+    struct buf rule; /* what decides the partition of a row: see log_place.c; empty: identity */
     size_t database_bytes;
     struct cdc_part *parts;
 };
@@ -170,9 +176,12 @@ struct cdc_offsets {
     struct cdc_offset parts[];
 };
 
+struct cdc_compaction;
+
 struct cdc_log {
     struct fs *fs;
     char dir[CDC_PATH_MAX - 64];
+    char *compact; /* options.compact */
     struct cdc_log_options options;
     struct cdc_sink sink;
     struct wal *wal;
@@ -203,7 +212,8 @@ struct cdc_log {
     struct hmap groups; /* struct cdc_offsets */
 
     _Atomic uint64_t waiting; /* bytes */
-    _Atomic uint64_t records, transactions, unchanged, checkpoints, removed, bytes, segments;
+    _Atomic uint64_t records, transactions, unchanged, checkpoints, removed, bytes, segments,
+        compacted;
 
     /* the log thread's own */
     uint64_t applied;     /* seq: everything before it is in partitions */
@@ -215,6 +225,8 @@ struct cdc_log {
     uint32_t unit_number;
     uint64_t *dead_files; /* numbers of files to be removed after the next checkpoint */
     size_t dead_files_count, dead_files_cap;
+    struct cdc_compaction *compaction; /* that goes on, or NULL */
+    size_t compact_turn;               /* topic that was compacted last */
     struct cdc_touched {
         uint32_t topic;
         uint16_t partition;
@@ -249,13 +261,14 @@ struct cdc_topic *cdc_topic_get(const struct cdc_log *log, uint32_t id); /* NULL
 struct cdc_topic *cdc_topic_find(const struct cdc_log *log, struct slice name);
 struct cdc_schema *cdc_schema_get(const struct cdc_log *log, uint32_t id);
 /* Find or make and tell the WAL; the mutex is held. NULL: too many. */
-struct cdc_topic *cdc_topic_need(struct cdc_log *log, struct slice name, uint16_t partitions);
+struct cdc_topic *cdc_topic_need(struct cdc_log *log, struct slice name, uint16_t partitions,
+                                 struct slice rule);
 struct cdc_schema *cdc_schema_need(struct cdc_log *log, struct cdc_topic *topic,
                                    const struct change_relation *relation);
 struct cdc_source *cdc_source_need(struct cdc_log *log, const struct cdc_shard *shard);
 /* From the WAL or a checkpoint: the same again is fine. Errors: ERR_CORRUPT. */
 enum err cdc_topic_define(struct cdc_log *log, uint32_t id, uint16_t partitions, struct slice name,
-                          struct note *note) MUST_CHECK;
+                          struct slice rule, struct note *note) MUST_CHECK;
 enum err cdc_schema_define(struct cdc_log *log, uint32_t id, uint32_t topic,
                            struct slice definition, struct note *note) MUST_CHECK;
 enum err cdc_source_define(struct cdc_log *log, uint16_t id, struct slice database,
@@ -288,7 +301,12 @@ enum err cdc_flush_all(struct cdc_log *log, struct note *note) MUST_CHECK;
 enum err cdc_sync_all(struct cdc_log *log, struct note *note) MUST_CHECK;
 /* End the segment that is written to; the next record begins another. */
 enum err cdc_part_roll(struct cdc_log *log, struct cdc_part *part, struct note *note) MUST_CHECK;
+void cdc_segment_header(struct buf *out, const struct cdc_topic *topic, uint16_t partition,
+                        const struct cdc_segment *segment);
 void cdc_index_note(struct cdc_segment *segment, const struct cdc_frame *frame, uint64_t at);
+/* Behind the frames, when it covers all of them. */
+enum err cdc_index_write(struct cdc_log *log, struct cdc_segment *segment,
+                         struct note *note) MUST_CHECK;
 enum err cdc_file_write(struct cdc_log *log, uint64_t number, int is_new, uint64_t at,
                         struct slice bytes, struct note *note) MUST_CHECK;
 enum err cdc_file_sync(struct cdc_log *log, uint64_t number, struct note *note) MUST_CHECK;
@@ -307,5 +325,12 @@ enum err cdc_spill_all(struct cdc_log *log, struct note *note) MUST_CHECK;
 /* ---- log_retain.c ---------------------------------------------------------------------------- */
 
 enum err cdc_retain(struct cdc_log *log, struct note *note) MUST_CHECK;
+
+/* ---- log_compact.c --------------------------------------------------------------------------- */
+
+int cdc_is_compacted(const struct cdc_log *log, const char *topic);
+/* Put what is done in its place, begin another. The log's thread. */
+enum err cdc_compact(struct cdc_log *log, struct note *note) MUST_CHECK;
+void cdc_compact_stop(struct cdc_log *log);
 
 #endif

@@ -42,7 +42,8 @@ struct cdc_topic *cdc_topic_find(const struct cdc_log *log, struct slice name)
     return NULL;
 }
 
-static struct cdc_topic *add_topic(struct cdc_log *log, uint16_t partitions, struct slice name)
+static struct cdc_topic *add_topic(struct cdc_log *log, uint16_t partitions, struct slice name,
+                                   struct slice rule)
 {
     struct cdc_topic *topic = mem_zero(sizeof(*topic));
     if (log->topics_count == log->topics_cap) {
@@ -54,25 +55,30 @@ static struct cdc_topic *add_topic(struct cdc_log *log, uint16_t partitions, str
     topic->partitions = partitions;
     topic->name = mem_zero(name.n + 1);
     memcpy(topic->name, name.p, name.n);
+    buf_add_slice(&topic->rule, rule);
     const uint8_t *dot = memchr(name.p, '.', name.n);
     topic->database_bytes = dot == NULL ? name.n : (size_t)(dot - name.p);
+    topic->is_compacted = cdc_is_compacted(log, topic->name);
     topic->parts = mem_zero(partitions * sizeof(topic->parts[0]));
     hmap_add(&log->topics_by_name, &topic->by_name, hash_of(name));
     return topic;
 }
 
-struct cdc_topic *cdc_topic_need(struct cdc_log *log, struct slice name, uint16_t partitions)
+struct cdc_topic *cdc_topic_need(struct cdc_log *log, struct slice name, uint16_t partitions,
+                                 struct slice rule)
 {
     struct cdc_topic *topic = cdc_topic_find(log, name);
     if (topic != NULL || log->topics_count == CDC_TOPICS_MAX || name.n > UINT16_MAX) {
         return topic;
     }
-    topic = add_topic(log, partitions, name);
+    topic = add_topic(log, partitions, name, rule);
     struct buf body = {0};
     buf_be32(&body, topic->id);
     buf_be16(&body, partitions);
     cdc_put_text(&body, name);
-    struct cdc_piece *piece = cdc_piece_new(log, CDC_WAL_TOPIC, body.n);
+    buf_add_slice(&body, rule);
+    enum cdc_wal_type type = rule.n == 0 ? CDC_WAL_TOPIC : CDC_WAL_TOPIC_BY;
+    struct cdc_piece *piece = cdc_piece_new(log, type, body.n);
     memcpy(piece->body + 8, body.p, body.n);
     buf_free(&body);
     cdc_piece_send(log, piece);
@@ -80,11 +86,12 @@ struct cdc_topic *cdc_topic_need(struct cdc_log *log, struct slice name, uint16_
 }
 
 enum err cdc_topic_define(struct cdc_log *log, uint32_t id, uint16_t partitions, struct slice name,
-                          struct note *note)
+                          struct slice rule, struct note *note)
 {
     struct cdc_topic *topic = cdc_topic_get(log, id);
     if (topic != NULL) {
-        return topic->partitions == partitions && slice_is(name, topic->name)
+        return topic->partitions == partitions && slice_is(name, topic->name) &&
+                       slice_eq(buf_slice(&topic->rule), rule)
                    ? ERR_NONE
                    : contradiction(note, "topic");
     }
@@ -93,7 +100,7 @@ enum err cdc_topic_define(struct cdc_log *log, uint32_t id, uint16_t partitions,
         cdc_topic_find(log, name) != NULL) {
         return contradiction(note, "topic");
     }
-    (void)add_topic(log, partitions, name);
+    (void)add_topic(log, partitions, name, rule);
     return ERR_NONE;
 }
 
@@ -265,9 +272,9 @@ struct cdc_source *cdc_source_need(struct cdc_log *log, const struct cdc_shard *
     }
     char topic[CDC_NAME_MAX + 32]; /* those that applying writes to must be there before */
     (void)snprintf(topic, sizeof(topic), "%s.braid.transactions", shard->database);
-    (void)cdc_topic_need(log, slice_of(topic), 1);
+    (void)cdc_topic_need(log, slice_of(topic), 1, SLICE(""));
     (void)snprintf(topic, sizeof(topic), "%s.braid.watermarks", shard->database);
-    (void)cdc_topic_need(log, slice_of(topic), 1);
+    (void)cdc_topic_need(log, slice_of(topic), 1, SLICE(""));
     struct buf body = {0};
     buf_be16(&body, source->id);
     cdc_put_short(&body, slice_of(source->database));
@@ -317,6 +324,7 @@ void cdc_names_free(struct cdc_log *log)
             cdc_part_free(&topic->parts[p]);
         }
         mem_free(topic->parts);
+        buf_free(&topic->rule);
         mem_free(topic->name);
         mem_free(topic);
     }

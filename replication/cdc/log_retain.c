@@ -1,7 +1,8 @@
 /*
- * What is old enough to go: whole segments from the start of a partition, never the one that is
- * written to. They leave the list at once; their files are removed after the next checkpoint, when
- * no restart can ask for them. A segment that somebody reads right now stays until the next round.
+ * What is old enough to go, but in topics that are compacted: whole segments from the start of a
+ * partition, never the one that is written to. They leave the list at once; their files are removed
+ * after the next checkpoint, when no restart can ask for them. A segment that somebody reads right
+ * now stays until the next round.
  */
 
 #include <string.h>
@@ -64,7 +65,7 @@ static struct cdc_part *oldest_part(struct cdc_log *log)
     struct cdc_part *oldest = NULL;
     for (size_t i = 0; i < log->topics_count; i++) {
         struct cdc_topic *topic = log->topics[i];
-        for (uint16_t p = 0; p < topic->partitions; p++) {
+        for (uint16_t p = 0; !topic->is_compacted && p < topic->partitions; p++) {
             struct cdc_part *part = &topic->parts[p];
             if (may_go(part) &&
                 (oldest == NULL || part->segments[0]->time_us < oldest->segments[0]->time_us)) {
@@ -99,6 +100,9 @@ enum err cdc_retain(struct cdc_log *log, struct note *note)
         cdc_lock(log);
         struct cdc_topic *topic = cdc_topic_get(log, id);
         cdc_unlock(log);
+        if (topic->is_compacted) {
+            continue;
+        }
         e = roll_old(log, topic, now - age_us / 4, note);
         cdc_lock(log);
         drop_old(log, topic, now - age_us);

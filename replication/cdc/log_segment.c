@@ -131,8 +131,8 @@ void cdc_index_note(struct cdc_segment *segment, const struct cdc_frame *frame, 
     segment->indexed = at + frame->bytes;
 }
 
-static void put_header(struct buf *out, const struct cdc_topic *topic, uint16_t partition,
-                       const struct cdc_segment *segment)
+void cdc_segment_header(struct buf *out, const struct cdc_topic *topic, uint16_t partition,
+                        const struct cdc_segment *segment)
 {
     size_t at = out->n;
     buf_add(out, "PGBCSG01", 8);
@@ -160,7 +160,7 @@ static void begin_segment(struct cdc_log *log, struct cdc_topic *topic, uint16_t
                                     .is_new = 1};
     check(part->tail.n == 0);
     cdc_lock(log);
-    put_header(&part->tail, topic, partition, segment);
+    cdc_segment_header(&part->tail, topic, partition, segment);
     cdc_part_add_segment(part, segment);
     cdc_unlock(log);
     log->tails_bytes += CDC_SEGMENT_HEADER;
@@ -193,8 +193,7 @@ enum err cdc_part_flush(struct cdc_log *log, struct cdc_part *part, struct note 
     return ERR_NONE;
 }
 
-/* The index goes behind the frames when it covers all of them. */
-static enum err write_index(struct cdc_log *log, struct cdc_segment *segment, struct note *note)
+enum err cdc_index_write(struct cdc_log *log, struct cdc_segment *segment, struct note *note)
 {
     if (segment->indexed != segment->bytes) {
         return ERR_NONE; /* begun before a restart: readers scan it once */
@@ -219,7 +218,7 @@ enum err cdc_part_roll(struct cdc_log *log, struct cdc_part *part, struct note *
 {
     enum err e = cdc_part_flush(log, part, note);
     last_of(part)->is_ended = 1;
-    return e ? e : write_index(log, last_of(part), note);
+    return e ? e : cdc_index_write(log, last_of(part), note);
 }
 
 static void add_to_tail(struct cdc_log *log, struct cdc_part *part, const struct cdc_frame *frame)

@@ -87,7 +87,7 @@ static enum err learn(struct cdc_source *source, const struct change_relation *r
     }
     cdc_lock(log);
     struct cdc_topic *topic =
-        cdc_topic_need(log, slice_bytes(name, (size_t)n), log->options.partitions);
+        cdc_topic_need(log, slice_bytes(name, (size_t)n), log->options.partitions, SLICE(""));
     struct cdc_schema *schema = topic == NULL ? NULL : cdc_schema_need(log, topic, relation);
     if (schema != NULL) {
         known->topic = topic->id;
@@ -194,7 +194,8 @@ static enum err put_record(struct cdc_source *source, const struct change *c, co
     return ERR_NONE;
 }
 
-static void count_unchanged(struct cdc_source *source, const struct change *c)
+/* Values that the update left alone. */
+static uint64_t count_unchanged(struct cdc_source *source, const struct change *c)
 {
     uint64_t n = 0;
     for (uint16_t i = 0; c->new_columns != NULL && i < c->relation->n_columns; i++) {
@@ -203,6 +204,7 @@ static void count_unchanged(struct cdc_source *source, const struct change *c)
     if (n > 0) {
         atomic_fetch_add_explicit(&source->log->unchanged, n, memory_order_relaxed);
     }
+    return n;
 }
 
 static enum err put_row(struct cdc_source *source, const struct change *c, struct note *note)
@@ -221,14 +223,14 @@ static enum err put_row(struct cdc_source *source, const struct change *c, struc
                       .flags = (uint8_t)(old | new_)};
     put.partition = partition_of(known, new_ ? c->new_columns : c->old_columns, c->old_columns);
     uint16_t from = old && new_ ? partition_of(known, c->old_columns, NULL) : put.partition;
-    count_unchanged(source, c);
+    uint64_t unchanged = count_unchanged(source, c);
     if (from == put.partition) {
         return put_record(source, c, &put, note);
     }
     struct put gone = put;
     gone.partition = from;
     gone.op = CHANGE_DELETE;
-    gone.flags = CDC_RECORD_OLD | CDC_RECORD_MOVED;
+    gone.flags = CDC_RECORD_OLD | CDC_RECORD_MOVED | (unchanged == 0 ? CDC_RECORD_ALONE : 0);
     put.op = CHANGE_INSERT;
     put.flags = CDC_RECORD_NEW | CDC_RECORD_MOVED;
     e = put_record(source, c, &gone, note);
@@ -243,7 +245,7 @@ static enum err put_system(struct cdc_source *source, const struct change *c, co
     char full[TOPIC_NAME_MAX];
     int n = snprintf(full, sizeof(full), "%s.braid.%s", source->database, name);
     cdc_lock(log);
-    struct cdc_topic *topic = cdc_topic_need(log, slice_bytes(full, (size_t)n), 1);
+    struct cdc_topic *topic = cdc_topic_need(log, slice_bytes(full, (size_t)n), 1, SLICE(""));
     cdc_unlock(log);
     if (topic == NULL) {
         return too_many(note);
