@@ -139,7 +139,7 @@ struct shared {
     struct ledger *ledger;                /* NULL while no database has several shards */
     _Atomic int cdc_readers, cdc_closing; /* proxy/cdc/feeds.h */
     struct cdc_consumers *cdc_consumers;  /* of cdc_log */
-    struct cdc_outlet *cdc_sinks[4];
+    struct cdc_outlet *cdc_sinks[8];
     size_t cdc_sinks_count;
     struct cdc_log *cdc_log; /* NULL while cdc.enabled is off */
     struct metrics control_metrics;

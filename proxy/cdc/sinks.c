@@ -1,58 +1,49 @@
 /* Sinks of the configuration: see feeds.h. */
 
 #include <stdio.h>
-#include <string.h>
 
-#include "base/log.h"
-#include "base/mem.h"
+#include "base/check.h"
 #include "proxy/cdc/feeds.h"
 #include "replication/cdc/outlet.h"
 #include "store/file.h"
 
-static void start(struct control *c, const struct cdc_outlet_kind *kind, void *self,
-                  const char *topics)
+static void start(struct control *c, const struct conf *conf, const struct cdc_outlet_kind *kind,
+                  void *self, const char *topics)
 {
+    char dead[600];
     struct shared *shared = c->shared;
+    (void)snprintf(dead, sizeof(dead), "%s/cdc/dead-%s.jsonl", conf->data_dir, kind->name);
     struct cdc_outlet_options options = {.log = shared->cdc_log,
                                          .consumers = shared->cdc_consumers,
                                          .kind = kind,
                                          .self = self,
-                                         .topics = topics};
+                                         .topics = topics,
+                                         .batch = (uint32_t)conf->cdc_sink_batch,
+                                         .timeout_ms = (int)conf->cdc_sink_timeout_ms,
+                                         .dead = dead,
+                                         .dead_bytes_max = (uint64_t)conf->cdc_sink_dead_bytes};
+    check(shared->cdc_sinks_count < sizeof(shared->cdc_sinks) / sizeof(shared->cdc_sinks[0]));
     shared->cdc_sinks[shared->cdc_sinks_count++] = cdc_outlet_start(&options);
-}
-
-static void start_file(struct control *c, const struct conf *conf)
-{
-    struct note note = {.text = ""};
-    void *self;
-    if (cdc_outlet_file_make(fs_disk(), conf->cdc_sink_file, (uint64_t)conf->cdc_sink_file_bytes,
-                             &self, &note)) {
-        log_event(LOG_CDC_SINK_FAILED, "sink=file retry_ms=0 why=\"%s\"", note.text);
-        return;
-    }
-    start(c, &cdc_outlet_file, self, conf->cdc_sink_file_topics);
-}
-
-static void start_pg(struct control *c, const struct conf *conf)
-{
-    char dead[600];
-    if (strstr(conf->cdc_sink_pg, "password=") != NULL) {
-        log_event(LOG_CDC_SINK_FAILED, "sink=pg retry_ms=0 why=\"%s\"",
-                  "cdc.sink_pg has a password in it; name a passfile there instead");
-        return;
-    }
-    (void)snprintf(dead, sizeof(dead), "%s/cdc/dead-pg.jsonl", conf->data_dir);
-    start(c, &cdc_outlet_pg, cdc_outlet_pg_make(conf->cdc_sink_pg, fs_disk(), dead),
-          conf->cdc_sink_pg_topics);
 }
 
 void sinks_start(struct control *c, const struct conf *conf)
 {
     if (conf->cdc_sink_file != NULL) {
-        start_file(c, conf);
+        uint64_t bytes_max = (uint64_t)conf->cdc_sink_file_bytes;
+        start(c, conf, &cdc_outlet_file,
+              cdc_outlet_file_make(fs_disk(), conf->cdc_sink_file, bytes_max),
+              conf->cdc_sink_file_topics);
     }
     if (conf->cdc_sink_pg != NULL) {
-        start_pg(c, conf);
+        start(c, conf, &cdc_outlet_pg, cdc_outlet_pg_make(conf->cdc_sink_pg),
+              conf->cdc_sink_pg_topics);
+    }
+    if (conf->cdc_sink_webhook != NULL) {
+        struct cdc_web_options web = {.url = conf->cdc_sink_webhook,
+                                      .headers = conf->cdc_sink_webhook_headers,
+                                      .ca = conf->cdc_sink_webhook_ca};
+        start(c, conf, &cdc_outlet_webhook, cdc_outlet_webhook_make(&web),
+              conf->cdc_sink_webhook_topics);
     }
 }
 

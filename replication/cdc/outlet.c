@@ -15,6 +15,10 @@
 
 enum {
     BATCH = 500,
+    BATCH_BYTES = 4 << 20,
+    TIMEOUT_MS = 30000,
+    GRACE_US = 1000000, /* behind a stop: for what is under way */
+    LEAVE_US = 6000000, /* then a thread that still hangs is left behind */
     RETRY_MIN_US = 100000,
     RETRY_MAX_US = 30000000,
     IDLE_US = 1000000,
@@ -26,10 +30,15 @@ struct cdc_outlet {
     char *topics;
     char group[CDC_GROUP_MAX + 1];
     pthread_t thread;
-    pthread_mutex_t mutex;
-    pthread_cond_t wake;
-    int stopping;
-    struct cdc_outlet_stats stats; /* under the mutex, but for lag */
+    struct cdc_pour pour;
+    pthread_mutex_t mutex; /* of all below */
+    pthread_cond_t wake;   /* the thread's */
+    pthread_cond_t ended;  /* those who wait for the thread */
+    int stopping, has_ended;
+    int is_inside; /* the thread is in the kind, and touches nothing else */
+    int is_left;   /* nobody waits any more: it must touch nothing else ever */
+    int64_t stopped_us;
+    struct cdc_outlet_stats stats; /* but for lag and dead */
 };
 
 static int is_stopping(struct cdc_outlet *o)
@@ -76,15 +85,49 @@ static int is_wanted(const struct cdc_outlet *o, const char *name)
 
 struct gathering {
     struct cdc_outlet *o;
+    size_t bytes;
+    uint32_t count;
     enum err err;
     struct note note;
 };
 
+static size_t bytes_of(const struct cdc_event *event)
+{
+    const struct change *c = &event->change;
+    size_t n = 256 + c->content.n + c->prefix.n;
+    for (uint16_t i = 0; c->relation != NULL && i < c->relation->n_columns; i++) {
+        n += c->new_columns != NULL ? c->new_columns[i].bytes.n : 0;
+        n += c->old_columns != NULL ? c->old_columns[i].bytes.n : 0;
+    }
+    return n;
+}
+
 static int gather(void *arg, const struct cdc_event *event)
 {
     struct gathering *g = arg;
+    g->bytes += bytes_of(event);
+    if (g->count > 0 && g->bytes > g->o->options.bytes) {
+        return 0;
+    }
+    g->count++;
     g->err = g->o->options.kind->event(g->o->options.self, event, &g->note);
     return g->err == ERR_NONE;
+}
+
+static enum err flush(struct cdc_outlet *o, struct note *note)
+{
+    (void)pthread_mutex_lock(&o->mutex);
+    o->is_inside = 1;
+    (void)pthread_mutex_unlock(&o->mutex);
+    o->pour.retry_after_us = 0;
+    enum err e = o->options.kind->flush(o->options.self, &o->pour, note);
+    (void)pthread_mutex_lock(&o->mutex);
+    o->is_inside = 0;
+    while (o->is_left) { /* what the log was is gone; the process is about to end */
+        (void)pthread_cond_wait(&o->wake, &o->mutex);
+    }
+    (void)pthread_mutex_unlock(&o->mutex);
+    return e;
 }
 
 /* One batch of a topic: *count of events that are durable there now. */
@@ -104,7 +147,7 @@ static enum err pour(struct cdc_outlet *o, uint32_t topic, uint32_t *count, stru
         *note = g.note;
     }
     if (e == ERR_NONE && *count > 0) {
-        e = kind->flush(o->options.self, note);
+        e = flush(o, note);
     }
     if (e == ERR_NONE && *count > 0) {
         e = cdc_consumer_commit(o->options.consumers, topic, what.group, what.member, note);
@@ -120,9 +163,12 @@ static void note_result(struct cdc_outlet *o, enum err e, uint32_t count, const 
 {
     struct cdc_outlet_stats *s = &o->stats;
     (void)pthread_mutex_lock(&o->mutex);
-    if (e) {
+    if (e && o->stopping) {
+        e = ERR_NONE; /* cut short: no failure of the other side */
+    } else if (e) {
         s->failures++;
         s->retry_us = s->retry_us == 0 ? RETRY_MIN_US : s->retry_us * 2;
+        s->retry_us = o->pour.retry_after_us > s->retry_us ? o->pour.retry_after_us : s->retry_us;
         s->retry_us = s->retry_us > RETRY_MAX_US ? RETRY_MAX_US : s->retry_us;
         (void)snprintf(s->error, sizeof(s->error), "%.250s", note->text);
     } else if (count > 0) {
@@ -139,14 +185,21 @@ static void note_result(struct cdc_outlet *o, enum err e, uint32_t count, const 
     }
 }
 
+static struct timespec after(int64_t us)
+{
+    struct timespec t;
+    (void)clock_gettime(CLOCK_MONOTONIC, &t);
+    us = us < 0 ? 0 : us;
+    t.tv_sec += us / 1000000;
+    t.tv_nsec += us % 1000000 * 1000;
+    t.tv_sec += t.tv_nsec / 1000000000;
+    t.tv_nsec %= 1000000000;
+    return t;
+}
+
 static void pause_for(struct cdc_outlet *o, int64_t us)
 {
-    struct timespec until;
-    (void)clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_sec += us / 1000000;
-    until.tv_nsec += us % 1000000 * 1000;
-    until.tv_sec += until.tv_nsec / 1000000000;
-    until.tv_nsec %= 1000000000;
+    struct timespec until = after(us);
     (void)pthread_mutex_lock(&o->mutex);
     while (!o->stopping && pthread_cond_timedwait(&o->wake, &o->mutex, &until) == 0) {
     }
@@ -189,6 +242,10 @@ static void *run(void *arg)
             cdc_log_wait(o->options.log, seen, IDLE_US);
         }
     }
+    (void)pthread_mutex_lock(&o->mutex);
+    o->has_ended = 1;
+    (void)pthread_cond_signal(&o->ended);
+    (void)pthread_mutex_unlock(&o->mutex);
     return NULL;
 }
 
@@ -197,13 +254,25 @@ static void *run(void *arg)
 struct cdc_outlet *cdc_outlet_start(const struct cdc_outlet_options *options)
 {
     struct cdc_outlet *o = mem_zero(sizeof(*o));
+    struct note note;
+    pthread_condattr_t monotonic;
     o->options = *options;
     o->options.batch = options->batch == 0 ? BATCH : options->batch;
+    o->options.bytes = options->bytes == 0 ? BATCH_BYTES : options->bytes;
+    o->pour.timeout_ms = options->timeout_ms == 0 ? TIMEOUT_MS : options->timeout_ms;
+    o->pour.dead = options->dead == NULL ? NULL
+                                         : cdc_dead_new(options->fs, options->kind->name,
+                                                        options->dead, options->dead_bytes_max);
+    check(pg_stop_init(&o->pour.stop, &note) == ERR_NONE);
     o->topics = mem_strdup(options->topics);
     o->stats.kind = options->kind->name;
     (void)snprintf(o->group, sizeof(o->group), "sink:%s", options->kind->name);
     (void)pthread_mutex_init(&o->mutex, NULL);
-    (void)pthread_cond_init(&o->wake, NULL);
+    (void)pthread_condattr_init(&monotonic);
+    (void)pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    (void)pthread_cond_init(&o->wake, &monotonic);
+    (void)pthread_cond_init(&o->ended, &monotonic);
+    (void)pthread_condattr_destroy(&monotonic);
     check(pthread_create(&o->thread, NULL, run, o) == 0);
     return o;
 }
@@ -211,9 +280,27 @@ struct cdc_outlet *cdc_outlet_start(const struct cdc_outlet_options *options)
 void cdc_outlet_stop(struct cdc_outlet *o)
 {
     (void)pthread_mutex_lock(&o->mutex);
+    o->stopped_us = o->stopping ? o->stopped_us : clock_now_us();
     o->stopping = 1;
     (void)pthread_cond_signal(&o->wake);
     (void)pthread_mutex_unlock(&o->mutex);
+}
+
+/* Wait for the thread until so long behind the stop, or if it is not inside its kind as long as it
+ * takes. The mutex is held. */
+static int has_ended_in(struct cdc_outlet *o, int64_t us)
+{
+    struct timespec until = after(o->stopped_us + us - clock_now_us());
+    int in_time = 1;
+    while (!o->has_ended && (in_time || !o->is_inside)) {
+        if (in_time) {
+            in_time = pthread_cond_timedwait(&o->ended, &o->mutex, &until) == 0;
+        } else {
+            struct timespec soon = after(10000);
+            (void)pthread_cond_timedwait(&o->ended, &o->mutex, &soon);
+        }
+    }
+    return o->has_ended;
 }
 
 void cdc_outlet_free(struct cdc_outlet *o)
@@ -223,15 +310,29 @@ void cdc_outlet_free(struct cdc_outlet *o)
     }
     cdc_outlet_stop(o);
     cdc_log_wake(o->options.log);
+    (void)pthread_mutex_lock(&o->mutex);
+    if (!has_ended_in(o, GRACE_US)) {
+        pg_stop_set(&o->pour.stop);
+        o->is_left = !has_ended_in(o, LEAVE_US);
+    }
+    int is_left = o->is_left;
+    (void)pthread_mutex_unlock(&o->mutex);
+    if (is_left) {
+        (void)pthread_detach(o->thread);
+        return;
+    }
     (void)pthread_join(o->thread, NULL);
     o->options.kind->free(o->options.self);
+    cdc_dead_free(o->pour.dead);
+    pg_stop_free(&o->pour.stop);
     (void)pthread_mutex_destroy(&o->mutex);
     (void)pthread_cond_destroy(&o->wake);
+    (void)pthread_cond_destroy(&o->ended);
     mem_free(o->topics);
     mem_free(o);
 }
 
-static uint64_t lag_of(const struct cdc_outlet *o)
+static uint64_t records_behind(const struct cdc_outlet *o)
 {
     uint64_t lag = 0;
     struct cdc_topic_view t;
@@ -253,11 +354,11 @@ void cdc_outlet_stats(struct cdc_outlet *o, struct cdc_outlet_stats *out)
     (void)pthread_mutex_lock(&o->mutex);
     *out = o->stats;
     (void)pthread_mutex_unlock(&o->mutex);
-    out->dead = o->options.kind == &cdc_outlet_pg ? cdc_outlet_pg_dead(o->options.self) : 0;
-    out->lag = lag_of(o);
+    out->dead = cdc_dead_count(o->pour.dead);
+    out->lag = records_behind(o);
 }
 
-void cdc_outlet_line(struct buf *out, const struct cdc_event *event)
+void cdc_outlet_object(struct buf *out, const struct cdc_event *event)
 {
     buf_text(out, "{\"topic\":");
     cdc_json_text(out, slice_of(event->topic));
@@ -266,5 +367,5 @@ void cdc_outlet_line(struct buf *out, const struct cdc_event *event)
     cdc_event_key(out, event);
     buf_text(out, ",\"value\":");
     cdc_event_value(out, event);
-    buf_text(out, "}\n");
+    buf_u8(out, '}');
 }

@@ -9,21 +9,35 @@
  *                     fails: forget, wait (100 ms, doubled up to 30 s), read the same again
  *
  * What cannot be kept for a reason that will not go away (a value that the table does not take) is
- * written to dead-NAME.jsonl beside the change log, with the reason, and counted.
+ * written to dead-NAME.jsonl beside the change log, with the reason, and counted (outlet_dead.h).
+ *
+ * An end: what is under way gets a second, then every wait of the kind is cut short; a thread that
+ * hangs all the same (in the system's resolver) is left behind after five more.
  */
 
 #include "replication/cdc/consumer.h"
+#include "replication/cdc/outlet_dead.h"
+#include "replication/cdc/web.h"
+#include "replication/replication.h"
 
 struct fs;
 struct cdc_outlet;
 
-/* How to write. `self` is what make() gave. */
+/* What a kind works with; the outlet's own, for as long as it is. */
+struct cdc_pour {
+    struct pg_stop stop;    /* every wait looks at it */
+    int timeout_ms;         /* for each answer of the other side */
+    struct cdc_dead *dead;  /* what cannot be kept goes here */
+    int64_t retry_after_us; /* out, with an error: the other side wants so long a pause */
+};
+
+/* How to write. `self` is what make() gave. Only the sink's thread calls. */
 struct cdc_outlet_kind {
     const char *name; /* "file" */
     /* One event of the batch; borrowed. Errors: the batch has failed. */
     enum err (*event)(void *self, const struct cdc_event *event, struct note *note);
     /* The batch is whole: make it durable. Errors: it has failed, none of it counts. */
-    enum err (*flush)(void *self, struct note *note);
+    enum err (*flush)(void *self, struct cdc_pour *pour, struct note *note);
     void (*forget)(void *self); /* the batch has failed: drop what was gathered */
     void (*free)(void *self);
 };
@@ -32,16 +46,21 @@ struct cdc_outlet_options {
     struct cdc_log *log;             /* borrowed until free */
     struct cdc_consumers *consumers; /* likewise */
     const struct cdc_outlet_kind *kind;
-    void *self;         /* taken over */
-    const char *topics; /* comma separated, "database.schema.table" or "database.*"; NULL: all
-                           tables, not the log's own topics */
-    uint32_t batch;     /* events; 0: 500 */
+    void *self;              /* taken over */
+    const char *topics;      /* comma separated, "database.schema.table" or "database.*"; NULL: all
+                                tables, not the log's own topics */
+    uint32_t batch;          /* events; 0: 500 */
+    uint32_t bytes;          /* of values in a batch that has more than one event; 0: 4 MiB */
+    int timeout_ms;          /* of struct cdc_pour; 0: 30 s */
+    struct fs *fs;           /* for dead letters; NULL: the real disk */
+    const char *dead;        /* their file; NULL: the kind has none */
+    uint64_t dead_bytes_max; /* 0: no limit */
 };
 
 /* Errors: none that would not stop the process: it begins to work, and says what is wrong. */
 struct cdc_outlet *cdc_outlet_start(const struct cdc_outlet_options *options);
 void cdc_outlet_stop(struct cdc_outlet *outlet); /* returns at once */
-void cdc_outlet_free(struct cdc_outlet *outlet); /* stops and waits; NULL is fine */
+void cdc_outlet_free(struct cdc_outlet *outlet); /* stops and waits, see above; NULL is fine */
 
 struct cdc_outlet_stats {
     const char *kind;
@@ -54,22 +73,23 @@ void cdc_outlet_stats(struct cdc_outlet *outlet, struct cdc_outlet_stats *out);
 
 /* ---- kinds ----------------------------------------------------------------------------------- */
 
-/* JSON lines in files changes-NUMBER.jsonl of `dir`; a file is ended when it has so many bytes.
- * Owner: the caller, for cdc_outlet_start(). Errors: ERR_IO. */
+/* JSON lines in files changes-NUMBER.jsonl of `dir`, made when it is missing; a file is ended when
+ * it has so many bytes. Owner of what all make: the caller, for cdc_outlet_start(). */
 extern const struct cdc_outlet_kind cdc_outlet_file;
-enum err cdc_outlet_file_make(struct fs *fs, const char *dir, uint64_t bytes_max, void **self,
-                              struct note *note) MUST_CHECK;
+void *cdc_outlet_file_make(struct fs *fs, const char *dir, uint64_t bytes_max);
 
 /* Rows of the same tables in a PostgreSQL server: upserts by key, tables made when missing.
- * conninfo: of libpq. dead: where dead letters go. */
+ * conninfo: of libpq; a password in it is refused. */
 extern const struct cdc_outlet_kind cdc_outlet_pg;
-void *cdc_outlet_pg_make(const char *conninfo, struct fs *fs, const char *dead);
+void *cdc_outlet_pg_make(const char *conninfo);
+
+/* A batch is one POST of {"events":[...]}. */
+extern const struct cdc_outlet_kind cdc_outlet_webhook;
+void *cdc_outlet_webhook_make(const struct cdc_web_options *options);
 
 /* ---- for kinds ------------------------------------------------------------------------------- */
 
-/* An event as a line: {"topic":...,"partition":...,"offset":...,"key":...,"value":...}. */
-void cdc_outlet_line(struct buf *out, const struct cdc_event *event);
-/* Dead letters so far, for stats; of a kind that has them. */
-uint64_t cdc_outlet_pg_dead(void *self);
+/* An event as an object: {"topic":...,"partition":...,"offset":...,"key":...,"value":...}. */
+void cdc_outlet_object(struct buf *out, const struct cdc_event *event);
 
 #endif

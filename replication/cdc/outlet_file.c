@@ -18,6 +18,7 @@ struct file_sink {
     char dir[PATH_BYTES - 64];
     uint64_t bytes_max;
     uint64_t number; /* of the file written to */
+    int is_known;    /* the folder was looked through */
     int fd;          /* -1: none */
     uint64_t at;
     struct buf batch;
@@ -44,6 +45,14 @@ static enum err next_file(struct file_sink *s, struct note *note)
 {
     char path[PATH_BYTES];
     close_file(s);
+    if (!s->is_known) {
+        enum err e = s->fs->make_dir(s->fs, s->dir, NULL, note);
+        e = e ? e : s->fs->list(s->fs, s->dir, note_number, s, note);
+        if (e) {
+            return e;
+        }
+        s->is_known = 1;
+    }
     s->number++;
     s->at = 0;
     (void)snprintf(path, sizeof(path), "%s/changes-%010llu.jsonl", s->dir,
@@ -60,13 +69,15 @@ static enum err file_event(void *self, const struct cdc_event *event, struct not
 {
     struct file_sink *s = self;
     (void)note;
-    cdc_outlet_line(&s->batch, event);
+    cdc_outlet_object(&s->batch, event);
+    buf_u8(&s->batch, '\n');
     return ERR_NONE;
 }
 
-static enum err file_flush(void *self, struct note *note)
+static enum err file_flush(void *self, struct cdc_pour *pour, struct note *note)
 {
     struct file_sink *s = self;
+    (void)pour;
     enum err e = s->fd >= 0 && s->at < s->bytes_max ? ERR_NONE : next_file(s, note);
     if (e == ERR_NONE) {
         e = s->fs->write(s->fs, s->fd, s->at, s->batch.p, s->batch.n, note);
@@ -100,22 +111,12 @@ const struct cdc_outlet_kind cdc_outlet_file = {.name = "file",
                                                 .forget = file_forget,
                                                 .free = file_free};
 
-enum err cdc_outlet_file_make(struct fs *fs, const char *dir, uint64_t bytes_max, void **self,
-                              struct note *note)
+void *cdc_outlet_file_make(struct fs *fs, const char *dir, uint64_t bytes_max)
 {
     struct file_sink *s = mem_zero(sizeof(*s));
     s->fs = fs;
     s->bytes_max = bytes_max;
     s->fd = -1;
     (void)snprintf(s->dir, sizeof(s->dir), "%s", dir);
-    enum err e = fs->make_dir(fs, dir, NULL, note);
-    if (e == ERR_NONE) {
-        e = fs->list(fs, dir, note_number, s, note);
-    }
-    if (e) {
-        mem_free(s);
-        return note_wrap(note, e, "sink file");
-    }
-    *self = s;
-    return ERR_NONE;
+    return s;
 }

@@ -10,7 +10,6 @@
  * Blocking libpq, on the sink's own thread.
  */
 
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,7 +18,6 @@
 
 #include "base/mem.h"
 #include "replication/cdc/outlet.h"
-#include "store/file.h"
 
 /* A statement of the batch: kept, because it may have to be done a second time. */
 struct statement {
@@ -31,15 +29,12 @@ struct statement {
 };
 
 struct pg_sink {
-    char *conninfo, *dead_path;
-    struct fs *fs;
+    char *conninfo;
     PGconn *conn;
     struct statement *batch;
     size_t batch_count, batch_cap;
     char **made; /* tables that this connection knows are there */
     size_t made_count;
-    uint64_t dead_at;
-    _Atomic uint64_t dead;
 };
 
 /* ---- texts ----------------------------------------------------------------------------------- */
@@ -92,7 +87,7 @@ static struct statement *add(struct pg_sink *s, const struct cdc_event *event)
     }
     struct statement *st = &s->batch[s->batch_count++];
     *st = (struct statement){0};
-    cdc_outlet_line(&line, event);
+    cdc_outlet_object(&line, event);
     st->line = take_text(&line);
     return st;
 }
@@ -390,33 +385,8 @@ static int run(struct pg_sink *s, const struct statement *st, struct note *note)
     return how;
 }
 
-static enum err bury(struct pg_sink *s, const struct statement *st, const struct note *why,
-                     struct note *note)
-{
-    struct buf line = {0};
-    int fd = -1;
-    buf_text(&line, "{\"error\":");
-    cdc_json_text(&line, slice_of(why->text));
-    buf_text(&line, ",\"event\":");
-    buf_add(&line, st->line, strlen(st->line) - 1);
-    buf_text(&line, "}\n");
-    enum err e = s->fs->open(s->fs, s->dead_path, FS_WRITE, &fd, note);
-    if (e) {
-        e = s->fs->open(s->fs, s->dead_path, FS_CREATE, &fd, note);
-    }
-    if (e == ERR_NONE) {
-        e = s->fs->size(s->fs, fd, &s->dead_at, note);
-        e = e ? e : s->fs->write(s->fs, fd, s->dead_at, line.p, line.n, note);
-        e = e ? e : s->fs->sync(s->fs, fd, note);
-        s->fs->close(s->fs, fd);
-    }
-    buf_free(&line);
-    atomic_fetch_add_explicit(&s->dead, e == ERR_NONE, memory_order_relaxed);
-    return e;
-}
-
 /* With a savepoint each; what does not go in is a dead letter. */
-static int run_carefully(struct pg_sink *s, struct note *note)
+static int run_carefully(struct pg_sink *s, struct cdc_pour *pour, struct note *note)
 {
     int how = command(s, "BEGIN", note);
     for (size_t i = 0; i < s->batch_count && how != 2; i++) {
@@ -425,7 +395,8 @@ static int run_carefully(struct pg_sink *s, struct note *note)
         how = how != 0 ? 2 : run(s, &s->batch[i], &why);
         if (how == 1) {
             how = command(s, "ROLLBACK TO e", note) != 0 ||
-                          bury(s, &s->batch[i], &why, note) != ERR_NONE
+                          cdc_dead_bury(pour->dead, slice_of(s->batch[i].line), why.text, note) !=
+                              ERR_NONE
                       ? 2
                       : 0;
         } else if (how == 2) {
@@ -444,7 +415,7 @@ static int run_at_once(struct pg_sink *s, struct note *note)
     return how == 0 ? command(s, "COMMIT", note) : how;
 }
 
-static enum err pg_flush(void *self, struct note *note)
+static enum err pg_flush(void *self, struct cdc_pour *pour, struct note *note)
 {
     struct pg_sink *s = self;
     enum err e = s->batch_count == 0 ? ERR_NONE : open_connection(s, note);
@@ -453,7 +424,7 @@ static enum err pg_flush(void *self, struct note *note)
     }
     int how = run_at_once(s, note);
     if (how == 1 && command(s, "ROLLBACK", note) == 0) {
-        how = run_carefully(s, note);
+        how = run_carefully(s, pour, note);
     }
     if (how == 0) {
         drop_batch(s);
@@ -478,24 +449,15 @@ static void pg_free(void *self)
     mem_free(s->made);
     mem_free(s->batch);
     mem_free(s->conninfo);
-    mem_free(s->dead_path);
     mem_free(s);
 }
 
 const struct cdc_outlet_kind cdc_outlet_pg = {
     .name = "pg", .event = pg_event, .flush = pg_flush, .forget = pg_forget, .free = pg_free};
 
-void *cdc_outlet_pg_make(const char *conninfo, struct fs *fs, const char *dead)
+void *cdc_outlet_pg_make(const char *conninfo)
 {
     struct pg_sink *s = mem_zero(sizeof(*s));
     s->conninfo = mem_strdup(conninfo);
-    s->dead_path = mem_strdup(dead);
-    s->fs = fs;
     return s;
-}
-
-uint64_t cdc_outlet_pg_dead(void *self)
-{
-    struct pg_sink *s = self;
-    return atomic_load_explicit(&s->dead, memory_order_relaxed);
 }

@@ -31,9 +31,10 @@ static enum err kept_event(void *self, const struct cdc_event *event, struct not
     return ERR_NONE;
 }
 
-static enum err kept_flush(void *self, struct note *note)
+static enum err kept_flush(void *self, struct cdc_pour *pour, struct note *note)
 {
     struct kept *k = self;
+    (void)pour;
     if (k->flushes++ < k->fails_until) {
         return note_set(note, ERR_IO, "not now");
     }
@@ -127,11 +128,8 @@ static size_t count_lines(struct bench *b, unsigned file)
 Test(cdc_outlet, files_have_a_line_per_record_and_end_at_their_size)
 {
     struct bench b;
-    struct note note = {0};
-    void *self = NULL;
     new_bench(&b, 200);
-    struct fs *fs = sim_disk_fs(b.disk);
-    cr_assert_eq(cdc_outlet_file_make(fs, "d/out", 20000, &self, &note), ERR_NONE, "%s", note.text);
+    void *self = cdc_outlet_file_make(sim_disk_fs(b.disk), "d/out", 20000);
     struct cdc_outlet_options options = {.log = b.log,
                                          .consumers = b.consumers,
                                          .kind = &cdc_outlet_file,
@@ -152,4 +150,78 @@ Test(cdc_outlet, files_have_a_line_per_record_and_end_at_their_size)
     cr_expect_eq(total, 200);
     cr_expect_gt(files, 3);
     end_bench(&b);
+}
+
+/* ---- dead letters, URLs ---------------------------------------------------------------------- */
+
+static size_t lines_of_dead(struct bench *b)
+{
+    size_t n = 0;
+    size_t lines = 0;
+    const uint8_t *p = sim_disk_bytes(b->disk, "d/dead.jsonl", &n);
+    for (size_t i = 0; p != NULL && i < n; i++) {
+        lines += p[i] == '\n';
+    }
+    return lines;
+}
+
+Test(cdc_outlet, dead_letters_are_added_to_those_there_up_to_the_limit)
+{
+    struct bench b;
+    struct note note = {0};
+    new_bench(&b, 1);
+    struct fs *fs = sim_disk_fs(b.disk);
+    for (int life = 0; life < 2; life++) {
+        struct cdc_dead *dead = cdc_dead_new(fs, "test", "d/dead.jsonl", 300);
+        cr_expect_eq(cdc_dead_bury(dead, SLICE("{\"n\":1}"), "a \"reason\"", &note), ERR_NONE);
+        cr_expect_eq(cdc_dead_count(dead), 1);
+        cdc_dead_free(dead);
+    }
+    cr_expect_eq(lines_of_dead(&b), 2);
+    struct cdc_dead *dead = cdc_dead_new(fs, "test", "d/dead.jsonl", 300);
+    enum err e = ERR_NONE;
+    for (int i = 0; i < 5 && e == ERR_NONE; i++) {
+        e = cdc_dead_bury(dead, SLICE("{\"n\":1}"), "again", &note);
+    }
+    cr_expect_eq(e, ERR_TOO_MANY);
+    cr_expect(strstr(note.text, "move it away") != NULL, "%s", note.text);
+    cr_assert_eq(fs->unlink(fs, "d/dead.jsonl", &note), ERR_NONE);
+    cr_expect_eq(cdc_dead_bury(dead, SLICE("{\"n\":1}"), "again", &note), ERR_NONE);
+    cr_expect_eq(lines_of_dead(&b), 1);
+    cdc_dead_free(dead);
+    end_bench(&b);
+}
+
+Test(cdc_outlet, half_a_dead_letter_of_a_crash_does_not_spoil_the_next)
+{
+    struct bench b;
+    struct note note = {0};
+    int fd;
+    new_bench(&b, 1);
+    struct fs *fs = sim_disk_fs(b.disk);
+    cr_assert_eq(fs->open(fs, "d/dead.jsonl", FS_CREATE, &fd, &note), ERR_NONE);
+    cr_assert_eq(fs->write(fs, fd, 0, "{\"sink\":", 8, &note), ERR_NONE);
+    fs->close(fs, fd);
+    struct cdc_dead *dead = cdc_dead_new(fs, "test", "d/dead.jsonl", 0);
+    cr_expect_eq(cdc_dead_bury(dead, SLICE("{\"n\":1}"), "why", &note), ERR_NONE);
+    cr_expect_eq(lines_of_dead(&b), 2);
+    cdc_dead_free(dead);
+    end_bench(&b);
+}
+
+Test(cdc_outlet, a_url_shows_its_server_only_and_has_no_user_in_it)
+{
+    struct note note = {0};
+    char name[256];
+    cr_expect_eq(cdc_web_check_url("https://h:8443/services/T0/s3cret?x=1", name, &note), ERR_NONE);
+    cr_expect_str_eq(name, "https://h:8443");
+    cr_expect_eq(cdc_web_check_url("http://h/a@b", name, &note), ERR_NONE);
+    cr_expect_str_eq(name, "http://h");
+    const char *const wrong[] = {"ftp://h/", "h/x",       "",
+                                 "http://",  "http:///x", "http://me:s3cret@h/"};
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+        cr_expect_eq(cdc_web_check_url(wrong[i], name, &note), ERR_BAD_SETTING, "%s", wrong[i]);
+        cr_expect_str_eq(name, "");
+        cr_expect(strstr(note.text, "s3cret") == NULL);
+    }
 }
