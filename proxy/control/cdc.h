@@ -34,6 +34,7 @@ void cdc_reload(struct control *c); /* limits as the configuration says now */
 /* Those who read the shards (cdc_sources.c): each tick brings them in line with the configuration
  * and with who is primary. */
 void cdc_sources_tick(struct control *c);
+void cdc_sources_maps(struct control *c); /* the log knows the maps of a new world */
 void cdc_sources_stop(struct control *c);
 size_t cdc_sources_count(const struct control *c);
 /* Borrowed until the next tick. */

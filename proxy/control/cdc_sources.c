@@ -1,7 +1,9 @@
 /*
  * Who reads the shards for the change log: one source per shard of each database, or of those that
  * cdc.databases names. Each tick: shards that are new get one, those that left the configuration
- * lose theirs, and a source follows its shard's primary.
+ * lose theirs, and a source follows its shard's primary. The first time, a database's begin when
+ * its catalog is known: the tables that SQL declares sharded are spread by their keys in the log
+ * too.
  */
 
 #include <stdio.h>
@@ -15,7 +17,8 @@
 
 enum {
     SOURCES_MAX = UINT16_MAX, /* numbers of one start of the process */
-    FRESH_MS = 5000           /* a source that cannot connect is told the address again so often */
+    VIEWS_MAX = 4096,
+    FRESH_MS = 5000 /* a source that cannot connect is told the address again so often */
 };
 
 struct shard_source {
@@ -137,13 +140,34 @@ static void follow(struct control *c, const struct world_db *db, size_t shard,
     }
 }
 
+void cdc_sources_maps(struct control *c)
+{
+    for (size_t i = 0; c->shared->cdc_log != NULL && i < c->world->dbs_count; i++) {
+        cdc_log_map(c->shared->cdc_log, c->world->dbs[i].map);
+    }
+}
+
+/* Were its changes read before? */
+static int is_known(struct cdc_log *log, const char *database)
+{
+    struct cdc_source_view *list = mem_alloc(VIEWS_MAX * sizeof(*list));
+    size_t n = cdc_log_sources(log, list, VIEWS_MAX);
+    int known = 0;
+    for (size_t i = 0; i < n; i++) {
+        known |= strcmp(list[i].database, database) == 0;
+    }
+    mem_free(list);
+    return known;
+}
+
 static void look_at_database(struct control *c, const struct world_db *db, int64_t now_us)
 {
     for (size_t i = 0; i < db->conf->shards_count; i++) {
         struct shard_source *s = find(c->cdc_sources, db->conf->name, db->conf->shards[i].name);
-        if (s == NULL) {
+        if (s == NULL && (db->ready || is_known(c->shared->cdc_log, db->conf->name))) {
+            cdc_log_map(c->shared->cdc_log, db->map);
             add_source(c, db, i, now_us);
-        } else {
+        } else if (s != NULL) {
             s->is_wanted = 1;
             follow(c, db, i, s, now_us);
         }

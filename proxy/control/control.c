@@ -76,6 +76,7 @@ void control_publish(struct control *c)
     world_unref(c->world);
     c->world = w;
     c->world_us = clock_now_us();
+    cdc_sources_maps(c);
     for (size_t i = 0; i < c->shared->workers_count; i++) {
         worker_set_world(c->shared->workers[i], w);
     }

@@ -266,6 +266,22 @@ def lines_are_equal(place, _args):
     expect_that(all(s["dead_letters"] == 0 for s in place.console("SHOW CDC_SINKS")), "no dead letters")
 
 
+def keys_stay(place, _args):
+    """A key is always in one partition, and rows of tables that are placed alike are in the one of their key."""
+    partition_of = {}
+    for path in glob.glob(f"{place.files}/changes-*.jsonl"):
+        with open(path, encoding="utf-8") as f:
+            for line in f:
+                if line.endswith("\n"):
+                    event = json.loads(line)
+                    key = (event.get("key") or {}).get("id" if event["value"]["source"]["table"] == "users" else "user_id")
+                    if key is not None:
+                        partition_of.setdefault(key, set()).add(event["partition"])
+    expect_that(len(partition_of) > 20, "keys were seen")
+    expect([k for k, v in partition_of.items() if len(v) > 1], [], "keys in several partitions")
+    expect_that(len(set().union(*partition_of.values())) > 2, "several partitions are used")
+
+
 def groups_share(place, _args):
     seen = {}
     consume(place, "gone", seen, stop_after=60)  # its last batch is not acknowledged
@@ -336,7 +352,7 @@ def main():
     with pg.Fleet() as fleet:
         place = Place(fleet, args)
         try:
-            for case in (sinks_are_equal, lines_are_equal, groups_share, http_reads, command_line):
+            for case in (sinks_are_equal, lines_are_equal, keys_stay, groups_share, http_reads, command_line):
                 report.run(case.__name__, case, place, args)
         finally:
             if place.braid.alive():

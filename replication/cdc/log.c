@@ -292,6 +292,7 @@ static void free_log(struct cdc_log *log)
 {
     cdc_groups_free(log);
     cdc_names_free(log);
+    cdc_maps_free(log);
     mem_free(log->compact);
     mem_free(log->touched);
     mem_free(log->dead_files);

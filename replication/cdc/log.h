@@ -11,9 +11,8 @@
  *
  * A topic is a table ("database.schema.table"); it has a fixed number of partitions, and a row is
  * always in the one of its key, so the changes of a key stay in order. A record's place is (topic,
- * partition, offset). Which partition: a checksum of the columns of its replica identity, modulo
- * CDC_BUCKETS and their number; a table without a key, or with REPLICA IDENTITY FULL, has all in
- * one. Every database also has topics of one partition in a schema of their own:
+ * partition, offset). Which partition: log_place.c. Every database also has topics of one partition
+ * in a schema of their own:
  *
  *     database.braid.transactions   one record per transaction: what it changed, where it stands
  *     database.braid.messages       what pg_logical_emit_message() brought
@@ -40,6 +39,7 @@
 
 struct cdc_log;
 struct fs;
+struct map;
 
 enum {
     CDC_BUCKETS = 4096,
@@ -83,6 +83,10 @@ enum {
     CDC_SHARDS_MAX = 4096
 };
 const struct cdc_sink *cdc_log_sink(struct cdc_log *log);
+
+/* Tables that get a topic from now on are spread by the keys that this map has for them; `map` is
+ * referred to. */
+void cdc_log_map(struct cdc_log *log, struct map *map);
 
 /* New limits; the rest of the options stays. */
 void cdc_log_limits(struct cdc_log *log, uint64_t retention_bytes, int64_t retention_us);

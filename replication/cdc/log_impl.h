@@ -7,6 +7,7 @@
  *     log.c             open, start, close, the thread and its queue
  *     log_sink.c        the sources' side: changes to items, units to pieces of the WAL
  *     log_names.c       topics, schemas, sources: names and numbers
+ *     log_place.c       which partition a row belongs to
  *     log_apply.c       a whole unit to frames of partitions
  *     log_segment.c     the files of a partition
  *     log_checkpoint.c  all of the state as bytes, and back
@@ -26,6 +27,7 @@
 #include "base/hmap.h"
 #include "base/list.h"
 #include "replication/cdc/log.h"
+#include "shardmap/shardmap.h"
 #include "store/file.h"
 
 enum {
@@ -124,8 +126,10 @@ struct cdc_known {
     uint32_t oid, version;
     uint32_t schema, topic;
     uint16_t partitions;
-    uint16_t *keys; /* columns whose bytes decide the partition */
+    uint16_t *keys; /* columns whose values decide the partition */
     uint16_t keys_count;
+    int by_bucket;                   /* by the shard map's hash of them */
+    uint32_t types[KEY_COLUMNS_MAX]; /* of keys, then */
 };
 
 struct cdc_source {
@@ -210,6 +214,8 @@ struct cdc_log {
     size_t sources_count, sources_cap;
     _Atomic(struct cdc_source *) by_number[CDC_SHARDS_MAX];
     struct hmap groups; /* struct cdc_offsets */
+    struct map **maps;  /* the newest of each database that is known */
+    size_t maps_count;
 
     _Atomic uint64_t waiting; /* bytes */
     _Atomic uint64_t records, transactions, unchanged, checkpoints, removed, bytes, segments,
@@ -278,6 +284,19 @@ enum err cdc_source_define(struct cdc_log *log, uint16_t id, struct slice databa
 
 void cdc_sink_init(struct cdc_log *log);
 void cdc_source_clear(struct cdc_source *source); /* what its thread owns */
+
+/* ---- log_place.c ----------------------------------------------------------------------------- */
+
+void cdc_maps_free(struct cdc_log *log);
+/* The rule of a new topic, or nothing; the mutex is held. */
+void cdc_rule_make(const struct cdc_log *log, const char *database,
+                   const struct change_relation *relation, struct buf *out);
+/* Fill in what decides the partition of the relation's rows. */
+void cdc_rule_learn(struct cdc_known *known, struct slice rule,
+                    const struct change_relation *relation);
+/* `old`, or NULL, has what an update left alone. */
+uint16_t cdc_place_of(const struct cdc_known *known, const struct change_column *columns,
+                      const struct change_column *old);
 
 /* ---- log_apply.c ----------------------------------------------------------------------------- */
 

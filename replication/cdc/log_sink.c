@@ -2,9 +2,8 @@
  * The sources' side of the log: see sink.h. A change becomes an item of its source's unit, in the
  * source's own memory and without a lock; a mark cuts the unit into pieces for the WAL.
  *
- * Where a row goes: a checksum of the columns of its replica identity decides. When an UPDATE
- * changes that place, it becomes a DELETE of the old row and an INSERT of the new one, both marked
- * as moved.
+ * Where a row goes is log_place.c's. When an UPDATE changes that place, it becomes a DELETE of the
+ * old row and an INSERT of the new one, both marked as moved.
  */
 
 #include <stdio.h>
@@ -12,7 +11,6 @@
 
 #include "base/check.h"
 #include "base/clock.h"
-#include "base/crc32c.h"
 #include "base/hash.h"
 #include "base/mem.h"
 #include "replication/cdc/log_impl.h"
@@ -55,20 +53,6 @@ void cdc_source_clear(struct cdc_source *source)
     buf_free(&source->unit);
 }
 
-static void note_keys(struct cdc_known *known, const struct change_relation *relation)
-{
-    known->keys = mem_zero((relation->n_columns + (size_t)1) * sizeof(known->keys[0]));
-    known->keys_count = 0;
-    if (relation->replica_identity == 'f') { /* no column of it need stay as it is */
-        return;
-    }
-    for (uint16_t i = 0; i < relation->n_columns; i++) {
-        if (relation->columns[i].is_key) {
-            known->keys[known->keys_count++] = i;
-        }
-    }
-}
-
 static enum err too_many(struct note *note)
 {
     return note_set(note, ERR_TOO_BIG, "change log: more than %d topics or %d schemas",
@@ -85,21 +69,23 @@ static enum err learn(struct cdc_source *source, const struct change_relation *r
     if (n < 0 || (size_t)n >= sizeof(name)) {
         return note_set(note, ERR_TOO_BIG, "change log: the name of a table is too long");
     }
+    struct buf rule = {0};
     cdc_lock(log);
-    struct cdc_topic *topic =
-        cdc_topic_need(log, slice_bytes(name, (size_t)n), log->options.partitions, SLICE(""));
+    cdc_rule_make(log, source->database, relation, &rule);
+    struct cdc_topic *topic = cdc_topic_need(log, slice_bytes(name, (size_t)n),
+                                             log->options.partitions, buf_slice(&rule));
     struct cdc_schema *schema = topic == NULL ? NULL : cdc_schema_need(log, topic, relation);
     if (schema != NULL) {
         known->topic = topic->id;
         known->partitions = topic->partitions;
         known->schema = schema->id;
+        cdc_rule_learn(known, buf_slice(&topic->rule), relation);
     }
     cdc_unlock(log);
+    buf_free(&rule);
     if (schema == NULL) {
         return too_many(note);
     }
-    mem_free(known->keys);
-    note_keys(known, relation);
     known->version = relation->version;
     return ERR_NONE;
 }
@@ -131,24 +117,6 @@ static enum err known_of(struct cdc_source *source, const struct change_relation
     }
     *out = source->last = known;
     return ERR_NONE;
-}
-
-/* ---- which partition ------------------------------------------------------------------------- */
-
-/* `old`, or NULL, has what an update left alone. */
-static uint16_t partition_of(const struct cdc_known *known, const struct change_column *columns,
-                             const struct change_column *old)
-{
-    uint32_t crc = 0;
-    for (uint16_t i = 0; i < known->keys_count; i++) {
-        const struct change_column *c = &columns[known->keys[i]];
-        c = c->kind == VALUE_UNCHANGED && old != NULL ? &old[known->keys[i]] : c;
-        uint32_t n = (uint32_t)c->bytes.n;
-        uint8_t length[4] = {(uint8_t)(n >> 24), (uint8_t)(n >> 16), (uint8_t)(n >> 8), (uint8_t)n};
-        crc = crc32c(crc, length, sizeof(length));
-        crc = n == 0 ? crc : crc32c(crc, c->bytes.p, n);
-    }
-    return (uint16_t)(crc % CDC_BUCKETS % known->partitions);
 }
 
 /* ---- changes to items ------------------------------------------------------------------------ */
@@ -221,8 +189,8 @@ static enum err put_row(struct cdc_source *source, const struct change *c, struc
                       .schema = known->schema,
                       .op = c->op,
                       .flags = (uint8_t)(old | new_)};
-    put.partition = partition_of(known, new_ ? c->new_columns : c->old_columns, c->old_columns);
-    uint16_t from = old && new_ ? partition_of(known, c->old_columns, NULL) : put.partition;
+    put.partition = cdc_place_of(known, new_ ? c->new_columns : c->old_columns, c->old_columns);
+    uint16_t from = old && new_ ? cdc_place_of(known, c->old_columns, NULL) : put.partition;
     uint64_t unchanged = count_unchanged(source, c);
     if (from == put.partition) {
         return put_record(source, c, &put, note);
