@@ -211,10 +211,28 @@ static void render_rows(const struct plan *p, const struct test_db *db,
 static void render_plan(const struct plan *p, const struct test_db *db,
                         const struct plan_args *args, struct buf *out)
 {
-    static const char *const kinds[] = {"empty",    "one",        "many",    "write",   "tx",
-                                        "set",      "deallocate", "discard", "ddl",     "copy-in",
-                                        "copy-out", "prepare",    "execute", "explain", "declare",
-                                        "show",     "workspace",  "rows",    "refuse"};
+    static const char *const kinds[] = {
+        [PLAN_EMPTY] = "empty",
+        [PLAN_ONE] = "one",
+        [PLAN_MANY] = "many",
+        [PLAN_WRITE] = "write",
+        [PLAN_TX] = "tx",
+        [PLAN_SET] = "set",
+        [PLAN_DEALLOCATE] = "deallocate",
+        [PLAN_DISCARD_ALL] = "discard",
+        [PLAN_DDL] = "ddl",
+        [PLAN_COPY_IN] = "copy-in",
+        [PLAN_COPY_OUT] = "copy-out",
+        [PLAN_PREPARE] = "prepare",
+        [PLAN_EXECUTE] = "execute",
+        [PLAN_EXPLAIN] = "explain",
+        [PLAN_DECLARE] = "declare",
+        [PLAN_SHOW] = "show",
+        [PLAN_WORKSPACE] = "workspace",
+        [PLAN_ROWS] = "rows",
+        [PLAN_CHANGES] = "changes",
+        [PLAN_REFUSE] = "refuse",
+    };
     buf_text(out, kinds[p->kind]);
     if (p->kind == PLAN_REFUSE) {
         buf_printf(out, ": %s", p->note.text);
