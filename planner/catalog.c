@@ -407,6 +407,31 @@ static void add_policy(struct catalog_build *b, const struct slice *v)
     }
 }
 
+static void add_trait(struct catalog_build *b, const struct slice *v)
+{
+    enum { /* tgtype */
+        EACH_ROW = 1,
+        BEFORE = 2,
+        EVENTS = TRIGGER_INSERT | TRIGGER_DELETE | TRIGGER_UPDATE
+    };
+    struct catalog_table *t = table_of(b->catalog, catalog_number(v[0]));
+    unsigned number = (unsigned)catalog_number(v[2]);
+    if (t == NULL) {
+        return;
+    }
+    switch (char_of(v[1])) {
+    case 'g': t->column_grants = 1; break;
+    case 'u': t->referred_on_update = 1; break;
+    case 't':
+        t->fires_statement |= (number & EACH_ROW) == 0 ? number & EVENTS : 0;
+        t->fires_before |=
+            (number & (EACH_ROW | BEFORE)) == (EACH_ROW | BEFORE) ? number & EVENTS : 0;
+        t->fires_after |= (number & (EACH_ROW | BEFORE)) == EACH_ROW ? number & EVENTS : 0;
+        break;
+    default: break;
+    }
+}
+
 enum err catalog_build_row(struct catalog_build *b, size_t query, const struct slice *values,
                            size_t count, struct note *note)
 {
@@ -441,6 +466,7 @@ enum err catalog_build_row(struct catalog_build *b, size_t query, const struct s
     case Q_ENUMS: catalog_add_label(b->catalog, values); break;
     case Q_LOCALES: catalog_add_locale(b->catalog, values); break;
     case Q_DEFAULTS: add_default(b, values); break;
+    case Q_TRAITS: add_trait(b, values); break;
     case Q_COUNT: break;
     }
     return ERR_NONE;

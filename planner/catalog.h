@@ -58,12 +58,23 @@ struct catalog_call {
     const char *schema, *name; /* of the function */
 };
 
+/* As in PostgreSQL's tgtype. */
+enum trigger_event {
+    TRIGGER_INSERT = 4,
+    TRIGGER_DELETE = 8,
+    TRIGGER_UPDATE = 16
+};
+
 struct catalog_table {
     uint64_t oid;
     const char *schema, *name;
     char kind; /* relkind: r p v m f S i */
     uint8_t row_security, has_triggers, has_rules;
     uint8_t referred; /* by a foreign key */
+    /* Of triggers, enum trigger_event: before and after each row, and of statements */
+    uint8_t fires_before, fires_after, fires_statement;
+    uint8_t referred_on_update; /* a foreign key to it does something ON UPDATE */
+    uint8_t column_grants;      /* somebody has rights on some of its columns only */
     /* A write of it may change rows of a global unique index: its own, of tables that refer to it,
      * or of what its triggers write */
     uint8_t keeps_global;

@@ -31,6 +31,7 @@ enum query {
     Q_LOCALES,
     Q_DEFAULTS,
     Q_GLOBALS,
+    Q_TRAITS,
     Q_COUNT
 };
 

@@ -59,6 +59,125 @@ static void declare_own(struct build *b, const PgQuery__DeclareCursorStmt *d, st
     p->cursor_binary = (d->options & CURSOR_BINARY) != 0;
 }
 
+/* ---- WHERE CURRENT OF -------------------------------------------------------------------------
+ */
+
+/* The one sharded table of FROM whose rows the query locks. */
+struct locked {
+    struct build *build;
+    const PgQuery__SelectStmt *query;
+    const PgQuery__RangeVar *var;
+    struct relation relation;
+    size_t count;
+};
+
+static const char *alias_of(const PgQuery__RangeVar *v)
+{
+    return v->alias != NULL ? v->alias->aliasname : v->relname;
+}
+
+static int is_locked(const struct locked *l, const PgQuery__RangeVar *v)
+{
+    for (size_t i = 0; i < l->query->n_locking_clause; i++) {
+        const PgQuery__LockingClause *c = l->query->locking_clause[i]->locking_clause;
+        int found = c->n_locked_rels == 0;
+        for (size_t k = 0; k < c->n_locked_rels; k++) {
+            const tnode *n = c->locked_rels[k];
+            found |= IS(n, RANGE_VAR) && strcmp(n->range_var->relname, alias_of(v)) == 0;
+        }
+        if (found) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+static void see_from(struct locked *l, const tnode *n)
+{
+    if (IS(n, JOIN_EXPR)) {
+        see_from(l, n->join_expr->larg);
+        see_from(l, n->join_expr->rarg);
+    } else if (IS(n, RANGE_VAR) && is_locked(l, n->range_var)) {
+        l->count++;
+        l->var = n->range_var;
+        relation_of(l->build, n->range_var, &l->relation);
+    }
+}
+
+/* Keys whose text means the same under all settings, of a table whose rows have ids of their own.
+ */
+static int has_ids(const struct locked *l)
+{
+    const struct map_table *t = l->relation.table;
+    const struct catalog_table *known = l->relation.known;
+    if (l->count != 1 || t == NULL || t->kind == MAP_REFERENCE || known == NULL ||
+        (known->kind != 'r' && known->kind != 'p') || known->column_grants ||
+        (l->var->alias != NULL && l->var->alias->n_colnames > 0)) {
+        return 0;
+    }
+    for (size_t i = 0; i < t->keys_count; i++) {
+        if (!key_type_hashable(t->key_types[i])) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
+/* The query with what WHERE CURRENT OF needs to know of its rows; NULL: it would not be so. */
+static struct plan *with_ids(struct build *b, const tnode *query, const struct plan *without)
+{
+    struct arena *a = &b->scratch;
+    struct locked l = {.build = b};
+    tnode *copy = tree_copy(a, query);
+    PgQuery__SelectStmt *q = IS(copy, SELECT_STMT) ? copy->select_stmt : NULL;
+    l.query = q;
+    for (size_t i = 0; q != NULL && q->with_clause == NULL && i < q->n_from_clause; i++) {
+        see_from(&l, q->from_clause[i]);
+    }
+    if (!has_ids(&l)) {
+        return NULL;
+    }
+    const struct map_table *t = l.relation.table;
+    const char *alias = alias_of(l.var);
+    size_t ids_count = (size_t)t->keys_count + 2;
+    tnode **targets = arena_alloc(a, (q->n_target_list + ids_count) * sizeof(*targets));
+    size_t count = q->n_target_list;
+    memcpy(targets, q->target_list, count * sizeof(*targets));
+    for (size_t i = 0; i < ids_count; i++) {
+        const char *name = i < t->keys_count    ? t->keys[i]
+                           : i == t->keys_count ? "ctid"
+                                                : "tableoid";
+        targets[count++] = tree_target(a, tree_cast(a, tree_column(a, alias, name), "text"),
+                                       arena_printf(a, "braid_%zu", i + 1));
+    }
+    q->target_list = targets;
+    q->n_target_list = count;
+    struct note note;
+    const char *sql = NULL;
+    if (tree_deparse(copy, b->out, &sql, &note)) {
+        return NULL;
+    }
+    struct plan_ids *ids = arena_zero(b->out, sizeof(*ids));
+    ids->table = t;
+    ids->relation = l.relation.known->oid;
+    ids->columns = (uint16_t)ids_count;
+    struct plan *p = plan_new(b, slice_of(sql));
+    struct survey saved = b->survey;
+    p->tag = "SELECT";
+    p->returns_rows = 1;
+    p->any_params = without->any_params;
+    b->row_ids = arena_strdup(a, alias);
+    survey_node(b, copy, &b->survey);
+    plan_select(b, copy, p);
+    b->row_ids = NULL;
+    b->survey = saved;
+    int ok = p->kind == without->kind && p->kind != PLAN_WORKSPACE;
+    for (struct plan *at = p; at != NULL; at = at->otherwise) {
+        at->ids = ids;
+    }
+    return ok ? p : NULL;
+}
+
 void plan_declare(struct build *b, tnode *stmt, struct plan *p)
 {
     const PgQuery__DeclareCursorStmt *d = stmt->declare_cursor_stmt;
@@ -73,7 +192,13 @@ void plan_declare(struct build *b, tnode *stmt, struct plan *p)
     inner->tag = "SELECT";
     inner->returns_rows = 1;
     inner->any_params = p->any_params;
+    const tnode *untouched =
+        b->survey.locking && b->several ? tree_copy(&b->scratch, d->query) : NULL;
     plan_select(b, d->query, inner);
+    struct plan *better = untouched != NULL && (inner->kind == PLAN_ONE || inner->kind == PLAN_MANY)
+                              ? with_ids(b, untouched, inner)
+                              : NULL;
+    inner = better != NULL ? better : inner;
     if (inner->kind == PLAN_REFUSE) {
         refuse_note(p, inner->err, &inner->note);
     } else if (inner->kind == PLAN_ONE && inner->_where->fixed != 0) {

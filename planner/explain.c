@@ -125,7 +125,8 @@ static enum plan_explain_format format_of(struct build *b, const PgQuery__Explai
 static int can_be_explained(const struct plan *inner)
 {
     return inner->kind == PLAN_ONE || inner->kind == PLAN_MANY || inner->kind == PLAN_WRITE ||
-           inner->kind == PLAN_WORKSPACE || inner->kind == PLAN_ROWS;
+           inner->kind == PLAN_WORKSPACE ||
+           (inner->kind == PLAN_ROWS && inner->rows->current == NULL);
 }
 
 void plan_explain_statement(struct build *b, tnode *stmt, struct plan *p)

@@ -192,17 +192,29 @@ static void render_step(const struct plan_rows_step *s, struct buf *out)
                s->copy ? " copy" : "");
 }
 
+static void render_source(const struct plan_rows *r, const struct test_db *db,
+                          const struct plan_args *args, struct buf *out)
+{
+    const struct plan *source = r->source;
+    if (r->current != NULL) {
+        buf_printf(out, "row of %s in %s as %s {" SLICE_FMT "}", r->current->cursor,
+                   r->current->name, r->current->alias, SLICE_ARG(source->text));
+        return;
+    }
+    render_plan(source, db, args, out);
+    if (source->kind == PLAN_ONE ||
+        (source->kind == PLAN_MANY && source->shard_sql == (const char *)source->text.p)) {
+        buf_printf(out, " {" SLICE_FMT "}", SLICE_ARG(source->text));
+    }
+}
+
 static void render_rows(const struct plan *p, const struct test_db *db,
                         const struct plan_args *args, struct buf *out)
 {
     const struct plan_rows *r = p->rows;
     buf_printf(out, "%s%s%s\n  of ", r->in_order ? " in order" : "", r->alone ? " alone" : "",
                r->draws ? " draws" : "");
-    render_plan(r->source, db, args, out);
-    if (r->source->kind == PLAN_ONE ||
-        (r->source->kind == PLAN_MANY && r->source->shard_sql == (const char *)r->source->text.p)) {
-        buf_printf(out, " {" SLICE_FMT "}", SLICE_ARG(r->source->text));
-    }
+    render_source(r, db, args, out);
     for (size_t i = 0; i < r->steps_count; i++) {
         render_step(&r->steps[i], out);
     }
@@ -244,6 +256,12 @@ static void render_plan(const struct plan *p, const struct test_db *db,
     }
     if (p->kind == PLAN_ROWS) {
         render_rows(p, db, args, out);
+        return;
+    }
+    if (p->kind == PLAN_DECLARE && p->explained->ids != NULL) {
+        buf_printf(out, " ids %u ", p->explained->ids->columns);
+        render_plan(p->explained, db, args, out);
+        buf_printf(out, " {" SLICE_FMT "}", SLICE_ARG(p->explained->text));
         return;
     }
     if (p->kind == PLAN_EXPLAIN) {

@@ -35,7 +35,7 @@ struct catalog_build;
  * the home shard as simple queries and feeds every row's text values (p == NULL: NULL).
  */
 enum {
-    CATALOG_QUERIES_MAX = 24
+    CATALOG_QUERIES_MAX = 32
 };
 extern const size_t catalog_queries_count;
 const char *catalog_query(size_t index);
@@ -199,6 +199,14 @@ struct plan_fetch {
     unsigned simple : 1; /* forward, by at least one row: every cursor can do that */
 };
 
+/* What tells a row of a cursor's table apart, as texts: its sharding key, its ctid and tableoid.
+ * They are the last columns of the cursor's query, and not for the client. */
+struct plan_ids {
+    const struct map_table *table;
+    uint64_t relation; /* oid, home's */
+    uint16_t columns;
+};
+
 enum ddl_step_kind {
     DDL_STEP_SQL,
     DDL_STEP_MAKE,  /* `sql` is asked on the home shard; its rows are statements for `shards` */
@@ -334,8 +342,18 @@ struct plan_drawn {
     size_t draws_count;
 };
 
+/* WHERE CURRENT OF a cursor over shards: the row that a FETCH or MOVE of the session ended on. The
+ * source is read on its shard, with `alias`.ctid in WHERE, which its text has not yet. */
+struct plan_current {
+    const char *cursor;
+    const char *name;  /* of the table */
+    const char *alias; /* quoted */
+    uint64_t relation; /* the table's oid, home's */
+};
+
 struct plan_rows {
-    const struct plan_drawn *drawn; /* NULL: it cannot be done so */
+    const struct plan_drawn *drawn;     /* NULL: it cannot be done so */
+    const struct plan_current *current; /* NULL: the source says which rows */
     struct plan *source; /* PLAN_ONE, PLAN_MANY, PLAN_WORKSPACE, or PLAN_WRITE that gives rows (of
                             WITH queries that write); by the same parameters and types as the
                             client's statement */
@@ -456,6 +474,7 @@ struct plan {
      * (combine_columns(): ERR_UNSUPPORTED), before a row went out; NULL: that is the answer */
     struct plan *otherwise;
     const struct plan_fetch *fetch; /* PLAN_ONE: this, when the cursor is the session's own */
+    const struct plan_ids *ids; /* the query of a cursor: columns behind the client's, or NULL */
     /* PLAN_DECLARE: SCROLL, NO SCROLL, WITH HOLD, BINARY */
     unsigned cursor_scrolls : 1;
     unsigned cursor_forward : 1;
@@ -634,6 +653,10 @@ enum err plan_lookup_bind(const struct plan *plan, const struct map *map,
 /* The shard of the row that came, a DataRow body. */
 enum err plan_lookup_shard(const struct plan_lookup *lookup, const struct map *map,
                            struct slice row, uint32_t *shard, struct note *note) MUST_CHECK;
+
+/* The shard of a row whose first columns are the table's sharding key, as texts; a DataRow body. */
+enum err plan_row_shard(const struct map_table *table, const struct map *map, struct slice row,
+                        uint32_t *shard, struct note *note) MUST_CHECK;
 
 /* Whether it is a PLAN_ONE that the home shard can answer, whatever its parameters. */
 int plan_is_for_home(const struct plan *plan);

@@ -489,19 +489,25 @@ enum err plan_lookup_bind(const struct plan *plan, const struct map *map,
     return e;
 }
 
-enum err plan_lookup_shard(const struct plan_lookup *lookup, const struct map *map,
-                           struct slice row, uint32_t *shard, struct note *note)
+enum err plan_row_shard(const struct map_table *table, const struct map *map, struct slice row,
+                        uint32_t *shard, struct note *note)
 {
     struct key_value values[KEY_COLUMNS_MAX];
     struct back_walk walk;
     enum err e = back_walk_row(row, &walk, note);
-    for (size_t i = 0; e == ERR_NONE && i < lookup->table->keys_count; i++) {
+    for (size_t i = 0; e == ERR_NONE && i < table->keys_count; i++) {
         values[i] = (struct key_value){.type_oid = OID_UNKNOWN};
         if (back_next_value(&walk, &values[i].bytes) != 1 || values[i].bytes.p == NULL) {
-            e = note_set(note, ERR_SHARD_PROTOCOL, "a row of a lookup table is cut short");
+            e = note_set(note, ERR_SHARD_PROTOCOL, "the key of a row is cut short");
         }
     }
-    return e ? e : map_route(map, lookup->table, values, shard, note);
+    return e ? e : map_route(map, table, values, shard, note);
+}
+
+enum err plan_lookup_shard(const struct plan_lookup *lookup, const struct map *map,
+                           struct slice row, uint32_t *shard, struct note *note)
+{
+    return plan_row_shard(lookup->table, map, row, shard, note);
 }
 
 enum err shards_of_binding(const struct plan *plan, const struct map *map,

@@ -173,6 +173,10 @@ static void write_any(struct build *b, tnode *stmt, struct plan *p)
         }
         return;
     }
+    if (b->survey.current_of && r->kind == REL_SHARDED) {
+        write_current(b, s, stmt, p, r);
+        return;
+    }
     if (IS(stmt, UPDATE_STMT) &&
         write_changes_key(r, stmt->update_stmt->target_list, stmt->update_stmt->n_target_list)) {
         change_key(b, s, stmt, p, r);

@@ -38,6 +38,7 @@ struct rows {
     size_t keys_count;
     uint16_t ids[KEY_COLUMNS_MAX + 3]; /* and what tells a row of one server apart */
     size_t ids_count;
+    const char *cursor;    /* WHERE CURRENT OF; NULL: the statement says which rows */
     unsigned by_value : 1; /* `ids` are columns of the table, the same on every copy */
     unsigned too_many : 1;
 };
@@ -64,8 +65,17 @@ tnode *rows_select(const struct rows *r, PgQuery__WithClause *with, tnode *const
 struct plan *rows_source(struct build *b, tnode *select, const char *row_ids, struct note *note);
 /* Head and tail of a step. */
 int rows_step(struct build *b, tnode *stmt, struct plan_rows_step *out, struct note *note);
-void rows_finish(struct build *b, struct plan *p, struct plan *source,
-                 const struct plan_rows_step *steps, size_t count);
+struct plan_rows *rows_finish(struct build *b, struct plan *p, struct plan *source,
+                              const struct plan_rows_step *steps, size_t count);
+
+/* write_current.c. WHERE CURRENT OF; the whole of it. */
+void write_current(struct build *b, struct scope *s, const tnode *stmt, struct plan *p,
+                   const struct rel *target);
+/* The name of its cursor; NULL: it is another statement. */
+const char *write_cursor(const tnode *stmt);
+/* ... its source, and what the proxy must know. NULL: it cannot be told. */
+struct plan *current_source(const struct rows *r, tnode *select, struct note *note);
+void current_finish(const struct rows *r, struct plan_rows *rows);
 
 /* Whether the step can say a value of SET itself. `away`: it does not see the target's row. */
 int rows_stays(const struct rows *r, const tnode *n, int away);

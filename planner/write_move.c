@@ -286,12 +286,14 @@ int rows_move(struct rows *r, tnode *stmt, struct plan *p, struct note *note)
     tnode *source =
         rows_select(r, g.q->with_clause, g.q->from_clause, g.q->n_from_clause, g.q->where_clause);
     /* A copy: the steps below find the rows by the columns that a workspace gives other names. */
-    struct plan *read = rows_source(b, tree_copy(&b->scratch, source), r->target->alias, note);
+    source = tree_copy(&b->scratch, source);
+    struct plan *read = r->cursor != NULL ? current_source(r, source, note)
+                                          : rows_source(b, source, r->target->alias, note);
     /* Who leaves makes room first, who comes needs it. */
     if (read == NULL || !step_delete(&g, &steps[0], note) || !step_insert(&g, &steps[2], note) ||
         !step_update(&g, &steps[1], note)) {
         return 0;
     }
-    rows_finish(b, p, read, steps, 3);
+    current_finish(r, rows_finish(b, p, read, steps, 3));
     return 1;
 }

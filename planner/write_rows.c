@@ -253,8 +253,8 @@ int rows_step(struct build *b, tnode *stmt, struct plan_rows_step *out, struct n
     return 1;
 }
 
-void rows_finish(struct build *b, struct plan *p, struct plan *source,
-                 const struct plan_rows_step *steps, size_t count)
+struct plan_rows *rows_finish(struct build *b, struct plan *p, struct plan *source,
+                              const struct plan_rows_step *steps, size_t count)
 {
     struct plan_rows *rows = arena_zero(b->out, sizeof(*rows));
     struct plan_rows_step *kept = arena_alloc(b->out, count * sizeof(*kept));
@@ -271,4 +271,5 @@ void rows_finish(struct build *b, struct plan *p, struct plan *source,
     p->rows = rows;
     p->touches_sharded = 1;
     p->_where = NULL;
+    return rows;
 }

@@ -79,8 +79,9 @@ static int may_be_found(const struct build *b, const struct scope *s, const stru
 {
     const struct survey *v = &b->survey;
     return b->env->workspace >= 5 && b->env->catalog != NULL && !v->system_columns &&
-           !v->current_of && (!v->changing_ctes || inner_writes_are_apart(s, t)) &&
-           v->bad_function == NULL && s->calls_count == 0 && target_may(t, note);
+           (!v->current_of || (t->kind == REL_SHARDED && s->rels_count == 1)) &&
+           (!v->changing_ctes || inner_writes_are_apart(s, t)) && v->bad_function == NULL &&
+           s->calls_count == 0 && target_may(t, note);
 }
 
 /* ---- values -----------------------------------------------------------------------------------
@@ -425,12 +426,14 @@ static int finish_one(struct rows *r, tnode *step_stmt, tnode *source, struct pl
     if (r->too_many) {
         return rows_fail(note, "Split it into smaller statements.", "too many columns");
     }
-    struct plan *read = rows_source(b, source, r->by_value ? NULL : r->target->alias, note);
+    struct plan *read = r->cursor != NULL
+                            ? current_source(r, source, note)
+                            : rows_source(b, source, r->by_value ? NULL : r->target->alias, note);
     if (read == NULL || !rows_step(b, step_stmt, &step, note)) {
         return 0;
     }
     rows_address(r, p, &step);
-    rows_finish(b, p, read, &step, 1);
+    current_finish(r, rows_finish(b, p, read, &step, 1));
     return 1;
 }
 
@@ -531,6 +534,7 @@ int write_by_rows(struct build *b, struct scope *s, const tnode *stmt, struct pl
     r->build = b;
     r->scope = s;
     r->target = target;
+    r->cursor = write_cursor(stmt);
     tnode *copy = tree_copy(&b->scratch, stmt);
     if (!find(r, note)) {
         return 0;

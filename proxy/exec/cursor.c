@@ -158,7 +158,8 @@ enum step cursor_run(struct session *s, struct plan *plan, const struct front_bi
         e = note_set(&note, ERR_UNSUPPORTED,
                      "a cursor over several shards that is not declared SCROLL only moves forward");
         note_hint(&note, "Declare it with SCROLL option to enable backward scan.");
-    } else if (bind != NULL && bind->results_count != 0 && wants_binary(bind) != (int)p->binary) {
+    } else if (bind != NULL && bind->results_count != 0 && !plan->fetch->moves &&
+               wants_binary(bind) != (int)p->binary) {
         e = note_set(&note, ERR_UNSUPPORTED, "this cursor over several shards gives its rows in %s",
                      p->binary ? "binary" : "text");
         note_hint(&note, p->binary ? "Ask for binary results of FETCH."

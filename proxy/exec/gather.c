@@ -74,6 +74,7 @@ void gather_part(struct gather *g, struct plan *plan, uint64_t shards,
 {
     forget_part(g);
     g->plan = plan;
+    g->sql = (struct slice){0};
     g->shards = shards;
     g->hooks = hooks;
     g->paused = 0;

@@ -35,6 +35,7 @@ struct gather {
     struct plan *whole;      /* the client's statement: `plan`, or what it is a part of */
     struct plan *again;      /* what runs when the combiner refuses; NULL: whole->otherwise */
     const struct stmt *stmt; /* NULL in the simple protocol */
+    struct slice sql;        /* runs instead of the plan's text; p == NULL: that */
     const struct gather_hooks *hooks;
     uint64_t shards;
     struct combine *combine; /* NULL: no rows, or rows that go on as they come */
@@ -147,6 +148,20 @@ int gather_more(struct gather *g, uint32_t rows);
 void gather_close_portions(struct gather *g, void (*then)(struct op *op));
 /* A round is over in which portals were opened or rows fetched. */
 void gather_cursor_then(struct op *op);
+
+/* ---- cursor_row.c: WHERE CURRENT OF -----------------------------------------------------------
+ */
+
+/* A row that a FETCH (out) or MOVE (NULL) has passed, of a query with plan->ids: the client's part
+ * of it goes out, and the portal is on it. */
+void cursor_put_row(struct portal *p, struct slice body, struct buf *out);
+/*
+ * Where the row is that `plan` (rows->current) means.
+ *   sql   the source with its WHERE, in the session's arena
+ * Errors: as PostgreSQL's of WHERE CURRENT OF; ERR_STALE: the cursor is older than the map.
+ */
+enum err cursor_find_row(struct session *s, const struct plan *plan, uint32_t *shard,
+                         struct slice *sql, struct note *note) MUST_CHECK;
 
 /* ---- cursor_kept.c --------------------------------------------------------------------------- */
 

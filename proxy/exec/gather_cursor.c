@@ -39,17 +39,23 @@ uint32_t gather_cursor_rows(uint32_t wanted)
 /* ---- rows to the client ---------------------------------------------------------------------- */
 
 /* Up to as many as are wanted, in runs. Returns how many. */
-static uint32_t give(struct session *s, struct buf *rows, size_t *at, uint32_t wanted, int discard)
+static uint32_t give(struct session *s, struct portal *p, struct buf *rows, size_t *at,
+                     uint32_t wanted, int discard)
 {
+    int ids = p != NULL && p->plan != NULL && p->plan->ids != NULL;
     size_t from = *at, total = 0;
     uint32_t given = 0;
     uint8_t type = 0;
     while (*at < rows->n && given < wanted) {
         check(frame_peek(slice_from(buf_slice(rows), *at), &type, &total) == 1);
+        if (ids) {
+            cursor_put_row(p, frame_body(slice_from(buf_slice(rows), *at), total),
+                           discard ? NULL : session_out(s));
+        }
         *at += total;
         given++;
     }
-    if (!discard && *at > from) {
+    if (!discard && !ids && *at > from) {
         buf_add(session_out(s), rows->p + from, *at - from);
     }
     if (*at == rows->n) {
@@ -64,6 +70,9 @@ static void say_end(struct session *s, struct portal *p, uint32_t given, int mor
     const char *verb = s->run_fetch == NULL ? NULL : s->run_fetch->fetch->moves ? "MOVE" : "FETCH";
     p->suspended = more != 0;
     p->finished = !more;
+    if (!more) {
+        p->on.n = 0;
+    }
     if (verb != NULL) {
         (void)snprintf(tag, sizeof(tag), "%s %u", verb, given);
     } else if (p->tag[0] != '\0') { /* the rows of this Execute, as in PostgreSQL */
@@ -91,7 +100,7 @@ void portal_keep(struct portal *p, struct slice rows)
 static enum step give_kept(struct session *s, struct portal *p, uint32_t rows_max)
 {
     int discard = s->run_fetch != NULL && s->run_fetch->fetch->moves;
-    uint32_t given = give(s, &p->kept, &p->kept_at, wanted_of(rows_max), discard);
+    uint32_t given = give(s, p, &p->kept, &p->kept_at, wanted_of(rows_max), discard);
     say_end(s, p, given, rows_max != 0 && given == rows_max);
     return STEP_DONE;
 }
@@ -192,7 +201,7 @@ static void cursor_step(struct op *op)
     for (;;) {
         uint32_t wanted = g->opening ? 0 : wanted_of(g->rows_max) - g->rows_given;
         if (p == NULL || !p->keeps) {
-            g->rows_given += give(s, &g->ready, &g->ready_at, wanted, discard);
+            g->rows_given += give(s, p, &g->ready, &g->ready_at, wanted, discard);
         } else if (kept_take(s, p, g, wanted, &note) != ERR_NONE) {
             fetch_failed(g, ERR_NOMEM, &note);
             return;
@@ -211,6 +220,9 @@ static void cursor_step(struct op *op)
         }
         uint64_t shards = g->done ? 0 : needed(g);
         if (shards != 0) {
+            if (p != NULL && p->locked_depth < s->tx.savepoints_count) {
+                p->locked_depth = s->tx.savepoints_count;
+            }
             fetch(g, shards);
             return;
         }
@@ -306,6 +318,9 @@ void portal_forget_rows(struct session *s, struct portal *p)
     p->finished = 0;
     p->tag[0] = '\0';
     buf_free(&p->kept);
+    buf_free(&p->on);
+    p->unlocked = 0;
+    p->locked_depth = 0;
     p->kept_at = 0;
     kept_forget(p);
     if (g != NULL) {

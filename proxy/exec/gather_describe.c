@@ -58,7 +58,7 @@ void gather_put_description(struct session *s, const struct plan *plan,
         back_put_empty(out, 'n');
         return;
     }
-    size_t count = walk.left;
+    size_t count = walk.left - (plan->ids == NULL ? 0 : plan->ids->columns);
     struct back_column *columns = arena_alloc(&s->arena, (count + 1) * sizeof(*columns));
     for (size_t i = 0; i < count && back_next_column(&walk, &column) == 1; i++) {
         uint16_t formats = bind == NULL ? 0 : bind->results_count;

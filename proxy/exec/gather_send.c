@@ -24,23 +24,25 @@ const uint32_t *gather_types(const struct gather *g, size_t *count)
     return g->stmt == NULL ? NULL : g->stmt->types;
 }
 
-static struct slice text_of(const struct plan *plan)
+static struct slice text_of(const struct gather *g)
 {
-    return plan->shard_sql != NULL ? slice_of(plan->shard_sql) : plan->text;
+    const struct plan *plan = g->plan;
+    return g->sql.p != NULL          ? g->sql
+           : plan->shard_sql != NULL ? slice_of(plan->shard_sql)
+                                     : plan->text;
 }
 
 /* A text that comes again with parameters is kept prepared on the servers. */
 static void prepare(struct gather *g)
 {
     struct session *s = g->op.session;
-    if (g->stmt == NULL || g->apart || g->plan->split != NULL ||
+    if (g->stmt == NULL || g->apart || g->sql.p != NULL || g->plan->split != NULL ||
         s->world->conf->prepared_max == 0 || g->plan->runs++ == 0) {
         return;
     }
     size_t count = 0;
     const uint32_t *types = gather_types(g, &count);
-    struct stmt *st =
-        stmt_find(s, g->plan->_batch->catalog_version, text_of(g->plan), types, count);
+    struct stmt *st = stmt_find(s, g->plan->_batch->catalog_version, text_of(g), types, count);
     if (st->reads_clock) { /* when it is parsed */
         stmt_unref(s->worker, st);
     } else {
@@ -73,7 +75,7 @@ void gather_put_parse(struct gather *g, struct backend *b)
         typing_put_parse(b, "", buf_slice(&sql), types, types_count);
         buf_free(&sql);
     } else {
-        typing_put_parse(b, "", text_of(g->plan), types, types_count);
+        typing_put_parse(b, "", text_of(g), types, types_count);
     }
     b->unnamed = 0;
     backend_expect(b, EXPECT_PARSE, TO_OP);

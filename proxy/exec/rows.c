@@ -181,11 +181,27 @@ static void write_rows(struct rows *r)
     rows_run_steps(r);
 }
 
+/* In one PostgreSQL the cursor would still be on it. */
+static enum err row_may_have_gone(const struct rows *r, struct note *note)
+{
+    enum err e = note_set(note, ERR_UNSUPPORTED,
+                          "the row of cursor \"%s\" may have gone to another shard when this "
+                          "transaction changed sharding keys",
+                          r->plan->rows->current->cursor);
+    note_hint(note, "Name the row by its key.");
+    return e;
+}
+
 /* All rows are here: now it is known which shards they are for. */
 void rows_source_over(struct rows *r)
 {
     struct op *op = &r->w.g.op;
     struct session *s = op->session;
+    if (r->plan->rows->current != NULL && r->store.rows == 0 && s->tx.moved_rows) {
+        struct note note;
+        rows_failed(r, row_may_have_gone(r, &note), &note);
+        return;
+    }
     if (!r->wrote) {
         write_nothing(r);
     }
@@ -302,6 +318,14 @@ void rows_described(struct rows *r)
         return;
     }
     gather_part(g, r->source, r->source_shards, &source_hooks);
+    if (r->plan->rows->current != NULL) {
+        uint32_t shard = 0;
+        e = cursor_find_row(s, r->plan, &shard, &g->sql, &note);
+        if (e) {
+            rows_failed(r, e, &note);
+            return;
+        }
+    }
     g->apart = r->over;
     g->sink_formats = r->known->formats;
     g->sink_formats_count = r->known->columns_count;
@@ -468,9 +492,16 @@ enum err rows_find_source(struct session *s, const struct plan *plan, const stru
                           struct plan **source, uint64_t *shards, struct note *note)
 {
     int any = 0;
+    uint32_t shard = 0;
+    struct slice sql;
     enum err e = ERR_AGAIN;
     *source = plan->rows->source;
     *shards = 0;
+    if (plan->rows->current != NULL) {
+        e = cursor_find_row(s, plan, &shard, &sql, note);
+        *shards = UINT64_C(1) << shard;
+        return e;
+    }
     while (e == ERR_AGAIN) {
         while ((*source)->combine_refused && (*source)->otherwise != NULL) {
             *source = (*source)->otherwise;

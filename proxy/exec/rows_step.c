@@ -378,6 +378,9 @@ static void step_then(struct op *op)
         return;
     }
     r->counted += step_now(r)->counts ? touched : 0;
+    if (step_now(r)->only == ROWS_LEAVE && touched != 0) {
+        op->session->tx.moved_rows = 1;
+    }
     metric_add(&op->session->worker->metrics, METRIC_rows_written, touched);
     r->step++;
     run_step(r);

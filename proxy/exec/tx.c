@@ -43,6 +43,7 @@ void session_tx_begin(struct session *s, enum tx_kind kind, const char *begin)
     tx->fail_elsewhere = 0;
     tx->level = default_level(s);
     tx->has_moment = 0;
+    tx->moved_rows = 0;
     tx->one_statement = 0;
     tx->read_only = 0;
     s->rows_own_tx = 0;

@@ -340,6 +340,8 @@ void portals_back_to(struct session *s, size_t index)
         struct portal *p = container_of(node, struct portal, node);
         if (p->depth > index && (p->suspended || p->cursor)) {
             portal_drop(s, p);
+        } else {
+            p->unlocked |= p->locked_depth > index;
         }
     }
 }
@@ -349,6 +351,7 @@ void portals_release(struct session *s, size_t index)
     list_each (node, &s->portals) {
         struct portal *p = container_of(node, struct portal, node);
         p->depth = p->depth < index ? p->depth : index;
+        p->locked_depth = p->locked_depth < index ? p->locked_depth : index;
     }
 }
 

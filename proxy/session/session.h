@@ -106,6 +106,10 @@ struct portal {
     /* Rows that were not asked for yet, see proxy/exec/gather_cursor.c */
     struct gather *gather;
     struct buf kept; /* DataRow messages, from kept_at on */
+    /* What tells its row apart, see proxy/exec/cursor_row.c; n == 0: it is on none */
+    struct buf on;
+    unsigned unlocked : 1; /* ROLLBACK TO SAVEPOINT gave back locks of such rows */
+    size_t locked_depth;   /* savepoints there were when they were last read */
     size_t kept_at;
     char tag[64]; /* of the whole, when it is no SELECT */
     size_t depth; /* savepoints there were when it was opened */
@@ -145,6 +149,7 @@ struct session_tx {
     unsigned untold : 1; /* it failed while the client asked for nothing: the next answer tells */
     unsigned changed_schema : 1;
     unsigned moved_sequences : 1; /* a statement of it may have */
+    unsigned moved_rows : 1;      /* a new sharding key took rows to other shards */
     unsigned fail_elsewhere : 1;  /* it lost a deadlock: other shards are still to be told */
     unsigned read_only : 1;       /* the client said so: it may be on replicas */
     unsigned stale : 1;     /* it has changed the schema since its catalog was read: tx_catalog.c */
