@@ -174,6 +174,11 @@ bench-writes: ## writes over three shards beside one PostgreSQL, and two-phase c
 	@$(MAKE) --no-print-directory -s -j$(JOBS) all
 	@$(PYTHON) bench/writes.py
 
+bench-cdc: ## change capture beside pg_recvlogical, and how long a commit takes to reach a consumer
+	@conf/install-deps bench
+	@$(MAKE) --no-print-directory -s -j$(JOBS) all
+	@$(PYTHON) bench/cdc.py
+
 $(BUILD)/bench/store/driver: $(patsubst %.c,$(BUILD)/%.o,$(wildcard bench/store/*.c)) $(BUILD)/libstore.a $(BUILD)/libbase.a
 	@echo "  LD $@"
 	$(Q)$(CC) $(CFLAGS) -o $@ $^ $(LIBS.store) -lleveldb -lrocksdb -llmdb
@@ -213,5 +218,5 @@ clean: ## remove build/ (stop the demo first)
 help: ## this list
 	@sed -nE 's/^([a-z][a-z-]*|test-%):.*## (.*)/\1|\2/p' Makefile | while IFS='|' read -r t d; do printf '  %-14s %s\n' "$$t" "$$d"; done
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
-.PHONY: cdc-long kill-long kill-store sim sim-store compare-long compare-writes tpch stress soak regress-pg all test build-tests deps demo demo-stop check check-san regress bench bench-shards bench-snapshot bench-store bench-writes build-fuzzers fuzz format \
+.PHONY: cdc-long kill-long kill-store sim sim-store compare-long compare-writes tpch stress soak regress-pg all test build-tests deps demo demo-stop check check-san regress bench bench-shards bench-snapshot bench-store bench-writes bench-cdc build-fuzzers fuzz format \
         check-format lint tidy docs install clean help

@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -432,6 +433,8 @@ enum err http_start(struct control *c, const char *address, int fd, struct http 
     http->control = c;
     http->server = evhttp_new(loop_event_base(c->loop));
     check(http->server != NULL);
+    int one = 1; /* accepted sockets have it from here: events must not wait for each other */
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
     evhttp_set_max_headers_size(http->server, HEADERS_BYTES_MAX);
     evhttp_set_max_body_size(http->server, BODY_BYTES_MAX);
     evhttp_set_timeout(http->server, TIMEOUT_S);

@@ -56,8 +56,8 @@ struct cdc_source {
     struct assembler *assembler;
     struct cdc_barrier barrier;
     uint64_t received;
-    int64_t status_us, watch_us, heartbeat_us, idle_us; /* next time */
-    int64_t watermark;                                  /* number of the last one */
+    int64_t status_us, show_us, watch_us, heartbeat_us, idle_us; /* next time */
+    int64_t watermark;                                           /* number of the last one */
     int want_reply;
     uint64_t asked_at; /* wal_end of the last keepalive that wanted an answer */
     int64_t asked_us;

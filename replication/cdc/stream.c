@@ -20,6 +20,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/check.h"
 #include "base/clock.h"
@@ -36,7 +37,10 @@ enum {
     KEEPALIVE_BYTES = 18,
     STOPPING_ASKS = 20, /* questions about the same position ... */
     STOPPING_MS = 3000, /* ... in so long: the server wants to stop */
-    IDLE_MS = 1000      /* between two marks without changes */
+    IDLE_MS = 1000,     /* between two marks without changes */
+    SHOW_MS = 50,       /* between two looks at what is durable */
+    BUSY_BYTES = 4096,  /* so many in one turn: more is on its way ... */
+    BUSY_PAUSE_US = 800 /* ... and is waited for, instead of waking up for each message */
 };
 
 /* ---- acknowledging --------------------------------------------------------------------------- */
@@ -77,15 +81,16 @@ static void show_places(struct cdc_source *s, uint64_t durable)
 enum err cdc_status(struct cdc_source *s, int now, struct note *note)
 {
     int64_t now_us = clock_now_us();
-    if (!now && now_us < s->status_us) {
+    if (!now && now_us < s->show_us) {
+        return ERR_NONE;
+    }
+    uint64_t durable = durable_lsn(s);
+    show_places(s, durable);
+    s->show_us = now_us + (int64_t)SHOW_MS * 1000;
+    if (!s->is_streaming || (!now && now_us < s->status_us)) {
         return ERR_NONE;
     }
     s->status_us = now_us + (int64_t)CDC_STATUS_MS * 1000;
-    uint64_t durable = durable_lsn(s);
-    show_places(s, durable);
-    if (!s->is_streaming) {
-        return ERR_NONE;
-    }
     struct buf b = {0};
     put_status(&b, s->received, durable);
     enum err e = pq_copy_put(s->stream, buf_slice(&b), cdc_wait(s, PUT_MS), note);
@@ -222,6 +227,9 @@ static enum err do_due(struct cdc_source *s, struct note *note)
 static int next_due_ms(const struct cdc_source *s)
 {
     int64_t next_us = s->status_us < s->watch_us ? s->status_us : s->watch_us;
+    if (s->look.durable < s->look.given && s->show_us < next_us) {
+        next_us = s->show_us; /* soon it is */
+    }
     if (s->o.heartbeat_ms > 0 && s->heartbeat_us < next_us) {
         next_us = s->heartbeat_us;
     }
@@ -354,10 +362,12 @@ static enum err judge_end(struct cdc_source *s, enum err e, const struct pq_trou
     return cdc_gap(s, why, note);
 }
 
-static enum err take_all(struct cdc_source *s, int *more, struct note *note)
+/* All that has come, or a part of it when there is *more; *taken: its bytes. */
+static enum err take_all(struct cdc_source *s, int *more, uint64_t *taken, struct note *note)
 {
     struct pq_trouble trouble = {0};
     uint64_t bytes = 0;
+    *taken = 0;
     enum err e = ERR_NONE;
     int n = 0;
     for (*more = 1; e == ERR_NONE && n < BATCH_MAX; n++) {
@@ -387,6 +397,7 @@ static enum err take_all(struct cdc_source *s, int *more, struct note *note)
         s->look.bytes += bytes;
         (void)pthread_mutex_unlock(&s->lock);
     }
+    *taken = bytes;
     return e;
 }
 
@@ -471,6 +482,7 @@ enum err cdc_stream(struct cdc_source *s, struct note *note)
     begin_reading(s);
     int was_ready = 1;
     int more = 0;
+    uint64_t taken = 0;
     while (e == ERR_NONE) {
         int ready = s->o.sink->ready(s->o.sink->arg, &s->o.shard);
         if (ready != was_ready) {
@@ -478,6 +490,10 @@ enum err cdc_stream(struct cdc_source *s, struct note *note)
             was_ready = ready;
         }
         if (!(ready && more)) {
+            if (taken >= BUSY_BYTES) {
+                const struct timespec pause = {.tv_nsec = BUSY_PAUSE_US * 1000L};
+                (void)nanosleep(&pause, NULL);
+            }
             int wait_ms = ready ? next_due_ms(s) : FULL_MS;
             int got = pq_poll(&s->stream, ready ? 1 : 0, wait_ms, &s->interrupt);
             if (got < 0) {
@@ -485,7 +501,7 @@ enum err cdc_stream(struct cdc_source *s, struct note *note)
             }
             e = got > 0 ? pq_copy_load(s->stream, note) : ERR_NONE;
         }
-        e = e || !ready ? e : take_all(s, &more, note);
+        e = e || !ready ? e : take_all(s, &more, &taken, note);
         e = e ? e : cdc_status(s, s->want_reply, note);
         s->want_reply = 0;
         e = e ? e : do_due(s, note);
