@@ -2,6 +2,7 @@
 
 #include "replication/cdc/outlet.h"
 
+#include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -368,4 +369,27 @@ void cdc_outlet_object(struct buf *out, const struct cdc_event *event)
     buf_text(out, ",\"value\":");
     cdc_event_value(out, event);
     buf_u8(out, '}');
+}
+
+enum err cdc_pour_wait(struct cdc_pour *pour, int fd, short *events, int64_t until_us,
+                       struct note *note)
+{
+    short wanted = *events;
+    for (;;) {
+        if (atomic_load(&pour->stop.set)) {
+            return note_set(note, ERR_SHUTDOWN, "given up: pgbraid stops");
+        }
+        int64_t left_us = until_us - clock_now_us();
+        if (left_us <= 0) {
+            return note_set(note, ERR_SHARD_DOWN, "no answer within %d ms", pour->timeout_ms);
+        }
+        struct pollfd fds[2] = {{.fd = fd, .events = wanted},
+                                {.fd = pour->stop._fd, .events = POLLIN}};
+        int64_t left_ms = (left_us + 999) / 1000;
+        int n = poll(fds, 2, left_ms > 60000 ? 60000 : (int)left_ms);
+        if (n > 0 && fds[0].revents != 0) {
+            *events = fds[0].revents;
+            return ERR_NONE;
+        }
+    }
 }

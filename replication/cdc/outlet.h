@@ -92,4 +92,9 @@ void *cdc_outlet_webhook_make(const struct cdc_web_options *options);
 /* An event as an object: {"topic":...,"partition":...,"offset":...,"key":...,"value":...}. */
 void cdc_outlet_object(struct buf *out, const struct cdc_event *event);
 
+/* Wait until one of *events of poll(2) has come (*events: which), the stop or the clock.
+ * Errors: ERR_SHARD_DOWN (until_us has passed), ERR_SHUTDOWN. */
+enum err cdc_pour_wait(struct cdc_pour *pour, int fd, short *events, int64_t until_us,
+                       struct note *note) MUST_CHECK;
+
 #endif

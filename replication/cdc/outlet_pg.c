@@ -3,441 +3,291 @@
  * comes twice does no harm. A batch is one transaction. When it fails for a reason of its own data
  * (class 22, 23, 42) it is done again with a savepoint per event; what fails then is a dead letter.
  *
- *     c, r, u   INSERT ... ON CONFLICT (key) DO UPDATE; a key that was changed: DELETE of the old
- *     u with a TOASTed value left alone: UPDATE of the others
- *     d         DELETE          t   TRUNCATE, or of a first copy that begins: DELETE of all
- *
- * Blocking libpq, on the sink's own thread.
+ * libpq without blocking: every wait looks at the stop and at the clock.
  */
 
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <libpq-fe.h>
-
+#include "base/clock.h"
 #include "base/mem.h"
 #include "replication/cdc/outlet.h"
-
-/* A statement of the batch: kept, because it may have to be done a second time. */
-struct statement {
-    char *sql;
-    char **values; /* NULL: NULL */
-    int count;
-    char *line; /* the event, for a dead letter */
-    char *ddl;  /* makes its table; NULL: known */
-};
+#include "replication/cdc/outlet_pg_sql.h"
+#include "replication/pq.h"
 
 struct pg_sink {
     char *conninfo;
     PGconn *conn;
-    struct statement *batch;
-    size_t batch_count, batch_cap;
-    char **made; /* tables that this connection knows are there */
-    size_t made_count;
+    struct pg_batch batch;
 };
-
-/* ---- texts ----------------------------------------------------------------------------------- */
-
-static void put_name(struct buf *out, struct slice name)
-{
-    buf_u8(out, '"');
-    for (size_t i = 0; i < name.n; i++) {
-        if (name.p[i] == '"') {
-            buf_u8(out, '"');
-        }
-        buf_u8(out, name.p[i]);
-    }
-    buf_u8(out, '"');
-}
-
-static void put_table(struct buf *out, const struct change_relation *r)
-{
-    put_name(out, r->schema);
-    buf_u8(out, '.');
-    put_name(out, r->name);
-}
-
-static char *take_text(struct buf *b)
-{
-    buf_u8(b, 0);
-    char *text = mem_strdup((const char *)b->p);
-    buf_free(b);
-    return text;
-}
-
-static void add_value(struct statement *s, struct buf *sql, const struct change_column *c)
-{
-    s->values = mem_grow(s->values, ((size_t)s->count + 1) * sizeof(s->values[0]));
-    char *text = NULL;
-    if (c->kind == VALUE_TEXT) {
-        text = mem_zero(c->bytes.n + 1);
-        memcpy(text, c->bytes.p, c->bytes.n);
-    }
-    s->values[s->count++] = text;
-    buf_printf(sql, "$%d", s->count);
-}
-
-static struct statement *add(struct pg_sink *s, const struct cdc_event *event)
-{
-    struct buf line = {0};
-    if (s->batch_count == s->batch_cap) {
-        s->batch_cap = s->batch_cap == 0 ? 64 : s->batch_cap * 2;
-        s->batch = mem_grow(s->batch, s->batch_cap * sizeof(s->batch[0]));
-    }
-    struct statement *st = &s->batch[s->batch_count++];
-    *st = (struct statement){0};
-    cdc_outlet_object(&line, event);
-    st->line = take_text(&line);
-    return st;
-}
-
-static void put_where(struct buf *sql, struct statement *st, const struct change_relation *r,
-                      const struct change_column *columns)
-{
-    const char *word = " WHERE ";
-    for (uint16_t i = 0; i < r->n_columns; i++) {
-        if (r->columns[i].is_key) {
-            buf_text(sql, word);
-            put_name(sql, r->columns[i].name);
-            buf_text(sql, " = ");
-            add_value(st, sql, &columns[i]);
-            word = " AND ";
-        }
-    }
-}
-
-static void make_delete(struct pg_sink *s, const struct cdc_event *event)
-{
-    struct buf sql = {0};
-    struct statement *st = add(s, event);
-    buf_text(&sql, "DELETE FROM ");
-    put_table(&sql, event->change.relation);
-    put_where(&sql, st, event->change.relation, event->change.old_columns);
-    st->sql = take_text(&sql);
-}
-
-static void make_upsert(struct pg_sink *s, const struct cdc_event *event)
-{
-    const struct change_relation *r = event->change.relation;
-    struct buf sql = {0}, keys = {0}, sets = {0};
-    struct statement *st = add(s, event);
-    buf_text(&sql, "INSERT INTO ");
-    put_table(&sql, r);
-    for (uint16_t i = 0; i < r->n_columns; i++) {
-        buf_text(&sql, i == 0 ? " (" : ", ");
-        put_name(&sql, r->columns[i].name);
-        struct buf *list = r->columns[i].is_key ? &keys : &sets;
-        buf_text(list, list->n == 0 ? "" : ", ");
-        put_name(list, r->columns[i].name);
-        if (list == &sets) {
-            buf_text(list, " = excluded.");
-            put_name(list, r->columns[i].name);
-        }
-    }
-    buf_text(&sql, ") OVERRIDING SYSTEM VALUE VALUES (");
-    for (uint16_t i = 0; i < r->n_columns; i++) {
-        buf_text(&sql, i == 0 ? "" : ", ");
-        add_value(st, &sql, &event->change.new_columns[i]);
-    }
-    buf_text(&sql, ") ON CONFLICT (");
-    buf_add_slice(&sql, buf_slice(&keys));
-    buf_text(&sql, sets.n > 0 ? ") DO UPDATE SET " : ") DO NOTHING");
-    buf_add_slice(&sql, buf_slice(&sets));
-    buf_free(&keys);
-    buf_free(&sets);
-    st->sql = take_text(&sql);
-}
-
-static void make_update(struct pg_sink *s, const struct cdc_event *event,
-                        const struct change_column *where)
-{
-    const struct change_relation *r = event->change.relation;
-    struct buf sql = {0};
-    struct statement *st = add(s, event);
-    const char *word = " SET ";
-    buf_text(&sql, "UPDATE ");
-    put_table(&sql, r);
-    for (uint16_t i = 0; i < r->n_columns; i++) {
-        if (event->change.new_columns[i].kind != VALUE_UNCHANGED) {
-            buf_text(&sql, word);
-            put_name(&sql, r->columns[i].name);
-            buf_text(&sql, " = ");
-            add_value(st, &sql, &event->change.new_columns[i]);
-            word = ", ";
-        }
-    }
-    put_where(&sql, st, r, where);
-    st->sql = take_text(&sql);
-}
-
-static void make_empty(struct pg_sink *s, const struct cdc_event *event)
-{
-    struct buf sql = {0};
-    struct statement *st = add(s, event);
-    if (event->partition != 0) { /* it stands in every partition */
-        buf_text(&sql, "SELECT 1");
-    } else {
-        buf_text(&sql, slice_is(event->change.content, "copy") ? "DELETE FROM " : "TRUNCATE ");
-        put_table(&sql, event->change.relation);
-    }
-    st->sql = take_text(&sql);
-}
-
-static int has_unchanged(const struct change *c)
-{
-    for (uint16_t i = 0; i < c->relation->n_columns; i++) {
-        if (c->new_columns[i].kind == VALUE_UNCHANGED) {
-            return 1;
-        }
-    }
-    return 0;
-}
-
-static int has_key(const struct change_relation *r)
-{
-    int keys = 0;
-    for (uint16_t i = 0; i < r->n_columns; i++) {
-        keys += r->columns[i].is_key != 0;
-    }
-    return keys > 0 && r->replica_identity != 'f';
-}
-
-/* ---- tables ---------------------------------------------------------------------------------- */
-
-/* Types that every PostgreSQL has keep their name, others become text. */
-static char *make_ddl(const struct change_relation *r)
-{
-    struct buf sql = {0};
-    const char *word = ", PRIMARY KEY (";
-    buf_text(&sql, "DO $pgbraid$ BEGIN EXECUTE 'CREATE SCHEMA IF NOT EXISTS ' || quote_ident(");
-    buf_text(&sql, "$pgbraid_name$");
-    buf_add_slice(&sql, r->schema);
-    buf_text(&sql, "$pgbraid_name$); EXECUTE $pgbraid_sql$CREATE TABLE IF NOT EXISTS ");
-    put_table(&sql, r);
-    buf_text(&sql, " ($pgbraid_sql$");
-    for (uint16_t i = 0; i < r->n_columns; i++) {
-        buf_printf(&sql, " || $pgbraid_sql$%s", i == 0 ? "" : ", ");
-        put_name(&sql, r->columns[i].name);
-        if (r->columns[i].type < 10000) {
-            buf_printf(&sql, " $pgbraid_sql$ || pg_catalog.format_type(%u, %d)", r->columns[i].type,
-                       (int)r->columns[i].typmod);
-        } else {
-            buf_text(&sql, " text$pgbraid_sql$");
-        }
-    }
-    buf_text(&sql, " || $pgbraid_sql$");
-    for (uint16_t i = 0; i < r->n_columns; i++) {
-        if (r->columns[i].is_key) {
-            buf_text(&sql, word);
-            put_name(&sql, r->columns[i].name);
-            word = ", ";
-        }
-    }
-    buf_text(&sql, "))$pgbraid_sql$; END $pgbraid$");
-    return take_text(&sql);
-}
-
-static int is_made(struct pg_sink *s, const struct change_relation *r)
-{
-    struct buf name = {0};
-    put_table(&name, r);
-    char *text = take_text(&name);
-    for (size_t i = 0; i < s->made_count; i++) {
-        if (strcmp(s->made[i], text) == 0) {
-            mem_free(text);
-            return 1;
-        }
-    }
-    s->made = mem_grow(s->made, (s->made_count + 1) * sizeof(s->made[0]));
-    s->made[s->made_count++] = text;
-    return 0;
-}
-
-static void forget_made(struct pg_sink *s)
-{
-    for (size_t i = 0; i < s->made_count; i++) {
-        mem_free(s->made[i]);
-    }
-    s->made_count = 0;
-}
-
-/* ---- events ---------------------------------------------------------------------------------- */
-
-static void refuse(struct pg_sink *s, const struct cdc_event *event, const char *why)
-{
-    struct buf sql = {0};
-    struct statement *st = add(s, event);
-    buf_printf(&sql, "DO $$ BEGIN RAISE EXCEPTION '%s' USING ERRCODE = '22000'; END $$", why);
-    st->sql = take_text(&sql);
-}
-
-static void make_change(struct pg_sink *s, const struct cdc_event *event)
-{
-    const struct change *c = &event->change;
-    switch ((enum change_op)c->op) {
-    case CHANGE_INSERT:
-    case CHANGE_ROW: make_upsert(s, event); return;
-    case CHANGE_DELETE: make_delete(s, event); return;
-    case CHANGE_TRUNCATE: make_empty(s, event); return;
-    case CHANGE_UPDATE:
-        if (has_unchanged(c)) {
-            make_update(s, event, c->old_columns != NULL ? c->old_columns : c->new_columns);
-            return;
-        }
-        if (c->old_columns != NULL) {
-            make_delete(s, event);
-        }
-        make_upsert(s, event);
-        return;
-    case CHANGE_BEGIN:
-    case CHANGE_COMMIT:
-    case CHANGE_MESSAGE:
-    case CHANGE_DDL:
-    case CHANGE_WATERMARK:
-    case CHANGE_GAP: return;
-    }
-}
 
 static enum err pg_event(void *self, const struct cdc_event *event, struct note *note)
 {
     struct pg_sink *s = self;
-    const struct change *c = &event->change;
     (void)note;
-    if (c->relation == NULL) {
-        return ERR_NONE;
-    }
-    if (!has_key(c->relation) && c->op != CHANGE_TRUNCATE) {
-        refuse(s, event, "the table has no key");
-        return ERR_NONE;
-    }
-    size_t first = s->batch_count;
-    make_change(s, event);
-    if (s->batch_count > first && !is_made(s, c->relation)) {
-        s->batch[first].ddl = make_ddl(c->relation);
-    }
+    pg_batch_add(&s->batch, event);
     return ERR_NONE;
 }
 
-/* ---- batches --------------------------------------------------------------------------------- */
+/* ---- the server ------------------------------------------------------------------------------ */
 
-static void drop_batch(struct pg_sink *s)
+/* In one line. */
+static enum err failed(const PGconn *conn, struct note *note)
 {
-    for (size_t i = 0; i < s->batch_count; i++) {
-        struct statement *st = &s->batch[i];
-        for (int v = 0; v < st->count; v++) {
-            mem_free(st->values[v]);
-        }
-        mem_free(st->values);
-        mem_free(st->sql);
-        mem_free(st->line);
-        mem_free(st->ddl);
+    char text[400];
+    (void)snprintf(text, sizeof(text), "%s", PQerrorMessage(conn));
+    size_t n = strlen(text);
+    for (; n > 0 && (unsigned char)text[n - 1] <= ' '; n--) {
+        text[n - 1] = 0;
     }
-    s->batch_count = 0;
+    for (size_t i = 0; i < n; i++) {
+        text[i] = (unsigned char)text[i] < ' ' ? ' ' : text[i];
+    }
+    return note_set(note, ERR_SHARD_DOWN, "sink pg: %s", text);
 }
 
-static enum err open_connection(struct pg_sink *s, struct note *note)
+/* Settings are shown; so they must have no password in them. */
+static enum err check_words(const char *conninfo, struct note *note)
 {
+    char *why = NULL;
+    PQconninfoOption *list = PQconninfoParse(conninfo, &why);
+    enum err e = ERR_NONE;
+    if (list == NULL) {
+        e = note_set(note, ERR_BAD_SETTING,
+                     "sink pg: cdc.sink_pg is no connection string of libpq");
+    }
+    for (const PQconninfoOption *o = list; o != NULL && o->keyword != NULL; o++) {
+        if (strcmp(o->keyword, "password") == 0 && o->val != NULL) {
+            e = note_set(
+                note, ERR_BAD_SETTING,
+                "sink pg: cdc.sink_pg has a password in it; name a passfile there instead");
+        }
+    }
+    PQconninfoFree(list);
+    PQfreemem(why);
+    return e;
+}
+
+static enum err connect_to(struct pg_sink *s, struct cdc_pour *pour, struct note *note)
+{
+    int64_t until_us = clock_now_us() + (int64_t)pour->timeout_ms * 1000;
+    enum err bad = check_words(s->conninfo, note);
+    if (bad) {
+        return bad;
+    }
+    s->conn = PQconnectStart(s->conninfo);
+    PostgresPollingStatusType wants =
+        PQstatus(s->conn) == CONNECTION_BAD ? PGRES_POLLING_FAILED : PGRES_POLLING_WRITING;
+    while (wants != PGRES_POLLING_OK) {
+        short events = wants == PGRES_POLLING_READING ? POLLIN : POLLOUT;
+        if (wants == PGRES_POLLING_FAILED) {
+            return failed(s->conn, note);
+        }
+        enum err e = cdc_pour_wait(pour, PQsocket(s->conn), &events, until_us, note);
+        if (e) {
+            return note_wrap(note, e, "sink pg: connecting");
+        }
+        wants = PQconnectPoll(s->conn);
+    }
+    return PQsetnonblocking(s->conn, 1) == 0 ? ERR_NONE
+                                             : note_set(note, ERR_SHARD_DOWN, "sink pg: no memory");
+}
+
+enum outcome {
+    FINE,
+    OWN_FAULT, /* of the data: it will never go in */
+    AGAIN
+};
+
+/* What a result says; note is set unless it is fine. */
+static enum outcome outcome_of(const PGresult *result, const PGconn *conn, struct note *note)
+{
+    ExecStatusType status = PQresultStatus(result);
+    if (status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK) {
+        return FINE;
+    }
+    const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+    int own = state != NULL && (strncmp(state, "22", 2) == 0 || strncmp(state, "23", 2) == 0 ||
+                                strncmp(state, "42", 2) == 0);
+    if (own && (strcmp(state, "42501") == 0 || strcmp(state, "42P01") == 0)) {
+        own = 0; /* a right or a table that somebody took away, and can give back */
+    }
+    if (state == NULL) {
+        (void)failed(conn, note);
+    } else {
+        (void)note_set(note, own ? ERR_BAD_STATE : ERR_SHARD_DOWN, "sink pg: %s",
+                       PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY));
+    }
+    return own ? OWN_FAULT : AGAIN;
+}
+
+struct asked {
+    struct pg_sink *s;
+    struct cdc_pour *pour;
+    struct note *note;
+};
+
+/* *rows, unless NULL: how many the statement changed; -1: it does not say. */
+static enum outcome ask(const struct asked *a, const char *sql, const struct pg_statement *st,
+                        long *rows)
+{
+    PGconn *conn = a->s->conn;
+    struct pq_wait wait = {a->pour->timeout_ms, &a->pour->stop};
+    int64_t until_us = clock_now_us() + (int64_t)wait.timeout_ms * 1000;
+    int sent = st == NULL ? PQsendQuery(conn, sql)
+                          : PQsendQueryParams(conn, sql, st->count, NULL,
+                                              (const char *const *)st->values, NULL, NULL, 0);
+    enum outcome how = FINE;
+    if (!sent) {
+        (void)failed(conn, a->note);
+        return AGAIN;
+    }
+    if (pq_flush(conn, wait, until_us, a->note)) {
+        return AGAIN;
+    }
+    for (;;) {
+        PGresult *result = NULL;
+        if (pq_next(conn, wait, until_us, &result, a->note)) {
+            return AGAIN;
+        }
+        if (result == NULL) {
+            return how;
+        }
+        if (how == FINE) {
+            how = outcome_of(result, conn, a->note);
+        }
+        if (rows != NULL && how == FINE) {
+            const char *text = PQcmdTuples(result);
+            *rows = text[0] == 0 ? -1 : strtol(text, NULL, 10);
+        }
+        PQclear(result);
+    }
+}
+
+static enum outcome command(const struct asked *a, const char *sql)
+{
+    return ask(a, sql, NULL, NULL);
+}
+
+static enum err open_connection(const struct asked *a)
+{
+    struct pg_sink *s = a->s;
     if (s->conn != NULL && PQstatus(s->conn) == CONNECTION_OK) {
         return ERR_NONE;
     }
     PQfinish(s->conn);
-    s->conn = PQconnectdb(s->conninfo);
-    if (PQstatus(s->conn) != CONNECTION_OK) {
-        return note_set(note, ERR_SHARD_DOWN, "sink pg: %s", PQerrorMessage(s->conn));
+    s->conn = NULL;
+    enum err e = connect_to(s, a->pour, a->note);
+    if (e) {
+        return e;
     }
-    PQclear(PQexec(s->conn, "SET client_encoding = 'UTF8'; SET statement_timeout = '60s'; "
-                            "SET application_name = 'pgbraid sink'"));
-    return ERR_NONE;
+    char sql[300]; /* offsets are committed behind a COMMIT there, so that must be for good */
+    (void)snprintf(sql, sizeof(sql),
+                   "SET client_encoding = 'UTF8'; SET statement_timeout = %d; "
+                   "SET application_name = 'pgbraid sink'; "
+                   "SELECT set_config('synchronous_commit', 'on', false) "
+                   "WHERE current_setting('synchronous_commit') = 'off'",
+                   a->pour->timeout_ms);
+    return command(a, sql) == FINE ? ERR_NONE : ERR_SHARD_DOWN;
 }
 
-/* 0: fine; 1: the data's own fault; 2: it may work another time. */
-static int outcome(struct pg_sink *s, PGresult *result, struct note *note)
+/* ---- doing a batch --------------------------------------------------------------------------- */
+
+static enum outcome bury(const struct asked *a, const struct pg_statement *st, const char *why)
 {
-    ExecStatusType status = PQresultStatus(result);
-    int is_fine = status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK;
-    const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
-    int own = state != NULL && (strncmp(state, "22", 2) == 0 || strncmp(state, "23", 2) == 0 ||
-                                strncmp(state, "42", 2) == 0);
-    if (!is_fine) {
-        (void)note_set(note, own ? ERR_BAD_STATE : ERR_SHARD_DOWN, "sink pg: %s",
-                       state == NULL ? PQerrorMessage(s->conn)
-                                     : PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY));
+    return cdc_dead_bury(a->pour->dead, slice_of(st->line), why, a->note) ? AGAIN : FINE;
+}
+
+/* The statement itself; its table is there. */
+static enum outcome run(const struct asked *a, const struct pg_statement *st)
+{
+    long rows = -1;
+    enum outcome how = ask(a, st->sql, st, &rows);
+    if (how == FINE && st->must_hit && rows == 0) {
+        how = bury(a, st,
+                   "there is no such row, and a large value that the update left alone is "
+                   "not known");
     }
-    PQclear(result);
-    return is_fine ? 0 : own ? 1 : 2;
-}
-
-static int command(struct pg_sink *s, const char *sql, struct note *note)
-{
-    return outcome(s, PQexec(s->conn, sql), note);
-}
-
-static int run(struct pg_sink *s, const struct statement *st, struct note *note)
-{
-    int how = st->ddl == NULL ? 0 : command(s, st->ddl, note);
-    if (how == 0) {
-        how = outcome(s,
-                      PQexecParams(s->conn, st->sql, st->count, NULL,
-                                   (const char *const *)st->values, NULL, NULL, 0),
-                      note);
+    if (how == FINE && st->has_unknown) {
+        how = bury(a, st, "the row was written without a large value that is not known");
     }
     return how;
 }
 
-/* With a savepoint each; what does not go in is a dead letter. */
-static int run_carefully(struct pg_sink *s, struct cdc_pour *pour, struct note *note)
+/* With a savepoint; what is the data's own fault is undone, and *own says so. */
+static enum outcome run_undoable(const struct asked *a, const struct pg_statement *st,
+                                 const char *ddl, int *own)
 {
-    int how = command(s, "BEGIN", note);
-    for (size_t i = 0; i < s->batch_count && how != 2; i++) {
-        struct note why = {.text = ""};
-        how = command(s, "SAVEPOINT e", note);
-        how = how != 0 ? 2 : run(s, &s->batch[i], &why);
-        if (how == 1) {
-            how = command(s, "ROLLBACK TO e", note) != 0 ||
-                          cdc_dead_bury(pour->dead, slice_of(s->batch[i].line), why.text, note) !=
-                              ERR_NONE
-                      ? 2
-                      : 0;
-        } else if (how == 2) {
-            *note = why;
-        }
+    enum outcome how = command(a, "SAVEPOINT e");
+    if (how != FINE) {
+        return AGAIN;
     }
-    return how == 0 ? command(s, "COMMIT", note) : 2;
+    how = ddl != NULL ? command(a, ddl) : run(a, st);
+    *own = how == OWN_FAULT;
+    if (how == OWN_FAULT) {
+        struct note unused;
+        struct asked undo = {a->s, a->pour, &unused};
+        how = command(&undo, "ROLLBACK TO e") == FINE ? FINE : AGAIN;
+    }
+    return how == FINE && command(a, "RELEASE e") != FINE ? AGAIN : how;
 }
 
-static int run_at_once(struct pg_sink *s, struct note *note)
+/* What does not go in is a dead letter. */
+static enum outcome run_carefully(const struct asked *a)
 {
-    int how = command(s, "BEGIN", note);
-    for (size_t i = 0; i < s->batch_count && how == 0; i++) {
-        how = run(s, &s->batch[i], note);
+    struct pg_sink *s = a->s;
+    enum outcome how = command(a, "BEGIN");
+    for (size_t i = 0; i < s->batch.count && how == FINE; i++) {
+        const struct pg_statement *st = &s->batch.all[i];
+        int own = 0;
+        how = st->ddl == NULL ? FINE : run_undoable(a, st, st->ddl, &own);
+        if (how == FINE && !own) {
+            how = run_undoable(a, st, NULL, &own);
+        }
+        if (how == FINE && own) {
+            struct note why = *a->note;
+            how = bury(a, st, why.text);
+        }
     }
-    return how == 0 ? command(s, "COMMIT", note) : how;
+    return how == FINE ? command(a, "COMMIT") : AGAIN;
+}
+
+static enum outcome run_at_once(const struct asked *a)
+{
+    struct pg_sink *s = a->s;
+    enum outcome how = command(a, "BEGIN");
+    for (size_t i = 0; i < s->batch.count && how == FINE; i++) {
+        how = s->batch.all[i].ddl == NULL ? FINE : command(a, s->batch.all[i].ddl);
+        how = how == FINE ? run(a, &s->batch.all[i]) : how;
+    }
+    return how == FINE ? command(a, "COMMIT") : how;
 }
 
 static enum err pg_flush(void *self, struct cdc_pour *pour, struct note *note)
 {
     struct pg_sink *s = self;
-    enum err e = s->batch_count == 0 ? ERR_NONE : open_connection(s, note);
-    if (e || s->batch_count == 0) {
+    struct asked a = {s, pour, note};
+    enum err e = s->batch.count == 0 ? ERR_NONE : open_connection(&a);
+    if (e || s->batch.count == 0) {
         return e;
     }
-    int how = run_at_once(s, note);
-    if (how == 1 && command(s, "ROLLBACK", note) == 0) {
-        how = run_carefully(s, pour, note);
+    enum outcome how = run_at_once(&a);
+    if (how == OWN_FAULT && command(&a, "ROLLBACK") == FINE) {
+        how = run_carefully(&a);
     }
-    if (how == 0) {
-        drop_batch(s);
-        return ERR_NONE;
+    if (how != FINE) {
+        return ERR_SHARD_DOWN;
     }
-    return ERR_SHARD_DOWN;
+    pg_batch_drop(&s->batch);
+    return ERR_NONE;
 }
 
 static void pg_forget(void *self)
 {
     struct pg_sink *s = self;
-    drop_batch(s);
-    forget_made(s);
+    pg_batch_forget(&s->batch);
     PQfinish(s->conn);
     s->conn = NULL;
 }
@@ -446,8 +296,7 @@ static void pg_free(void *self)
 {
     struct pg_sink *s = self;
     pg_forget(s);
-    mem_free(s->made);
-    mem_free(s->batch);
+    pg_batch_free(&s->batch);
     mem_free(s->conninfo);
     mem_free(s);
 }
