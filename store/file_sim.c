@@ -204,6 +204,29 @@ static const char *name_in(const char *dir, const char *path)
     return path + n + 1;
 }
 
+/* The folder in `dir` that `path` leads through, with what follows it; NULL: it does not. */
+static const char *folder_in(const char *dir, const char *path)
+{
+    size_t n = strlen(dir);
+    return strncmp(path, dir, n) == 0 && path[n] == '/' && strchr(path + n + 1, '/') != NULL
+               ? path + n + 1
+               : NULL;
+}
+
+/* Does one of the first `count` names lead through that folder, too? */
+static int is_told(const struct sim_disk *d, size_t count, const char *dir, const char *folder)
+{
+    size_t n = strcspn(folder, "/") + 1;
+    for (size_t i = 0; i < count; i++) {
+        const char *other = folder_in(dir, d->cache.rows[i].path);
+        if (other != NULL && strncmp(other, folder, n) == 0) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* Folders are no things of their own here: there are those that a file is in. */
 static enum err sim_list(struct fs *fs, const char *dir, fs_name_fn *fn, void *arg,
                          struct note *note)
 {
@@ -212,7 +235,13 @@ static enum err sim_list(struct fs *fs, const char *dir, fs_name_fn *fn, void *a
         return fails(d, note, "list");
     }
     for (size_t i = 0; i < d->cache.n; i++) {
+        char text[PATH_BYTES];
+        const char *folder = folder_in(dir, d->cache.rows[i].path);
         const char *name = name_in(dir, d->cache.rows[i].path);
+        if (folder != NULL && !is_told(d, i, dir, folder)) {
+            (void)snprintf(text, sizeof(text), "%.*s", (int)strcspn(folder, "/"), folder);
+            name = text;
+        }
         if (name != NULL) {
             fn(arg, name);
         }

@@ -9,11 +9,12 @@
 
 enum {
     FILE_PATH_MAX = KV_PATH_MAX + 16,
-    KIND_BYTES_MAX = 64,
-    VERSION = 1
+    KIND_BYTES_MAX = 64
 };
 
 static const char *const kind_names[] = {[KV_LSM] = "lsm", [KV_BTREE] = "btree"};
+/* The newest version of the format that this program reads; it reads all before it, too. */
+static const unsigned versions[] = {[KV_LSM] = 1, [KV_BTREE] = KV_BTREE_LOGGED};
 
 const char *kv_kind_name(enum kv_kind kind)
 {
@@ -40,22 +41,29 @@ static void see_name(void *arg, const char *name)
     }
 }
 
+static int kind_text(char out[KIND_BYTES_MAX], enum kv_kind kind, unsigned version)
+{
+    return snprintf(out, KIND_BYTES_MAX, "pgbraid store %s %u\n", kind_names[kind], version);
+}
+
 /* What the file says. A version to come is not damage: it is told apart by its first words. */
 static enum err parse_kind(const char *text, const char *file, enum kv_kind *out, struct note *note)
 {
     for (enum kv_kind kind = KV_LSM; kind <= KV_BTREE; kind++) {
         char wanted[KIND_BYTES_MAX];
-        (void)snprintf(wanted, sizeof(wanted), "pgbraid store %s %d\n", kind_names[kind], VERSION);
-        if (strcmp(text, wanted) == 0) {
-            *out = kind;
-            return ERR_NONE;
+        *out = kind;
+        for (unsigned version = 1; version <= versions[kind]; version++) {
+            kind_text(wanted, kind, version);
+            if (strcmp(text, wanted) == 0) {
+                return ERR_NONE;
+            }
         }
         (void)snprintf(wanted, sizeof(wanted), "pgbraid store %s ", kind_names[kind]);
         if (strncmp(text, wanted, strlen(wanted)) == 0) {
             return note_set(note, ERR_BAD_SETTING,
-                            "%s: this program reads version %d of the format, and the store is of "
-                            "another; open it with the program that wrote it",
-                            file, VERSION);
+                            "%s: this program reads the format up to version %u, and the store is "
+                            "of another; open it with the program that wrote it",
+                            file, versions[kind]);
         }
     }
     return note_set(note, ERR_CORRUPT, "%s: damaged at offset 0, or not a store's", file);
@@ -77,7 +85,8 @@ static enum err read_kind(struct fs *fs, const char *path, enum kv_kind *out, st
     return e ? note_wrap(note, e, file) : parse_kind(text, file, out, note);
 }
 
-static enum err write_kind(struct fs *fs, const char *path, enum kv_kind kind, struct note *note)
+enum err kv_folder_mark(struct fs *fs, const char *path, enum kv_kind kind, unsigned version,
+                        struct note *note)
 {
     char fresh[FILE_PATH_MAX];
     char file[FILE_PATH_MAX];
@@ -85,7 +94,7 @@ static enum err write_kind(struct fs *fs, const char *path, enum kv_kind kind, s
     int fd = -1;
     path_of(fresh, path, "KIND.new");
     path_of(file, path, "KIND");
-    int n = snprintf(text, sizeof(text), "pgbraid store %s %d\n", kind_names[kind], VERSION);
+    int n = kind_text(text, kind, version);
     enum err e = fs->open(fs, fresh, FS_CREATE, &fd, note);
     if (e) {
         return e;
@@ -113,7 +122,7 @@ static enum err mark_new(const struct kv_options *o, const struct listing *listi
     if (o->must_exist || o->kind == 0) {
         return note_set(note, ERR_IO, "%s: there is no store", o->path);
     }
-    return write_kind(o->fs, o->path, o->kind, note);
+    return kv_folder_mark(o->fs, o->path, o->kind, 1, note);
 }
 
 static enum err learn_kind(const struct kv_options *o, enum kv_kind *found, struct note *note)

@@ -6,14 +6,17 @@
  * and the version of its format, before an engine sees it.
  *
  *     LOCK   taken while the store is open or checked
- *     KIND   "pgbraid store lsm 1\n" or "pgbraid store btree 1\n"
+ *     KIND   "pgbraid store lsm 1\n", "pgbraid store btree 1\n" or "... btree 2\n"
  *     *      the engine's
+ *
+ * A program that does not know a version must not open the store: it would not see all there is.
  */
 
 #include "store/kv.h"
 
 enum {
-    KV_PATH_MAX = 512 /* bytes of the folder's path with its 0 byte; engines add their names */
+    KV_PATH_MAX = 512,  /* bytes of the folder's path with its 0 byte; engines add their names */
+    KV_BTREE_LOGGED = 2 /* version of a B+tree that may have a log; those without have 1 */
 };
 
 /* A folder that is ours. */
@@ -28,6 +31,10 @@ struct kv_folder {
  * (it is of the other kind, or of a version that this program does not know).
  */
 enum err kv_folder_take(const struct kv_options *options, struct kv_folder *out,
+                        struct note *note) MUST_CHECK;
+
+/* Say, durably, that the store is of that version from now on. Whoever has the folder. */
+enum err kv_folder_mark(struct fs *fs, const char *path, enum kv_kind kind, unsigned version,
                         struct note *note) MUST_CHECK;
 
 #endif

@@ -37,7 +37,8 @@ struct run {
     struct held snapshots[HELD_MAX];
     struct held cursors[HELD_MAX];
     struct buf value;
-    int is_failed; /* a write said ERR_IO in this life */
+    int is_failed;      /* a write said ERR_IO in this life */
+    uint64_t lazy_of_6; /* so many of six writes do not wait for the disk, in this life */
 };
 
 static void wrong(struct run *r, const char *fmt, ...) PRINTF_LIKE(2, 3);
@@ -318,7 +319,7 @@ static void write_some(struct run *r)
 {
     struct note note = {0};
     struct kv_batch batch = {0};
-    enum kv_how how = rng_below(&r->rng, 3) == 0 ? KV_SYNC : KV_LAZY;
+    enum kv_how how = rng_below(&r->rng, 6) < r->lazy_of_6 ? KV_LAZY : KV_SYNC;
     struct kv_state before = r->m->points[r->m->newest];
     struct kv_state *state = kv_model_advance(r->m);
     fill_batch(r, &batch, state);
@@ -356,7 +357,9 @@ static void ignore_stat(void *arg, const char *name, double value)
 
 static void live(struct run *r)
 {
+    static const uint64_t lazy[] = {4, 4, 1, 0};
     uint64_t steps = 5 + rng_below(&r->rng, STEPS_MAX);
+    r->lazy_of_6 = lazy[rng_below(&r->rng, sizeof(lazy) / sizeof(lazy[0]))];
     for (; steps > 0 && !r->out->is_wrong; steps--) {
         uint64_t luck = rng_below(&r->rng, 32);
         if (luck < 14) {

@@ -178,7 +178,13 @@ Test(kv_folder, damage_and_versions_to_come_are_told_apart)
     enum kv_kind found = 0;
     put_file(disk, "d/kv/KIND", "pgbraid store lsm 2\n");
     cr_assert_eq(take(disk, KV_LSM, 0, &found, &note), ERR_BAD_SETTING);
-    cr_assert_not_null(strstr(note.text, "version 1"), "%s", note.text);
+    cr_assert_not_null(strstr(note.text, "version 1,"), "%s", note.text);
+    put_file(disk, "d/kv/KIND", "pgbraid store btree 3\n");
+    cr_assert_eq(take(disk, KV_BTREE, 0, &found, &note), ERR_BAD_SETTING);
+    put_file(disk, "d/kv/KIND", "pgbraid store btree 2\n");
+    cr_assert_eq(take(disk, KV_LSM, 0, &found, &note), ERR_BAD_SETTING, "the other kind");
+    put_file(disk, "d/kv/KIND", "pgbraid store lsm 12\n");
+    cr_assert_eq(take(disk, KV_LSM, 0, &found, &note), ERR_BAD_SETTING);
     put_file(disk, "d/kv/KIND", "pgbraid store lsn 1\n");
     cr_assert_eq(take(disk, KV_LSM, 0, &found, &note), ERR_CORRUPT);
     put_file(disk, "d/kv/KIND", "");

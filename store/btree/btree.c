@@ -22,19 +22,18 @@ static struct btree *tree_of(struct kv *kv)
 
 /* ---- open and close -------------------------------------------------------------------------- */
 
-static void see_name(void *arg, const char *name)
+void btree_see_name(void *arg, const char *name)
 {
-    if (strcmp(name, "tree") == 0) {
-        *(int *)arg = 1;
-    }
+    struct btree_names *names = arg;
+    names->has_tree |= strcmp(name, "tree") == 0;
+    names->has_log |= strcmp(name, "wal") == 0;
 }
 
-static enum err open_file(struct fs *fs, const char *folder, const char *path, int *fd,
-                          struct note *note)
+static enum err open_file(struct fs *fs, const char *folder, const char *path,
+                          struct btree_names *names, int *fd, struct note *note)
 {
-    int is_there = 0;
-    enum err e = fs->list(fs, folder, see_name, &is_there, note);
-    if (e == ERR_NONE && !is_there) {
+    enum err e = fs->list(fs, folder, btree_see_name, names, note);
+    if (e == ERR_NONE && !names->has_tree) {
         e = meta_file_create(fs, path, note);
     }
     if (e == ERR_NONE) {
@@ -45,11 +44,11 @@ static enum err open_file(struct fs *fs, const char *folder, const char *path, i
 
 /* The state that the file has, made sure before anybody reads it. */
 static enum err open_tree(struct btree *t, const struct kv_options *options, const char *path,
-                          struct note *note)
+                          struct btree_names *names, struct note *note)
 {
     struct fs *fs = options->fs;
     int fd = -1;
-    enum err e = open_file(fs, options->path, path, &fd, note);
+    enum err e = open_file(fs, options->path, path, names, &fd, note);
     if (e) {
         return e;
     }
@@ -80,22 +79,45 @@ static void start(struct btree *t, size_t cache_bytes)
     t->tx.durable = m->change;
     size_t dirty = cache_bytes / 2 < DIRTY_BYTES_MIN ? DIRTY_BYTES_MIN : cache_bytes / 2;
     t->dirty_max = dirty / PAGE_BYTES;
-    list_init(&t->queue);
-    (void)pthread_mutex_init(&t->mutex, NULL);
+    size_t log = cache_bytes / 8 < BTREE_LOG_BYTES_MIN ? BTREE_LOG_BYTES_MIN : cache_bytes / 8;
+    t->log_max = log < BTREE_LOG_BYTES_MAX ? log : BTREE_LOG_BYTES_MAX;
+    (void)pthread_mutex_init(&t->writing, NULL);
     btree_note_figures(t);
+}
+
+static void release(struct btree *t)
+{
+    if (t->log != NULL) {
+        kv_log_close(t->log);
+    }
+    readers_free(&t->readers);
+    free_list_close(&t->free_list);
+    tx_free(&t->tx);
+    pager_close(&t->pager);
+    (void)pthread_mutex_destroy(&t->writing);
+    mem_free(t);
 }
 
 static enum err open_store(const struct kv_options *options, struct kv **out, struct note *note)
 {
     char path[PAGER_PATH_MAX - 8];
+    struct btree_names names = {0};
     check((size_t)snprintf(path, sizeof(path), "%s/tree", options->path) < sizeof(path));
     struct btree *t = mem_zero(sizeof(*t));
-    enum err e = open_tree(t, options, path, note);
+    (void)snprintf(t->folder, sizeof(t->folder), "%s", options->path);
+    enum err e = open_tree(t, options, path, &names, note);
     if (e) {
         mem_free(t);
         return e;
     }
     start(t, options->cache_bytes);
+    if (names.has_log) {
+        e = btree_replay(t, note);
+    }
+    if (e) {
+        release(t);
+        return e;
+    }
     *out = &t->kv;
     return ERR_NONE;
 }
@@ -103,14 +125,8 @@ static enum err open_store(const struct kv_options *options, struct kv **out, st
 static void close_store(struct kv *kv)
 {
     struct btree *t = tree_of(kv);
-    check(list_empty(&t->queue) && !t->is_led);
     btree_settle(t);
-    readers_free(&t->readers);
-    free_list_close(&t->free_list);
-    tx_free(&t->tx);
-    pager_close(&t->pager);
-    (void)pthread_mutex_destroy(&t->mutex);
-    mem_free(t);
+    release(t);
 }
 
 /* ---- reading --------------------------------------------------------------------------------- */
@@ -170,14 +186,12 @@ static void snapshot_release(struct kv *kv, struct kv_snapshot *snapshot)
 static enum err write_batch(struct kv *kv, const struct kv_batch *batch, enum kv_how how,
                             struct note *note)
 {
-    struct writer w = {.batch = batch, .how = how};
-    return btree_queue(tree_of(kv), &w, note);
+    return btree_write(tree_of(kv), batch, how, note);
 }
 
 static enum err sync_store(struct kv *kv, struct note *note)
 {
-    struct writer w = {.how = KV_SYNC};
-    return btree_queue(tree_of(kv), &w, note);
+    return btree_sync(tree_of(kv), note);
 }
 
 enum err btree_bulk(struct kv *kv, btree_entry_fn *fn, void *arg, struct note *note)
@@ -186,8 +200,7 @@ enum err btree_bulk(struct kv *kv, btree_entry_fn *fn, void *arg, struct note *n
         return note_set(note, ERR_BAD_SETTING, "the store is no B+tree");
     }
     struct bulk_job job = {.fn = fn, .arg = arg};
-    struct writer w = {.bulk = &job, .how = KV_LAZY};
-    return btree_queue(tree_of(kv), &w, note);
+    return btree_load(tree_of(kv), &job, note);
 }
 
 /* ---- figures --------------------------------------------------------------------------------- */
@@ -260,8 +273,15 @@ static void stats(struct kv *kv, kv_stat_fn *fn, void *arg)
     fn(arg, "pages_loaded", misses);
     fn(arg, "pages_written", written);
     fn(arg, "commits", (double)atomic_load_explicit(&t->commits, memory_order_relaxed));
-    fn(arg, "commit_groups", (double)atomic_load_explicit(&t->groups, memory_order_relaxed));
     fn(arg, "syncs", (double)atomic_load_explicit(&t->syncs, memory_order_relaxed));
+    struct kv_log_stats log = {0};
+    (void)pthread_mutex_lock(&t->writing);
+    if (t->log != NULL) {
+        kv_log_stats(t->log, &log);
+    }
+    (void)pthread_mutex_unlock(&t->writing);
+    fn(arg, "log_bytes", (double)log.bytes);
+    fn(arg, "log_syncs", (double)log.syncs);
 }
 
 static int turn(struct kv *kv)

@@ -9,10 +9,12 @@
  *
  *     tree       the file: two meta pages, then pages of all kinds
  *     tree.new   while a new one is made
+ *     wal        the log in front: batches with KV_SYNC that the tree's file lacks yet
  *
- * What it is good at: many reads, short open (nothing is replayed), scans both ways. What it pays:
- * a durable put writes every page on the way to the root. Lazy writes stay in memory, up to half
- * of the cache, and go to the disk with the next sync.
+ * What it is good at: many reads, short open, scans both ways. What it pays: a put copies every
+ * page on the way to the root. Writes with KV_SYNC go to the log, and the tree after them, each
+ * time that the log has become long; lazy ones stay in memory, up to half of the cache, and the
+ * next sync writes the tree. So a store that mixes both gains nothing by the log.
  */
 
 #include "store/kv.h"

@@ -5,10 +5,9 @@
  * A tree that is open, and what its files share. Threads and order:
  *
  *     readers            readers.h; never a lock that is held over I/O
- *     one writer         the leader of the queue: its batches are applied one after the other,
- *                        each published as a change of its own; when one of them is to be durable,
- *                        all that is not yet goes to the disk at once, and then all are told
- *     the mutex          the queue only
+ *     one writer         holds `writing` while its batch becomes a change, and while it hands it to
+ *                        the log or brings the tree to the disk; for the log's sync it waits
+ *                        without, so that the next ones can join that (store/kv_log.h)
  */
 
 #include <pthread.h>
@@ -16,9 +15,14 @@
 #include "store/btree/btree.h"
 #include "store/btree/tree.h"
 #include "store/kv_engine.h"
+#include "store/kv_log.h"
 
 enum {
-    BTREE_FIGURES = 13
+    BTREE_FIGURES = 13,
+    /* Batches of so many bytes in the log, then the tree goes to the disk: an eighth of the cache.
+     */
+    BTREE_LOG_BYTES_MAX = 512 << 10,
+    BTREE_LOG_BYTES_MIN = 16 << 10
 };
 
 struct bulk_job;
@@ -27,10 +31,12 @@ struct btree {
     struct kv kv; /* first */
     struct pager pager;
     struct readers readers;
-    pthread_mutex_t mutex; /* the queue */
-    struct list queue;
-    int is_led;
-    /* From here on the leader's. */
+    char folder[PAGER_PATH_MAX];
+    pthread_mutex_t writing;
+    /* From here on whoever has it. */
+    struct kv_log *log;  /* NULL: was not needed yet; else it stays */
+    int is_unlogged;     /* some changes are neither durable nor in the log */
+    size_t logged_bytes; /* since the log was cut */
     struct free_list free_list;
     struct tx tx;
     struct view view; /* the newest */
@@ -38,36 +44,33 @@ struct btree {
     struct meta meta;   /* the durable one */
     unsigned meta_page; /* where it stands */
     int has_unnamed;    /* pages on disk that are not synced and in no frame (bulk.c) */
-    size_t dirty_max;
+    size_t dirty_max, log_max;
     enum err failed; /* writes have ended */
     struct note why;
-    _Atomic uint64_t commits, groups, pages_written, syncs;
+    _Atomic uint64_t commits, pages_written, syncs;
     _Atomic uint64_t
         figures[BTREE_FIGURES]; /* what stats() shows of the leader's; btree_note_figures() */
 };
 
-struct writer {
-    struct list node;
-    const struct kv_batch *batch; /* NULL: only the sync, or `bulk` */
-    struct bulk_job *bulk;
-    enum kv_how how;
-    enum err e;
-    struct note note;
-    pthread_cond_t turn;
-    int is_done;
-};
-
 /* commit.c */
 
-/* Wait for the turn, lead or be led. */
-enum err btree_queue(struct btree *t, struct writer *w, struct note *note) MUST_CHECK;
-/* All that is not durable yet becomes so. Only the leader. */
+enum err btree_write(struct btree *t, const struct kv_batch *batch, enum kv_how how,
+                     struct note *note) MUST_CHECK;
+enum err btree_sync(struct btree *t, struct note *note) MUST_CHECK;
+enum err btree_load(struct btree *t, struct bulk_job *job, struct note *note) MUST_CHECK;
+/* With the lock: all that is not durable yet becomes so, in the tree's file. */
 enum err btree_make_durable(struct btree *t, struct note *note) MUST_CHECK;
-/* The change in t->tx is what there is now. */
-void btree_publish(struct btree *t);
+/* At the start: what the log has that the tree's file lacks. */
+enum err btree_replay(struct btree *t, struct note *note) MUST_CHECK;
 void btree_note_figures(struct btree *t);
 /* After a clean close no commit is in doubt. */
 void btree_settle(struct btree *t);
+
+/* What a store's folder has; a fs_name_fn. */
+struct btree_names {
+    int has_tree, has_log;
+};
+void btree_see_name(void *arg, const char *name);
 
 /* meta_file.c */
 

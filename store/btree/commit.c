@@ -1,14 +1,22 @@
-/* How writes become changes, and changes durable; who leads stands in btree_impl.h. */
+/*
+ * How writes become changes, and changes durable; what is locked stands in btree_impl.h.
+ *
+ * A write with KV_SYNC goes into the log when all that the tree's file lacks is there already:
+ * then one sync of a few bytes makes it durable, and writers that came meanwhile share it. Else,
+ * and when the log is long enough, the tree itself goes to the disk and the log is cut.
+ */
 
 #include <string.h>
 
 #include "base/check.h"
 #include "base/mem.h"
 #include "store/btree/btree_impl.h"
+#include "store/file.h"
+#include "store/kv_folder.h"
 
 enum {
-    GROUP_MAX = 256, /* writers that one sync serves */
-    KEPT_MIN = 1024  /* pages */
+    KEPT_MIN = 1024,  /* pages */
+    RECORD_BYTES = 64 /* around a batch in the log */
 };
 
 /* ---- to the disk ----------------------------------------------------------------------------- */
@@ -53,6 +61,16 @@ static enum err write_all(struct btree *t, struct meta *meta, struct note *note)
     return e ? e : sync_file(t, note);
 }
 
+/* What the log has is in the tree's file now. */
+static void cut_log(struct btree *t)
+{
+    t->is_unlogged = 0;
+    t->logged_bytes = 0;
+    if (t->log != NULL) {
+        kv_log_cut(t->log, kv_log_place(t->log));
+    }
+}
+
 enum err btree_make_durable(struct btree *t, struct note *note)
 {
     if (t->view.change == t->meta.change) {
@@ -71,21 +89,10 @@ enum err btree_make_durable(struct btree *t, struct note *note)
         t->tx.durable = t->view.change;
         pager_written(&t->pager, t->view.change);
         free_list_written(&t->free_list);
+        cut_log(t);
     }
     mem_free(meta);
     return e;
-}
-
-void btree_settle(struct btree *t)
-{
-    struct note ignored = {0};
-    if (t->failed || btree_make_durable(t, &ignored) || t->meta.fresh_count == 0) {
-        return;
-    }
-    t->meta.fresh_count = 0;
-    if (meta_file_write(&t->pager, &t->meta, 1 - t->meta_page, &ignored) == ERR_NONE) {
-        (void)sync_file(t, &ignored);
-    }
 }
 
 /* ---- batches --------------------------------------------------------------------------------- */
@@ -98,7 +105,7 @@ static enum err fail(struct btree *t, enum err e, const struct note *note)
     return e;
 }
 
-void btree_publish(struct btree *t)
+static void publish(struct btree *t)
 {
     t->view = t->tx.view;
     t->counts = t->tx.counts;
@@ -150,7 +157,7 @@ static enum err apply(struct btree *t, const struct kv_batch *batch, struct note
         return e == ERR_IO ? fail(t, e, note) : e;
     }
     if (t->tx.is_changed) {
-        btree_publish(t);
+        publish(t);
     }
     if (t->pager.dirty_count > t->dirty_max) {
         e = make_room(t, note);
@@ -158,98 +165,168 @@ static enum err apply(struct btree *t, const struct kv_batch *batch, struct note
     return e ? fail(t, e, note) : ERR_NONE;
 }
 
-static void serve(struct btree *t, struct writer *w)
+/* ---- the log --------------------------------------------------------------------------------- */
+
+/* About what a batch takes in the log when it is alone in its group. */
+static size_t log_bytes_of(const struct kv_batch *batch)
 {
-    if (t->failed) {
-        w->e = t->failed;
-        w->note = t->why;
+    return batch->bytes.n + RECORD_BYTES;
+}
+
+static enum err replay(void *arg, uint64_t change, const struct kv_batch *batch, struct note *note)
+{
+    struct btree *t = arg;
+    if (change <= t->view.change) {
+        return ERR_NONE; /* the tree's file has it */
+    }
+    uint64_t before = t->view.change;
+    enum err e = ERR_NONE;
+    if (change == before + 1) {
+        e = apply(t, batch, note);
+        t->logged_bytes += log_bytes_of(batch);
+    }
+    if (e == ERR_NONE && t->view.change != change) {
+        e = note_set(note, ERR_CORRUPT, "the log goes on with change %llu behind change %llu",
+                     (unsigned long long)change, (unsigned long long)before);
+    }
+    return e;
+}
+
+static enum err open_log(struct btree *t, struct note *note)
+{
+    struct fs *fs = t->pager.fs;
+    struct kv_log_options options = {.fs = fs,
+                                     .dir = t->folder,
+                                     .segment_bytes = (uint32_t)(t->log_max / 16384 * 4096),
+                                     .manual = 1, /* everything in it is waited for */
+                                     .replay = replay,
+                                     .replay_arg = t};
+    enum err e = kv_log_open(&options, &t->log, note);
+    return e ? e : fs->sync_dir(fs, t->folder, note); /* its own name is new, or may be */
+}
+
+/* What is replayed stays in the log, where it is durable, and needs to be nowhere else yet. */
+enum err btree_replay(struct btree *t, struct note *note)
+{
+    enum err e = open_log(t, note);
+    if (e == ERR_NONE && t->view.change == t->meta.change) {
+        cut_log(t);
+    }
+    btree_note_figures(t);
+    return e;
+}
+
+/* A program that knows nothing of logs must not open the store any more. */
+static enum err make_log(struct btree *t, struct note *note)
+{
+    enum err e = kv_folder_mark(t->pager.fs, t->folder, KV_BTREE, KV_BTREE_LOGGED, note);
+    return e ? e : open_log(t, note);
+}
+
+/* ---- writers --------------------------------------------------------------------------------- */
+
+/*
+ * With the lock: the batch just applied is to be durable. *group: not 0: it is when the log is
+ * through with that group. `was_logged`: before it there was nothing that the log lacks.
+ */
+static enum err make_sure(struct btree *t, const struct kv_batch *batch, int was_logged,
+                          uint64_t *group, struct note *note)
+{
+    if (t->view.change == t->meta.change) {
+        return ERR_NONE;
+    }
+    if (!was_logged || t->logged_bytes + log_bytes_of(batch) > t->log_max) {
+        return btree_make_durable(t, note);
+    }
+    if (!t->tx.is_changed) {
+        *group = kv_log_wish(t->log);
+        return ERR_NONE;
+    }
+    if (t->log == NULL) {
+        enum err e = make_log(t, note);
+        if (e) {
+            return e;
+        }
+    }
+    t->logged_bytes += log_bytes_of(batch);
+    *group = kv_log_add(t->log, t->view.change, batch, KV_SYNC).group;
+    return ERR_NONE;
+}
+
+/* The lock is taken: may there be writes at all? */
+static enum err may_write(struct btree *t, struct note *note)
+{
+    if (!t->failed && t->log != NULL && kv_log_failed(t->log, &t->why)) {
+        t->failed = ERR_IO;
+    }
+    if (t->failed && note != NULL) {
+        *note = t->why;
+    }
+    return t->failed;
+}
+
+static enum err write_locked(struct btree *t, const struct kv_batch *batch, enum kv_how how,
+                             uint64_t *group, struct note *note)
+{
+    enum err e = may_write(t, note);
+    int was_logged = !t->is_unlogged;
+    if (e == ERR_NONE) {
+        e = apply(t, batch, note);
+    }
+    if (e) {
+        return e;
+    }
+    if (how == KV_SYNC) {
+        e = make_sure(t, batch, was_logged, group, note);
+        e = e ? fail(t, e, note) : ERR_NONE;
+    } else {
+        t->is_unlogged |= t->tx.is_changed;
+    }
+    btree_note_figures(t);
+    return e;
+}
+
+enum err btree_write(struct btree *t, const struct kv_batch *batch, enum kv_how how,
+                     struct note *note)
+{
+    struct note own = {0};
+    uint64_t group = 0;
+    note = note != NULL ? note : &own;
+    (void)pthread_mutex_lock(&t->writing);
+    enum err e = write_locked(t, batch, how, &group, note);
+    (void)pthread_mutex_unlock(&t->writing);
+    return e || group == 0 ? e : kv_log_commit(t->log, group, note);
+}
+
+enum err btree_sync(struct btree *t, struct note *note)
+{
+    struct kv_batch nothing = {0};
+    return btree_write(t, &nothing, KV_SYNC, note);
+}
+
+enum err btree_load(struct btree *t, struct bulk_job *job, struct note *note)
+{
+    struct note own = {0};
+    note = note != NULL ? note : &own;
+    (void)pthread_mutex_lock(&t->writing);
+    enum err e = may_write(t, note);
+    if (e == ERR_NONE) {
+        e = bulk_run(t, job, note);
+        e = e == ERR_IO ? fail(t, e, note) : e;
+        btree_note_figures(t);
+    }
+    (void)pthread_mutex_unlock(&t->writing);
+    return e;
+}
+
+void btree_settle(struct btree *t)
+{
+    struct note ignored = {0};
+    if (may_write(t, &ignored) || btree_make_durable(t, &ignored) || t->meta.fresh_count == 0) {
         return;
     }
-    if (w->batch != NULL) {
-        w->e = apply(t, w->batch, &w->note);
-    } else if (w->bulk != NULL) {
-        w->e = bulk_run(t, w->bulk, &w->note);
-        if (w->e == ERR_IO) {
-            (void)fail(t, w->e, &w->note);
-        }
+    t->meta.fresh_count = 0;
+    if (meta_file_write(&t->pager, &t->meta, 1 - t->meta_page, &ignored) == ERR_NONE) {
+        (void)sync_file(t, &ignored);
     }
-}
-
-/* The leader's part, outside of the mutex: all batches, then one sync for those who want it. */
-static void serve_group(struct btree *t, struct list *group)
-{
-    struct note note = {0};
-    int must_sync = 0;
-    list_each (node, group) {
-        struct writer *w = container_of(node, struct writer, node);
-        serve(t, w);
-        must_sync |= w->e == ERR_NONE && w->how == KV_SYNC;
-    }
-    if (must_sync) {
-        enum err e = t->failed ? t->failed : btree_make_durable(t, &note);
-        if (e) {
-            (void)fail(t, e, t->failed ? &t->why : &note);
-        }
-        list_each (node, group) {
-            struct writer *w = container_of(node, struct writer, node);
-            if (e && w->e == ERR_NONE && w->how == KV_SYNC) {
-                w->e = e;
-                w->note = t->why;
-            }
-        }
-    }
-    atomic_fetch_add_explicit(&t->groups, 1, memory_order_relaxed);
-    btree_note_figures(t);
-}
-
-/* ---- the queue ------------------------------------------------------------------------------- */
-
-static void take_group(struct btree *t, struct list *group)
-{
-    list_init(group);
-    for (int i = 0; i < GROUP_MAX && !list_empty(&t->queue); i++) {
-        list_push_back(group, list_pop(&t->queue));
-    }
-    t->is_led = 1;
-}
-
-/* Tell those who were served, and the one who leads next. */
-static void end_group(struct btree *t, struct list *group, struct writer *self)
-{
-    t->is_led = 0;
-    for (struct list *node = list_pop(group); node != NULL; node = list_pop(group)) {
-        struct writer *w = container_of(node, struct writer, node);
-        w->is_done = 1;
-        if (w != self) {
-            (void)pthread_cond_signal(&w->turn);
-        }
-    }
-    struct list *next = list_first(&t->queue);
-    if (next != NULL) {
-        (void)pthread_cond_signal(&container_of(next, struct writer, node)->turn);
-    }
-}
-
-enum err btree_queue(struct btree *t, struct writer *w, struct note *note)
-{
-    struct list group;
-    (void)pthread_cond_init(&w->turn, NULL);
-    (void)pthread_mutex_lock(&t->mutex);
-    list_push_back(&t->queue, &w->node);
-    while (!w->is_done && (t->is_led || list_first(&t->queue) != &w->node)) {
-        (void)pthread_cond_wait(&w->turn, &t->mutex);
-    }
-    if (!w->is_done) {
-        take_group(t, &group);
-        (void)pthread_mutex_unlock(&t->mutex);
-        serve_group(t, &group);
-        (void)pthread_mutex_lock(&t->mutex);
-        end_group(t, &group, w);
-    }
-    (void)pthread_mutex_unlock(&t->mutex);
-    (void)pthread_cond_destroy(&w->turn);
-    if (w->e && note != NULL) {
-        *note = w->note;
-    }
-    return w->e;
 }

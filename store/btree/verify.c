@@ -1,7 +1,8 @@
 /*
  * Everything there is in a tree's file, read and compared: checksums, the order of keys, levels,
  * that each page has exactly one place (in the tree, in a value, in the list of free pages, or as a
- * page of the list), and that the meta page counts right. The store is not open anywhere.
+ * page of the list), and that the meta page counts right; then the log. The store is not open
+ * anywhere.
  */
 
 #include <stdarg.h>
@@ -232,6 +233,43 @@ static enum err walk_file(struct walk *w, struct fs *fs, int fd, const char *pat
     return e;
 }
 
+/* ---- the log --------------------------------------------------------------------------------- */
+
+static enum err check_batch(void *arg, uint64_t change, const struct kv_batch *batch,
+                            struct note *note)
+{
+    uint64_t *last = arg;
+    (void)batch;
+    if (change > *last + 1) {
+        return note_set(note, ERR_CORRUPT, "the log goes on with change %llu behind change %llu",
+                        (unsigned long long)change, (unsigned long long)*last);
+    }
+    *last = change > *last ? change : *last;
+    return ERR_NONE;
+}
+
+/* Can the next open go through it? It is empty or not there at all in most stores. */
+static enum err walk_log(struct walk *w, struct fs *fs, const char *folder)
+{
+    struct note note = {0};
+    struct btree_names names = {0};
+    uint64_t last = w->meta.change;
+    enum err e = fs->list(fs, folder, btree_see_name, &names, w->note);
+    if (e || !names.has_log) {
+        return e;
+    }
+    struct kv_log_options options = {
+        .fs = fs, .dir = folder, .replay = check_batch, .replay_arg = &last};
+    e = kv_log_look(&options, &note);
+    if (e == ERR_CORRUPT) {
+        return judge(w, e, &note);
+    }
+    if (e) {
+        *w->note = note;
+    }
+    return e;
+}
+
 enum err bt_verify(struct fs *fs, const char *folder, kv_fault_fn *fn, void *arg, struct note *note)
 {
     char path[PAGER_PATH_MAX];
@@ -245,10 +283,13 @@ enum err bt_verify(struct fs *fs, const char *folder, kv_fault_fn *fn, void *arg
     struct walk *w = mem_zero(sizeof(*w));
     *w = (struct walk){.fn = fn, .arg = arg, .note = note != NULL ? note : &own};
     e = walk_file(w, fs, fd, path);
+    if (e == ERR_NONE && w->meta.change != 0) {
+        e = walk_log(w, fs, folder);
+    }
     uint64_t faults = w->faults;
     mem_free(w);
     if (e == ERR_NONE && faults > 0) {
-        e = note_set(note, ERR_CORRUPT, "%s: %llu faults", path, (unsigned long long)faults);
+        e = note_set(note, ERR_CORRUPT, "%s: %llu faults", folder, (unsigned long long)faults);
     }
     return e;
 }

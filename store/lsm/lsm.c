@@ -169,14 +169,14 @@ static uint32_t segment_bytes(size_t memtable_bytes)
 
 static enum err open_log(struct lsm *lsm, struct note *note)
 {
-    struct lsm_log_options options = {.fs = lsm->env.fs,
-                                      .dir = lsm->dir,
-                                      .segment_bytes = segment_bytes(lsm->memtable_max),
-                                      .manual = lsm->is_manual,
-                                      .replay = replayed,
-                                      .replay_arg = lsm};
+    struct kv_log_options options = {.fs = lsm->env.fs,
+                                     .dir = lsm->dir,
+                                     .segment_bytes = segment_bytes(lsm->memtable_max),
+                                     .manual = lsm->is_manual,
+                                     .replay = replayed,
+                                     .replay_arg = lsm};
     atomic_store(&lsm->newest, lsm->manifest.flushed_seq);
-    return lsm_log_open(&options, &lsm->log, note);
+    return kv_log_open(&options, &lsm->log, note);
 }
 
 /* ---- open and close -------------------------------------------------------------------------- */
@@ -197,7 +197,7 @@ static void init_locks(struct lsm *lsm)
 static void release(struct lsm *lsm)
 {
     if (lsm->log != NULL) {
-        lsm_log_close(lsm->log);
+        kv_log_close(lsm->log);
     }
     lsm_view_release(lsm->view);
     version_unref(lsm->version);

@@ -4,7 +4,7 @@
 /*
  * The tree: inside of the engine; outside it is `kv_lsm` of store/kv_engine.h.
  *
- *     write --> log (log.h) --> memtable --full--> frozen --flush--> table on level 0
+ *     write --> log (kv_log.h) --> memtable --full--> frozen --flush--> table on level 0
  *                                                                       | compactions
  *     read  <-- memtable, frozen, level 0 newest first, levels 1..6     v
  *                                                                    levels 1..6
@@ -14,7 +14,7 @@
  *     view_lock    for a few instructions: which memtables and tables readers see, the snapshots
  * The background thread (or lsm_turn() when manual) alone flushes, compacts and writes manifests;
  * it holds no lock while it reads and writes files. The log has a thread for what nobody waits
- * for (log.h).
+ * for (kv_log.h).
  *
  * A reader takes a reference of the view and the newest sequence number under view_lock; nothing
  * it sees changes or goes away until it lets go of the view.
@@ -25,8 +25,8 @@
 
 #include "base/list.h"
 #include "store/kv_engine.h"
+#include "store/kv_log.h"
 #include "store/lsm/compact.h"
-#include "store/lsm/log.h"
 #include "store/lsm/manifest.h"
 #include "store/lsm/memtable.h"
 #include "store/lsm/version.h"
@@ -73,7 +73,7 @@ struct lsm {
     char dir[SST_PATH_MAX - SST_NAME_MAX];
     size_t memtable_max; /* bytes */
     int is_manual;
-    struct lsm_log *log;
+    struct kv_log *log;
 
     pthread_mutex_t write_lock;
     pthread_cond_t room;     /* with write_lock: writers wait for a flush or a compaction */

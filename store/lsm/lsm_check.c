@@ -208,10 +208,10 @@ static enum err check_all(struct checking *c, struct note *note)
     if (e) {
         return e;
     }
-    struct lsm_log_options options = {
+    struct kv_log_options options = {
         .fs = c->env.fs, .dir = c->env.dir, .replay = check_batch, .replay_arg = c};
     c->seq = c->manifest.flushed_seq;
-    return tell(c, lsm_log_look(&options, note), note);
+    return tell(c, kv_log_look(&options, note), note);
 }
 
 enum err lsm_verify(struct fs *fs, const char *path, kv_fault_fn *fn, void *arg, struct note *note)

@@ -55,8 +55,8 @@ static void read_stats(struct lsm *lsm, kv_stat_fn *fn, void *arg)
 static void write_stats(struct lsm *lsm, kv_stat_fn *fn, void *arg)
 {
     struct lsm_counters *n = &lsm->counters;
-    struct lsm_log_stats log;
-    lsm_log_stats(lsm->log, &log);
+    struct kv_log_stats log;
+    kv_log_stats(lsm->log, &log);
     double user = get(&n->user_bytes);
     double written = (double)log.bytes + get(&n->flush_bytes) + get(&n->compact_bytes);
     fn(arg, "user_bytes", user);

@@ -132,7 +132,7 @@ static enum err flush(struct lsm *lsm, struct memtable *frozen, uint64_t seq, ui
         return e;
     }
     count(&lsm->counters.flushes, 1);
-    lsm_log_cut(lsm->log, place);
+    kv_log_cut(lsm->log, place);
     return ERR_NONE;
 }
 

@@ -22,7 +22,7 @@ enum err lsm_state(struct lsm *lsm, struct note *note)
         }
         return ERR_IO;
     }
-    return lsm_log_failed(lsm->log, note) ? ERR_IO : ERR_NONE;
+    return kv_log_failed(lsm->log, note) ? ERR_IO : ERR_NONE;
 }
 
 void lsm_insert(struct memtable *m, uint64_t seq, const struct kv_batch *batch)
@@ -56,7 +56,7 @@ static void freeze(struct lsm *lsm)
     struct memtable *active = memtable_ref(view->active);
     struct version *version = version_ref(view->version);
     lsm->frozen_seq = atomic_load_explicit(&lsm->newest, memory_order_relaxed);
-    lsm->frozen_place = lsm_log_place(lsm->log);
+    lsm->frozen_place = kv_log_place(lsm->log);
     lsm_view_set(lsm, memtable_new(lsm->memtable_max), active, version);
     lsm_wake(lsm);
 }
@@ -119,16 +119,16 @@ enum err lsm_write(struct kv *kv, const struct kv_batch *batch, enum kv_how how,
     }
     uint64_t seq = atomic_load_explicit(&lsm->newest, memory_order_relaxed) + 1;
     check(seq <= LSM_SEQ_MAX - batch->count);
-    struct lsm_added added = lsm_log_add(lsm->log, seq, batch, how);
+    struct kv_log_added added = kv_log_add(lsm->log, seq, batch, how);
     lsm_insert(lsm->view->active, seq, batch);
     atomic_store_explicit(&lsm->newest, seq + batch->count - 1, memory_order_release);
     (void)pthread_mutex_unlock(&lsm->write_lock);
     atomic_fetch_add_explicit(&lsm->counters.user_bytes, batch->bytes.n, memory_order_relaxed);
-    if (how == KV_SYNC || added.pending_bytes >= 2 * LSM_LOG_PENDING_BYTES) {
-        return lsm_log_commit(lsm->log, added.group, note);
+    if (how == KV_SYNC || added.pending_bytes >= 2 * KV_LOG_PENDING_BYTES) {
+        return kv_log_commit(lsm->log, added.group, note);
     }
-    if (added.pending_bytes >= LSM_LOG_PENDING_BYTES) {
-        lsm_log_relieve(lsm->log);
+    if (added.pending_bytes >= KV_LOG_PENDING_BYTES) {
+        kv_log_relieve(lsm->log);
     }
     return ERR_NONE;
 }
@@ -137,5 +137,5 @@ enum err lsm_sync(struct kv *kv, struct note *note)
 {
     struct lsm *lsm = lsm_of(kv);
     enum err e = lsm_state(lsm, note);
-    return e ? e : lsm_log_sync(lsm->log, note);
+    return e ? e : kv_log_sync(lsm->log, note);
 }

@@ -1,5 +1,5 @@
 /*
- * The log in front of the tree; groups and leaders are described in log.h.
+ * The log in front of a store; groups and leaders are described in kv_log.h.
  *
  * A group becomes one record of the WAL when it fits into one, else several of types FIRST, MIDDLE
  * and LAST: a group is replayed whole or not at all, because what follows an unfinished one was
@@ -10,7 +10,7 @@
  * own. Leaders hand over `is_led`; what only leaders touch is ordered by it.
  */
 
-#include "store/lsm/log.h"
+#include "store/kv_log.h"
 
 #include <limits.h>
 #include <linux/futex.h>
@@ -24,7 +24,6 @@
 #include "base/check.h"
 #include "base/mem.h"
 #include "store/kv_engine.h"
-#include "store/lsm/sst.h"
 #include "store/wal.h"
 #include "store/wal_look.h"
 
@@ -33,10 +32,11 @@ enum {
     TYPE_FIRST = 2,
     TYPE_MIDDLE = 3,
     TYPE_LAST = 4,
-    BATCH_HEADER = 16
+    BATCH_HEADER = 16,
+    PATH_BYTES = 640
 };
 
-struct lsm_log {
+struct kv_log {
     struct wal *wal;
     pthread_mutex_t mutex; /* pending, group: for a few instructions */
     struct buf pending;
@@ -77,7 +77,7 @@ static void wake(_Atomic uint32_t *word, int count)
 /* ---- replay ---------------------------------------------------------------------------------- */
 
 struct replay {
-    const struct lsm_log_options *options;
+    const struct kv_log_options *options;
     struct buf group; /* pieces so far */
     int is_open;      /* a FIRST was seen, its LAST not yet */
 };
@@ -131,14 +131,14 @@ static enum err replay_record(void *arg, const struct wal_record *record, struct
     return replay_group(r, buf_slice(&r->group), note);
 }
 
-static void path_of(char out[SST_PATH_MAX], const char *dir)
+static void path_of(char out[PATH_BYTES], const char *dir)
 {
-    (void)snprintf(out, SST_PATH_MAX, "%s/wal", dir);
+    (void)snprintf(out, PATH_BYTES, "%s/wal", dir);
 }
 
-enum err lsm_log_look(const struct lsm_log_options *options, struct note *note)
+enum err kv_log_look(const struct kv_log_options *options, struct note *note)
 {
-    char path[SST_PATH_MAX];
+    char path[PATH_BYTES];
     struct replay replay = {.options = options};
     path_of(path, options->dir);
     enum err e = wal_look(options->fs, path, replay_record, &replay, note);
@@ -150,14 +150,14 @@ enum err lsm_log_look(const struct lsm_log_options *options, struct note *note)
 
 static void record_done(struct wal_request *request, enum err e)
 {
-    struct lsm_log *log = request->arg;
+    struct kv_log *log = request->arg;
     if (e) {
         atomic_store_explicit(&log->failed, 1, memory_order_release);
     }
 }
 
 /* Hand the bytes to the WAL, in as many records as they need; to sync, at least in one. */
-static void append(struct lsm_log *log, int sync)
+static void append(struct kv_log *log, int sync)
 {
     size_t pieces = (log->writing.n + log->body_max - 1) / log->body_max;
     pieces = pieces == 0 && sync ? 1 : pieces;
@@ -184,7 +184,7 @@ static void append(struct lsm_log *log, int sync)
 }
 
 /* Write the group that is filled now. is_led is ours. */
-static void lead(struct lsm_log *log)
+static void lead(struct kv_log *log)
 {
     (void)pthread_mutex_lock(&log->mutex);
     struct buf taken = log->pending;
@@ -206,13 +206,13 @@ static void lead(struct lsm_log *log)
     wake(&log->words[group & 1], INT_MAX);
 }
 
-static int try_lead(struct lsm_log *log)
+static int try_lead(struct kv_log *log)
 {
     return atomic_load_explicit(&log->is_led, memory_order_relaxed) == 0 &&
            atomic_exchange_explicit(&log->is_led, 1, memory_order_acquire) == 0;
 }
 
-enum err lsm_log_commit(struct lsm_log *log, uint64_t group, struct note *note)
+enum err kv_log_commit(struct kv_log *log, uint64_t group, struct note *note)
 {
     _Atomic uint32_t *word = &log->words[group & 1];
     for (;;) {
@@ -230,17 +230,17 @@ enum err lsm_log_commit(struct lsm_log *log, uint64_t group, struct note *note)
             wake(&log->words[(group + 1) & 1], 1);
         }
     }
-    return lsm_log_failed(log, note) ? ERR_IO : ERR_NONE;
+    return kv_log_failed(log, note) ? ERR_IO : ERR_NONE;
 }
 
-static void write_if_nobody_does(struct lsm_log *log)
+static void write_if_nobody_does(struct kv_log *log)
 {
     if (try_lead(log)) {
         lead(log);
     }
 }
 
-void lsm_log_relieve(struct lsm_log *log)
+void kv_log_relieve(struct kv_log *log)
 {
     if (!log->has_thread) {
         write_if_nobody_does(log);
@@ -256,7 +256,7 @@ void lsm_log_relieve(struct lsm_log *log)
 }
 
 /* The group that is filled now is to be synced, though it be empty. */
-static uint64_t wish_sync(struct lsm_log *log)
+uint64_t kv_log_wish(struct kv_log *log)
 {
     (void)pthread_mutex_lock(&log->mutex);
     log->wants_sync = 1;
@@ -265,20 +265,20 @@ static uint64_t wish_sync(struct lsm_log *log)
     return group;
 }
 
-enum err lsm_log_sync(struct lsm_log *log, struct note *note)
+enum err kv_log_sync(struct kv_log *log, struct note *note)
 {
-    return lsm_log_commit(log, wish_sync(log), note);
+    return kv_log_commit(log, kv_log_wish(log), note);
 }
 
 /* ---- the thread for what nobody waits for ---------------------------------------------------- */
 
 /* Mutex held. Sleep until there is something to write, or until something may have waited for
- * LSM_LOG_IDLE_MS; then it is to be synced too. Returns 0 when there is nothing. */
-static int wait_for_work(struct lsm_log *log)
+ * KV_LOG_IDLE_MS; then it is to be synced too. Returns 0 when there is nothing. */
+static int wait_for_work(struct kv_log *log)
 {
     struct timespec until;
     (void)clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_nsec += LSM_LOG_IDLE_MS * 1000000L;
+    until.tv_nsec += KV_LOG_IDLE_MS * 1000000L;
     until.tv_sec += until.tv_nsec / 1000000000L;
     until.tv_nsec %= 1000000000L;
     int timed_out = 0;
@@ -298,7 +298,7 @@ static int wait_for_work(struct lsm_log *log)
 
 static void *run(void *arg)
 {
-    struct lsm_log *log = arg;
+    struct kv_log *log = arg;
     (void)pthread_mutex_lock(&log->mutex);
     while (!log->is_closing) {
         if (wait_for_work(log)) {
@@ -311,7 +311,7 @@ static void *run(void *arg)
     return NULL;
 }
 
-static void stop_thread(struct lsm_log *log)
+static void stop_thread(struct kv_log *log)
 {
     if (log->has_thread) {
         (void)pthread_mutex_lock(&log->mutex);
@@ -324,7 +324,7 @@ static void stop_thread(struct lsm_log *log)
 
 /* ---- open and close -------------------------------------------------------------------------- */
 
-static void release(struct lsm_log *log)
+static void release(struct kv_log *log)
 {
     wal_close(log->wal);
     buf_free(&log->pending);
@@ -335,7 +335,7 @@ static void release(struct lsm_log *log)
     mem_free(log);
 }
 
-static void init_locks(struct lsm_log *log)
+static void init_locks(struct kv_log *log)
 {
     pthread_condattr_t attr;
     (void)pthread_condattr_init(&attr);
@@ -345,10 +345,9 @@ static void init_locks(struct lsm_log *log)
     (void)pthread_mutex_init(&log->mutex, NULL);
 }
 
-enum err lsm_log_open(const struct lsm_log_options *options, struct lsm_log **out,
-                      struct note *note)
+enum err kv_log_open(const struct kv_log_options *options, struct kv_log **out, struct note *note)
 {
-    char path[SST_PATH_MAX];
+    char path[PATH_BYTES];
     struct replay replay = {.options = options};
     struct wal *wal = NULL;
     path_of(path, options->dir);
@@ -363,7 +362,7 @@ enum err lsm_log_open(const struct lsm_log_options *options, struct lsm_log **ou
     if (e) {
         return e;
     }
-    struct lsm_log *log = mem_zero(sizeof(*log));
+    struct kv_log *log = mem_zero(sizeof(*log));
     log->wal = wal;
     log->group = 1;
     log->body_max = wal_body_max(wal);
@@ -380,18 +379,18 @@ enum err lsm_log_open(const struct lsm_log_options *options, struct lsm_log **ou
     return ERR_NONE;
 }
 
-void lsm_log_close(struct lsm_log *log)
+void kv_log_close(struct kv_log *log)
 {
     stop_thread(log);
-    (void)wish_sync(log);
+    (void)kv_log_wish(log);
     write_if_nobody_does(log);
     release(log);
 }
 
 /* ---- the writers' side ----------------------------------------------------------------------- */
 
-struct lsm_added lsm_log_add(struct lsm_log *log, uint64_t seq, const struct kv_batch *batch,
-                             enum kv_how how)
+struct kv_log_added kv_log_add(struct kv_log *log, uint64_t seq, const struct kv_batch *batch,
+                               enum kv_how how)
 {
     (void)pthread_mutex_lock(&log->mutex);
     buf_be64(&log->pending, seq);
@@ -399,23 +398,23 @@ struct lsm_added lsm_log_add(struct lsm_log *log, uint64_t seq, const struct kv_
     buf_be32(&log->pending, (uint32_t)batch->bytes.n);
     buf_add(&log->pending, batch->bytes.p, batch->bytes.n);
     log->wants_sync |= how == KV_SYNC;
-    struct lsm_added added = {log->group, log->pending.n};
+    struct kv_log_added added = {log->group, log->pending.n};
     (void)pthread_mutex_unlock(&log->mutex);
     return added;
 }
 
-uint64_t lsm_log_place(const struct lsm_log *log)
+uint64_t kv_log_place(const struct kv_log *log)
 {
     return atomic_load_explicit(&log->place, memory_order_acquire);
 }
 
-void lsm_log_cut(struct lsm_log *log, uint64_t place)
+void kv_log_cut(struct kv_log *log, uint64_t place)
 {
     wal_needed_from(log->wal, WAL_OWNER_SOLE, place);
-    lsm_log_relieve(log);
+    kv_log_relieve(log);
 }
 
-int lsm_log_failed(struct lsm_log *log, struct note *note)
+int kv_log_failed(struct kv_log *log, struct note *note)
 {
     if (!atomic_load_explicit(&log->failed, memory_order_acquire)) {
         return 0;
@@ -424,9 +423,9 @@ int lsm_log_failed(struct lsm_log *log, struct note *note)
     return 1;
 }
 
-void lsm_log_stats(struct lsm_log *log, struct lsm_log_stats *out)
+void kv_log_stats(struct kv_log *log, struct kv_log_stats *out)
 {
     struct wal_stats stats;
     wal_stats(log->wal, &stats);
-    *out = (struct lsm_log_stats){.syncs = stats.syncs, .bytes = stats.bytes};
+    *out = (struct kv_log_stats){.syncs = stats.syncs, .bytes = stats.bytes};
 }
