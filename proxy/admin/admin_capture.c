@@ -30,10 +30,12 @@ static void put_counts(struct admin_call *call, const struct cdc_counts *n)
 
 enum err admin_show_cdc(struct admin_call *call)
 {
-    admin_columns(call, "database shard state slot epoch:q timeline:q received durable "
-                        "behind_bytes:q retained_bytes:q wal_status safe_bytes:q rows_copied:q "
-                        "tables_to_copy:q gaps:q transactions:q inserts:q updates:q deletes:q "
-                        "unchanged_toast:q open:q prepared:q open_bytes:q spilled_bytes:q error");
+    admin_columns(
+        call, "database shard state slot epoch:q timeline:q received durable "
+              "behind_bytes:q unconfirmed_bytes:q retained_bytes:q wal_status safe_bytes:q alarm "
+              "rows_copied:q "
+              "tables_to_copy:q gaps:q transactions:q inserts:q updates:q deletes:q "
+              "unchanged_toast:q open:q prepared:q open_bytes:q spilled_bytes:q error");
     for (size_t i = 0; i < cdc_sources_count(call->c); i++) {
         const char *database;
         const char *shard;
@@ -49,6 +51,7 @@ enum err admin_show_cdc(struct admin_call *call)
         put_lsn(call, l.received);
         put_lsn(call, l.durable);
         admin_uint(call, l.server_lsn > l.durable ? l.server_lsn - l.durable : 0);
+        admin_uint(call, l.unconfirmed_bytes);
         admin_uint(call, l.retained_bytes);
         admin_text(call, l.wal_status[0] == '\0' ? NULL : l.wal_status);
         if (l.safe_bytes < 0) {
@@ -56,6 +59,7 @@ enum err admin_show_cdc(struct admin_call *call)
         } else {
             admin_int(call, l.safe_bytes);
         }
+        admin_text(call, l.is_alarm ? "yes" : "no");
         admin_uint(call, l.rows_copied);
         admin_uint(call, l.tables_to_copy);
         admin_uint(call, l.gaps);

@@ -10,7 +10,10 @@ enum field {
     IS_READING,
     BEHIND_BYTES,
     BEHIND_SECONDS,
+    UNCONFIRMED_BYTES,
     RETAINED_BYTES,
+    SAFE_BYTES,
+    ALARM,
     OPEN,
     PREPARED,
     OPEN_BYTES,
@@ -34,6 +37,13 @@ static const struct {
                         "time since the change log had all that the shard had then"},
     [RETAINED_BYTES] = {"pgbraid_cdc_retained_bytes", "gauge", "bytes",
                         "log that the shard keeps for the replication slot"},
+    [UNCONFIRMED_BYTES] = {"pgbraid_cdc_unconfirmed_bytes", "gauge", "bytes",
+                           "log of the shard behind what the slot has confirmed"},
+    [SAFE_BYTES] = {"pgbraid_cdc_safe_bytes", "gauge", "bytes",
+                    "log that the shard may still write before it drops what the slot needs; -1: "
+                    "no limit"},
+    [ALARM] = {"pgbraid_cdc_retained_alarm", "gauge", NULL,
+               "1 when the shard keeps too much of its log, or is about to drop it"},
     [OPEN] = {"pgbraid_cdc_open_transactions", "gauge", NULL,
               "transactions that were received and have not committed"},
     [PREPARED] = {"pgbraid_cdc_prepared_transactions", "gauge", NULL, "prepared ones of these"},
@@ -59,6 +69,9 @@ static double value_of(const struct http_cdc *c, enum field field)
     case BEHIND_BYTES: return l->server_lsn > l->durable ? (double)(l->server_lsn - l->durable) : 0;
     case BEHIND_SECONDS: return (double)c->behind_us / 1e6;
     case RETAINED_BYTES: return (double)l->retained_bytes;
+    case UNCONFIRMED_BYTES: return (double)l->unconfirmed_bytes;
+    case SAFE_BYTES: return (double)l->safe_bytes;
+    case ALARM: return l->is_alarm;
     case OPEN: return (double)atomic_load(&n->open_transactions);
     case PREPARED: return (double)atomic_load(&n->prepared_transactions);
     case OPEN_BYTES: return (double)atomic_load(&n->open_bytes);

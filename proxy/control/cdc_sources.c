@@ -87,7 +87,8 @@ static enum err start_source(struct control *c, const struct world_db *db, size_
                                    .heartbeat_ms = (int)conf->cdc_heartbeat_ms,
                                    .watermark_ms = (int)conf->cdc_watermark_ms,
                                    .memory_max = (size_t)conf->cdc_memory_bytes,
-                                   .retained_max = (uint64_t)conf->cdc_retained_max};
+                                   .retained_max = (uint64_t)conf->cdc_retained_max,
+                                   .retained_limit = (uint64_t)conf->cdc_retained_limit};
     control_db_target(c->world, db, shard, &o.target);
     return cdc_source_start(&o, &s->source, note);
 }

@@ -491,6 +491,58 @@ class Test:
             raise Wrong(f"{slots} slots are left")
         return "a slot that is gone and one that was moved are gaps in the log, then copied again"
 
+    def kept(self):
+        """What the slot makes its server keep: an alarm in time, and, on wish, an end; what the server drops is a gap."""
+        tool = self.fresh(1)
+        (s,) = tool.servers
+        tool.start("watch=50 retained=100000000")
+        tool.wait(lambda look: look[0]["doing"] == "reading", "the stream")
+        s.sql("ALTER SYSTEM SET max_slot_wal_keep_size = '160MB'")
+        s.sql("SELECT pg_reload_conf()")
+        try:
+            s.sql("BEGIN; INSERT INTO plain VALUES (1); PREPARE TRANSACTION 'holds it'", "app")
+            tool.wait(lambda look: 0 <= look[0]["safe"] < 200 << 20 and not look[0]["alarm"], "a limit without an alarm")
+            for i in range(8):  # 16 MB each
+                s.sql(f"INSERT INTO plain VALUES ({i + 10}); SELECT pg_switch_wal()", "app")
+            tool.wait(lambda look: look[0]["alarm"] and look[0]["retained"] > 100_000_000, "the alarm")
+            s.sql("COMMIT PREPARED 'holds it'", "app")
+            for _ in range(2):  # a slot's restart_lsn moves behind a checkpoint that it has read past
+                s.sql("CHECKPOINT")
+                tool.catch_up()
+            tool.wait(lambda look: not look[0]["alarm"], "the end of the alarm")
+            said = tool.tail()
+            if said.count("CDC_RETAINED") != 1 or said.count("CDC_RELIEVED") != 1:
+                raise Wrong(said)
+            tool.kill()
+
+            tool.start("watch=50 limit=50000000 pause=3600000")  # takes one unit, then no more
+            tool.wait(lambda look: look[0]["doing"] in ("reading", "paused"), "the stream")
+            for i in range(6):
+                s.sql(f"INSERT INTO plain VALUES ({i + 20}); SELECT pg_switch_wal()", "app")
+            tool.wait(lambda look: look[0]["gaps"] == 1, "the end of the slot")
+            tool.kill()
+            tool.start("watch=50")
+            tool.catch_up()
+
+            tool.kill()
+            for i in range(14):
+                s.sql(f"INSERT INTO plain VALUES ({i + 30}); SELECT pg_switch_wal()", "app")
+            s.sql("CHECKPOINT")
+            tool.start("watch=50")
+            tool.wait(lambda look: look[0]["gaps"] == 1 and look[0]["doing"] == "reading", "a gap")
+        finally:
+            s.sql("ALTER SYSTEM RESET max_slot_wal_keep_size")
+            s.sql("SELECT pg_reload_conf()")
+        replicas, rows = self.settle(tool)
+        tool.stop()
+        gaps = replicas[0].gaps
+        if len(gaps) != 2 or "cdc.retained_limit_bytes" not in gaps[0] or "has dropped log" not in gaps[1]:
+            raise Wrong(f"gaps: {gaps}")
+        slots = s.sql("SELECT count(*) FROM pg_replication_slots")[0][0]
+        if slots != 1:
+            raise Wrong(f"{slots} slots are left")
+        return f"alarm, relief, a slot that is given up, one that the server gives up; {rows} rows equal"
+
     def undecodable(self):
         """A transaction that PostgreSQL itself can never decode is a gap, and no end of tries."""
         tool = self.fresh(1)
@@ -659,6 +711,7 @@ def main():
         test.check("first copy", test.first_copy)
         test.check("large transaction", test.large)
         test.check("gaps", test.gaps)
+        test.check("kept log", test.kept)
         test.check("undecodable", test.undecodable)
         test.check("refusals", test.refusals)
         test.check("stop", test.stop_server)

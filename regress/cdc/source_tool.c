@@ -287,12 +287,12 @@ static void write_look(const char *dir, struct cdc_source **sources, size_t coun
         buf_printf(&b,
                    "%s{\"doing\":\"%s\",\"slot\":\"%s\",\"epoch\":%u,\"durable\":%llu,"
                    "\"received\":%llu,\"gaps\":%llu,\"rows_copied\":%llu,\"attaches\":%llu,"
-                   "\"retained\":%llu,\"wal_status\":\"%s\",",
+                   "\"retained\":%llu,\"wal_status\":\"%s\",\"safe\":%lld,\"alarm\":%d,",
                    i == 0 ? "[" : ",", cdc_doing_word(l.doing), l.slot, l.epoch,
                    (unsigned long long)l.durable, (unsigned long long)l.received,
                    (unsigned long long)l.gaps, (unsigned long long)l.rows_copied,
                    (unsigned long long)l.attaches, (unsigned long long)l.retained_bytes,
-                   l.wal_status);
+                   l.wal_status, (long long)l.safe_bytes, l.is_alarm);
         buf_printf(&b, "\"spilled\":%llu,\"toast\":%llu,\"error\":",
                    (unsigned long long)atomic_load(&l.counts->spilled_bytes),
                    (unsigned long long)atomic_load(&l.counts->unchanged_toast));
@@ -326,6 +326,10 @@ static void read_options(char *words, struct cdc_source_options *o)
             o->full_identity = atoi(value);
         } else if (strcmp(word, "retained") == 0) {
             o->retained_max = strtoull(value, NULL, 10);
+        } else if (strcmp(word, "limit") == 0) {
+            o->retained_limit = strtoull(value, NULL, 10);
+        } else if (strcmp(word, "watch") == 0) {
+            o->watch_ms = atoi(value);
         } else {
             check(strcmp(word, "pause") == 0);
             pause_ms = atoi(value);

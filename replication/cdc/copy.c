@@ -580,6 +580,7 @@ static enum err copy_all(struct copy *c, struct note *note)
             e = wait_for_rows(c, speaker, ready, note);
         }
         e = e ? e : cdc_status(s, 0, note);
+        cdc_watch(s);
         if (e) {
             return e;
         }

@@ -181,6 +181,24 @@ static void say_failed(struct cdc_source *s, const struct note *note)
     }
 }
 
+/* The server keeps its log also while nothing can be read. */
+static enum err watch_waiting(struct cdc_source *s, enum err e, struct note *note)
+{
+    if (s->version == 0 || s->state.phase == CDC_FRESH) {
+        return e;
+    }
+    struct note why = {0};
+    cdc_watch(s);
+    enum err end = s->is_over ? cdc_give_up(s, &why) : ERR_NONE;
+    pq_close(s->side);
+    s->side = NULL;
+    if (end == ERR_STALE) {
+        *note = why;
+        return end;
+    }
+    return e;
+}
+
 static int was_interrupted(struct cdc_source *s)
 {
     (void)pthread_mutex_lock(&s->lock);
@@ -210,6 +228,7 @@ static void *run(void *arg)
         if (clock_now_us() - began_us > (int64_t)PAUSE_MAX_MS * 1000) {
             pause_ms = PAUSE_MIN_MS;
         }
+        e = e == ERR_STALE ? e : watch_waiting(s, e, &note);
         if (e != ERR_STALE) { /* a gap was written down: begin anew */
             say_failed(s, &note);
             cdc_doing(s, CDC_WAITING);

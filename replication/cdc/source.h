@@ -38,7 +38,9 @@ struct cdc_source_options {
     uint32_t copy_pages;            /* of a table, in one piece; 0: 1024 */
     int heartbeat_ms, watermark_ms; /* 0: none */
     size_t memory_max;
-    uint64_t retained_max; /* bytes of the server's log that the slot holds: warn; 0: never */
+    uint64_t retained_max;   /* bytes of the server's log that the slot holds: warn; 0: never */
+    uint64_t retained_limit; /* then it is given up: a gap; 0: never */
+    int watch_ms;            /* between two looks at that; 0: 5000 */
 };
 
 struct cdc_source;
@@ -74,8 +76,10 @@ struct cdc_look {
     uint32_t epoch, timeline;
     uint64_t received, given, durable; /* positions: read, handed to the sink, acknowledged */
     uint64_t server_lsn;               /* end of the server's log when it was looked at */
-    uint64_t retained_bytes;           /* of the server's log, for this slot */
+    uint64_t retained_bytes;           /* of the server's log, for this slot: from restart_lsn */
+    uint64_t unconfirmed_bytes;        /* from confirmed_flush_lsn, as the server has it */
     int64_t safe_bytes;                /* until the server drops the slot; -1: no limit */
+    int is_alarm;                      /* that is too much */
     int64_t level_us; /* monotonic: all that the server had then is durable; 0: never yet */
     uint64_t rows_copied, tables_copied, tables_to_copy;
     uint64_t gaps, attaches, bytes;

@@ -9,11 +9,13 @@
  *     attach.c    connections, publication, slot; is the thread of changes whole
  *     stream.c    reading, acknowledging, heartbeats
  *     copy.c      first copies
+ *     watch.c     what the slot holds of the server's log
  */
 
 #include <pthread.h>
 
 #include "replication/cdc/judge.h"
+#include "replication/cdc/keep.h"
 #include "replication/cdc/source.h"
 #include "replication/cdc/state.h"
 #include "replication/pq.h"
@@ -64,7 +66,8 @@ struct cdc_source {
     unsigned asked;    /* times in a row */
     int64_t looked_us; /* look.server_lsn is of then */
     struct cdc_failures failures;
-    int said_retained;
+    struct cdc_keeping keeping;
+    int is_over;    /* the slot is to be given up */
     char said[512]; /* the error logged last */
     struct cdc_counts counts;
 };
@@ -93,6 +96,10 @@ void cdc_drop_barrier(struct cdc_source *s);
 enum err cdc_stream(struct cdc_source *s, struct note *note) MUST_CHECK;
 /* Acknowledge what is durable, when it is time or `now`. */
 enum err cdc_status(struct cdc_source *s, int now, struct note *note) MUST_CHECK;
+
+/* watch.c: a look at the slot when it is time; then is_over may say cdc_give_up(), a gap. */
+void cdc_watch(struct cdc_source *s);
+enum err cdc_give_up(struct cdc_source *s, struct note *note) MUST_CHECK;
 
 /* copy.c: tables that the publication has and that are not in the state yet; then the copy. */
 enum err cdc_list_tables(struct cdc_source *s, struct note *note) MUST_CHECK;

@@ -113,52 +113,6 @@ static void emit(struct cdc_source *s, const char *prefix, int64_t number)
     }
 }
 
-static void read_watch(struct cdc_source *s, const PGresult *r)
-{
-    uint64_t end = strtoull(PQgetvalue(r, 0, 0), NULL, 10);
-    uint64_t kept_from = strtoull(PQgetvalue(r, 0, 1), NULL, 10);
-    (void)pthread_mutex_lock(&s->lock);
-    struct cdc_look *look = &s->look;
-    look->server_lsn = end;
-    s->looked_us = clock_now_us();
-    look->retained_bytes = end > kept_from ? end - kept_from : 0;
-    (void)snprintf(look->wal_status, sizeof(look->wal_status), "%s", PQgetvalue(r, 0, 2));
-    look->safe_bytes = PQgetisnull(r, 0, 3) ? -1 : strtoll(PQgetvalue(r, 0, 3), NULL, 10);
-    uint64_t retained = look->retained_bytes;
-    int64_t safe = look->safe_bytes;
-    int danger = strcmp(look->wal_status, "unreserved") == 0;
-    (void)pthread_mutex_unlock(&s->lock);
-    int alarm = danger || (s->o.retained_max > 0 && retained > s->o.retained_max);
-    if (alarm && !s->said_retained) {
-        log_event(LOG_CDC_RETAINED,
-                  "database=%s shard=%s slot=%s retained_bytes=%llu safe_bytes=%lld "
-                  "hint=\"see SHOW CDC for what does not go on\"",
-                  s->o.shard.database, s->o.shard.name, s->state.slot, (unsigned long long)retained,
-                  (long long)safe);
-    }
-    s->said_retained = alarm;
-}
-
-static void watch(struct cdc_source *s)
-{
-    struct buf sql = {0};
-    struct note note;
-    PGresult *r = NULL;
-    buf_printf(&sql,
-               "SELECT pg_catalog.pg_current_wal_lsn() - '0/0', restart_lsn - '0/0', %s "
-               "FROM pg_catalog.pg_replication_slots WHERE slot_name = ",
-               s->version >= 130000 ? "coalesce(wal_status, ''), safe_wal_size" : "'', NULL");
-    source_put_text(&sql, s->state.slot);
-    buf_u8(&sql, 0);
-    if (cdc_side(s, (const char *)sql.p, &r, &note) == ERR_NONE) {
-        if (PQntuples(r) == 1) {
-            read_watch(s, r);
-        }
-        PQclear(r);
-    }
-    buf_free(&sql);
-}
-
 /* A table that is to be copied again is forgotten and listed anew. */
 static enum err take_requests(struct cdc_source *s, struct note *note)
 {
@@ -210,9 +164,9 @@ static enum err do_due(struct cdc_source *s, struct note *note)
         s->heartbeat_us = now_us + (int64_t)s->o.heartbeat_ms * 1000;
         emit(s, CDC_PREFIX_HEARTBEAT, 0);
     }
-    if (now_us >= s->watch_us) {
-        s->watch_us = now_us + (int64_t)CDC_WATCH_MS * 1000;
-        watch(s);
+    cdc_watch(s);
+    if (s->is_over) {
+        return cdc_give_up(s, note);
     }
     if (assemble_is_inside(s->assembler)) {
         return ERR_NONE; /* what is remembered goes with a mark, and there can be none now */
