@@ -62,6 +62,8 @@ class Tool:
 
     def start(self, options=None):
         self.options = self.options if options is None else options
+        if os.path.exists(f"{self.folder}/look.json"):
+            os.remove(f"{self.folder}/look.json")  # of the one before
         with open(f"{self.folder}/out", "ab") as out:
             self.process = subprocess.Popen(
                 [self.tool, self.folder, "app", "postgres", self.options, *[str(s.port) for s in self.servers]],
@@ -97,6 +99,12 @@ class Tool:
                 return look
             time.sleep(0.05)
         raise RuntimeError(f"{what} did not come in {seconds} s: {self.look()}\n{self.tail()}")
+
+    def move(self):
+        """The servers are others now."""
+        with open(f"{self.folder}/ports", "w", encoding="utf-8") as f:
+            f.write(" ".join(str(s.port) for s in self.servers) + "\n")
+        self.process.send_signal(signal.SIGUSR2)
 
     def catch_up(self):
         """All that is committed on the servers now is durable in the log."""
@@ -350,10 +358,10 @@ class Test:
         self.args, self.tool, self.fleet, self.servers, self.report = args, tool, fleet, servers, report
         self.number, self.size, self.last = 0, 10 if args.short else 1, None
 
-    def fresh(self, shards=3):
+    def fresh(self, shards=3, servers=None):
         if self.last is not None and self.last.process is not None:
             self.last.kill()  # of a test that failed
-        servers = self.servers[:shards]
+        servers = servers or self.servers[:shards]
         for s in servers:
             for (slot,) in s.sql("SELECT slot_name FROM pg_replication_slots"):
                 s.wait_sql(f"SELECT active FROM pg_replication_slots WHERE slot_name = '{slot}'", lambda r: not r or not r[0][0])
@@ -369,6 +377,21 @@ class Test:
         self.number += 1
         self.last = Tool(self.tool, f"{self.fleet.folder}/t{self.number}", servers)
         return self.last
+
+    def standby_of(self, primary):
+        """A streaming standby of a server, made while that is stopped; both run then."""
+        primary.stop()
+        standby = pg.Server(os.path.join(self.fleet.pg, f"s{len(self.fleet.servers)}"), pg.free_ports(1)[0])
+        pg.run_quiet(pg.as_server("cp", "-a", primary.folder, standby.folder), "cp")
+        self.fleet.servers.append(standby)
+        with open(f"{standby.folder}/postgresql.auto.conf", encoding="utf-8") as f:
+            lines = [line for line in f if not line.startswith(("port", "primary_conninfo"))]
+        standby.write("postgresql.auto.conf", "".join(lines) + f"port = {standby.port}\nprimary_conninfo = "
+                      f"'host={primary.socket_dir} port={primary.port} user=postgres'\n")
+        standby.write("standby.signal", "")
+        primary.start()
+        standby.start()
+        return standby
 
     def settle(self, tool):
         """Nothing is left prepared, all of it is in the log and equal."""
@@ -429,6 +452,109 @@ class Test:
         tool.stop()
         return (f"{sum(w.count for w in writers)} transactions, {rows} rows equal, {sum(len(r.gids) for r in replicas)} two-phase, "
                 f"{kills} kills, {restarts} crashes of servers, {len(gaps)} gaps")
+
+    def promotion(self, seed):
+        """The primary dies in the middle, its standby takes over, without the slot, and perhaps without the last commits."""
+        rng = random.Random(seed)
+        (s,) = self.fleet.start(1, options=LOGICAL)
+        tool = self.fresh(servers=[s])
+        standby = self.standby_of(s)
+        writers = [Writer(s, seed * 100 + k) for k in range(2)]
+        for w in writers:
+            w.start()
+        tool.start("memory=300000")
+        tool.wait(lambda look: look[0]["doing"] == "reading", "the stream")
+        time.sleep(rng.random() * 2)
+        if rng.random() < 0.5:
+            tool.kill()
+        s.stop(rng.choice(["immediate", "fast"]))
+        standby.ctl("promote", "-W")
+        if tool.process.poll() is not None:
+            tool.start()
+        tool.servers = [standby]
+        tool.move()
+        for w in writers:
+            w.server = standby
+        time.sleep(rng.random() * 2)
+        if rng.random() < 0.5:
+            tool.kill()
+            tool.start()
+        for w in writers:
+            w.stopped = True
+        for w in writers:
+            w.end()
+        replicas, rows = self.settle(tool)
+        tool.stop()
+        if not replicas[0].gaps:
+            raise Wrong("a slot that did not follow, and no gap")
+        standby.stop("immediate")
+        return f"{sum(w.count for w in writers)} transactions, {rows} rows equal, gaps: {replicas[0].gaps}"
+
+    def one_again(self):
+        """One table is copied again, once more and as the only one, while it and others are written."""
+        tool = self.fresh(1)
+        (s,) = tool.servers
+        s.sql("INSERT INTO plain SELECT g, 'row ' || g FROM generate_series(1, %d) g" % (20000 // self.size), "app")
+        tool.start("pages=20")
+        tool.wait(lambda look: look[0]["doing"] == "reading", "the end of the copy")
+        w = Writer(s, 7, 50)
+        w.start()
+        with open(f"{tool.folder}/again", "w", encoding="utf-8") as f:
+            f.write("public.plain\n")
+        before = tool.look()[0]["rows_copied"]
+        tool.process.send_signal(signal.SIGUSR1)
+        tool.wait(lambda look: look[0]["rows_copied"] > before, "rows")
+        tool.kill()  # in the middle: it goes on where it was
+        tool.start("pages=20")
+        tool.wait(lambda look: look[0]["doing"] == "reading", "the end of the second copy")
+        w.end()
+        _, rows = self.settle(tool)
+        tool.stop()
+        copies = [r["table"] for r in tool.log(0) if r.get("content") == "copy"]
+        if sorted(set(copies)) != sorted(TABLES) or sorted(copies[len(TABLES):]) != ["plain"]:
+            raise Wrong(f"copied: {copies}")
+        return f"{rows} rows equal, copied again: {copies[len(TABLES):]}"
+
+    def identities(self):
+        """What an UPDATE and a DELETE say of the old row, by each kind of REPLICA IDENTITY."""
+        tool = self.fresh(1)
+        (s,) = tool.servers
+        for name, identity in (("by_key", "DEFAULT"), ("by_all", "FULL"), ("by_index", "USING INDEX by_index_code_key"),
+                               ("by_nothing", "NOTHING")):
+            s.sql(f"CREATE TABLE {name} (id int PRIMARY KEY, code text NOT NULL UNIQUE, n int)", "app")
+            s.sql(f"ALTER TABLE {name} REPLICA IDENTITY {identity}", "app")
+        named = "tables=by_key,public.by_all,by_index"
+        tool.start(named + ",by_nothing")
+        tool.wait(lambda look: "public.by_nothing" in look[0]["error"], "a refusal of NOTHING")
+        s.sql("INSERT INTO by_nothing VALUES (1, 'a', 1); UPDATE by_nothing SET n = 2", "app")  # nothing was published
+        tool.kill()
+        tool.start(named)
+        tool.wait(lambda look: look[0]["doing"] == "reading", "the stream")
+        for name in ("by_key", "by_all", "by_index"):
+            s.sql(f"INSERT INTO {name} VALUES (1, 'a', 1); UPDATE {name} SET n = 2; UPDATE {name} SET id = 2; UPDATE {name} SET code = 'b'; "
+                  f"DELETE FROM {name}", "app")
+        tool.catch_up()
+        tool.stop()
+        got = {}
+        for r in tool.log(0):
+            if r["op"] in ("update", "delete"):
+                got.setdefault(r["table"], []).append((r["op"], r.get("old")))
+        def whole(i, code, n):
+            return {"id": i, "code": code, "n": n}
+        want = {
+            "by_key": [("update", None), ("update", {"id": "1"}), ("update", None), ("delete", {"id": "2"})],
+            "by_all": [("update", whole("1", "a", "1")), ("update", whole("1", "a", "2")), ("update", whole("2", "a", "2")),
+                       ("delete", whole("2", "b", "2"))],
+            "by_index": [("update", None), ("update", None), ("update", {"code": "a"}), ("delete", {"code": "b"})],
+        }
+        if got != want:
+            raise Wrong(f"{got}")
+        tool.start(named + ",by_nothing full=1")
+        tool.wait(lambda look: look[0]["doing"] == "reading", "the stream")
+        if s.sql("SELECT relreplident FROM pg_class WHERE relname = 'by_nothing'", "app")[0][0] != "f":
+            raise Wrong("by_nothing has not become FULL")
+        tool.stop()
+        return "the primary key, the whole row, the index; NOTHING is refused, or made FULL on wish"
 
     def first_copy(self):
         tool = self.fresh(1)
@@ -711,6 +837,9 @@ def main():
         test.check("first copy", test.first_copy)
         test.check("large transaction", test.large)
         test.check("gaps", test.gaps)
+        test.check("one table again", test.one_again)
+        test.check("identities", test.identities)
+        test.check("promotion", lambda: test.promotion(args.seed))
         test.check("kept log", test.kept)
         test.check("undecodable", test.undecodable)
         test.check("refusals", test.refusals)
@@ -719,6 +848,8 @@ def main():
         for i in range(args.rounds):
             test.check(f"writers and kills, seed {args.seed + i}",
                        lambda i=i: test.writers_and_kills(args.seconds, args.seed + i))
+            if i > 0:
+                test.check(f"promotion, seed {args.seed + i}", lambda i=i: test.promotion(args.seed + i))
     return report.finish()
 
 

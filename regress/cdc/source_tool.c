@@ -5,7 +5,8 @@
  *
  * A shard per port: s0, s1, ... Its changes go to DIR/s0.log, a JSON object per line; a line
  * {"mark": ...} ends each unit. DIR/look.json says every 100 ms what the sources do. OPTIONS are
- * words "name=value", separated by blanks. SIGUSR1: copy every table again. SIGTERM: stop.
+ * words "name=value", separated by blanks. SIGUSR1: copy the table named in DIR/again, or all
+ * without that file. SIGUSR2: the ports are now those in DIR/ports. SIGTERM: stop.
  */
 
 #include <errno.h>
@@ -41,7 +42,7 @@ struct file {
 
 static struct file files[SHARDS_MAX];
 static int pause_ms;
-static volatile sig_atomic_t stopping, recopy;
+static volatile sig_atomic_t stopping, recopy, moved;
 
 /* ---- JSON ------------------------------------------------------------------------------------ */
 
@@ -273,7 +274,7 @@ static enum err load(void *arg, const struct cdc_shard *shard, struct cdc_mark *
 
 static void on_signal(int number)
 {
-    *(number == SIGUSR1 ? &recopy : &stopping) = 1;
+    *(number == SIGUSR1 ? &recopy : number == SIGUSR2 ? &moved : &stopping) = 1;
 }
 
 static void write_look(const char *dir, struct cdc_source **sources, size_t count)
@@ -306,6 +307,50 @@ static void write_look(const char *dir, struct cdc_source **sources, size_t coun
     check(out != NULL && fwrite(b.p, 1, b.n, out) == b.n && fclose(out) == 0);
     check(rename(other, path) == 0);
     buf_free(&b);
+}
+
+/* The first line of a file of DIR, or "". */
+static void read_line(const char *dir, const char *name, char line[200])
+{
+    char path[1100];
+    (void)snprintf(path, sizeof(path), "%.1000s/%s", dir, name);
+    FILE *in = fopen(path, "r");
+    line[0] = '\0';
+    if (in != NULL) {
+        if (fgets(line, 200, in) != NULL) {
+            line[strcspn(line, "\n")] = '\0';
+        }
+        (void)fclose(in);
+    }
+}
+
+static void copy_again(const char *dir, struct cdc_source **sources, size_t count)
+{
+    char table[200];
+    read_line(dir, "again", table);
+    for (size_t i = 0; i < count; i++) {
+        cdc_source_recopy(sources[i], table);
+    }
+}
+
+static struct pg_target target_of(char **argv, int port)
+{
+    return (struct pg_target){.host = "127.0.0.1",
+                              .port = (uint16_t)port,
+                              .dbname = argv[2],
+                              .user = argv[3],
+                              .timeout_ms = 10000};
+}
+
+static void move(char **argv, struct cdc_source **sources, size_t count)
+{
+    char line[200];
+    char *rest = line;
+    read_line(argv[1], "ports", line);
+    for (size_t i = 0; i < count; i++) {
+        const struct pg_target target = target_of(argv, (int)strtol(rest, &rest, 10));
+        cdc_source_move(sources[i], &target, 1);
+    }
 }
 
 static void read_options(char *words, struct cdc_source_options *o)
@@ -363,6 +408,7 @@ int main(int argc, char **argv)
     (void)sigaction(SIGTERM, &action, NULL);
     (void)sigaction(SIGINT, &action, NULL);
     (void)sigaction(SIGUSR1, &action, NULL);
+    (void)sigaction(SIGUSR2, &action, NULL);
     struct cdc_source *sources[SHARDS_MAX];
     size_t count = (size_t)argc - 5;
     struct note note;
@@ -375,20 +421,18 @@ int main(int argc, char **argv)
         check(f->fd >= 0);
         (void)pthread_mutex_init(&f->lock, NULL);
         o.shard = (struct cdc_shard){argv[2], name, (uint16_t)i};
-        o.target = (struct pg_target){.host = "127.0.0.1",
-                                      .port = (uint16_t)atoi(argv[5 + i]),
-                                      .dbname = argv[2],
-                                      .user = argv[3],
-                                      .timeout_ms = 10000};
+        o.target = target_of(argv, atoi(argv[5 + i]));
         check(cdc_source_start(&o, &sources[i], &note) == ERR_NONE);
     }
     while (!stopping) {
         write_look(argv[1], sources, count);
         if (recopy) {
             recopy = 0;
-            for (size_t i = 0; i < count; i++) {
-                cdc_source_recopy(sources[i], "");
-            }
+            copy_again(argv[1], sources, count);
+        }
+        if (moved) {
+            moved = 0;
+            move(argv, sources, count);
         }
         (void)usleep(100000);
     }

@@ -160,13 +160,18 @@ static enum err identify(struct cdc_source *s, uint64_t *system, uint32_t *timel
 
 /* ---- publication ----------------------------------------------------------------------------- */
 
-/* Tables for which a publication would make UPDATE and DELETE fail. */
+/* Tables for which a publication would make UPDATE and DELETE fail; in front: which tables. */
 static const char NO_IDENTITY_SQL[] =
     "SELECT pg_catalog.format('%I.%I', n.nspname, c.relname) FROM pg_catalog.pg_class c "
     "JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind = 'r' "
     "AND c.relpersistence = 'p' AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' "
     "AND (c.relreplident = 'n' OR c.relreplident = 'd' AND NOT EXISTS (SELECT FROM "
-    "pg_catalog.pg_index i WHERE i.indrelid = c.oid AND i.indisprimary)) ORDER BY 1";
+    "pg_catalog.pg_index i WHERE i.indrelid = c.oid AND i.indisprimary))";
+/* Those named, with what inherits from them: a publication has their partitions, too. */
+static const char NAMED_SQL[] =
+    "), named(oid) AS (SELECT c.oid FROM wanted w JOIN pg_catalog.pg_namespace n ON n.nspname = w.s "
+    "JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = w.t UNION "
+    "SELECT i.inhrelid FROM named JOIN pg_catalog.pg_inherits i ON i.inhparent = named.oid) ";
 
 static enum err set_identities(struct cdc_source *s, const PGresult *tables, struct note *note)
 {
@@ -178,35 +183,6 @@ static enum err set_identities(struct cdc_source *s, const PGresult *tables, str
         e = pq_run(s->side, (const char *)sql.p, cdc_wait(s, ALTER_MS), NULL, NULL, note);
         buf_free(&sql);
     }
-    return e;
-}
-
-static enum err check_identities(struct cdc_source *s, struct note *note)
-{
-    PGresult *r = NULL;
-    enum err e = cdc_side(s, NO_IDENTITY_SQL, &r, note);
-    if (e) {
-        return e;
-    }
-    int count = PQntuples(r);
-    if (count > 0 && s->o.full_identity) {
-        e = set_identities(s, r, note);
-    } else if (count > 0) {
-        struct buf names = {0};
-        for (int i = 0; i < count && i < NAMES_SHOWN; i++) {
-            buf_printf(&names, "%s%s", i == 0 ? "" : ", ", PQgetvalue(r, i, 0));
-        }
-        buf_u8(&names, 0);
-        e = note_set(
-            note, ERR_BAD_STATE,
-            "%d tables have no primary key and no other replica identity, so a publication "
-            "would make their UPDATE and DELETE fail: %.200s%s",
-            count, (const char *)names.p, count > NAMES_SHOWN ? ", ..." : "");
-        note_hint(note, "ALTER TABLE ... REPLICA IDENTITY FULL, or set cdc.replica_identity: full, "
-                        "or name the tables to capture in cdc.tables");
-        buf_free(&names);
-    }
-    PQclear(r);
     return e;
 }
 
@@ -251,6 +227,45 @@ static void each_table(const char *list, struct buf *out, const char *head, cons
     }
 }
 
+static enum err check_identities(struct cdc_source *s, struct note *note)
+{
+    PGresult *r = NULL;
+    struct buf sql = {0};
+    if (s->o.tables != NULL) {
+        buf_text(&sql, "WITH RECURSIVE wanted(s, t) AS (VALUES ");
+        each_table(s->o.tables, &sql, "(", "), (");
+        buf_printf(&sql, ")%s", NAMED_SQL);
+    }
+    buf_printf(&sql, "%s%s ORDER BY 1", NO_IDENTITY_SQL,
+               s->o.tables == NULL ? "" : " AND c.oid IN (SELECT oid FROM named)");
+    buf_u8(&sql, 0);
+    enum err e = cdc_side(s, (const char *)sql.p, &r, note);
+    buf_free(&sql);
+    if (e) {
+        return e;
+    }
+    int count = PQntuples(r);
+    if (count > 0 && s->o.full_identity) {
+        e = set_identities(s, r, note);
+    } else if (count > 0) {
+        struct buf names = {0};
+        for (int i = 0; i < count && i < NAMES_SHOWN; i++) {
+            buf_printf(&names, "%s%s", i == 0 ? "" : ", ", PQgetvalue(r, i, 0));
+        }
+        buf_u8(&names, 0);
+        e = note_set(
+            note, ERR_BAD_STATE,
+            "%d tables have no primary key and no other replica identity, so a publication "
+            "would make their UPDATE and DELETE fail: %.200s%s",
+            count, (const char *)names.p, count > NAMES_SHOWN ? ", ..." : "");
+        note_hint(note, "ALTER TABLE ... REPLICA IDENTITY FULL, or set cdc.replica_identity: full, "
+                        "or name other tables to capture in cdc.tables");
+        buf_free(&names);
+    }
+    PQclear(r);
+    return e;
+}
+
 static enum err make_publication(struct cdc_source *s, int exists, struct note *note)
 {
     struct buf sql = {0};
@@ -274,13 +289,13 @@ static enum err make_publication(struct cdc_source *s, int exists, struct note *
 static enum err compare_publication(struct cdc_source *s, int *same, struct note *note)
 {
     struct buf sql = {0};
-    buf_text(&sql, "WITH is AS (SELECT schemaname::text AS s, tablename::text AS t FROM "
+    buf_text(&sql, "WITH have AS (SELECT schemaname::text AS s, tablename::text AS t FROM "
                    "pg_catalog.pg_publication_tables WHERE pubname = ");
     source_put_text(&sql, s->o.publication);
     buf_text(&sql, "), wanted(s, t) AS (VALUES ");
     each_table(s->o.tables, &sql, "(", "), (");
-    buf_text(&sql, ")) SELECT (SELECT count(*) FROM (TABLE is EXCEPT TABLE wanted) x) + "
-                   "(SELECT count(*) FROM (TABLE wanted EXCEPT TABLE is) y)");
+    buf_text(&sql, ")) SELECT (SELECT count(*) FROM (TABLE have EXCEPT TABLE wanted) x) + "
+                   "(SELECT count(*) FROM (TABLE wanted EXCEPT TABLE have) y)");
     buf_u8(&sql, 0);
     PGresult *r = NULL;
     enum err e = cdc_side(s, (const char *)sql.p, &r, note);
@@ -320,6 +335,9 @@ static enum err keep_publication(struct cdc_source *s, struct note *note)
     }
     int same = 0;
     e = exists ? compare_publication(s, &same, note) : ERR_NONE;
+    if (e == ERR_NONE && (!same || s->o.full_identity)) {
+        e = check_identities(s, note);
+    }
     return e || same ? e : make_publication(s, exists, note);
 }
 
