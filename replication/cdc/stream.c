@@ -211,6 +211,12 @@ static uint64_t commit_of(struct slice message)
     return lsn > 0 && message.p[0] == PGOUTPUT_MESSAGE ? lsn - 1 : lsn;
 }
 
+/* Tables may still be waiting for their copy. */
+static enum cdc_doing doing_now(const struct cdc_source *s)
+{
+    return s->state.phase == CDC_COPYING ? CDC_CATCHING_UP : CDC_READING;
+}
+
 /* Everything before the snapshot has been given: now its rows. */
 static enum err pass_barrier(struct cdc_source *s, struct note *note)
 {
@@ -218,7 +224,7 @@ static enum err pass_barrier(struct cdc_source *s, struct note *note)
     enum err e = cdc_copy_tables(s, note);
     assemble_pass(s->assembler, &s->place);
     cdc_drop_barrier(s);
-    cdc_doing(s, CDC_READING);
+    cdc_doing(s, doing_now(s));
     return e;
 }
 
@@ -422,7 +428,7 @@ static void begin_reading(struct cdc_source *s)
     s->said[0] = '\0';
     (void)pthread_mutex_lock(&s->lock);
     s->look.error[0] = '\0';
-    s->look.doing = CDC_READING;
+    s->look.doing = doing_now(s);
     (void)pthread_mutex_unlock(&s->lock);
 }
 
@@ -440,7 +446,7 @@ enum err cdc_stream(struct cdc_source *s, struct note *note)
     while (e == ERR_NONE) {
         int ready = s->o.sink->ready(s->o.sink->arg, &s->o.shard);
         if (ready != was_ready) {
-            cdc_doing(s, ready ? CDC_READING : CDC_PAUSED);
+            cdc_doing(s, ready ? doing_now(s) : CDC_PAUSED);
             was_ready = ready;
         }
         if (!(ready && more)) {
