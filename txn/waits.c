@@ -172,7 +172,9 @@ const struct wait_node *waits_victim(const struct wait_node *nodes, size_t nodes
     const struct wait_node *victim = NULL;
     struct wait_edge *copy = mem_alloc((edges_count + 1) * sizeof(*copy));
     const struct wait_node **order = mem_alloc((nodes_count + 1) * sizeof(*order));
-    memcpy(copy, edges, edges_count * sizeof(*copy));
+    if (edges_count != 0) {
+        memcpy(copy, edges, edges_count * sizeof(*copy));
+    }
     struct walk w = {.edges = copy, .count = prune(copy, edges_count)};
     w.path = mem_alloc((w.count + 1) * sizeof(*w.path));
     for (size_t i = 0; i < nodes_count; i++) {

@@ -48,6 +48,12 @@ Test(waits, a_cycle_on_one_shard_is_left_to_its_server)
     cr_assert_eq(victim_of(nodes, 3, edges, 4), 0);
 }
 
+Test(waits, where_nobody_waits_nobody_is_stopped)
+{
+    struct wait_node nodes[] = {node(1), node(2)};
+    cr_assert_eq(victim_of(nodes, 2, NULL, 0), 0);
+}
+
 Test(waits, a_queue_has_no_victim)
 {
     struct wait_node nodes[40];
