@@ -249,12 +249,12 @@ void worker_refreshed(struct worker *w, uint64_t session_id)
 
 /* ---- draining -------------------------------------------------------------------------------- */
 
-static int may_leave(const struct worker *w, const struct session *s)
+static int may_leave(const struct worker *w, struct session *s)
 {
     int late = loop_now_us(w->loop) >= w->drain_deadline_us;
     int idle = s->tx.kind == TX_KIND_NONE && s->op == NULL && s->batch == NULL &&
                s->wait_pool == NULL && session_quiet(s) && s->copy_in == NULL;
-    return idle || (late && (s->op == NULL || !s->op->no_cancel));
+    return idle || (late && !tx_must_end(s));
 }
 
 static void drain_some(struct worker *w)

@@ -200,7 +200,8 @@ void recover_users(const struct recover_place *places, size_t count, struct pg_s
 struct waits_source {
     void *_conn;
 };
-typedef void waits_fn(void *arg, uint32_t waiter, uint32_t blocker); /* pids */
+/* Pids; a prepared transaction that is waited for has none (0), but a gid, else empty. */
+typedef void waits_fn(void *arg, uint32_t waiter, uint32_t blocker, struct slice gid);
 /* Errors: ERR_SHARD_DOWN, ERR_SHARD_REFUSED, ERR_SHUTDOWN; the connection is closed then. */
 enum err waits_ask(struct waits_source *source, const struct pg_target *target,
                    struct pg_stop *stop, waits_fn *fn, void *arg, struct note *note) MUST_CHECK;

@@ -8,6 +8,9 @@
  * somebody waits. A cycle must be in both looks, with every session in the same statement, and the
  * victim still in it when its worker hears of it: see txn/waits.h for why that is enough.
  *
+ * A transaction whose part on one shard is prepared already while another shard still runs its
+ * statement (proxy/exec/tx_early.c) is found by the name of that part.
+ *
  * Nothing is asked while fewer than two transactions that hold several shards are late. While the
  * same ones stay late and no cycle was found the pauses grow; a new one is looked at at once, for
  * it is what would close a cycle.
@@ -82,6 +85,24 @@ static uint64_t who(const struct waiting_list *sessions, const char *database, u
     return stranger(shard, pid);
 }
 
+/* Whose part on this shard is prepared under that name; NULL: nobody's who waits here. */
+static const struct waiting *who_prepared(const struct waiting_list *sessions, const char *database,
+                                          uint32_t shard, struct slice name)
+{
+    struct gid gid;
+    if (!gid_parse(name, &gid) || gid.shard != shard) {
+        return NULL;
+    }
+    for (size_t i = 0; i < sessions->count; i++) {
+        const struct waiting *w = &sessions->all[i];
+        if (w->instance == gid.instance && txn_id_eq(w->txn, gid.txn) &&
+            strcmp(w->database, database) == 0) {
+            return w;
+        }
+    }
+    return NULL;
+}
+
 static const struct waiting *find(const struct waiting_list *sessions, uint64_t id)
 {
     for (size_t i = 0; i < sessions->count; i++) {
@@ -94,11 +115,16 @@ static const struct waiting *find(const struct waiting_list *sessions, uint64_t 
 
 /* ---- asking servers -------------------------------------------------------------------------- */
 
-static void take_wait(void *arg, uint32_t waiter, uint32_t blocker)
+static void take_wait(void *arg, uint32_t waiter, uint32_t blocker, struct slice gid)
 {
     struct look *l = arg;
     struct edges *e = &l->edges[l->round];
     const struct waiting_list *sessions = &l->sessions[l->round];
+    const struct waiting *prepared =
+        gid.n == 0 ? NULL : who_prepared(sessions, l->db->conf->name, l->asking, gid);
+    if (gid.n != 0 && prepared == NULL) {
+        return; /* it waits for nothing */
+    }
     if (e->count == EDGES_MAX) {
         l->failed = 1;
         return;
@@ -107,10 +133,11 @@ static void take_wait(void *arg, uint32_t waiter, uint32_t blocker)
         e->cap = e->cap == 0 ? 64 : e->cap * 2;
         e->all = mem_grow(e->all, e->cap * sizeof(*e->all));
     }
-    e->all[e->count++] =
-        (struct wait_edge){.from = who(sessions, l->db->conf->name, l->asking, waiter),
-                           .to = who(sessions, l->db->conf->name, l->asking, blocker),
-                           .shard = l->asking};
+    e->all[e->count++] = (struct wait_edge){
+        .from = who(sessions, l->db->conf->name, l->asking, waiter),
+        .to =
+            prepared != NULL ? prepared->id : who(sessions, l->db->conf->name, l->asking, blocker),
+        .shard = l->asking};
 }
 
 static uint64_t busy_shards(const struct look *l)

@@ -19,6 +19,7 @@
 
 #include "base/check.h"
 #include "proxy/exec/copy_sink.h"
+#include "proxy/exec/tx.h"
 #include "proxy/exec/typing.h"
 
 enum {
@@ -418,6 +419,26 @@ static void count_touched(struct gather *g, struct slice body)
     }
 }
 
+/* The statement has ended on one more of them, well or not. */
+static void see_end(struct gather *g)
+{
+    if (g->early && (g->ended | g->op.errors) == g->shards) {
+        tx_early_statement_over(&g->op);
+    }
+}
+
+/* What was sent behind the statement has ended there. */
+static void see_vote(struct gather *g, const struct backend *b, struct slice body)
+{
+    struct slice tag;
+    struct note note;
+    uint64_t rows = 0;
+    if (g->early && back_read_complete(body, &tag, &rows, &note) == ERR_NONE) {
+        g->beside += rows;
+        tx_early_vote(&g->op, b->shard, tag);
+    }
+}
+
 static void gather_message(struct op *op, struct backend *b, uint8_t type, struct slice body)
 {
     struct gather *g = (struct gather *)op;
@@ -450,13 +471,20 @@ static void gather_message(struct op *op, struct backend *b, uint8_t type, struc
             gather_fail(g, e, &note);
         }
         break;
-    case 'D': on_row(g, b, body); break;
+    case 'D':
+        if (!g->early || (g->ended & UINT64_C(1) << b->shard) == 0) {
+            on_row(g, b, body);
+        }
+        break;
     case 'C':
         g->open &= ~(UINT64_C(1) << b->shard);
         if ((g->ended & UINT64_C(1) << b->shard) == 0) {
             g->ended |= UINT64_C(1) << b->shard; /* the next one is its COMMIT's */
             count_touched(g, body);
             on_shard_end(g, b);
+            see_end(g);
+        } else {
+            see_vote(g, b, body);
         }
         break;
     case 'E': see_error(g, body); break;
@@ -487,6 +515,7 @@ static void gather_failed(struct op *op)
     struct gather *g = (struct gather *)op;
     g->done = 1;
     cancel_others(g);
+    see_end(g);
 }
 
 static uint64_t count_rows(struct gather *g)
@@ -497,7 +526,7 @@ static uint64_t count_rows(struct gather *g)
     }
     if (g->plan->kind == PLAN_WRITE && (g->combine == NULL || combine_is_plain(g->plan->combine))) {
         return g->plan->same_counts ? g->touched / (uint64_t)__builtin_popcountll(g->shards)
-                                    : g->op.rows;
+                                    : g->op.rows - g->beside;
     }
     return g->combine == NULL ? g->rows_passed : combine_rows(g->combine);
 }
@@ -538,6 +567,20 @@ static int counts_agree(struct gather *g)
     return 0;
 }
 
+static void early_rolled_back(struct op *op, int committed)
+{
+    struct gather *g = (struct gather *)op;
+    (void)committed;
+    if (g->err) {
+        op->error.n = 0;
+        op_fail(op, g->err, &g->note);
+        return;
+    }
+    struct note note;
+    enum err e = note_set(&note, ERR_INTERNAL, "a shard rolled the transaction back");
+    op_fail(op, e, &note);
+}
+
 void gather_end_badly(struct gather *g, enum err e, const struct note *note)
 {
     if (e) {
@@ -545,6 +588,10 @@ void gather_end_badly(struct gather *g, enum err e, const struct note *note)
     }
     if (g->hooks != NULL && g->hooks->failed != NULL) {
         g->hooks->failed(g, e, note);
+    } else if (g->early) {
+        g->err = e;
+        g->note = e ? *note : g->note;
+        tx_rollback(&g->op, early_rolled_back);
     } else {
         op_fail(&g->op, e ? e : ERR_INTERNAL, note);
     }
@@ -599,6 +646,9 @@ void gather_then(struct op *op)
 {
     struct gather *g = (struct gather *)op;
     resume_all(g);
+    if (g->early && !tx_early_voted(op, gather_then)) {
+        return;
+    }
     if (g->refused && op->errors == 0 && (g->hooks == NULL || g->hooks->failed == NULL)) {
         gather_run_otherwise(g);
     } else if (g->err || g->refused || op->errors != 0) {

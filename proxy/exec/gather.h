@@ -65,6 +65,7 @@ struct gather {
     struct buf ready; /* rows that nobody has asked for yet, from ready_at on */
     size_t ready_at;
     uint64_t rows_passed;        /* as they came */
+    uint64_t beside;             /* rows of what goes out with it, in the round's count */
     uint64_t touched;            /* a reference table: rows on all shards together */
     int16_t sink_format;         /* of all columns, when there are hooks->rows */
     const int16_t *sink_formats; /* ... or of each; NULL: see sink_format */
@@ -80,6 +81,8 @@ struct gather {
     unsigned opening : 1;   /* a cursor: nobody wants rows yet */
     unsigned all_ready : 1; /* ... all of its rows are in `ready` */
     unsigned looked_up : 1; /* over one shard, which must give or touch a row: lookup.c */
+    unsigned ends_tx : 1;   /* the statement is all of its transaction */
+    unsigned early : 1;     /* ... whose end goes out with it: tx_early.c */
     unsigned apart : 1;     /* on connections of a workspace: nothing is kept prepared there */
     uint8_t describe_kind;
     enum err err; /* of combining */

@@ -12,6 +12,7 @@
 #include "proxy/exec/gather.h"
 #include "proxy/exec/moment.h"
 #include "proxy/exec/own.h"
+#include "proxy/exec/tx.h"
 #include "proxy/exec/typing.h"
 
 const uint32_t *gather_types(const struct gather *g, size_t *count)
@@ -127,6 +128,9 @@ void gather_put_execute(struct gather *g, struct backend *b)
         front_put_execute(out, portal, g->fetch);
         backend_expect(b, EXPECT_EXECUTE, TO_OP);
         backend_newest_expect(b)->rows_pass = g->rows_pass;
+    }
+    if (g->early) {
+        tx_early_put(&g->op, b);
     }
     front_put_sync(out);
     stream_touch(b->stream);
@@ -267,6 +271,7 @@ void gather_send(struct gather *g)
         put_to(g, first, &as);
         op_round_sent(&g->op, first, other_copies);
     } else {
+        g->early = g->ends_tx && g->combine == NULL && tx_early(&g->op, g->shards);
         put_to(g, g->shards, &as);
         op_round_sent(&g->op, g->shards, gather_then);
     }
@@ -348,6 +353,25 @@ void gather_run(struct gather *g)
     }
 }
 
+/* Nothing comes behind it in its transaction, nothing of consequence came before it, and it leaves
+ * nothing on its connections. */
+static int is_alone(const struct session *s, const struct plan *plan, uint64_t shards)
+{
+    list_each (node, &s->held) {
+        const struct backend *b = container_of(node, struct backend, held);
+        if (b->wrote || (b->began && (shards >> b->shard & 1) == 0)) {
+            return 0;
+        }
+    }
+    if (s->tx.kind == TX_KIND_EXPLICIT || s->tx.after.n != 0 || s->tx.changed_schema ||
+        plan->keeps_unique || plan->changes_schema || plan->functions_count != 0 ||
+        (plan->pins | plan->unpins) != 0 || plan->no_prepare != NULL ||
+        (plan->returns_rows && plan->split == NULL)) {
+        return 0;
+    }
+    return s->in_extended ? s->sync_next : s->batch != NULL && s->batch->count == 1;
+}
+
 static enum step start(struct session *s, struct plan *plan, const struct front_bind *bind,
                        uint64_t shards, struct plan *copy)
 {
@@ -358,6 +382,7 @@ static enum step start(struct session *s, struct plan *plan, const struct front_
     }
     int portions = in_portions(s, plan, copy);
     int spans = plan->kind == PLAN_WRITE && (shards & (shards - 1)) != 0;
+    int alone = spans && is_alone(s, plan, shards);
     if ((spans || portions || plan->keeps_unique) && s->tx.kind == TX_KIND_NONE) {
         session_tx_begin(s, TX_KIND_IMPLICIT, "BEGIN");
     }
@@ -375,6 +400,7 @@ static enum step start(struct session *s, struct plan *plan, const struct front_
         g->rows_max = 0;
     }
     g->bound = moment_in_block(s, shards) ? 1 : 0;
+    g->ends_tx = alone && !tx_isolated(s);
     if (portions) {
         name_cursor(g);
     }

@@ -25,6 +25,7 @@ struct op {
     uint32_t error_shard;
     unsigned refresh_after : 1; /* the schema changes when this is committed */
     unsigned no_cancel : 1;     /* a commit is under way */
+    unsigned votes_out : 1;     /* ... behind a statement that may still be cancelled: tx_early.c */
     unsigned told : 1;          /* the client has its error already: the end is silent */
     char tag[64];               /* of the round's last CommandComplete */
     char answer[64];            /* the statement's own tag, while it is being committed */
@@ -39,7 +40,9 @@ struct op {
     void (*on_rows)(struct op *op, struct backend *b, struct slice rows, size_t count);
     void (*on_failed)(struct op *op); /* a shard failed or was lost; may be NULL */
     void (*then)(struct op *op);      /* the round is over */
-    void (*free_fn)(struct op *op);   /* what the operation owns besides itself; may be NULL */
+    /* Instead of `then`: no cancel request is on its way any more; NULL: nobody waits for that */
+    void (*uncancelled)(struct op *op);
+    void (*free_fn)(struct op *op); /* what the operation owns besides itself; may be NULL */
     /* CopyData, CopyDone, CopyFail of the client while the operation runs; NULL: ignored. */
     enum step (*on_copy)(struct op *op, uint8_t type, struct slice body);
     void (*refreshed)(struct op *op);  /* the catalog asked for by op_refresh() is in force */

@@ -24,6 +24,22 @@ int tx_holds_back(const struct session *s, int after_commit);
 enum step tx_hold_back(struct session *s, struct plan *plan);
 void tx_run_held(struct op *op, void (*then)(struct op *op));
 void tx_warn_held(struct op *op); /* when that round failed, behind the commit */
+/*
+ * tx_early.c: 1: this write of its own over `shards`, all of which are held, carries the first
+ * phase of its commit with it. tx_early_put(): what goes behind the statement, in front of its
+ * Sync.
+ */
+int tx_early(struct op *op, uint64_t shards);
+void tx_early_put(struct op *op, struct backend *b);
+/* No shard runs the statement any more: a vote may take txn.prepare_timeout_ms. */
+void tx_early_statement_over(struct op *op);
+/* What goes behind the statement has ended well there. */
+void tx_early_vote(struct op *op, uint32_t shard, struct slice tag);
+/* The round is over. 0: cancel requests are on their way, then `then`. */
+int tx_early_voted(struct op *op, void (*then)(struct op *op));
+/* The session is to go, but a transaction of it is being ended. If a statement of it still runs it
+ * is cancelled. */
+int tx_must_end(struct session *s);
 /* tx_prepared.c: PREPARE TRANSACTION of a block that has not failed; the ends of it. */
 enum step tx_prepare_named(struct session *s, struct plan *plan);
 enum step tx_end_prepared(struct session *s, struct plan *plan);

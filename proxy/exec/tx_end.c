@@ -6,16 +6,14 @@
  * the ledger knows, see txn/recover.h.
  */
 
+#include "proxy/exec/tx_end.h"
+
 #include <stdio.h>
 
 #include "base/check.h"
 #include "base/log.h"
 #include "proxy/exec/moment.h"
-#include "proxy/exec/tx.h"
 #include "txn/ledger_table.h"
-#include "txn/txn.h"
-
-static void carry_out(struct op *op, struct twopc_actions actions);
 
 static uint64_t round_bits(const struct twopc_actions *a)
 {
@@ -23,7 +21,7 @@ static uint64_t round_bits(const struct twopc_actions *a)
            a->rollback_prepared;
 }
 
-static void merge(struct twopc_actions *all, const struct twopc_actions *more)
+void tx_merge(struct twopc_actions *all, const struct twopc_actions *more)
 {
     all->commit_plain |= more->commit_plain;
     all->prepare |= more->prepare;
@@ -66,7 +64,7 @@ static enum twopc_event_kind event_of(const struct op *op, const struct twopc_ac
     return TWOPC_ON_FINISHED;
 }
 
-static void keep_first_error(struct op *op)
+void tx_keep_first_error(struct op *op)
 {
     struct session_commit *c = &op->session->commit;
     if (op->error.n != 0 && c->error.n == 0) {
@@ -75,56 +73,83 @@ static void keep_first_error(struct op *op)
     }
 }
 
+void tx_say_lost(struct op *op)
+{
+    struct note note;
+    enum err e = note_set(&note, ERR_SHARD_DOWN, "the shard was lost before the commit");
+    op_set_error(op, op->session->tx.lost_shard, e, &note);
+}
+
 static void round_over(struct op *op)
 {
     struct session_commit *c = &op->session->commit;
     struct twopc_actions round = c->round;
     struct twopc_actions next = {0};
-    keep_first_error(op);
+    tx_keep_first_error(op);
     timer_cancel(&op->session->timer);
     bits_each (shard, round_bits(&round)) {
         struct twopc_event event = {.kind = event_of(op, &round, UINT64_C(1) << shard),
                                     .shard = (uint8_t)shard};
         struct twopc_actions more = twopc_step(&c->machine, event);
-        merge(&next, &more);
+        tx_merge(&next, &more);
     }
-    carry_out(op, next);
+    tx_carry_out(op, next);
 }
 
 /* ---- actions -> messages --------------------------------------------------------------------- */
 
+static void put_gid(const struct session *s, uint32_t shard, const char *verb, struct buf *sql)
+{
+    char gid[GID_BYTES_MAX];
+    struct ledger_name name = {.txn = s->commit.txn, .shard = shard, .place = s->commit.place};
+    ledger_gid(s->worker->shared->ledger, name, gid);
+    buf_text(sql, verb);
+    buf_text(sql, " '");
+    buf_text(sql, gid);
+    buf_u8(sql, '\'');
+}
+
+void tx_put_prepare(const struct session *s, uint32_t shard, struct buf *sql)
+{
+    put_gid(s, shard, "PREPARE TRANSACTION", sql);
+}
+
 static void send_all(struct op *op, uint64_t bits, const char *verb, int with_gid)
 {
     struct session *s = op->session;
+    struct buf *sql = &s->worker->scratch;
     bits_each (shard, bits & s->held_bits) {
-        char gid[GID_BYTES_MAX] = "";
-        char sql[128];
+        sql->n = 0;
         if (with_gid) {
-            struct ledger_name name = {
-                .txn = s->commit.txn, .shard = (unsigned)shard, .place = s->commit.place};
-            ledger_gid(s->worker->shared->ledger, name, gid);
+            put_gid(s, (uint32_t)shard, verb, sql);
+        } else {
+            buf_text(sql, verb);
         }
-        (void)snprintf(sql, sizeof(sql), with_gid ? "%s '%s'" : "%s", verb, gid);
-        backend_query(session_backend(s, (uint32_t)shard), slice_of(sql), TO_OP);
+        backend_query(session_backend(s, (uint32_t)shard), buf_slice(sql), TO_OP);
     }
 }
 
 /* The decider gets the decision as a statement, which its COMMIT will make true. */
+void tx_put_note(const struct session *s, uint32_t decider, struct buf *sql)
+{
+    uint32_t places[TXN_SHARDS_MAX];
+    size_t count = 0;
+    struct gid gid = {.instance = ledger_instance(s->worker->shared->ledger),
+                      .txn = s->commit.txn,
+                      .place = s->commit.place};
+    bits_each (shard, s->commit.machine.writers & ~(UINT64_C(1) << decider)) {
+        places[count++] = atomic_load_explicit(&s->db->facts->places[shard], memory_order_relaxed);
+    }
+    ledger_table_decide(sql, &gid, places, count);
+}
+
 static void send_note(struct op *op, uint64_t decider)
 {
     struct session *s = op->session;
-    uint32_t places[TXN_SHARDS_MAX];
-    size_t count = 0;
-    bits_each (shard, s->commit.machine.writers & ~decider) {
-        places[count++] = atomic_load_explicit(&s->db->facts->places[shard], memory_order_relaxed);
-    }
+    struct buf *sql = &s->worker->scratch;
     bits_each (shard, decider & s->held_bits) {
-        struct gid gid = {.instance = ledger_instance(s->worker->shared->ledger),
-                          .txn = s->commit.txn,
-                          .place = s->commit.place};
-        struct buf *sql = &s->worker->scratch;
         sql->n = 0;
-        ledger_table_decide(sql, &gid, places, count);
+        tx_put_note(s, (uint32_t)shard, sql);
         backend_query(session_backend(s, (uint32_t)shard), buf_slice(sql), TO_OP);
     }
 }
@@ -152,7 +177,7 @@ void tx_durable(struct session *s, enum err e)
     struct op *op = s->op;
     check(op != NULL && s->commit.machine.state == TWOPC_DECIDING);
     struct twopc_event event = {.kind = e ? TWOPC_ON_LOG_FAILED : TWOPC_ON_DURABLE};
-    carry_out(op, twopc_step(&s->commit.machine, event));
+    tx_carry_out(op, twopc_step(&s->commit.machine, event));
 }
 
 /* Time that a round of the end may take; a visible commit is put aside first. */
@@ -170,6 +195,12 @@ static int64_t round_us(const struct session *s)
 void tx_timeout(struct session *s)
 {
     struct note note;
+    if (s->op->uncancelled != NULL) { /* the request has had its time */
+        s->op->then = s->op->uncancelled;
+        s->op->uncancelled = NULL;
+        session_wake(s);
+        return;
+    }
     if (round_us(s) < s->worker->world->conf->prepare_timeout_ms * 1000 && moment_commit_aside(s)) {
         timer_set(&s->timer, round_us(s));
         return;
@@ -291,7 +322,7 @@ static void send_round(struct op *op)
     op_round_sent(op, bits, round_over);
 }
 
-static void carry_out(struct op *op, struct twopc_actions actions)
+void tx_carry_out(struct op *op, struct twopc_actions actions)
 {
     struct session *s = op->session;
     tell_ledger(s, &actions);
@@ -350,7 +381,7 @@ static uint64_t choose_decider(struct session *s, uint64_t among)
  * Where the decision will be, and the number. A shard that cannot prepare may still be the one that
  * decides.
  */
-static enum err number_tx(struct session *s, struct note *note)
+enum err tx_number(struct session *s, struct note *note)
 {
     struct session_commit *c = &s->commit;
     uint64_t writers = c->machine.writers;
@@ -390,7 +421,7 @@ static void held_ran_inside(struct op *op)
     c->error.n = 0;
     if (op->errors != 0) {
         s->tx.failed = 1;
-        keep_first_error(op);
+        tx_keep_first_error(op);
     }
     struct backend *b = session_backend(s, 0);
     if (b != NULL) {
@@ -417,6 +448,11 @@ static void end_tx(struct op *op, enum twopc_event_kind kind,
 {
     struct session *s = op->session;
     struct session_commit *c = &s->commit;
+    if (c->early) {
+        c->after = after;
+        tx_early_end(op, kind == TWOPC_ON_COMMIT);
+        return;
+    }
     twopc_init(&c->machine);
     c->numbered = 0;
     c->place = 0;
@@ -440,23 +476,21 @@ static void end_tx(struct op *op, enum twopc_event_kind kind,
         }
     }
     if (kind == TWOPC_ON_COMMIT && (s->tx.untold || s->tx.lost)) {
-        struct note note;
-        enum err e = note_set(&note, ERR_SHARD_DOWN, "the shard was lost before the commit");
-        op_set_error(op, s->tx.lost_shard, e, &note);
-        keep_first_error(op);
+        tx_say_lost(op);
+        tx_keep_first_error(op);
         kind = TWOPC_ON_ROLLBACK;
     }
     if (kind == TWOPC_ON_COMMIT && twopc_needs_ledger(&c->machine)) {
         struct note note;
-        enum err e = number_tx(s, &note);
+        enum err e = tx_number(s, &note);
         c->numbered = !e;
         if (e) { /* it cannot be written: nothing may be prepared */
             op_set_error(op, 0, e, &note);
-            keep_first_error(op);
+            tx_keep_first_error(op);
             kind = TWOPC_ON_ROLLBACK;
         }
     }
-    carry_out(op, twopc_step(&c->machine, (struct twopc_event){.kind = kind}));
+    tx_carry_out(op, twopc_step(&c->machine, (struct twopc_event){.kind = kind}));
 }
 
 void tx_commit(struct op *op, void (*after)(struct op *op, int committed))

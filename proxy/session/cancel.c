@@ -45,6 +45,10 @@ static void end_call(struct cancel_call *call)
     struct session *s =
         call->session_id == 0 ? NULL : worker_session(call->worker, call->session_id);
     if (s != NULL) {
+        if (s->op != NULL && s->op->uncancelled != NULL && !session_is_cancelling(s)) {
+            s->op->then = s->op->uncancelled;
+            s->op->uncancelled = NULL;
+        }
         session_wake(s); /* its next statement may have waited: session_is_cancelling() */
     }
     buf_free(&call->packet);

@@ -271,7 +271,7 @@ static void on_timeout(void *arg)
     if (s->state == SESSION_READY) {
         if (s->moment.state != MOMENT_NONE) {
             moment_timeout(s);
-        } else if (s->op != NULL && s->op->no_cancel) {
+        } else if (s->op != NULL && (s->op->no_cancel || s->op->votes_out)) {
             tx_timeout(s);
         }
     } else {
@@ -444,7 +444,10 @@ void session_close(struct session *s, const char *why)
     if (s->closing) {
         return;
     }
-    if (s->op != NULL && s->op->no_cancel) {
+    if (s->close_after_op && s->op != NULL) {
+        return;
+    }
+    if (tx_must_end(s)) {
         s->close_after_op = 1; /* op_end() calls again */
         return;
     }

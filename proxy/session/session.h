@@ -144,7 +144,7 @@ struct session_tx {
     enum tx_kind kind;
     unsigned failed : 1;        /* only the end, or ROLLBACK TO, is accepted */
     unsigned has_moment : 1;    /* REPEATABLE READ: all shards of it have their snapshot */
-    unsigned one_statement : 1; /* a read of its own: ends with it, see moment.h */
+    unsigned one_statement : 1; /* of its own: ends with it, see moment.h and tx_early.c */
     unsigned lost : 1;          /* a shard of it was lost: only the end is accepted */
     unsigned untold : 1; /* it failed while the client asked for nothing: the next answer tells */
     unsigned changed_schema : 1;
@@ -178,13 +178,16 @@ struct session_commit {
     struct txn_id txn;
     uint32_t place; /* of the shard that keeps the decision; 0: the ledger does */
     unsigned numbered : 1;
-    unsigned held_failed : 1; /* what was held back for the commit failed in front of it */
-    unsigned visible : 1;     /* in its visible phase: fence_commit_end() is owed */
-    unsigned aside : 1;       /* ... and was put aside */
+    unsigned early : 1;          /* it has begun behind its statement: tx_early.c */
+    unsigned early_rollback : 1; /* ... and will not be committed, whatever the votes are */
+    unsigned held_failed : 1;    /* what was held back for the commit failed in front of it */
+    unsigned visible : 1;        /* in its visible phase: fence_commit_end() is owed */
+    unsigned aside : 1;          /* ... and was put aside */
     struct fence *fence;
     struct fence_aside beside;
     int64_t visible_us;
-    struct buf error; /* body of the first ErrorResponse */
+    uint64_t votes_yes, votes_lost; /* `early`: shards */
+    struct buf error;               /* body of the first ErrorResponse */
     uint32_t error_shard;
     void (*after)(struct op *op, int committed);
 };
@@ -248,6 +251,7 @@ struct session {
     unsigned refreshed : 1; /* the catalog was read again for this statement */
     unsigned wait_refresh : 1;
     unsigned ready_owed : 1;  /* simple query: ReadyForQuery comes when the batch has ended */
+    unsigned sync_next : 1;   /* the Sync stands right behind the Execute that is being run */
     unsigned in_extended : 1; /* the running statement came by Execute */
     unsigned login_waits : 1;
     unsigned stranger : 1;        /* counted in shared.logins */

@@ -443,7 +443,18 @@ enum step session_bind(struct session *s, struct slice body)
 
 /* ---- Execute --------------------------------------------------------------------------------- */
 
-static enum step execute_local(struct session *s, struct portal *portal, uint32_t rows_max)
+/* Whether a Sync has come right behind this message, the first of the client's queue. */
+static int is_before_sync(const struct session *s, struct slice message)
+{
+    struct slice in = stream_in(s->client);
+    uint8_t type = 0;
+    size_t total = 0;
+    return in.p == message.p && frame_peek(slice_from(in, message.n), &type, &total) == 1 &&
+           type == 'S';
+}
+
+static enum step execute_local(struct session *s, struct portal *portal, uint32_t rows_max,
+                               struct slice message)
 {
     struct front_bind bind;
     struct note note;
@@ -464,7 +475,10 @@ static enum step execute_local(struct session *s, struct portal *portal, uint32_
     s->run_stmt = portal->pstmt->stmt;
     s->run_portal = portal;
     s->run_rows_max = rows_max;
-    return session_run(s, portal->plan, &bind);
+    s->sync_next = rows_max == 0 && is_before_sync(s, message);
+    enum step step = session_run(s, portal->plan, &bind);
+    s->sync_next = 0;
+    return step;
 }
 
 /* Whether rows of the portal hold OIDs that are not the client's. 0: wait for those in flight. */
@@ -497,7 +511,7 @@ enum step session_execute(struct session *s, struct slice message, struct slice 
         return extended_fail(s, e, &note, 0);
     }
     if (!portal->on_backend) {
-        return execute_local(s, portal, msg.rows_max);
+        return execute_local(s, portal, msg.rows_max, message);
     }
     e = portal->lost ? extended_portal_lost(s, portal, &note)
                      : session_may_run(s, portal->plan, &note);

@@ -309,7 +309,7 @@ void session_pump(struct session *s)
             session_say_state_lost(s);
             break;
         }
-        if (stream_full(s->client) && (s->op == NULL || !s->op->no_cancel)) {
+        if (stream_full(s->client) && (s->op == NULL || (!s->op->no_cancel && !s->op->votes_out))) {
             break; /* STREAM_DRAINED pumps again; a commit waits for no client */
         }
         if (i >= MESSAGES_PER_TURN) {

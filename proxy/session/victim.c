@@ -103,6 +103,10 @@ void victims_collect(struct worker *w, struct waiting_list *out)
                              .began_us = s->tx.begin_us,
                              .late = late,
                              .may_stop = s->victim == NULL && (s->op == NULL || !s->op->no_cancel)};
+        if (s->op != NULL && s->op->votes_out) {
+            one->instance = ledger_instance(w->shared->ledger);
+            one->txn = s->commit.txn;
+        }
         list_each (held, &s->held) {
             const struct backend *b = container_of(held, struct backend, held);
             if (b->began && !b->apart && b->shard < SHARDS_MAX) {

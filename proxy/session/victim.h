@@ -18,6 +18,8 @@ struct waiting {
     int late;      /* it holds several shards, and has waited for txn.deadlock_check_ms */
     int may_stop;
     uint32_t pids[SHARDS_MAX]; /* of its server connections; 0: none there */
+    uint64_t instance;         /* parts of it may be prepared as this ledger's `txn`; or 0 */
+    struct txn_id txn;
 };
 struct waiting_list {
     struct waiting *all;

@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "proxy/exec/op.h"
+#include "proxy/exec/tx.h"
 #include "proxy/pool/pool.h"
 #include "proxy/worker.h"
 
@@ -178,7 +179,7 @@ static void end_session(struct session *s, enum err code, const char *what, cons
     enum err e = note_set(&note, code, "terminating connection due to %s timeout", what);
     note_hint(&note, "%s is %lld for user \"%s\" in database \"%s\".", setting, (long long)limit_ms,
               s->user, s->database);
-    if (s->op != NULL && s->op->no_cancel) {
+    if (tx_must_end(s)) {
         timer_set(&s->watch, LOOK_AGAIN_US);
     } else if (in_middle_of_row(s)) {
         session_close(s, note.text);

@@ -112,6 +112,53 @@ def extended(place):
         b.close()
 
 
+def prepared_part(place):
+    """A write of one statement over shards is prepared where it is done, and waits elsewhere: who waits for that part, waits
+    for it."""
+    with Stage(place) as stage:
+        one, two, three = stage.rows
+        both = f"UPDATE items SET v = 'both' WHERE id IN ({one}, {two})"
+        for extended_protocol in (False, True):
+            a, c = stage.connect(), stage.connect()
+            b = psycopg.connect(host="127.0.0.1", port=stage.braid.port, user="app", password="secret", dbname="app",
+                                autocommit=True) if extended_protocol else stage.connect()
+            before = counter(stage.braid, "tx_deadlocks")
+            play(a, ("BEGIN", None), (set_v(two, "a"), "UPDATE 1"))
+            got = []
+
+            def write():
+                try:
+                    with b.cursor() as cursor:
+                        cursor.execute(both, (), binary=True) if extended_protocol else cursor.execute(both)
+                    got.append("ok")
+                except (psycopg.Error, psycopg2.Error) as e:
+                    got.append(e.sqlstate if extended_protocol else e.pgcode)
+                    expect_that(f"the words: {e}", "deadlock detected over several shards" in str(e))
+
+            writer = threading.Thread(target=write, daemon=True)
+            writer.start()
+            until = time.monotonic() + 20
+            while not stage.place.servers[0].sql("SELECT gid FROM pg_prepared_xacts", "app") and time.monotonic() < until:
+                time.sleep(0.02)
+            waiter = threading.Thread(target=say, args=(c, set_v(one, "c")), daemon=True)  # a plain wait: no cycle
+            waiter.start()
+            time.sleep(1.5)
+            expect("nobody is stopped for waiting", [], got)
+            begin = time.monotonic()
+            expect("the older one goes on", "UPDATE 1", say(a, set_v(one, "a")))
+            expect_that(f"{time.monotonic() - begin:.1f} s", time.monotonic() - begin < LIMIT_S)
+            writer.join(20)
+            expect("the younger one", ["40P01"], got)
+            play(a, (set_v(three, "a"), "UPDATE 1"), ("COMMIT", "COMMIT"))
+            waiter.join(20)
+            expect_that("the waiter goes on", not waiter.is_alive())
+            play(c, (get_v(two), [("a",)]))
+            expect_that("whoever of both came last", say(c, get_v(one)) in ([("a",)], [("c",)]))
+            expect("tx_deadlocks", before + 1, counter(stage.braid, "tx_deadlocks"))
+            for connection in (a, b, c):
+                connection.close()
+
+
 def plain_waits(place):
     """A contended bank: rows locked in one order, some transactions slow. Nobody is a victim."""
     with Stage(place, txn={"deadlock_check_ms": 100}) as stage:
@@ -165,5 +212,6 @@ def run(place, report):
     report.run("deadlocks: rings of two and three sessions", rings, place)
     report.run("deadlocks: the message, savepoints, a silent victim", names, place)
     report.run("deadlocks: extended protocol", extended, place)
+    report.run("deadlocks: a part that is prepared already", prepared_part, place)
     report.run("deadlocks: plain waits have no victim", plain_waits, place)
     report.run("deadlocks: switched off", switched_off, place)

@@ -34,7 +34,7 @@ from tap import Tap, Trap  # noqa: E402
 
 ACCOUNTS = 60
 START = 1000
-TABLES = {"accounts": {"hash": ["id"]}, "transfers": {"hash": ["id"]}}
+TABLES = {"accounts": {"hash": ["id"]}, "transfers": {"hash": ["id"]}, "moves": {"hash": ["account"]}}
 STEPS = {
     "local": [(verb, side, skip) for verb in ("BEGIN", "PREPARE TRANSACTION", "COMMIT PREPARED")
               for side in ("request", "answer") for skip in (0, 1)],
@@ -46,12 +46,14 @@ FREEZE_S = 1.2  # longer than prepare_timeout_ms
 
 
 class Client(threading.Thread):
-    """Transfers until it is told to stop; connects again when it has to."""
+    """Transfers until it is told to stop; connects again when it has to. `whole`: each is one statement, whose PREPARE goes
+    out with it; None: by turns."""
 
-    def __init__(self, world, braid, seed, count=None):
+    def __init__(self, world, braid, seed, count=None, whole=False):
         super().__init__(daemon=True)
         self.world, self.braid, self.count = world, braid, count
         self.random = random.Random(seed)
+        self.whole = whole
         self.stop = False
         self.seen = []
 
@@ -75,6 +77,18 @@ class Client(threading.Thread):
     def transfer(self, c):
         one, two = self.world.pair(self.random)
         amount, number = self.random.randrange(1, 50), self.world.next_number()
+        if self.whole or (self.whole is None and number % 2):
+            c.rollback()
+            c.autocommit = True
+            try:
+                with c.cursor() as cursor:
+                    cursor.execute("INSERT INTO moves (account, number, amount) VALUES (%s, %s, %s), (%s, %s, %s)",
+                                   (one, number, -amount, two, number, amount))
+                self.seen.append(number)
+            finally:
+                if not c.closed:
+                    c.autocommit = False
+            return
         with c.cursor() as cursor:
             # in the order of ids, so that two of them seldom wait for each other over shards
             for account, change in sorted(((one, -amount), (two, amount))):
@@ -114,6 +128,7 @@ class World:
         braid = self.braids[0]
         braid.sql("CREATE TABLE accounts (id bigint PRIMARY KEY, balance bigint NOT NULL)")
         braid.sql("CREATE TABLE transfers (id bigint PRIMARY KEY, one bigint NOT NULL, two bigint NOT NULL, amount bigint NOT NULL)")
+        braid.sql("CREATE TABLE moves (account bigint, number bigint, amount bigint NOT NULL, PRIMARY KEY (account, number))")
         braid.sql("INSERT INTO accounts VALUES " + ", ".join(f"({i}, {START})" for i in range(1, ACCOUNTS + 1)))
         self.places = {i: n for n, s in enumerate(self.servers) for (i,) in s.sql("SELECT id FROM accounts", "app")}
         self.braids[1].stop()
@@ -210,7 +225,7 @@ class World:
         while self.prepared() and time.monotonic() < until:
             time.sleep(0.03)
         expect("prepared transactions left", [], self.prepared())
-        balances, transfers = {}, {}
+        balances, transfers, moves = {}, {}, {}
         for s in self.servers:
             c = s.connect("app")
             with c.cursor() as cur:
@@ -220,21 +235,25 @@ class World:
                 for number, *rest in cur.fetchall():
                     expect_that(f"transfer {number} is there twice", number not in transfers)
                     transfers[number] = rest
+                cur.execute("SELECT account, number, amount FROM moves")
+                for account, number, amount in cur.fetchall():
+                    moves.setdefault(number, []).append(amount)
                 cur.execute("SELECT count(*) FROM pg_locks WHERE pid IS NULL")
                 expect("locks of prepared transactions", 0, cur.fetchone()[0])
             c.close()
         expect("all money", ACCOUNTS * START, sum(balances.values()))
-        expect("acknowledged and lost", [], [n for n in self.seen if n not in transfers][:5])
+        expect("half a move", [], [n for n, amounts in moves.items() if len(amounts) != 2 or sum(amounts) != 0][:5])
+        expect("acknowledged and lost", [], [n for n in self.seen if n not in transfers and n not in moves][:5])
         want = {i: START for i in range(1, ACCOUNTS + 1)}
         for one, two, amount in transfers.values():
             want[one] -= amount
             want[two] += amount
         expect("accounts that do not fit the transfers", [], [i for i in want if want[i] != balances[i]][:5])
 
-    def step(self, verb, side, skip, action):
+    def step(self, verb, side, skip, action, whole):
         braid = self.braids[0]
         trap = Trap(verb, side, skip, self.strike(action, braid))
-        self.run(trap, [Client(self, braid, 7, count=1)], braid, 5)
+        self.run(trap, [Client(self, braid, 7, count=1, whole=whole)], braid, 5)
         expect_that("the step was not met", trap.struck.is_set())
 
     def chance(self, seed):
@@ -245,7 +264,7 @@ class World:
         trap = Trap(rng.choice(verbs), rng.choice(("request", "answer")), rng.randrange(0, 30),
                     self.strike(rng.choice(ACTIONS), victim))
         braids = self.braids if seed % 2 else self.braids[:1]
-        self.run(trap, [Client(self, b, rng.random()) for b in braids for _ in range(6 // len(braids))], victim, 5)
+        self.run(trap, [Client(self, b, rng.random(), whole=None) for b in braids for _ in range(6 // len(braids))], victim, 5)
 
     def nothing_kept(self):
         """What shards remember goes when nobody needs it any more."""
@@ -313,9 +332,11 @@ def run_ledger(fleet, args, ledger, report):
     actions = ACTIONS if args.steps == "all" else None
     runs = 0
     for verb, side, skip in STEPS[ledger] if args.steps != "none" else ():
-        for action in actions or (ACTIONS[(args.seed + runs) % len(ACTIONS)],):
+        few = [(ACTIONS[(args.seed + runs) % len(ACTIONS)], (args.seed + runs) % 2 == 1)]
+        for action, whole in [(a, w) for a in actions for w in (False, True)] if actions else few:
             runs += 1
-            if not report.run(f"{ledger}: {action} at {verb} {side} {skip}", world.step, verb, side, skip, action):
+            if not report.run(f"{ledger}: {action} at {verb} {side} {skip}{' of one statement' if whole else ''}", world.step,
+                              verb, side, skip, action, whole):
                 print("\n".join(b.tail() for b in world.braids), flush=True)
                 return
     for i in range(args.count):

@@ -5,7 +5,8 @@
     Tap.set(trap, taps)                     on the 1st answer to such a statement, on any of them
 
 `action(tap)` runs before the message is passed on; when it returns "cut", the message is lost and the connection is
-reset. Only simple queries are looked at: what two-phase commit is made of.
+reset. Simple queries are looked at, and statements of the extended protocol whose Parse came over the same connection:
+what two-phase commit is made of.
 """
 
 import socket
@@ -47,7 +48,9 @@ class Link:
 
     def __init__(self, tap, here, there):
         self.tap, self.here, self.there = tap, here, there
-        self.asked = []  # verbs of what will be answered by a ReadyForQuery, oldest first; None: not of interest
+        # What will be answered by a ReadyForQuery, oldest first: the verbs of its statements; None: not of interest
+        self.asked = []
+        self.bound = []  # those since the last Sync or query
         self.waits_for_byte = 0  # answers to an SSLRequest
         self.started = False
         self.texts = {}  # name of a prepared statement: its first bytes
@@ -82,7 +85,7 @@ class Link:
                 self.waits_for_byte += code in (SSL_REQUEST, GSS_REQUEST)
                 self.started = code not in (SSL_REQUEST, GSS_REQUEST, CANCEL)
                 if self.started:
-                    self.asked.append(None)
+                    self.asked.append([])
                 at += length
                 continue
             kind, length = data[at:at + 1], struct.unpack_from("!i", data, at + 1)[0] + 1
@@ -102,8 +105,11 @@ class Link:
                     data, at = data[at:], 0
                     if trap.at(self.tap, verb, "request") == "cut":
                         return None
-                if kind != b"B":
-                    self.asked.append(verb)
+                if kind != b"S":
+                    self.bound.append(verb)
+                if kind != b"B":  # a query may stand behind a BEGIN that was executed
+                    self.asked.append(self.bound)
+                    self.bound = []
             at += length
         other.sendall(data[:at])
         return data[at:]
@@ -117,9 +123,10 @@ class Link:
             kind, length = data[at:at + 1], struct.unpack_from("!i", data, at + 1)[0] + 1
             if len(data) - at < length:
                 break
-            verb = self.asked[0] if self.asked else None
-            if kind == b"C" and data[at + 5:at + length] == b"BEGIN\0":
-                verb = "BEGIN"  # it may have been a prepared statement in front of another
+            verbs = self.asked[0] if self.asked else self.bound
+            verb = verbs[0] if verbs and kind in b"CE" else None
+            if kind == b"C" and len(verbs) > 1:
+                verbs.pop(0)
             trap = self.tap.trap
             if kind in b"CE" and verb is not None and trap is not None:
                 other.sendall(data[:at])

@@ -1,9 +1,12 @@
 """Transactions over shards: what is held back for the commit, what cannot be prepared, deferred constraints,
 savepoints with shards that join late. Beside compare/statements/transaction.sql, which asks one PostgreSQL, too."""
 
+import os
+import socket
 import threading
 import time
 
+import psycopg
 import psycopg2
 
 from report import Failed, expect, expect_that
@@ -196,9 +199,91 @@ def serializable(place):
         a.close()
 
 
+def of_one_statement(place):
+    """A write of one statement over shards is prepared where it has ended, while it waits elsewhere: whatever stops it there
+    takes all of it back."""
+    for ledger in ("local", "shard"):
+        with Stage(place, ledger=ledger) as stage:
+            for extended in (False, True):
+                stops_of_one(stage, extended)
+            home, one, two = stage.rows
+            a = stage.connect()
+            play(a, ("CREATE TABLE parent (id bigint PRIMARY KEY) SHARD BY HASH (id)", None),
+                 ("CREATE TABLE child (id bigint PRIMARY KEY REFERENCES parent DEFERRABLE INITIALLY DEFERRED) "
+                  "SHARD BY HASH (id) COLOCATE WITH parent", None), (f"INSERT INTO parent VALUES ({one}), ({home})", None))
+            for rows in ((one, two), (two, one), (home, one, two)):
+                play(a, ("INSERT INTO child VALUES " + ", ".join(f"({row})" for row in rows) + " RETURNING id", "23503"),
+                     ("SELECT count(*) FROM child", [(0,)]))
+            play(a, (f"INSERT INTO child VALUES ({one}), ({home}) RETURNING id", [(one,), (home,)]),
+                 ("SELECT count(*) FROM child", [(2,)]), ("DROP TABLE child", None), ("DROP TABLE parent", None))
+            a.close()
+
+
+def stops_of_one(stage, extended):
+    one, two, _ = stage.rows
+    both = f"UPDATE items SET v = (10 / (length(v) - 1))::text WHERE id IN ({one}, {two})"
+
+    def open_one():
+        if not extended:
+            return stage.connect()
+        return psycopg.connect(host="127.0.0.1", port=stage.braid.port, user="app", password="secret", dbname="app",
+                               autocommit=True)
+
+    def write(connection, got):
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute(both, (), binary=True) if extended else cursor.execute(both)
+                got.append(cursor.statusmessage)
+        except (psycopg.Error, psycopg2.Error) as e:
+            got.append(e.sqlstate if extended else e.pgcode)
+
+    def commit(holder, _):
+        play(holder, ("COMMIT", "COMMIT"))
+
+    def fail(holder, _):
+        play(holder, (set_v(two, "x"), "UPDATE 1"), ("COMMIT", "COMMIT"))
+
+    def nothing(*_):
+        pass
+
+    before = [(f"v{one}",), (f"v{two}",)]
+    for before_it, stop, answer in ((None, commit, "UPDATE 2"), (None, fail, "22012"), (None, lambda _, b: b.cancel(), "57014"),
+                                    ("SET statement_timeout = 700", nothing, "57014"), ("SET lock_timeout = 700", nothing, "55P03"),
+                                    (None, nothing, None)):
+        stage.braid.sql("UPDATE items SET v = 'v' || id")
+        a, b, got = stage.connect(), open_one(), []
+        play(a, ("BEGIN", None), (f"SELECT v FROM items WHERE id = {two} FOR UPDATE", None))
+        if before_it:
+            b.cursor().execute(before_it)
+        writer = threading.Thread(target=write, args=(b, got), daemon=True)
+        writer.start()
+        wait_for("a part that is prepared", lambda: got or prepared_gids(stage.place))
+        if answer is None:  # the client goes away
+            with socket.socket(fileno=os.dup(b.fileno())) as s:
+                s.shutdown(socket.SHUT_RDWR)
+        else:
+            stop(a, b)
+        writer.join(20)
+        expect_that(f"no answer: {stop}", not writer.is_alive())
+        if answer is not None:
+            expect("the answer", [answer], got)
+        wait_for("nothing prepared", lambda: not prepared_gids(stage.place))
+        say(a, "ROLLBACK")
+        after = [say(a, get_v(row))[0] for row in (one, two)]
+        expect(f"rows after {answer}", [("10",), ("10",)] if answer == "UPDATE 2" else
+               [before[0], ("x",)] if answer == "22012" else before, after)
+        a.close()
+        b.close()
+
+
+def prepared_gids(place):
+    return [gid for server in place.servers for gid in server.sql("SELECT gid FROM pg_prepared_xacts WHERE database = 'app'", "app")]
+
+
 def run(place, report):
     report.run("transactions: NOTIFY and LISTEN wait for the commit", notify, place)
     report.run("transactions: what cannot be prepared is refused early", not_prepared, place)
     report.run("transactions: SET CONSTRAINTS, deferred checks", constraints, place)
     report.run("transactions: savepoints and shards that join late", savepoints, place)
+    report.run("transactions: what stops a write of one statement", of_one_statement, place)
     report.run("transactions: SERIALIZABLE over shards by a setting", serializable, place)
