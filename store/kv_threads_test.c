@@ -14,6 +14,7 @@
 #include <criterion/criterion.h>
 
 #include "base/rng.h"
+#include "store/dir_testing.h"
 #include "store/file.h"
 #include "store/kv.h"
 
@@ -158,24 +159,14 @@ static void run_threads(struct bank *b)
     cr_assert_gt(atomic_load(&b->sums), 0);
 }
 
-static void remove_file(void *arg, const char *name)
-{
-    char path[500];
-    (void)snprintf(path, sizeof(path), "%s/%s", (const char *)arg, name);
-    if (unlink(path) != 0 &&
-        fs_disk()->list(fs_disk(), path, remove_file, path, NULL) == ERR_NONE) {
-        (void)rmdir(path);
-    }
-}
-
 static void bank_of(enum kv_kind kind)
 {
-    char dir[] = "/tmp/pgbraid_bank_XXXXXX";
-    char path[64];
+    char dir[TEST_DIR_BYTES];
+    char path[TEST_DIR_BYTES + 8];
     struct bank b = {0};
     struct note note = {0};
     struct kv_batch batch = {0};
-    cr_assert_not_null(mkdtemp(dir));
+    test_dir_make(dir, "bank");
     (void)snprintf(path, sizeof(path), "%s/kv", dir);
     struct kv_options options = {.fs = fs_disk(),
                                  .path = path,
@@ -195,8 +186,7 @@ static void bank_of(enum kv_kind kind)
     sum_by_cursor(&b, NULL, 1);
     kv_close(b.kv);
     kv_batch_free(&batch);
-    remove_file(dir, "kv");
-    (void)rmdir(dir);
+    test_dir_remove(dir);
 }
 
 Test(kv_threads, readers_meet_whole_batches_and_snapshots_that_stay)

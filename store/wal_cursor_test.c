@@ -14,6 +14,7 @@
 
 #include "base/mem.h"
 #include "base/rng.h"
+#include "store/dir_testing.h"
 #include "store/file_sim.h"
 #include "store/wal_cursor.h"
 
@@ -250,17 +251,10 @@ static void *write_many(void *arg)
     return NULL;
 }
 
-static void remove_file(void *arg, const char *name)
-{
-    char path[300];
-    (void)snprintf(path, sizeof(path), "%s/%s", (const char *)arg, name);
-    (void)unlink(path);
-}
-
 Test(wal_cursor, a_reader_beside_a_writer_sees_every_record_once)
 {
-    char dir[] = "/tmp/pgbraid_cursor_XXXXXX";
-    cr_assert_not_null(mkdtemp(dir));
+    char dir[TEST_DIR_BYTES];
+    test_dir_make(dir, "cursor");
     struct wal_options options = {
         .fs = fs_disk(), .dir = dir, .segment_bytes = 16384, .replay = skip};
     struct wal *wal = NULL;
@@ -288,6 +282,5 @@ Test(wal_cursor, a_reader_beside_a_writer_sees_every_record_once)
     (void)pthread_join(writer, NULL);
     wal_cursor_close(c);
     wal_close(wal);
-    (void)fs_disk()->list(fs_disk(), dir, remove_file, dir, NULL);
-    (void)rmdir(dir);
+    test_dir_remove(dir);
 }

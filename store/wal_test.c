@@ -20,6 +20,7 @@
 #include "base/mem.h"
 #include "base/rng.h"
 #include "store/data_dir.h"
+#include "store/dir_testing.h"
 #include "store/file.h"
 #include "store/wal.h"
 
@@ -28,29 +29,16 @@ enum {
     PER_THREAD = 25
 };
 
-static char dir[64];
+static char dir[TEST_DIR_BYTES];
 
 static void make_dir(void)
 {
-    (void)snprintf(dir, sizeof(dir), "/tmp/pgbraid_wal_XXXXXX");
-    cr_assert_not_null(mkdtemp(dir));
-}
-
-static void remove_file(void *arg, const char *name)
-{
-    char path[512];
-    (void)snprintf(path, sizeof(path), "%s/%s", (const char *)arg, name);
-    (void)unlink(path);
+    test_dir_make(dir, "wal");
 }
 
 static void remove_dir(void)
 {
-    char wal[128];
-    (void)snprintf(wal, sizeof(wal), "%s/wal", dir);
-    (void)fs_disk()->list(fs_disk(), wal, remove_file, wal, NULL);
-    (void)rmdir(wal);
-    (void)fs_disk()->list(fs_disk(), dir, remove_file, dir, NULL);
-    (void)rmdir(dir);
+    test_dir_remove(dir);
 }
 
 struct seen {

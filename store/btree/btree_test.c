@@ -17,10 +17,11 @@
 #include "base/rng.h"
 #include "store/btree/btree.h"
 #include "store/btree/meta.h"
+#include "store/dir_testing.h"
 #include "store/file.h"
 #include "store/kv.h"
 
-static char dir[64];
+static char dir[TEST_DIR_BYTES];
 static struct kv *kv;
 
 static void open_kv(void)
@@ -32,23 +33,14 @@ static void open_kv(void)
 
 static void make_dir(void)
 {
-    (void)snprintf(dir, sizeof(dir), "/tmp/pgbraid_btree_XXXXXX");
-    cr_assert_not_null(mkdtemp(dir));
+    test_dir_make(dir, "btree");
     open_kv();
-}
-
-static void remove_file(void *arg, const char *name)
-{
-    char path[512];
-    (void)snprintf(path, sizeof(path), "%s/%s", (const char *)arg, name);
-    (void)unlink(path);
 }
 
 static void remove_dir(void)
 {
     kv_close(kv);
-    (void)fs_disk()->list(fs_disk(), dir, remove_file, dir, NULL);
-    (void)rmdir(dir);
+    test_dir_remove(dir);
 }
 
 static void put(const char *key, size_t value_bytes, enum kv_how how)

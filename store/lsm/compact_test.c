@@ -11,45 +11,15 @@
 #include "store/file_sim.h"
 #include "store/lsm/compact.h"
 #include "store/lsm/key.h"
+#include "store/lsm/version_testing.h"
 
 static const struct compact_limits limits = {
     .level1_bytes = 1000, .table_bytes = 1 << 20, .level0_tables = 4, .growth = 10};
 
-struct row {
-    int level;
-    uint64_t number, bytes;
-    const char *smallest, *largest;
-    uint64_t deletes; /* of 10 entries */
-};
-
-static struct version *version_of(const struct row *rows, size_t n)
-{
-    struct table *tables[16];
-    int levels[16];
-    for (size_t i = 0; i < n; i++) {
-        struct sst_meta meta = {.number = rows[i].number,
-                                .bytes = rows[i].bytes,
-                                .entries = 10,
-                                .deletes = rows[i].deletes,
-                                .smallest = slice_of(rows[i].smallest),
-                                .largest = slice_of(rows[i].largest)};
-        tables[i] = table_new(NULL, &meta);
-        levels[i] = rows[i].level;
-    }
-    struct version *empty = version_new();
-    struct version_edit edit = {.added = tables, .added_levels = levels, .added_count = n};
-    struct version *v = version_apply(empty, &edit);
-    version_unref(empty);
-    for (size_t i = 0; i < n; i++) {
-        table_unref(tables[i]);
-    }
-    return v;
-}
-
 /* "7 5 | 3": numbers of both inputs, then " move" if it is one. */
-static void expect_pick(const struct row *rows, size_t n, const char *want)
+static void expect_pick(const struct test_table *rows, size_t n, const char *want)
 {
-    struct version *v = version_of(rows, n);
+    struct version *v = test_version(NULL, rows, n);
     struct compact_pick pick = {0};
     char got[200] = "nothing";
     if (compact_choose(v, &limits, &pick)) {
@@ -70,59 +40,60 @@ static void expect_pick(const struct row *rows, size_t n, const char *want)
 
 Test(compact_pick, nothing_is_chosen_while_every_level_is_within_its_limit)
 {
-    static const struct row rows[] = {{0, 9, 5000, "a", "z", 0},
-                                      {0, 8, 5000, "a", "z", 0},
-                                      {1, 5, 999, "a", "c", 0},
-                                      {2, 4, 9999, "a", "c", 0},
-                                      {6, 3, 1ULL << 50, "a", "z", 0}};
+    static const struct test_table rows[] = {{0, 9, 5000, "a", "z", 0},
+                                             {0, 8, 5000, "a", "z", 0},
+                                             {1, 5, 999, "a", "c", 0},
+                                             {2, 4, 9999, "a", "c", 0},
+                                             {6, 3, 1ULL << 50, "a", "z", 0}};
     expect_pick(rows, 5, "nothing");
 }
 
 Test(compact_pick, level_0_takes_the_oldest_and_all_that_overlap_it_or_each_other)
 {
-    static const struct row rows[] = {{0, 9, 10, "x", "z", 0}, {0, 8, 10, "k", "p", 0},
-                                      {0, 7, 10, "e", "l", 0}, {0, 6, 10, "a", "f", 0},
-                                      {1, 1, 10, "a", "b", 0}, {1, 2, 10, "o", "q", 0},
-                                      {1, 3, 10, "q", "w", 0}};
+    static const struct test_table rows[] = {{0, 9, 10, "x", "z", 0}, {0, 8, 10, "k", "p", 0},
+                                             {0, 7, 10, "e", "l", 0}, {0, 6, 10, "a", "f", 0},
+                                             {1, 1, 10, "a", "b", 0}, {1, 2, 10, "o", "q", 0},
+                                             {1, 3, 10, "q", "w", 0}};
     expect_pick(rows, 6, "8 7 6 | 1 2");
 }
 
 Test(compact_pick, a_table_that_meets_nothing_is_only_moved)
 {
-    static const struct row rows[] = {{0, 9, 10, "x", "z", 0},
-                                      {0, 8, 10, "k", "p", 0},
-                                      {0, 7, 10, "e", "g", 0},
-                                      {0, 6, 10, "a", "b", 0},
-                                      {1, 1, 10, "c", "d", 0}};
+    static const struct test_table rows[] = {{0, 9, 10, "x", "z", 0},
+                                             {0, 8, 10, "k", "p", 0},
+                                             {0, 7, 10, "e", "g", 0},
+                                             {0, 6, 10, "a", "b", 0},
+                                             {1, 1, 10, "c", "d", 0}};
     expect_pick(rows, 5, "6 | move");
 }
 
 Test(compact_pick, a_level_over_its_limit_gives_the_table_that_drags_along_least)
 {
-    static const struct row rows[] = {{1, 5, 400, "a", "c", 0}, {1, 6, 400, "d", "f", 0},
-                                      {1, 7, 400, "g", "i", 0}, {2, 1, 900, "a", "b", 0},
-                                      {2, 2, 300, "e", "e", 0}, {2, 3, 900, "f", "h", 0}};
+    static const struct test_table rows[] = {{1, 5, 400, "a", "c", 0}, {1, 6, 400, "d", "f", 0},
+                                             {1, 7, 400, "g", "i", 0}, {2, 1, 900, "a", "b", 0},
+                                             {2, 2, 300, "e", "e", 0}, {2, 3, 900, "f", "h", 0}};
     expect_pick(rows, 6, "5 | 1");
-    static const struct row level1_is_worse[] = {{1, 5, 4000, "a", "c", 0},
-                                                 {2, 1, 11000, "a", "b", 0}};
+    static const struct test_table level1_is_worse[] = {{1, 5, 4000, "a", "c", 0},
+                                                        {2, 1, 11000, "a", "b", 0}};
     expect_pick(level1_is_worse, 2, "5 | 1");
-    static const struct row level2_is_worse[] = {{1, 5, 1001, "a", "c", 0},
-                                                 {2, 1, 99000, "a", "b", 0}};
+    static const struct test_table level2_is_worse[] = {{1, 5, 1001, "a", "c", 0},
+                                                        {2, 1, 99000, "a", "b", 0}};
     expect_pick(level2_is_worse, 2, "1 | move");
 }
 
 Test(compact_pick, a_table_of_mostly_deletions_goes_down_when_nothing_else_is_to_do)
 {
-    static const struct row rows[] = {{1, 5, 400, "a", "c", 5},
-                                      {1, 6, 400, "d", "f", 6},
-                                      {2, 1, 900, "a", "b", 0},
-                                      {2, 2, 300, "e", "e", 0}};
+    static const struct test_table rows[] = {{1, 5, 400, "a", "c", 5},
+                                             {1, 6, 400, "d", "f", 6},
+                                             {2, 1, 900, "a", "b", 0},
+                                             {2, 2, 300, "e", "e", 0}};
     expect_pick(rows, 4, "6 | 2");
-    static const struct row alone[] = {{3, 5, 400, "a", "c", 10}};
+    static const struct test_table alone[] = {{3, 5, 400, "a", "c", 10}};
     expect_pick(alone, 1, "5 |"); /* written anew, not moved */
-    static const struct row at_the_end[] = {{6, 5, 400, "a", "c", 10}};
+    static const struct test_table at_the_end[] = {{6, 5, 400, "a", "c", 10}};
     expect_pick(at_the_end, 1, "nothing");
-    static const struct row level_first[] = {{1, 5, 4000, "a", "c", 0}, {1, 6, 400, "d", "f", 6}};
+    static const struct test_table level_first[] = {{1, 5, 4000, "a", "c", 0},
+                                                    {1, 6, 400, "d", "f", 6}};
     expect_pick(level_first, 2, "5 | move");
 }
 

@@ -236,6 +236,7 @@ static enum err lsm_open(const struct kv_options *options, struct kv **out, stru
     lsm->env.blocks = cache_new(options->cache_bytes);
     lsm->env.readers = cache_new(LSM_READER_BYTES);
     lsm->is_manual = options->manual;
+    lsm->stall_us = LSM_STALL_MS * 1000LL;
     lsm->memtable_max =
         options->memtable_bytes < LSM_MEMTABLE_MIN ? LSM_MEMTABLE_MIN : options->memtable_bytes;
     list_init(&lsm->snapshots);

@@ -42,9 +42,7 @@ enum {
     LSM_LEVEL0_STOP = 12,        /* no memtable is frozen while there are as many */
     LSM_LEVEL_GROWTH = 10,
     LSM_IDLE_MS = 200, /* how often the background looks around */
-    LSM_LOOK_MS = 100, /* who waits for room looks this often whether the disk has failed */
-    LSM_SLOW_MS =
-        50, /* per table of level 0 from LSM_LEVEL0_SLOW on; and how often who waits looks */
+    LSM_SLOW_MS = 50,  /* per table of level 0 from LSM_LEVEL0_SLOW on; how often who waits looks */
     LSM_IDLE_READS = 1000, /* reads since the last look that are worth a compaction */
     LSM_STALL_MS = 60000   /* a write that has waited so long for the disk to catch up is refused */
 };
@@ -72,6 +70,7 @@ struct lsm {
     struct sst_env env;
     char dir[SST_PATH_MAX - SST_NAME_MAX];
     size_t memtable_max; /* bytes */
+    int64_t stall_us;    /* LSM_STALL_MS; less in a test */
     int is_manual;
     struct kv_log *log;
 

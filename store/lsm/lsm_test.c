@@ -16,6 +16,7 @@
 #include <criterion/criterion.h>
 
 #include "base/rng.h"
+#include "store/dir_testing.h"
 #include "store/file.h"
 #include "store/kv.h"
 
@@ -26,30 +27,16 @@ enum {
     VALUE_BYTES = 100
 };
 
-static char dir[64];
+static char dir[TEST_DIR_BYTES];
 
 static void make_dir(void)
 {
-    (void)snprintf(dir, sizeof(dir), "/tmp/pgbraid_lsm_XXXXXX");
-    cr_assert_not_null(mkdtemp(dir));
-}
-
-static void remove_file(void *arg, const char *name)
-{
-    char path[512];
-    (void)snprintf(path, sizeof(path), "%s/%s", (const char *)arg, name);
-    (void)unlink(path);
+    test_dir_make(dir, "lsm");
 }
 
 static void remove_dir(void)
 {
-    char path[128];
-    (void)snprintf(path, sizeof(path), "%s/kv/wal", dir);
-    for (int i = 0; i < 3; i++) {
-        (void)fs_disk()->list(fs_disk(), path, remove_file, path, NULL);
-        (void)rmdir(path);
-        *strrchr(path, '/') = '\0';
-    }
+    test_dir_remove(dir);
 }
 
 static enum err try_open(struct kv **kv, struct note *note)

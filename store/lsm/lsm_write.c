@@ -91,7 +91,7 @@ static enum err make_room(struct lsm *lsm, struct note *note)
             break;
         }
         from = from == 0 ? now : from;
-        if (now - from > LSM_STALL_MS * 1000LL) {
+        if (now - from > lsm->stall_us) {
             e = note_set(note, ERR_AGAIN, "the disk does not keep up: nothing was written");
             break;
         }

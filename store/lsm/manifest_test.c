@@ -10,46 +10,19 @@
 
 #include "store/file_sim.h"
 #include "store/lsm/manifest.h"
+#include "store/lsm/version_testing.h"
 
-struct row {
-    int level;
-    uint64_t number;
-    const char *smallest, *largest;
-};
-
-static struct version *version_of(struct sst_env *env, const struct row *rows, size_t n)
-{
-    struct table *tables[16];
-    int levels[16];
-    for (size_t i = 0; i < n; i++) {
-        struct sst_meta meta = {.number = rows[i].number,
-                                .bytes = 1000 + i,
-                                .entries = 10 + i,
-                                .deletes = i,
-                                .crc = (uint32_t)(7 * i),
-                                .smallest = slice_of(rows[i].smallest),
-                                .largest = slice_of(rows[i].largest)};
-        tables[i] = table_new(env, &meta);
-        levels[i] = rows[i].level;
-    }
-    struct version *empty = version_new();
-    struct version_edit edit = {.added = tables, .added_levels = levels, .added_count = n};
-    struct version *v = version_apply(empty, &edit);
-    version_unref(empty);
-    for (size_t i = 0; i < n; i++) {
-        table_unref(tables[i]);
-    }
-    return v;
-}
-
-static const struct row good[] = {
-    {0, 9, "c", "x"}, {0, 7, "a", "m"}, {1, 5, "n", "p"}, {1, 3, "a", "f"}, {3, 4, "b", "b"}};
+static const struct test_table good[] = {{0, 9, 1000, "c", "x", 0},
+                                         {0, 7, 1001, "a", "m", 1},
+                                         {1, 5, 1002, "n", "p", 2},
+                                         {1, 3, 1003, "a", "f", 3},
+                                         {3, 4, 1004, "b", "b", 4}};
 
 Test(manifest, it_says_again_what_it_was_told)
 {
     struct sim_disk *disk = sim_disk_new(1);
     struct sst_env env = {.fs = sim_disk_fs(disk), .dir = "d"};
-    struct version *v = version_of(&env, good, 5);
+    struct version *v = test_version(&env, good, 5);
     struct manifest m = {.next_number = 12, .flushed_seq = 1ULL << 40};
     struct buf bytes = {0};
     manifest_make(&bytes, &m, v);
@@ -66,7 +39,8 @@ Test(manifest, it_says_again_what_it_was_told)
     cr_assert_eq(read->levels[0].tables[0]->meta.number, 9, "the newest is first");
     cr_assert_eq(read->levels[1].tables[0]->meta.number, 3, "by key");
     const struct sst_meta *meta = read->levels[3].metas[0];
-    cr_assert(meta->bytes == 1004 && meta->entries == 14 && meta->deletes == 4 && meta->crc == 28);
+    cr_assert(meta->bytes == 1004 && meta->entries == TEST_ENTRIES && meta->deletes == 4 &&
+              meta->crc == 28);
     cr_assert(slice_is(meta->smallest, "b") && slice_is(meta->largest, "b"));
     version_unref(v);
     version_unref(read);
@@ -91,7 +65,7 @@ Test(manifest, a_changed_byte_or_a_missing_end_is_refused_by_name)
 {
     struct sim_disk *disk = sim_disk_new(1);
     struct sst_env env = {.fs = sim_disk_fs(disk), .dir = "d"};
-    struct version *v = version_of(&env, good, 5);
+    struct version *v = test_version(&env, good, 5);
     struct manifest m = {.next_number = 12, .flushed_seq = 77};
     struct buf bytes = {0};
     struct note note = {0};
@@ -111,18 +85,18 @@ Test(manifest, a_changed_byte_or_a_missing_end_is_refused_by_name)
 
 Test(manifest, tables_that_cannot_be_together_are_refused)
 {
-    static const struct row overlap[] = {{1, 1, "a", "f"}, {1, 2, "f", "g"}};
-    static const struct row twice[] = {{0, 1, "a", "f"}, {0, 1, "g", "h"}};
-    static const struct row upside_down[] = {{2, 1, "f", "a"}};
-    static const struct row too_new[] = {{1, 50, "a", "f"}};
+    static const struct test_table overlap[] = {{1, 1, 9, "a", "f", 0}, {1, 2, 9, "f", "g", 0}};
+    static const struct test_table twice[] = {{0, 1, 9, "a", "f", 0}, {0, 1, 9, "g", "h", 0}};
+    static const struct test_table upside_down[] = {{2, 1, 9, "f", "a", 0}};
+    static const struct test_table too_new[] = {{1, 50, 9, "a", "f", 0}};
     static const struct {
-        const struct row *rows;
+        const struct test_table *rows;
         size_t n;
     } cases[] = {{overlap, 2}, {twice, 2}, {upside_down, 1}, {too_new, 1}};
     struct sim_disk *disk = sim_disk_new(1);
     struct sst_env env = {.fs = sim_disk_fs(disk), .dir = "d"};
     for (size_t i = 0; i < 4; i++) {
-        struct version *v = version_of(&env, cases[i].rows, cases[i].n);
+        struct version *v = test_version(&env, cases[i].rows, cases[i].n);
         struct manifest m = {.next_number = 12};
         struct buf bytes = {0};
         struct note note = {0};
@@ -140,7 +114,7 @@ Test(manifest, a_switch_that_is_cut_off_leaves_the_old_one_or_the_new_one)
         for (uint64_t seed = 1; seed <= 50; seed++) {
             struct sim_disk *disk = sim_disk_new(seed);
             struct sst_env env = {.fs = sim_disk_fs(disk), .dir = "d"};
-            struct version *v = version_of(&env, good, 5);
+            struct version *v = test_version(&env, good, 5);
             struct manifest m = {.next_number = 12, .flushed_seq = 1};
             struct manifest read = {0};
             struct version *again = NULL;
