@@ -133,6 +133,7 @@ kill-long: deps all ## everything dies at every step of two-phase commits, then 
 cdc-long: deps all ## change capture: random writers with kills of the source and of servers: SECONDS=20 ROUNDS=5 SEED=1
 	@$(PYTHON) regress/cdc/source.py --build $(BUILD) --seconds $(SECONDS) --rounds $(or $(ROUNDS),5) --seed $(or $(SEED),1) --verbose
 	@$(PYTHON) regress/cdc/log.py --build $(BUILD) --seconds $(SECONDS) --seed $(or $(SEED),1)
+	@$(PYTHON) regress/cdc/cuts.py --build $(BUILD) --seconds $(SECONDS) --seed $(or $(SEED),1) --kill
 sim: $(BUILD)/txn_test ## two-phase commits with crashing servers, disks and pgbraids in one process: COUNT=100000 SEED=1
 	@first=$(or $(SEED),1); each=$$((($(or $(COUNT),100000) + $(JOBS) - 1) / $(JOBS))); pids=; status=0; \
 	    for i in $$(seq $(JOBS)); do \

@@ -12,6 +12,7 @@
 
 #include "base/mem.h"
 #include "proxy/admin/admin.h"
+#include "proxy/cdc/feed_cuts.h"
 #include "proxy/cdc/feeds.h"
 #include "proxy/control/control.h"
 #include "proxy/exec/exec.h"
@@ -53,11 +54,16 @@ static void put_number(struct feed_job *j, int16_t format, size_t bytes, uint64_
     back_put_value(&j->out, format ? slice_bytes(binary, bytes) : slice_of(number));
 }
 
+static int is_full(const struct feed_job *j)
+{
+    return j->count > 0 && j->out.n > FEED_BYTES_MAX;
+}
+
 static int put_event(void *arg, const struct cdc_event *event)
 {
     struct feed_job *j = arg;
     struct buf json = {0};
-    if (j->count > 0 && j->out.n > FEED_BYTES_MAX) {
+    if (is_full(j)) {
         return 0;
     }
     j->count++;
@@ -78,6 +84,27 @@ static int put_event(void *arg, const struct cdc_event *event)
     return 1;
 }
 
+static int put_cut(void *arg, uint64_t number, struct slice json)
+{
+    struct feed_job *j = arg;
+    char key[40];
+    if (is_full(j)) {
+        return 0;
+    }
+    j->count++;
+    (void)snprintf(key, sizeof(key), "{\"cut\":%" PRIu64 "}", number);
+    size_t mark = back_begin_row(&j->out, FEED_COLUMNS);
+    back_put_value(&j->out, slice_of(j->call.topic));
+    put_number(j, j->formats[1], 4, 0);
+    put_number(j, j->formats[2], 8, number);
+    back_put_value(&j->out, SLICE("cut"));
+    back_put_value(&j->out, (struct slice){0});
+    back_put_value(&j->out, slice_of(key));
+    back_put_value(&j->out, json);
+    frame_end(&j->out, mark);
+    return 1;
+}
+
 /* In place of an answer. */
 static void put_failure(struct feed_job *j, enum err e, const struct note *note)
 {
@@ -93,6 +120,9 @@ static enum err read_log(struct feed_job *j, struct shared *shared, struct note 
 {
     struct cdc_consume what;
     uint32_t count = 0;
+    if (feed_wants_cuts(&j->call)) {
+        return feed_cuts(shared->cdc_log, j->database, &j->call, put_cut, j, note);
+    }
     enum err e = feed_resolve(shared->cdc_log, j->database, 0, &j->call, &what, note);
     what.who = j->who;
     return e ? e : cdc_consume(shared->cdc_consumers, &what, put_event, j, &count, note);

@@ -21,6 +21,12 @@ enum {
     FRESH_MS = 5000 /* a source that cannot connect is told the address again so often */
 };
 
+/* Of a database, for as long as the process. */
+struct database_beat {
+    char *database;
+    struct cdc_beat *beat;
+};
+
 struct shard_source {
     struct cdc_source *source;
     char *database, *shard;
@@ -35,6 +41,8 @@ struct cdc_sources {
     struct shard_source *list;
     size_t count;
     uint32_t numbers; /* given so far */
+    struct database_beat *beats;
+    size_t beats_count;
     char said[sizeof(struct note)];
 };
 
@@ -67,6 +75,19 @@ static struct shard_source *find(struct cdc_sources *all, const char *database, 
     return NULL;
 }
 
+static struct cdc_beat *beat_of(struct cdc_sources *all, const char *database)
+{
+    for (size_t i = 0; i < all->beats_count; i++) {
+        if (strcmp(all->beats[i].database, database) == 0) {
+            return all->beats[i].beat;
+        }
+    }
+    all->beats = mem_grow(all->beats, (all->beats_count + 1) * sizeof(*all->beats));
+    all->beats[all->beats_count++] =
+        (struct database_beat){.database = mem_strdup(database), .beat = cdc_beat_new()};
+    return all->beats[all->beats_count - 1].beat;
+}
+
 static enum err start_source(struct control *c, const struct world_db *db, size_t shard,
                              struct shard_source *s, struct note *note)
 {
@@ -86,6 +107,7 @@ static enum err start_source(struct control *c, const struct world_db *db, size_
                                    .copy_connections = (int)conf->cdc_copy_connections,
                                    .heartbeat_ms = (int)conf->cdc_heartbeat_ms,
                                    .watermark_ms = (int)conf->cdc_watermark_ms,
+                                   .beat = beat_of(c->cdc_sources, s->database),
                                    .memory_max = (size_t)conf->cdc_memory_bytes,
                                    .retained_max = (uint64_t)conf->cdc_retained_max,
                                    .retained_limit = (uint64_t)conf->cdc_retained_limit};
@@ -221,6 +243,11 @@ void cdc_sources_stop(struct control *c)
     for (size_t i = 0; i < all->count; i++) {
         end_source(&all->list[i]);
     }
+    for (size_t i = 0; i < all->beats_count; i++) {
+        mem_free(all->beats[i].database);
+        cdc_beat_free(all->beats[i].beat);
+    }
+    mem_free(all->beats);
     mem_free(all->list);
     mem_free(all);
     c->cdc_sources = NULL;

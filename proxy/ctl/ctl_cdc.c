@@ -16,7 +16,8 @@ static int usage(void)
 {
     struct note note;
     (void)note_set(&note, ERR_BAD_SETTING,
-                   "cdc takes status, topics, groups, lag, sinks, tail TABLE, snapshot [TABLE] or "
+                   "cdc takes status, topics, groups, lag, sinks, tail TABLE, cut [NUMBER], "
+                   "snapshot [TABLE] or "
                    "reset GROUP TOPIC PLACE");
     return ctl_fail(&note);
 }
@@ -77,6 +78,32 @@ static enum err tail(const struct ctl_arguments *a, const struct conf *conf, str
     return e;
 }
 
+/* A consistent cut as JSON: the newest, or the first from a number on. */
+static enum err cut(const struct ctl_arguments *a, const struct conf *conf, struct buf *out,
+                    int *status, struct note *note)
+{
+    const struct conf_database *db;
+    struct ctl_console where;
+    struct buf sql = {0};
+    *status = 0;
+    enum err e = ctl_database(a, conf, &db, note);
+    e = e ? e : ctl_console_target(a, conf, &where, note);
+    if (e) {
+        return e;
+    }
+    where.target.dbname = db->name;
+    buf_text(&sql, "SELECT * FROM braid.changes('braid.cuts', limit => 1");
+    if (a->words_count == 3) {
+        buf_text(&sql, ", offset => ");
+        put_literal(&sql, a->words[2]);
+    }
+    buf_text(&sql, ")");
+    buf_u8(&sql, 0);
+    e = console_values(&where.target, (const char *)sql.p, out, note);
+    buf_free(&sql);
+    return e;
+}
+
 /* Have a table, or all, copied into the log again. */
 static enum err snapshot(const struct ctl_arguments *a, const struct conf *conf, struct buf *out,
                          int *status, struct note *note)
@@ -121,6 +148,9 @@ int ctl_cdc(const struct ctl_arguments *a)
     }
     if (strcmp(word, "tail") == 0 && a->words_count == 3) {
         return ctl_answer(a, tail);
+    }
+    if (strcmp(word, "cut") == 0 && (a->words_count == 2 || a->words_count == 3)) {
+        return ctl_answer(a, cut);
     }
     if (strcmp(word, "snapshot") == 0 && (a->words_count == 2 || a->words_count == 3)) {
         return ctl_answer(a, snapshot);

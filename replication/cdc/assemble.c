@@ -14,7 +14,9 @@
 
 #include "replication/cdc/assemble.h"
 
+#include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/check.h"
@@ -22,13 +24,15 @@
 #include "base/mem.h"
 #include "replication/cdc/pgoutput.h"
 #include "replication/cdc/tx_store.h"
+#include "txn/gid.h"
+#include "txn/user_gid.h"
 
 /* The transaction that is being given. */
 struct turn {
     uint8_t is_open, is_begun, is_left_out;
     uint32_t xid;
     uint32_t index; /* of the next change */
-    uint64_t lsn;
+    uint64_t lsn, prepare_lsn;
     int64_t time_us;
     struct slice gid, origin;
     size_t bytes; /* since the last mark */
@@ -45,6 +49,8 @@ struct assembler {
     size_t prepared;
     struct turn turn;
     struct buf origin;     /* of turn, when it came as O */
+    struct buf gid;        /* of turn */
+    struct buf watermark;  /* content of the one in work */
     struct open_tx *block; /* between S and E, b and P */
     uint64_t last_lsn;     /* of what was given or left out */
     uint64_t resume;
@@ -124,6 +130,7 @@ static enum err give_whole(struct assembler *a, struct change *c, struct note *n
     c->lsn = t->lsn;
     c->time_us = t->time_us;
     c->gid = t->gid;
+    c->prepare_lsn = t->prepare_lsn;
     c->origin = t->origin;
     return a->o.sink->change(a->o.sink->arg, c, note);
 }
@@ -196,6 +203,47 @@ static enum err end_turn(struct assembler *a, uint64_t end_lsn, struct note *not
         count(&a->o.counts->transactions, 1);
     }
     return e ? e : give_mark(a, t->lsn, index, 1, note);
+}
+
+/* The name that all parts of the transaction have in common: those of pgbraid's own say at their
+ * end which part they are. */
+static void put_common_gid(struct buf *out, struct slice gid)
+{
+    struct gid own;
+    struct user_gid users;
+    if (gid_parse(gid, &own)) {
+        buf_printf(out, "pgbraid_%016" PRIx64 "_%" PRIx64 "_%" PRIx64, own.instance, own.txn.start,
+                   own.txn.seq);
+    } else {
+        buf_add_slice(out, user_gid_parse(gid, &users) ? users.name : gid);
+    }
+}
+
+static uint64_t column_of(const struct pgoutput_message *m, uint16_t column)
+{
+    char text[24] = "";
+    const struct change_column *c = &m->new_tuple.columns[column];
+    if (c->kind != VALUE_TEXT || c->bytes.n >= sizeof(text)) {
+        return 0;
+    }
+    memcpy(text, c->bytes.p, c->bytes.n);
+    return (uint64_t)strtoll(text, NULL, 10);
+}
+
+/* Where shards keep the ledger, the last one is not prepared: a row of its table says that it
+ * decides with its own commit, and which transaction. */
+static void read_decision(struct assembler *a, const struct pgoutput_message *m,
+                          const struct shape *shape)
+{
+    if (m->type != PGOUTPUT_INSERT || !slice_is(shape->relation.name, "ledger") ||
+        !slice_is(shape->relation.schema, "braid") || shape->relation.n_columns < 3 ||
+        m->new_tuple.n_columns < 3) {
+        return;
+    }
+    a->gid.n = 0;
+    buf_printf(&a->gid, "pgbraid_%016" PRIx64 "_%" PRIx64 "_%" PRIx64, column_of(m, 0),
+               column_of(m, 1), column_of(m, 2));
+    a->turn.gid = buf_slice(&a->gid);
 }
 
 /* ---- changes --------------------------------------------------------------------------------- */
@@ -293,14 +341,43 @@ static enum err give_change(struct assembler *a, const struct pgoutput_message *
 {
     if (m->type == PGOUTPUT_MESSAGE) {
         struct change change;
-        int keep = read_logical(m, &change);
+        int keep = read_logical(m, &change) && change.op != CHANGE_WATERMARK; /* they stand alone */
         count(&a->o.counts->messages, 1);
         return give(a, &change, !keep, bytes, note);
     }
     if (m->type == PGOUTPUT_TRUNCATE) {
         return give_truncate(a, m, shape, note);
     }
+    if (shape->is_ours) {
+        read_decision(a, m, shape);
+    }
     return give_row(a, m, shape, bytes, note);
+}
+
+/* Its number, and what waits for a decision. 0: it is another one's. */
+static int read_watermark(struct assembler *a, struct change *c)
+{
+    struct buf *out = &a->watermark;
+    out->n = 0;
+    if (!cdc_beat_is_ours(a->o.beat, &c->content)) {
+        return 0;
+    }
+    buf_add_slice(out, c->content);
+    if (a->o.tells_prepared && a->prepared <= CDC_PREPARED_MAX) {
+        buf_u8(out, 0);
+        for (struct open_tx *tx = tx_each(&a->store, NULL); tx != NULL;
+             tx = tx_each(&a->store, tx)) {
+            if (tx->prepared) {
+                buf_be64(out, tx->prepare_lsn);
+                size_t at = out->n;
+                buf_u8(out, 0);
+                put_common_gid(out, buf_slice(&tx->gid));
+                out->p[at] = (uint8_t)(out->n - at - 1); /* PostgreSQL's names have 199 bytes */
+            }
+        }
+    }
+    c->content = buf_slice(out);
+    return 1;
 }
 
 /* A message is known by the end of its record, which is where the next one may begin. */
@@ -309,6 +386,9 @@ static enum err give_alone(struct assembler *a, const struct pgoutput_message *m
     struct change change;
     int keep = read_logical(m, &change);
     uint64_t lsn = m->lsn - 1;
+    if (change.op == CHANGE_WATERMARK) {
+        keep = read_watermark(a, &change);
+    }
     if (m->lsn == 0 || lsn <= a->last_lsn) {
         return unexpected(m, "its position lies before the last commit", note);
     }
@@ -400,8 +480,11 @@ static enum err set_origin(struct assembler *a, const struct pgoutput_message *m
 static enum err play(struct assembler *a, struct open_tx *tx, const struct pgoutput_message *m,
                      struct note *note)
 {
-    enum err e = start_turn(a, m, buf_slice(&tx->gid), buf_slice(&tx->origin), note);
+    a->gid.n = 0;
+    put_common_gid(&a->gid, buf_slice(&tx->gid));
+    enum err e = start_turn(a, m, buf_slice(&a->gid), buf_slice(&tx->origin), note);
     struct tx_reader reader;
+    a->turn.prepare_lsn = tx->prepared ? tx->prepare_lsn : 0;
     tx_reader_init(&reader, &a->store, tx);
     int whole = is_known_whole(a, m->lsn); /* need not even be read */
     while (e == ERR_NONE && !whole) {
@@ -647,5 +730,7 @@ void assemble_free(struct assembler *a)
     names_free(&a->names);
     arena_free(&a->arena);
     buf_free(&a->origin);
+    buf_free(&a->gid);
+    buf_free(&a->watermark);
     mem_free(a);
 }

@@ -19,6 +19,7 @@
 
 #include "base/err.h"
 #include "base/slice.h"
+#include "replication/cdc/beat.h"
 #include "replication/cdc/change.h"
 #include "replication/cdc/sink.h"
 #include "store/file.h"
@@ -27,12 +28,13 @@
 #define CDC_MOVE_ORIGIN "pgbraid_move"
 /* Prefixes of logical messages that mean something to us. */
 #define CDC_PREFIX_HEARTBEAT "braid.heartbeat" /* moves an idle slot on */
-#define CDC_PREFIX_WATERMARK "braid.watermark" /* content: a decimal number */
+#define CDC_PREFIX_WATERMARK "braid.watermark" /* content: a decimal number, blank, whose */
 #define CDC_PREFIX_DDL       "braid.ddl"       /* content: version, line end, statement */
 
 enum {
     CDC_UNIT_BYTES =
-        4 * 1024 * 1024 /* of messages: a transaction is given in units of about so much */
+        4 * 1024 * 1024,     /* of messages: a transaction is given in units of about so much */
+    CDC_PREPARED_MAX = 10000 /* told with a watermark; where there are more, none is */
 };
 
 /* Written by the source's thread, read by any. */
@@ -55,7 +57,11 @@ struct assemble_options {
     size_t memory_max;
     struct cdc_mark place; /* stored: nothing up to here is given */
     struct cdc_counts *counts;
-    size_t unit_bytes; /* 0: CDC_UNIT_BYTES */
+    size_t unit_bytes;     /* 0: CDC_UNIT_BYTES */
+    struct cdc_beat *beat; /* whose watermarks count; borrowed; NULL: all do */
+    /* A watermark is given with what is prepared and not decided there: its content is the number,
+     * a 0 byte, and for each: position of the PREPARE 8, gid (length 1). */
+    unsigned tells_prepared : 1;
 };
 
 /* Errors: ERR_IO (the folder cannot be read). */

@@ -35,6 +35,9 @@ static void add_columns(struct buf *b, char name, const struct change *c,
     }
 }
 
+static uint64_t prepare_lsn; /* of the change that came last */
+static struct buf watermark; /* the content of the last */
+
 static enum err take_change(void *arg, const struct change *c, struct note *note)
 {
     static const char *const ops[] = {"",       "begin",  "commit",    "insert",
@@ -42,6 +45,11 @@ static enum err take_change(void *arg, const struct change *c, struct note *note
                                       "ddl",    "row",    "watermark", "gap"};
     (void)note;
     struct lines *l = arg;
+    prepare_lsn = c->prepare_lsn;
+    if (c->op == CHANGE_WATERMARK) {
+        watermark.n = 0;
+        buf_add_slice(&watermark, c->content);
+    }
     buf_printf(&l->unit, "%u/%u %s", (unsigned)c->lsn, c->index, ops[c->op]);
     if (c->relation != NULL) {
         buf_printf(&l->unit, " " SLICE_FMT, SLICE_ARG(c->relation->name));
@@ -83,6 +91,8 @@ static struct sim_disk *disk;
 static struct assembler *a;
 static size_t memory_max = 1 << 20;
 static size_t unit_bytes = 0;
+static struct cdc_beat *beat = NULL;
+static int tells_prepared = 0;
 
 static const struct cdc_sink sink = {.arg = &lines, .change = take_change, .mark = take_mark};
 
@@ -101,6 +111,8 @@ static void begin_at(struct cdc_mark place)
                                        .memory_max = memory_max,
                                        .unit_bytes = unit_bytes,
                                        .place = place,
+                                       .beat = beat,
+                                       .tells_prepared = tells_prepared ? 1 : 0,
                                        .counts = &counts};
     lines.at = place;
     cr_assert_eq(assemble_new(&o, &a, &note), ERR_NONE, "%s", note.text);
@@ -327,6 +339,91 @@ Test(assemble, messages_are_what_their_prefix_says)
     expect_lines("89/0 watermark braid.watermark 17\n"
                  "100/0 begin\n100/1 ddl 12 ALTER TABLE t ...\n"
                  "100/2 message braid.ddl no version\n100/3 message app body\n100/4 commit\n");
+}
+
+Test(assemble, a_watermark_tells_what_is_prepared_and_not_decided)
+{
+    struct buf expected = {0};
+    tells_prepared = 1;
+    begin_at((struct cdc_mark){0});
+    FEED('b', "8884s", 80, 85, 0, 7, "pgbraid_00c0ffee12345678_2f_1a94_3");
+    FEED('P', "18884s", 0, 80, 85, 0, 7, "pgbraid_00c0ffee12345678_2f_1a94_3");
+    FEED('b', "8884s", 86, 89, 0, 8, "g8");
+    FEED('P', "18884s", 0, 86, 89, 0, 8, "g8");
+    FEED('r', "188884s", 0, 86, 89, 90, 0, 8, "g8");
+    FEED('M', "18sv", 0, 92, "braid.watermark", "17");
+    buf_add(&expected, "17", 3);
+    buf_be64(&expected, 80);
+    buf_u8(&expected, 32);
+    buf_text(&expected, "pgbraid_00c0ffee12345678_2f_1a94"); /* without which part it is */
+    cr_expect(slice_eq(buf_slice(&watermark), buf_slice(&expected)));
+    FEED('K', "18884s", 0, 100, 110, 0, 7, "pgbraid_00c0ffee12345678_2f_1a94_3");
+    FEED('M', "18sv", 0, 120, "braid.watermark", "18");
+    cr_expect(slice_eq(buf_slice(&watermark), slice_bytes("18", 3)));
+    buf_free(&expected);
+}
+
+Test(assemble, what_two_phases_committed_says_where_it_was_prepared)
+{
+    begin_at((struct cdc_mark){0});
+    FEED('b', "8884s", 80, 85, 0, 7, "g7");
+    FEED(TABLE(1, "t"));
+    FEED(ROW(1, "1", "a"));
+    FEED('P', "18884s", 0, 80, 85, 0, 7, "g7");
+    FEED('K', "18884s", 0, 100, 110, 0, 7, "g7");
+    cr_expect_eq(prepare_lsn, 80);
+    FEED('B', "884", 120, 0, 8);
+    FEED(ROW(1, "2", "b"));
+    FEED('C', "1888", 0, 120, 130, 0);
+    cr_expect_eq(prepare_lsn, 0);
+}
+
+Test(assemble, parts_of_a_transaction_have_one_name_also_that_of_the_shard_that_decides)
+{
+    begin_at((struct cdc_mark){0});
+    FEED('b', "8884s", 80, 85, 0, 7, "pgbraid_00c0ffee12345678_2f_1a94_3_5eed0042");
+    FEED(TABLE(1, "t"));
+    FEED(ROW(1, "1", "a"));
+    FEED('P', "18884s", 0, 80, 85, 0, 7, "pgbraid_00c0ffee12345678_2f_1a94_3_5eed0042");
+    FEED('K', "18884s", 0, 100, 110, 0, 7, "pgbraid_00c0ffee12345678_2f_1a94_3_5eed0042");
+    expect_lines("100/0 begin pgbraid_00c0ffee12345678_2f_1a94\n"
+                 "100/1 insert t n1, a pgbraid_00c0ffee12345678_2f_1a94\n"
+                 "100/2 commit pgbraid_00c0ffee12345678_2f_1a94\n");
+    FEED('R', "4ss121s441s441s44", 9, "braid", "ledger", 'd', 3, 1, "instance", 20, -1, 1, "start",
+         20, -1, 1, "seq", 20, -1);
+    FEED('B', "884", 120, 0, 8);
+    FEED(ROW(1, "2", "b"));
+    FEED('I', "4121v1v1v", 9, 'N', 3, 't', "54324593501165176", 't', "47", 't', "6804");
+    FEED('C', "1888", 0, 120, 130, 0);
+    expect_lines("120/0 begin\n120/1 insert t n2, b\n"
+                 "120/3 commit pgbraid_00c0ffee12345678_2f_1a94\n");
+    cr_expect_eq(prepare_lsn, 0);
+}
+
+Test(assemble, only_watermarks_of_our_own_beat_count)
+{
+    char content[CDC_BEAT_TEXT];
+    beat = cdc_beat_new();
+    begin_at((struct cdc_mark){0});
+    FEED('M', "18sv", 0, 90, "braid.watermark", "17");
+    FEED('M', "18sv", 0, 92, "braid.watermark", "17 0123456789abcdef");
+    cr_assert(cdc_beat_enter(beat, 17, content));
+    FEED('M', "18sv", 0, 94, "braid.watermark", content);
+    expect_lines("93/0 watermark braid.watermark 17\n");
+    cr_expect(cdc_beat_enter(beat, 17, content)); /* another shard, at the same time */
+    cr_expect_not(cdc_beat_enter(beat, 18, content));
+    cdc_beat_leave(beat, 1);
+    cr_expect_not(cdc_beat_enter(beat, 18, content));
+    cdc_beat_leave(beat, 0); /* its message may come at any time: it counts no more */
+    FEED('M', "18sv", 0, 96, "braid.watermark", content);
+    expect_lines("");
+    cr_expect(cdc_beat_enter(beat, 18, content));
+    cr_expect_not(cdc_beat_enter(beat, 17, content));
+    cdc_beat_leave(beat, 1);
+    FEED('M', "18sv", 0, 98, "braid.watermark", content);
+    expect_lines("97/0 watermark braid.watermark 18\n");
+    cdc_beat_free(beat);
+    beat = NULL;
 }
 
 Test(assemble, large_transactions_are_given_in_units_and_go_on_behind_the_last)

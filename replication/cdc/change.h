@@ -34,7 +34,7 @@ enum change_op {
     CHANGE_MESSAGE,   /* pg_logical_emit_message: prefix, content */
     CHANGE_DDL,       /* a statement of ours: its text and the schema version it made */
     CHANGE_ROW,       /* of a first copy: the row as it stood at `lsn` */
-    CHANGE_WATERMARK, /* the same `content`, a decimal number, comes on every shard */
+    CHANGE_WATERMARK, /* a number that comes on every shard: `content` see assemble.h */
     CHANGE_GAP /* changes were lost (slot gone or ahead): what was before cannot be trusted */
 };
 
@@ -75,11 +75,12 @@ struct change {
     uint16_t shard; /* cdc_shard.number of sink.h */
     uint32_t xid;
     uint32_t epoch;
-    uint64_t lsn;        /* of the commit */
-    uint32_t index;      /* in the transaction */
-    int64_t time_us;     /* of the commit, since 1970 */
-    struct slice gid;    /* of a two-phase commit, or empty: the same on all its shards' parts */
-    struct slice origin; /* or empty */
+    uint64_t lsn;         /* of the commit */
+    uint32_t index;       /* in the transaction */
+    int64_t time_us;      /* of the commit, since 1970 */
+    struct slice gid;     /* of a two-phase commit, or empty: the same on all its shards' parts */
+    uint64_t prepare_lsn; /* of a two-phase commit: where it was prepared on this shard; or 0 */
+    struct slice origin;  /* or empty */
     const struct change_relation *relation;  /* INSERT, UPDATE, DELETE, TRUNCATE, ROW; or NULL */
     const struct change_column *old_columns; /* relation->n_columns of them, or NULL */
     const struct change_column *new_columns; /* likewise */

@@ -126,14 +126,16 @@ enum err cdc_log_fetch(struct cdc_log *log, uint32_t topic, uint16_t partition, 
 enum cdc_seek {
     CDC_SEEK_EARLIEST,
     CDC_SEEK_LATEST,
-    CDC_SEEK_TIME, /* the first frame of a commit at `value` (us since 1970) or later */
-    CDC_SEEK_LSN   /* the first frame of shard `source` whose commit is at lsn `value` or later */
+    CDC_SEEK_TIME,  /* the first frame of a commit at `value` (us since 1970) or later */
+    CDC_SEEK_LSN,   /* the first frame of shard `source` whose commit is at lsn `value` or later */
+    CDC_SEEK_BEHIND /* the first frame of shard `source` that is behind (epoch, lsn `value`) */
 };
 /* Blocks. Errors: as of cdc_log_fetch(). */
 struct cdc_seek_to {
     enum cdc_seek how;
     uint64_t value;
     uint16_t source;
+    uint32_t epoch;
 };
 enum err cdc_log_seek(struct cdc_log *log, uint32_t topic, uint16_t partition,
                       const struct cdc_seek_to *to, uint64_t *offset, struct note *note) MUST_CHECK;

@@ -13,6 +13,7 @@
 
 #include "base/check.h"
 #include "base/mem.h"
+#include "replication/cdc/envelope.h"
 #include "replication/cdc/log_impl.h"
 
 enum {
@@ -24,6 +25,7 @@ struct applying {
     struct cdc_log *log;
     struct cdc_source *source;
     struct cdc_tx tx;
+    char prepared[24]; /* position of the PREPARE, "0": it decided by its commit; "": not known */
     int has_tx, is_copy;
     uint8_t gid[CDC_NAME_MAX], origin[CDC_NAME_MAX];
     uint64_t records;
@@ -105,13 +107,13 @@ static struct cdc_topic *system_topic(struct applying *a, const char *name)
 }
 
 static enum err add_text(struct applying *a, const char *topic_name, uint8_t op,
-                         const struct buf *text, struct note *note)
+                         struct slice prefix, const struct buf *text, struct note *note)
 {
     struct cdc_topic *topic = system_topic(a, topic_name);
     if (topic == NULL) {
         return contradiction(note, "a shard has records before it was attached");
     }
-    struct change c = {.op = op, .content = buf_slice(text)};
+    struct change c = {.op = op, .prefix = prefix, .content = buf_slice(text)};
     struct cdc_record_options options = {.change = &c, .op = op};
     struct buf record = {0};
     cdc_record_make(&record, &options);
@@ -144,14 +146,36 @@ static const struct cdc_passed *find_passed(const struct cdc_source *source, uin
     return NULL;
 }
 
-static void note_passed(struct cdc_source *source, uint64_t n, uint64_t lsn)
+static struct cdc_passed *add_passed(struct cdc_source *source)
 {
     if (source->passed_count == CDC_PASSED_MAX) {
+        buf_free(&source->passed[0].prepared);
         memmove(source->passed, source->passed + 1,
                 (CDC_PASSED_MAX - 1) * sizeof(source->passed[0]));
         source->passed_count--;
     }
-    source->passed[source->passed_count++] = (struct cdc_passed){.n = n, .lsn = lsn};
+    struct cdc_passed *p = &source->passed[source->passed_count++];
+    *p = (struct cdc_passed){0};
+    return p;
+}
+
+static void describe_one(const struct cdc_source *s, const struct cdc_passed *passed,
+                         struct buf *out)
+{
+    const char *comma = "";
+    buf_printf(out, "{\"source\":%u,\"lsn\":%" PRIu64 ",\"epoch\":%" PRIu32 ",\"place\":%" PRIu64,
+               s->id, passed->lsn, passed->epoch, passed->place);
+    struct cdc_bytes in = {.left = buf_slice(&passed->prepared)};
+    buf_text(out, passed->is_listed ? ",\"prepared\":[" : "");
+    while (passed->is_listed && in.left.n > 0 && !in.bad) {
+        uint64_t lsn = cdc_take_u64(&in);
+        struct slice gid = cdc_take_short(&in);
+        buf_printf(out, "%s{\"gid\":", comma);
+        cdc_json_text(out, gid);
+        buf_printf(out, ",\"lsn\":%" PRIu64 "}", lsn);
+        comma = ",";
+    }
+    buf_text(out, passed->is_listed ? "]}" : "}");
 }
 
 /* Where each attached shard of the database passed it; 0: one has not, or too long ago. */
@@ -168,25 +192,42 @@ static int describe_passed(const struct applying *a, uint64_t n, struct buf *out
         if (passed == NULL) {
             return 0;
         }
-        buf_printf(out, "%s{\"source\":%u,\"lsn\":%" PRIu64 "}", comma, s->id, passed->lsn);
+        buf_text(out, comma);
+        describe_one(s, passed, out);
         comma = ",";
     }
     buf_text(out, "]}");
     return 1;
 }
 
-/* The last shard to pass it writes it down, with the places of all of them. */
-static enum err add_watermark(struct applying *a, uint64_t n, struct note *note)
+/* The last shard to pass it writes it down, with the places of all of them. `content`: see
+ * assemble.h. */
+static enum err add_watermark(struct applying *a, struct slice content, struct note *note)
 {
+    const uint8_t *end = content.n == 0 ? NULL : memchr(content.p, 0, content.n);
+    size_t digits = end == NULL ? content.n : (size_t)(end - content.p);
+    uint64_t n = number_in(slice_bytes(content.p, digits));
+    struct cdc_topic *transactions = system_topic(a, "transactions");
     struct buf text = {0};
     int is_passed = 0;
+    if (n == 0 || transactions == NULL) {
+        return ERR_NONE;
+    }
     cdc_lock(a->log);
     if (find_passed(a->source, n) == NULL) {
-        note_passed(a->source, n, a->tx.lsn);
+        struct cdc_passed *p = add_passed(a->source);
+        p->n = n;
+        p->lsn = a->tx.lsn;
+        p->epoch = a->tx.epoch;
+        p->place = transactions->parts[0].end;
+        p->is_listed = end != NULL;
+        buf_add_slice(&p->prepared,
+                      end == NULL ? (struct slice){0} : slice_from(content, digits + 1));
         is_passed = describe_passed(a, n, &text);
     }
     cdc_unlock(a->log);
-    enum err e = is_passed ? add_text(a, "watermarks", CHANGE_WATERMARK, &text, note) : ERR_NONE;
+    enum err e =
+        is_passed ? add_text(a, "watermarks", CHANGE_WATERMARK, SLICE(""), &text, note) : ERR_NONE;
     a->records -= is_passed ? 1 : 0; /* nothing that the transaction brought */
     buf_free(&text);
     return e;
@@ -200,8 +241,7 @@ static enum err apply_watermark(struct applying *a, struct slice bytes, struct n
     if (e == ERR_NONE) {
         e = cdc_record_read(&record, 0, NULL, NULL, &c, note);
     }
-    uint64_t n = e ? 0 : number_in(c.content);
-    return e || n == 0 ? e : add_watermark(a, n, note);
+    return e ? e : add_watermark(a, c.content, note);
 }
 
 /* ---- transactions ---------------------------------------------------------------------------- */
@@ -250,7 +290,7 @@ static enum err finish_tx(struct applying *a, struct note *note)
         cdc_lock(log); /* topics may move */
         describe(a, &text);
         cdc_unlock(log);
-        e = add_text(a, "transactions", CHANGE_COMMIT, &text, note);
+        e = add_text(a, "transactions", CHANGE_COMMIT, slice_of(a->prepared), &text, note);
         buf_free(&text);
     }
     for (size_t i = 0; i < log->touched_count && e == ERR_NONE; i++) {
@@ -280,6 +320,7 @@ static enum err begin_tx(struct applying *a, const struct cdc_tx *tx, struct not
     a->tx.origin.p = a->origin;
     a->has_tx = 1;
     a->is_copy = 0;
+    a->prepared[0] = '\0';
     return e;
 }
 
@@ -310,6 +351,14 @@ static enum err apply_record(struct applying *a, const struct cdc_item *item, st
     return e;
 }
 
+/* What the record of the transaction says of it. */
+static void take_parts(struct applying *a, const struct cdc_item *item)
+{
+    (void)snprintf(a->prepared, sizeof(a->prepared), "%" PRIu64, item->prepare_lsn);
+    memcpy(a->gid, item->gid.p, item->gid.n);
+    a->tx.gid = (struct slice){a->gid, item->gid.n};
+}
+
 /* Walk whole items; *left is what is behind the last of them. */
 static enum err apply_items(struct applying *a, struct slice *left, struct note *note)
 {
@@ -318,6 +367,8 @@ static enum err apply_items(struct applying *a, struct slice *left, struct note 
         enum err e = cdc_item_read(*left, &item, note);
         if (e == ERR_NONE && item.kind == CDC_ITEM_TX) {
             e = begin_tx(a, &item.tx, note);
+        } else if (e == ERR_NONE && item.kind == CDC_ITEM_PARTS) {
+            take_parts(a, &item);
         } else if (e == ERR_NONE && item.kind == CDC_ITEM_RECORD) {
             e = apply_record(a, &item, note);
         }

@@ -4,7 +4,7 @@
  * segments durable: they are synced first, then it is written, then the WAL lets go of what it
  * holds. Files that it does not name are removed when the log is opened.
  *
- *     magic 8 "PGBCLG02", crc32c 4 (of all behind), then the sections below in their order
+ *     magic 8 "PGBCLG03", crc32c 4 (of all behind), then the sections below in their order
  */
 
 #include <inttypes.h>
@@ -23,7 +23,8 @@ enum {
     CHECKPOINT_BYTES_MAX = 1 << 30
 };
 
-static const char MAGIC[] = "PGBCLG02";
+static const char MAGIC[] = "PGBCLG03";
+static const char MAGIC_2[] = "PGBCLG02"; /* of watermarks, only their positions */
 static const char MAGIC_1[] = "PGBCLG01"; /* without rules of topics and places of compaction */
 
 static void name_of(const struct cdc_log *log, const char *name, char out[CDC_PATH_MAX])
@@ -71,6 +72,10 @@ static void put_source(struct buf *out, const struct cdc_source *s)
     for (size_t i = 0; i < s->passed_count; i++) {
         buf_be64(out, s->passed[i].n);
         buf_be64(out, s->passed[i].lsn);
+        buf_be64(out, s->passed[i].place);
+        buf_be32(out, s->passed[i].epoch);
+        buf_u8(out, s->passed[i].is_listed);
+        cdc_put_long(out, buf_slice(&s->passed[i].prepared));
     }
 }
 
@@ -282,7 +287,18 @@ static enum err get_schemas(struct cdc_log *log, struct cdc_bytes *in, struct no
     return e;
 }
 
-static enum err get_source(struct cdc_log *log, struct cdc_bytes *in, uint16_t id,
+static void get_passed(struct cdc_bytes *in, int version, struct cdc_passed *out)
+{
+    *out = (struct cdc_passed){.n = cdc_take_u64(in), .lsn = cdc_take_u64(in)};
+    if (version > 2) {
+        out->place = cdc_take_u64(in);
+        out->epoch = cdc_take_u32(in);
+        out->is_listed = cdc_take_u8(in);
+        buf_add_slice(&out->prepared, cdc_take_long(in));
+    }
+}
+
+static enum err get_source(struct cdc_log *log, struct cdc_bytes *in, int version, uint16_t id,
                            struct note *note)
 {
     struct slice database = cdc_take_short(in);
@@ -306,13 +322,12 @@ static enum err get_source(struct cdc_log *log, struct cdc_bytes *in, uint16_t i
     s->spill_bytes = cdc_take_u64(in);
     atomic_store_explicit(&s->open_seen, s->spill_bytes, memory_order_relaxed);
     buf_add_slice(&s->pieces, cdc_take_long(in));
-    s->passed_count = cdc_take_u8(in);
-    if (s->passed_count > CDC_PASSED_MAX) {
+    uint8_t passed = cdc_take_u8(in);
+    if (passed > CDC_PASSED_MAX) {
         return corrupt(note, "a shard is wrong");
     }
-    for (size_t i = 0; i < s->passed_count; i++) {
-        s->passed[i].n = cdc_take_u64(in);
-        s->passed[i].lsn = cdc_take_u64(in);
+    for (; s->passed_count < passed; s->passed_count++) {
+        get_passed(in, version, &s->passed[s->passed_count]);
     }
     return in->bad ? corrupt(note, "a shard is cut off") : ERR_NONE;
 }
@@ -320,7 +335,8 @@ static enum err get_source(struct cdc_log *log, struct cdc_bytes *in, uint16_t i
 static enum err get_all(struct cdc_log *log, struct slice bytes, struct note *note)
 {
     int version = bytes.n < HEAD_BYTES               ? 0
-                  : memcmp(bytes.p, MAGIC, 8) == 0   ? 2
+                  : memcmp(bytes.p, MAGIC, 8) == 0   ? 3
+                  : memcmp(bytes.p, MAGIC_2, 8) == 0 ? 2
                   : memcmp(bytes.p, MAGIC_1, 8) == 0 ? 1
                                                      : 0;
     if (version == 0) {
@@ -338,7 +354,7 @@ static enum err get_all(struct cdc_log *log, struct slice bytes, struct note *no
     }
     uint16_t sources = e ? 0 : cdc_take_u16(&in);
     for (uint16_t i = 0; e == ERR_NONE && i < sources; i++) {
-        e = get_source(log, &in, i, note);
+        e = get_source(log, &in, version, i, note);
     }
     if (e == ERR_NONE) {
         e = cdc_groups_get(log, &in, note);

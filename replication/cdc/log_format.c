@@ -321,6 +321,14 @@ void cdc_item_mark(struct buf *out, const struct cdc_mark *mark)
     cdc_item_end(out, at);
 }
 
+void cdc_item_parts(struct buf *out, uint64_t prepare_lsn, struct slice gid)
+{
+    size_t at = item_begin(out, CDC_ITEM_PARTS);
+    buf_be64(out, prepare_lsn);
+    cdc_put_short(out, gid);
+    cdc_item_end(out, at);
+}
+
 size_t cdc_item_bytes(struct slice in)
 {
     size_t bytes = in.n < 4 ? 0 : (size_t)be32_at(in.p) + 4;
@@ -366,6 +374,10 @@ enum err cdc_item_read(struct slice in, struct cdc_item *out, struct note *note)
         rest.left.n = 0;
         break;
     case CDC_ITEM_MARK: read_mark(&rest, &out->mark); break;
+    case CDC_ITEM_PARTS:
+        out->prepare_lsn = cdc_take_u64(&rest);
+        out->gid = cdc_take_short(&rest);
+        break;
     default: rest.bad = 1;
     }
     return rest.bad || rest.left.n > 0 ? corrupt(note, "an item of a unit is wrong") : ERR_NONE;

@@ -134,7 +134,8 @@ enum err cdc_frame_read(struct slice in, struct cdc_frame *out, struct note *not
 enum cdc_item_kind {
     CDC_ITEM_TX = 1, /* what follows is of this transaction */
     CDC_ITEM_RECORD, /* topic 4, partition 2, record; partition 65535: every one */
-    CDC_ITEM_MARK    /* the unit is whole */
+    CDC_ITEM_MARK,   /* the unit is whole */
+    CDC_ITEM_PARTS   /* the transaction has parts on other shards */
 };
 enum {
     CDC_EVERY_PARTITION = 0xffff
@@ -147,6 +148,8 @@ struct cdc_item {
     uint16_t partition;   /* RECORD */
     struct slice record;  /* RECORD */
     struct cdc_mark mark; /* MARK */
+    uint64_t prepare_lsn; /* PARTS: 0: it decided by its commit */
+    struct slice gid;     /* PARTS */
 };
 
 void cdc_item_tx(struct buf *out, const struct cdc_tx *tx);
@@ -154,6 +157,7 @@ void cdc_item_tx(struct buf *out, const struct cdc_tx *tx);
 size_t cdc_item_record(struct buf *out, uint32_t topic, uint16_t partition);
 void cdc_item_end(struct buf *out, size_t at);
 void cdc_item_mark(struct buf *out, const struct cdc_mark *mark);
+void cdc_item_parts(struct buf *out, uint64_t prepare_lsn, struct slice gid);
 
 /* Bytes of the item that begins here; 0: not all of them are there. */
 size_t cdc_item_bytes(struct slice in);

@@ -142,6 +142,10 @@ struct cdc_source {
     struct buf loaded; /* given out by load() */
     struct cdc_passed {
         uint64_t n, lsn;
+        uint64_t place; /* in the topic of transactions: what it committed before is before */
+        uint32_t epoch;
+        uint8_t is_listed;    /* `prepared` is all that waited for a decision then */
+        struct buf prepared;  /* as in the watermark's content */
     } passed[CDC_PASSED_MAX]; /* its newest watermarks, the oldest first */
     size_t passed_count;
     int64_t time_us;

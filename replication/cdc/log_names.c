@@ -309,6 +309,9 @@ static void free_source(struct cdc_source *source)
     cdc_source_clear(source);
     buf_free(&source->state);
     buf_free(&source->loaded);
+    for (size_t i = 0; i < source->passed_count; i++) {
+        buf_free(&source->passed[i].prepared);
+    }
     buf_free(&source->pieces);
     buf_free(&source->open);
     mem_free(source->database);

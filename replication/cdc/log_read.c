@@ -135,7 +135,9 @@ static void head_of(const uint8_t *p, size_t bytes, struct cdc_frame *out)
     *out = (struct cdc_frame){.offset = be64_at(p + 8),
                               .span = be32_at(p + 16),
                               .source = be16_at(p + 20),
-                              .tx = {.lsn = be64_at(p + 24), .time_us = (int64_t)be64_at(p + 32)},
+                              .tx = {.lsn = be64_at(p + 24),
+                                     .time_us = (int64_t)be64_at(p + 32),
+                                     .epoch = be32_at(p + 44)},
                               .bytes = bytes};
 }
 
@@ -365,8 +367,15 @@ struct seeking {
 
 static int is_wanted(const struct cdc_seek_to *to, const struct cdc_frame *frame)
 {
-    return to->how == CDC_SEEK_TIME ? frame->tx.time_us >= (int64_t)to->value
-                                    : frame->source == to->source && frame->tx.lsn >= to->value;
+    if (to->how == CDC_SEEK_TIME) {
+        return frame->tx.time_us >= (int64_t)to->value;
+    }
+    if (frame->source != to->source) {
+        return 0;
+    }
+    return to->how == CDC_SEEK_LSN ? frame->tx.lsn >= to->value
+                                   : frame->tx.epoch > to->epoch || (frame->tx.epoch == to->epoch &&
+                                                                     frame->tx.lsn > to->value);
 }
 
 static int seek_frame(void *arg, const struct cdc_frame *frame, uint64_t at)

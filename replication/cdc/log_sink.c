@@ -266,7 +266,11 @@ static enum err sink_change(void *arg, const struct change *c, struct note *note
     check(source != NULL);
     switch ((enum change_op)c->op) {
     case CHANGE_BEGIN: put_tx(source, c); return ERR_NONE;
-    case CHANGE_COMMIT: return ERR_NONE;
+    case CHANGE_COMMIT:
+        if (c->gid.n > 0) {
+            cdc_item_parts(&source->unit, c->prepare_lsn, c->gid);
+        }
+        return ERR_NONE;
     case CHANGE_INSERT:
     case CHANGE_UPDATE:
     case CHANGE_DELETE:

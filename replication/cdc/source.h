@@ -17,6 +17,7 @@
 #include <stdint.h>
 
 #include "replication/cdc/assemble.h"
+#include "replication/cdc/beat.h"
 #include "replication/replication.h"
 
 enum cdc_copy {
@@ -37,6 +38,8 @@ struct cdc_source_options {
     int copy_connections;
     uint32_t copy_pages;            /* of a table, in one piece; 0: 1024 */
     int heartbeat_ms, watermark_ms; /* 0: none */
+    struct cdc_beat *beat;          /* of the database's watermarks; borrowed; NULL: none, and
+                                       those of anybody count */
     size_t memory_max;
     uint64_t retained_max;   /* bytes of the server's log that the slot holds: warn; 0: never */
     uint64_t retained_limit; /* then it is given up: a gap; 0: never */

@@ -35,12 +35,13 @@ enum {
     BATCH_MAX = 2000, /* messages of one turn */
     HEAD_BYTES = 25,  /* of 'w' */
     KEEPALIVE_BYTES = 18,
-    STOPPING_ASKS = 20, /* questions about the same position ... */
-    STOPPING_MS = 3000, /* ... in so long: the server wants to stop */
-    IDLE_MS = 1000,     /* between two marks without changes */
-    SHOW_MS = 50,       /* between two looks at what is durable */
-    BUSY_BYTES = 4096,  /* so many in one turn: more is on its way ... */
-    BUSY_PAUSE_US = 800 /* ... and is waited for, instead of waking up for each message */
+    STOPPING_ASKS = 20,  /* questions about the same position ... */
+    STOPPING_MS = 3000,  /* ... in so long: the server wants to stop */
+    IDLE_MS = 1000,      /* between two marks without changes */
+    SHOW_MS = 50,        /* between two looks at what is durable */
+    BUSY_BYTES = 4096,   /* so many in one turn: more is on its way ... */
+    BUSY_PAUSE_US = 800, /* ... and is waited for, instead of waking up for each message */
+    WATERMARK_AGAIN_MS = 5
 };
 
 /* ---- acknowledging --------------------------------------------------------------------------- */
@@ -101,16 +102,17 @@ enum err cdc_status(struct cdc_source *s, int now, struct note *note)
 /* ---- beside the stream ----------------------------------------------------------------------- */
 
 /* Its failures are not the stream's: the next time tries again. */
-static void emit(struct cdc_source *s, const char *prefix, int64_t number)
+static enum err emit(struct cdc_source *s, const char *prefix, const char *content)
 {
     char sql[200];
     struct note note;
-    (void)snprintf(sql, sizeof(sql),
-                   "SELECT pg_catalog.pg_logical_emit_message(false, '%s', '%lld')", prefix,
-                   (long long)number);
-    if (cdc_side(s, sql, NULL, &note)) {
+    (void)snprintf(sql, sizeof(sql), "SELECT pg_catalog.pg_logical_emit_message(false, '%s', '%s')",
+                   prefix, content);
+    enum err e = cdc_side(s, sql, NULL, &note);
+    if (e) {
         log_event(LOG_NOTE, "shard=%s what=cdc_emit error=\"%s\"", s->o.shard.name, note.text);
     }
+    return e;
 }
 
 /* A table that is to be copied again is forgotten and listed anew. */
@@ -149,20 +151,38 @@ static enum err take_requests(struct cdc_source *s, struct note *note)
     return e;
 }
 
+/* The number of now, unless it is out already, or another shard is not through with an older one;
+ * then the next turn looks again. */
+static int emit_watermark(struct cdc_source *s)
+{
+    char content[CDC_BEAT_TEXT];
+    int64_t number = clock_wall_us() / ((int64_t)s->o.watermark_ms * 1000);
+    if (number <= s->watermark || !cdc_beat_enter(s->o.beat, number, content)) {
+        return 0;
+    }
+    s->watermark = number;
+    enum err e = emit(s, CDC_PREFIX_WATERMARK, content);
+    cdc_beat_leave(s->o.beat, e == ERR_NONE);
+    return 1;
+}
+
+/* To the next number, so that all shards have it at nearly the same moment. */
+static int64_t watermark_due_ms(const struct cdc_source *s)
+{
+    int64_t now_ms = clock_wall_us() / 1000;
+    int64_t number = now_ms / s->o.watermark_ms;
+    return number > s->watermark ? WATERMARK_AGAIN_MS : (number + 1) * s->o.watermark_ms - now_ms;
+}
+
 static enum err do_due(struct cdc_source *s, struct note *note)
 {
     int64_t now_us = clock_now_us();
-    if (s->o.watermark_ms > 0 && s->version >= 90600) {
-        int64_t number = clock_wall_us() / ((int64_t)s->o.watermark_ms * 1000);
-        if (number > s->watermark) {
-            s->watermark = number;
-            s->heartbeat_us = now_us + (int64_t)s->o.heartbeat_ms * 1000; /* does as well */
-            emit(s, CDC_PREFIX_WATERMARK, number);
-        }
+    if (s->o.watermark_ms > 0 && s->version >= 90600 && emit_watermark(s)) {
+        s->heartbeat_us = now_us + (int64_t)s->o.heartbeat_ms * 1000; /* does as well */
     }
     if (s->o.heartbeat_ms > 0 && now_us >= s->heartbeat_us) {
         s->heartbeat_us = now_us + (int64_t)s->o.heartbeat_ms * 1000;
-        emit(s, CDC_PREFIX_HEARTBEAT, 0);
+        (void)emit(s, CDC_PREFIX_HEARTBEAT, "0");
     }
     cdc_watch(s);
     if (s->is_over) {
@@ -188,8 +208,8 @@ static int next_due_ms(const struct cdc_source *s)
         next_us = s->heartbeat_us;
     }
     int64_t left_ms = (next_us - clock_now_us() + 999) / 1000;
-    if (s->o.watermark_ms > 0 && left_ms > s->o.watermark_ms / 2) {
-        left_ms = s->o.watermark_ms / 2;
+    if (s->o.watermark_ms > 0 && s->version >= 90600 && left_ms > watermark_due_ms(s)) {
+        left_ms = watermark_due_ms(s);
     }
     return left_ms < 0 ? 0 : (int)left_ms;
 }
@@ -410,7 +430,9 @@ static enum err make_assembler(struct cdc_source *s, struct note *note)
                                        .dir = s->o.dir,
                                        .memory_max = s->o.memory_max,
                                        .place = s->place,
-                                       .counts = &s->counts};
+                                       .counts = &s->counts,
+                                       .beat = s->o.beat,
+                                       .tells_prepared = s->version >= 150000};
     int made;
     enum err e = s->o.fs->make_dir(s->o.fs, s->o.dir, &made, note);
     return e ? e : assemble_new(&o, &s->assembler, note);
