@@ -410,7 +410,8 @@ void plan_explain_target(const struct plan_rows_step *step, struct buf *out)
 
 const char *plan_explain_only(const struct plan_rows_step *step)
 {
-    return step->only == ROWS_STAY    ? "rows that stay on their shard"
+    return step->left                 ? "rows that were left, when some were"
+           : step->only == ROWS_STAY  ? "rows that stay on their shard"
            : step->only == ROWS_LEAVE ? "rows that go to another shard"
            : step->when_column >= 0   ? "rows that the statement takes so"
                                       : "";

@@ -182,7 +182,10 @@ static void render_step(const struct plan_rows_step *s, struct buf *out)
     static const char *const only[] = {"", " stay", " leave"};
     buf_printf(out, "\n  %s%s%s%s%s%s%s%s", to[s->to], s->table == NULL ? "" : " like ",
                s->table == NULL ? "" : s->table->name, only[s->only], s->counts ? " counts" : "",
-               s->returns ? " returns" : "", s->exact ? " exact" : "", s->whole ? " whole" : "");
+               s->returns ? " returns" : "", s->exact ? " exact" : "",
+               s->whole  ? " whole"
+               : s->left ? " left"
+                         : "");
     render_columns("by", s, s->keys, out);
     render_columns("and", s, s->other_keys, out);
     if (s->when >= 0) {

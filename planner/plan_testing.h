@@ -223,6 +223,9 @@ static struct catalog *test_catalog(const char *default_bytewise)
     test_row(b, 6, "130|132|members_id_fkey");
     test_row(b, 22, "130|members_email");
     test_row(b, 22, "0|badges_id");
+    test_row(b, 23, "123|t|19"); /* tickets: BEFORE UPDATE FOR EACH ROW */
+    test_row(b, 23, "124|t|11"); /* accounts: BEFORE DELETE FOR EACH ROW */
+    test_row(b, 23, "132|u|0");  /* badges: ON DELETE CASCADE */
     for (size_t i = 0; i < sizeof(functions) / sizeof(functions[0]); i++) {
         test_row(b, 7, functions[i]);
     }

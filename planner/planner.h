@@ -321,6 +321,10 @@ struct plan_rows_step {
      * (and sent by no trigger's doing), somebody changed them in between. The statement is then
      * begun again when it is a transaction of its own, else it fails with 40001 */
     unsigned exact : 1;
+    /* SELECT of the rows that the step before it was given, and that are still as they were found:
+     * runs when that one touched fewer, which a server may do by itself (BEFORE triggers, row
+     * security). Those that neither step met were changed by somebody else: as `exact` */
+    unsigned left : 1;
     /* All rows of a shard go in one statement, however many: MERGE and ON CONFLICT DO UPDATE fail
      * when a row is met twice, which is only seen within a statement */
     unsigned whole : 1;

@@ -77,6 +77,22 @@ const char *write_cursor(const tnode *stmt);
 struct plan *current_source(const struct rows *r, tnode *select, struct note *note);
 void current_finish(const struct rows *r, struct plan_rows *rows);
 
+/* write_left.c: rows that servers leave as they are. Events (enum trigger_event) for which the
+ * table or those under it have triggers of users. */
+enum rows_triggers_when {
+    ROWS_TRIGGERS_BEFORE = 1, /* each row */
+    ROWS_TRIGGERS_AFTER = 2,
+    ROWS_TRIGGERS_STATEMENT = 4
+};
+unsigned rows_triggers(const struct catalog_table *t, unsigned when);
+/* Row security lets the source find the rows that the statement would. */
+int rows_security_may(const struct rows *r, const tnode *stmt, struct note *note);
+/* A server may leave rows that the step names: it needs another one behind it. */
+int rows_may_leave(const struct rows *r, unsigned event);
+/* ... this one. */
+int rows_step_left(const struct rows *r, const struct plan_rows_step *of,
+                   struct plan_rows_step *out, struct note *note);
+
 /* Whether the step can say a value of SET itself. `away`: it does not see the target's row. */
 int rows_stays(const struct rows *r, const tnode *n, int away);
 /* The value of one column of the assignment list; NULL: it cannot be told. */
@@ -87,6 +103,9 @@ int rows_returning(struct rows *r, tnode ***targets, size_t *count, struct note 
 /* write_move.c: UPDATE of the sharding key. */
 int write_changes_key(const struct rel *r, tnode *const *targets, size_t count);
 int rows_move(struct rows *r, tnode *stmt, struct plan *p, struct note *note);
+/* write_move_from.c: the INSERT of a move, whose RETURNING names columns of FROM. Changes it. */
+int rows_insert_returning(const struct rows *r, PgQuery__InsertStmt *q, struct plan_rows_step *out,
+                          struct note *note);
 /* Where a step's rows go, and what the client sees of it. */
 void rows_address(const struct rows *r, const struct plan *p, struct plan_rows_step *step);
 /* A type of keys, as a cast calls it; NULL: it is none. */

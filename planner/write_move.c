@@ -10,8 +10,20 @@
  *     stay    UPDATE users SET id = braid_v.braid_4 FROM rows braid_v(...) WHERE ...
  *     leave   INSERT INTO users (id, name, ...) OVERRIDING SYSTEM VALUE SELECT braid_v.braid_4, ...
  *
- * PostgreSQL does the same between partitions: DELETE and INSERT. Where somebody could tell that
- * from an UPDATE (triggers, foreign keys to the row, row security), it is refused.
+ * PostgreSQL does the same between partitions: DELETE and INSERT, with their triggers of rows. What
+ * it does beyond that, and nobody can do here, is refused: see may_go(). A foreign key to the row
+ * says at the DELETE what it would say of the UPDATE.
+ *
+ * RETURNING of an INSERT does not see FROM. When it must, the rows that were inserted are joined
+ * with those they came from, by their order:
+ *
+ *     WITH braid_r AS (SELECT *, row_number() OVER () AS braid_n FROM rows braid_v(...)),
+ *          braid_i AS (INSERT INTO users AS u (id, name, ...) OVERRIDING SYSTEM VALUE
+ *                      SELECT braid_v.braid_4, ... FROM braid_r braid_v ORDER BY braid_v.braid_n
+ *                      RETURNING u.id, u.name, ...),
+ *          braid_j AS (SELECT *, row_number() OVER () AS braid_n FROM braid_i)
+ *     SELECT u.id, braid_v.braid_7 AS day FROM braid_j u, braid_r braid_v
+ *     WHERE u.braid_n = braid_v.braid_n
  */
 
 #include <string.h>
@@ -28,39 +40,55 @@ int write_changes_key(const struct rel *r, tnode *const *targets, size_t count)
     return 0;
 }
 
-static int has_triggers(const struct catalog_table *t)
-{
-    int found = t->has_triggers;
-    for (size_t i = 0; i < t->children_count; i++) {
-        found |= has_triggers(t->children[i]);
-    }
-    return found;
-}
-
 /* ---- may the row go? --------------------------------------------------------------------------
  */
 
-static int may_go(const struct rel *t, const PgQuery__UpdateStmt *q, struct note *note)
+static int keys_refer(const struct catalog_table *t)
+{
+    int acts = t->referred_acts;
+    for (size_t i = 0; i < t->children_count; i++) {
+        acts |= keys_refer(t->children[i]);
+    }
+    return acts;
+}
+
+/* DELETE and INSERT fire their triggers of rows, and those of UPDATE do not, as between partitions.
+ * What PostgreSQL fires there, and nobody can fire here: */
+static const char *why_triggers_mind(const struct catalog_table *t)
+{
+    if ((rows_triggers(t, ROWS_TRIGGERS_BEFORE) & TRIGGER_UPDATE) != 0) {
+        return "the sharding key of a table with BEFORE UPDATE triggers of rows cannot be changed: "
+               "they would not see the row that is deleted here and inserted there";
+    }
+    if (rows_triggers(t, ROWS_TRIGGERS_STATEMENT) != 0) {
+        return "the sharding key of a table with triggers of statements cannot be changed: those "
+               "of DELETE and INSERT would run, and those of UPDATE not";
+    }
+    return NULL;
+}
+
+static int may_go(const struct rel *t, struct note *note)
 {
     const struct catalog_table *known = t->known;
     const char *hint = "Delete the row and insert it with the new key.";
-    if (has_triggers(known)) {
-        return rows_fail(note, hint,
-                         "the sharding key of a table with triggers cannot be changed: the row "
-                         "would be deleted and inserted, and other triggers would run");
+    const char *why = why_triggers_mind(known);
+    if (why != NULL) {
+        return rows_fail(note, hint, why);
     }
-    if (known->referred) {
+    if (known->row_security) {
         return rows_fail(note, hint,
-                         "the sharding key of a table that foreign keys refer to cannot be "
-                         "changed: what refers to the row would have to move with it");
+                         "the sharding key of a table with row security cannot be changed: the "
+                         "policies of DELETE and INSERT would count, instead of those of UPDATE");
+    }
+    if (keys_refer(known)) {
+        return rows_fail(note, hint,
+                         "the sharding key of a table that foreign keys refer to with CASCADE, SET "
+                         "NULL or SET DEFAULT cannot be changed: what refers to the row would have "
+                         "to change with it");
     }
     if (known->kind == 'r' && known->children_count > 0 && t->var->inh) {
         return rows_fail(note, "Name the table that holds the row, with ONLY.",
                          "the sharding key of a table with children cannot be changed");
-    }
-    if (q->n_from_clause > 0 && q->n_returning_list > 0) {
-        return rows_fail(note, "Leave out RETURNING, or FROM.",
-                         "UPDATE ... FROM of the sharding key cannot have RETURNING");
     }
     return 1;
 }
@@ -106,6 +134,10 @@ static tnode *new_key(const struct rows *r, const struct catalog_column *c, tnod
     return type == c->type ? val : tree_cast(&b->scratch, val, word);
 }
 
+enum {
+    MOVE_STEPS_MAX = 4 /* delete, (what was left,) update, insert */
+};
+
 /* One column of the row as it will be. */
 struct column {
     const struct catalog_column *is;
@@ -119,6 +151,7 @@ struct going {
     struct column *columns;
     size_t count;
     uint16_t keys[KEY_COLUMNS_MAX]; /* the new key */
+    int returns_from;               /* RETURNING names columns of FROM */
 };
 
 static PgQuery__ResTarget *assigned_to(const PgQuery__UpdateStmt *q, const char *name)
@@ -249,7 +282,9 @@ static int step_insert(const struct going *g, struct plan_rows_step *out, struct
     address(g, out, ROWS_LEAVE, 1);
     out->counts = 1;
     out->returns = q->n_returning_list > 0;
-    return rows_step(g->rows->build, tree_new(a, NODE(INSERT_STMT), q), out, note);
+    return g->returns_from
+               ? rows_insert_returning(g->rows, q, out, note)
+               : rows_step(g->rows->build, tree_new(a, NODE(INSERT_STMT), q), out, note);
 }
 
 static int step_update(const struct going *g, struct plan_rows_step *out, struct note *note)
@@ -275,11 +310,15 @@ int rows_move(struct rows *r, tnode *stmt, struct plan *p, struct note *note)
 {
     struct build *b = r->build;
     struct going g = {.rows = r, .q = stmt->update_stmt};
-    struct plan_rows_step steps[3] = {{.when = -1}};
-    if (!may_go(r->target, g.q, note) || !take_columns(&g, note) ||
-        !rows_returning(r, &g.q->returning_list, &g.q->n_returning_list, note)) {
+    struct plan_rows_step steps[MOVE_STEPS_MAX] = {{.when = -1}};
+    if (!may_go(r->target, note) || !take_columns(&g, note)) {
         return 0;
     }
+    size_t columns = r->count;
+    if (!rows_returning(r, &g.q->returning_list, &g.q->n_returning_list, note)) {
+        return 0;
+    }
+    g.returns_from = r->count > columns;
     if (r->too_many) {
         return rows_fail(note, "Split it into smaller statements.", "too many columns");
     }
@@ -289,11 +328,16 @@ int rows_move(struct rows *r, tnode *stmt, struct plan *p, struct note *note)
     source = tree_copy(&b->scratch, source);
     struct plan *read = r->cursor != NULL ? current_source(r, source, note)
                                           : rows_source(b, source, r->target->alias, note);
+    size_t count = rows_may_leave(r, TRIGGER_DELETE) ? MOVE_STEPS_MAX : MOVE_STEPS_MAX - 1;
     /* Who leaves makes room first, who comes needs it. */
-    if (read == NULL || !step_delete(&g, &steps[0], note) || !step_insert(&g, &steps[2], note) ||
-        !step_update(&g, &steps[1], note)) {
+    if (read == NULL || !step_delete(&g, &steps[0], note) ||
+        (count == MOVE_STEPS_MAX && !rows_step_left(r, &steps[0], &steps[1], note)) ||
+        !step_insert(&g, &steps[count - 1], note) || !step_update(&g, &steps[count - 2], note)) {
         return 0;
     }
-    current_finish(r, rows_finish(b, p, read, steps, 3));
+    for (size_t i = 0; i < count; i++) { /* rows of one statement may refer to each other */
+        steps[i].whole |= r->target->known->referred != 0;
+    }
+    current_finish(r, rows_finish(b, p, read, steps, count));
     return 1;
 }

@@ -19,21 +19,6 @@
 /* ---- may it be? -------------------------------------------------------------------------------
  */
 
-static int runs_before_rows(const struct catalog_table *t)
-{
-    for (size_t i = 0; i < t->calls_count; i++) {
-        if (t->calls[i].kind == 'b') {
-            return 1;
-        }
-    }
-    for (size_t i = 0; i < t->children_count; i++) {
-        if (runs_before_rows(t->children[i])) {
-            return 1;
-        }
-    }
-    return 0;
-}
-
 static int target_may(const struct rel *t, struct note *note)
 {
     const struct catalog_table *known = t->known;
@@ -44,15 +29,10 @@ static int target_may(const struct rel *t, struct note *note)
         return rows_fail(note, "Write to the table underneath.",
                          "a write that has to read first needs a table, not a view");
     }
-    if (known->row_security) {
+    if (known->has_rules) {
         return rows_fail(note, "Name the rows by their sharding key.",
-                         "rows of a table with row security cannot be found first and then "
-                         "written");
-    }
-    if (known->has_rules || runs_before_rows(known)) {
-        return rows_fail(note, "Name the rows by their sharding key.",
-                         "rows of a table with rules or BEFORE triggers cannot be found first and "
-                         "then written: which of them count is only known when they are written");
+                         "rows of a table with rules cannot be found first and then written: rules "
+                         "make other statements of this one");
     }
     return 1;
 }
@@ -422,18 +402,27 @@ static int finish_one(struct rows *r, tnode *step_stmt, tnode *source, struct pl
                       struct note *note)
 {
     struct build *b = r->build;
-    struct plan_rows_step step = {0};
+    struct plan_rows_step steps[2] = {{.when = -1}};
+    const struct catalog_table *known = r->target->known;
+    unsigned event = IS(step_stmt, UPDATE_STMT) ? TRIGGER_UPDATE : TRIGGER_DELETE;
     if (r->too_many) {
         return rows_fail(note, "Split it into smaller statements.", "too many columns");
+    }
+    rows_address(r, p, &steps[0]);
+    size_t count = rows_may_leave(r, event) ? 2 : 1;
+    /* Before the source is planned: a workspace gives its target another name. */
+    if (count == 2 && !rows_step_left(r, &steps[0], &steps[1], note)) {
+        return 0;
     }
     struct plan *read = r->cursor != NULL
                             ? current_source(r, source, note)
                             : rows_source(b, source, r->by_value ? NULL : r->target->alias, note);
-    if (read == NULL || !rows_step(b, step_stmt, &step, note)) {
+    if (read == NULL || !rows_step(b, step_stmt, &steps[0], note)) {
         return 0;
     }
-    rows_address(r, p, &step);
-    current_finish(r, rows_finish(b, p, read, &step, 1));
+    /* A policy that reads the table sees it as it was when the statement began. */
+    steps[0].whole |= known != NULL && known->row_security;
+    current_finish(r, rows_finish(b, p, read, steps, count));
     return 1;
 }
 
@@ -536,7 +525,7 @@ int write_by_rows(struct build *b, struct scope *s, const tnode *stmt, struct pl
     r->target = target;
     r->cursor = write_cursor(stmt);
     tnode *copy = tree_copy(&b->scratch, stmt);
-    if (!find(r, note)) {
+    if (!rows_security_may(r, stmt, note) || !find(r, note)) {
         return 0;
     }
     const PgQuery__UpdateStmt *q = IS(copy, DELETE_STMT) ? NULL : copy->update_stmt;

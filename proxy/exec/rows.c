@@ -83,6 +83,9 @@ static enum err take_row(struct rows *r, struct slice body, struct note *note)
     }
     for (size_t i = 0; !e && i < rows->steps_count; i++) {
         uint64_t shards = 0;
+        if (rows->steps[i].left) { /* those of the step before */
+            continue;
+        }
         e = rows_shards(&rows->steps[i], map, r->known->columns, r->fields, &shards, note);
         if (!e && shards != 0 && rows->steps[i].follow_count != 0) {
             e = rows_follow(&r->followed, &rows->steps[i], r->fields, &shards, note);

@@ -128,6 +128,7 @@ struct rows {
     uint64_t *step_shards; /* of each step: shards with rows of it */
     uint64_t shards;       /* all of them */
     uint64_t counted;      /* rows touched, for the tag */
+    uint64_t left;         /* rows that the step before did not touch */
     uint64_t returned_bytes;
     size_t params;        /* of the client's statement: they come first */
     struct slice *fields; /* room for those of fields_rows rows: a batch */

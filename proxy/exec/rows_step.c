@@ -28,12 +28,12 @@ static const struct plan_rows_step *step_now(const struct rows *r)
     return &r->plan->rows->steps[r->step];
 }
 
-/* Copies of a reference table have the same rows. */
+/* Copies of a reference table have the same rows; who looks for what was left, those of before. */
 static struct rows_part *part_of(const struct rows *r, uint32_t shard)
 {
     uint64_t all = r->step_shards[r->step];
     uint32_t at = step_now(r)->to == ROWS_TO_ALL ? (uint32_t)__builtin_ctzll(all) : shard;
-    return &r->parts[r->step * SHARDS_MAX + at];
+    return &r->parts[(r->step - step_now(r)->left) * SHARDS_MAX + at];
 }
 
 /* ---- arrays ---------------------------------------------------------------------------------- */
@@ -344,12 +344,25 @@ static enum err check_counts(struct rows *r, uint64_t *touched, struct note *not
     bits_each (shard, step->to == ROWS_TO_ALL && step->exact ? r->step_shards[r->step] : 0) {
         *touched = r->touched[shard] < *touched ? r->touched[shard] : *touched;
     }
-    if (step->exact && *touched < given) {
+    if (step->exact && r->step + 1 < r->plan->rows->steps_count && step[1].left) {
+        r->left = given > *touched ? given - *touched : 0;
+        return ERR_NONE;
+    }
+    uint64_t wanted = step->left ? r->left : given;
+    if ((step->exact || step->left) && *touched < wanted) {
         enum err e = note_set(note, ERR_CHANGED,
                               "could not serialize access due to concurrent update: %llu of %llu "
                               "rows were changed before they could be written",
-                              (unsigned long long)(given - *touched), (unsigned long long)given);
+                              (unsigned long long)(wanted - *touched), (unsigned long long)given);
         note_hint(note, "Nothing was changed by the statement; repeat the transaction.");
+        return e;
+    }
+    if (step->left && step->only == ROWS_LEAVE) {
+        enum err e = note_set(note, ERR_UNSUPPORTED,
+                              "a BEFORE DELETE trigger has kept %llu rows of \"%s\" that would go "
+                              "to another shard with their new sharding key",
+                              (unsigned long long)*touched, step->table->name);
+        note_hint(note, "Delete the row and insert it with the new key.");
         return e;
     }
     return step->to == ROWS_TO_ALL ? check_copies(r, note) : ERR_NONE;
@@ -381,7 +394,7 @@ static void step_then(struct op *op)
     if (step_now(r)->only == ROWS_LEAVE && touched != 0) {
         op->session->tx.moved_rows = 1;
     }
-    metric_add(&op->session->worker->metrics, METRIC_rows_written, touched);
+    metric_add(&op->session->worker->metrics, METRIC_rows_written, step_now(r)->left ? 0 : touched);
     r->step++;
     run_step(r);
 }
@@ -451,7 +464,11 @@ static void run_step(struct rows *r)
     struct op *op = &r->w.g.op;
     const struct plan_rows *rows = r->plan->rows;
     while (r->step < rows->steps_count && r->step_shards[r->step] == 0) {
-        r->step++;
+        if (rows->steps[r->step].left && r->left > 0) {
+            r->step_shards[r->step] = r->step_shards[r->step - 1];
+        } else {
+            r->step++;
+        }
     }
     if (r->step == rows->steps_count) {
         rows_done(r);
