@@ -231,7 +231,7 @@ void plan_merge(struct build *b, tnode *stmt, struct plan *p)
         }
         if (!write_merge(b, s, stmt, p, &note) && note.text[0] != 0) {
             refuse_note(p, ERR_UNSUPPORTED, &note);
-        } else if (p->kind != PLAN_ONE && p->kind != PLAN_ROWS) {
+        } else if (p->kind != PLAN_ONE && p->kind != PLAN_WRITE && p->kind != PLAN_ROWS) {
             refuse(p, "Use INSERT ... ON CONFLICT, UPDATE or DELETE.",
                    "MERGE cannot be used with sharded or reference tables");
         }

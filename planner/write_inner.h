@@ -153,6 +153,13 @@ const struct plan_drawn *insert_drawn(struct build *b, const tnode *stmt, const 
 /* write_insert_pushed.c: INSERT ... SELECT that each shard does by itself. 0: that would be wrong.
  */
 int insert_pushed(struct build *b, tnode *stmt, struct plan *p);
+/* The select alone, as it would be read; 0: not by each shard for itself. It is changed. */
+struct ties;
+int pushed_read(struct build *b, tnode *select, struct scope **scope, struct ties **ties,
+                struct plan *read);
+/* Its outputs `at`, one for each key column of the target, are the key of a colocated table. */
+int pushed_keeps_keys(const struct rel *target, struct ties *ties, const struct level *l,
+                      const int *at);
 /* PostgreSQL gives no row of RETURNING for a row that DO NOTHING, the WHERE of DO UPDATE or a
  * trigger left out: which answer belongs to which row is then not known. */
 int insert_loses_order(const PgQuery__InsertStmt *q, const struct catalog_table *t);

@@ -1,6 +1,7 @@
 /*
  * INSERT ... SELECT that every shard does by itself: the rows that a shard reads are those whose
- * new rows belong there, because the target's key is the source's.
+ * new rows belong there, because the target's key is the source's. MERGE (write_merge.c) asks the
+ * same of its source.
  */
 
 #include <string.h>
@@ -48,21 +49,20 @@ static int target_place(const PgQuery__InsertStmt *q, const struct rel *r, const
     return -1;
 }
 
-static int keeps_keys(const PgQuery__InsertStmt *q, const struct rel *target, struct ties *ties,
-                      const struct level *l)
+int pushed_keeps_keys(const struct rel *target, struct ties *ties, const struct level *l,
+                      const int *at)
 {
-    for (size_t n = 0; n < ties->scope->rels_count; n++) {
+    for (size_t n = 0; l->outputs_known && n < ties->scope->rels_count; n++) {
         const struct rel *x = ties->scope->rels[n];
         if (x->kind != REL_SHARDED || !ties_rows_of(x, l) || !ties_colocated(target, x)) {
             continue;
         }
         size_t i = 0;
         for (; i < target->table->keys_count; i++) {
-            int at = target_place(q, target, target->table->keys[i]);
             int column = keys_column(target, i);
-            if (at < 0 || column < 0 || (size_t)at >= l->outputs_count ||
-                !is_key_of(ties, x, i, &l->outputs[at].term) ||
-                !key_is_kept(&target->known->columns[column], &l->outputs[at].term)) {
+            if (at[i] < 0 || column < 0 || (size_t)at[i] >= l->outputs_count ||
+                !is_key_of(ties, x, i, &l->outputs[at[i]].term) ||
+                !key_is_kept(&target->known->columns[column], &l->outputs[at[i]].term)) {
                 break;
             }
         }
@@ -83,9 +83,8 @@ static int is_concat(const struct plan *p)
            c->limit.kind == COMBINE_LIMIT_NONE && c->offset.kind == COMBINE_LIMIT_NONE;
 }
 
-/* The select alone, as it would be read. */
-static int plan_read(struct build *b, tnode *select, struct scope **scope, struct ties **ties,
-                     struct plan *read)
+int pushed_read(struct build *b, tnode *select, struct scope **scope, struct ties **ties,
+                struct plan *read)
 {
     struct note ignored;
     struct survey saved = b->survey;
@@ -112,9 +111,13 @@ int insert_pushed(struct build *b, tnode *stmt, struct plan *p)
         return 0;
     }
     struct plan *read = plan_new(b, p->text);
-    if (!plan_read(b, q->select_stmt, &inner, &ties, read) ||
-        (read->combine->mode == COMBINE_MERGE && p->returns_rows) || !inner->top->outputs_known ||
-        !keeps_keys(q, target, ties, inner->top)) {
+    int at[KEY_COLUMNS_MAX];
+    for (size_t i = 0; i < target->table->keys_count; i++) {
+        at[i] = target_place(q, target, target->table->keys[i]);
+    }
+    if (!pushed_read(b, q->select_stmt, &inner, &ties, read) ||
+        (read->combine->mode == COMBINE_MERGE && p->returns_rows) ||
+        !pushed_keeps_keys(target, ties, inner->top, at)) {
         return 0;
     }
     p->kind = PLAN_WRITE;

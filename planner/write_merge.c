@@ -3,8 +3,9 @@
  *
  * ON must equate every column of the target's key with something of the source, in AND with the
  * rest, and an INSERT must give the key just that: then the row that a source row meets, and the
- * one that it becomes, are on the shard of that value. One value: the whole text goes there.
- * Else the source is read first, and its rows go to their shards:
+ * one that it becomes, are on the shard of that value. One value: the whole text goes there. The
+ * key of a colocated table: each shard runs it over its own rows. Else the source is read first,
+ * and its rows go to their shards:
  *
  *     MERGE INTO users u USING changes c ON u.id = c.user_id WHEN MATCHED THEN UPDATE SET name =
  *     c.name WHEN NOT MATCHED THEN INSERT (id, name) VALUES (c.user_id, c.name)
@@ -314,6 +315,64 @@ static int bind_target(struct merge *m, struct plan *p)
     return 1;
 }
 
+/* ---- shard by shard ---------------------------------------------------------------------------
+ */
+
+/* The shards of the source's rows; what parameters say is not used: clauses mention them, too. */
+static void take_where(struct merge *m, const struct plan *read, struct plan *p)
+{
+    struct arena *a = m->build->out;
+    p->_where = read->_where;
+    if (m->build->survey.params_max == 0) {
+        return;
+    }
+    struct plan_where *w = arena_zero(a, sizeof(*w));
+    struct binding *all = arena_zero(a, sizeof(*all));
+    all->table = m->target->table;
+    all->relation = arena_strdup(a, m->target->alias);
+    w->bindings = all;
+    w->bindings_count = 1;
+    p->_where = w;
+}
+
+/* 0: not so, or the clauses cannot. */
+static int merge_pushed(struct merge *m, struct plan *p)
+{
+    struct build *b = m->build;
+    const struct rel *t = m->target;
+    struct scope *inner = NULL;
+    struct ties *ties = NULL;
+    tnode *items[KEY_COLUMNS_MAX];
+    int at[KEY_COLUMNS_MAX];
+    struct note ignored = {0};
+    struct merge quiet = *m;
+    quiet.note = &ignored;
+    if (t->kind != REL_SHARDED || m->q->with_clause != NULL || b->survey.home ||
+        b->survey.unknown_functions || b->survey.system_columns || m->scope->calls_count > 0 ||
+        m->scope->top->rels_count != 2 || m->scope->top->odd || !clauses_stand_alone(&quiet)) {
+        return 0;
+    }
+    for (size_t k = 0; k < t->table->keys_count; k++) {
+        items[k] = tree_target(&b->scratch, m->keys[k], NULL);
+        at[k] = (int)k;
+    }
+    tnode *select =
+        tree_select(&b->scratch, items, t->table->keys_count, m->q->source_relation, NULL);
+    struct plan *read = plan_new(b, p->text);
+    if (!pushed_read(b, tree_copy(&b->scratch, select), &inner, &ties, read) ||
+        !pushed_keeps_keys(t, ties, inner->top, at)) {
+        return 0;
+    }
+    p->kind = PLAN_WRITE;
+    p->err = ERR_NONE;
+    p->note = (struct note){0};
+    p->rung = m->build->survey.params_max == 0 ? read->rung : "spread";
+    p->touches_sharded = 1;
+    p->shard_sql = (const char *)p->text.p;
+    take_where(m, read, p);
+    return 1;
+}
+
 /* ---- rows -------------------------------------------------------------------------------------
  */
 
@@ -458,7 +517,7 @@ int write_merge(struct build *b, struct scope *s, const tnode *stmt, struct plan
         if (!find_keys(&m) || !clauses_fit(&m)) {
             return 0;
         }
-        if (bind_target(&m, p)) {
+        if (bind_target(&m, p) || merge_pushed(&m, p)) {
             return 1;
         }
     }

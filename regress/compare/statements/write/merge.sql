@@ -78,3 +78,18 @@ BEGIN;
 MERGE INTO users u USING (VALUES (16, 'tx'), (12009, 'tx')) v(id, name) ON u.id = v.id WHEN MATCHED THEN UPDATE SET name = v.name WHEN NOT MATCHED THEN INSERT (id, name) VALUES (v.id, v.name);
 SELECT id, name FROM users WHERE name = 'tx';
 ROLLBACK;
+-- list a colocated source: every clause
+MERGE INTO users u USING (SELECT user_id, count(*) AS n, max(note) AS note FROM orders GROUP BY user_id) o ON o.user_id = u.id AND u.age > 5 WHEN MATCHED AND o.n > 2 THEN DELETE WHEN MATCHED AND o.n = 2 THEN UPDATE SET name = coalesce(o.note, u.name), age = u.age + o.n WHEN NOT MATCHED AND o.user_id > 40 THEN INSERT (id, name) VALUES (o.user_id, 'again') WHEN NOT MATCHED THEN DO NOTHING;
+-- list a colocated table that inserts
+MERGE INTO facts f USING (SELECT k, tag, w, (1000 + row_number() OVER (PARTITION BY k ORDER BY tag))::int AS seq FROM marks) m ON m.k = f.k AND f.sub = m.tag WHEN MATCHED THEN UPDATE SET n = m.w WHEN NOT MATCHED THEN INSERT (k, seq, sub, n) VALUES (m.k, m.seq, m.tag, m.w);
+-- list a colocated table, by its name
+MERGE INTO facts f USING marks m ON m.k = f.k AND f.sub = m.tag WHEN MATCHED THEN DELETE;
+-- list a colocated source with a reference table, of some keys
+MERGE INTO marks t USING (SELECT f.k, f.seq::text AS tag, g.title FROM facts f JOIN groups g ON g.grp = f.grp WHERE f.k IN (2, 3, 5, 8)) s ON t.k = s.k AND t.tag = s.tag WHEN MATCHED THEN UPDATE SET w = length(s.title) WHEN NOT MATCHED THEN INSERT VALUES (s.k, s.tag, 1);
+-- list a colocated source that meets a row twice
+MERGE INTO users u USING orders o ON o.user_id = u.id WHEN MATCHED THEN UPDATE SET name = o.note;
+-- list a colocated source with parameters
+-- params 3, 'par'
+MERGE INTO facts f USING (SELECT k, w FROM marks WHERE w > %s) m ON m.k = f.k AND f.seq = 1 WHEN MATCHED THEN UPDATE SET sub = %s;
+-- list itself
+MERGE INTO lonely l USING (SELECT k, max(n) AS n FROM lonely GROUP BY k) m ON m.k = l.k AND m.n = l.n WHEN MATCHED AND l.n % 2 = 0 THEN DELETE WHEN MATCHED THEN UPDATE SET t = 'last';
