@@ -291,6 +291,7 @@ static enum err check_options(const struct cdc_log_options *options, struct note
 static void free_log(struct cdc_log *log)
 {
     cdc_groups_free(log);
+    kv_close(log->offsets);
     cdc_names_free(log);
     cdc_maps_free(log);
     mem_free(log->compact);

@@ -603,6 +603,9 @@ enum err cdc_apply(struct cdc_log *log, const struct wal_record *record, struct 
     case CDC_WAL_SOURCE: e = define(log, record->type, in.left, note); break;
     case CDC_WAL_PIECE: e = apply_piece(log, in.left, note); break;
     case CDC_WAL_GROUP:
+        if (seq < log->offsets_applied) {
+            break; /* the store has it, and what came behind it */
+        }
         cdc_lock(log);
         e = cdc_groups_apply(log, in.left, note);
         cdc_unlock(log);

@@ -4,7 +4,7 @@
  * segments durable: they are synced first, then it is written, then the WAL lets go of what it
  * holds. Files that it does not name are removed when the log is opened.
  *
- *     magic 8 "PGBCLG03", crc32c 4 (of all behind), then the sections below in their order
+ *     magic 8 "PGBCLG04", crc32c 4 (of all behind), then the sections below in their order
  */
 
 #include <inttypes.h>
@@ -23,7 +23,8 @@ enum {
     CHECKPOINT_BYTES_MAX = 1 << 30
 };
 
-static const char MAGIC[] = "PGBCLG03";
+static const char MAGIC[] = "PGBCLG04";
+static const char MAGIC_3[] = "PGBCLG03"; /* with the offsets of groups */
 static const char MAGIC_2[] = "PGBCLG02"; /* of watermarks, only their positions */
 static const char MAGIC_1[] = "PGBCLG01"; /* without rules of topics and places of compaction */
 
@@ -105,7 +106,6 @@ static void put_all(const struct cdc_log *log, struct buf *out)
     for (size_t i = 0; i < log->sources_count; i++) {
         put_source(out, log->sources[i]);
     }
-    cdc_groups_put(log, out);
     buf_set_be32(out, 8, crc32c(0, out->p + HEAD_BYTES, out->n - HEAD_BYTES));
 }
 
@@ -188,6 +188,9 @@ enum err cdc_checkpoint(struct cdc_log *log, struct note *note)
     enum err e = cdc_sync_all(log, note);
     if (e == ERR_NONE) {
         e = cdc_spill_all(log, note);
+    }
+    if (e == ERR_NONE) {
+        e = cdc_offsets_save(log, note);
     }
     if (e == ERR_NONE) {
         cdc_lock(log);
@@ -335,7 +338,8 @@ static enum err get_source(struct cdc_log *log, struct cdc_bytes *in, int versio
 static enum err get_all(struct cdc_log *log, struct slice bytes, struct note *note)
 {
     int version = bytes.n < HEAD_BYTES               ? 0
-                  : memcmp(bytes.p, MAGIC, 8) == 0   ? 3
+                  : memcmp(bytes.p, MAGIC, 8) == 0   ? 4
+                  : memcmp(bytes.p, MAGIC_3, 8) == 0 ? 3
                   : memcmp(bytes.p, MAGIC_2, 8) == 0 ? 2
                   : memcmp(bytes.p, MAGIC_1, 8) == 0 ? 1
                                                      : 0;
@@ -356,9 +360,10 @@ static enum err get_all(struct cdc_log *log, struct slice bytes, struct note *no
     for (uint16_t i = 0; e == ERR_NONE && i < sources; i++) {
         e = get_source(log, &in, version, i, note);
     }
-    if (e == ERR_NONE) {
+    if (e == ERR_NONE && version < 4) {
         e = cdc_groups_get(log, &in, note);
     }
+    log->has_offsets = version >= 4;
     return e == ERR_NONE && (in.bad || in.left.n > 0) ? corrupt(note, "it is cut off") : e;
 }
 
@@ -476,6 +481,9 @@ enum err cdc_checkpoint_load(struct cdc_log *log, struct note *note)
     }
     if (e == ERR_NONE) {
         e = remove_strangers(log, &listing, note);
+    }
+    if (e == ERR_NONE) {
+        e = cdc_offsets_open(log, log->has_offsets, note);
     }
     buf_free(&bytes);
     mem_free(listing.numbers);

@@ -1,8 +1,8 @@
 /*
  * Committed offsets of consumer groups: records of the WAL like everything else here, in memory,
- * and in the checkpoint. An offset is the place of the next record to be read. With each stands the
- * generation of who committed it (group.h): a commit of an older one than the last is void, so who
- * lost a partition cannot move it back.
+ * and at rest in a store of their own (log_offsets.c). An offset is the place of the next record to
+ * be read. With each stands the generation of who committed it (group.h): a commit of an older one
+ * than the last is void, so who lost a partition cannot move it back.
  */
 
 #include <string.h>
@@ -34,6 +34,11 @@ static struct cdc_offsets *find(const struct cdc_log *log, struct slice group, u
     return NULL;
 }
 
+void cdc_groups_add(struct cdc_log *log, struct cdc_offsets *offsets)
+{
+    hmap_add(&log->groups, &offsets->node, hash_of(slice_of(offsets->group), offsets->topic));
+}
+
 static struct cdc_offsets *need(struct cdc_log *log, struct slice group, uint32_t topic)
 {
     struct cdc_offsets *o = find(log, group, topic);
@@ -48,7 +53,7 @@ static struct cdc_offsets *need(struct cdc_log *log, struct slice group, uint32_
     for (uint16_t p = 0; p < o->count; p++) {
         o->parts[p].offset = CDC_NO_OFFSET;
     }
-    hmap_add(&log->groups, &o->node, hash_of(group, topic));
+    cdc_groups_add(log, o);
     return o;
 }
 
@@ -71,6 +76,7 @@ static enum err apply_commit(struct cdc_log *log, struct cdc_bytes *in, struct s
         }
         if (generation >= o->parts[partition].generation) {
             o->parts[partition] = (struct cdc_offset){.generation = generation, .offset = offset};
+            o->is_dirty = 1;
         }
     }
     return in->bad || o == NULL || in->left.n > 0 ? contradiction(note) : ERR_NONE;
@@ -86,30 +92,16 @@ enum err cdc_groups_apply(struct cdc_log *log, struct slice body, struct note *n
         kind > GROUP_FORGET) {
         return contradiction(note);
     }
+    log->groups_dirty = 1;
     if (kind == GROUP_COMMIT) {
         return apply_commit(log, &in, group, topic, note);
     }
     struct cdc_offsets *o = find(log, group, topic);
     for (uint16_t p = 0; o != NULL && p < o->count; p++) {
+        o->is_dirty = 1;
         o->parts[p].offset = CDC_NO_OFFSET; /* generations stay: nobody may bring it back */
     }
     return ERR_NONE;
-}
-
-void cdc_groups_put(const struct cdc_log *log, struct buf *out)
-{
-    buf_be32(out, (uint32_t)log->groups.count);
-    for (struct hnode *n = hmap_each(&log->groups, NULL); n != NULL;
-         n = hmap_each(&log->groups, n)) {
-        const struct cdc_offsets *o = container_of(n, struct cdc_offsets, node);
-        cdc_put_short(out, slice_of(o->group));
-        buf_be32(out, o->topic);
-        buf_be16(out, o->count);
-        for (uint16_t p = 0; p < o->count; p++) {
-            buf_be64(out, o->parts[p].generation);
-            buf_be64(out, o->parts[p].offset);
-        }
-    }
 }
 
 enum err cdc_groups_get(struct cdc_log *log, struct cdc_bytes *in, struct note *note)
@@ -125,6 +117,8 @@ enum err cdc_groups_get(struct cdc_log *log, struct cdc_bytes *in, struct note *
             return contradiction(note);
         }
         struct cdc_offsets *o = need(log, group, topic);
+        o->is_dirty = 1;
+        log->groups_dirty = 1;
         for (uint16_t p = 0; p < parts; p++) {
             o->parts[p].generation = cdc_take_u64(in);
             o->parts[p].offset = cdc_take_u64(in);
@@ -141,6 +135,7 @@ void cdc_groups_free(struct cdc_log *log)
         mem_free(o);
     }
     hmap_free(&log->groups);
+    log->groups = (struct hmap){0};
 }
 
 /* ---- callers --------------------------------------------------------------------------------- */
@@ -233,6 +228,9 @@ size_t cdc_log_groups(struct cdc_log *log, struct cdc_group_view *out, size_t ma
          h = hmap_each(&log->groups, h)) {
         const struct cdc_offsets *o = container_of(h, struct cdc_offsets, node);
         const struct cdc_topic *topic = cdc_topic_get(log, o->topic);
+        if (topic == NULL || topic->partitions != o->count) {
+            continue;
+        }
         struct cdc_group_view *v = &out[n++];
         *v = (struct cdc_group_view){.topic = o->topic, .partitions = o->count};
         memcpy(v->group, o->group, sizeof(v->group));

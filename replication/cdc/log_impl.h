@@ -10,6 +10,8 @@
  *     log_place.c       which partition a row belongs to
  *     log_apply.c       a whole unit to frames of partitions
  *     log_segment.c     the files of a partition
+ *     log_groups.c      what groups have committed
+ *     log_offsets.c     the same at rest
  *     log_checkpoint.c  all of the state as bytes, and back
  *     log_read.c        consumers' side
  *     log_retain.c      what is old enough to go
@@ -29,6 +31,7 @@
 #include "replication/cdc/log.h"
 #include "shardmap/shardmap.h"
 #include "store/file.h"
+#include "store/kv.h"
 
 enum {
     CDC_PATH_MAX = 640,
@@ -181,6 +184,7 @@ struct cdc_offsets {
     char group[CDC_GROUP_MAX + 1];
     uint32_t topic;
     uint16_t count;
+    uint8_t is_dirty; /* not in the store of offsets as it is */
     struct cdc_offset parts[];
 };
 
@@ -218,6 +222,7 @@ struct cdc_log {
     size_t sources_count, sources_cap;
     _Atomic(struct cdc_source *) by_number[CDC_SHARDS_MAX];
     struct hmap groups; /* struct cdc_offsets */
+    int groups_dirty;   /* one of them is, or something was said of them */
     struct map **maps;  /* the newest of each database that is known */
     size_t maps_count;
 
@@ -226,8 +231,11 @@ struct cdc_log {
         compacted;
 
     /* the log thread's own */
-    uint64_t applied;     /* seq: everything before it is in partitions */
-    uint64_t applied_lsn; /* of the last of them in the WAL */
+    struct kv *offsets;       /* of groups */
+    int has_offsets;          /* the checkpoint says so */
+    uint64_t offsets_applied; /* seq: what was said of groups before it is in the store */
+    uint64_t applied;         /* seq: everything before it is in partitions */
+    uint64_t applied_lsn;     /* of the last of them in the WAL */
     uint64_t next_file;
     uint64_t since_checkpoint; /* bytes applied */
     int64_t checkpoint_us;     /* when the last was made */
@@ -260,9 +268,21 @@ enum err cdc_wait_applied(struct cdc_log *log, struct note *note) MUST_CHECK;
 /* ---- log_groups.c ---------------------------------------------------------------------------- */
 
 enum err cdc_groups_apply(struct cdc_log *log, struct slice body, struct note *note) MUST_CHECK;
-void cdc_groups_put(const struct cdc_log *log, struct buf *out);
+/* Of one that is not known yet; owned from now on. */
+void cdc_groups_add(struct cdc_log *log, struct cdc_offsets *offsets);
+/* From a checkpoint of before version 4. */
 enum err cdc_groups_get(struct cdc_log *log, struct cdc_bytes *in, struct note *note) MUST_CHECK;
-void cdc_groups_free(struct cdc_log *log);
+void cdc_groups_free(struct cdc_log *log); /* none are known afterwards */
+
+/* ---- log_offsets.c --------------------------------------------------------------------------- */
+
+/* Behind the checkpoint, before the WAL. must_exist: the checkpoint says that it was there. */
+enum err cdc_offsets_open(struct cdc_log *log, int must_exist, struct note *note) MUST_CHECK;
+/* Durable: what groups have committed. */
+enum err cdc_offsets_save(struct cdc_log *log, struct note *note) MUST_CHECK;
+/* Its entry in the store, and back: NULL, it cannot be one. */
+void cdc_offsets_put(const struct cdc_offsets *offsets, struct buf *key, struct buf *value);
+struct cdc_offsets *cdc_offsets_read(struct slice key, struct slice value);
 
 /* ---- log_names.c ----------------------------------------------------------------------------- */
 

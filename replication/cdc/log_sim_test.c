@@ -7,6 +7,8 @@
  *   - exactly the changes of transactions up to that mark are there, each once, with their values;
  *   - of one shard they stand in the order of (lsn, index) in each partition, a key in one only;
  *   - offsets have no holes, and what stood at an offset before the crash stands there again;
+ *   - a group stands where it committed last, or where it tried to since; never behind, and no
+ *     commit of an older generation counts;
  *   - in a quarter of the seeds a table is compacted: there records may be missing, but never the
  *     last one of a key.
  * CDC_SIM_RUNS=n for more seeds, CDC_SIM_SEED=n for one.
@@ -64,6 +66,9 @@ struct model {
     struct place *seen[TABLES + 1][PARTITIONS];
     size_t seen_count[TABLES + 1][PARTITIONS];
     uint64_t last[KEYS]; /* of the compacted table: offset + 1 of its last record, ever */
+    struct {
+        struct cdc_offset acked, tried; /* of group g and table t0 */
+    } groups[PARTITIONS];
 };
 
 #define at_seed(m) (unsigned long long)(m)->seed
@@ -401,6 +406,52 @@ static void check_all(struct model *m)
     }
 }
 
+/* ---- groups ---------------------------------------------------------------------------------- */
+
+static void commit_group(struct model *m)
+{
+    uint32_t topic = cdc_log_topic(m->log, SLICE("shop.public.t0"));
+    uint16_t p = (uint16_t)rng_below(&m->rng, PARTITIONS);
+    struct cdc_offset *tried = &m->groups[p].tried;
+    struct note note = {0};
+    if (topic == 0) {
+        return;
+    }
+    uint64_t behind = rng_below(&m->rng, 4) == 0 && tried->generation > 0 ? 1 : 0;
+    struct cdc_offset next = {.generation = tried->generation + rng_below(&m->rng, 2) - behind,
+                              .offset = tried->offset + 1 + rng_below(&m->rng, 9)};
+    struct cdc_commit commit = {
+        .partition = p, .generation = next.generation, .offset = next.offset};
+    int is_old = next.generation < m->groups[p].acked.generation;
+    if (next.generation >= tried->generation) {
+        *tried = next;
+    } else if (!is_old) {
+        return; /* what it does depends on what became of an earlier one */
+    }
+    enum err e = cdc_log_commit(m->log, SLICE("g"), topic, &commit, 1, &note);
+    if (is_old) {
+        cr_assert(e == ERR_FENCED || e == ERR_IO, "seed %llu: an older generation", at_seed(m));
+    } else if (e == ERR_NONE) {
+        m->groups[p].acked = next;
+    }
+}
+
+static void check_groups(struct model *m)
+{
+    uint32_t topic = cdc_log_topic(m->log, SLICE("shop.public.t0"));
+    for (uint16_t p = 0; p < PARTITIONS && topic != 0; p++) {
+        struct cdc_offset is = cdc_log_committed(m->log, SLICE("g"), topic, p);
+        uint64_t at = is.offset == CDC_NO_OFFSET ? 0 : is.offset;
+        cr_assert(at >= m->groups[p].acked.offset && at <= m->groups[p].tried.offset,
+                  "seed %llu: partition %u: %llu is committed, not %llu to %llu", at_seed(m), p,
+                  (unsigned long long)at, (unsigned long long)m->groups[p].acked.offset,
+                  (unsigned long long)m->groups[p].tried.offset);
+        cr_assert(is.generation >= m->groups[p].acked.generation &&
+                  is.generation <= m->groups[p].tried.generation);
+        m->groups[p].acked = (struct cdc_offset){is.generation, at};
+    }
+}
+
 /* ---- lives ----------------------------------------------------------------------------------- */
 
 static enum err open_all(struct model *m, struct note *note)
@@ -494,12 +545,16 @@ static int live(struct model *m)
         return 0;
     }
     check_all(m);
+    check_groups(m);
     size_t steps = (size_t)rng_below(&m->rng, 120);
     for (size_t i = 0; i < steps; i++) {
         if (rng_below(&m->rng, 2) == 0 && !give_unit(m, (size_t)rng_below(&m->rng, SHARDS))) {
             return 0;
         }
         turn(m);
+        if (rng_below(&m->rng, 12) == 0) {
+            commit_group(m);
+        }
         note_durable(m);
         if (rng_below(&m->rng, 40) == 0 && cdc_log_checkpoint(m->log, &note)) {
             return 0;

@@ -10,6 +10,7 @@
 #include <criterion/criterion.h>
 
 #include "base/clock.h"
+#include "base/crc32c.h"
 #include "base/mem.h"
 #include "replication/cdc/log.h"
 #include "store/file_sim.h"
@@ -362,4 +363,86 @@ Test(cdc_log, damaged_bytes_are_refused_with_their_place)
     cr_expect_not_null(strstr(note.text, "d/cdc/seg-"), "%s", note.text);
     buf_free(&out);
     end_bench(&b);
+}
+
+/* ---- offsets of groups at rest --------------------------------------------------------------- */
+
+/* As version 3 wrote it: one topic of two partitions without records, one group. */
+static void write_old_checkpoint(struct bench *b)
+{
+    struct fs *fs = sim_disk_fs(b->disk);
+    struct note note = {0};
+    struct buf c = {0};
+    int fd;
+    buf_add(&c, "PGBCLG03", 8);
+    buf_be32(&c, 0);
+    buf_be64(&c, 0); /* record of the WAL, file */
+    buf_be64(&c, 1);
+    buf_be32(&c, 1); /* topics */
+    buf_be16(&c, 2);
+    cdc_put_text(&c, SLICE("shop.public.users"));
+    cdc_put_text(&c, SLICE(""));
+    for (int p = 0; p < 2; p++) {
+        buf_be64(&c, 0);
+        buf_be64(&c, 0);
+        buf_be64(&c, 0);
+        buf_be32(&c, 0);
+    }
+    buf_be32(&c, 0); /* schemas, sources */
+    buf_be16(&c, 0);
+    buf_be32(&c, 1); /* groups */
+    cdc_put_short(&c, SLICE("g"));
+    buf_be32(&c, 1);
+    buf_be16(&c, 2);
+    for (uint64_t p = 0; p < 2; p++) {
+        buf_be64(&c, 7 + p);
+        buf_be64(&c, 40 + p);
+    }
+    buf_set_be32(&c, 8, crc32c(0, c.p + 12, c.n - 12));
+    cr_assert_eq(fs->make_dir(fs, "d/cdc", NULL, &note), ERR_NONE);
+    cr_assert_eq(fs->open(fs, "d/cdc/checkpoint", FS_CREATE, &fd, &note), ERR_NONE);
+    cr_assert_eq(fs->write(fs, fd, 0, c.p, c.n, &note), ERR_NONE);
+    fs->close(fs, fd);
+    buf_free(&c);
+}
+
+static void expect_committed(struct bench *b, uint16_t partition, uint64_t generation,
+                             uint64_t offset)
+{
+    struct cdc_offset is = cdc_log_committed(b->log, SLICE("g"), 1, partition);
+    cr_expect_eq(is.generation, generation);
+    cr_expect_eq(is.offset, offset);
+}
+
+Test(cdc_log, groups_of_an_older_checkpoint_move_to_their_store_which_must_not_be_lost)
+{
+    struct bench b;
+    struct note note = {0};
+    const struct cdc_commit commit = {.partition = 1, .generation = 9, .offset = 90};
+    const struct cdc_commit old = {.partition = 1, .generation = 8, .offset = 95};
+    new_bench(&b);
+    write_old_checkpoint(&b);
+    open_bench(&b);
+    expect_committed(&b, 0, 7, 40);
+    cr_assert_eq(cdc_log_commit(b.log, SLICE("g"), 1, &commit, 1, &note), ERR_NONE);
+    close_bench(&b);
+    for (int i = 0; i < 2; i++) {
+        open_bench(&b);
+        expect_committed(&b, 0, 7, 40);
+        expect_committed(&b, 1, 9, 90);
+        cr_expect_eq(cdc_log_commit(b.log, SLICE("g"), 1, &old, 1, &note), ERR_FENCED);
+        close_bench(&b);
+    }
+    open_bench(&b);
+    cr_assert_eq(cdc_log_forget(b.log, SLICE("g"), 1, &note), ERR_NONE);
+    close_bench(&b);
+    open_bench(&b);
+    expect_committed(&b, 0, 7, CDC_NO_OFFSET);
+    expect_committed(&b, 1, 9, CDC_NO_OFFSET);
+    close_bench(&b);
+    struct fs *fs = sim_disk_fs(b.disk);
+    cr_assert_eq(fs->unlink(fs, "d/cdc/offsets/KIND", &note), ERR_NONE);
+    cr_expect_neq(cdc_log_open(&b.options, &b.log, &note), ERR_NONE);
+    cr_expect_not_null(strstr(note.text, "offsets of consumer groups"), "%s", note.text);
+    sim_disk_free(b.disk);
 }
