@@ -1,5 +1,7 @@
 /* Goal: each tool of the room does what its header says, at the edges too. */
 
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <criterion/criterion.h>
@@ -7,6 +9,7 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/crc32c.h"
+#include "base/digits.h"
 #include "base/err.h"
 #include "base/hash.h"
 #include "base/hmap.h"
@@ -178,4 +181,37 @@ Test(hash, seed_and_every_byte_matter)
     cr_assert_neq(hash_bytes("abcdefghi", 9, 1), hash_bytes("abcdefghi", 9, 2));
     cr_assert_neq(hash_bytes("abcdefghi", 9, 1), hash_bytes("abcdefghj", 9, 1));
     cr_assert_neq(hash_bytes("", 0, 1), hash_bytes("\0", 1, 1));
+}
+
+Test(digits, every_byte_beside_the_digits_ends_a_number_at_every_place)
+{
+    char text[24];
+    for (size_t at = 0; at < 20; at++) {
+        for (int c = 0; c < 256; c++) {
+            int64_t got = -1;
+            memcpy(text, "98765432101234567899", 21);
+            text[at] = (char)c;
+            size_t n = at >= DIGITS_SAFE || (c >= '0' && c <= '9') ? DIGITS_SAFE : at;
+            cr_assert_eq(digits_take(slice_bytes(text, 20), &got), n, "byte %d at %zu", c, at);
+            text[n] = '\0';
+            cr_assert_eq(got, n == 0 ? 0 : strtoll(text, NULL, 10), "byte %d at %zu", c, at);
+        }
+    }
+}
+
+Test(digits, numbers_of_every_length_are_what_they_say)
+{
+    struct rng rng = rng_seeded(3);
+    for (int i = 0; i < 20000; i++) {
+        char text[32];
+        uint64_t below = 10;
+        for (int n = (int)rng_below(&rng, DIGITS_SAFE); n > 0; n--) {
+            below *= 10;
+        }
+        int64_t want = (int64_t)rng_below(&rng, below);
+        int64_t got = 0;
+        int n = snprintf(text, sizeof(text), "%lld", (long long)want);
+        cr_assert_eq(digits_take(slice_bytes(text, (size_t)n), &got), n);
+        cr_assert_eq(got, want);
+    }
 }

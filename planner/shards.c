@@ -414,6 +414,9 @@ enum err plan_shards(const struct plan *plan, const struct map *map, const struc
             return e;
         }
         all |= set;
+        if (w->one && all != lowest(all)) {
+            break; /* what is wrong with the other keys shows in the plan for several */
+        }
     }
     if (all == 0) { /* no row can match: one shard says so as well as another */
         all = w->bindings_count == 0 ? 1 : lowest(map_table_shards(map, w->bindings[0].table));

@@ -7,10 +7,7 @@
 
 #include <stdio.h>
 
-enum {
-    SAFE_DIGITS = 18 /* as many always fit an int8 */
-};
-
+#include "base/digits.h"
 #include "shardmap/key.h"
 
 const char *key_quote(struct slice text, char out[KEY_QUOTE_BYTES])
@@ -52,11 +49,10 @@ enum err key_text_int(uint32_t type, struct slice text, int64_t *out, struct not
         i++;
     }
     size_t first = i;
-    int64_t v = 0; /* counted downwards: the smallest int8 has no positive twin */
+    int64_t v = 0;
     int passed = 0;
-    for (; i < text.n && i < first + SAFE_DIGITS && key_is_digit(text.p[i]); i++) {
-        v = v * 10 - (text.p[i] - '0');
-    }
+    i += digits_take(slice_from(text, i), &v);
+    v = -v; /* counted downwards: the smallest int8 has no positive twin */
     for (; i < text.n && key_is_digit(text.p[i]); i++) {
         passed |=
             __builtin_mul_overflow(v, 10, &v) || __builtin_sub_overflow(v, text.p[i] - '0', &v);

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "base/digits.h"
 #include "wire/types.h"
 
 enum way {
@@ -122,10 +123,12 @@ static int parse_int(struct slice s, int64_t *out)
 {
     int negative = s.n > 0 && s.p[0] == '-';
     size_t i = s.n > 0 && (negative || s.p[0] == '+') ? 1 : 0;
-    int64_t v = 0; /* counted downwards, where there is room for the lowest */
+    int64_t v = 0;
     if (i == s.n) {
         return 0;
     }
+    i += digits_take(slice_from(s, i), &v);
+    v = -v; /* counted downwards, where there is room for the lowest */
     for (; i < s.n; i++) {
         if (s.p[i] < '0' || s.p[i] > '9' || __builtin_mul_overflow(v, 10, &v) ||
             __builtin_sub_overflow(v, s.p[i] - '0', &v)) {
@@ -194,8 +197,10 @@ enum err value_read_int(uint32_t type_oid, int16_t format, struct slice in, int6
     if (!is_int(type_oid)) {
         return not_number(note, type_oid, "an integer");
     }
-    enum err e = check_format(type_oid, format, note);
-    return e ? e : read_int(type_oid, format, in, out, note);
+    if (format != FORMAT_TEXT && format != FORMAT_BINARY) {
+        return check_format(type_oid, format, note);
+    }
+    return read_int(type_oid, format, in, out, note);
 }
 
 static void put_int_binary(struct buf *out, uint8_t size, int64_t v)

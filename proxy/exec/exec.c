@@ -515,6 +515,9 @@ static enum step run_many(struct session *s, struct plan *plan, const struct fro
     int any = 0;
     struct plan_args args;
     exec_args(s, bind, &args);
+    if (plan->split != NULL) {
+        return gather_split_start(s, plan, bind, &args);
+    }
     enum err e = plan_shards(plan, s->db->map, &args, &shards, &any, &note);
     if ((e == ERR_AGAIN || plan->combine_refused) && plan->otherwise != NULL) {
         return session_run(s, plan->otherwise, bind);

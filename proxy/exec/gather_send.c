@@ -175,8 +175,11 @@ static enum err open_combine(struct gather *g, const struct front_bind *bind, in
         return ERR_NONE;
     }
     if (g->plan->split != NULL) {
-        g->row_shards = arena_alloc(&g->op.session->arena, g->plan->split->rows_count);
-        enum err e = plan_split_rows(g->plan, g->op.session->db->map, &args, g->row_shards, note);
+        enum err e = ERR_NONE;
+        if (g->row_shards == NULL) {
+            g->row_shards = arena_alloc(&g->op.session->arena, g->plan->split->rows_count);
+            e = plan_split_rows(g->plan, g->op.session->db->map, &args, g->row_shards, note);
+        }
         if (!e) {
             gather_split(g, &args);
         }
@@ -372,15 +375,21 @@ static int is_alone(const struct session *s, const struct plan *plan, uint64_t s
     return s->in_extended ? s->sync_next : s->batch != NULL && s->batch->count == 1;
 }
 
+/* What is known of a statement already. */
+struct start {
+    struct plan *copy;   /* COPY TO that wants its rows; or NULL */
+    uint8_t *row_shards; /* of an INSERT that is split, in the session's arena; or NULL */
+};
+
 static enum step start(struct session *s, struct plan *plan, const struct front_bind *bind,
-                       uint64_t shards, struct plan *copy)
+                       uint64_t shards, struct start known)
 {
     enum err e = ERR_NONE;
     struct note note;
     if (!session_quiet(s)) {
         return session_wait_quiet(s);
     }
-    int portions = in_portions(s, plan, copy);
+    int portions = in_portions(s, plan, known.copy);
     int spans = plan->kind == PLAN_WRITE && (shards & (shards - 1)) != 0;
     int alone = spans && is_alone(s, plan, shards);
     if ((spans || portions || plan->keeps_unique) && s->tx.kind == TX_KIND_NONE) {
@@ -393,10 +402,11 @@ static enum step start(struct session *s, struct plan *plan, const struct front_
         return step == STEP_WAIT ? STEP_WAIT : session_fail(s, e, &note, 0);
     }
     struct gather *g = gather_make(s, plan, bind, shards, sizeof(*g));
-    if (copy != NULL) {
+    g->row_shards = known.row_shards;
+    if (known.copy != NULL) {
         g->stmt = NULL;
-        g->copy = copy_sink_new(copy->copy_out);
-        g->again = copy;
+        g->copy = copy_sink_new(known.copy->copy_out);
+        g->again = known.copy;
         g->rows_max = 0;
     }
     g->bound = moment_in_block(s, shards) ? 1 : 0;
@@ -412,10 +422,26 @@ static enum step start(struct session *s, struct plan *plan, const struct front_
 enum step gather_start(struct session *s, struct plan *plan, const struct front_bind *bind,
                        uint64_t shards)
 {
-    return start(s, plan, bind, shards, NULL);
+    return start(s, plan, bind, shards, (struct start){0});
+}
+
+enum step gather_split_start(struct session *s, struct plan *plan, const struct front_bind *bind,
+                             const struct plan_args *args)
+{
+    uint8_t *rows = arena_alloc(&s->arena, plan->split->rows_count);
+    uint64_t shards = 0;
+    struct note note;
+    enum err e = plan_split_rows(plan, s->db->map, args, rows, &note);
+    if (e) {
+        return session_fail(s, e, &note, 0);
+    }
+    for (size_t i = 0; i < plan->split->rows_count; i++) {
+        shards |= UINT64_C(1) << rows[i];
+    }
+    return start(s, plan, bind, shards, (struct start){.row_shards = rows});
 }
 
 enum step gather_copy(struct session *s, struct plan *copy, uint64_t shards)
 {
-    return start(s, copy->copy_out->rows, NULL, shards, copy);
+    return start(s, copy->copy_out->rows, NULL, shards, (struct start){.copy = copy});
 }

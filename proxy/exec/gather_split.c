@@ -27,6 +27,7 @@ struct gather_split {
     const struct split_known *known;
     const struct front_value *values;
     uint8_t *text;        /* by column: its arrays go as text */
+    int64_t *numbers;     /* by row, then column: integers that came as text and go in binary */
     uint32_t *rows;       /* by shard, then as they stand in the statement */
     uint32_t *first;      /* of each shard, in `rows` */
     uint32_t *rows_count; /* of each shard */
@@ -154,12 +155,11 @@ static int is_integer(uint32_t type)
 }
 
 /* Text that is an element in binary, too, or makes one. */
-static int becomes_binary(uint32_t type, const struct front_value *v)
+static int becomes_binary(uint32_t type, const struct front_value *v, int64_t *number)
 {
-    int64_t number = 0;
     struct note note;
-    return is_text(type) || (is_integer(type) && value_read_int(type, FORMAT_TEXT, v->bytes,
-                                                                &number, &note) == ERR_NONE);
+    return is_text(type) || (is_integer(type) && value_read_int(type, FORMAT_TEXT, v->bytes, number,
+                                                                &note) == ERR_NONE);
 }
 
 /* How the arrays of a column go. 0: they cannot. */
@@ -175,7 +175,8 @@ static int choose_format(struct gather_split *x, size_t rows, size_t column)
         }
         if (v.format != FORMAT_TEXT) {
             binary = 1;
-        } else if (!only_text && !becomes_binary(type, &v)) {
+        } else if (!only_text &&
+                   !becomes_binary(type, &v, &x->numbers[i * x->arrays->columns + column])) {
             only_text = 1;
         }
         if (v.format != FORMAT_TEXT && v.format != FORMAT_BINARY) {
@@ -186,12 +187,10 @@ static int choose_format(struct gather_split *x, size_t rows, size_t column)
     return !(binary && only_text);
 }
 
-static void put_element(uint32_t type, const struct front_value *v, struct buf *out)
+/* `number`: its value, if it is an integer in text. */
+static void put_element(uint32_t type, const struct front_value *v, int64_t number, struct buf *out)
 {
-    struct note note;
-    int64_t number = 0;
-    if (v->format == FORMAT_BINARY || !is_integer(type) ||
-        value_read_int(type, FORMAT_TEXT, v->bytes, &number, &note) != ERR_NONE) {
+    if (v->format == FORMAT_BINARY || !is_integer(type)) {
         buf_be32(out, (uint32_t)v->bytes.n);
         buf_add_slice(out, v->bytes);
     } else if (type == OID_INT8) {
@@ -216,12 +215,14 @@ static void put_binary(const struct gather_split *x, uint32_t shard, size_t colu
     buf_be32(out, x->rows_count[shard]);
     buf_be32(out, 1); /* lower bound */
     for (uint32_t i = 0; i < x->rows_count[shard]; i++) {
-        struct front_value v = value_at(x, x->rows[x->first[shard] + i], column);
+        uint32_t row = x->rows[x->first[shard] + i];
+        struct front_value v = value_at(x, row, column);
         if (v.is_null) {
             nulls = 1;
             buf_be32(out, UINT32_MAX);
         } else {
-            put_element(x->known->types[column], &v, out);
+            put_element(x->known->types[column], &v, x->numbers[row * x->arrays->columns + column],
+                        out);
         }
     }
     buf_set_be32(out, nulls_at, nulls);
@@ -334,6 +335,8 @@ void gather_split(struct gather *g, const struct plan_args *args)
     *x =
         (struct gather_split){.arrays = arrays, .known = plan->split_known, .values = args->params};
     x->text = arena_zero(&s->arena, arrays->columns);
+    x->numbers =
+        arena_alloc(&s->arena, plan->split->rows_count * arrays->columns * sizeof(*x->numbers));
     for (size_t i = 0; i < arrays->columns; i++) {
         if (!choose_format(x, plan->split->rows_count, i)) {
             return;

@@ -96,6 +96,9 @@ void op_backend_lost(struct op *op, struct backend *b, const struct note *note);
 
 enum step gather_start(struct session *s, struct plan *plan, const struct front_bind *bind,
                        uint64_t shards);
+/* INSERT of several rows, each of which has a shard: plan->split. */
+enum step gather_split_start(struct session *s, struct plan *plan, const struct front_bind *bind,
+                             const struct plan_args *args);
 /* lookup.c: the same, when a lookup table may say which shard is enough. */
 int lookup_is_worth(const struct session *s, const struct plan *plan, uint64_t shards);
 enum step lookup_start(struct session *s, struct plan *plan, const struct front_bind *bind,
