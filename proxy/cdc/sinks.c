@@ -45,6 +45,14 @@ void sinks_start(struct control *c, const struct conf *conf)
         start(c, conf, &cdc_outlet_webhook, cdc_outlet_webhook_make(&web),
               conf->cdc_sink_webhook_topics);
     }
+    if (conf->cdc_sink_redis != NULL) {
+        struct cdc_redis_options redis = {.where = conf->cdc_sink_redis,
+                                          .secret = conf->cdc_sink_redis_secret,
+                                          .prefix = conf->cdc_sink_redis_prefix,
+                                          .length_max = (uint64_t)conf->cdc_sink_redis_length};
+        start(c, conf, &cdc_outlet_redis, cdc_outlet_redis_make(&redis),
+              conf->cdc_sink_redis_topics);
+    }
 }
 
 void sinks_stop(struct control *c)

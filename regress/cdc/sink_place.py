@@ -110,7 +110,7 @@ def soon(what, get, want, place):
     while True:
         try:
             have = get()
-        except psycopg2.Error as e:
+        except (psycopg2.Error, OSError, EOFError) as e:
             have = str(e)
         if have == want:
             return

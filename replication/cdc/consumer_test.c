@@ -221,6 +221,24 @@ Test(cdc_envelope, an_update_looks_as_debezium_writes_it)
         "\"idempotence_key\":\"s0:0:500:3\"}");
 }
 
+Test(cdc_envelope, a_truncate_has_another_key_in_each_partition)
+{
+    struct buf text = {0};
+    for (uint16_t p = 0; p < 2; p++) {
+        struct cdc_event event = {.topic = "shop.public.users",
+                                  .partition = p,
+                                  .shard = "s0",
+                                  .tx = {.lsn = 500},
+                                  .change = {.op = CHANGE_TRUNCATE, .relation = &users}};
+        text.n = 0;
+        cdc_event_value(&text, &event);
+        buf_u8(&text, 0);
+        const char *want = p == 0 ? "\"s0:0:500:0:0\"" : "\"s0:0:500:0:1\"";
+        cr_expect(strstr((const char *)text.p, want) != NULL, "%s", (const char *)text.p);
+    }
+    buf_free(&text);
+}
+
 static void expect_value(uint32_t type, const char *text, const char *json)
 {
     struct change_relation_column column = {.name = SLICE("c"), .type = type, .is_key = 1};

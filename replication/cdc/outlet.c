@@ -359,15 +359,30 @@ void cdc_outlet_stats(struct cdc_outlet *o, struct cdc_outlet_stats *out)
     out->lag = records_behind(o);
 }
 
-void cdc_outlet_object(struct buf *out, const struct cdc_event *event)
+static void put_place(struct buf *out, const struct cdc_outlet_place *place)
 {
     buf_text(out, "{\"topic\":");
-    cdc_json_text(out, slice_of(event->topic));
-    buf_printf(out, ",\"partition\":%u,\"offset\":%llu,\"key\":", event->partition,
-               (unsigned long long)event->offset);
+    cdc_json_text(out, slice_of(place->topic));
+    buf_printf(out, ",\"partition\":%u,\"offset\":%llu,\"key\":", place->partition,
+               (unsigned long long)place->offset);
+}
+
+void cdc_outlet_object(struct buf *out, const struct cdc_event *event)
+{
+    put_place(out, &(struct cdc_outlet_place){event->topic, event->partition, event->offset});
     cdc_event_key(out, event);
     buf_text(out, ",\"value\":");
     cdc_event_value(out, event);
+    buf_u8(out, '}');
+}
+
+void cdc_outlet_object_of(struct buf *out, const struct cdc_outlet_place *place, struct slice key,
+                          struct slice value)
+{
+    put_place(out, place);
+    buf_add_slice(out, key);
+    buf_text(out, ",\"value\":");
+    buf_add_slice(out, value);
     buf_u8(out, '}');
 }
 

@@ -87,10 +87,41 @@ void *cdc_outlet_pg_make(const char *conninfo);
 extern const struct cdc_outlet_kind cdc_outlet_webhook;
 void *cdc_outlet_webhook_make(const struct cdc_web_options *options);
 
+/* Entries of a Redis stream per table. */
+struct cdc_redis_options {
+    const char *where;   /* host:port, host:port/database or unix:/path */
+    const char *secret;  /* file: "password" or "user password"; NULL: none */
+    const char *prefix;  /* of the streams' names; NULL: none */
+    uint64_t length_max; /* entries, about; 0: no limit */
+};
+extern const struct cdc_outlet_kind cdc_outlet_redis;
+void *cdc_outlet_redis_make(const struct cdc_redis_options *options);
+
+struct cdc_redis_place {
+    char host[256]; /* or the socket's path */
+    int port, database, is_unix;
+};
+/* Pure. Errors: ERR_BAD_SETTING. */
+enum err cdc_redis_parse(const char *text, struct cdc_redis_place *out,
+                         struct note *note) MUST_CHECK;
+
 /* ---- for kinds ------------------------------------------------------------------------------- */
 
 /* An event as an object: {"topic":...,"partition":...,"offset":...,"key":...,"value":...}. */
 void cdc_outlet_object(struct buf *out, const struct cdc_event *event);
+/* The same of one that is kept in parts. */
+struct cdc_outlet_place {
+    const char *topic; /* of cdc_event: lives as long as the log */
+    uint16_t partition;
+    uint64_t offset;
+};
+void cdc_outlet_object_of(struct buf *out, const struct cdc_outlet_place *place, struct slice key,
+                          struct slice value);
+
+/* Wait until one of *events of poll(2) has come (*events: which), the stop or the clock.
+ * Errors: ERR_SHARD_DOWN (until_us has passed), ERR_SHUTDOWN. */
+enum err cdc_pour_wait(struct cdc_pour *pour, int fd, short *events, int64_t until_us,
+                       struct note *note) MUST_CHECK;
 
 /* Wait until one of *events of poll(2) has come (*events: which), the stop or the clock.
  * Errors: ERR_SHARD_DOWN (until_us has passed), ERR_SHUTDOWN. */

@@ -152,7 +152,7 @@ Test(cdc_outlet, files_have_a_line_per_record_and_end_at_their_size)
     end_bench(&b);
 }
 
-/* ---- dead letters, URLs ---------------------------------------------------------------------- */
+/* ---- dead letters, addresses ----------------------------------------------------------------- */
 
 static size_t lines_of_dead(struct bench *b)
 {
@@ -223,5 +223,35 @@ Test(cdc_outlet, a_url_shows_its_server_only_and_has_no_user_in_it)
         cr_expect_eq(cdc_web_check_url(wrong[i], name, &note), ERR_BAD_SETTING, "%s", wrong[i]);
         cr_expect_str_eq(name, "");
         cr_expect(strstr(note.text, "s3cret") == NULL);
+    }
+}
+
+Test(cdc_outlet, a_redis_is_a_host_with_port_and_database_or_a_socket)
+{
+    static const struct {
+        const char *text, *host;
+        int port, database, is_unix;
+    } right[] = {
+        {"h", "h", 6379, 0, 0},
+        {"h:7000", "h", 7000, 0, 0},
+        {"h/3", "h", 6379, 3, 0},
+        {"10.0.0.1:1/15", "10.0.0.1", 1, 15, 0},
+        {"[::1]:7000/2", "::1", 7000, 2, 0},
+        {"unix:/run/r.sock", "/run/r.sock", 6379, 0, 1},
+    };
+    static const char *const wrong[] = {"",      ":6379", "h:",          "h:0",   "h:65536",
+                                        "h:70x", "h/-1",  "h/",          "h/1/2", "unix:r.sock",
+                                        "[::1",  "[]:1",  "h:4294967297"};
+    struct cdc_redis_place place;
+    struct note note = {0};
+    for (size_t i = 0; i < sizeof(right) / sizeof(right[0]); i++) {
+        cr_expect_eq(cdc_redis_parse(right[i].text, &place, &note), ERR_NONE, "%s", right[i].text);
+        cr_expect_str_eq(place.host, right[i].host);
+        cr_expect_eq(place.port, right[i].port);
+        cr_expect_eq(place.database, right[i].database);
+        cr_expect_eq(place.is_unix, right[i].is_unix);
+    }
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+        cr_expect_eq(cdc_redis_parse(wrong[i], &place, &note), ERR_BAD_SETTING, "%s", wrong[i]);
     }
 }
