@@ -35,7 +35,7 @@ struct place { /* of a key in its message; bytes UINT32_MAX: NULL */
 };
 
 struct head {
-    uint64_t prefix;      /* of the first key; not looked at when it is NULL */
+    uint64_t prefix;      /* of the first key; 0 when it is NULL */
     uint32_t total;       /* of the message */
     uint32_t visible_end; /* of what the client sees, in the message */
     uint8_t rank;
@@ -117,6 +117,7 @@ static void set_prefix(struct combine *c, struct head *h, const uint8_t *message
     int exact = 0;
     if (value.p == NULL) {
         h->rank = sort->nulls_first ? RANK_NULL_FIRST : RANK_NULL_LAST;
+        h->prefix = 0;
         return;
     }
     h->rank = RANK_VALUE;
@@ -205,22 +206,13 @@ static enum err compare_heads(const struct combine *c, size_t a, size_t b, int *
     return compare_first(c, c->spec->sorts_count, a, b, out, note);
 }
 
-/* Whether shard a's first row goes before shard b's. A failure is kept for the caller. */
-static int goes_before(struct combine *c, size_t a, size_t b, struct note *note)
+/* What ranks and prefixes do not tell. */
+static int goes_before_by_keys(struct combine *c, size_t a, size_t b, struct note *note)
 {
     struct combine_merge *m = c->merge;
-    const struct head *x = &m->heads[a], *y = &m->heads[b];
     int order = 0;
-    if (!m->no_prefix) {
-        if (x->rank != y->rank) {
-            return x->rank < y->rank;
-        }
-        if (x->rank == RANK_VALUE && x->prefix != y->prefix) {
-            return x->prefix < y->prefix;
-        }
-        if (m->exact) {
-            return a < b;
-        }
+    if (m->exact && !m->no_prefix) {
+        return a < b;
     }
     enum err e = compare_heads(c, a, b, &order, note);
     if (e) {
@@ -229,10 +221,24 @@ static int goes_before(struct combine *c, size_t a, size_t b, struct note *note)
     return order != 0 ? order < 0 : a < b;
 }
 
-static void heap_down(struct combine *c, struct note *note)
+/* Whether shard a's first row goes before shard b's. A failure is kept for the caller. */
+static inline int goes_before(struct combine *c, size_t a, size_t b, struct note *note)
+{
+    const struct combine_merge *m = c->merge;
+    const struct head *x = &m->heads[a], *y = &m->heads[b];
+    if (!m->no_prefix && x->rank != y->rank) {
+        return x->rank < y->rank;
+    }
+    if (!m->no_prefix && x->prefix != y->prefix) {
+        return x->prefix < y->prefix;
+    }
+    return goes_before_by_keys(c, a, b, note);
+}
+
+/* What stands at `at` may belong further down. */
+static void heap_down(struct combine *c, size_t at, struct note *note)
 {
     struct combine_merge *m = c->merge;
-    size_t at = 0;
     for (;;) {
         size_t child = 2 * at + 1;
         if (child >= m->heap_count) {
@@ -371,15 +377,15 @@ static void drop_first(struct combine_merge *m, size_t shard)
     }
 }
 
-/* The shard whose first row would be next without the first one's; SHARDS_MAX: none. */
+/* Where in the heap the shard stands whose first row would be next without the first one's; 0:
+ * there is none. */
 static size_t second_of(struct combine *c, struct note *note)
 {
     const struct combine_merge *m = c->merge;
     if (m->heap_count < 2) {
-        return SHARDS_MAX;
+        return 0;
     }
-    return m->heap_count > 2 && goes_before(c, m->heap[2], m->heap[1], note) ? m->heap[2]
-                                                                             : m->heap[1];
+    return m->heap_count > 2 && goes_before(c, m->heap[2], m->heap[1], note) ? 2 : 1;
 }
 
 static void leave_heap(struct combine *c, size_t shard)
@@ -397,12 +403,16 @@ static void leave_heap(struct combine *c, size_t shard)
 static enum err give_run(struct combine *c, struct buf *out, struct note *note)
 {
     struct combine_merge *m = c->merge;
-    size_t shard = m->heap[0], second = second_of(c, note), run = 0;
+    size_t shard = m->heap[0], second = second_of(c, note), rival = m->heap[second], run = 0;
     struct queue *q = &m->queues[shard];
     const uint8_t *begin = first_of(q);
+    size_t from = 0; /* from where on the heap is no heap any more */
     enum err e = ERR_NONE;
     for (int first = 1; !e && !m->err && !c->done; first = 0) {
-        if (!first && second != SHARDS_MAX && !goes_before(c, shard, second, note)) {
+        if (!first && second != 0 && !goes_before(c, shard, rival, note)) {
+            m->heap[0] = (uint8_t)rival;
+            m->heap[second] = (uint8_t)shard;
+            from = second;
             break;
         }
         size_t total = m->heads[shard].total;
@@ -429,6 +439,9 @@ static enum err give_run(struct combine *c, struct buf *out, struct note *note)
     if (waiting(q) <= m->window_bytes / 2) {
         m->paused &= ~(UINT64_C(1) << shard);
     }
+    if (!e) {
+        heap_down(c, from, note);
+    }
     return e;
 }
 
@@ -440,7 +453,6 @@ static enum err drain(struct combine *c, struct buf *out, struct note *note)
         if (e) {
             return e;
         }
-        heap_down(c, note);
     }
     return m->err;
 }
