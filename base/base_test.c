@@ -215,3 +215,17 @@ Test(digits, numbers_of_every_length_are_what_they_say)
         cr_assert_eq(got, want);
     }
 }
+
+Test(digits, hex_is_what_printf_makes)
+{
+    struct rng rng = rng_seeded(5);
+    for (int i = 0; i < 2000; i++) {
+        char text[32] = "", want[32];
+        uint64_t v = i < 70 ? UINT64_C(1) << i % 64 : rng_next(&rng) >> rng_below(&rng, 64);
+        v -= (uint64_t)(i % 2);
+        int least = 1 + (int)rng_below(&rng, 16);
+        (void)snprintf(want, sizeof(want), "%0*llx", least, (unsigned long long)v);
+        *digits_put_hex(text, v, (size_t)least) = '\0';
+        cr_assert_str_eq(text, want);
+    }
+}

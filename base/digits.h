@@ -2,9 +2,9 @@
 #define BASE_DIGITS_H
 
 /*
- * Decimal digits as a number, eight at a time. Method: in a word of eight bytes neighbours are
- * added up in pairs, fours and eights by two multiplications.
- * Source: D. Lemire, "Quickly parsing eight digits", 2018.
+ * Digits to numbers and back. Decimal ones are read eight at a time. Method: in a word of eight
+ * bytes neighbours are added up in pairs, fours and eights by two multiplications. Source: D.
+ * Lemire, "Quickly parsing eight digits", 2018.
  */
 
 #include "base/slice.h"
@@ -48,6 +48,17 @@ static inline size_t digits_take(struct slice s, int64_t *out)
     }
     *out = (int64_t)v;
     return n;
+}
+
+/* In hex, at least so many digits, zeros in front. The end of what was written: 16 at most. */
+static inline char *digits_put_hex(char *out, uint64_t v, size_t least)
+{
+    size_t n = v == 0 ? 1 : (size_t)(67 - __builtin_clzll(v)) / 4;
+    n = n < least ? least : n;
+    for (size_t i = n; i-- > 0; v >>= 4) {
+        out[i] = "0123456789abcdef"[v & 15];
+    }
+    return out + n;
 }
 
 #endif

@@ -2,25 +2,37 @@
 
 #include "txn/gid.h"
 
-#include <inttypes.h>
-#include <stdio.h>
+#include <string.h>
 
 #include "base/check.h"
+#include "base/digits.h"
 #include "txn/twopc.h"
 
 static_assert(sizeof("pgbraid_") + 16 + 1 + 16 + 1 + 16 + 1 + 2 + 1 + 8 <= GID_BYTES_MAX,
               "always fits");
 
+/* By hand: two for each shard of each commit. */
 void gid_make(char out[GID_BYTES_MAX], struct gid gid)
 {
+    static const char prefix[] = "pgbraid_";
     check(gid.shard < TXN_SHARDS_MAX);
-    int n = snprintf(out, GID_BYTES_MAX, "pgbraid_%016" PRIx64 "_%" PRIx64 "_%" PRIx64 "_%u",
-                     gid.instance, gid.txn.start, gid.txn.seq, gid.shard);
-    check(n > 0 && n < GID_BYTES_MAX);
-    if (gid.place != 0) {
-        n += snprintf(out + n, (size_t)(GID_BYTES_MAX - n), "_%08" PRIx32, gid.place);
-        check(n < GID_BYTES_MAX);
+    memcpy(out, prefix, sizeof(prefix) - 1);
+    char *at = digits_put_hex(out + sizeof(prefix) - 1, gid.instance, 16);
+    *at++ = '_';
+    at = digits_put_hex(at, gid.txn.start, 1);
+    *at++ = '_';
+    at = digits_put_hex(at, gid.txn.seq, 1);
+    *at++ = '_';
+    if (gid.shard >= 10) {
+        *at++ = (char)('0' + gid.shard / 10);
     }
+    *at++ = (char)('0' + gid.shard % 10);
+    if (gid.place != 0) {
+        *at++ = '_';
+        at = digits_put_hex(at, gid.place, 8);
+    }
+    *at = '\0';
+    check(at < out + GID_BYTES_MAX);
 }
 
 /* Take 1 to 16 digits and the separator behind them, if `end` is one. 1 when they were there. */

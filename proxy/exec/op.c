@@ -180,7 +180,9 @@ static void keep_tag(struct op *op, uint32_t shard, struct slice body)
     struct note note;
     uint64_t rows = 0;
     if (back_read_complete(body, &tag, &rows, &note) == ERR_NONE) {
-        (void)snprintf(op->tag, sizeof(op->tag), SLICE_FMT, SLICE_ARG(tag));
+        size_t n = tag.n < sizeof(op->tag) ? tag.n : sizeof(op->tag) - 1;
+        memcpy(op->tag, tag.p, n);
+        op->tag[n] = '\0';
         op->rows += rows;
         if (slice_is(tag, "ROLLBACK")) {
             op->rolled_back |= UINT64_C(1) << shard;

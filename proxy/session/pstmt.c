@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "base/digits.h"
 #include "base/hash.h"
 #include "base/mem.h"
 #include "proxy/exec/op.h"
@@ -23,7 +24,9 @@ enum {
 
 void stmt_name(uint64_t id, char out[32])
 {
-    (void)snprintf(out, 32, "pgbraid_%llx", (unsigned long long)id);
+    static const char prefix[] = "pgbraid_";
+    memcpy(out, prefix, sizeof(prefix) - 1);
+    *digits_put_hex(out + sizeof(prefix) - 1, id, 1) = '\0';
 }
 
 static int same(const struct stmt *st, const struct stmt *as, struct slice text)
