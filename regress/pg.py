@@ -34,6 +34,12 @@ def find_bin():
 BIN = find_bin()
 
 
+def version():
+    """15 and so on."""
+    text = subprocess.run([f"{BIN}/postgres", "--version"], stdout=subprocess.PIPE, text=True, check=True).stdout
+    return int(text.split()[2].split(".")[0])
+
+
 def as_server(*words):
     """The command, run as a user that PostgreSQL accepts."""
     return ["runuser", "-u", "postgres", "--", *words] if os.getuid() == 0 else list(words)

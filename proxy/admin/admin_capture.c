@@ -22,6 +22,7 @@ static void put_counts(struct admin_call *call, const struct cdc_counts *n)
     admin_uint(call, atomic_load(&n->updates));
     admin_uint(call, atomic_load(&n->deletes));
     admin_uint(call, atomic_load(&n->unchanged_toast));
+    admin_uint(call, atomic_load(&n->filled_toast));
     admin_uint(call, atomic_load(&n->open_transactions));
     admin_uint(call, atomic_load(&n->prepared_transactions));
     admin_uint(call, atomic_load(&n->open_bytes));
@@ -31,11 +32,12 @@ static void put_counts(struct admin_call *call, const struct cdc_counts *n)
 enum err admin_show_cdc(struct admin_call *call)
 {
     admin_columns(
-        call, "database shard state slot epoch:q timeline:q received durable "
-              "behind_bytes:q unconfirmed_bytes:q retained_bytes:q wal_status safe_bytes:q alarm "
-              "rows_copied:q "
-              "tables_to_copy:q gaps:q transactions:q inserts:q updates:q deletes:q "
-              "unchanged_toast:q open:q prepared:q open_bytes:q spilled_bytes:q error");
+        call,
+        "database shard state slot epoch:q timeline:q received durable "
+        "behind_bytes:q unconfirmed_bytes:q retained_bytes:q wal_status safe_bytes:q alarm "
+        "rows_copied:q "
+        "tables_to_copy:q gaps:q transactions:q inserts:q updates:q deletes:q "
+        "unchanged_toast:q filled_toast:q open:q prepared:q open_bytes:q spilled_bytes:q error");
     for (size_t i = 0; i < cdc_sources_count(call->c); i++) {
         const char *database;
         const char *shard;

@@ -23,6 +23,7 @@ enum field {
     ROWS_COPIED,
     SPILLED_BYTES,
     UNCHANGED,
+    FILLED,
     BYTES,
     FIELDS
 };
@@ -57,6 +58,8 @@ static const struct {
                        "bytes of open transactions that went to files"},
     [UNCHANGED] = {"pgbraid_cdc_unchanged_toast", "counter", NULL,
                    "values that an UPDATE left alone, so that the server did not send them"},
+    [FILLED] = {"pgbraid_cdc_filled_toast", "counter", NULL,
+                "values that an UPDATE left alone, but that were looked up"},
     [BYTES] = {"pgbraid_cdc_received_bytes", "counter", "bytes", "bytes received from the slot"},
 };
 
@@ -83,6 +86,7 @@ static double value_of(const struct http_cdc *c, enum field field)
     case ROWS_COPIED: return (double)l->rows_copied;
     case SPILLED_BYTES: return (double)atomic_load(&n->spilled_bytes);
     case UNCHANGED: return (double)atomic_load(&n->unchanged_toast);
+    case FILLED: return (double)atomic_load(&n->filled_toast);
     case BYTES: return (double)l->bytes;
     case FIELDS: break;
     }

@@ -101,6 +101,7 @@ static enum err start_source(struct control *c, const struct world_db *db, size_
                                    .publication = conf->cdc_publication,
                                    .slot_prefix = conf->cdc_slot_prefix,
                                    .tables = conf->cdc_tables,
+                                   .fill = conf->cdc_fill,
                                    .copy = conf->cdc_copy == CONF_CDC_COPY_NEVER ? CDC_COPY_NEVER
                                                                                  : CDC_COPY_INITIAL,
                                    .full_identity = conf->cdc_identity == CONF_CDC_IDENTITY_FULL,

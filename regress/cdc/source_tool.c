@@ -294,9 +294,10 @@ static void write_look(const char *dir, struct cdc_source **sources, size_t coun
                    (unsigned long long)l.gaps, (unsigned long long)l.rows_copied,
                    (unsigned long long)l.attaches, (unsigned long long)l.retained_bytes,
                    l.wal_status, (long long)l.safe_bytes, l.is_alarm);
-        buf_printf(&b, "\"spilled\":%llu,\"toast\":%llu,\"error\":",
+        buf_printf(&b, "\"spilled\":%llu,\"toast\":%llu,\"filled\":%llu,\"error\":",
                    (unsigned long long)atomic_load(&l.counts->spilled_bytes),
-                   (unsigned long long)atomic_load(&l.counts->unchanged_toast));
+                   (unsigned long long)atomic_load(&l.counts->unchanged_toast),
+                   (unsigned long long)atomic_load(&l.counts->filled_toast));
         put_json(&b, slice_of(l.error));
         buf_u8(&b, '}');
     }
@@ -361,6 +362,8 @@ static void read_options(char *words, struct cdc_source_options *o)
         *value++ = '\0';
         if (strcmp(word, "tables") == 0) {
             o->tables = value;
+        } else if (strcmp(word, "fill") == 0) {
+            o->fill = value;
         } else if (strcmp(word, "copy") == 0) {
             o->copy = strcmp(value, "never") == 0 ? CDC_COPY_NEVER : CDC_COPY_INITIAL;
         } else if (strcmp(word, "memory") == 0) {

@@ -248,13 +248,22 @@ static void read_decision(struct assembler *a, const struct pgoutput_message *m,
 
 /* ---- changes --------------------------------------------------------------------------------- */
 
+/* The next change of the turn will be. */
+static int is_left_out(const struct assembler *a, const struct shape *shape)
+{
+    const struct turn *t = &a->turn;
+    return shape->is_ours || t->is_left_out || is_known(a, t->lsn, t->index);
+}
+
 /* An old row that is only a key has nothing in its other columns; values that an update did not
  * touch may stand in the whole old row. */
 static void settle_columns(struct assembler *a, const struct pgoutput_message *m,
-                           const struct change_relation *r)
+                           const struct shape *shape)
 {
+    const struct change_relation *r = &shape->relation;
     struct change_column *was = m->old_tuple.columns;
     struct change_column *is = m->new_tuple.columns;
+    uint64_t unchanged = 0;
     for (size_t i = 0; i < r->n_columns; i++) {
         if (was != NULL && m->old_kind == 'K' && !r->columns[i].is_key) {
             was[i] = (struct change_column){.kind = VALUE_ABSENT};
@@ -265,9 +274,16 @@ static void settle_columns(struct assembler *a, const struct pgoutput_message *m
         if (was != NULL && (was[i].kind == VALUE_TEXT || was[i].kind == VALUE_BINARY)) {
             is[i] = was[i];
         } else {
-            count(&a->o.counts->unchanged_toast, 1);
+            unchanged++;
         }
     }
+    if (unchanged > 0 && a->o.fill != NULL && !is_left_out(a, shape)) {
+        const uint32_t xids[2] = {m->xid != 0 ? m->xid : a->turn.xid, a->turn.xid};
+        uint64_t filled = a->o.fill(a->o.fill_arg, r, is, xids);
+        count(&a->o.counts->filled_toast, filled);
+        unchanged -= filled;
+    }
+    count(&a->o.counts->unchanged_toast, unchanged);
 }
 
 static int fits(const struct pgoutput_tuple *tuple, const struct change_relation *r)
@@ -282,7 +298,7 @@ static enum err give_row(struct assembler *a, const struct pgoutput_message *m,
     if (!fits(&m->old_tuple, r) || !fits(&m->new_tuple, r)) {
         return unexpected(m, "the row has other columns than its table was announced with", note);
     }
-    settle_columns(a, m, r);
+    settle_columns(a, m, shape);
     struct cdc_counts *c = a->o.counts;
     struct change change = {
         .relation = r, .old_columns = m->old_tuple.columns, .new_columns = m->new_tuple.columns};

@@ -42,7 +42,8 @@ struct cdc_counts {
     _Atomic uint64_t transactions, inserts, updates, deletes, truncates, messages;
     _Atomic uint64_t left_out;        /* changes stored before, of moves, or of our own tables */
     _Atomic uint64_t aborted;         /* streamed transactions and parts of them */
-    _Atomic uint64_t unchanged_toast; /* values */
+    _Atomic uint64_t unchanged_toast; /* values that are not known */
+    _Atomic uint64_t filled_toast;    /* values that were, but have been looked up */
     _Atomic uint64_t spilled_transactions, spilled_bytes;
     _Atomic uint64_t open_transactions, prepared_transactions, open_bytes; /* just now */
 };
@@ -62,6 +63,11 @@ struct assemble_options {
     /* A watermark is given with what is prepared and not decided there: its content is the number,
      * a 0 byte, and for each: position of the PREPARE 8, gid (length 1). */
     unsigned tells_prepared : 1;
+    /* NULL, or: look for values that an update left alone; how many of them are there now. Their
+     * bytes live until the next call. xids: of the (sub)transaction, of the whole one. */
+    uint64_t (*fill)(void *arg, const struct change_relation *relation,
+                     struct change_column *columns, const uint32_t xids[2]);
+    void *fill_arg;
 };
 
 /* Errors: ERR_IO (the folder cannot be read). */

@@ -93,6 +93,9 @@ static size_t memory_max = 1 << 20;
 static size_t unit_bytes = 0;
 static struct cdc_beat *beat = NULL;
 static int tells_prepared = 0;
+static uint64_t (*fill)(void *arg, const struct change_relation *relation,
+                        struct change_column *columns, const uint32_t xids[2]);
+static uint32_t filled_for[2];
 
 static const struct cdc_sink sink = {.arg = &lines, .change = take_change, .mark = take_mark};
 
@@ -113,6 +116,7 @@ static void begin_at(struct cdc_mark place)
                                        .place = place,
                                        .beat = beat,
                                        .tells_prepared = tells_prepared ? 1 : 0,
+                                       .fill = fill,
                                        .counts = &counts};
     lines.at = place;
     cr_assert_eq(assemble_new(&o, &a, &note), ERR_NONE, "%s", note.text);
@@ -216,6 +220,60 @@ Test(assemble, keys_and_values_that_did_not_change_are_told_apart)
     cr_expect_eq(lines.at.resume, 110);
     cr_expect_eq(lines.at.ends, 1);
     cr_expect_eq(counts.unchanged_toast, 1);
+}
+
+static uint64_t fill_second(void *arg, const struct change_relation *relation,
+                            struct change_column *columns, const uint32_t xids[2])
+{
+    (void)arg;
+    cr_assert_eq(relation->n_columns, 2);
+    cr_assert_eq(columns[1].kind, VALUE_UNCHANGED);
+    memcpy(filled_for, xids, sizeof(filled_for));
+    if (columns[0].bytes.p[0] == '7') {
+        return 0; /* not found */
+    }
+    columns[1] = (struct change_column){.kind = VALUE_TEXT, .bytes = SLICE("looked up")};
+    return 1;
+}
+
+Test(assemble, values_that_did_not_change_are_looked_up_when_asked)
+{
+    fill = fill_second;
+    begin_at((struct cdc_mark){0});
+    FEED('B', "884", 100, 0, 7);
+    FEED(TABLE(1, "t"));
+    FEED('U', "4121v1", 1, 'N', 2, 't', "6", 'u');
+    FEED('U', "4121v1", 1, 'N', 2, 't', "7", 'u');
+    FEED('U', "4121v1v121v1", 1, 'O', 2, 't', "6", 't', "long", 'N', 2, 't', "6", 'u');
+    FEED('C', "1888", 0, 100, 110, 0);
+    expect_lines("100/0 begin\n"
+                 "100/1 update t n6, looked up\n"
+                 "100/2 update t n7, same\n"
+                 "100/3 update t o6, long n6, long\n"
+                 "100/4 commit\n");
+    cr_expect_eq(counts.filled_toast, 1);
+    cr_expect_eq(counts.unchanged_toast, 1);
+    cr_expect(filled_for[0] == 7 && filled_for[1] == 7);
+    FEED('S', "41", 8, 1);
+    FEED(TABLE_IN(8, 1, "t"));
+    FEED('U', "44121v1", 9, 1, 'N', 2, 't', "6", 'u');
+    FEED('E', "");
+    cr_expect_eq(counts.filled_toast, 1, "not before the commit");
+    FEED('c', "41888", 8, 0, 200, 210, 0);
+    cr_expect_eq(counts.filled_toast, 2);
+    cr_expect(filled_for[0] == 9 && filled_for[1] == 8, "the sub-transaction, and the whole one");
+}
+
+Test(assemble, nothing_is_looked_up_for_what_is_stored_already)
+{
+    fill = fill_second;
+    begin_at((struct cdc_mark){.lsn = 100, .index = 1, .resume = 50});
+    FEED('B', "884", 100, 0, 7);
+    FEED(TABLE(1, "t"));
+    FEED('U', "4121v1", 1, 'N', 2, 't', "6", 'u');
+    cr_expect_eq(filled_for[0], 0);
+    FEED('U', "4121v1", 1, 'N', 2, 't', "6", 'u');
+    cr_expect_eq(filled_for[0], 7);
 }
 
 Test(assemble, a_streamed_transaction_waits_for_its_commit_without_what_was_rolled_back)

@@ -135,6 +135,8 @@ static void let_go(struct cdc_source *s)
     pq_close(s->side);
     s->stream = NULL;
     s->side = NULL;
+    PQclear(s->filled);
+    s->filled = NULL;
     s->is_streaming = 0;
     s->o.sink->drop(s->o.sink->arg, &s->o.shard);
 }
@@ -284,6 +286,7 @@ enum err cdc_source_start(const struct cdc_source_options *options, struct cdc_s
     s->o.publication = arena_strdup(a, options->publication);
     s->o.slot_prefix = arena_strdup(a, options->slot_prefix);
     s->o.tables = options->tables == NULL ? NULL : arena_strdup(a, options->tables);
+    s->o.fill = options->fill == NULL ? NULL : arena_strdup(a, options->fill);
     pg_target_copy(&s->target_memory, &options->target, &s->target);
     s->look.counts = &s->counts;
     s->look.safe_bytes = -1;

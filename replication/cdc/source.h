@@ -33,6 +33,7 @@ struct cdc_source_options {
     const char *dir;             /* for transactions that are too large; made when missing */
     const char *publication, *slot_prefix;
     const char *tables; /* "schema.table, ..."; NULL: all */
+    const char *fill;   /* tables whose unchanged large values are looked up; NULL: none */
     enum cdc_copy copy;
     int full_identity; /* tables without a key get REPLICA IDENTITY FULL, instead of a refusal */
     int copy_connections;

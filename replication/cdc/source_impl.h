@@ -10,6 +10,7 @@
  *     stream.c    reading, acknowledging, heartbeats
  *     copy.c      first copies
  *     watch.c     what the slot holds of the server's log
+ *     fill.c      large values that an update left alone, looked up
  */
 
 #include <pthread.h>
@@ -67,8 +68,10 @@ struct cdc_source {
     int64_t looked_us; /* look.server_lsn is of then */
     struct cdc_failures failures;
     struct cdc_keeping keeping;
-    int is_over;    /* the slot is to be given up */
-    char said[512]; /* the error logged last */
+    int is_over;          /* the slot is to be given up */
+    char said[512];       /* the error logged last */
+    PGresult *filled;     /* of the last look for values, whose bytes are in use; see fill.c */
+    uint32_t not_visible; /* a transaction that was waited for in vain */
     struct cdc_counts counts;
 };
 
@@ -100,6 +103,10 @@ enum err cdc_status(struct cdc_source *s, int now, struct note *note) MUST_CHECK
 /* watch.c: a look at the slot when it is time; then is_over may say cdc_give_up(), a gap. */
 void cdc_watch(struct cdc_source *s);
 enum err cdc_give_up(struct cdc_source *s, struct note *note) MUST_CHECK;
+
+/* fill.c: assemble_options.fill, with the source as its argument. */
+uint64_t cdc_fill(void *arg, const struct change_relation *relation, struct change_column *columns,
+                  const uint32_t xids[2]);
 
 /* copy.c: tables that the publication has and that are not in the state yet; then the copy. */
 enum err cdc_list_tables(struct cdc_source *s, struct note *note) MUST_CHECK;
