@@ -176,6 +176,10 @@ static int carry_out(struct cdc_log *log, struct list *done)
     if (busy) {
         tell_news(log);
     }
+    if (log->options.manual) {
+        (void)kv_turn(log->index);
+        (void)kv_turn(log->offsets);
+    }
     return busy;
 }
 
@@ -282,7 +286,7 @@ void cdc_log_wake(struct cdc_log *log)
 
 static enum err check_options(const struct cdc_log_options *options, struct note *note)
 {
-    if (strlen(options->dir) >= CDC_PATH_MAX - 128) {
+    if (strlen(options->dir) >= CDC_PATH_MAX - 160) {
         return note_set(note, ERR_BAD_SETTING, "the path of the change log is too long");
     }
     return ERR_NONE;
@@ -292,6 +296,7 @@ static void free_log(struct cdc_log *log)
 {
     cdc_groups_free(log);
     kv_close(log->offsets);
+    kv_close(log->index);
     cdc_names_free(log);
     cdc_maps_free(log);
     mem_free(log->compact);

@@ -4,7 +4,7 @@
  * segments durable: they are synced first, then it is written, then the WAL lets go of what it
  * holds. Files that it does not name are removed when the log is opened.
  *
- *     magic 8 "PGBCLG04", crc32c 4 (of all behind), then the sections below in their order
+ *     magic 8 "PGBCLG05", crc32c 4 (of all behind), then the sections below in their order
  */
 
 #include <inttypes.h>
@@ -23,7 +23,8 @@ enum {
     CHECKPOINT_BYTES_MAX = 1 << 30
 };
 
-static const char MAGIC[] = "PGBCLG04";
+static const char MAGIC[] = "PGBCLG05";
+static const char MAGIC_4[] = "PGBCLG04"; /* when segments had their index behind the frames */
 static const char MAGIC_3[] = "PGBCLG03"; /* with the offsets of groups */
 static const char MAGIC_2[] = "PGBCLG02"; /* of watermarks, only their positions */
 static const char MAGIC_1[] = "PGBCLG01"; /* without rules of topics and places of compaction */
@@ -49,7 +50,7 @@ static void put_part(struct buf *out, const struct cdc_part *part)
         buf_be64(out, s->bytes);
         buf_be64(out, (uint64_t)s->time_min_us);
         buf_be64(out, (uint64_t)s->time_us);
-        buf_be32(out, s->footer);
+        buf_be32(out, s->is_ended);
     }
 }
 
@@ -177,6 +178,7 @@ static enum err remove_dead(struct cdc_log *log, struct note *note)
     for (size_t i = 0; e == ERR_NONE && i < log->dead_files_count; i++) {
         cdc_file_path(log, path, log->dead_files[i]);
         e = log->fs->unlink(log->fs, path, note);
+        e = e ? e : cdc_index_forget(log, log->dead_files[i], note);
     }
     log->dead_files_count = 0;
     return e;
@@ -191,6 +193,9 @@ enum err cdc_checkpoint(struct cdc_log *log, struct note *note)
     }
     if (e == ERR_NONE) {
         e = cdc_offsets_save(log, note);
+    }
+    if (e == ERR_NONE) {
+        e = kv_sync(log->index, note);
     }
     if (e == ERR_NONE) {
         cdc_lock(log);
@@ -228,9 +233,7 @@ static enum err get_segment(struct cdc_log *log, struct cdc_bytes *in, struct cd
     s->bytes = s->written = cdc_take_u64(in);
     s->time_min_us = (int64_t)cdc_take_u64(in);
     s->time_us = (int64_t)cdc_take_u64(in);
-    s->footer = cdc_take_u32(in);
-    s->indexed = CDC_SEGMENT_HEADER;
-    s->is_ended = s->footer > 0;
+    s->is_ended = cdc_take_u32(in) > 0;
     s->made_us = clock_wall_us();
     uint64_t expected =
         part->segments_count == 0 ? part->start : part->segments[part->segments_count - 1]->end;
@@ -338,7 +341,8 @@ static enum err get_source(struct cdc_log *log, struct cdc_bytes *in, int versio
 static enum err get_all(struct cdc_log *log, struct slice bytes, struct note *note)
 {
     int version = bytes.n < HEAD_BYTES               ? 0
-                  : memcmp(bytes.p, MAGIC, 8) == 0   ? 4
+                  : memcmp(bytes.p, MAGIC, 8) == 0   ? 5
+                  : memcmp(bytes.p, MAGIC_4, 8) == 0 ? 4
                   : memcmp(bytes.p, MAGIC_3, 8) == 0 ? 3
                   : memcmp(bytes.p, MAGIC_2, 8) == 0 ? 2
                   : memcmp(bytes.p, MAGIC_1, 8) == 0 ? 1
@@ -460,6 +464,7 @@ static enum err remove_strangers(struct cdc_log *log, const struct listing *l, s
             e = log->fs->unlink(log->fs, path, note);
         }
     }
+    e = e ? e : cdc_index_open(log, known, count, note);
     mem_free(known);
     return e;
 }

@@ -275,8 +275,8 @@ static enum err end_segment(struct cdc_compaction *job, struct note *note)
     if (s == NULL) {
         return ERR_NONE;
     }
-    enum err e = flush(job, note);
-    return e ? e : cdc_index_write(job->log, s, note);
+    cdc_noting_free(&s->noting);
+    return flush(job, note);
 }
 
 static enum err need_segment(struct cdc_compaction *job, uint64_t offset, size_t bytes,
@@ -295,7 +295,6 @@ static enum err need_segment(struct cdc_compaction *job, uint64_t offset, size_t
     *made = (struct cdc_segment){.number = job->number++,
                                  .base = s == NULL ? job->in[0]->base : offset,
                                  .bytes = CDC_SEGMENT_HEADER,
-                                 .indexed = CDC_SEGMENT_HEADER,
                                  .made_us = clock_wall_us(),
                                  .is_new = 1,
                                  .is_dirty = 1,
@@ -325,7 +324,10 @@ static enum err close_held(struct cdc_compaction *job, uint64_t end, struct note
     struct cdc_segment *s = last_out(job);
     int64_t time_us = f->tx.time_us;
     buf_add_slice(&job->tail, buf_slice(&job->held));
-    cdc_index_note(s, f, s->bytes);
+    e = cdc_index_note(job->log, s, f, s->bytes, note);
+    if (e) {
+        return e;
+    }
     s->bytes += f->bytes;
     s->end = f->offset + f->span;
     s->time_us = time_us > s->time_us ? time_us : s->time_us;

@@ -12,6 +12,7 @@
  *     log_segment.c     the files of a partition
  *     log_groups.c      what groups have committed
  *     log_offsets.c     the same at rest
+ *     log_index.c       where to begin in a segment
  *     log_checkpoint.c  all of the state as bytes, and back
  *     log_read.c        consumers' side
  *     log_retain.c      what is old enough to go
@@ -63,10 +64,28 @@ enum cdc_piece_flag {
     CDC_PIECE_LAST = 2
 };
 
+/* Of the index: log_index.c. */
 struct cdc_index_entry {
-    uint64_t offset;
-    int64_t time_us; /* the newest of all frames before it in the segment */
-    uint64_t at;
+    uint64_t file;
+    uint64_t offset; /* of a frame */
+    uint64_t at;     /* where it stands in the file */
+    int64_t time_us; /* the newest of all frames before it in the segment; by offset only */
+    int is_of_source;
+    uint16_t source;
+    uint32_t epoch;
+    uint64_t lsn;
+};
+
+/* When the next entries of a segment are due. */
+struct cdc_noting {
+    int has_any;
+    uint64_t at; /* of the last one by offset */
+    int64_t time_us;
+    struct {
+        uint16_t source;
+        uint64_t at;
+    } * sources;
+    size_t sources_count;
 };
 
 /* A file of frames. Owner: its partition, or the list of those to be removed. */
@@ -78,14 +97,12 @@ struct cdc_segment {
     uint64_t written;             /* of them in the file */
     int64_t time_min_us, time_us; /* of commits in it; 0: empty */
     int64_t made_us;              /* wall clock, when it was begun or found at open */
-    struct cdc_index_entry *index;
-    size_t index_count, index_cap;
-    uint64_t indexed;      /* bytes that the index covers: scan from there for the rest */
-    uint32_t footer;       /* bytes of the index behind `bytes` in the file; 0: it has none */
-    unsigned is_dirty : 1; /* written since its last sync */
-    unsigned is_new : 1;   /* its name is not durable yet */
-    unsigned is_ended : 1; /* the next record begins another */
-    unsigned pins;         /* readers at it */
+    struct cdc_noting noting;
+    unsigned is_indexed : 1; /* known to have its entries */
+    unsigned is_dirty : 1;   /* written since its last sync */
+    unsigned is_new : 1;     /* its name is not durable yet */
+    unsigned is_ended : 1;   /* the next record begins another */
+    unsigned pins;           /* readers at it */
 };
 
 struct cdc_part {
@@ -232,6 +249,7 @@ struct cdc_log {
 
     /* the log thread's own */
     struct kv *offsets;       /* of groups */
+    struct kv *index;         /* of segments; readers use it, too */
     int has_offsets;          /* the checkpoint says so */
     uint64_t offsets_applied; /* seq: what was said of groups before it is in the store */
     uint64_t applied;         /* seq: everything before it is in partitions */
@@ -346,16 +364,54 @@ enum err cdc_sync_all(struct cdc_log *log, struct note *note) MUST_CHECK;
 enum err cdc_part_roll(struct cdc_log *log, struct cdc_part *part, struct note *note) MUST_CHECK;
 void cdc_segment_header(struct buf *out, const struct cdc_topic *topic, uint16_t partition,
                         const struct cdc_segment *segment);
-void cdc_index_note(struct cdc_segment *segment, const struct cdc_frame *frame, uint64_t at);
-/* Behind the frames, when it covers all of them. */
-enum err cdc_index_write(struct cdc_log *log, struct cdc_segment *segment,
-                         struct note *note) MUST_CHECK;
 enum err cdc_file_write(struct cdc_log *log, uint64_t number, int is_new, uint64_t at,
                         struct slice bytes, struct note *note) MUST_CHECK;
 enum err cdc_file_sync(struct cdc_log *log, uint64_t number, struct note *note) MUST_CHECK;
 /* Read n bytes at `at`; fewer is ERR_CORRUPT. */
 enum err cdc_file_read(struct cdc_log *log, uint64_t number, uint64_t at, void *p, size_t n,
                        struct note *note) MUST_CHECK;
+
+/* ---- log_index.c ----------------------------------------------------------------------------- */
+
+/* Before any file is begun; numbers go on behind those that it knows. Entries of other files than
+ * these (ascending) go. */
+enum err cdc_index_open(struct cdc_log *log, const uint64_t *files, size_t count,
+                        struct note *note) MUST_CHECK;
+/* A frame comes to stand at `at` of the segment; segment->time_us is without it. */
+enum err cdc_index_note(struct cdc_log *log, struct cdc_segment *segment,
+                        const struct cdc_frame *frame, uint64_t at, struct note *note) MUST_CHECK;
+void cdc_noting_free(struct cdc_noting *noting);
+/* All entries of a file that has none, by its frames in their order; then cdc_index_made(). */
+struct cdc_index_making {
+    uint64_t file;
+    struct cdc_noting noting;
+    struct kv_batch batch;
+};
+void cdc_index_add(struct cdc_index_making *making, const struct cdc_frame *frame, uint64_t at);
+enum err cdc_index_made(struct cdc_log *log, struct cdc_index_making *making,
+                        struct note *note) MUST_CHECK;
+enum err cdc_index_forget(struct cdc_log *log, uint64_t file, struct note *note) MUST_CHECK;
+/* Has the segment its entries? */
+enum err cdc_index_has(struct cdc_log *log, uint64_t file, uint64_t base, int *found,
+                       struct note *note) MUST_CHECK;
+/* Where a walk begins that looks for an offset; for the first commit at a time or later. */
+enum err cdc_index_offset(struct cdc_log *log, uint64_t file, uint64_t offset, uint64_t *at,
+                          struct note *note) MUST_CHECK;
+enum err cdc_index_time(struct cdc_log *log, uint64_t file, int64_t time_us, uint64_t *at,
+                        struct note *note) MUST_CHECK;
+/* Of a source, the last entry at or before (epoch, lsn), and the first behind it. Between the two
+ * its frames stand within CDC_INDEX_EVERY bytes of the last one. */
+struct cdc_index_place {
+    uint16_t source;
+    uint32_t epoch;
+    uint64_t lsn;
+    int any_epoch; /* before: at a lower lsn; epochs do not count */
+};
+enum err cdc_index_source(struct cdc_log *log, uint64_t file, const struct cdc_index_place *place,
+                          struct cdc_index_entry *last, int *has_last, struct cdc_index_entry *next,
+                          int *has_next, struct note *note) MUST_CHECK;
+/* An entry as it stands in the store; 0: it cannot be one. */
+int cdc_index_read(struct slice key, struct slice value, struct cdc_index_entry *out);
 
 /* ---- log_checkpoint.c ------------------------------------------------------------------------ */
 

@@ -93,40 +93,6 @@ static enum err damaged(const struct pinned *p, uint64_t at, enum err e, struct 
 
 /* ---- the index ------------------------------------------------------------------------------- */
 
-/* Behind the frames of one that is ended. Errors as of read_at(). */
-static enum err load_index(struct pinned *p, uint64_t bytes, uint32_t footer, struct note *note)
-{
-    struct buf in = {0};
-    buf_reserve(&in, footer);
-    enum err e = read_at(p, bytes, in.p, footer, note);
-    if (e == ERR_NONE &&
-        (footer < 12 || memcmp(in.p, "PGBI", 4) != 0 || (footer - 12) % ENTRY_BYTES != 0 ||
-         be32_at(in.p + 4) != (footer - 12) / ENTRY_BYTES ||
-         be32_at(in.p + footer - 4) != crc32c(0, in.p, footer - 4))) {
-        e = damaged(p, bytes, note_set(note, ERR_CORRUPT, "the index is wrong"), note);
-    }
-    size_t count = e ? 0 : (footer - 12) / ENTRY_BYTES;
-    struct cdc_index_entry *index = e ? NULL : mem_alloc((count + 1) * sizeof(*index));
-    for (size_t i = 0; i < count; i++) {
-        const uint8_t *at = in.p + 8 + i * ENTRY_BYTES;
-        index[i] = (struct cdc_index_entry){
-            .offset = be64_at(at), .time_us = (int64_t)be64_at(at + 8), .at = be64_at(at + 16)};
-    }
-    buf_free(&in);
-    cdc_lock(p->log);
-    struct cdc_segment *s = p->segment;
-    if (e == ERR_NONE && s->indexed != s->bytes) { /* another reader may have been quicker */
-        mem_free(s->index);
-        s->index = index;
-        s->index_count = s->index_cap = count;
-        s->indexed = s->bytes;
-        index = NULL;
-    }
-    cdc_unlock(p->log);
-    mem_free(index);
-    return e;
-}
-
 /* A frame seen on a walk; records are not read. 0 from the function ends the walk. */
 typedef int walk_fn(void *arg, const struct cdc_frame *frame, uint64_t at);
 
@@ -177,26 +143,32 @@ static enum err walk(struct pinned *p, uint64_t at, uint64_t until, walk_fn *fn,
 
 static int index_frame(void *arg, const struct cdc_frame *frame, uint64_t at)
 {
-    struct pinned *p = arg;
-    cdc_lock(p->log);
-    cdc_index_note(p->segment, frame, at);
-    cdc_unlock(p->log);
+    cdc_index_add(arg, frame, at);
     return 1;
 }
 
-/* Afterwards the index covers what is in the file. */
+/* Afterwards the index has what is in the file. */
 static enum err need_index(struct pinned *p, struct note *note)
 {
+    int found = 0;
     cdc_lock(p->log);
-    uint64_t indexed = p->segment->indexed;
-    uint64_t bytes = p->segment->bytes;
-    uint32_t footer = p->segment->footer;
+    int is_indexed = p->segment->is_indexed;
     cdc_unlock(p->log);
-    if (indexed >= p->written) {
+    if (is_indexed || p->written <= CDC_SEGMENT_HEADER) {
         return ERR_NONE;
     }
-    return footer > 0 ? load_index(p, bytes, footer, note)
-                      : walk(p, indexed, p->written, index_frame, p, note);
+    enum err e = cdc_index_has(p->log, p->number, p->base, &found, note);
+    if (e == ERR_NONE && !found) {
+        struct cdc_index_making making = {.file = p->number};
+        e = walk(p, CDC_SEGMENT_HEADER, p->written, index_frame, &making, note);
+        struct note second = {0};
+        enum err e2 = cdc_index_made(p->log, &making, e ? &second : note);
+        e = e ? e : e2;
+    }
+    cdc_lock(p->log);
+    p->segment->is_indexed = e == ERR_NONE;
+    cdc_unlock(p->log);
+    return e;
 }
 
 /* ---- fetching -------------------------------------------------------------------------------- */
@@ -254,24 +226,6 @@ static int is_frame_of(void *arg, const struct cdc_frame *frame, uint64_t at)
     return !f->found;
 }
 
-/* Place of the last index entry that is not behind the offset. The mutex is held. */
-static uint64_t index_place(const struct cdc_segment *s, uint64_t offset)
-{
-    uint64_t at = CDC_SEGMENT_HEADER;
-    size_t low = 0;
-    size_t high = s->index_count;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (s->index[middle].offset <= offset) {
-            at = s->index[middle].at;
-            low = middle + 1;
-        } else {
-            high = middle;
-        }
-    }
-    return at;
-}
-
 /* Whole frames from `at` on, each verified. */
 static enum err read_frames(struct pinned *p, uint64_t at, size_t bytes_max, struct buf *out,
                             struct note *note)
@@ -313,14 +267,10 @@ static enum err fetch_file(struct pinned *p, uint64_t offset, size_t bytes_max, 
                            struct note *note)
 {
     struct finding finding = {.offset = offset};
+    uint64_t at = CDC_SEGMENT_HEADER;
     enum err e = need_index(p, note);
-    if (e) {
-        return e;
-    }
-    cdc_lock(p->log);
-    uint64_t at = index_place(p->segment, offset);
-    cdc_unlock(p->log);
-    e = walk(p, at, p->written, is_frame_of, &finding, note);
+    e = e ? e : cdc_index_offset(p->log, p->number, offset, &at, note);
+    e = e ? e : walk(p, at, p->written, is_frame_of, &finding, note);
     if (e == ERR_NONE && !finding.found) {
         e = note_set(note, ERR_CORRUPT, "change log: offset %" PRIu64 " is missing", offset);
         e = damaged(p, at, e, note);
@@ -361,6 +311,7 @@ enum err cdc_log_fetch(struct cdc_log *log, uint32_t topic, uint16_t partition, 
 
 struct seeking {
     const struct cdc_seek_to *to;
+    uint64_t until; /* place in the file that ends the walk */
     uint64_t offset;
     int found;
 };
@@ -381,7 +332,9 @@ static int is_wanted(const struct cdc_seek_to *to, const struct cdc_frame *frame
 static int seek_frame(void *arg, const struct cdc_frame *frame, uint64_t at)
 {
     struct seeking *s = arg;
-    (void)at;
+    if (at >= s->until) {
+        return 0;
+    }
     s->found = is_wanted(s->to, frame);
     s->offset = frame->offset;
     return !s->found;
@@ -424,20 +377,39 @@ static int pin_next(struct cdc_log *log, struct cdc_part *part, uint64_t offset,
     return found;
 }
 
-/* Where to begin in a segment: time ascends nearly, so only what is surely older is left out. */
-static uint64_t seek_place(struct pinned *p, const struct cdc_seek_to *to)
+/*
+ * A segment for what is wanted. By time: from the last entry on that is surely older; time ascends
+ * nearly. By a shard's position: its frames stand near the last entry before it, or the next entry
+ * is the first of them.
+ */
+static enum err seek_file(struct pinned *p, struct seeking *s, struct note *note)
 {
-    uint64_t at = CDC_SEGMENT_HEADER;
-    cdc_lock(p->log);
-    const struct cdc_segment *s = p->segment;
-    for (size_t i = 0; to->how == CDC_SEEK_TIME && i < s->index_count; i++) {
-        if (s->index[i].time_us >= (int64_t)to->value) {
-            break;
-        }
-        at = s->index[i].at;
+    const struct cdc_seek_to *to = s->to;
+    uint64_t at;
+    if (to->how == CDC_SEEK_TIME) {
+        enum err e = cdc_index_time(p->log, p->number, (int64_t)to->value, &at, note);
+        return e ? e : walk(p, at, p->written, seek_frame, s, note);
     }
-    cdc_unlock(p->log);
-    return at;
+    struct cdc_index_entry last;
+    struct cdc_index_entry next;
+    int has_last;
+    int has_next;
+    const struct cdc_index_place place = {.source = to->source,
+                                          .epoch = to->epoch,
+                                          .lsn = to->value,
+                                          .any_epoch = to->how == CDC_SEEK_LSN};
+    enum err e =
+        cdc_index_source(p->log, p->number, &place, &last, &has_last, &next, &has_next, note);
+    if (e == ERR_NONE && has_last && last.at < p->written) {
+        s->until = last.at + CDC_INDEX_EVERY;
+        e = walk(p, last.at, p->written, seek_frame, s, note);
+        s->until = UINT64_MAX;
+    }
+    if (e == ERR_NONE && !s->found && has_next && next.at < p->written) {
+        s->found = 1;
+        s->offset = next.offset;
+    }
+    return e;
 }
 
 static enum err seek_files(struct cdc_log *log, struct cdc_part *part, struct seeking *s,
@@ -448,9 +420,7 @@ static enum err seek_files(struct cdc_log *log, struct cdc_part *part, struct se
     enum err e = ERR_NONE;
     while (e == ERR_NONE && !s->found && pin_next(log, part, offset, s, &p)) {
         e = need_index(&p, note);
-        if (e == ERR_NONE) {
-            e = walk(&p, seek_place(&p, s->to), p.written, seek_frame, s, note);
-        }
+        e = e ? e : seek_file(&p, s, note);
         offset = p.end > p.base ? p.end : p.base + 1;
         unpin(&p);
     }
@@ -472,7 +442,7 @@ enum err cdc_log_seek(struct cdc_log *log, uint32_t topic, uint16_t partition,
     if (to->how == CDC_SEEK_EARLIEST || to->how == CDC_SEEK_LATEST) {
         return ERR_NONE;
     }
-    struct seeking s = {.to = to};
+    struct seeking s = {.to = to, .until = UINT64_MAX};
     enum err e = seek_files(log, part, &s, note);
     if (e == ERR_NONE && !s.found) {
         cdc_lock(log);

@@ -2,12 +2,10 @@
  * The files of a partition.
  *
  *     0        40
- *     | header | frame | frame | ...            the one that is written to
- *     | header | frame | frame | ... | index |  one that is ended
+ *     | header | frame | frame | ...
  *
  *     header   magic 8, crc32c 4 (of bytes 12 to 39), topic 4, partition 2, zeros 2, number 8,
  *              offset of the first record 8, zeros 4
- *     index    "PGBI", count 4, entries (offset 8, time 8, place 8), crc32c 4 (of all before)
  *
  * What is valid in a file is said by the checkpoint, never by the file: bytes behind are those of
  * records that the WAL still has, and are written again after a restart. So nothing is synced but
@@ -84,7 +82,7 @@ enum err cdc_file_read(struct cdc_log *log, uint64_t number, uint64_t at, void *
 void cdc_segment_free(struct cdc_segment *segment)
 {
     if (segment != NULL) {
-        mem_free(segment->index);
+        cdc_noting_free(&segment->noting);
         mem_free(segment);
     }
 }
@@ -113,24 +111,6 @@ static struct cdc_segment *last_of(const struct cdc_part *part)
     return part->segments_count == 0 ? NULL : part->segments[part->segments_count - 1];
 }
 
-void cdc_index_note(struct cdc_segment *segment, const struct cdc_frame *frame, uint64_t at)
-{
-    uint64_t last = segment->index_count == 0 ? 0 : segment->index[segment->index_count - 1].at;
-    if (at != segment->indexed) { /* a part is not covered: only a reader's scan can go on */
-        return;
-    }
-    if (segment->index_count == 0 || at - last >= CDC_INDEX_EVERY) {
-        if (segment->index_count == segment->index_cap) {
-            segment->index_cap = segment->index_cap == 0 ? 8 : segment->index_cap * 2;
-            segment->index =
-                mem_grow(segment->index, segment->index_cap * sizeof(segment->index[0]));
-        }
-        segment->index[segment->index_count++] = (struct cdc_index_entry){
-            .offset = frame->offset, .time_us = segment->time_us, .at = at};
-    }
-    segment->indexed = at + frame->bytes;
-}
-
 void cdc_segment_header(struct buf *out, const struct cdc_topic *topic, uint16_t partition,
                         const struct cdc_segment *segment)
 {
@@ -155,7 +135,6 @@ static void begin_segment(struct cdc_log *log, struct cdc_topic *topic, uint16_t
                                     .base = part->end,
                                     .end = part->end,
                                     .bytes = CDC_SEGMENT_HEADER,
-                                    .indexed = CDC_SEGMENT_HEADER,
                                     .made_us = clock_wall_us(),
                                     .is_new = 1};
     check(part->tail.n == 0);
@@ -193,40 +172,24 @@ enum err cdc_part_flush(struct cdc_log *log, struct cdc_part *part, struct note 
     return ERR_NONE;
 }
 
-enum err cdc_index_write(struct cdc_log *log, struct cdc_segment *segment, struct note *note)
-{
-    if (segment->indexed != segment->bytes) {
-        return ERR_NONE; /* begun before a restart: readers scan it once */
-    }
-    struct buf out = {0};
-    buf_add(&out, "PGBI", 4);
-    buf_be32(&out, (uint32_t)segment->index_count);
-    for (size_t i = 0; i < segment->index_count; i++) {
-        buf_be64(&out, segment->index[i].offset);
-        buf_be64(&out, (uint64_t)segment->index[i].time_us);
-        buf_be64(&out, segment->index[i].at);
-    }
-    buf_be32(&out, crc32c(0, out.p, out.n));
-    enum err e = cdc_file_write(log, segment->number, 0, segment->bytes, buf_slice(&out), note);
-    segment->footer = e ? 0 : (uint32_t)out.n;
-    segment->is_dirty = 1;
-    buf_free(&out);
-    return e;
-}
-
 enum err cdc_part_roll(struct cdc_log *log, struct cdc_part *part, struct note *note)
 {
     enum err e = cdc_part_flush(log, part, note);
     last_of(part)->is_ended = 1;
-    return e ? e : cdc_index_write(log, last_of(part), note);
+    cdc_noting_free(&last_of(part)->noting);
+    return e;
 }
 
-static void add_to_tail(struct cdc_log *log, struct cdc_part *part, const struct cdc_frame *frame)
+static enum err add_to_tail(struct cdc_log *log, struct cdc_part *part,
+                            const struct cdc_frame *frame, struct note *note)
 {
     struct cdc_segment *segment = last_of(part);
+    enum err e = cdc_index_note(log, segment, frame, segment->bytes, note);
+    if (e) {
+        return e;
+    }
     cdc_lock(log);
     buf_add_slice(&part->tail, buf_slice(&part->frame));
-    cdc_index_note(segment, frame, segment->bytes);
     segment->bytes += frame->bytes;
     segment->end += frame->span;
     part->end += frame->span;
@@ -238,6 +201,7 @@ static void add_to_tail(struct cdc_log *log, struct cdc_part *part, const struct
     log->tails_bytes += frame->bytes;
     cdc_unlock(log);
     atomic_fetch_add_explicit(&log->bytes, frame->bytes, memory_order_relaxed);
+    return ERR_NONE;
 }
 
 enum err cdc_part_append(struct cdc_log *log, struct cdc_topic *topic, uint16_t partition,
@@ -255,7 +219,7 @@ enum err cdc_part_append(struct cdc_log *log, struct cdc_topic *topic, uint16_t 
         begin_segment(log, topic, partition);
     }
     if (e == ERR_NONE) {
-        add_to_tail(log, part, frame);
+        e = add_to_tail(log, part, frame, note);
     }
     if (e == ERR_NONE && part->tail.n >= CDC_TAIL_BYTES) {
         e = cdc_part_flush(log, part, note);

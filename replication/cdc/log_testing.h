@@ -37,13 +37,18 @@ static const struct change_relation users = {.oid = 1,
                                              .n_columns = 2,
                                              .columns = columns};
 
+static uint32_t bench_segment_bytes; /* 0: as usual */
+
 static void open_bench(struct bench *b)
 {
     struct note note = {0};
     struct cdc_mark mark;
     int found;
-    struct cdc_log_options options = {
-        .fs = sim_disk_fs(b->disk), .dir = "d/cdc", .partitions = 4, .manual = 1};
+    struct cdc_log_options options = {.fs = sim_disk_fs(b->disk),
+                                      .dir = "d/cdc",
+                                      .partitions = 4,
+                                      .segment_bytes = bench_segment_bytes,
+                                      .manual = 1};
     cr_assert_eq(cdc_log_open(&options, &b->log, &note), ERR_NONE, "%s", note.text);
     struct wal_options wal = {.fs = options.fs,
                               .dir = "d/wal",

@@ -1,0 +1,179 @@
+/*
+ * Goal: reading begins where it should, wherever that is: by offset, by time, by a shard's
+ * position, through segments that ended, one that is written to, a restart, an index that was
+ * taken away, and files of a crash. Method: transactions of two shards on a disk in memory; the
+ * answers beside those of a walk over all frames.
+ */
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "base/rng.h"
+#include "replication/cdc/log_impl.h"
+#include "replication/cdc/log_testing.h"
+
+enum {
+    FRAMES_MAX = 4000
+};
+
+static const struct cdc_shard other = {"shop", "s1", 1};
+
+struct seen {
+    uint64_t offset, span, lsn;
+    uint32_t epoch;
+    uint16_t source;
+    int64_t time_us;
+};
+
+static void attach_other(struct bench *b)
+{
+    const struct cdc_sink *sink = cdc_log_sink(b->log);
+    struct note note = {0};
+    struct cdc_mark mark;
+    int found;
+    cr_assert_eq(sink->load(sink->arg, &other, &mark, &found, &note), ERR_NONE);
+}
+
+/* One of `rows` rows of 1 KB. */
+static void give_large(struct bench *b, uint16_t number, uint64_t lsn, unsigned rows)
+{
+    static char value[1000];
+    const struct cdc_sink *sink = cdc_log_sink(b->log);
+    struct note note = {0};
+    struct change c = {.op = CHANGE_INSERT,
+                       .shard = number,
+                       .xid = 9,
+                       .lsn = lsn,
+                       .time_us = (int64_t)(lsn * 10),
+                       .relation = &users};
+    memset(value, 'v', sizeof(value));
+    for (c.index = 1; c.index <= rows; c.index++) {
+        char key[16];
+        (void)snprintf(key, sizeof(key), "%u", (unsigned)(lsn + c.index));
+        struct change_column row[] = {{VALUE_TEXT, slice_of(key)},
+                                      {VALUE_TEXT, slice_bytes(value, sizeof(value))}};
+        c.new_columns = row;
+        cr_assert_eq(sink->change(sink->arg, &c, &note), ERR_NONE);
+    }
+    struct cdc_mark mark = {.lsn = lsn, .index = rows, .ends = 1, .resume = lsn};
+    cr_assert_eq(sink->mark(sink->arg, number == 0 ? &shard : &other, &mark, &note), ERR_NONE);
+    cr_assert_eq(sink->sync(sink->arg, number == 0 ? &shard : &other, &note), ERR_NONE);
+}
+
+static size_t read_all(struct bench *b, uint16_t partition, struct seen *out)
+{
+    struct cdc_part_view view;
+    struct note note = {0};
+    struct buf frames = {0};
+    size_t n = 0;
+    cr_assert_eq(cdc_log_part(b->log, b->topic, partition, &view, &note), ERR_NONE);
+    for (uint64_t at = view.start; at < view.end;) {
+        frames.n = 0;
+        cr_assert_eq(cdc_log_fetch(b->log, b->topic, partition, at, 1 << 20, &frames, &note),
+                     ERR_NONE, "%s", note.text);
+        for (struct slice in = buf_slice(&frames); in.n > 0;) {
+            struct cdc_frame f;
+            cr_assert_eq(cdc_frame_read(in, &f, &note), ERR_NONE);
+            cr_assert(at >= f.offset && at < f.offset + f.span);
+            cr_assert_lt(n, FRAMES_MAX);
+            out[n++] =
+                (struct seen){f.offset, f.span, f.tx.lsn, f.tx.epoch, f.source, f.tx.time_us};
+            at = f.offset + f.span;
+            in = slice_from(in, f.bytes);
+        }
+    }
+    buf_free(&frames);
+    return n;
+}
+
+static uint64_t expected(const struct seen *seen, size_t n, const struct cdc_seek_to *to)
+{
+    for (size_t i = 0; i < n; i++) {
+        const struct seen *s = &seen[i];
+        if (to->how == CDC_SEEK_TIME  ? s->time_us >= (int64_t)to->value
+            : s->source != to->source ? 0
+            : to->how == CDC_SEEK_LSN ? s->lsn >= to->value
+                                      : s->lsn > to->value) {
+            return s->offset;
+        }
+    }
+    return n == 0 ? 0 : seen[n - 1].offset + seen[n - 1].span;
+}
+
+static void check_seeks(struct bench *b, struct rng *rng, uint64_t last_lsn)
+{
+    struct seen *seen = mem_alloc(FRAMES_MAX * sizeof(*seen));
+    for (uint16_t p = 0; p < cdc_log_partitions(b->log, b->topic); p++) {
+        size_t n = read_all(b, p, seen);
+        struct buf frames = {0};
+        struct note note = {0};
+        for (int i = 0; i < 60; i++) {
+            static const enum cdc_seek hows[] = {CDC_SEEK_TIME, CDC_SEEK_LSN, CDC_SEEK_BEHIND};
+            struct cdc_seek_to to = {.how = hows[i % 3],
+                                     .source = (uint16_t)rng_below(rng, 3),
+                                     .value =
+                                         rng_below(rng, last_lsn + 50) * (i % 3 == 0 ? 10 : 1)};
+            uint64_t offset;
+            cr_assert_eq(cdc_log_seek(b->log, b->topic, p, &to, &offset, &note), ERR_NONE);
+            cr_assert_eq(offset, expected(seen, n, &to), "%u %llu", to.how,
+                         (unsigned long long)to.value);
+            uint64_t at = seen[rng_below(rng, n)].offset;
+            frames.n = 0;
+            cr_assert_eq(cdc_log_fetch(b->log, b->topic, p, at, 1, &frames, &note), ERR_NONE);
+            cr_assert_eq(be64_at(frames.p + 8), at);
+        }
+        buf_free(&frames);
+    }
+    mem_free(seen);
+}
+
+/* As of a log that had none. */
+static void empty_index(struct bench *b)
+{
+    const struct kv_options options = {
+        .fs = sim_disk_fs(b->disk), .path = "d/cdc/index", .kind = KV_LSM, .manual = 1};
+    struct note note = {0};
+    struct kv *kv;
+    int valid;
+    cr_assert_eq(kv_open(&options, &kv, &note), ERR_NONE, "%s", note.text);
+    struct kv_cursor *cursor = kv_cursor_open(kv, NULL);
+    cr_assert_eq(kv_cursor_first(cursor, &valid, &note), ERR_NONE);
+    cr_assert(valid);
+    while (valid) {
+        cr_assert_eq(kv_delete(kv, kv_cursor_key(cursor), KV_LAZY, &note), ERR_NONE);
+        cr_assert_eq(kv_cursor_next(cursor, &valid, &note), ERR_NONE);
+    }
+    kv_cursor_close(cursor);
+    kv_close(kv);
+}
+
+Test(cdc_index, reading_begins_at_the_same_place_with_and_without_it)
+{
+    struct bench b;
+    struct rng rng = rng_seeded(5);
+    uint64_t lsn = 1000;
+    bench_segment_bytes = 300000;
+    new_bench(&b, 3);
+    attach_other(&b);
+    for (int round = 0; round < 4; round++) {
+        for (int i = 0; i < 40; i++) {
+            lsn += 1 + rng_below(&rng, 20);
+            give_large(&b, rng_below(&rng, 6) == 0, lsn, 1 + (unsigned)rng_below(&rng, 60));
+        }
+        check_seeks(&b, &rng, lsn);
+        if (round == 1) {
+            sim_disk_unplug(b.disk); /* what came since the last checkpoint is in the WAL only */
+        }
+        close_bench(&b);
+        sim_disk_restart(b.disk, 0);
+        if (round == 2) {
+            empty_index(&b);
+        }
+        open_bench(&b);
+        attach_other(&b);
+        check_seeks(&b, &rng, lsn);
+    }
+    end_bench(&b);
+    bench_segment_bytes = 0;
+}
