@@ -35,6 +35,8 @@ TABLES = {
 TEXT_KEYS = ("names",)
 UNIQUE = {"users": ["id"], "facts": ["k", "seq"], "marks": ["k", "tag"], "orders": ["user_id", "id"], "names": ["name"], "tree": ["id"],
           "groups": ["grp"], "ledger": ["id"], "levels": [], "sites": []}
+# their keys are of one group: table -> a column of numbers
+COLOCATED = {"users": "age", "facts": "n", "marks": "w", "orders": "id"}
 
 
 class Maker:
@@ -98,13 +100,28 @@ class Maker:
             sets += f", {key} = {self.key(table)}" if table in TEXT_KEYS else f", {key} = {key} + {r.choice((0, 1, 100))}"
         if r.random() < 0.2 and table not in TEXT_KEYS:
             return (f"UPDATE {table} SET {sets} FROM countries c WHERE c.code = 'de' AND {table}.{key} = {self.key(table)}"
-                    + self.returning(table).replace("*", f"{table}.{key}"))
+                    + r.choice([self.returning(table), f" RETURNING {table}.{key}, c.name || '!' AS land, {table}.*"]))
         return f"UPDATE {table} SET {sets} WHERE {self.where(table)}{self.returning(table)}"
 
     def delete(self, table):
         return f"DELETE FROM {table} WHERE {self.where(table)}{self.returning(table)}"
 
+    def merge_colocated(self, table):
+        """Each shard does it for itself."""
+        r, (key, columns, other) = self.r, TABLES[table]
+        source = r.choice(sorted(COLOCATED))
+        column = next(c for c in columns if c not in UNIQUE[table])
+        rows = f"SELECT {TABLES[source][0]} AS k, max({COLOCATED[source]}) AS x FROM {source} GROUP BY 1"
+        text = (f"MERGE INTO {table} t USING ({rows}) v ON t.{key} = v.k AND t.{other} {r.choice('<>')} {r.randrange(50)} WHEN MATCHED AND v.x "
+                f"< {r.randrange(60)} THEN " + r.choice([f"UPDATE SET {column} = {self.value(table, column)}", "DELETE", "DO NOTHING"])
+                + f" WHEN MATCHED AND v.x > {30 + r.randrange(30)} THEN UPDATE SET {column} = {self.value(table, column)}")
+        if table == "users" and r.random() < 0.5:
+            text += f" WHEN NOT MATCHED THEN INSERT ({key}, {column}) VALUES (v.k, {self.value(table, column)})"
+        return text
+
     def merge(self, table):
+        if table in COLOCATED and self.r.random() < 0.4:
+            return self.merge_colocated(table)
         key, columns, _ = TABLES[table]
         column = next(c for c in columns if c not in UNIQUE[table])
         rows = ", ".join(f"({k}, {self.value(table, column)})" for k in {self.key(table) for _ in range(3)})
@@ -119,9 +136,9 @@ class Maker:
             return self.insert(table)
         if kind < 0.75:
             return self.update(table)
-        if kind < 0.92 or len(UNIQUE[table]) != 1:
+        if kind < 0.92 or (len(UNIQUE[table]) != 1 and table not in COLOCATED):
             return self.delete(table)
-        return self.merge(table)
+        return self.merge(table) if len(UNIQUE[table]) == 1 else self.merge_colocated(table)
 
     def transaction(self):
         """Statements, perhaps of one transaction, with savepoints in it."""

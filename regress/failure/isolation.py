@@ -18,6 +18,7 @@ READ = "SELECT id, n FROM iso ORDER BY id"
 
 # name: (steps of each session, words)
 #   "any victim"   which session of a deadlock fails may differ: only the set of answers is compared
+#   "leaves"       a BEFORE UPDATE trigger leaves rows whose n would be 13
 SCHEDULES = {
     "lost updates are none": ([
         ["BEGIN", "UPDATE iso SET n = n + 1 WHERE id = {a}", "COMMIT"],
@@ -78,7 +79,17 @@ SCHEDULES = {
         ["BEGIN", "UPDATE iso SET n = n + 1 WHERE id IN ({a}, {b})", "PREPARE TRANSACTION 'iso'",
          "COMMIT PREPARED 'iso'"],
         ["UPDATE iso SET n = n * 3 WHERE id = {b}", "SELECT sum(n) FROM iso"]], ""),
+    "rows that a trigger leaves are no rows that another session has changed": ([
+        ["BEGIN", "UPDATE iso SET n = 50 WHERE id = {a}", "COMMIT"],
+        ["UPDATE iso SET n = 13 + (id = {b})::int WHERE id IN (SELECT id FROM iso ORDER BY id LIMIT 9) RETURNING id, n",
+         "UPDATE iso SET n = 13 WHERE id IN (SELECT id FROM iso ORDER BY id LIMIT 9) RETURNING id, n"]], "leaves"),
+    "a cursor's row that another session has changed": ([
+        ["BEGIN", "DECLARE c CURSOR FOR SELECT id, n FROM iso WHERE id IN ({a}, {b}) ORDER BY id = {b} FOR KEY SHARE", "FETCH 1 FROM c",
+         "UPDATE iso SET n = n + 1 WHERE CURRENT OF c RETURNING id, n", "COMMIT"],
+        ["UPDATE iso SET n = n * 2 WHERE id = {a}"]], ""),
 }
+LEAVES = """CREATE OR REPLACE FUNCTION iso_leaves() RETURNS trigger LANGUAGE plpgsql AS
+    'BEGIN IF NEW.n = 13 THEN RETURN NULL; END IF; RETURN NEW; END'"""
 
 
 class Player(threading.Thread):
@@ -119,16 +130,20 @@ class Side:
                     return True
         return False
 
-    def fill(self):
+    def fill(self, words):
         say(self.admin, "DROP TABLE IF EXISTS iso")
         expect("CREATE TABLE", "CREATE TABLE",
                say(self.admin, f"CREATE TABLE iso (id bigint PRIMARY KEY, n int){self.suffix}"))
         values = ", ".join(f"({row}, 10)" for row in self.rows.values())
         expect("INSERT", f"INSERT 0 {len(self.rows)}", say(self.admin, f"INSERT INTO iso VALUES {values}"))
+        if words == "leaves":
+            expect("the function", "CREATE FUNCTION", say(self.admin, LEAVES))
+            expect("the trigger", "CREATE TRIGGER",
+                   say(self.admin, "CREATE TRIGGER leaves BEFORE UPDATE ON iso FOR EACH ROW EXECUTE FUNCTION iso_leaves()"))
 
-    def play(self, sessions, order):
+    def play(self, sessions, order, words):
         """Lines "session step: what it said", with "waits" where it did."""
-        self.fill()
+        self.fill(words)
         players = [Player(self.connect) for _ in sessions]
         at, busy, lines = [0] * len(sessions), {}, []
 
@@ -176,6 +191,7 @@ class Side:
 
     def end(self):
         say(self.admin, "DROP TABLE IF EXISTS iso")
+        say(self.admin, "DROP FUNCTION IF EXISTS iso_leaves()")
         for c in (*self.watchers, self.admin):
             c.close()
 
@@ -205,7 +221,7 @@ def by_session(lines):
 def compare(sides, name, sessions, words):
     one, many = sides
     for order in orders_of(sessions, name):
-        expected, got = (side.play(sessions, order) for side in (one, many))
+        expected, got = (side.play(sessions, order, words) for side in (one, many))
         change = as_set if words == "any victim" else by_session
         expected, got = change(expected), change(got)
         if expected != got:
