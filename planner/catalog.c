@@ -421,6 +421,7 @@ static void add_trait(struct catalog_build *b, const struct slice *v)
     }
     switch (char_of(v[1])) {
     case 'g': t->column_grants = 1; break;
+    case 'p': t->policies_differ = 1; break;
     case 'u': t->referred_acts = 1; break;
     case 't':
         t->fires_statement |= (number & EACH_ROW) == 0 ? number & EVENTS : 0;

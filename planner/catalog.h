@@ -73,8 +73,9 @@ struct catalog_table {
     uint8_t referred; /* by a foreign key */
     /* Of triggers, enum trigger_event: before and after each row, and of statements */
     uint8_t fires_before, fires_after, fires_statement;
-    uint8_t referred_acts; /* a foreign key to it does something ON UPDATE or ON DELETE */
-    uint8_t column_grants; /* somebody has rights on some of its columns only */
+    uint8_t referred_acts;   /* a foreign key to it does something ON UPDATE or ON DELETE */
+    uint8_t column_grants;   /* somebody has rights on some of its columns only */
+    uint8_t policies_differ; /* some are for one command only */
     /* A write of it may change rows of a global unique index: its own, of tables that refer to it,
      * or of what its triggers write */
     uint8_t keeps_global;

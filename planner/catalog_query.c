@@ -284,13 +284,14 @@ const struct catalog_query_row catalog_query_rows[] = {
                    "WHERE n.nspname = 'braid' AND t.typtype = 'd' AND t.typname LIKE 'global\\_%'",
                    2},
     /* Triggers of users; foreign keys that do something ON UPDATE or ON DELETE, by what they refer
-     * to; tables with rights on columns. */
+     * to; tables with rights on columns; tables with policies that are not for all commands. */
     [Q_TRAITS] = {"SELECT g.tgrelid, 't', g.tgtype FROM pg_catalog.pg_trigger g WHERE "
                   "NOT g.tgisinternal AND NOT " OUR_TRIGGER " UNION ALL "
                   "SELECT confrelid, 'u', 0 FROM pg_catalog.pg_constraint WHERE contype = 'f' AND "
                   "(confupdtype NOT IN ('a', 'r') OR confdeltype NOT IN ('a', 'r')) UNION ALL "
                   "SELECT DISTINCT attrelid, 'g', 0 FROM pg_catalog.pg_attribute WHERE "
-                  "attrelid >= 16384 AND attacl IS NOT NULL",
+                  "attrelid >= 16384 AND attacl IS NOT NULL UNION ALL "
+                  "SELECT polrelid, 'p', 0 FROM pg_catalog.pg_policy WHERE polcmd <> '*'",
                   3},
 };
 

@@ -46,7 +46,8 @@ static int see_target(const ProtobufCMessage *m, void *arg)
     return 1;
 }
 
-/* Policies of SELECT count when the statement reads a column, and only then. */
+/* Policies of SELECT count when the statement reads a column, and only then: for the rows as they
+ * are, and as they will be. */
 static int reads_target(const struct rows *r, const tnode *stmt)
 {
     const struct rows *left = r;

@@ -4,8 +4,8 @@
  * ON must equate every column of the target's key with something of the source, in AND with the
  * rest, and an INSERT must give the key just that: then the row that a source row meets, and the
  * one that it becomes, are on the shard of that value. One value: the whole text goes there. The
- * key of a colocated table: each shard runs it over its own rows. Else the source is read first,
- * and its rows go to their shards:
+ * key of a colocated table, or a reference table and no INSERT: each shard runs it over its own
+ * rows. Else the source is read first, and its rows go to their shards:
  *
  *     MERGE INTO users u USING changes c ON u.id = c.user_id WHEN MATCHED THEN UPDATE SET name =
  *     c.name WHEN NOT MATCHED THEN INSERT (id, name) VALUES (c.user_id, c.name)
@@ -318,12 +318,14 @@ static int bind_target(struct merge *m, struct plan *p)
 /* ---- shard by shard ---------------------------------------------------------------------------
  */
 
-/* The shards of the source's rows; what parameters say is not used: clauses mention them, too. */
+/* The shards of the source's rows (NULL: all); what parameters say is not used: clauses mention
+ * them, too. */
 static void take_where(struct merge *m, const struct plan *read, struct plan *p)
 {
     struct arena *a = m->build->out;
-    p->_where = read->_where;
-    if (m->build->survey.params_max == 0) {
+    if (read != NULL && m->build->survey.params_max == 0) {
+        p->_where = read->_where;
+        p->rung = read->rung;
         return;
     }
     struct plan_where *w = arena_zero(a, sizeof(*w));
@@ -333,6 +335,7 @@ static void take_where(struct merge *m, const struct plan *read, struct plan *p)
     w->bindings = all;
     w->bindings_count = 1;
     p->_where = w;
+    p->rung = "spread";
 }
 
 /* 0: not so, or the clauses cannot. */
@@ -359,17 +362,19 @@ static int merge_pushed(struct merge *m, struct plan *p)
     tnode *select =
         tree_select(&b->scratch, items, t->table->keys_count, m->q->source_relation, NULL);
     struct plan *read = plan_new(b, p->text);
-    if (!pushed_read(b, tree_copy(&b->scratch, select), &inner, &ties, read) ||
-        !pushed_keeps_keys(t, ties, inner->top, at)) {
+    if (m->source->kind == REL_REFERENCE && !inserts(m)) { /* who meets no row does nothing */
+        take_where(m, NULL, p);
+    } else if (!pushed_read(b, tree_copy(&b->scratch, select), &inner, &ties, read) ||
+               !pushed_keeps_keys(t, ties, inner->top, at)) {
         return 0;
+    } else {
+        take_where(m, read, p);
     }
     p->kind = PLAN_WRITE;
     p->err = ERR_NONE;
     p->note = (struct note){0};
-    p->rung = m->build->survey.params_max == 0 ? read->rung : "spread";
     p->touches_sharded = 1;
     p->shard_sql = (const char *)p->text.p;
-    take_where(m, read, p);
     return 1;
 }
 

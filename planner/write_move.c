@@ -75,10 +75,11 @@ static int may_go(const struct rel *t, struct note *note)
     if (why != NULL) {
         return rows_fail(note, hint, why);
     }
-    if (known->row_security) {
+    if (known->row_security && known->policies_differ) {
         return rows_fail(note, hint,
-                         "the sharding key of a table with row security cannot be changed: the "
-                         "policies of DELETE and INSERT would count, instead of those of UPDATE");
+                         "the sharding key of a table with row security cannot be changed when its "
+                         "policies are not for all commands: those of DELETE and INSERT would "
+                         "count, instead of those of UPDATE");
     }
     if (keys_refer(known)) {
         return rows_fail(note, hint,
@@ -264,6 +265,7 @@ static int step_insert(const struct going *g, struct plan_rows_step *out, struct
 {
     struct arena *a = &g->rows->build->scratch;
     PgQuery__InsertStmt *q = arena_alloc(a, sizeof(*q));
+    const char *key = g->rows->target->table->keys[0];
     tnode **values = arena_alloc(a, (g->count + 1) * sizeof(*values));
     pg_query__insert_stmt__init(q);
     q->relation = g->q->relation;
@@ -282,6 +284,11 @@ static int step_insert(const struct going *g, struct plan_rows_step *out, struct
     address(g, out, ROWS_LEAVE, 1);
     out->counts = 1;
     out->returns = q->n_returning_list > 0;
+    if (g->rows->target->known->row_security && !out->returns) {
+        /* So that policies of SELECT count for the new row as they do in an UPDATE that reads. */
+        q->returning_list = one(a, tree_target(a, tree_column(a, NULL, key), NULL));
+        q->n_returning_list = 1;
+    }
     return g->returns_from
                ? rows_insert_returning(g->rows, q, out, note)
                : rows_step(g->rows->build, tree_new(a, NODE(INSERT_STMT), q), out, note);
@@ -336,7 +343,7 @@ int rows_move(struct rows *r, tnode *stmt, struct plan *p, struct note *note)
         return 0;
     }
     for (size_t i = 0; i < count; i++) { /* rows of one statement may refer to each other */
-        steps[i].whole |= r->target->known->referred != 0;
+        steps[i].whole |= r->target->known->referred != 0 || r->target->known->row_security != 0;
     }
     current_finish(r, rows_finish(b, p, read, steps, count));
     return 1;
