@@ -473,11 +473,12 @@ class Test:
         if rng.random() < 0.5:
             tool.kill()
         s.stop(rng.choice(["immediate", "fast"]))
-        standby.ctl("promote", "-W")
-        if tool.process.poll() is not None:
-            tool.start()
+        standby.ctl("promote", "-w")
         tool.servers = [standby]
-        tool.move()
+        if tool.process.poll() is None:
+            tool.move()
+        else:
+            tool.start()
         for w in writers:
             w.server = standby
         time.sleep(rng.random() * 2)

@@ -116,7 +116,12 @@ static enum err take_change(void *arg, const struct change *c, struct note *note
         put_columns(b, "old", c, c->old_columns);
         put_columns(b, "new", c, c->new_columns);
     }
-    const struct slice texts[] = {c->gid, c->origin, c->prefix, c->content};
+    struct slice content = c->content;
+    const uint8_t *end = content.n == 0 ? NULL : memchr(content.p, 0, content.n);
+    if (end != NULL) {
+        content.n = (size_t)(end - content.p); /* of a watermark; what is prepared stands behind */
+    }
+    const struct slice texts[] = {c->gid, c->origin, c->prefix, content};
     static const char *const names[] = {"gid", "origin", "prefix", "content"};
     for (size_t i = 0; i < 4; i++) {
         if (texts[i].n > 0) {
