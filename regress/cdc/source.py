@@ -37,7 +37,7 @@ TABLES = {
     "plain": "CREATE TABLE plain (id int PRIMARY KEY, a text, n numeric, t timestamptz, d float8)",
     "large": "CREATE TABLE large (id int, part text, body text, other int, PRIMARY KEY (part, id))",
     "whole": "CREATE TABLE whole (id int, a text, body text)",
-    "Odd name": 'CREATE TABLE "Odd name" ("Key" uuid PRIMARY KEY DEFAULT gen_random_uuid(), "a\\b" bytea, "q""t" text[])',
+    "Odd name": 'CREATE TABLE "Odd name" ("Key" uuid PRIMARY KEY DEFAULT md5(random()::text || clock_timestamp())::uuid, "a\\b" bytea, "q""t" text[])',
 }
 LIBS = ["replication", "txn", "shardmap", "conf", "store", "net", "wire", "base"]
 OUTSIDE = ["-pthread", "-lpq", "-levent_core", "-levent_pthreads", "-lssl", "-lcrypto", "-llz4", "-lxxhash", "-lyaml", "-lm"]
@@ -611,7 +611,10 @@ class Test:
         slot = tool.look()[0]["slot"]
         s.wait_sql("SELECT count(*) FROM pg_replication_slots WHERE active", lambda r: r == [(0,)])
         s.sql("INSERT INTO plain VALUES (3, 'skipped by somebody')", "app")
-        s.sql(f"SELECT pg_replication_slot_advance('{slot}', pg_current_wal_lsn())", "app")
+        if VERSION >= 11:
+            s.sql(f"SELECT pg_replication_slot_advance('{slot}', pg_current_wal_lsn())", "app")
+        else:
+            s.sql(f"SELECT count(*) FROM pg_logical_slot_get_binary_changes('{slot}', NULL, NULL, 'proto_version', '1', 'publication_names', 'pgbraid_cdc')", "app")
         tool.start()
         tool.wait(lambda look: look[0]["gaps"] == 1 and look[0]["doing"] == "reading", "a second gap")
         replicas, _ = self.settle(tool)
@@ -907,7 +910,8 @@ def main():
         test.check("undecodable", test.undecodable)
         test.check("refusals", test.refusals)
         test.check("stop", test.stop_server)
-        test.check("in pgbraid", test.in_pgbraid)
+        if VERSION >= 12:  # pgbraid's own queries of the catalog
+            test.check("in pgbraid", test.in_pgbraid)
         for i in range(args.rounds):
             test.check(f"writers and kills, seed {args.seed + i}",
                        lambda i=i: test.writers_and_kills(args.seconds, args.seed + i))
