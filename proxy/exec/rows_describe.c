@@ -7,26 +7,17 @@
  *     round 3   a SELECT over the source that reads no row tells the exact type of each column
  *               (RowDescription shows the base type of a domain), its collation, and whether
  *               arrays of it may be sent in binary
- *
- * Not sent in binary are types of users, whose numbers differ from server to server, what holds
- * such numbers, and arrays, because unnest() would take them apart: those go as text.
+ *               (columns_ask.h)
  */
 
 #include <string.h>
 
 #include "base/check.h"
 #include "base/mem.h"
+#include "proxy/exec/columns_ask.h"
 #include "proxy/exec/exec.h"
 #include "proxy/exec/rows.h"
 #include "wire/types.h"
-
-#define READS_NOTHING "(SELECT c%zu FROM pgbraid_s LIMIT 0)"
-/* regproc and its like: numbers of what a server has */
-#define NUMBERED "(24,2202,2203,2204,2205,2206,3734,3769,4089,4096,4191)"
-
-enum {
-    ANSWERS = 9
-};
 
 int rows_is_described(const struct session *s, const struct plan *plan)
 {
@@ -116,48 +107,6 @@ static void keep(struct rows *r)
 
 /* ---- round 3: columns ------------------------------------------------------------------------ */
 
-static void put_question(struct slice source, struct back_walk walk, struct buf *sql)
-{
-    struct back_column column;
-    struct buf values = {0};
-    struct buf collations = {0};
-    size_t count = walk.left;
-    buf_text(sql, "WITH pgbraid_s(");
-    for (size_t i = 1; i <= count && back_next_column(&walk, &column) == 1; i++) {
-        buf_printf(sql, "%sc%zu", i == 1 ? "" : ", ", i);
-        buf_printf(&values,
-                   "%s(%zu, pg_catalog.pg_typeof(" READS_NOTHING ")::pg_catalog.oid, "
-                   "%u::pg_catalog.oid)",
-                   i == 1 ? "" : ", ", i, i, column.type_oid);
-        buf_printf(&collations, " WHEN %zu THEN pg_catalog.pg_collation_for(" READS_NOTHING ")", i,
-                   i);
-    }
-    buf_text(sql, ") AS (");
-    buf_add_slice(sql, source);
-    buf_text(sql, "\n), v(i, t, b) AS (VALUES ");
-    buf_add_slice(sql, buf_slice(&values));
-    buf_text(sql, ") SELECT pg_catalog.quote_ident(yn.nspname) || '.' || "
-                  "pg_catalog.quote_ident(y.typname), v.t <> v.b, "
-                  "pg_catalog.quote_ident(xn.nspname) || '.' || pg_catalog.quote_ident(x.typname), "
-                  "x.typarray, CASE WHEN y.typcollation <> 0 THEN CASE v.i");
-    buf_add_slice(sql, buf_slice(&collations));
-    buf_text(sql, " END END, x.typtype = 'p', "
-                  "x.oid >= 16384 OR x.typcategory = 'A' OR x.typtype = 'c' OR x.typsend = 0 OR "
-                  "x.typreceive = 0 OR x.typarray = 0 OR x.oid IN " NUMBERED ", "
-                  "x.typsend = 0 OR x.typreceive = 0 OR x.typtype = 'c' OR "
-                  "x.typtype IN ('r', 'm') AND x.oid >= 16384 OR "
-                  "x.typcategory = 'A' AND x.typelem >= 16384 OR "
-                  "x.typelem IN (SELECT e.oid FROM pg_catalog.pg_type e WHERE e.typsend = 0) OR "
-                  "x.oid IN " NUMBERED " OR x.typelem IN " NUMBERED ", "
-                  "x.typtype <> 'e' AND x.oid NOT IN " NUMBERED
-                  " FROM v JOIN pg_catalog.pg_type y ON y.oid = v.t "
-                  "JOIN pg_catalog.pg_namespace yn ON yn.oid = y.typnamespace "
-                  "JOIN pg_catalog.pg_type x ON x.oid = v.b "
-                  "JOIN pg_catalog.pg_namespace xn ON xn.oid = x.typnamespace ORDER BY v.i");
-    buf_free(&values);
-    buf_free(&collations);
-}
-
 static int is_true(struct slice value)
 {
     return slice_is(value, "t");
@@ -175,36 +124,35 @@ static uint32_t number_of(struct slice text)
 /* The next column; its type is known from the description. */
 static void take_column(struct rows *r, struct slice body)
 {
-    struct slice v[ANSWERS] = {{0}};
-    struct note note;
+    struct slice v[COLUMN_ANSWERS];
     struct arena *memory = &r->plan->_batch->memory;
-    if (rows_fields(body, v, ANSWERS, &note) != ERR_NONE || r->asked_count == r->asked_cap) {
+    if (!columns_read_answers(body, v) || r->asked_count == r->asked_cap) {
         return;
     }
     struct rows_column *c = &r->asked[r->asked_count++];
     struct buf text = {0};
-    buf_add_slice(&text, v[2]);
+    buf_add_slice(&text, v[COLUMN_BASE]);
     buf_text(&text, "[]");
     c->array = arena_strndup(memory, text.p, text.n);
-    c->array_oid = number_of(v[3]);
+    c->array_oid = number_of(v[COLUMN_ARRAY_OID]);
     c->element_oid = c->type;
-    c->as_text = (uint8_t)is_true(v[6]);
-    c->copies_as_text = (uint8_t)is_true(v[7]);
-    c->by_settings = (uint8_t)is_true(v[8]);
+    c->as_text = (uint8_t)is_true(v[COLUMN_AS_TEXT]);
+    c->copies_as_text = (uint8_t)is_true(v[COLUMN_COPIES_AS_TEXT]);
+    c->by_settings = (uint8_t)is_true(v[COLUMN_BY_SETTINGS]);
     text.n = 0;
-    if ((c->as_text || is_true(v[1])) && c->type != OID_TEXT) {
-        buf_printf(&text, "::" SLICE_FMT, SLICE_ARG(v[0]));
+    if ((c->as_text || is_true(v[COLUMN_IS_DOMAIN])) && c->type != OID_TEXT) {
+        buf_printf(&text, "::" SLICE_FMT, SLICE_ARG(v[COLUMN_NAMED]));
     }
-    if (v[4].p != NULL && !slice_is(v[4], "\"default\"")) {
-        buf_printf(&text, " COLLATE " SLICE_FMT, SLICE_ARG(v[4]));
+    if (v[COLUMN_COLLATION].p != NULL && !slice_is(v[COLUMN_COLLATION], "\"default\"")) {
+        buf_printf(&text, " COLLATE " SLICE_FMT, SLICE_ARG(v[COLUMN_COLLATION]));
     }
     c->cast = arena_strndup(memory, text.p, text.n);
     buf_free(&text);
-    if (is_true(v[5])) {
+    if (is_true(v[COLUMN_IS_PSEUDO])) {
         r->w.g.err = note_set(&r->w.g.note, ERR_UNSUPPORTED,
                               "column %zu of the rows to be written is of type " SLICE_FMT
                               ", which cannot be sent to other servers",
-                              r->asked_count, SLICE_ARG(v[0]));
+                              r->asked_count, SLICE_ARG(v[COLUMN_NAMED]));
         note_hint(&r->w.g.note, "Cast it to a type that a table may have.");
     }
 }
@@ -273,7 +221,7 @@ static void ask_columns(struct op *op)
     size_t count = 0;
     const uint32_t *types = gather_types(&r->w.g, &count);
     const struct front_bind *bind = gather_bind(&r->w.g, &msg);
-    put_question(r->plan->rows->source->text, walk, &sql);
+    columns_put_question(r->plan->rows->source->text, walk, &sql);
     struct buf *out = stream_out(b->stream);
     front_put_parse(out, "", buf_slice(&sql), types, count);
     front_put_bind(out, "", "", bind == NULL ? &nothing : bind, &text, 1);

@@ -8,20 +8,16 @@
  *     round 2   for each move a SELECT over its source that reads no row tells the exact type of
  *               each column (RowDescription shows the base type of a domain), its collation,
  *               which no message tells, and whether COPY in binary brings the type over
- *
- * Binary values of composite types, and of arrays and ranges over types of users, hold numbers of
- * types, which differ from server to server; regclass and its like are such numbers. They move as
- * text.
+ *               (columns_ask.h)
  */
 
 #include <string.h>
 
 #include "base/check.h"
 #include "base/mem.h"
+#include "proxy/exec/columns_ask.h"
 #include "proxy/exec/exec.h"
 #include "proxy/exec/workspace.h"
-
-#define READS_NOTHING "(SELECT c%zu FROM pgbraid_s LIMIT 0)"
 
 int space_is_described(const struct workspace_layout *at, const struct plan *plan)
 {
@@ -49,57 +45,14 @@ static void lost(struct workspace *w)
 
 static void ask_next(struct workspace *w);
 
-static void put_question(struct slice source, struct back_walk walk, struct buf *sql)
-{
-    struct back_column column;
-    struct buf values = {0};
-    struct buf collations = {0};
-    size_t count = walk.left;
-    buf_text(sql, "WITH pgbraid_s(");
-    for (size_t i = 1; i <= count && back_next_column(&walk, &column) == 1; i++) {
-        buf_printf(sql, "%sc%zu", i == 1 ? "" : ", ", i);
-        buf_printf(&values,
-                   "%s(%zu, pg_catalog.pg_typeof(" READS_NOTHING ")::pg_catalog.oid, "
-                   "%u::pg_catalog.oid, %d)",
-                   i == 1 ? "" : ", ", i, i, column.type_oid, (int)column.type_mod);
-        buf_printf(&collations, " WHEN %zu THEN pg_catalog.pg_collation_for(" READS_NOTHING ")", i,
-                   i);
-    }
-    buf_text(sql, ") AS (");
-    buf_add_slice(sql, source);
-    buf_text(sql, "\n), v(i, t, b, m) AS (VALUES ");
-    buf_add_slice(sql, buf_slice(&values));
-    buf_text(sql, ") SELECT pg_catalog.format_type(v.t, CASE WHEN v.t = v.b THEN v.m ELSE -1 END), "
-                  "CASE WHEN y.typcollation <> 0 THEN CASE v.i");
-    buf_add_slice(sql, buf_slice(&collations));
-    buf_text(sql, " END END, v.b, x.typtype = 'p', "
-                  "x.typsend = 0 OR x.typreceive = 0 OR x.typtype = 'c' OR "
-                  "x.typtype IN ('r', 'm') AND x.oid >= 16384 OR "
-                  "x.typcategory = 'A' AND x.typelem >= 16384 OR "
-                  "x.typelem IN (SELECT e.oid FROM pg_catalog.pg_type e WHERE e.typsend = 0) OR "
-                  "x.oid IN (24,2202,2203,2204,2205,2206,3734,3769,4089,4096,4191) OR "
-                  "x.typelem IN (24,2202,2203,2204,2205,2206,3734,3769,4089,4096,4191) "
-                  "FROM v JOIN pg_catalog.pg_type y ON y.oid = v.t "
-                  "JOIN pg_catalog.pg_type x ON x.oid = v.b ORDER BY v.i");
-    buf_free(&values);
-    buf_free(&collations);
-}
-
 static void take_column(struct workspace *w, struct slice body)
 {
-    struct slice values[5] = {{0}};
-    struct back_walk walk;
+    struct slice answers[COLUMN_ANSWERS];
     struct back_walk names;
     struct back_column column;
     struct note note;
-    size_t count = 0;
-    if (back_walk_row(body, &walk, &note) != ERR_NONE) {
-        return;
-    }
-    while (count < 5 && back_next_value(&walk, &values[count]) == 1) {
-        count++;
-    }
-    if (count < 5 || back_walk_columns(buf_slice(&w->described[w->now]), &names, &note)) {
+    if (!columns_read_answers(body, answers) ||
+        back_walk_columns(buf_slice(&w->described[w->now]), &names, &note)) {
         return;
     }
     for (size_t i = 0; i <= w->types_count; i++) {
@@ -110,20 +63,20 @@ static void take_column(struct workspace *w, struct slice body)
     char *name = arena_strndup(&w->g.op.session->arena, column.name.p, column.name.n);
     buf_text(&w->columns, w->types_count == 0 ? "" : ", ");
     var_put_name(name, &w->columns);
-    buf_printf(&w->columns, " " SLICE_FMT, SLICE_ARG(values[0]));
-    if (values[1].p != NULL) {
-        buf_printf(&w->columns, " COLLATE " SLICE_FMT, SLICE_ARG(values[1]));
+    buf_printf(&w->columns, " " SLICE_FMT, SLICE_ARG(answers[COLUMN_TYPE]));
+    if (answers[COLUMN_COLLATION].p != NULL) {
+        buf_printf(&w->columns, " COLLATE " SLICE_FMT, SLICE_ARG(answers[COLUMN_COLLATION]));
     }
-    if (slice_is(values[3], "t")) {
+    if (slice_is(answers[COLUMN_IS_PSEUDO], "t")) {
         enum err e =
             note_set(&note, ERR_UNSUPPORTED,
                      "column \"%.60s\" of type " SLICE_FMT " cannot be moved between servers", name,
-                     SLICE_ARG(values[0]));
+                     SLICE_ARG(answers[COLUMN_TYPE]));
         note_hint(&note, "Cast it to a type that a table may have.");
         w->g.err = e;
         w->g.note = note;
     }
-    w->as_text = w->as_text || slice_is(values[4], "t");
+    w->as_text = w->as_text || slice_is(answers[COLUMN_COPIES_AS_TEXT], "t");
     w->types[w->types_count++] = column.type_oid;
 }
 
@@ -166,7 +119,7 @@ static void ask_columns(struct workspace *w, struct backend *b, struct back_walk
     w->as_text = 0;
     w->types_count = 0;
     w->types = arena_alloc(&source->_batch->memory, walk.left * sizeof(*w->types));
-    put_question(source->text, walk, &sql);
+    columns_put_question(source->text, walk, &sql);
     struct buf *out = stream_out(b->stream);
     front_put_parse(out, "", buf_slice(&sql), types, count);
     front_put_bind(out, "", "", bind == NULL ? &nothing : bind, &text, 1);
