@@ -268,7 +268,7 @@ void cdc_log_wait(struct cdc_log *log, uint64_t seen, int64_t wait_us)
     until.tv_sec += until.tv_nsec / 1000000000;
     until.tv_nsec %= 1000000000;
     cdc_lock(log);
-    if (!log->failed && !log->woken && log->applied_seen == seen) {
+    if (!log->woken && log->applied_seen == seen) { /* failed: there will be no news */
         (void)pthread_cond_timedwait(&log->moved, &log->mutex, &until);
     }
     cdc_unlock(log);

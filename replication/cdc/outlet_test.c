@@ -10,7 +10,9 @@
 
 #include <criterion/criterion.h>
 
+#include "base/clock.h"
 #include "base/mem.h"
+#include "replication/cdc/log_impl.h"
 #include "replication/cdc/log_testing.h"
 #include "replication/cdc/outlet.h"
 
@@ -109,6 +111,18 @@ Test(cdc_outlet, what_fails_is_tried_again_and_comes_once_when_it_works)
         cr_expect_eq(kept->times[i], 1, "%zu came %u times", i, kept->times[i]);
     }
     mem_free(kept);
+    end_bench(&b);
+}
+
+Test(cdc_outlet, a_log_that_has_failed_is_waited_for_as_an_idle_one)
+{
+    struct bench b;
+    struct note why = {.text = "the disk is gone"};
+    new_bench(&b, 1);
+    (void)cdc_fail(b.log, ERR_IO, &why);
+    int64_t begin_us = clock_now_us();
+    cdc_log_wait(b.log, cdc_log_applied(b.log), 200000);
+    cr_expect_geq(clock_now_us() - begin_us, 150000, "it would go round at full speed");
     end_bench(&b);
 }
 
