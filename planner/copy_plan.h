@@ -15,7 +15,7 @@ struct copy_plan {
     uint16_t keys[KEY_COLUMNS_MAX];      /* field of the row that holds each key column, from 0 */
     uint32_t key_types[KEY_COLUMNS_MAX]; /* of the columns */
     int32_t chars_max[KEY_COLUMNS_MAX];  /* varchar(n): of the column; else 0 */
-    uint16_t fields_count;               /* fields that a row has; 0: not known */
+    uint8_t drawn[KEY_COLUMNS_MAX];      /* key column is no field but the n-th drawn one, from 1 */
     uint8_t header;                      /* the first line is no row: it goes to every shard */
     char delimiter;
     char quote, escape;    /* CSV only */

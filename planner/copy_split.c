@@ -6,6 +6,7 @@
  *     text, CSV    header line: to every shard of the table; end marker: to none
  *     binary       header and trailer of our own to every shard, tuples by key
  *     reference    nothing is cut: all bytes go to every shard
+ *     drawn        rows wait for columns that the client leaves open: copy_drawn.c
  *
  * What always holds between calls: rows that are complete have been emitted; what is held back is
  * the beginning of one row (bounded by the splitter). Nothing is allocated per row. Owner: the
@@ -16,23 +17,7 @@
 
 #include "base/check.h"
 #include "base/mem.h"
-#include "planner/copy_lines.h"
-#include "planner/copy_plan.h"
-#include "planner/planner.h"
-#include "wire/copytext.h"
-
-struct plan_copy_run {
-    const struct plan_copy *copy;
-    struct map *map;
-    uint64_t all; /* shards of the table */
-    struct copy_split split;
-    struct arena arena; /* fields that had to be decoded; of one row */
-    struct slice run;   /* rows not emitted yet, all for `run_shards`; a view of the splitter */
-    uint64_t run_shards;
-    uint64_t run_line, run_lines; /* its first line as the client counts, and how many */
-    struct copy_lines lines[SHARDS_MAX];
-    uint8_t begun; /* binary: our header was emitted */
-};
+#include "planner/copy_run.h"
 
 /* Where to emit; lives as long as one call. */
 struct sink {
@@ -88,6 +73,7 @@ void copy_free(struct plan_copy_run *c)
 {
     if (c != NULL) {
         copy_split_free(&c->split);
+        copy_held_free(c);
         arena_free(&c->arena);
         for (size_t i = 0; i < SHARDS_MAX; i++) {
             copy_lines_free(&c->lines[i]);
@@ -140,12 +126,10 @@ static void flush(struct plan_copy_run *c, const struct sink *sink)
  * How many lines a server counts in a row of CSV: of line ends in quotes, where lines end with \n,
  * those; else \r. In its first row it does not know yet how lines end, and counts \r.
  */
-static uint64_t server_lines(const struct plan_copy_run *c, uint64_t shards,
-                             const struct copy_row *row, uint64_t lines)
+uint64_t copy_server_lines(const struct plan_copy_run *c, const struct copy_row *row,
+                           uint64_t lines, int first)
 {
     size_t n = row->bytes.n;
-    uint32_t shard = (uint32_t)__builtin_ctzll(shards);
-    int first = c->lines[shard].lines == 0 && (c->run.n == 0 || c->run_shards != shards);
     int cr = n > 0 && (row->bytes.p[n - 1] == '\r' || (n > 1 && row->bytes.p[n - 2] == '\r'));
     if (c->copy->format != 'c' || (!first && (lines == 1 || !cr))) {
         return lines;
@@ -161,7 +145,9 @@ static void give(struct plan_copy_run *c, uint64_t shards, const struct copy_row
                  const struct sink *sink)
 {
     uint64_t lines = c->copy->format == 'b' ? 1 : c->split.lines + 1 - row->number;
-    uint64_t theirs = server_lines(c, shards, row, lines);
+    uint32_t shard = (uint32_t)__builtin_ctzll(shards);
+    int first = c->lines[shard].lines == 0 && (c->run.n == 0 || c->run_shards != shards);
+    uint64_t theirs = copy_server_lines(c, row, lines, first);
     if (theirs == lines && c->run.n != 0 && c->run_shards == shards &&
         c->run.p + c->run.n == row->bytes.p) {
         c->run.n += row->bytes.n;
@@ -192,39 +178,60 @@ static int is_null(const struct plan_copy_run *c, size_t key, const struct copy_
     return (plan->force_null & bit) != 0 && slice_eq(field->value, c->split.options.null_text);
 }
 
-static enum err route(struct plan_copy_run *c, const struct copy_row *row, uint64_t *shards,
-                      struct note *note)
+/* Bytes of a key column as the client gave them. */
+static struct slice given(const struct plan_copy_run *c, size_t key, const struct copy_field *field)
+{
+    if (is_null(c, key, field)) {
+        return (struct slice){NULL, 0};
+    }
+    return field->value.p == NULL ? SLICE("") : field->value; /* empty, not NULL */
+}
+
+/* Fields of the row that hold key columns. */
+static size_t wanted_fields(const struct plan_copy_run *c, uint16_t *wanted)
 {
     const struct copy_plan *plan = c->copy->_private;
+    size_t count = 0;
+    for (size_t i = 0; i < plan->keys_count; i++) {
+        if (plan->drawn[i] == 0) {
+            wanted[count++] = plan->keys[i];
+        }
+    }
+    return count;
+}
+
+enum err copy_route(struct plan_copy_run *c, const struct copy_row *row, const struct slice *drawn,
+                    uint64_t *shards, struct note *note)
+{
+    const struct copy_plan *plan = c->copy->_private;
+    uint16_t wanted[KEY_COLUMNS_MAX];
     struct copy_field fields[KEY_COLUMNS_MAX];
     struct key_value values[KEY_COLUMNS_MAX];
     int binary = c->copy->format == 'b';
     if (c->arena.bytes != 0) {
         arena_reset(&c->arena);
     }
-    enum err e = copy_row_fields(&c->split.options, row, plan->keys, plan->keys_count, fields,
-                                 &c->arena, note);
+    size_t count = wanted_fields(c, wanted), next = 0;
+    enum err e = copy_row_fields(&c->split.options, row, wanted, count, fields, &c->arena, note);
     if (e) {
         return at_row(c, row, 0, e, note);
     }
     for (size_t i = 0; i < plan->keys_count; i++) {
-        values[i] = (struct key_value){.bytes = fields[i].value,
-                                       .type_oid = binary ? plan->key_types[i] : 0,
-                                       .format = (int16_t)binary};
-        if (is_null(c, i, &fields[i])) {
-            values[i].bytes = (struct slice){NULL, 0};
-        } else if (values[i].bytes.p == NULL) {
-            values[i].bytes = SLICE(""); /* empty, not NULL */
-        } else if (plan->chars_max[i] > 0) {
+        int here = plan->drawn[i] == 0;
+        values[i] = (struct key_value){.bytes = here ? given(c, i, &fields[next++])
+                                                     : drawn[plan->drawn[i] - 1],
+                                       .type_oid = here && binary ? plan->key_types[i] : 0,
+                                       .format = (int16_t)(here && binary)};
+        if (plan->chars_max[i] > 0 && values[i].bytes.p != NULL) {
             key_cut_blanks(&values[i].bytes, plan->chars_max[i]);
         }
     }
     uint32_t shard = 0;
-    e = map_route(c->map, c->copy->table, values, &shard, note);
+    e = plan->keys_count == 0 ? ERR_NONE : map_route(c->map, c->copy->table, values, &shard, note);
     if (e) {
         return at_row(c, row, 1, e, note);
     }
-    *shards = UINT64_C(1) << shard;
+    *shards = plan->keys_count == 0 ? c->all : UINT64_C(1) << shard;
     return ERR_NONE;
 }
 
@@ -235,8 +242,12 @@ static enum err give_rows(struct plan_copy_run *c, const struct sink *sink, stru
     int got = 0;
     while ((got = copy_split_next(&c->split, &row, note)) == 1) {
         uint64_t shards = c->all;
+        if (c->copy->draws_count != 0) {
+            copy_hold(c, &row);
+            continue;
+        }
         if (!row.is_header) {
-            enum err e = route(c, &row, &shards, note);
+            enum err e = copy_route(c, &row, NULL, &shards, note);
             if (e) {
                 return e;
             }
@@ -250,16 +261,22 @@ static enum err give_rows(struct plan_copy_run *c, const struct sink *sink, stru
     return ERR_NONE;
 }
 
+/* Every shard gets the bytes as they come. */
+static int is_passed_on(const struct plan_copy_run *c)
+{
+    return c->copy->table->keys_count == 0 && c->copy->draws_count == 0;
+}
+
 uint64_t copy_client_line(const struct plan_copy_run *c, uint32_t shard, uint64_t line)
 {
-    return c->copy->table->keys_count == 0 ? line : copy_lines_find(&c->lines[shard], line);
+    return is_passed_on(c) ? line : copy_lines_find(&c->lines[shard], line);
 }
 
 /* ---- front door ------------------------------------------------------------------------------ */
 
 static void begin_binary(struct plan_copy_run *c, const struct sink *sink)
 {
-    if (c->copy->format == 'b' && !c->begun) {
+    if (c->copy->format == 'b' && !c->begun && c->copy->draws_count == 0) {
         struct buf header = {0};
         copy_put_binary_header(&header);
         sink->emit(c->all, buf_slice(&header), sink->arg);
@@ -272,7 +289,7 @@ enum err copy_feed(struct plan_copy_run *c, struct slice data, copy_emit_fn *emi
                    struct note *note)
 {
     struct sink sink = {emit, arg};
-    if (c->copy->table->keys_count == 0) {
+    if (is_passed_on(c)) {
         if (data.n != 0) {
             emit(c->all, data, arg);
         }
@@ -286,13 +303,13 @@ enum err copy_feed(struct plan_copy_run *c, struct slice data, copy_emit_fn *emi
 enum err copy_finish(struct plan_copy_run *c, copy_emit_fn *emit, void *arg, struct note *note)
 {
     struct sink sink = {emit, arg};
-    if (c->copy->table->keys_count == 0) {
+    if (is_passed_on(c)) {
         return ERR_NONE;
     }
     begin_binary(c, &sink);
     copy_split_end(&c->split);
     enum err e = give_rows(c, &sink, note);
-    if (!e && c->copy->format == 'b') {
+    if (!e && c->copy->format == 'b' && c->copy->draws_count == 0) {
         struct buf trailer = {0};
         copy_put_binary_trailer(&trailer);
         emit(c->all, buf_slice(&trailer), arg);

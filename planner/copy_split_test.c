@@ -310,6 +310,115 @@ Test(copy_split, binary_rows_are_split_and_every_shard_gets_header_and_trailer)
     buf_free(&data);
 }
 
+/* ---- drawn columns --------------------------------------------------------------------------- */
+
+struct part {
+    const char *rows[SHARDS]; /* what each shard gets */
+};
+
+/* One part of all rows, with `values` for them; their first is the key. */
+static void expect_part(struct plan_copy *copy, struct slice data, const struct slice *values,
+                        size_t rows, const struct part *want)
+{
+    struct plan_copy_run *c = NULL;
+    struct got got = {0};
+    struct note note = {0};
+    size_t bytes = 0;
+    cr_assert_eq(copy_open(copy, map, &c, &note), ERR_NONE, "%s", note.text);
+    for (; data.n > 0; data = slice_from(data, 1)) { /* byte by byte */
+        cr_assert_eq(copy_feed(c, slice_bytes(data.p, 1), collect, &got, &note), ERR_NONE, "%s",
+                     note.text);
+    }
+    cr_assert_eq(copy_finish(c, collect, &got, &note), ERR_NONE, "%s", note.text);
+    cr_assert_eq(got.calls, 0); /* nothing goes out before its values are there */
+    cr_assert_eq(copy_held(c, &bytes), rows);
+    cr_assert_eq(copy_release(c, values, collect, &got, &note), ERR_NONE, "%s", note.text);
+    cr_assert_eq(copy_held(c, &bytes), 0);
+    cr_assert_eq(bytes, 0);
+    for (size_t i = 0; i < SHARDS; i++) {
+        cr_assert_eq(got.bytes[i].n, strlen(want->rows[i]), "%zu: %.*s", i, (int)got.bytes[i].n,
+                     (const char *)got.bytes[i].p);
+        cr_assert(got.bytes[i].n == 0 || memcmp(got.bytes[i].p, want->rows[i], got.bytes[i].n) == 0,
+                  "%zu: %.*s", i, (int)got.bytes[i].n, (const char *)got.bytes[i].p);
+    }
+    got_free(&got);
+    copy_free(c);
+}
+
+/* Keys 1, 2, ... -> the first that belongs to the shard. */
+static const char *key_on(size_t shard)
+{
+    static char keys[SHARDS][16];
+    for (int i = 1; i < 1000; i++) {
+        const char *const key[] = {keys[shard]};
+        (void)snprintf(keys[shard], sizeof(keys[shard]), "%d", i);
+        if (shard_of(orders, key) == shard) {
+            return keys[shard];
+        }
+    }
+    cr_assert_fail("no key");
+    return "";
+}
+
+Test(copy_split, drawn_columns_stand_in_front_of_the_rows_that_waited_for_them)
+{
+    struct copy_plan plan = text_plan(0);
+    struct plan_copy copy = {.table = orders, .format = 't', .draws_count = 2, ._private = &plan};
+    const char *a = key_on(0), *c = key_on(2);
+    struct slice values[] = {slice_of(a), SLICE("x\ty\\"), slice_of(c),
+                             {NULL, 0},   slice_of(a),     SLICE("\\N")};
+    char first[64], third[64];
+    plan.drawn[0] = 1;
+    (void)snprintf(first, sizeof(first), "%s\tx\\\ty\\\\\tone\n%s\t\\x5cN\tthree\n", a, a);
+    (void)snprintf(third, sizeof(third), "%s\t\\N\ttwo\n", c);
+    expect_part(&copy, SLICE("one\ntwo\nthree"), values, 3, &(struct part){{first, "", third}});
+}
+
+Test(copy_split, drawn_columns_of_csv_are_quoted_and_each_part_has_the_header_that_is_compared)
+{
+    struct copy_plan plan = csv_plan(1);
+    struct plan_copy copy = {
+        .table = orders, .format = 'c', .draws_count = 1, .drawn_header = "id,", ._private = &plan};
+    const char *b = key_on(1);
+    struct slice values[] = {SLICE("say \"x\"")};
+    char text[64], want[64];
+    plan.header = 1;
+    (void)snprintf(text, sizeof(text), "name,user_id\n\"two\nlines\",%s\n", b);
+    (void)snprintf(want, sizeof(want), "id,name,user_id\n\"say \"\"x\"\"\",\"two\nlines\",%s\n", b);
+    expect_part(&copy, slice_of(text), values, 1,
+                &(struct part){{"id,name,user_id\n", want, "id,name,user_id\n"}});
+    copy.drawn_header = NULL; /* not compared: the shards are not told of one */
+    expect_part(&copy, slice_of(text), values, 1, &(struct part){{"", strchr(want, '\n') + 1, ""}});
+}
+
+Test(copy_split, drawn_columns_of_reference_tables_are_the_same_everywhere)
+{
+    struct copy_plan plan = {.delimiter = '\t', .null_text = "\\N"};
+    struct plan_copy copy = {
+        .table = countries, .format = 't', .draws_count = 1, ._private = &plan};
+    struct slice values[] = {SLICE("1"), SLICE("2")};
+    const char *all = "1\tone\n2\ttwo\n";
+    expect_part(&copy, SLICE("one\ntwo\n"), values, 2, &(struct part){{all, all, all}});
+}
+
+Test(copy_split, a_drawn_key_that_is_null_names_the_line_of_its_row)
+{
+    struct copy_plan plan = text_plan(0);
+    struct plan_copy copy = {.table = orders, .format = 't', .draws_count = 1, ._private = &plan};
+    struct plan_copy_run *c = NULL;
+    struct got got = {0};
+    struct note note = {0};
+    struct slice values[] = {SLICE("1"), {NULL, 0}};
+    plan.drawn[0] = 1;
+    cr_assert_eq(copy_open(&copy, map, &c, &note), ERR_NONE);
+    cr_assert_eq(copy_feed(c, SLICE("one\ntwo\n"), collect, &got, &note), ERR_NONE);
+    cr_assert_eq(copy_release(c, values, collect, &got, &note), ERR_NULL_KEY);
+    cr_assert(strstr(note.text, "COPY orders, line 2, column user_id: ") != NULL, "%s", note.text);
+    cr_assert_eq(got.calls, 0);
+    got_free(&got);
+    copy_free(c);
+}
+
 static void expect_failure(const struct copy_plan *plan, char format, struct slice data,
                            enum err want, const char *words)
 {

@@ -112,7 +112,7 @@ tnode *tree_new(struct arena *arena, PgQuery__Node__NodeCase kind, void *message
     return n;
 }
 
-static tnode *new_string(struct arena *arena, const char *text)
+tnode *tree_string_new(struct arena *arena, const char *text)
 {
     PgQuery__String *s = arena_alloc(arena, sizeof(*s));
     pg_query__string__init(s);
@@ -161,7 +161,8 @@ tnode *tree_call(struct arena *arena, const char *name, tnode *arg)
 {
     PgQuery__FuncCall *f = arena_alloc(arena, sizeof(*f));
     pg_query__func_call__init(f);
-    f->funcname = new_list(arena, new_string(arena, "pg_catalog"), new_string(arena, name));
+    f->funcname =
+        new_list(arena, tree_string_new(arena, "pg_catalog"), tree_string_new(arena, name));
     f->n_funcname = 2;
     f->args = new_list(arena, arg, NULL);
     f->n_args = 1;
@@ -174,7 +175,8 @@ tnode *tree_bytewise(struct arena *arena, tnode *arg)
     PgQuery__CollateClause *c = arena_alloc(arena, sizeof(*c));
     pg_query__collate_clause__init(c);
     c->arg = arg;
-    c->collname = new_list(arena, new_string(arena, "pg_catalog"), new_string(arena, "C"));
+    c->collname =
+        new_list(arena, tree_string_new(arena, "pg_catalog"), tree_string_new(arena, "C"));
     c->n_collname = 2;
     return tree_new(arena, NODE(COLLATE_CLAUSE), c);
 }
@@ -183,7 +185,7 @@ tnode *tree_cast(struct arena *arena, tnode *arg, const char *type)
 {
     PgQuery__TypeName *t = arena_alloc(arena, sizeof(*t));
     pg_query__type_name__init(t);
-    t->names = new_list(arena, new_string(arena, "pg_catalog"), new_string(arena, type));
+    t->names = new_list(arena, tree_string_new(arena, "pg_catalog"), tree_string_new(arena, type));
     t->n_names = 2;
     t->typemod = -1;
     PgQuery__TypeCast *c = arena_alloc(arena, sizeof(*c));
@@ -203,7 +205,7 @@ tnode *tree_compare(struct arena *arena, tnode *a, const char *op, tnode *b)
     PgQuery__AExpr *e = arena_alloc(arena, sizeof(*e));
     pg_query__a__expr__init(e);
     e->kind = PG_QUERY__A__EXPR__KIND__AEXPR_OP;
-    e->name = new_list(arena, new_string(arena, op), NULL);
+    e->name = new_list(arena, tree_string_new(arena, op), NULL);
     e->n_name = 1;
     e->lexpr = a;
     e->rexpr = b;
@@ -231,9 +233,9 @@ tnode *tree_column(struct arena *arena, const char *table, const char *column)
 {
     PgQuery__ColumnRef *c = arena_alloc(arena, sizeof(*c));
     pg_query__column_ref__init(c);
-    tnode *name = new_string(arena, column);
+    tnode *name = tree_string_new(arena, column);
     c->fields = table == NULL ? new_list(arena, name, NULL)
-                              : new_list(arena, new_string(arena, table), name);
+                              : new_list(arena, tree_string_new(arena, table), name);
     c->n_fields = table == NULL ? 1 : 2;
     return tree_new(arena, NODE(COLUMN_REF), c);
 }

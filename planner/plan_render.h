@@ -327,6 +327,10 @@ static void render_plan(const struct plan *p, const struct test_db *db,
         buf_text(out, " of ");
         render_plan(p->copy_out->rows, db, args, out);
     }
+    if (p->kind == PLAN_COPY_IN && p->copy->draws_count != 0) {
+        buf_printf(out, " {%s} draws {%s} %s", p->copy->shard_sql, p->copy->draw_sql,
+                   p->copy->drawn_header == NULL ? "" : p->copy->drawn_header);
+    }
     if (p->split != NULL) {
         render_split(p, db, args, out);
     }

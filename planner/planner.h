@@ -851,7 +851,14 @@ struct plan_copy {
     /* Of the fields, in home's OIDs; NULL: none is of a type of users. */
     const uint32_t *types;
     size_t types_count;
-    uint8_t _reserved;
+    uint16_t fields_count; /* of a row as the client sends it */
+    /* Columns that no row gives and only the home shard may evaluate, once for each row: shard_sql
+     * names them in front of the client's. Rows are held back then, see copy_release(). */
+    size_t draws_count;
+    const uint32_t *draw_types;
+    const char
+        *draw_sql; /* "SELECT nextval(...) FROM pg_catalog.generate_series(1, "; NULL: none */
+    const char *drawn_header; /* HEADER MATCH: their names in front of the client's line; or NULL */
     const struct copy_plan *_private;
 };
 
@@ -868,6 +875,15 @@ enum err copy_feed(struct plan_copy_run *c, struct slice data, copy_emit_fn *emi
                    struct note *note) MUST_CHECK;
 enum err copy_finish(struct plan_copy_run *c, copy_emit_fn *emit, void *arg,
                      struct note *note) MUST_CHECK;
+/* draws_count > 0: copy_feed() and copy_finish() emit nothing but hold rows: how many. */
+size_t copy_held(const struct plan_copy_run *c, size_t *bytes);
+/*
+ * Emits the rows that are held, as the whole data of one COPY for each shard.
+ *   values   draws_count for each row, as text; p == NULL: NULL
+ */
+enum err copy_release(struct plan_copy_run *c, const struct slice *values, copy_emit_fn *emit,
+                      void *arg, struct note *note) MUST_CHECK;
+int copy_drawn_fits(uint32_t type); /* a drawn column of the type can stand in binary data */
 void copy_free(struct plan_copy_run *c);
 /* A line of a shard's part (binary: a row) as the client counts; 0: not known any more. */
 uint64_t copy_client_line(const struct plan_copy_run *c, uint32_t shard, uint64_t line);

@@ -88,6 +88,7 @@ tnode *tree_copy(struct arena *arena, const tnode *n);
 
 /* New nodes for deparsing. */
 tnode *tree_new(struct arena *arena, PgQuery__Node__NodeCase kind, void *message);
+tnode *tree_string_new(struct arena *arena, const char *text); /* a name, see tree_string() */
 tnode *tree_int(struct arena *arena, int64_t v);
 tnode *tree_target(struct arena *arena, tnode *value, const char *name);
 tnode *tree_call(struct arena *arena, const char *name, tnode *arg);

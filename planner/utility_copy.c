@@ -7,6 +7,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "planner/copy_draws.h"
 #include "planner/reach.h"
 #include "planner/typemap.h"
 
@@ -36,7 +37,7 @@ static const char *option_text(struct build *b, const PgQuery__CopyStmt *c, cons
 /* ---- FROM -------------------------------------------------------------------------------------
  */
 
-static int column_field(const PgQuery__CopyStmt *c, const struct catalog_table *t, const char *name)
+int copy_column_field(const PgQuery__CopyStmt *c, const struct catalog_table *t, const char *name)
 {
     if (c->n_attlist == 0) {
         int at = 0;
@@ -84,27 +85,28 @@ static uint16_t fields_of(const PgQuery__CopyStmt *c, const struct catalog_table
 static void fill_types(struct build *b, const PgQuery__CopyStmt *c, const struct catalog_table *t,
                        struct plan_copy *copy)
 {
-    size_t count = fields_of(c, t);
+    size_t count = copy->draws_count + copy->fields_count;
     uint32_t *types = arena_zero(b->out, (count + 1) * sizeof(*types));
     for (size_t i = 0; i < t->columns_count; i++) {
-        int field = column_field(c, t, t->columns[i].name);
+        int field = copy_column_field(c, t, t->columns[i].name);
         if (field >= 0 && t->columns[i].type >= TYPEMAP_USER_OID) {
-            types[field] = t->columns[i].type;
+            types[copy->draws_count + (size_t)field] = t->columns[i].type;
             copy->types = types;
             copy->types_count = count;
         }
     }
 }
 
-static int fill_keys(const PgQuery__CopyStmt *c, const struct relation *r, struct copy_plan *out,
-                     struct plan *p)
+static int fill_keys(const PgQuery__CopyStmt *c, const struct relation *r,
+                     const struct copy_draws *draws, struct copy_plan *out, struct plan *p)
 {
     const struct map_table *t = r->table;
     out->keys_count = t->keys_count;
     for (size_t i = 0; i < t->keys_count; i++) {
         const struct catalog_column *col = catalog_column(r->known, t->keys[i]);
-        int field = column_field(c, r->known, t->keys[i]);
-        if (field < 0 || col == NULL) {
+        int field = copy_column_field(c, r->known, t->keys[i]);
+        out->drawn[i] = (uint8_t)copy_draw_of(draws, col);
+        if ((field < 0 && out->drawn[i] == 0) || col == NULL) {
             refuse(p, "List it among the columns.",
                    "COPY into \"%s\" must give its sharding key \"%s\"", r->name, t->keys[i]);
             return 0;
@@ -116,7 +118,7 @@ static int fill_keys(const PgQuery__CopyStmt *c, const struct relation *r, struc
             return 0;
         }
         out->chars_max[i] = col->typmod >= 0 ? col->typmod - 4 : 0;
-        out->keys[i] = (uint16_t)field;
+        out->keys[i] = (uint16_t)(field < 0 ? 0 : field);
         out->key_types[i] = col->type;
         out->force_null |= (uint8_t)(in_option_list(c, "force_null", t->keys[i]) << i);
         out->force_not_null |= (uint8_t)(in_option_list(c, "force_not_null", t->keys[i]) << i);
@@ -124,29 +126,10 @@ static int fill_keys(const PgQuery__CopyStmt *c, const struct relation *r, struc
     return 1;
 }
 
-/* Only the home shard has the sequences. */
-static int sequences_given(const PgQuery__CopyStmt *c, const struct relation *r)
+/* A reference table's rows are the same everywhere if no trigger has a hand in them. */
+static int same_everywhere(const struct relation *r)
 {
-    for (size_t i = 0; i < r->known->columns_count; i++) {
-        const struct catalog_column *col = &r->known->columns[i];
-        if (col->default_kind == DEFAULT_SEQUENCE && column_field(c, r->known, col->name) < 0) {
-            return 0;
-        }
-    }
-    return 1;
-}
-
-/* A reference table's rows are the same everywhere only if left-out columns are constants. */
-static int defaults_constant(const PgQuery__CopyStmt *c, const struct relation *r)
-{
-    for (size_t i = 0; i < r->known->columns_count; i++) {
-        const struct catalog_column *col = &r->known->columns[i];
-        if (!col->generated && column_field(c, r->known, col->name) < 0 &&
-            (col->default_kind == DEFAULT_EXPRESSION || col->default_kind == DEFAULT_SEQUENCE)) {
-            return 0;
-        }
-    }
-    return !r->known->has_triggers;
+    return r->table->kind != MAP_REFERENCE || !r->known->has_triggers;
 }
 
 static int fill_format(struct build *b, const PgQuery__CopyStmt *c, struct copy_plan *out,
@@ -211,9 +194,9 @@ static int where_fits(struct build *b, const PgQuery__CopyStmt *c, const struct 
     return 1;
 }
 
-static void copy_in(struct build *b, const PgQuery__CopyStmt *c, const struct relation *r,
-                    struct plan *p)
+static void copy_in(struct build *b, const tnode *stmt, const struct relation *r, struct plan *p)
 {
+    const PgQuery__CopyStmt *c = stmt->copy_stmt;
     if (r->known == NULL) {
         refuse(p, "", "relation \"%s\" does not exist", r->name);
         p->err = ERR_NO_TABLE;
@@ -229,31 +212,32 @@ static void copy_in(struct build *b, const PgQuery__CopyStmt *c, const struct re
     }
     struct copy_plan *inner = arena_zero(b->out, sizeof(*inner));
     struct plan_copy *copy = arena_zero(b->out, sizeof(*copy));
-    if (!fill_keys(c, r, inner, p) || !fill_format(b, c, inner, copy, p)) {
+    struct copy_draws draws;
+    copy_find_draws(b, c, r, &draws);
+    if (!fill_keys(c, r, &draws, inner, p) || !fill_format(b, c, inner, copy, p)) {
         return;
     }
-    if (r->table->kind != MAP_REFERENCE && !sequences_given(c, r)) {
-        refuse(p, "List the column and give its values, or use INSERT.",
-               "COPY into \"%s\" leaves a column to a sequence, which is on the home shard",
+    if (!same_everywhere(r)) {
+        refuse(p, "Use INSERT.",
+               "COPY into reference table \"%s\", which has triggers, must do the same on every "
+               "shard",
                r->name);
         return;
     }
-    if (r->table->kind == MAP_REFERENCE && !defaults_constant(c, r)) {
-        refuse(p, "List every column whose default is not a constant.",
-               "COPY into reference table \"%s\" must do the same on every shard", r->name);
-        return;
-    }
-    inner->fields_count = fields_of(c, r->known);
-    fill_types(b, c, r->known, copy);
     copy->table = r->table; /* of the map that the batch was planned for */
     copy->shard_sql = (const char *)p->text.p;
+    copy->fields_count = fields_of(c, r->known);
     copy->_private = inner;
+    if (draws.count != 0 && !copy_draw(b, stmt, r, &draws, copy, p)) {
+        return;
+    }
+    fill_types(b, c, r->known, copy);
     p->kind = PLAN_COPY_IN;
     p->rung = "route";
     p->copy = copy;
     p->touches_sharded = 1;
     p->same_counts = r->table->kind == MAP_REFERENCE;
-    plan_set_fixed(b, p, map_table_shards(b->env->map, r->table));
+    plan_set_fixed(b, p, map_table_shards(b->env->map, r->table) | (copy->draws_count != 0));
 }
 
 void plan_copy(struct build *b, tnode *stmt, struct plan *p)
@@ -283,7 +267,7 @@ void plan_copy(struct build *b, tnode *stmt, struct plan *p)
     } else if (unknown_option(c) != NULL) {
         refuse(p, "Leave it out.", "COPY option \"%s\" is not known", unknown_option(c));
     } else if (c->is_from) {
-        copy_in(b, c, &r, p);
+        copy_in(b, stmt, &r, p);
     } else {
         copy_out_table(b, c, &r, p);
     }

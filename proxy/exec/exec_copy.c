@@ -10,33 +10,24 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "base/mem.h"
+#include "proxy/exec/copy_in.h"
 #include "proxy/exec/exec.h"
-#include "proxy/exec/op.h"
 #include "proxy/exec/typing.h"
-
-struct copy_op {
-    struct op op;
-    struct plan *plan;
-    struct plan_copy_run *run;
-    uint64_t shards;
-    uint64_t copying;   /* shards that have answered CopyInResponse; out: sent some data */
-    uint64_t started;   /* COPY OUT: CopyOutResponse was given to the client */
-    struct buf turned;  /* rows in a server's OIDs */
-    unsigned told : 1;  /* the client has CopyInResponse */
-    unsigned ended : 1; /* CopyDone or CopyFail was sent on */
-    enum err err;
-    struct note note;
-};
 
 static void copy_free_op(struct op *op)
 {
-    copy_free(((struct copy_op *)op)->run);
-    buf_free(&((struct copy_op *)op)->turned);
+    struct copy_op *c = (struct copy_op *)op;
+    copy_free(c->run);
+    buf_free(&c->turned);
+    buf_free(&c->values);
+    buf_free(&c->lengths);
+    mem_free(c->drawn);
 }
 
 /* ---- in -------------------------------------------------------------------------------------- */
 
-static void stop_copy(struct copy_op *c, const char *reason)
+void copy_stop(struct copy_op *c, const char *reason)
 {
     struct session *s = c->op.session;
     c->ended = 1;
@@ -47,18 +38,18 @@ static void stop_copy(struct copy_op *c, const char *reason)
     }
 }
 
-static void fail_copy(struct copy_op *c, enum err e, const struct note *note)
+void copy_refuse(struct copy_op *c, enum err e, const struct note *note)
 {
     if (!c->err && c->op.errors == 0) {
         c->err = e;
         c->note = *note;
     }
     if (!c->ended) {
-        stop_copy(c, "pgbraid: the COPY failed");
+        copy_stop(c, "pgbraid: the COPY failed");
     }
 }
 
-static void emit(uint64_t shards, struct slice data, void *arg)
+void copy_emit(uint64_t shards, struct slice data, void *arg)
 {
     struct copy_op *c = arg;
     struct session *s = c->op.session;
@@ -94,9 +85,9 @@ static void finish_copy(struct copy_op *c)
 {
     struct session *s = c->op.session;
     struct note note;
-    enum err e = copy_finish(c->run, emit, c, &note);
+    enum err e = copy_finish(c->run, copy_emit, c, &note);
     if (e) {
-        fail_copy(c, e, &note);
+        copy_refuse(c, e, &note);
         return;
     }
     c->ended = 1;
@@ -124,15 +115,15 @@ static enum step on_copy(struct op *op, uint8_t type, struct slice body)
     if (type == 'f') {
         const char *why = body.n > 0 && body.p[body.n - 1] == 0 ? (const char *)body.p : "";
         enum err e = note_set(&note, ERR_CANCELED, "COPY from stdin failed: %.200s", why);
-        fail_copy(c, e, &note);
+        copy_refuse(c, e, &note);
         return STEP_DONE;
     }
     if (servers_full(c)) {
         return STEP_WAIT; /* on_backend_drained goes on */
     }
-    enum err e = copy_feed(c->run, body, emit, c, &note);
+    enum err e = copy_feed(c->run, body, copy_emit, c, &note);
     if (e) {
-        fail_copy(c, e, &note);
+        copy_refuse(c, e, &note);
     }
     return STEP_DONE;
 }
@@ -166,7 +157,7 @@ static void in_failed(struct op *op)
 {
     struct copy_op *c = (struct copy_op *)op;
     if (!c->ended) {
-        stop_copy(c, "pgbraid: another shard failed");
+        copy_stop(c, "pgbraid: another shard failed");
     }
 }
 
@@ -195,7 +186,7 @@ static size_t find_line(struct slice where, size_t *end)
 }
 
 /* A server counts the lines that it was sent; the client counts its own. */
-static void put_client_line(struct copy_op *c)
+void copy_put_client_line(struct copy_op *c)
 {
     struct op *op = &c->op;
     struct back_error err;
@@ -235,7 +226,7 @@ static void copy_then(struct op *op)
         op->error.n = 0;
         op_fail(op, c->err, &c->note);
     } else if (op->errors != 0) {
-        put_client_line(c);
+        copy_put_client_line(c);
         op_fail(op, ERR_INTERNAL, NULL);
     } else {
         uint64_t copies = c->plan->same_counts ? (uint64_t)__builtin_popcountll(c->shards) : 1;
@@ -250,13 +241,14 @@ enum step copy_in_start(struct session *s, struct plan *plan)
     struct note note;
     struct plan_copy_run *run = NULL;
     uint64_t shards = map_table_shards(s->db->map, plan->copy->table);
+    uint64_t held = shards | (plan->copy->draws_count != 0); /* the home shard */
     if (!session_quiet(s)) {
         return session_wait_quiet(s);
     }
     if (s->tx.kind == TX_KIND_NONE) {
         session_tx_begin(s, TX_KIND_IMPLICIT, "BEGIN");
     }
-    enum step step = session_engage(s, shards, &e, &note);
+    enum step step = session_engage(s, held, &e, &note);
     if (step == STEP_WAIT) {
         return STEP_WAIT;
     }
@@ -266,16 +258,20 @@ enum step copy_in_start(struct session *s, struct plan *plan)
     }
     struct copy_op *c = op_begin(s, sizeof(*c), "copy in");
     c->op.free_fn = copy_free_op;
-    c->op.on_message = in_message;
-    c->op.on_failed = in_failed;
     c->op.on_backend_drained = backend_drained;
     c->plan = plan;
     c->run = run;
     c->shards = shards;
     session_count(s, plan, shards, NULL);
-    bits_each (shard, shards) {
+    bits_each (shard, held) {
         exec_mark(s, session_backend(s, (uint32_t)shard), plan);
     }
+    if (plan->copy->draws_count != 0) {
+        copy_draw_begin(c);
+        return STEP_DONE;
+    }
+    c->op.on_message = in_message;
+    c->op.on_failed = in_failed;
     op_round(&c->op, shards, plan->copy->shard_sql, copy_then);
     return STEP_DONE;
 }

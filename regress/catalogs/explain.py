@@ -166,7 +166,7 @@ def effects(place):
     c.rollback()
     expect("rolled back", before, int(ask(c, "SELECT sum(age) FROM users")[0][0]))
     c.rollback()
-    for statement, code in (("EXPLAIN EXECUTE q", "0A000"), ("EXPLAIN (FORMAT odd) SELECT * FROM users", "22023"),
+    for statement, code in (("EXPLAIN EXECUTE q", "26000"), ("EXPLAIN (FORMAT odd) SELECT * FROM users", "22023"),
                             ("EXPLAIN (ANALYZE) SELECT 1 / (id - 5) FROM users", "22012"), ("EXPLAIN SELECT nothing FROM users", "42703"),
                             ("EXPLAIN ANALYZE SELECT u.name FROM users u JOIN orders o ON o.id = u.age / (u.id - 5)", "22012")):
         try:
