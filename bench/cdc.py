@@ -254,15 +254,8 @@ def main():
     text = measure(args)
     print(text)
     if args.write:
-        with open(report.PAGE, encoding="utf-8") as f:
-            page = f.read()
-        head, begin, rest = page.partition(BEGIN)
-        _, end, tail = rest.partition(END)
-        if not begin or not end:
-            raise SystemExit(f"bench: {report.PAGE} has no place for the result")
         day = datetime.date.today().isoformat()
-        with open(report.PAGE, "w", encoding="utf-8") as f:
-            f.write(f"{head}{BEGIN}\n\n{day}, best of {args.rounds} rounds each.\n\n{text}\n\n{END}{tail}")
+        report.put_between(BEGIN, END, f"{day}, best of {args.rounds} rounds each.\n\n{text}")
     return 0
 
 

@@ -180,12 +180,17 @@ class Results:
         return "" if not self.failures else "Did not work:\n\n" + "\n".join(f"- {f}" for f in self.failures)
 
 
-def write_page(results):
+def put_between(begin, end, text):
+    """The text into docs/BENCHMARKS.md, in the place of what stood between the two marks."""
     with open(PAGE, encoding="utf-8") as f:
         page = f.read()
-    head, begin, rest = page.partition(BEGIN)
-    _, end, tail = rest.partition(END)
-    if not begin or not end:
-        raise SystemExit(f"bench: {PAGE} has no place for the result ({BEGIN} ... {END})")
+    head, found, rest = page.partition(begin)
+    _, found_end, tail = rest.partition(end)
+    if not found or not found_end:
+        raise SystemExit(f"bench: {PAGE} has no place for the result ({begin} ... {end})")
     with open(PAGE, "w", encoding="utf-8") as f:
-        f.write(f"{head}{BEGIN}\n\n{results.text()}\n{END}{tail}")
+        f.write(f"{head}{begin}\n\n{text.strip()}\n\n{end}{tail}")
+
+
+def write_page(results):
+    put_between(BEGIN, END, results.text())

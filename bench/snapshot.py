@@ -147,11 +147,7 @@ def main():
             f"pgbench on one machine of {os.cpu_count()} processors; {ROWS} rows; fsync off\n\n" + text)
     print(text)
     if o.write:
-        with open(report.PAGE, encoding="utf-8") as f:
-            head, _, rest = f.read().partition(BEGIN)
-        tail = rest.partition(END)[2]
-        with open(report.PAGE, "w", encoding="utf-8") as f:
-            f.write(f"{head}{BEGIN}\n\n{text}\n\n{END}{tail}")
+        report.put_between(BEGIN, END, text)
 
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ READS = ("readrandom", "readmiss", "scan", "scanback", "range50")
 SYNCS = ("sync1", "sync8", "sync64")
 # test, engine, what is compared with LevelDB's, at least or at most, how much
 GOALS = ([(t, e, "ops", ">=", 1.0) for t in ("fillseq", "fillrandom", "fillbatch") for e in ("lsm",)] +
-         [(t, "lsm", "ops", ">=", 1.2) for t in SYNCS] +
+         [(t, e, "ops", ">=", 1.2) for e in OURS for t in SYNCS] +
          [("readrandom", "lsm", "cpu", "<=", 1.0), ("readrandom", "btree", "cpu", "<=", 0.35),
           ("scan", "lsm", "ops", ">=", 1.0), ("scan", "btree", "ops", ">=", 1.7)])
 
@@ -160,8 +160,7 @@ def amplification_table(results, engines):
             user = results.get(engine, test + ".close", "user")
             row.append("-" if called is None else f"{called / user:.1f}; {dirtied / user:.1f}")
         for test in ("fillseq", "fillrandom", "overwrite"):
-            disk, user = (results.get(engine, test + ".close", k) for k in ("disk", "user"))
-            row.append("-" if disk is None else f"{disk / user:.2f}")
+            row.append(space(results, engine, test))
         for test in ("readrandom", "readrandom, overwritten", "readmiss", "scan"):
             cpu = results.get(engine, test, "cpu_us")
             row.append("-" if cpu is None else f"{cpu:.2f}")
@@ -173,6 +172,37 @@ def amplification_table(results, engines):
     return report.table(["", "bytes written per byte, in order", "at random", "overwriting", "disk per byte, in order",
                          "at random", "overwritten", "read, CPU us", "overwritten", "missing", "row of a scan",
                          "MB of memory", "open after kill, ms"], rows)
+
+
+def space(results, engine, test):
+    disk, user = (results.get(engine, test + ".close", k) for k in ("disk", "user"))
+    return "-" if disk is None else f"{disk / user:.2f}"
+
+
+def written(results, engine, test):
+    """Bytes of blocks made dirty per byte of keys and values, those of system calls in brackets."""
+    called, dirtied = (results.get(engine, test, k) for k in ("called", "dirtied"))
+    user = results.get(engine, test + ".close", "user")
+    return "-" if called is None else f"{dirtied / user:.1f} ({called / user:.1f})"
+
+
+def looked(results, engine, test):
+    places, loaded = (results.get(engine, test, k) for k in ("places", "loaded"))
+    return "-" if places is None else f"{places:.2f}; {loaded:.0f}"
+
+
+def both_table(results):
+    """LSM and B+tree by the three amplifications, on the same loads."""
+    kinds = [("writing, in order", written, "fillseq"), ("writing, at random", written, "fillrandom"),
+             ("writing, in batches at random", written, "fillbatch"),
+             ("writing, in synced batches at random", written, "batchsync"),
+             ("writing over what is there", written, "overwrite"), ("deleting", written, "deleterandom"),
+             ("reading a key", looked, "readrandom"), ("reading a key, all overwritten", looked, "readrandom, overwritten"),
+             ("reading a key that is missing", looked, "readmiss"),
+             ("space, in order", space, "fillseq"), ("space, at random", space, "fillrandom"),
+             ("space, all overwritten", space, "overwrite")]
+    return report.table(["LSM and B+tree"] + [NAMES[e] for e in OURS],
+                        [[what] + [how(results, e, test) for e in OURS] for what, how, test in kinds])
 
 
 def goal_table(results):
@@ -204,6 +234,8 @@ def page(results, o):
            f"{o.rounds} round{'s' if o.rounds > 1 else ''}; {os.cpu_count()} processors; every read compared with what was written"]
     if any(k[1] in WRITES for k in results.best):
         out += [speed_table(results, WRITES + READS, engines), amplification_table(results, engines)]
+        if all(e in engines for e in OURS):
+            out.append(both_table(results))
     if any(k[1] in SYNCS for k in results.best):
         out.append(sync_table(results, engines + [e for e in ("wal", "disk") if results.get(e, "sync1", "rate")]))
     goals = goal_table(results)
@@ -233,11 +265,7 @@ def main():
         shutil.rmtree(folder, ignore_errors=True)
     print(text)
     if o.write:
-        with open(report.PAGE, encoding="utf-8") as f:
-            head, _, rest = f.read().partition(BEGIN)
-        tail = rest.partition(END)[2]
-        with open(report.PAGE, "w", encoding="utf-8") as f:
-            f.write(f"{head}{BEGIN}\n\n{text}\n\n{END}{tail}")
+        report.put_between(BEGIN, END, text)
 
 
 if __name__ == "__main__":

@@ -303,17 +303,6 @@ def synced_table(rows):
     return "With fsync on, per second:\n\n" + report.table(["", "pgbraid", "beside it", "ratio", "at least", ""], cells)
 
 
-def write_page(text):
-    with open(report.PAGE, encoding="utf-8") as f:
-        page = f.read()
-    head, begin, rest = page.partition(BEGIN)
-    _, end, tail = rest.partition(END)
-    if not begin or not end:
-        raise SystemExit(f"bench: {report.PAGE} has no place for the result ({BEGIN} ... {END})")
-    with open(report.PAGE, "w", encoding="utf-8") as f:
-        f.write(f"{head}{BEGIN}\n\n{text}\n\n{END}{tail}")
-
-
 def read_options():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--rows", type=int, help="of the large tables (default 1,000,000; quick: 100,000)")
@@ -406,7 +395,7 @@ def main():
     text = "\n\n".join(parts)
     print("\n" + text)
     if o.write:
-        write_page(text)
+        report.put_between(BEGIN, END, text)
     sys.exit(1 if any(r.why for r in rows) else 0)
 
 

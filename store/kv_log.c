@@ -170,7 +170,8 @@ static void append(struct kv_log *log, int sync)
         size_t left = log->writing.n - from;
         int is_last = i + 1 == pieces;
         log->requests[i] = (struct wal_request){
-            .body = slice_bytes(log->writing.p + from, is_last ? left : log->body_max),
+            .body = slice_bytes(from > 0 ? log->writing.p + from : log->writing.p,
+                                is_last ? left : log->body_max),
             .done = record_done,
             .arg = log,
             .is_unsynced = !sync,

@@ -315,17 +315,40 @@ static void compare(uint64_t id, int found, const char *value)
         found != wanted || (found && memcmp(value, value_of(id, b.versions[id]), VALUE_BYTES) != 0);
 }
 
+static struct looked looked(void)
+{
+    struct looked l = {0};
+    if (b.engine->looked != NULL) {
+        b.engine->looked(b.db, &l);
+    }
+    return l;
+}
+
+static void say_reads(const char *test, const struct moment *from, const struct looked *before)
+{
+    char more[96] = "";
+    struct looked after = looked();
+    double reads = after.reads - before->reads;
+    if (reads > 0) {
+        (void)snprintf(more, sizeof(more), ", \"places\": %.3f, \"loaded\": %.1f",
+                       (after.places - before->places) / reads,
+                       (after.bytes - before->bytes) / reads);
+    }
+    say(test, b.keys, from, more);
+}
+
 static void read_random(void)
 {
     char key[KEY_BYTES + 1];
     char value[VALUE_BYTES];
+    struct looked before = looked();
     struct moment from = moment();
     for (uint64_t i = 0; i < b.keys; i++) {
         uint64_t id = mix(i + 99) % b.keys;
         make_key(key, id);
         compare(id, b.engine->get(b.db, key, value), value);
     }
-    say("readrandom", b.keys, &from, "");
+    say_reads("readrandom", &from, &before);
 }
 
 /* Keys between those that are there. */
@@ -333,13 +356,14 @@ static void read_miss(void)
 {
     char key[KEY_BYTES + 2];
     char value[VALUE_BYTES];
+    struct looked before = looked();
     struct moment from = moment();
     for (uint64_t i = 0; i < b.keys; i++) {
         make_key(key, mix(i + 5) % b.keys);
         key[KEY_BYTES - 1] = (char)(key[KEY_BYTES - 1] + 16); /* no digit */
         b.wrong += b.engine->get(b.db, key, value) != 0;
     }
-    say("readmiss", b.keys, &from, "");
+    say_reads("readmiss", &from, &before);
 }
 
 static uint64_t id_of(const char *key)

@@ -18,6 +18,13 @@ struct pair {
     const char *value; /* VALUE_BYTES */
 };
 
+/* What single reads have cost since the store was opened. */
+struct looked {
+    double reads;
+    double places; /* tables, or pages, looked into */
+    double bytes;  /* from files into memory */
+};
+
 struct engine {
     const char *name;
     /* with_sync: every write of this opening is to be durable when it returns */
@@ -38,6 +45,8 @@ struct engine {
     void (*prev)(void *cursor);
     /* 1 when the cursor stands on an entry, with what is there */
     int (*at)(void *cursor, const char **key, const char **value);
+    /* NULL: it does not say */
+    void (*looked)(void *db, struct looked *out);
 };
 
 extern const struct engine engine_lsm, engine_btree, engine_wal, engine_disk;

@@ -156,14 +156,49 @@ static int store_at(void *p, const char **key, const char **value)
     return place->valid;
 }
 
+/* ---- what reads cost ------------------------------------------------------------------------- */
+
+struct wanted {
+    const char *name;
+    double value;
+};
+
+static void see_stat(void *arg, const char *name, double value)
+{
+    struct wanted *w = arg;
+    w->value = strcmp(name, w->name) == 0 ? value : w->value;
+}
+
+static double stat_of(void *db, const char *name)
+{
+    struct wanted w = {name, 0};
+    kv_stats(db, see_stat, &w);
+    return w.value;
+}
+
+static void lsm_looked(void *db, struct looked *out)
+{
+    out->reads = stat_of(db, "gets");
+    out->places = stat_of(db, "read_amplification") * out->reads;
+    out->bytes = stat_of(db, "block_read_bytes");
+}
+
+static void btree_looked(void *db, struct looked *out)
+{
+    out->reads = stat_of(db, "reads");
+    out->places = stat_of(db, "reads_pages");
+    out->bytes = stat_of(db, "pages_loaded") * 4096;
+}
+
 #define KEY_VALUE                                                                     \
     .close = store_close, .put = store_put, .batch = store_batch, .del = store_del,   \
     .get = store_get, .cursor = store_cursor, .cursor_close = store_cursor_close,     \
     .first = store_first, .last = store_last, .seek = store_seek, .next = store_next, \
     .prev = store_prev, .at = store_at
 
-const struct engine engine_lsm = {.name = "lsm", .open = lsm_open, KEY_VALUE};
-const struct engine engine_btree = {.name = "btree", .open = btree_open, KEY_VALUE};
+const struct engine engine_lsm = {.name = "lsm", .open = lsm_open, .looked = lsm_looked, KEY_VALUE};
+const struct engine engine_btree = {
+    .name = "btree", .open = btree_open, .looked = btree_looked, KEY_VALUE};
 
 /* ---- the log --------------------------------------------------------------------------------- */
 

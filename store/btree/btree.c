@@ -63,6 +63,16 @@ static enum err open_tree(struct btree *t, const struct kv_options *options, con
     return pager_open(&t->pager, fs, fd, path, options->cache_bytes, note);
 }
 
+/* It is held for some microseconds nearly always: who waits for it spins before it sleeps. */
+static void init_lock(struct btree *t)
+{
+    pthread_mutexattr_t attr;
+    (void)pthread_mutexattr_init(&attr);
+    (void)pthread_mutexattr_settype(&attr, PTHREAD_MUTEX_ADAPTIVE_NP);
+    (void)pthread_mutex_init(&t->writing, &attr);
+    (void)pthread_mutexattr_destroy(&attr);
+}
+
 static void start(struct btree *t, size_t cache_bytes)
 {
     const struct meta *m = &t->meta;
@@ -81,7 +91,7 @@ static void start(struct btree *t, size_t cache_bytes)
     t->dirty_max = dirty / PAGE_BYTES;
     size_t log = cache_bytes / 8 < BTREE_LOG_BYTES_MIN ? BTREE_LOG_BYTES_MIN : cache_bytes / 8;
     t->log_max = log < BTREE_LOG_BYTES_MAX ? log : BTREE_LOG_BYTES_MAX;
-    (void)pthread_mutex_init(&t->writing, NULL);
+    init_lock(t);
     btree_note_figures(t);
 }
 
