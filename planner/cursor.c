@@ -173,6 +173,9 @@ static struct plan *with_ids(struct build *b, const tnode *query, const struct p
     b->survey = saved;
     int ok = p->kind == without->kind && p->kind != PLAN_WORKSPACE;
     for (struct plan *at = p; at != NULL; at = at->otherwise) {
+        if (at->otherwise != NULL && at->otherwise->kind == PLAN_WORKSPACE) {
+            at->otherwise = NULL; /* rows that were moved are not the table's, nor locked */
+        }
         at->ids = ids;
     }
     return ok ? p : NULL;

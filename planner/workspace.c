@@ -477,7 +477,7 @@ static int may_fail_late(const struct workspace *w)
 
 int workspace_plain(struct build *b, tnode *stmt, struct plan *p, const char *why_not)
 {
-    struct note ignored;
+    struct note ignored = {0};
     if (!may_be_moved(b, &ignored) || b->survey.changing_ctes) {
         return 0;
     }
