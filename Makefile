@@ -150,6 +150,8 @@ sim-store: $(BUILD)/store_test ## key-value stores and a model on disks that fai
 	    done; for p in $$pids; do wait $$p || status=1; done; exit $$status
 kill-store: $(BUILD)/store_test ## key-value stores on the real disk, killed COUNT=1000 times each: SEED=1
 	@KV_KILL_RUNS=$(or $(COUNT),1000) KV_KILL_SEED=$(or $(SEED),1) $< --filter 'kv_kill/*'
+kill-log: $(BUILD)/replication_test ## the change log on the real disk, killed COUNT=500 times: SEED=1
+	@CDC_KILL_RUNS=$(or $(COUNT),500) CDC_KILL_SEED=$(or $(SEED),1) $< --filter 'cdc_kill/*'
 compare-writes: deps all ## random writes against PostgreSQL, all tables after each transaction: COUNT=20000 SEED=1
 	@$(PYTHON) regress/compare/random_writes.py --build $(BUILD) --seed $(or $(SEED),1) --count $(or $(COUNT),20000) --shards $(or $(SHARDS),3)
 tpch: deps all ## the queries of TPC-H over three shards against one PostgreSQL: SCALE=0.1
@@ -221,5 +223,5 @@ clean: ## remove build/ (stop the demo first)
 help: ## this list
 	@sed -nE 's/^([a-z][a-z-]*|test-%):.*## (.*)/\1|\2/p' Makefile | while IFS='|' read -r t d; do printf '  %-14s %s\n' "$$t" "$$d"; done
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
-.PHONY: cdc-long cdc-versions kill-long kill-store sim sim-store compare-long compare-writes tpch stress soak regress-pg all test build-tests deps demo demo-stop check check-san regress bench bench-shards bench-snapshot bench-store bench-writes bench-cdc build-fuzzers fuzz format \
+.PHONY: cdc-long cdc-versions kill-long kill-store kill-log sim sim-store compare-long compare-writes tpch stress soak regress-pg all test build-tests deps demo demo-stop check check-san regress bench bench-shards bench-snapshot bench-store bench-writes bench-cdc build-fuzzers fuzz format \
         check-format lint tidy docs install clean help
