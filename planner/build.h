@@ -473,6 +473,7 @@ void plan_vacuum(struct build *b, tnode *stmt, struct plan *p);
 void plan_truncate(struct build *b, tnode *stmt, struct plan *p);
 void plan_create_table(struct build *b, tnode *stmt, struct plan *p);
 void plan_create_as(struct build *b, tnode *stmt, struct plan *p);
+void plan_refresh(struct build *b, tnode *stmt, struct plan *p);
 void plan_create_view(struct build *b, tnode *stmt, struct plan *p);
 void plan_create_sequence(struct build *b, tnode *stmt, struct plan *p);
 void plan_create_function(struct build *b, tnode *stmt, struct plan *p);

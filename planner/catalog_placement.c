@@ -45,6 +45,7 @@ void catalog_install_print(const struct conf_database *db, struct buf *out)
     buf_text(out, "'; END IF; END $braid$;\n");
     catalog_ids_print(db, 0, out);
     catalog_unique_print(out);
+    catalog_materialized_print(out);
     buf_u8(out, 0);
 }
 

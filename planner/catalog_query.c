@@ -27,6 +27,13 @@
     "EXISTS (SELECT FROM pg_catalog.pg_proc gp JOIN pg_catalog.pg_namespace gn ON "  \
     "gn.oid = gp.pronamespace WHERE gp.oid = g.tgfoid AND gn.nspname = 'braid' AND " \
     "gp.proname LIKE 'unique\\_%')"
+/* Relations whose rules call braid.materialized(). */
+#define FILLED_BY_US                                                                        \
+    "SELECT w.ev_class FROM pg_catalog.pg_rewrite w JOIN pg_catalog.pg_depend wd ON "       \
+    "wd.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass AND wd.objid = w.oid AND "   \
+    "wd.refclassid = 'pg_catalog.pg_proc'::pg_catalog.regclass JOIN pg_catalog.pg_proc wp " \
+    "ON wp.oid = wd.refobjid JOIN pg_catalog.pg_namespace wn ON wn.oid = wp.pronamespace "  \
+    "WHERE wn.nspname = 'braid' AND wp.proname = 'materialized'"
 /* Whether collation `co` of provider, name and locale compares as memcmp does. */
 #define BYTEWISE(j)                                              \
     "(coalesce(" j "->>'collprovider', 'c') IN ('c', 'b') AND "  \
@@ -178,7 +185,8 @@ const struct catalog_query_row catalog_query_rows[] = {
     /* From here on whatever PostgreSQL prints names everything with its schema. */
     [Q_QUALIFY] = {"SELECT pg_catalog.set_config('search_path', '', true)", 1},
     [Q_VIEWS] = {"SELECT c.oid, pg_catalog.pg_get_viewdef(c.oid) FROM pg_catalog.pg_class c "
-                 "JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind = 'v' "
+                 "JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE (c.relkind = 'v' "
+                 "OR c.relkind = 'm' AND c.oid IN (" FILLED_BY_US ")) "
                  "AND c.oid >= 16384 AND " USER_SCHEMAS,
                  2},
     [Q_BODIES] = {"SELECT n.nspname, p.proname, pg_catalog.pg_get_functiondef(p.oid) "

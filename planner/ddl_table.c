@@ -332,65 +332,6 @@ void plan_create_table(struct build *b, tnode *stmt, struct plan *p)
     }
 }
 
-/* ---- tables and views from queries ------------------------------------------------------------
- */
-
-/* The query reads nothing sharded and the name is free. 0: refused. */
-static int check_query(struct build *b, tnode *query, const PgQuery__RangeVar *name, struct plan *p)
-{
-    struct relation r;
-    ddl_created(b, name, &r);
-    if (ddl_is_temporary(name)) {
-        if (!ddl_check_temporary(b, name, p)) {
-            return 0;
-        }
-    } else if (r.table != NULL) {
-        refuse(p, "Create the table, then fill it.",
-               "sharded table \"%s\" cannot be created from a query", r.name);
-        return 0;
-    }
-    struct plan *inner = plan_new(b, p->text);
-    struct scope *s = scope_build(b, query);
-    if (s->err == ERR_NONE && refuse_inner_writes(s, inner)) {
-        refuse_note(p, inner->err, &inner->note);
-        return 0;
-    }
-    route(b, s, inner);
-    if (inner->kind == PLAN_REFUSE) {
-        refuse_note(p, inner->err, &inner->note);
-        return 0;
-    }
-    if (s->sharded_count > 0) {
-        refuse(p, "Create the table, then read and insert the rows.",
-               "tables and materialized views cannot be made from sharded tables");
-        return 0;
-    }
-    return 1;
-}
-
-void plan_create_as(struct build *b, tnode *stmt, struct plan *p)
-{
-    PgQuery__IntoClause *into = NULL;
-    tnode *query = stmt;
-    if (IS(stmt, CREATE_TABLE_AS_STMT)) {
-        into = stmt->create_table_as_stmt->into;
-        query = stmt->create_table_as_stmt->query;
-    } else {
-        for (PgQuery__SelectStmt *q = stmt->select_stmt; q != NULL && into == NULL; q = q->larg) {
-            into = q->into_clause;
-        }
-    }
-    if (!IS(query, SELECT_STMT) || into == NULL || into->rel == NULL) {
-        refuse(p, "Use CREATE TABLE AS SELECT.",
-               "this form of CREATE TABLE AS cannot be used in a database of several shards");
-        return;
-    }
-    if (check_query(b, query, into->rel, p)) {
-        plan_home(b, p);
-        p->pins |= ddl_is_temporary(into->rel) ? PIN_TEMP : 0;
-    }
-}
-
 /* ---- ALTER TABLE ------------------------------------------------------------------------------
  */
 

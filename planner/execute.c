@@ -195,7 +195,12 @@ enum err plan_write_out(const struct plan *plan, struct slice prepare, struct ar
             qsort(all.items, all.count, sizeof(*all.items), by_place);
         }
         buf_add_slice(out, slice_bytes(plan->text.p, plan->execute_at));
+        /* PostgreSQL runs it without taking a row, and says SELECT 0 */
+        int no_data =
+            IS(executed, CREATE_TABLE_AS_STMT) && executed->create_table_as_stmt->into->skip_data;
+        buf_text(out, no_data ? "SELECT * FROM (" : "");
         put_written(prepare, prepare_query_at(prepare), &all, texts, out);
+        buf_text(out, no_data ? "\n) braid_q LIMIT 0" : "");
     }
     return e;
 }

@@ -147,11 +147,13 @@ static uint8_t pins_by_text(const tnode *stmt, struct slice text)
 }
 
 /* PostgreSQL src/backend/access/transam/xact.c, PrepareTransaction(). */
-static const char *keeps_from_prepare(const struct build *b, uint8_t pins)
+static const char *keeps_from_prepare(const struct build *b, const tnode *stmt, uint8_t pins)
 {
     return pins == PIN_TEMP     ? "uses temporary objects"
            : pins == PIN_CURSOR ? "opens a cursor WITH HOLD"
-                                : b->survey.no_prepare;
+           : IS(stmt, REFRESH_MAT_VIEW_STMT) && stmt->refresh_mat_view_stmt->concurrent
+               ? "refreshes a materialized view CONCURRENTLY"
+               : b->survey.no_prepare;
 }
 
 /* In any doubt: what was drawn of them beforehand is then not used any more. */
@@ -175,8 +177,9 @@ static int moves_sequences(const struct build *b, const tnode *stmt)
 
 void pins_of_statement(struct build *b, const tnode *stmt, struct plan *p)
 {
-    p->no_prepare =
-        b->several ? keeps_from_prepare(b, pins_of(stmt) | pins_by_text(stmt, p->text)) : NULL;
+    p->no_prepare = b->several
+                        ? keeps_from_prepare(b, stmt, pins_of(stmt) | pins_by_text(stmt, p->text))
+                        : NULL;
     p->pins |= b->survey.pins | pins_of(stmt) | pins_by_text(stmt, p->text);
     p->unpins |= b->survey.unpins | unpins_of(stmt);
     p->asks_sequence |= b->survey.asks_sequence;

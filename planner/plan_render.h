@@ -211,6 +211,12 @@ static void render_source(const struct plan_rows *r, const struct test_db *db,
     }
 }
 
+static void render_around(const char *when, const struct plan_rows_around *s, struct buf *out)
+{
+    buf_printf(out, "\n  %s%s%s: {%s}", when, s->takes_params ? " with parameters" : "",
+               s->decides ? " decides" : "", s->sql);
+}
+
 static void render_rows(const struct plan *p, const struct test_db *db,
                         const struct plan_args *args, struct buf *out)
 {
@@ -218,8 +224,14 @@ static void render_rows(const struct plan *p, const struct test_db *db,
     buf_printf(out, "%s%s%s\n  of ", r->in_order ? " in order" : "", r->alone ? " alone" : "",
                r->draws ? " draws" : "");
     render_source(r, db, args, out);
+    for (size_t i = 0; i < r->before_count; i++) {
+        render_around("before", &r->before[i], out);
+    }
     for (size_t i = 0; i < r->steps_count; i++) {
         render_step(&r->steps[i], out);
+    }
+    for (size_t i = 0; i < r->after_count; i++) {
+        render_around("after", &r->after[i], out);
     }
 }
 

@@ -80,6 +80,8 @@ void catalog_install_print(const struct conf_database *db, struct buf *out);
 void catalog_ids_print(const struct conf_database *db, size_t shard, struct buf *out);
 /* The same of what global unique indexes need. catalog_unique.c */
 void catalog_unique_print(struct buf *out);
+/* ... that materialized views over sharded tables need; on the home shard only */
+void catalog_materialized_print(struct buf *out);
 /* ERR_BAD_SETTING when rows were placed with other shards than `db` names: nothing may be routed
  * then. */
 enum err catalog_check_placement(const struct catalog *c, const struct conf_database *db,
@@ -333,6 +335,14 @@ struct plan_rows_step {
     unsigned copy : 1;
 };
 
+/* A statement around the steps, on the home shard. */
+struct plan_rows_around {
+    const char *sql;
+    unsigned takes_params : 1; /* the client's */
+    /* A query: if it gives a row, the client's statement is run as it is, and that was all */
+    unsigned decides : 1;
+};
+
 /* The same INSERT for ids that were drawn beforehand: they are parameters behind the client's. */
 struct plan_draw {
     const char *sequence; /* "'public.s'::regclass" */
@@ -370,6 +380,11 @@ struct plan_rows {
     /* A workspace draws ids: its transaction is rolled back, so the home shard takes part in the
      * write, and what it does to commit brings them to disk */
     unsigned draws : 1;
+    /* On the home shard in the same transaction, in front of the source and behind the steps */
+    const struct plan_rows_around *before, *after;
+    size_t before_count, after_count;
+    unsigned changes_schema : 1; /* what the catalog says */
+    unsigned bare_tag : 1;       /* the tag tells no number of rows */
     /* Its ON CONFLICT looks into global unique indexes, write_insert_conflict.c. A violation of one
      * of `arbiters` means that somebody else was faster */
     unsigned settles : 1;

@@ -181,7 +181,7 @@ int plan_execute(struct build *b, tnode *stmt, struct plan *p)
     if (e == NULL) {
         return 0;
     }
-    if (!find_word(&s, "execute")) {
+    if ((IS(stmt, CREATE_TABLE_AS_STMT) && !find_word(&s, "as")) || !find_word(&s, "execute")) {
         unreadable(p);
         return 1;
     }

@@ -117,6 +117,21 @@ int write_source_text(struct build *b, const tnode *select, struct plan *p, stru
  * one of `to`, perhaps through rows between them. */
 int tables_share_rows(const struct catalog_table *a, const struct catalog_table *b);
 int table_refers(const struct catalog_table *t, const struct catalog_table *to);
+enum {
+    ENV_ROWS = 5 /* plan_env.workspace: PLAN_ROWS can be carried out */
+};
+
+/* write_create_as.c, and what write_materialized.c has of it: SELECT * FROM the rows; the step that
+ * inserts them into a table of the home shard (0: the note says why not); a query that gives a row
+ * when a relation is where `into` would be made; text in quotes. */
+tnode *create_as_select_all(struct build *b);
+int create_as_step(struct build *b, const PgQuery__RangeVar *into, struct plan_rows_step *step,
+                   struct note *note);
+const char *create_as_asks(struct build *b, const PgQuery__RangeVar *into);
+void create_as_put_quoted(struct buf *out, char quote, const char *text);
+/* `as` is changed. */
+void materialized_create(struct build *b, PgQuery__CreateTableAsStmt *as, struct plan *p);
+
 /* write_merge.c. 0: not so; the note says why, or nothing. */
 int write_merge(struct build *b, struct scope *s, const tnode *stmt, struct plan *p,
                 struct note *note);

@@ -16,10 +16,6 @@
 
 #include "planner/write_insert.h"
 
-enum {
-    ENV_ROWS = 5 /* plan_env.workspace: PLAN_ROWS can be carried out */
-};
-
 int insert_fail(struct insert *x, const char *hint, const char *why)
 {
     x->err = note_set(x->note, ERR_UNSUPPORTED, "%s", why);

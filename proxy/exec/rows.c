@@ -247,6 +247,7 @@ static void source_failed(struct gather *g, enum err e, const struct note *note)
         g->plan->combine_refused = 1;
         rows_run_again(r);
         g->op.session->rows_own_tx = r->own_tx;
+        g->op.session->rows_made = r->around == 0 ? NULL : r->plan;
         op_end(&g->op);
         return;
     }
@@ -298,6 +299,10 @@ void rows_described(struct rows *r)
     struct gather *g = &r->w.g;
     struct session *s = g->op.session;
     struct note note;
+    if (rows_before_is_due(r)) {
+        rows_run_before(r);
+        return;
+    }
     r->known = r->plan->rows_known;
     enum err e = check_settings(r, &note);
     e = e ? e : check_params(r, &note);
@@ -380,14 +385,19 @@ static void say_tag(struct rows *r)
     struct session *s = op->session;
     char tag[64];
     const char *oid = strcmp(r->plan->tag, "INSERT") == 0 ? " 0" : "";
-    (void)snprintf(tag, sizeof(tag), "%s%s %llu", r->plan->tag, oid,
-                   (unsigned long long)r->counted);
+    if (r->plan->rows->bare_tag) {
+        (void)snprintf(tag, sizeof(tag), "%s", r->plan->tag);
+    } else {
+        (void)snprintf(tag, sizeof(tag), "%s%s %llu", r->plan->tag, oid,
+                       (unsigned long long)r->counted);
+    }
     if (r->w.g.copy != NULL) {
         copy_sink_end(r->w.g.copy, session_out(s), tag);
     }
     if (s->in_extended) { /* what follows in the pipeline belongs to it */
         s->tx.one_statement = 0;
     }
+    op->refresh_after = r->plan->rows->changes_schema;
     op_complete(op, tag);
 }
 
@@ -417,7 +427,7 @@ static void give_rows(struct op *op)
     }
 }
 
-static void answer(struct rows *r)
+void rows_answer(struct rows *r)
 {
     struct gather *g = &r->w.g;
     struct session *s = g->op.session;
@@ -446,7 +456,7 @@ static void answer(struct rows *r)
 
 static void settled(struct op *op)
 {
-    answer((struct rows *)op);
+    rows_run_after((struct rows *)op);
 }
 
 static void unsettled(struct op *op, enum err e, const struct note *note)
@@ -464,7 +474,7 @@ void rows_done(struct rows *r)
     } else if (unique_is_due(op->session)) { /* before anything is told, for another try */
         unique_settle(op, settled, unsettled);
     } else {
-        answer(r);
+        rows_run_after(r);
     }
 }
 
@@ -571,10 +581,45 @@ struct rows *rows_make(struct session *s, struct plan *plan, struct plan *copy,
     r->step_shards = mem_zero(steps * sizeof(*r->step_shards));
     r->own_tx = s->rows_own_tx;
     r->tries = s->rows_tries;
+    r->around = s->rows_made == plan ? plan->rows->before_count : 0;
     s->rows_own_tx = 0;
     s->rows_tries = 0;
+    s->rows_made = NULL;
     gather_keep_bind(&r->w.g, bind);
     return r;
+}
+
+static void begin(struct rows *r)
+{
+    if (rows_is_described(r->w.g.op.session, r->plan)) {
+        rows_described(r);
+    } else {
+        rows_describe(r);
+    }
+}
+
+/* CREATE TABLE AS writes on the home shard, and only there: its connection comes first, as that of
+ * a writer. The others are asked for as of a read, because what makes a temporary table could not
+ * be prepared together with another writer. 0: not yet, or failed: *step. */
+static int engage_around(struct session *s, const struct plan *plan, enum step *step)
+{
+    enum err e = ERR_NONE;
+    struct note note;
+    uint64_t shards = rows_around(plan->rows);
+    if (shards == 0 || own_snapshot(s)) {
+        return 1;
+    }
+    begin_tx(s);
+    *step = session_engage(s, shards, &e, &note);
+    if (*step != STEP_DONE) {
+        *step = *step == STEP_WAIT ? STEP_WAIT : session_fail(s, e, &note, 0);
+        return 0;
+    }
+    if (shards == 1) {
+        s->writes_now = 0;
+        s->no_prepare_now = NULL;
+    }
+    return 1;
 }
 
 static enum step start_space(struct session *s, struct plan *plan, struct plan *source,
@@ -596,8 +641,9 @@ static enum step start_space(struct session *s, struct plan *plan, struct plan *
     if (!ready) {
         return step;
     }
-    if (!rows_is_described(s, plan)) {
-        step = session_engage(s, 1, &e, &note);
+    uint64_t more = rows_around(plan->rows) | (rows_is_described(s, plan) ? 0 : 1);
+    if (more != 0) {
+        step = session_engage(s, more, &e, &note);
         if (step != STEP_DONE) {
             return step == STEP_WAIT ? STEP_WAIT : session_fail(s, e, &note, 0);
         }
@@ -606,11 +652,7 @@ static enum step start_space(struct session *s, struct plan *plan, struct plan *
     r->source = source;
     r->w.at = at;
     r->moves_described = moves_described && plan->described.p != NULL;
-    if (rows_is_described(s, plan)) {
-        rows_described(r);
-    } else {
-        rows_describe(r);
-    }
+    begin(r);
     return STEP_DONE;
 }
 
@@ -636,14 +678,18 @@ static enum step start(struct session *s, struct plan *plan, const struct front_
     if (copy == NULL && plan->rows->drawn != NULL && sequence_insert(s, plan, bind, &drawn)) {
         return drawn;
     }
+    enum step around = STEP_DONE;
+    if (!engage_around(s, plan, &around)) {
+        return around;
+    }
     if (source->kind == PLAN_WORKSPACE) {
         return start_space(s, plan, source, copy, bind);
     }
     if (!plan->rows->alone) {
         begin_tx(s);
     }
-    int described = rows_is_described(s, plan);
-    enum step step = session_engage(s, shards | (described ? 0 : 1), &e, &note);
+    uint64_t more = rows_around(plan->rows) | (rows_is_described(s, plan) ? 0 : 1);
+    enum step step = session_engage(s, shards | more, &e, &note);
     if (step != STEP_DONE) {
         return step == STEP_WAIT ? STEP_WAIT : session_fail(s, e, &note, 0);
     }
@@ -651,11 +697,7 @@ static enum step start(struct session *s, struct plan *plan, const struct front_
     r->source = source;
     r->source_shards = shards;
     session_count(s, plan, shards, NULL);
-    if (described) {
-        rows_described(r);
-    } else {
-        rows_describe(r);
-    }
+    begin(r);
     return STEP_DONE;
 }
 

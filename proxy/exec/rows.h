@@ -6,6 +6,7 @@
  *
  *     first time   a server is asked what the client's statement and the source's columns look like
  *                                                                        rows_describe.c
+ *     before       CREATE TABLE AS makes its table                           rows_around.c
  *     source       read to its end over the session's own connections as any gather, or by a
  *                  workspace; its rows are kept as they came, and each step notes for each shard
  *                  which of them are its own                             rows.c, rows_store.c
@@ -119,6 +120,7 @@ struct rows {
     const struct rows_known *known;
     uint64_t source_shards;
     unsigned over : 1; /* ... are connections of the outer workspace, whose tables it reads */
+    size_t around;     /* of plan_rows.before, then of `after`: those that have run */
     struct rows_store store;
     struct rows_followed followed;
     struct rows_part *parts; /* of step * SHARDS_MAX + shard */
@@ -175,6 +177,13 @@ void rows_inside_done(struct rows *r);
 void rows_inside_failed(struct rows *r, enum err e, const struct note *note);
 /* It failed: by e and note, or (ERR_NONE) by the server's error in the operation. */
 void rows_failed(struct rows *r, enum err e, const struct note *note);
+void rows_answer(struct rows *r);
+/* rows_around.c: what stands in front of the source, then rows_described(); behind the steps, then
+ * rows_answer(). The shards that take part. */
+uint64_t rows_around(const struct plan_rows *rows);
+int rows_before_is_due(const struct rows *r);
+void rows_run_before(struct rows *r);
+void rows_run_after(struct rows *r);
 /* The session runs the statement anew, or goes on with it. */
 void rows_run_again(struct rows *r);
 void rows_described(struct rows *r); /* all is known: go on */

@@ -329,6 +329,7 @@ struct session {
     struct plan *unique_plan;     /* that runs, when it keeps global unique indexes; or NULL */
     unsigned rows_own_tx : 1;     /* its transaction was begun for it, and nothing else is in it */
     uint8_t rows_tries;           /* so often it was begun again */
+    const struct plan *rows_made; /* what stands before its rows was run: not once more; or NULL */
     struct buf search_path;       /* of the last session_plan_env() */
     struct buf acting;            /* role of the last session_plan_env() */
     struct arena arena;           /* of the running statement */

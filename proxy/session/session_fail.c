@@ -49,6 +49,7 @@ static enum step after_failure(struct session *s, struct slice sqlstate, int our
     session_after_error(s);
     s->columns_told = 0;
     s->wait_err = ERR_NONE; /* what it waited for as well is not the next one's failure */
+    s->rows_made = NULL;
     arena_reset(&s->arena);
     if (s->in_extended) {
         s->skip_until_sync = 1;
