@@ -100,6 +100,7 @@ def schedules(build):
         Step("comparison with PostgreSQL", *python("compare/compare.py", "--build", build)),
         Step("random statements against PostgreSQL", *python("compare/random_queries.py", "--build", build, "--count", "1500")),
         Step("random writes against PostgreSQL", *python("compare/random_writes.py", "--build", build, "--count", "300")),
+        Step("random writes under global unique indexes", *python("compare/random_writes.py", "--build", build, "--unique", "--count", "60")),
         Step("TPC-H against PostgreSQL", *python("tpch/tpch.py", "--build", build, "--scale", "0.005")),
         Step("SQL schedule", *python("sql.py", "--build", build)),
         Step("drivers", *python("drivers/schedule.py", "--build", build)),

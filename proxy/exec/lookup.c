@@ -15,6 +15,7 @@
 #include "proxy/exec/gather.h"
 #include "proxy/exec/moment.h"
 #include "proxy/exec/own.h"
+#include "proxy/session/extended.h"
 
 enum {
     WORTH_SHARDS = 3 /* two are asked at once as quickly as one behind the other */
@@ -88,14 +89,13 @@ static void looked(struct op *op)
     op_await(op, l->bits, l->g.whole, run_part);
 }
 
-static void put_question(struct backend *b, const struct plan_lookup *look, const uint32_t *types,
-                         size_t types_count, struct slice tail)
+static void put_question(struct session *s, struct backend *b, const struct plan_lookup *look,
+                         const uint32_t *types, size_t types_count, struct slice tail)
 {
     struct buf *out = stream_out(b->stream);
-    front_put_parse(out, "", slice_of(look->sql), types, types_count);
-    b->unnamed = 0;
-    backend_expect(b, EXPECT_PARSE, TO_OP);
-    front_put_bind_tail(out, "", "", tail);
+    char name[32];
+    prepare_own(s, b, slice_of(look->sql), types, types_count, name);
+    front_put_bind_tail(out, "", name, tail);
     backend_expect(b, EXPECT_BIND, TO_OP);
     front_put_execute(out, "", 0);
     backend_expect(b, EXPECT_EXECUTE, TO_OP);
@@ -135,7 +135,7 @@ enum step lookup_start(struct session *s, struct plan *plan, const struct front_
     l->all = shards;
     l->bits = shards;
     g->op.on_message = on_found;
-    put_question(session_backend(s, at), plan->lookup, types, types_count, buf_slice(&tail));
+    put_question(s, session_backend(s, at), plan->lookup, types, types_count, buf_slice(&tail));
     buf_free(&tail);
     metric_add(&s->worker->metrics, METRIC_lookups, 1);
     op_round_sent(&g->op, UINT64_C(1) << at, looked);

@@ -64,6 +64,27 @@ void prepare_in_pipeline(struct backend *b, struct stmt *st)
     buf_free(&sql);
 }
 
+void prepare_own(struct session *s, struct backend *b, struct slice sql, const uint32_t *types,
+                 size_t count, char name[32])
+{
+    struct buf *out = stream_out(b->stream);
+    name[0] = '\0';
+    if (s->world->conf->prepared_max == 0) {
+        front_put_parse(out, "", sql, types, count);
+        b->unnamed = 0;
+        backend_expect(b, EXPECT_PARSE, TO_OP);
+        return;
+    }
+    struct stmt *st = stmt_find(s, catalog_version(s->db->catalog), sql, types, count);
+    (void)snprintf(name, 32, "%s", st->name);
+    if (!backend_has_stmt(b, st->id)) {
+        backend_add_stmt(b, st->id);
+        front_put_parse(out, name, sql, types, count);
+        backend_expect_parse(b, TO_OP, st, 0);
+    }
+    stmt_unref(s->worker, st);
+}
+
 /* The same between simple queries, where nothing is in flight. */
 struct known_op {
     struct op op;

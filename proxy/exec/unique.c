@@ -8,6 +8,7 @@
 #include "base/check.h"
 #include "base/mem.h"
 #include "proxy/exec/tx.h"
+#include "proxy/session/extended.h"
 #include "wire/types.h"
 
 static const char take_sql[] = "SELECT * FROM braid.unique_take()";
@@ -201,13 +202,12 @@ static void put_call(struct op *op, struct backend *b, struct part *p)
         buf_u8(&sql, (uint8_t)*c);
     }
     buf_text(&sql, "\"($1, $2, $3)");
-    front_put_parse(out, "", buf_slice(&sql), types, 3);
-    b->unnamed = 0;
-    backend_expect(b, EXPECT_PARSE, TO_OP);
+    char name[32];
+    prepare_own(op->session, b, buf_slice(&sql), types, 3, name);
     buf_free(&sql);
     size_t mark = frame_begin(out, 'B');
     buf_cstr(out, "");
-    buf_cstr(out, "");
+    buf_cstr(out, name);
     buf_be16(out, 0);
     buf_be16(out, 3);
     put_rows(&p->gone, &p->gone_at, out);

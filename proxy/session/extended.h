@@ -51,6 +51,10 @@ enum err prepare_written_out(struct session *s, const struct plan *plan, struct 
                              struct note *note) MUST_CHECK;
 /* Put what makes the backend know the statement into the pipeline, if it does not. */
 void prepare_in_pipeline(struct backend *b, struct stmt *stmt);
+/* Parse of a statement of ours in an operation, unless the server has it; `name` is for its Bind.
+ */
+void prepare_own(struct session *s, struct backend *b, struct slice sql, const uint32_t *types,
+                 size_t count, char name[32]);
 /* An error of an EXECUTE sent as a simple query: in the client's words and places. */
 int prepare_words(struct session *s, struct back_error *err);
 enum step prepare_bind(struct session *s, const struct front_bind *msg, struct plan *plan);
