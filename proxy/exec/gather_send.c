@@ -356,8 +356,11 @@ void gather_run(struct gather *g)
     }
 }
 
-/* Nothing comes behind it in its transaction, nothing of consequence came before it, and it leaves
- * nothing on its connections. */
+/*
+ * Nothing comes behind it in its transaction, nothing of consequence came before it, and it leaves
+ * nothing on its connections. Where shards keep decisions another pgbraid takes what is prepared
+ * for left behind after txn.adopt_after_ms: so nothing goes early there that may run for long.
+ */
 static int is_alone(const struct session *s, const struct plan *plan, uint64_t shards)
 {
     list_each (node, &s->held) {
@@ -370,6 +373,9 @@ static int is_alone(const struct session *s, const struct plan *plan, uint64_t s
         plan->keeps_unique || plan->changes_schema || plan->functions_count != 0 ||
         (plan->pins | plan->unpins) != 0 || plan->no_prepare != NULL ||
         (plan->returns_rows && plan->split == NULL)) {
+        return 0;
+    }
+    if (s->worker->world->conf->ledger == CONF_LEDGER_SHARD && plan->split == NULL) {
         return 0;
     }
     return s->in_extended ? s->sync_next : s->batch != NULL && s->batch->count == 1;
