@@ -850,7 +850,7 @@ class Test:
             if kept[0][0] != 1 or int(kept[0][1]) < end:
                 raise Wrong(f"slots: {kept}, end {end}")
         topics = {row[0]: row for row in braid.sql("SHOW CDC_TOPICS", "pgbraid", user="postgres")}
-        if not any("braid.schema" in name for name in topics):
+        if VERSION >= 14 and not any("braid.schema" in name for name in topics):
             raise Wrong(f"no schema change in the log: {topics}")
         pages = braid.http("/metrics")[1], braid.http("/stats")[1]
         if any("cdc" not in page or "shard2" not in page for page in pages):
