@@ -301,6 +301,7 @@ static void free_log(struct cdc_log *log)
     cdc_maps_free(log);
     mem_free(log->compact);
     mem_free(log->touched);
+    buf_free(&log->text);
     mem_free(log->dead_files);
     (void)pthread_cond_destroy(&log->wake);
     (void)pthread_cond_destroy(&log->moved);

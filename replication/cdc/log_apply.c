@@ -36,6 +36,41 @@ static enum err contradiction(struct note *note, const char *what)
     return note_set(note, ERR_CORRUPT, "change log: %s", what);
 }
 
+/* Often enough for printf() to be seen; with a 0 byte. */
+static const char *decimal(uint64_t n, char room[21])
+{
+    size_t at = 20;
+    room[at] = '\0';
+    do {
+        room[--at] = (char)('0' + n % 10);
+        n /= 10;
+    } while (n > 0);
+    return room + at;
+}
+
+static void put_number(struct buf *out, const char *before, uint64_t n)
+{
+    char room[21];
+    buf_text(out, before);
+    buf_text(out, decimal(n, room));
+}
+
+/* Its thread's own memory of topics, or the log's. */
+static struct cdc_topic *topic_at(struct cdc_log *log, uint32_t id)
+{
+    struct cdc_topic **seen = &log->topics_seen[id % CDC_TOPICS_SEEN];
+    if (*seen == NULL || (*seen)->id != id) {
+        cdc_lock(log);
+        struct cdc_topic *topic = cdc_topic_get(log, id);
+        cdc_unlock(log);
+        if (topic == NULL) {
+            return NULL;
+        }
+        *seen = topic;
+    }
+    return *seen;
+}
+
 /* ---- frames ---------------------------------------------------------------------------------- */
 
 static enum err end_frame(struct applying *a, struct cdc_topic *topic, uint16_t partition,
@@ -109,7 +144,9 @@ static struct cdc_topic *system_topic(struct applying *a, const char *name)
 static enum err add_text(struct applying *a, const char *topic_name, uint8_t op,
                          struct slice prefix, const struct buf *text, struct note *note)
 {
-    struct cdc_topic *topic = system_topic(a, topic_name);
+    struct cdc_topic *topic = op == CHANGE_COMMIT ? a->source->transactions : NULL;
+    topic = topic != NULL ? topic : system_topic(a, topic_name);
+    a->source->transactions = op == CHANGE_COMMIT ? topic : a->source->transactions;
     if (topic == NULL) {
         return contradiction(note, "a shard has records before it was attached");
     }
@@ -246,36 +283,22 @@ static enum err apply_watermark(struct applying *a, struct slice bytes, struct n
 
 /* ---- transactions ---------------------------------------------------------------------------- */
 
-static void json_text(struct buf *out, const char *text)
-{
-    buf_u8(out, '"');
-    for (const char *p = text; *p != 0; p++) {
-        if (*p == '"' || *p == '\\') {
-            buf_u8(out, '\\');
-            buf_u8(out, (uint8_t)*p);
-        } else if ((uint8_t)*p < 0x20) {
-            buf_printf(out, "\\u%04x", (unsigned)(uint8_t)*p);
-        } else {
-            buf_u8(out, (uint8_t)*p);
-        }
-    }
-    buf_u8(out, '"');
-}
-
 /* What the transaction brought, while its last frames are still open. */
 static void describe(struct applying *a, struct buf *out)
 {
-    const struct cdc_log *log = a->log;
-    buf_printf(out, "{\"status\":\"END\",\"event_count\":%" PRIu64 ",\"data_collections\":[",
-               a->records);
+    struct cdc_log *log = a->log;
+    put_number(out, "{\"status\":\"END\",\"event_count\":", a->records);
+    buf_text(out, ",\"data_collections\":[");
     for (size_t i = 0; i < log->touched_count; i++) {
         const struct cdc_touched *t = &log->touched[i];
-        const struct cdc_topic *topic = cdc_topic_get(log, t->topic);
+        const struct cdc_topic *topic = topic_at(log, t->topic);
         const struct cdc_part *part = &topic->parts[t->partition];
         buf_text(out, i == 0 ? "{\"data_collection\":" : ",{\"data_collection\":");
-        json_text(out, topic->name + topic->database_bytes + 1);
-        buf_printf(out, ",\"event_count\":%" PRIu64 ",\"partition\":%u,\"offset\":%" PRIu64 "}",
-                   part->end + part->frame_count - part->tx_from, t->partition, part->tx_from);
+        cdc_json_text(out, slice_of(topic->name + topic->database_bytes + 1));
+        put_number(out, ",\"event_count\":", part->end + part->frame_count - part->tx_from);
+        put_number(out, ",\"partition\":", t->partition);
+        put_number(out, ",\"offset\":", part->tx_from);
+        buf_u8(out, '}');
     }
     buf_text(out, "]}");
 }
@@ -286,17 +309,12 @@ static enum err finish_tx(struct applying *a, struct note *note)
     enum err e = ERR_NONE;
     uint64_t records = a->records;
     if (a->has_tx && records > 0 && !a->is_copy) {
-        struct buf text = {0};
-        cdc_lock(log); /* topics may move */
-        describe(a, &text);
-        cdc_unlock(log);
-        e = add_text(a, "transactions", CHANGE_COMMIT, slice_of(a->prepared), &text, note);
-        buf_free(&text);
+        log->text.n = 0;
+        describe(a, &log->text);
+        e = add_text(a, "transactions", CHANGE_COMMIT, slice_of(a->prepared), &log->text, note);
     }
     for (size_t i = 0; i < log->touched_count && e == ERR_NONE; i++) {
-        cdc_lock(log);
-        struct cdc_topic *topic = cdc_topic_get(log, log->touched[i].topic);
-        cdc_unlock(log);
+        struct cdc_topic *topic = topic_at(log, log->touched[i].topic);
         e = end_frame(a, topic, log->touched[i].partition, CDC_FRAME_LAST, note);
     }
     atomic_fetch_add_explicit(&log->records, records, memory_order_relaxed);
@@ -329,9 +347,7 @@ static enum err begin_tx(struct applying *a, const struct cdc_tx *tx, struct not
 static enum err apply_record(struct applying *a, const struct cdc_item *item, struct note *note)
 {
     struct cdc_log *log = a->log;
-    cdc_lock(log);
-    struct cdc_topic *topic = cdc_topic_get(log, item->topic);
-    cdc_unlock(log);
+    struct cdc_topic *topic = topic_at(log, item->topic);
     int is_everywhere = item->partition == CDC_EVERY_PARTITION;
     if (topic == NULL || item->record.n < CDC_RECORD_HEAD || !a->has_tx ||
         (!is_everywhere && item->partition >= topic->partitions)) {
@@ -354,7 +370,9 @@ static enum err apply_record(struct applying *a, const struct cdc_item *item, st
 /* What the record of the transaction says of it. */
 static void take_parts(struct applying *a, const struct cdc_item *item)
 {
-    (void)snprintf(a->prepared, sizeof(a->prepared), "%" PRIu64, item->prepare_lsn);
+    char room[21];
+    const char *digits = decimal(item->prepare_lsn, room);
+    memcpy(a->prepared, digits, strlen(digits) + 1);
     memcpy(a->gid, item->gid.p, item->gid.n);
     a->tx.gid = (struct slice){a->gid, item->gid.n};
 }

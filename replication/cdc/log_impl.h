@@ -44,6 +44,7 @@ enum {
     CDC_INDEX_EVERY = 32 << 10,  /* bytes between two entries of an index */
     CDC_PASSED_MAX = 32,
     CDC_TOPICS_MAX = 65536,
+    CDC_TOPICS_SEEN = 64, /* that apply finds without a lock */
     CDC_SCHEMAS_MAX = 1 << 20,
     CDC_IDLE_US = 2000000,        /* between two marks that bring nothing */
     CDC_CHECKPOINT_US = 30000000, /* at least so often while anything comes */
@@ -153,6 +154,7 @@ struct cdc_known {
 };
 
 struct cdc_source {
+    struct cdc_topic *transactions; /* the database's topic of them; log thread's own */
     uint16_t id;
     char *database, *name;
     struct cdc_log *log;
@@ -268,6 +270,8 @@ struct cdc_log {
         uint16_t partition;
     } * touched; /* partitions with a frame being made */
     size_t touched_count, touched_cap;
+    struct buf text; /* of apply's, for what it says of a transaction */
+    struct cdc_topic *topics_seen[CDC_TOPICS_SEEN]; /* by number; a topic stays where it is */
 };
 
 /* ---- log.c ----------------------------------------------------------------------------------- */
