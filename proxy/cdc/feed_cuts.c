@@ -95,34 +95,67 @@ static enum err put_cut(const struct giving *g, const struct cdc_cut *cut, struc
     return e;
 }
 
-/* newest: what is written is that of the last one only. */
-static enum err give_all(struct giving *g, struct cdc_cuts *cuts, int newest, uint32_t limit,
-                         struct note *note)
+static enum err is_stopping(const struct giving *g, struct note *note)
+{
+    return cdc_log_is_woken(g->log) ? note_set(note, ERR_SHUTDOWN, "the change log is being closed")
+                                    : ERR_NONE;
+}
+
+static enum err give(struct giving *g, const struct cdc_cut *cut, int *goes_on, struct note *note)
 {
     struct buf json = {0};
+    enum err e = put_cut(g, cut, &json, note);
+    if (e == ERR_NONE) {
+        g->given++;
+        *goes_on = g->fn(g->arg, cut->number, buf_slice(&json));
+    }
+    buf_free(&json);
+    return e;
+}
+
+static enum err give_from(struct giving *g, struct cdc_cuts *cuts, uint32_t limit,
+                          struct note *note)
+{
     struct cdc_cut cut;
-    uint64_t number = 0;
     int found = 1;
     int goes_on = 1;
     enum err e = ERR_NONE;
-    while (e == ERR_NONE && goes_on && found && (newest || g->given < limit)) {
-        e = cdc_cut_next(cuts, &cut, &found, note);
-        if (e || !found) {
-            break;
-        }
-        json.n = 0;
-        number = cut.number;
-        e = put_cut(g, &cut, &json, note);
-        if (e == ERR_NONE && !newest) {
-            g->given++;
-            goes_on = g->fn(g->arg, number, buf_slice(&json));
+    while (e == ERR_NONE && found && goes_on && g->given < limit) {
+        e = is_stopping(g, note);
+        e = e ? e : cdc_cut_next(cuts, &cut, &found, note);
+        if (e == ERR_NONE && found) {
+            e = give(g, &cut, &goes_on, note);
         }
     }
-    if (e == ERR_NONE && newest && json.n > 0) {
-        g->given++;
-        (void)g->fn(g->arg, number, buf_slice(&json));
+    return e;
+}
+
+/* The last of those that follow. */
+static enum err give_last(struct giving *g, struct cdc_cuts *cuts, struct note *note)
+{
+    struct cdc_cut cut;
+    struct cdc_cut last = {0};
+    int found = 1;
+    int goes_on;
+    enum err e = ERR_NONE;
+    while (e == ERR_NONE && found) {
+        e = is_stopping(g, note);
+        e = e ? e : cdc_cut_next(cuts, &cut, &found, note);
+        if (e == ERR_NONE && found) {
+            mem_free((void *)(uintptr_t)last.shards);
+            mem_free((void *)(uintptr_t)last.ahead);
+            last = cut;
+            last.shards = mem_dup(cut.shards, cut.shards_count * sizeof(cut.shards[0]));
+            last.ahead = cut.ahead_count == 0
+                             ? NULL
+                             : mem_dup(cut.ahead, cut.ahead_count * sizeof(cut.ahead[0]));
+        }
     }
-    buf_free(&json);
+    if (e == ERR_NONE && last.shards != NULL) {
+        e = give(g, &last, &goes_on, note);
+    }
+    mem_free((void *)(uintptr_t)last.shards);
+    mem_free((void *)(uintptr_t)last.ahead);
     return e;
 }
 
@@ -154,10 +187,12 @@ enum err feed_cuts(struct cdc_log *log, const char *database, const struct feed_
                      : call->offset > 0 ? (uint64_t)call->offset
                                         : CDC_CUT_EARLIEST,
                      note);
-    e = e ? e : give_all(&g, cuts, newest, (uint32_t)call->limit, note);
+    e = e        ? e
+        : newest ? give_last(&g, cuts, note)
+                 : give_from(&g, cuts, (uint32_t)call->limit, note);
     if (e == ERR_NONE && newest && g.given == 0) { /* the last ones gave none: is there any? */
         e = cdc_cut_seek(cuts, CDC_CUT_EARLIEST, note);
-        e = e ? e : give_all(&g, cuts, newest, 1, note);
+        e = e ? e : give_last(&g, cuts, note);
     }
     if (e == ERR_NONE && newest && g.given == 0) {
         const char *why = cdc_cut_waits(cuts);

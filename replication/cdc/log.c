@@ -282,6 +282,14 @@ void cdc_log_wake(struct cdc_log *log)
     cdc_unlock(log);
 }
 
+int cdc_log_is_woken(struct cdc_log *log)
+{
+    cdc_lock(log);
+    int is_woken = log->woken;
+    cdc_unlock(log);
+    return is_woken;
+}
+
 /* ---- open, start, close ---------------------------------------------------------------------- */
 
 static enum err check_options(const struct cdc_log_options *options, struct note *note)

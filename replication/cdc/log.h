@@ -192,7 +192,8 @@ size_t cdc_log_groups(struct cdc_log *log, struct cdc_group_view *out, size_t ma
 /* Everything before this number is applied; wait until more is, or for so long. */
 uint64_t cdc_log_applied(struct cdc_log *log);
 void cdc_log_wait(struct cdc_log *log, uint64_t seen, int64_t wait_us);
-void cdc_log_wake(struct cdc_log *log); /* those who wait look around */
+void cdc_log_wake(struct cdc_log *log);    /* those who wait look around */
+int cdc_log_is_woken(struct cdc_log *log); /* nobody should begin anything long any more */
 
 struct cdc_source_view {
     uint16_t id; /* of frames */
