@@ -99,11 +99,11 @@ struct cdc_segment {
     int64_t time_min_us, time_us; /* of commits in it; 0: empty */
     int64_t made_us;              /* wall clock, when it was begun or found at open */
     struct cdc_noting noting;
-    unsigned is_indexed : 1; /* known to have its entries */
-    unsigned is_dirty : 1;   /* written since its last sync */
-    unsigned is_new : 1;     /* its name is not durable yet */
-    unsigned is_ended : 1;   /* the next record begins another */
-    unsigned pins;           /* readers at it */
+    int is_indexed;        /* known to have its entries; under the mutex, by readers */
+    unsigned is_dirty : 1; /* written since its last sync */
+    unsigned is_new : 1;   /* its name is not durable yet */
+    unsigned is_ended : 1; /* the next record begins another */
+    unsigned pins;         /* readers at it */
 };
 
 struct cdc_part {
