@@ -19,37 +19,15 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "replication/cdc/topic_list.h"
 
 enum {
     ROLLS = 4 /* a segment that hardly grows is ended at this part of options.tombstones_us */
 };
 
-static int is_own(const char *name)
-{
-    const char *dot = strchr(name, '.');
-    return dot != NULL && strncmp(dot, ".braid.", 7) == 0;
-}
-
-static int fits(const char *pattern, size_t n, const char *name)
-{
-    if (pattern[n - 1] == '*') {
-        return strncmp(pattern, name, n - 1) == 0;
-    }
-    return strlen(name) == n && memcmp(pattern, name, n) == 0;
-}
-
 int cdc_is_compacted(const struct cdc_log *log, const char *topic)
 {
-    const char *p = log->options.compact;
-    while (p != NULL && *p != 0 && !is_own(topic)) {
-        p += strspn(p, ", ");
-        size_t n = strcspn(p, ", ");
-        if (n > 0 && fits(p, n, topic)) {
-            return 1;
-        }
-        p += n;
-    }
-    return 0;
+    return !topic_is_own(topic) && topic_list_has(log->options.compact, topic);
 }
 
 /* ---- picking --------------------------------------------------------------------------------- */

@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "replication/cdc/topic_list.h"
 
 enum {
     BATCH = 500,
@@ -52,34 +53,9 @@ static int is_stopping(struct cdc_outlet *o)
 
 /* ---- which topics ---------------------------------------------------------------------------- */
 
-static int is_own(const char *name)
-{
-    const char *dot = strchr(name, '.');
-    return dot != NULL && strncmp(dot, ".braid.", 7) == 0;
-}
-
-static int fits(const char *pattern, size_t n, const char *name)
-{
-    if (n > 0 && pattern[n - 1] == '*') {
-        return strncmp(pattern, name, n - 1) == 0 && !is_own(name);
-    }
-    return strlen(name) == n && memcmp(pattern, name, n) == 0;
-}
-
 static int is_wanted(const struct cdc_outlet *o, const char *name)
 {
-    if (o->topics == NULL) {
-        return !is_own(name);
-    }
-    for (const char *p = o->topics; *p != 0;) {
-        p += strspn(p, ", ");
-        size_t n = strcspn(p, ", ");
-        if (n > 0 && fits(p, n, name)) {
-            return 1;
-        }
-        p += n;
-    }
-    return 0;
+    return topic_list_has(o->topics == NULL ? "*" : o->topics, name);
 }
 
 /* ---- batches --------------------------------------------------------------------------------- */

@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-static int is_own(const char *topic)
+int topic_is_own(const char *topic)
 {
     const char *dot = strchr(topic, '.');
     return dot != NULL && strncmp(dot, ".braid.", 7) == 0;
@@ -13,7 +13,7 @@ static int is_own(const char *topic)
 static int fits(const char *pattern, size_t n, const char *topic)
 {
     if (pattern[n - 1] == '*') {
-        return strncmp(pattern, topic, n - 1) == 0 && !is_own(topic);
+        return strncmp(pattern, topic, n - 1) == 0 && !topic_is_own(topic);
     }
     return strlen(topic) == n && memcmp(pattern, topic, n) == 0;
 }

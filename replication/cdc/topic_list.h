@@ -6,6 +6,7 @@
  * anything, but never for a topic of the database's own (DATABASE.braid.*). Pure.
  */
 
+int topic_is_own(const char *topic);
 /* list NULL: names none. */
 int topic_list_has(const char *list, const char *topic);
 
