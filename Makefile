@@ -22,7 +22,7 @@ LIBS.store       := -llz4
 LIBS.net         := -levent_core -levent_pthreads -lssl -lcrypto
 LIBS.shardmap    := -lxxhash
 LIBS.planner     := -lpg_query -lprotobuf-c
-LIBS.replication := -lpq -lcurl -lhiredis
+LIBS.replication := -lpq -lcurl -lhiredis -lrdkafka
 LIBS.proxy       := -levent_extra -ljansson
 
 comma := ,

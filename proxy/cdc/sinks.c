@@ -53,6 +53,13 @@ void sinks_start(struct control *c, const struct conf *conf)
         start(c, conf, &cdc_outlet_redis, cdc_outlet_redis_make(&redis),
               conf->cdc_sink_redis_topics);
     }
+    if (conf->cdc_sink_kafka != NULL) {
+        struct cdc_kafka_options kafka = {.brokers = conf->cdc_sink_kafka,
+                                          .properties = conf->cdc_sink_kafka_properties,
+                                          .prefix = conf->cdc_sink_kafka_prefix};
+        start(c, conf, &cdc_outlet_kafka, cdc_outlet_kafka_make(&kafka),
+              conf->cdc_sink_kafka_topics);
+    }
 }
 
 void sinks_stop(struct control *c)

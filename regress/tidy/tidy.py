@@ -34,7 +34,7 @@ LIBRARIES = {  # pattern of a header -> rooms that may include it
     r"xxhash\.h": ("shardmap",),
     r"pg_query.*|protobuf-c/.*": ("planner",),
     r"sanitizer/.*": ("planner",),
-    r"libpq-fe\.h|curl/curl\.h|hiredis/hiredis\.h": ("replication",),
+    r"libpq-fe\.h|curl/curl\.h|hiredis/hiredis\.h|librdkafka/rdkafka\.h": ("replication",),
     r"jansson\.h": ("proxy",),
     r"criterion/.*": ("tests",),
 }

@@ -105,6 +105,15 @@ struct cdc_redis_place {
 enum err cdc_redis_parse(const char *text, struct cdc_redis_place *out,
                          struct note *note) MUST_CHECK;
 
+/* Messages of a Kafka topic per table. */
+struct cdc_kafka_options {
+    const char *brokers;    /* "host:port,host:port" */
+    const char *properties; /* file with librdkafka's, a "name=value" per line; NULL: none */
+    const char *prefix;     /* of the topics' names; NULL: none */
+};
+extern const struct cdc_outlet_kind cdc_outlet_kafka;
+void *cdc_outlet_kafka_make(const struct cdc_kafka_options *options);
+
 /* ---- for kinds ------------------------------------------------------------------------------- */
 
 /* An event as an object: {"topic":...,"partition":...,"offset":...,"key":...,"value":...}. */
