@@ -225,6 +225,16 @@ static const struct http_cdc *list_cdc(struct control *c, struct arena *a, size_
     return list;
 }
 
+static const struct cdc_outlet_stats *list_sinks(struct control *c, struct arena *a, size_t *count)
+{
+    *count = c->shared->cdc_sinks_count;
+    struct cdc_outlet_stats *list = arena_zero(a, (*count + 1) * sizeof(*list));
+    for (size_t i = 0; i < *count; i++) {
+        cdc_outlet_stats(c->shared->cdc_sinks[i], &list[i]);
+    }
+    return list;
+}
+
 static void collect(struct control *c, const struct snapshot *s, struct arena *a,
                     struct http_numbers *n)
 {
@@ -250,6 +260,7 @@ static void collect(struct control *c, const struct snapshot *s, struct arena *a
     n->databases = list_databases(c, a);
     n->pools = list_pools(s, a, &n->pools_count);
     n->cdc = list_cdc(c, a, &n->cdc_count);
+    n->sinks = list_sinks(c, a, &n->sinks_count);
     n->stats = s->stats;
     n->names_max = (size_t)c->world->conf->stats_names_max;
 }

@@ -147,6 +147,9 @@ void http_print_stats(const struct http_numbers *n, struct buf *out)
     if (n->cdc_count > 0) {
         set(o, "cdc", http_json_cdc(n));
     }
+    if (n->sinks_count > 0) {
+        set(o, "sinks", http_json_sinks(n));
+    }
     print(o, out);
 }
 

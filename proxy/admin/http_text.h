@@ -9,6 +9,7 @@
 #include "base/buf.h"
 #include "base/metric.h"
 #include "proxy/stats/stats.h"
+#include "replication/cdc/outlet.h"
 #include "replication/cdc/source.h"
 
 struct http_server {
@@ -76,6 +77,8 @@ struct http_numbers {
     size_t pools_count;
     const struct http_cdc *cdc; /* change capture, a row per shard */
     size_t cdc_count;
+    const struct cdc_outlet_stats *sinks;
+    size_t sinks_count;
 };
 
 /* One JSON document with a line end. */
@@ -94,6 +97,8 @@ struct json_t *http_json_latency(const struct http_numbers *n);
 struct json_t *http_json_errors(const struct http_numbers *n);
 struct json_t *http_json_pools(const struct http_numbers *n);
 struct json_t *http_json_cdc(const struct http_numbers *n);
+struct json_t *http_json_sinks(const struct http_numbers *n);
+void metrics_put_sinks(const struct http_numbers *n, struct buf *out);
 void metrics_put_cdc(const struct http_numbers *n, struct buf *out);
 struct json_t *http_json_places(const struct http_numbers *n);
 struct json_t *http_json_shard_troubles(const struct http_numbers *n);

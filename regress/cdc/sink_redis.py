@@ -89,6 +89,13 @@ def gets_everything(place):
     place.sql("DELETE FROM users WHERE id >= 10250")
     soon("the stream's rows", lambda: rows(place), place.truth(), place)
     expect("dead letters", 0, place.sink("redis")["dead_letters"])
+    soon("all of it", lambda: place.sink("redis")["lag"], 0, place)
+    shown = {s["sink"]: s for s in json.loads(place.braid.http("/stats")[1])["sinks"]}
+    events_kept = place.sink("redis")["events"]
+    expect("in /stats", (events_kept, 0, 0), (shown["redis"]["events"], shown["redis"]["lag_records"], shown["redis"]["dead_letters"]))
+    metrics = place.braid.http("/metrics")[1]
+    expect_that("in /metrics", f'pgbraid_sink_events_total{{sink="redis"}} {events_kept}\n' in metrics
+                and 'pgbraid_sink_lag_records{sink="redis"} 0\n' in metrics)
 
 
 def killed_and_frozen_in_the_middle(place):
