@@ -1,0 +1,16 @@
+CREATE TABLE gen_users (id bigint PRIMARY KEY, email text, live boolean, low text GENERATED ALWAYS AS (CASE WHEN live THEN lower(email) END) STORED) SHARD BY HASH (id);
+CREATE UNIQUE INDEX gen_low ON gen_users (low) /* braid: global */;
+INSERT INTO gen_users (id, email, live) VALUES (1, 'A@x', true), (2, 'a@X', false), (3, 'b', true);
+INSERT INTO gen_users (id, email, live) VALUES (4, 'a@x', true);
+INSERT INTO gen_users (id, email, live) VALUES (4, 'a@x', NULL), (5, 'a@x', false);
+UPDATE gen_users SET live = true WHERE id = 2;
+UPDATE gen_users SET email = 'C', live = true WHERE id = 2;
+SELECT id, low FROM gen_users WHERE low = 'c';
+UPDATE gen_users SET live = false WHERE id = 1;
+UPDATE gen_users SET live = true WHERE id = 5;
+UPDATE gen_users SET live = true WHERE id IN (1, 4);
+DELETE FROM gen_users WHERE id = 5;
+UPDATE gen_users SET live = true WHERE id = 4;
+SELECT * FROM gen_users ORDER BY id;
+SELECT id FROM gen_users WHERE low = 'a@x';
+DROP TABLE gen_users;
