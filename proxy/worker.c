@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "proxy/cdc/feed.h"
+#include "proxy/cdc/slots.h"
 #include "proxy/exec/moment.h"
 #include "proxy/exec/op.h"
 #include "proxy/exec/sequence.h"
@@ -185,6 +186,7 @@ static void on_mail(struct mail *m, void *arg)
         moment_granted(worker_session(w, mail->session_id), mail->ticket);
         break;
     case WORKER_MAIL_DURABLE: tx_durable(worker_session(w, mail->session_id), mail->err); break;
+    case WORKER_MAIL_SLOT: slots_answered(worker_session(w, mail->session_id), mail); break;
     case WORKER_MAIL_FEED: feed_answered(worker_session(w, mail->session_id), mail); break;
     }
     if (mail->budget != NULL) {

@@ -94,7 +94,8 @@ enum worker_mail_kind {
     WORKER_MAIL_ROLES,   /* servers of a shard have other roles than before */
     WORKER_MAIL_FENCE,   /* a wait for the fence is over */
     WORKER_MAIL_DURABLE, /* the ledger has (not) written a decision */
-    WORKER_MAIL_FEED     /* a call of braid.changes() is answered */
+    WORKER_MAIL_FEED,    /* a call of braid.changes() is answered */
+    WORKER_MAIL_SLOT     /* a replication command is, or its stream goes on */
 };
 
 struct worker_mail {

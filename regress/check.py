@@ -110,6 +110,7 @@ def schedules(build):
         Step("steps of two-phase commits", *python("failure/kill_steps.py", "--build", build, "--count", "4", "--seed", "7", "--quiet")),
         Step("change capture's ways out", *python("cdc/ways.py", "--build", build)),
         Step("consistent cuts of the change log", *python("cdc/cuts.py", "--build", build)),
+        Step("change capture as a replication stream", *python("cdc/streams.py", "--build", build)),
         Step("sinks of the change log", *python("cdc/sinks.py", "--build", build)),
         Step("change capture's source", *python("cdc/source.py", "--build", build, "--rounds", "0", "--short")),
     ]

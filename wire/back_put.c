@@ -132,7 +132,7 @@ void back_put_empty(struct buf *out, uint8_t type)
 
 void back_put_copy(struct buf *out, uint8_t type, uint8_t format, uint16_t columns)
 {
-    check(type == 'G' || type == 'H');
+    check(type == 'G' || type == 'H' || type == 'W');
     check(format <= 1);
     size_t mark = frame_begin(out, type);
     buf_u8(out, format);

@@ -187,7 +187,7 @@ static void on_call(struct control *c, struct control_mail *mail)
 
 /* ---- the session's side ---------------------------------------------------------------------- */
 
-static int may_read(const struct session *s)
+int feed_may_read(const struct session *s)
 {
     const struct conf *conf = s->worker->world->conf;
     return s->owner || admin_allowed(conf, s->user) || admin_listed(conf->cdc_users, s->user);
@@ -200,7 +200,7 @@ static enum err check_session(struct session *s, struct note *note)
                         "current transaction is aborted, commands ignored until end of "
                         "transaction block");
     }
-    if (!may_read(s)) {
+    if (!feed_may_read(s)) {
         enum err e = note_set(note, ERR_ADMIN_DENIED, "permission denied for braid.changes()");
         note_hint(note, "It shows rows of every user: cdc.users names who may.");
         return e;

@@ -81,6 +81,8 @@ enum err feed_resolve(struct cdc_log *log, const char *database, int full,
 /* ---- a session's calls: the answer comes later ------------------------------------------------
  */
 
+/* It shows rows of every user. */
+int feed_may_read(const struct session *s);
 /* By a simple query. */
 enum step feed_start(struct session *s, struct slice text);
 /* A plan for the text of a Parse; *out is borrowed, its owner is the worker. Errors: as above. */

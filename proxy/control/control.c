@@ -390,6 +390,7 @@ static struct control *control_new(const struct control_options *options, struct
     c->online_restart = options->online_restart;
     list_init(&c->dbs);
     list_init(&c->refreshes);
+    list_init(&c->slots);
     list_init(&c->gate_waits);
     list_init(&c->gates_kept);
     list_init(&c->reload_running);

@@ -26,6 +26,7 @@ struct op {
     unsigned refresh_after : 1; /* the schema changes when this is committed */
     unsigned no_cancel : 1;     /* a commit is under way */
     unsigned votes_out : 1;     /* ... behind a statement that may still be cancelled: tx_early.c */
+    unsigned endless : 1;       /* as long as the client wants: no limit of time is for it */
     unsigned told : 1;          /* the client has its error already: the end is silent */
     char tag[64];               /* of the round's last CommandComplete */
     char answer[64];            /* the statement's own tag, while it is being committed */

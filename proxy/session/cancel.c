@@ -10,6 +10,7 @@
 #include "base/mem.h"
 #include "net/scram.h"
 #include "proxy/cdc/feed.h"
+#include "proxy/cdc/slots.h"
 #include "proxy/exec/moment.h"
 #include "proxy/exec/op.h"
 #include "proxy/pool/pool.h"
@@ -138,7 +139,7 @@ void session_cancel(struct session *s)
         session_backend_failed(s, e, &note);
         return;
     }
-    if (moment_cancel(s) || feed_cancel(s)) {
+    if (moment_cancel(s) || feed_cancel(s) || slots_cancel(s)) {
         return;
     }
     if (s->op != NULL && s->op->no_cancel) {

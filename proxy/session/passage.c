@@ -109,7 +109,9 @@ static enum err choose_shard(const struct session *s, uint32_t *out, struct note
         e = note_set(note, ERR_BAD_SETTING, "database \"%s\" has no shard \"%s\"", s->database,
                      name);
     }
-    note_hint(note, "Name one of the shards, for example options='-c braid.shard=%s'.",
+    note_hint(note,
+              "Name one of the shards, for example options='-c braid.shard=%s', or have "
+              "cdc.enabled: on for one stream over all of them.",
               map->shard_names[0]);
     return e;
 }

@@ -240,6 +240,7 @@ struct session {
     unsigned admin : 1;           /* connected to the console */
     unsigned owner : 1;           /* there, and as who pgbraid runs as: see session_auth.c */
     unsigned sharded : 1;         /* its database has several shards */
+    unsigned replicates : 1;      /* it knows the commands of replication: proxy/cdc/slots.h */
     unsigned in_session_mode : 1; /* as it was when it came */
     unsigned pumping : 1;
     unsigned closing : 1;        /* session_close() was called */

@@ -38,7 +38,7 @@ int session_is_between(const struct session *s)
     int nothing_runs = s->tx.kind == TX_KIND_NONE && s->op == NULL && s->batch == NULL &&
                        s->copy_in == NULL && s->copy_left == 0 && s->pending_parse == NULL &&
                        !s->skip_until_sync && !s->midway && !s->want_quiet && !s->ready_owed &&
-                       !s->guarded && s->passage == NULL;
+                       !s->guarded && s->passage == NULL && !s->replicates;
     int holds_nothing = list_empty(&s->held) && s->wait_pool == NULL && !s->wait_refresh &&
                         s->wait_err == ERR_NONE && s->pinned == 0 && s->touched.n == 0 &&
                         s->doubted == NULL && !has_live_portal(s);

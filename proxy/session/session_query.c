@@ -8,6 +8,7 @@
  */
 
 #include "proxy/cdc/feed.h"
+#include "proxy/cdc/slots.h"
 #include "proxy/exec/exec.h"
 #include "proxy/exec/op.h"
 #include "proxy/exec/tx.h"
@@ -162,9 +163,10 @@ enum step session_query(struct session *s, struct slice message, struct slice bo
         s->request_us = loop_now_us(s->worker->loop);
         watch_request(s);
     }
-    return s->admin             ? admin_start(s, q.text)
-           : feed_wants(q.text) ? feed_start(s, q.text)
-                                : run_text(s, q.text, message);
+    return s->admin                               ? admin_start(s, q.text)
+           : feed_wants(q.text)                   ? feed_start(s, q.text)
+           : s->replicates && slots_wants(q.text) ? slots_start(s, q.text)
+                                                  : run_text(s, q.text, message);
 }
 
 /* ---- several statements, or one that is not relayed ------------------------------------------ */

@@ -13,6 +13,7 @@
 #include "base/hash.h"
 #include "base/mem.h"
 #include "base/rng.h"
+#include "proxy/cdc/slots.h"
 #include "proxy/exec/exec.h"
 #include "proxy/exec/op.h"
 #include "proxy/exec/own.h"
@@ -279,6 +280,28 @@ static int is_console(const char *database)
     return strcmp(database, "pgbraid") == 0 || strcmp(database, "pgbouncer") == 0;
 }
 
+/* Of the database as a whole, not of one of its shards: an ordinary session that knows a few more
+ * commands. */
+static enum err take_stream(struct session *s, struct note *note)
+{
+    struct passage *p = s->passage;
+    enum err e = ERR_NONE;
+    if (p->kind != PASSAGE_LOGICAL || p->shard != NULL || !slots_has_log(s)) {
+        return ERR_NONE;
+    }
+    s->passage = NULL;
+    for (size_t at = 0; at < p->params.n && e == ERR_NONE;) {
+        const char *name = (const char *)p->params.p + at;
+        struct slice value = slice_of(name + strlen(name) + 1);
+        at += strlen(name) + value.n + 2;
+        e = add_var(s, name, value, note);
+    }
+    s->passage = p;
+    passage_free(s);
+    s->replicates = 1;
+    return e;
+}
+
 static enum err choose_database(struct session *s, struct note *note)
 {
     struct worker *w = s->worker;
@@ -308,7 +331,7 @@ static enum err choose_database(struct session *s, struct note *note)
         return e;
     }
     s->sharded = s->db->map->shards_count > 1;
-    return ERR_NONE;
+    return s->passage != NULL && s->sharded ? take_stream(s, note) : ERR_NONE;
 }
 
 static enum err check_limits(struct session *s, struct note *note)

@@ -58,6 +58,9 @@ static enum due next_due(const struct session *s, int64_t *at)
     int inside = in_transaction(s);
     enum due due = DUE_NOTHING;
     *at = INT64_MAX;
+    if (s->op != NULL && s->op->endless) {
+        return DUE_NOTHING;
+    }
     if (busy && s->timed_out) { /* cancelled: does the server react? */
         consider(s->cancelled_us, s->worker->world->conf->cancel_grace_ms, DUE_QUERY, at, &due);
     } else if (busy) {

@@ -52,6 +52,7 @@ class Place:
         self.braid = Braid(os.path.join(fleet.folder, "braid"), config, build=args.build,
                            users={"app": "secret", "reader": "t0ken", "other": "word"})
         self.braid.start()
+        self.wait_attached()
         self.sql("CREATE TABLE users (id int PRIMARY KEY, name text)")
         self.sql(f"INSERT INTO users SELECT i, 'n' || i FROM generate_series(1, {ROWS}) i")
         self.wait_for("users", ROWS)
@@ -68,6 +69,25 @@ class Place:
                 return cur.fetchall() if cur.description else []
         finally:
             conn.close()
+
+    def console(self, sql):
+        conn = psycopg2.connect(self.dsn(dbname="pgbraid"))
+        conn.autocommit = True
+        try:
+            with conn.cursor() as cur:
+                cur.execute(sql)
+                return [dict(zip([c[0] for c in cur.description], row)) for row in cur.fetchall()] if cur.description else []
+        finally:
+            conn.close()
+
+    def wait_attached(self):
+        """Tables that are made before have a first copy, too, and its records."""
+        for _ in range(600):
+            rows = self.console("SHOW CDC")
+            if len(rows) == len(self.servers) and all(row["state"] == "reading" for row in rows):
+                return
+            time.sleep(0.1)
+        raise RuntimeError(f"not attached: {rows}; {self.braid.tail()}")
 
     def wait_for(self, table, count):
         """The log is behind the servers: look again until so many records are there."""

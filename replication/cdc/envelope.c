@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "txn/gid.h"
 
 enum {
     OID_BOOL = 16,
@@ -157,12 +158,27 @@ const char *cdc_event_op(const struct cdc_event *event)
     return "";
 }
 
-static void put_tx_id(struct buf *out, const struct cdc_event *event)
+/* Of a name that is ours, what all shards of the transaction have: all but the shard, and what is
+ * behind it. txn/gid.h */
+static struct slice shared_gid(struct slice gid)
 {
-    if (event->tx.gid.n > 0) {
-        cdc_json_text(out, event->tx.gid);
+    struct gid ours;
+    size_t n = 0;
+    if (!gid_parse(gid, &ours)) {
+        return gid;
+    }
+    for (int left = 4; left > 0; n++) {
+        left -= gid.p[n] == '_';
+    }
+    return slice_bytes(gid.p, n - 1);
+}
+
+void cdc_json_tx_id(struct buf *out, const struct cdc_tx *tx)
+{
+    if (tx->gid.n > 0) {
+        cdc_json_text(out, shared_gid(tx->gid));
     } else {
-        buf_printf(out, "\"%" PRIu32 ":%" PRIu64 "\"", event->tx.xid, event->tx.lsn);
+        buf_printf(out, "\"%" PRIu32 ":%" PRIu64 "\"", tx->xid, tx->lsn);
     }
 }
 
@@ -223,7 +239,7 @@ static void put_transaction(struct buf *out, const struct cdc_event *event)
         return;
     }
     buf_text(out, "{\"id\":");
-    put_tx_id(out, event);
+    cdc_json_tx_id(out, &event->tx);
     buf_printf(out, ",\"total_order\":%" PRIu32 ",\"data_collection_order\":%" PRIu32 "}",
                event->change.index, event->change.index);
 }
@@ -233,7 +249,7 @@ static void put_own(struct buf *out, const struct cdc_event *event)
 {
     struct slice content = event->change.content;
     buf_text(out, "{\"id\":");
-    put_tx_id(out, event);
+    cdc_json_tx_id(out, &event->tx);
     buf_text(out, ",\"shard\":");
     cdc_json_text(out, slice_of(event->shard));
     buf_printf(out, ",\"lsn\":%" PRIu64 ",\"ts_ms\":%" PRId64 ",", event->tx.lsn,

@@ -32,5 +32,7 @@ void cdc_event_value(struct buf *out, const struct cdc_event *event);
 const char *cdc_event_op(const struct cdc_event *event);
 
 void cdc_json_text(struct buf *out, struct slice text);
+/* The gid that it shares with its parts on other shards, else "xid:lsn". */
+void cdc_json_tx_id(struct buf *out, const struct cdc_tx *tx);
 
 #endif

@@ -287,7 +287,8 @@ static enum err apply_watermark(struct applying *a, struct slice bytes, struct n
 static void describe(struct applying *a, struct buf *out)
 {
     struct cdc_log *log = a->log;
-    put_number(out, "{\"status\":\"END\",\"event_count\":", a->records);
+    buf_text(out, a->is_copy ? "{\"status\":\"COPY\"" : "{\"status\":\"END\"");
+    put_number(out, ",\"event_count\":", a->records);
     buf_text(out, ",\"data_collections\":[");
     for (size_t i = 0; i < log->touched_count; i++) {
         const struct cdc_touched *t = &log->touched[i];
@@ -308,7 +309,7 @@ static enum err finish_tx(struct applying *a, struct note *note)
     struct cdc_log *log = a->log;
     enum err e = ERR_NONE;
     uint64_t records = a->records;
-    if (a->has_tx && records > 0 && !a->is_copy) {
+    if (a->has_tx && records > 0) {
         log->text.n = 0;
         describe(a, &log->text);
         e = add_text(a, "transactions", CHANGE_COMMIT, slice_of(a->prepared), &log->text, note);
