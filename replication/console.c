@@ -43,21 +43,48 @@ static void print_table(const PGresult *result, struct buf *out)
     mem_free(width);
 }
 
-enum err console_values(const struct pg_target *target, const char *sql, struct buf *out,
-                        struct note *note)
+/* The last column of each row, appended as a line each. */
+static enum err run_for_values(PGconn *conn, const struct pg_target *target, const char *sql,
+                               struct buf *out, struct note *note)
 {
-    PGconn *conn = NULL;
-    enum err e = pq_open(target, NULL, &conn, NULL, note);
-    if (e) {
-        return e;
-    }
     PGresult *result = NULL;
-    e = pq_run(conn, sql, (struct pq_wait){target->timeout_ms, NULL}, &result, NULL, note);
+    enum err e = pq_run(conn, sql, (struct pq_wait){target->timeout_ms, NULL}, &result, NULL, note);
     int rows = e || result == NULL ? 0 : PQntuples(result);
     for (int r = 0; r < rows; r++) {
         buf_printf(out, "%s\n", PQgetvalue(result, r, PQnfields(result) - 1));
     }
     PQclear(result);
+    return e;
+}
+
+enum err console_values(const struct pg_target *target, const char *sql, struct buf *out,
+                        struct note *note)
+{
+    PGconn *conn = NULL;
+    enum err e = pq_open(target, NULL, &conn, NULL, note);
+    if (e == ERR_NONE) {
+        e = run_for_values(conn, target, sql, out, note);
+        pq_close(conn);
+    }
+    return e;
+}
+
+enum err console_follow(const struct pg_target *target, const char *sql, console_lines_fn *fn,
+                        void *arg, struct note *note)
+{
+    PGconn *conn = NULL;
+    struct buf lines = {0};
+    int goes_on = 1;
+    enum err e = pq_open(target, NULL, &conn, NULL, note);
+    if (e) {
+        return e;
+    }
+    while (e == ERR_NONE && goes_on) {
+        lines.n = 0;
+        e = run_for_values(conn, target, sql, &lines, note);
+        goes_on = e == ERR_NONE && fn(arg, buf_slice(&lines));
+    }
+    buf_free(&lines);
     pq_close(conn);
     return e;
 }

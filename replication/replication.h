@@ -284,6 +284,11 @@ enum err fence_run(const struct fence_order *order, struct pg_stop *stop,
 /* The last column of each row, a line each. */
 enum err console_values(const struct pg_target *target, const char *sql, struct buf *out,
                         struct note *note) MUST_CHECK;
+/* 0: no more. */
+typedef int console_lines_fn(void *arg, struct slice lines);
+/* The same again and again on one connection. Errors: as below. */
+enum err console_follow(const struct pg_target *target, const char *sql, console_lines_fn *fn,
+                        void *arg, struct note *note) MUST_CHECK;
 
 /* Run one statement on the admin console and print rows as a table, notices as lines.
  * Errors: ERR_SHARD_DOWN (cannot connect), ERR_SHARD_REFUSED (the console's error). */

@@ -5,6 +5,7 @@
 #include <stdatomic.h>
 #include <time.h>
 
+#include "proxy/cdc/http_feed.h"
 #include "proxy/control/cdc.h"
 #include "replication/cdc/consumer.h"
 
@@ -47,6 +48,7 @@ void feeds_leave(struct shared *shared)
 
 void feeds_stop(struct control *c)
 {
+    http_feed_stop(c);
     if (c->shared->cdc_consumers != NULL) {
         cdc_consumers_stop(c->shared->cdc_consumers);
     }

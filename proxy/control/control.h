@@ -201,10 +201,12 @@ struct control {
     size_t early_count;
 
     struct pg_stop stop;
-    size_t jobs;       /* threads out */
-    size_t feeds;      /* who read the change log now */
-    struct list slots; /* of them, those that have a replication slot: proxy/cdc/slots.h */
-    size_t snapshots;  /* chains of visits out */
+    size_t jobs;          /* threads out */
+    size_t feeds;         /* who read the change log now */
+    struct list slots;    /* of them, those that have a replication slot: proxy/cdc/slots.h */
+    struct list streams;  /* ... of events: proxy/cdc/http_feed.c */
+    uint64_t http_reader; /* the newest there */
+    size_t snapshots;     /* chains of visits out */
     int resolving;
     int64_t resolve_us;
     int reloading;

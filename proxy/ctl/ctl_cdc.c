@@ -42,7 +42,14 @@ static void put_literal(struct buf *out, const char *text)
     buf_u8(out, '\'');
 }
 
-/* Events as JSON lines, until it is interrupted; with --live those that come from now on. */
+static int print_lines(void *arg, struct slice lines)
+{
+    (void)arg; /* 0: nobody reads */
+    return fwrite(lines.p, 1, lines.n, stdout) == lines.n && fflush(stdout) == 0;
+}
+
+/* On one connection, whose group is in memory only and ends with it. Events as JSON lines, until it
+ * is interrupted; with --live those that come from now on. */
 static enum err tail(const struct ctl_arguments *a, const struct conf *conf, struct buf *out,
                      int *status, struct note *note)
 {
@@ -66,13 +73,7 @@ static enum err tail(const struct ctl_arguments *a, const struct conf *conf, str
                "start => %s)",
                member, TAIL_WAIT_MS, a->live ? "latest" : "earliest");
     buf_u8(&sql, 0);
-    while (e == ERR_NONE) {
-        out->n = 0;
-        e = console_values(&where.target, (const char *)sql.p, out, note);
-        if (e == ERR_NONE && (fwrite(out->p, 1, out->n, stdout) != out->n || fflush(stdout) != 0)) {
-            break; /* nobody reads */
-        }
-    }
+    e = console_follow(&where.target, (const char *)sql.p, print_lines, NULL, note);
     out->n = 0;
     buf_free(&sql);
     return e;

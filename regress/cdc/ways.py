@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The ways out of the change log, with the drivers that people use: SQL with parameters.
+"""The ways out of the change log, with the drivers that people use: SQL with parameters, server-sent events, long polls.
 
 usage: ways.py [--build DIR] [--only CASE]
 
@@ -8,10 +8,14 @@ Rows go in through pgbraid over two shards; each case reads them its own way.
 
 import argparse
 import asyncio
+import json
 import os
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.parse
+import urllib.request
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, os.path.join(ROOT, "regress"))
@@ -211,6 +215,140 @@ def a_table_is_copied_again(place):
             return
         time.sleep(0.1)
     raise RuntimeError(f"not every row was copied: {rows[-3:]}")
+
+
+@case
+def tail_gives_each_once_and_leaves_nothing(place):
+    wanted = sorted(json.dumps(row[6], sort_keys=True) for row in place.sql("SELECT * FROM braid.changes('users', limit => 10000)"))
+    seen = []
+    with subprocess.Popen([os.path.join(os.path.dirname(place.braid.binary), "braidctl"), "-c", place.braid.path, "cdc", "tail", "users"],
+                          stdout=subprocess.PIPE, text=True, cwd=place.braid.folder) as tail:
+        while len(seen) < len(wanted):
+            seen.append(json.dumps(json.loads(tail.stdout.readline()), sort_keys=True))
+        place.sql("INSERT INTO users VALUES (9999, 'the last')")  # the next one, some calls later, is this
+        last = json.loads(tail.stdout.readline())
+        tail.kill()
+    expect("each once", wanted, sorted(seen))
+    expect("and what comes later", "the last", last["after"]["name"])
+    expect_that("no group is left", not any(g["group"].startswith("braidctl") for g in place.console("SHOW CDC_GROUPS")))
+
+
+# ---- HTTP ------------------------------------------------------------------------------------------------------------
+
+def url(place, **words):
+    return f"http://127.0.0.1:{place.braid.http_port}/changes?" + urllib.parse.urlencode({"topic": "app.public.users", **words})
+
+
+def poll(place, method="GET", path="", **words):
+    request = urllib.request.Request(url(place, **words).replace("/changes", "/changes" + path), method=method,
+                                     headers={"Authorization": "Bearer t0ken"})
+    with urllib.request.urlopen(request, timeout=120) as answer:
+        return json.loads(answer.read())
+
+
+def found(events):
+    return [(e["partition"], e["offset"]) for e in events]
+
+
+class Stream:
+    """Server-sent events by curl; what a thread has read of them so far."""
+
+    def __init__(self, place, last_id=None, **words):
+        more = ["-H", f"Last-Event-ID: {last_id}"] if last_id else []
+        self.process = subprocess.Popen(["curl", "-sN", "-H", "Authorization: Bearer t0ken", "-H", "Accept: text/event-stream",
+                                         *more, url(place, **words)], stdout=subprocess.PIPE, text=True)
+        self.events, self.last_id = [], None
+
+    def read(self, count):
+        """Until there are so many, and the batch is whole; False: the stream has ended."""
+        for line in self.process.stdout:
+            if line.startswith("data: "):
+                self.events.append(json.loads(line[6:]))
+            if line.startswith("id: "):
+                self.last_id = line[4:].strip()
+                if len(self.events) >= count:
+                    return True
+        return False
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+        self.process.stdout.close()
+
+
+@case
+def a_stream_of_events_is_killed_and_goes_on(place):
+    words = {"group": "sse", "member": "m", "limit": 7}
+    everything = sorted(places(place.sql("SELECT * FROM braid.changes('users', limit => 10000)")))
+    first = Stream(place, **words)
+    expect_that("events come", first.read(10))
+    first.kill()  # without a word
+    again = Stream(place, **words)
+    expect_that("events come", again.read(20))
+    expect("nothing was committed, so all comes again", found(first.events), found(again.events)[:len(first.events)])
+    had = len(again.events)
+    again.kill()
+    rest = Stream(place, last_id=again.last_id, **words)
+    expect_that("the rest", rest.read(len(everything) - had))
+    expect("each once from there on", everything, sorted(found(again.events + rest.events)))
+    poll(place, "POST", "/commit", group="sse", member="m", id=rest.last_id)
+    expect("all is committed", 0, next(g["lag"] for g in place.console("SHOW CDC_GROUPS") if g["group"] == "sse"))
+    newest = Stream(place, **words)
+    expect_that("the newest stream of a member ends the one before", not rest.read(10**6))
+    expect("with nothing more", len(everything) - had, len(rest.events))
+    newest.kill()
+    rest.kill()
+
+
+@case
+def a_stream_that_is_not_read_costs_little(place):
+    """What is not read waits in the log; when it is read all of it comes."""
+    def memory_kb():
+        with open(f"/proc/{place.braid.process.pid}/status", encoding="utf-8") as f:
+            return int(next(line for line in f if line.startswith("VmRSS")).split()[1])
+    place.sql("CREATE TABLE IF NOT EXISTS wide (id int PRIMARY KEY, t text)")
+    sizes, count = [], 0
+    stream = None
+    for round_ in range(3):  # the first one fills what is kept anyway
+        for i in range(3):
+            place.sql("INSERT INTO wide SELECT i, repeat('x', 4000) FROM generate_series(%s, %s) i", (count, count + 999))
+            count += 1000
+        for _ in range(600):
+            if sum(t["records"] for t in place.console("SHOW CDC_TOPICS") if t["topic"] == "app.public.wide") >= count:
+                break
+            time.sleep(0.1)
+        if stream is None:
+            stream = Stream(place, topic="app.public.wide", group="slow", member="m", limit=1000)
+            time.sleep(1)
+        sizes.append(memory_kb())
+    expect_that(f"24 MB wait outside of memory: {sizes} kB", sizes[2] - sizes[0] < 15000)
+    expect_that("all come", stream.read(count))
+    expect("each once", count, len(set(found(stream.events))))
+    stream.kill()
+
+
+@case
+def polls_go_on_by_their_ids(place):
+    words = {"group": "poll", "member": "m", "limit": 9}
+    first = poll(place, **words)
+    expect("nine", 9, len(first["events"]))
+    expect("who does not give the id back gets them again", found(first["events"]), found(poll(place, **words)["events"]))
+    try:
+        poll(place, id="nonsense", **words)
+        expect_that("no such id", False)
+    except urllib.error.HTTPError as e:
+        expect("no such id", 400, e.code)
+    answer, seen = poll(place, **words), []
+    while answer["events"]:
+        seen += answer["events"]
+        answer = poll(place, id=answer["id"], **words)
+    everything = sorted(places(place.sql("SELECT * FROM braid.changes('users', limit => 10000)")))
+    expect("each once", everything, sorted(found(seen)))
+    expect("another begins where that one was", [], poll(place, group="poll", member="n", wait_ms=0)["events"])
+    stale = poll(place, group="stale", member="m", limit=5)
+    fresh = poll(place, group="stale", member="m", limit=5)
+    expect("an id of somebody who is no more commits nothing", found(fresh["events"]),
+           found(poll(place, group="stale", member="m", limit=5, id=stale["id"])["events"]))
 
 
 def main():

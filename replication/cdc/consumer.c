@@ -30,7 +30,8 @@ struct member {
     } parts[];
 };
 
-/* The members of a group that read one topic. Made when the first comes, never given up. */
+/* The members of a group that read one topic. Made when the first comes, given up when all have
+ * expired and another group begins. */
 struct club {
     struct list node;
     char group[CDC_GROUP_MAX + 1];
@@ -71,18 +72,23 @@ static void drop_member(struct member *m)
     mem_free(m);
 }
 
+static void drop_club(struct club *club)
+{
+    list_each_safe (m, &club->list) {
+        drop_member(container_of(m, struct member, node));
+    }
+    list_remove(&club->node);
+    cdc_group_free(&club->members);
+    mem_free(club);
+}
+
 void cdc_consumers_free(struct cdc_consumers *c)
 {
     if (c == NULL) {
         return;
     }
     list_each_safe (node, &c->clubs) {
-        struct club *club = container_of(node, struct club, node);
-        list_each_safe (m, &club->list) {
-            drop_member(container_of(m, struct member, node));
-        }
-        cdc_group_free(&club->members);
-        mem_free(club);
+        drop_club(container_of(node, struct club, node));
     }
     (void)pthread_mutex_destroy(&c->mutex);
     mem_free(c);
@@ -205,6 +211,18 @@ static struct club *find_club(const struct cdc_consumers *c, uint32_t topic, str
     return NULL;
 }
 
+/* Clubs that nobody is a member of any more. The mutex is held. */
+static void drop_empty(struct cdc_consumers *c)
+{
+    list_each_safe (node, &c->clubs) {
+        struct club *club = container_of(node, struct club, node);
+        cdc_group_expire(&club->members, clock_now_us());
+        if (club->members.members_count == 0) {
+            drop_club(club);
+        }
+    }
+}
+
 /* Generations go on behind the highest that was ever committed. */
 static struct club *need_club(struct cdc_consumers *c, uint32_t topic, uint16_t partitions,
                               struct slice group)
@@ -213,6 +231,7 @@ static struct club *need_club(struct cdc_consumers *c, uint32_t topic, uint16_t 
     if (club != NULL) {
         return club;
     }
+    drop_empty(c);
     club = mem_zero(sizeof(*club));
     club->topic = topic;
     memcpy(club->group, group.p, group.n);
@@ -290,6 +309,47 @@ static enum err commit(struct cdc_consumers *c, uint32_t topic, struct slice gro
     }
     (void)pthread_mutex_unlock(&c->mutex);
     enum err e = count == 0 ? ERR_NONE : cdc_log_commit(c->log, group, topic, commits, count, note);
+    mem_free(commits);
+    return e;
+}
+
+static int is_further(struct cdc_consumers *c, const struct club *club, const struct member *m,
+                      const struct cdc_place *place)
+{
+    struct slice group = slice_of(club->group);
+    if (place->partition >= club->members.parts_count ||
+        !cdc_group_owns(&club->members, m->id, place->partition) ||
+        m->parts[place->partition].next == CDC_NO_OFFSET ||
+        place->offset > m->parts[place->partition].next) {
+        return 0;
+    }
+    uint64_t is = cdc_log_committed(c->log, group, club->topic, place->partition).offset;
+    return is == CDC_NO_OFFSET || place->offset > is;
+}
+
+enum err cdc_consumer_commit_to(struct cdc_consumers *c, uint32_t topic, struct slice group,
+                                struct slice member, uint64_t who, const struct cdc_place *places,
+                                size_t count, struct note *note)
+{
+    struct cdc_commit *commits = mem_alloc((count + 1) * sizeof(*commits));
+    uint16_t n = 0;
+    (void)pthread_mutex_lock(&c->mutex);
+    struct club *club = find_club(c, topic, group);
+    struct member *m = club == NULL ? NULL : find_member(club, member);
+    if (m != NULL && m->who == who) {
+        cdc_group_expire(&club->members, clock_now_us());
+        for (size_t i = 0; i < count && n < UINT16_MAX; i++) {
+            uint16_t p = places[i].partition;
+            if (is_further(c, club, m, &places[i])) {
+                m->parts[p].committed = places[i].offset;
+                commits[n++] = (struct cdc_commit){.partition = p,
+                                                   .generation = club->members.parts[p].generation,
+                                                   .offset = places[i].offset};
+            }
+        }
+    }
+    (void)pthread_mutex_unlock(&c->mutex);
+    enum err e = n == 0 ? ERR_NONE : cdc_log_commit(c->log, group, topic, commits, n, note);
     mem_free(commits);
     return e;
 }
@@ -381,13 +441,26 @@ static void keep_places(struct cdc_consumers *c, const struct cdc_consume *what,
     (void)pthread_mutex_unlock(&c->mutex);
 }
 
+/* A call that waits: is the member still who it was when it began? */
+static enum err check_hands(struct cdc_consumers *c, const struct cdc_consume *what,
+                            struct note *note)
+{
+    (void)pthread_mutex_lock(&c->mutex);
+    struct club *club = find_club(c, what->topic, what->group);
+    struct member *m = club == NULL ? NULL : find_member(club, what->member);
+    int is_other = m != NULL && m->who != what->who;
+    (void)pthread_mutex_unlock(&c->mutex);
+    return is_other ? note_set(note, ERR_FENCED, "another reader is member \"" SLICE_FMT "\" now",
+                               SLICE_ARG(what->member))
+                    : ERR_NONE;
+}
+
 static enum err consume_as_member(struct giving *g, const struct cdc_consume *what, uint16_t count,
                                   struct note *note)
 {
     struct cdc_consumers *c = g->c;
     struct club *club;
     struct member *m;
-    change_hands(c, what);
     if (what->ack == CDC_ACK_NEXT) {
         enum err e = commit(c, what->topic, what->group, what->member, note);
         if (e) {
@@ -476,10 +549,15 @@ enum err cdc_consume(struct cdc_consumers *c, const struct cdc_consume *what, cd
         next[p] = CDC_NO_OFFSET;
     }
     int64_t until = clock_now_us() + what->wait_us;
+    if (what->group.n > 0) {
+        change_hands(c, what);
+    }
     for (;;) {
         uint64_t seen = cdc_log_applied(c->log);
-        e = what->group.n > 0 ? consume_as_member(&g, what, partitions, note)
-                              : consume_alone(&g, what, partitions, next, note);
+        e = what->group.n > 0 ? check_hands(c, what, note) : ERR_NONE;
+        e = e                   ? e
+            : what->group.n > 0 ? consume_as_member(&g, what, partitions, note)
+                                : consume_alone(&g, what, partitions, next, note);
         int64_t left = until - clock_now_us();
         if (e || g.count > 0 || left <= 0 || is_stopping(c)) {
             break;

@@ -58,6 +58,15 @@ enum err cdc_consume(struct cdc_consumers *consumers, const struct cdc_consume *
 /* Commit what the member's calls have brought. Errors: as above. */
 enum err cdc_consumer_commit(struct cdc_consumers *consumers, uint32_t topic, struct slice group,
                              struct slice member, struct note *note) MUST_CHECK;
+struct cdc_place {
+    uint16_t partition;
+    uint64_t offset; /* of the next record */
+};
+/* The same up to these places, by whom they were given to (cdc_consume.who). What it was not given,
+ * does not own, or has committed already is left out. Errors: as above. */
+enum err cdc_consumer_commit_to(struct cdc_consumers *consumers, uint32_t topic, struct slice group,
+                                struct slice member, uint64_t who, const struct cdc_place *places,
+                                size_t count, struct note *note) MUST_CHECK;
 /* Others may have what it owns; what is not committed is given again. */
 void cdc_consumer_leave(struct cdc_consumers *consumers, uint32_t topic, struct slice group,
                         struct slice member);

@@ -269,3 +269,54 @@ Test(cdc_envelope, values_are_json_where_json_can_hold_them)
     expect_value(25, "", "\"\"");
     expect_value(3802, "{\"a\": 1}", "\"{\\\"a\\\": 1}\"");
 }
+
+static uint32_t read_as(struct bench *b, uint64_t who, uint32_t limit, struct seen *seen)
+{
+    struct note note = {0};
+    uint32_t count = 0;
+    struct cdc_consume what = {.topic = b->topic,
+                               .group = SLICE("g"),
+                               .member = SLICE("a"),
+                               .who = who,
+                               .ack = CDC_ACK_NONE,
+                               .limit = limit};
+    cr_assert_eq(cdc_consume(b->consumers, &what, see, seen, &count, &note), ERR_NONE);
+    return count;
+}
+
+static void commit_to(struct bench *b, uint64_t who, uint16_t partition, uint64_t offset)
+{
+    struct note note = {0};
+    struct cdc_place place = {partition, offset};
+    cr_assert_eq(cdc_consumer_commit_to(b->consumers, b->topic, SLICE("g"), SLICE("a"), who, &place,
+                                        1, &note),
+                 ERR_NONE);
+}
+
+static uint64_t committed(struct bench *b, uint16_t partition)
+{
+    return cdc_log_committed(b->log, SLICE("g"), b->topic, partition).offset;
+}
+
+Test(cdc_consumer, places_are_committed_as_far_as_they_were_given_and_to_whom)
+{
+    struct bench b;
+    struct seen *seen = mem_zero(sizeof(*seen));
+    new_bench(&b, 100);
+    commit_to(&b, 1, 0, 1); /* nobody yet */
+    cr_expect_gt(read_as(&b, 1, 1000, seen), 0);
+    cr_expect_eq(committed(&b, 0), CDC_NO_OFFSET);
+    commit_to(&b, 1, 0, 3);
+    cr_expect_eq(committed(&b, 0), 3);
+    commit_to(&b, 1, 0, 2);    /* late */
+    commit_to(&b, 2, 0, 5);    /* another reader's */
+    commit_to(&b, 1, 0, 5000); /* it was never given */
+    commit_to(&b, 1, 60000, 1);
+    cr_expect_eq(committed(&b, 0), 3);
+    cr_expect_eq(committed(&b, 1), CDC_NO_OFFSET);
+    memset(seen, 0, sizeof(*seen));
+    read_as(&b, 2, 1000, seen); /* what was not committed, again */
+    cr_expect_eq(seen->count, 97);
+    mem_free(seen);
+    end_bench(&b);
+}
