@@ -316,6 +316,61 @@ def psycopg2_goes_on_behind_what_it_has_confirmed(place):
     conn.close()
 
 
+@case
+def an_online_restart_ends_a_stream_and_loses_nothing(place):
+    conn = replication(place)
+    conn.cursor().create_replication_slot("handed", output_plugin="braid_json")
+    from_the_beginning(place, "handed")
+    writers = Writers(place, 300000)
+    writers.start()
+    messages = []
+
+    def read():
+        """Until the connection is lost, or for a while; what was read is confirmed."""
+        nonlocal conn
+        try:
+            if conn.closed:
+                conn = replication(place)
+            cur = conn.cursor()
+            if not started(cur, "handed"):
+                return
+            while True:
+                new = read_some(cur, 20, 2)
+                messages.extend(json.loads(m.payload) for m in new)
+                if len(new) < 20:
+                    conn.close()
+                    return
+                cur.send_feedback(flush_lsn=new[-1].data_start, reply=True)
+        except psycopg2.Error:
+            conn.close()
+
+    reader = threading.Thread(target=read, daemon=True)
+    reader.start()
+    until("messages come", lambda: len(messages) > 40)
+    old = place.braid.process
+    with open(place.braid.log_path, "ab") as log:
+        new = subprocess.Popen([place.braid.binary, "-R", "-c", place.braid.path], cwd=place.braid.folder, stdin=subprocess.DEVNULL,
+                               stdout=log, stderr=log)
+    expect("the old one ends", 0, old.wait(PATIENCE_S))
+    place.braid.process = new
+    place.braid.wait_healthy(PATIENCE_S)
+    reader.join(PATIENCE_S)
+    expect_that("the stream has ended", conn.closed)
+    until("more was written", lambda least=writers.count: writers.count > least + 20)
+    writers.end()
+    wanted = rows_now(place)
+
+    def same():
+        read()
+        table = Table()
+        for message in messages:
+            if message.get("status") == "BEGIN":
+                table.open = None  # a transaction that was cut off comes again
+            table.apply(message)
+        return table.rows == wanted
+    until("the table equals the shards'", same)
+
+
 # ---- by hand ---------------------------------------------------------------------------------------------------------
 
 def replicating(place, user="app"):
