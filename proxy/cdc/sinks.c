@@ -45,6 +45,14 @@ void sinks_start(struct control *c, const struct conf *conf)
         start(c, conf, &cdc_outlet_webhook, cdc_outlet_webhook_make(&web),
               conf->cdc_sink_webhook_topics);
     }
+    if (conf->cdc_sink_elastic != NULL) {
+        struct cdc_web_options web = {.url = conf->cdc_sink_elastic,
+                                      .headers = conf->cdc_sink_elastic_headers,
+                                      .ca = conf->cdc_sink_elastic_ca};
+        start(c, conf, &cdc_outlet_elastic,
+              cdc_outlet_elastic_make(&web, conf->cdc_sink_elastic_prefix),
+              conf->cdc_sink_elastic_topics);
+    }
     if (conf->cdc_sink_redis != NULL) {
         struct cdc_redis_options redis = {.where = conf->cdc_sink_redis,
                                           .secret = conf->cdc_sink_redis_secret,

@@ -16,6 +16,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 sys.path.insert(0, os.path.join(ROOT, "regress"))
 
 import pg  # noqa: E402
+import sink_elastic  # noqa: E402
 import sink_hook  # noqa: E402
 import sink_kafka  # noqa: E402
 import sink_pg  # noqa: E402
@@ -23,7 +24,7 @@ import sink_redis  # noqa: E402
 from report import Report, expect  # noqa: E402
 from sink_place import Place  # noqa: E402
 
-SINKS = {"pg": sink_pg, "redis": sink_redis, "kafka": sink_kafka, "hook": sink_hook}
+SINKS = {"pg": sink_pg, "redis": sink_redis, "elastic": sink_elastic, "kafka": sink_kafka, "hook": sink_hook}
 
 
 def main():

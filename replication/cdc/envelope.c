@@ -132,6 +132,24 @@ static void put_row(struct buf *out, const struct cdc_event *event,
     buf_text(out, any ? "}" : only_key ? "null" : "{}");
 }
 
+int cdc_event_fields(struct buf *out, const struct cdc_event *event,
+                     const struct change_column *columns)
+{
+    const struct change_relation *r = event->change.relation;
+    int unknown = 0;
+    for (uint16_t i = 0; i < r->n_columns; i++) {
+        if (columns[i].kind == VALUE_UNCHANGED) {
+            unknown = 1;
+            continue;
+        }
+        buf_u8(out, ',');
+        cdc_json_text(out, r->columns[i].name);
+        buf_u8(out, ':');
+        put_value(out, r->columns[i].type, &columns[i]);
+    }
+    return unknown;
+}
+
 void cdc_event_key(struct buf *out, const struct cdc_event *event)
 {
     const struct change *c = &event->change;

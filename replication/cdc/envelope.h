@@ -28,6 +28,9 @@ struct cdc_event {
 /* The columns of the replica identity as an object; "null" when there are none. */
 void cdc_event_key(struct buf *out, const struct cdc_event *event);
 void cdc_event_value(struct buf *out, const struct cdc_event *event);
+/* Columns as members, each with a comma in front; what is not known is left out, and makes it 1. */
+int cdc_event_fields(struct buf *out, const struct cdc_event *event,
+                     const struct change_column *columns);
 /* The letter or word of `op`; static storage. */
 const char *cdc_event_op(const struct cdc_event *event);
 

@@ -87,6 +87,11 @@ void *cdc_outlet_pg_make(const char *conninfo);
 extern const struct cdc_outlet_kind cdc_outlet_webhook;
 void *cdc_outlet_webhook_make(const struct cdc_web_options *options);
 
+/* Documents of Elasticsearch or OpenSearch, an index per table. prefix: of the indexes' names, or
+ * NULL. */
+extern const struct cdc_outlet_kind cdc_outlet_elastic;
+void *cdc_outlet_elastic_make(const struct cdc_web_options *web, const char *prefix);
+
 /* Entries of a Redis stream per table. */
 struct cdc_redis_options {
     const char *where;   /* host:port, host:port/database or unix:/path */

@@ -1,0 +1,489 @@
+/*
+ * The sink that keeps documents of Elasticsearch or OpenSearch equal to rows: an index per table, a
+ * document per row, its _id the key. Every action goes by key, so one that comes twice does no
+ * harm.
+ *
+ *     c, r, u   index; a key that was changed: the old document goes
+ *     u with a TOASTed value left alone: update of the other fields
+ *     d         goes          t   _delete_by_query of all of its own
+ *
+ * As in the PostgreSQL sink a document says whose it is ("_braid": "shard/partition", a keyword),
+ * and what goes must be one's own: a script compares.
+ *
+ * What an item of _bulk says: 2xx kept; 404 fine where something goes; 400, or an update of what is
+ * not there: a dead letter. All else, and whatever the request as a whole is refused for: the batch
+ * comes again, whole, so that the order of each key stays. 413: in halves.
+ */
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/crc32c.h"
+#include "base/mem.h"
+#include "replication/cdc/outlet.h"
+#include "replication/cdc/outlet_bulk.h"
+
+enum {
+    NAME_MAX_BYTES = 200,
+    WORDS_BYTES = 256
+};
+
+enum act {
+    ACT_INDEX,
+    ACT_UPDATE,
+    ACT_GO,   /* the document of a key */
+    ACT_EMPTY /* all that the shard has given in the partition */
+};
+
+/* Offsets are of `texts`. */
+struct action {
+    enum act act;
+    size_t text, text_end;   /* lines of _bulk; of ACT_EMPTY the body of _delete_by_query */
+    size_t index, index_end; /* its name, with a 0 behind */
+    size_t event, event_end; /* for a dead letter */
+    int has_unknown;
+};
+
+struct elastic_sink {
+    struct cdc_web *web;
+    char *prefix;
+    struct buf texts;
+    struct action *actions;
+    size_t count, cap;
+    char **made; /* indexes that this connection knows are there */
+    size_t made_count;
+    struct cdc_web_answer answer;
+};
+
+/* ---- texts ----------------------------------------------------------------------------------- */
+
+/* Small letters, digits, dot, underscore, hyphen; others get a checksum, so no two share a name. */
+static void put_index(struct buf *out, const struct elastic_sink *s, const char *topic)
+{
+    size_t from = out->n;
+    int odd = strlen(topic) > NAME_MAX_BYTES;
+    buf_text(out, s->prefix == NULL ? "" : s->prefix);
+    for (size_t i = 0; topic[i] != 0 && i < NAME_MAX_BYTES; i++) {
+        char c = topic[i];
+        int is_large = c >= 'A' && c <= 'Z';
+        int fine = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '.' || c == '-' ||
+                   (c == '_' && out->n > from);
+        odd |= !fine;
+        buf_u8(out, is_large ? (uint8_t)(c - 'A' + 'a') : fine ? (uint8_t)c : 'x');
+    }
+    if (odd) {
+        buf_printf(out, "-%08x", (unsigned)crc32c(0, topic, strlen(topic)));
+    }
+    buf_u8(out, 0);
+}
+
+static void put_owner(struct buf *out, const struct cdc_event *event)
+{
+    char text[160];
+    (void)snprintf(text, sizeof(text), "%.120s/%u", event->shard, event->partition);
+    cdc_json_text(out, slice_of(text));
+}
+
+/* The _id: of one key column its text, of several the key as JSON. */
+static void put_id(struct buf *out, const struct cdc_event *event,
+                   const struct change_column *columns)
+{
+    const struct change_relation *r = event->change.relation;
+    const struct change_column *only = NULL;
+    struct buf all = {0};
+    int keys = 0;
+    for (uint16_t i = 0; i < r->n_columns; i++) {
+        if (r->columns[i].is_key) {
+            buf_text(&all, keys++ == 0 ? "" : ",");
+            cdc_json_text(&all, columns[i].bytes);
+            only = &columns[i];
+        }
+    }
+    cdc_json_text(out, keys == 1 ? only->bytes : buf_slice(&all));
+    buf_free(&all);
+}
+
+static struct action *add(struct elastic_sink *s, const struct cdc_event *event, enum act act)
+{
+    if (s->count == s->cap) {
+        s->cap = s->cap == 0 ? 64 : s->cap * 2;
+        s->actions = mem_grow(s->actions, s->cap * sizeof(s->actions[0]));
+    }
+    struct action *a = &s->actions[s->count++];
+    *a = (struct action){.act = act, .event = s->texts.n};
+    cdc_outlet_object(&s->texts, event);
+    a->event_end = a->index = s->texts.n;
+    put_index(&s->texts, s, event->topic);
+    a->index_end = a->text = s->texts.n;
+    return a;
+}
+
+static void begin_action(struct elastic_sink *s, const struct action *a, const char *word,
+                         const struct cdc_event *event, const struct change_column *key)
+{
+    const char *name = (const char *)s->texts.p + a->index;
+    struct buf line = {0};
+    buf_printf(&line, "{\"%s\":{\"_index\":\"%s\",\"_id\":", word, name);
+    put_id(&line, event, key);
+    buf_text(&line, "}}\n");
+    buf_add_slice(&s->texts, buf_slice(&line));
+    buf_free(&line);
+}
+
+/* The row as the fields of a document. 1: a value is not known, and left out. */
+static int put_fields(struct buf *out, const struct cdc_event *event)
+{
+    buf_text(out, "{\"_braid\":");
+    put_owner(out, event);
+    int unknown = cdc_event_fields(out, event, event->change.new_columns);
+    buf_u8(out, '}');
+    return unknown;
+}
+
+static void add_index(struct elastic_sink *s, const struct cdc_event *event)
+{
+    struct action *a = add(s, event, ACT_INDEX);
+    begin_action(s, a, "index", event, event->change.new_columns);
+    a->has_unknown = put_fields(&s->texts, event);
+    buf_u8(&s->texts, '\n');
+    a->text_end = s->texts.n;
+}
+
+static void add_update(struct elastic_sink *s, const struct cdc_event *event)
+{
+    struct action *a = add(s, event, ACT_UPDATE);
+    begin_action(s, a, "update", event, event->change.new_columns);
+    buf_text(&s->texts, "{\"doc\":");
+    (void)put_fields(&s->texts, event);
+    buf_text(&s->texts, "}\n");
+    a->text_end = s->texts.n;
+}
+
+static void add_go(struct elastic_sink *s, const struct cdc_event *event)
+{
+    struct action *a = add(s, event, ACT_GO);
+    begin_action(s, a, "update", event, event->change.old_columns);
+    buf_text(&s->texts, "{\"script\":{\"lang\":\"painless\",\"source\":\"ctx.op = "
+                        "ctx._source._braid == params.by ? 'delete' : 'none'\","
+                        "\"params\":{\"by\":");
+    put_owner(&s->texts, event);
+    buf_text(&s->texts, "}}}\n");
+    a->text_end = s->texts.n;
+}
+
+static void add_empty(struct elastic_sink *s, const struct cdc_event *event)
+{
+    struct action *a = add(s, event, ACT_EMPTY);
+    buf_text(&s->texts, "{\"query\":{\"term\":{\"_braid\":");
+    put_owner(&s->texts, event);
+    buf_text(&s->texts, "}}}");
+    a->text_end = s->texts.n;
+}
+
+/* ---- events ---------------------------------------------------------------------------------- */
+
+static int has_key(const struct change_relation *r)
+{
+    int keys = 0;
+    for (uint16_t i = 0; i < r->n_columns; i++) {
+        keys += r->columns[i].is_key != 0;
+    }
+    return keys > 0 && r->replica_identity != 'f';
+}
+
+static void add_change(struct elastic_sink *s, const struct cdc_event *event)
+{
+    const struct change *c = &event->change;
+    switch ((enum change_op)c->op) {
+    case CHANGE_INSERT:
+    case CHANGE_ROW: add_index(s, event); return;
+    case CHANGE_DELETE: add_go(s, event); return;
+    case CHANGE_TRUNCATE: add_empty(s, event); return;
+    case CHANGE_UPDATE: {
+        struct buf unused = {0};
+        int unknown = cdc_event_fields(&unused, event, c->new_columns);
+        buf_free(&unused);
+        if (c->old_columns != NULL) {
+            add_go(s, event);
+        }
+        if (unknown && c->old_columns == NULL) {
+            add_update(s, event);
+        } else {
+            add_index(s, event);
+        }
+        return;
+    }
+    case CHANGE_BEGIN:
+    case CHANGE_COMMIT:
+    case CHANGE_MESSAGE:
+    case CHANGE_DDL:
+    case CHANGE_WATERMARK:
+    case CHANGE_GAP: return;
+    }
+}
+
+static enum err elastic_event(void *self, const struct cdc_event *event, struct note *note)
+{
+    struct elastic_sink *s = self;
+    const struct change *c = &event->change;
+    (void)note;
+    if (c->relation == NULL) {
+        return ERR_NONE;
+    }
+    if (c->op == CHANGE_TRUNCATE || has_key(c->relation)) {
+        add_change(s, event);
+    } else {
+        struct action *a = add(s, event, ACT_INDEX);
+        a->text_end = a->text; /* no lines: a dead letter */
+    }
+    return ERR_NONE;
+}
+
+/* ---- requests -------------------------------------------------------------------------------- */
+
+static struct slice part(const struct elastic_sink *s, size_t from, size_t to)
+{
+    const uint8_t *p = s->texts.p;
+    return (struct slice){p + from, to - from};
+}
+
+static enum err bury(struct elastic_sink *s, const struct action *a, const char *why,
+                     struct cdc_pour *pour, struct note *note)
+{
+    return cdc_dead_bury(pour->dead, part(s, a->event, a->event_end), why, note);
+}
+
+static enum err call(struct elastic_sink *s, const char *method, const char *path, const char *type,
+                     struct slice body, struct cdc_pour *pour, struct note *note)
+{
+    struct cdc_web_request request = {.method = method, .path = path, .type = type, .body = body};
+    return cdc_web_call(s->web, &request, pour, &s->answer, note);
+}
+
+static enum err refused(const struct elastic_sink *s, struct note *note)
+{
+    char words[WORDS_BYTES];
+    cdc_web_words(s->web, &s->answer, words, sizeof(words));
+    return note_set(note, ERR_SHARD_REFUSED, "%s: %s", cdc_web_name(s->web), words);
+}
+
+static int is_fine(const struct elastic_sink *s)
+{
+    return s->answer.status >= 200 && s->answer.status < 300;
+}
+
+/* The index is there, and _braid in it is a keyword. */
+static enum err make_index(struct elastic_sink *s, const char *name, struct cdc_pour *pour,
+                           struct note *note)
+{
+    static const char mapping[] = "{\"properties\":{\"_braid\":{\"type\":\"keyword\"}}}";
+    static const char index[] =
+        "{\"mappings\":{\"properties\":{\"_braid\":{\"type\":\"keyword\"}}}}";
+    char path[NAME_MAX_BYTES * 2 + 64];
+    for (size_t i = 0; i < s->made_count; i++) {
+        if (strcmp(s->made[i], name) == 0) {
+            return ERR_NONE;
+        }
+    }
+    (void)snprintf(path, sizeof(path), "/%.300s/_mapping", name);
+    enum err e = call(s, "PUT", path, "application/json", slice_of(mapping), pour, note);
+    if (e == ERR_NONE && s->answer.status == 404) {
+        (void)snprintf(path, sizeof(path), "/%.300s", name);
+        e = call(s, "PUT", path, "application/json", slice_of(index), pour, note);
+    }
+    if (e || !is_fine(s)) {
+        return e ? e : refused(s, note);
+    }
+    s->made = mem_grow(s->made, (s->made_count + 1) * sizeof(s->made[0]));
+    s->made[s->made_count++] = mem_strdup(name);
+    return ERR_NONE;
+}
+
+/* What is written is not found by a query before a refresh. */
+static enum err empty(struct elastic_sink *s, const struct action *a, struct cdc_pour *pour,
+                      struct note *note)
+{
+    char path[NAME_MAX_BYTES * 2 + 64];
+    const char *name = (const char *)s->texts.p + a->index;
+    (void)snprintf(path, sizeof(path), "/%.300s/_refresh", name);
+    enum err e = call(s, "POST", path, "application/json", SLICE(""), pour, note);
+    if (e == ERR_NONE && is_fine(s)) {
+        (void)snprintf(path, sizeof(path), "/%.300s/_delete_by_query?refresh=true", name);
+        e = call(s, "POST", path, "application/json", part(s, a->text, a->text_end), pour, note);
+    }
+    return e || is_fine(s) ? e : refused(s, note);
+}
+
+/* ---- _bulk ----------------------------------------------------------------------------------- */
+
+struct judging {
+    struct elastic_sink *s;
+    struct cdc_pour *pour;
+    struct note *note;
+    const struct action *at, *end;
+    int buries; /* second look: nothing has to come again */
+    enum err err;
+};
+
+static void words_of(const struct cdc_bulk_item *item, char out[WORDS_BYTES])
+{
+    (void)snprintf(out, WORDS_BYTES, "status %ld: %.*s: %.*s", item->status,
+                   (int)(item->type.n > 80 ? 80 : item->type.n), (const char *)item->type.p,
+                   (int)(item->reason.n > 140 ? 140 : item->reason.n),
+                   (const char *)item->reason.p);
+    for (char *p = out; *p != 0; p++) {
+        *p = *p < ' ' || *p == '"' || *p == '\\' ? ' ' : *p;
+    }
+}
+
+static void judge(void *arg, const struct cdc_bulk_item *item)
+{
+    struct judging *j = arg;
+    char words[WORDS_BYTES];
+    if (j->err || j->at == j->end) {
+        j->err = j->err ? j->err : note_set(j->note, ERR_SHARD_PROTOCOL, "too many items");
+        return;
+    }
+    const struct action *a = j->at++;
+    int kept = item->status >= 200 && item->status < 300;
+    int missing = item->status == 404 && slice_is(item->type, "document_missing_exception");
+    words_of(item, words);
+    if (kept && a->has_unknown && j->buries) {
+        j->err = bury(j->s, a, "the row was written without a large value that is not known",
+                      j->pour, j->note);
+    } else if (kept || (missing && a->act == ACT_GO)) {
+        return;
+    } else if (item->status != 400 && !missing) {
+        j->err = note_set(j->note, ERR_SHARD_REFUSED, "%s: %s", cdc_web_name(j->s->web), words);
+    } else if (j->buries) {
+        j->err = bury(j->s, a, words, j->pour, j->note);
+    }
+}
+
+/* Twice: nothing is buried of what has to come again as a whole. */
+static enum err judge_all(struct elastic_sink *s, size_t from, size_t to, struct cdc_pour *pour,
+                          struct note *note)
+{
+    for (int buries = 0; buries < 2; buries++) {
+        struct judging j = {.s = s,
+                            .pour = pour,
+                            .note = note,
+                            .at = s->actions + from,
+                            .end = s->actions + to,
+                            .buries = buries};
+        enum err e = cdc_bulk_read(buf_slice(&s->answer.body), judge, &j, note);
+        e = j.err ? j.err : e;
+        if (e == ERR_NONE && j.at != j.end) {
+            e = note_set(note, ERR_SHARD_PROTOCOL, "an answer to _bulk with too few items");
+        }
+        if (e) {
+            return e;
+        }
+    }
+    return ERR_NONE;
+}
+
+/* Actions [from, to), none of which is ACT_EMPTY or without lines. */
+static enum err bulk(struct elastic_sink *s, size_t from, size_t to, struct cdc_pour *pour,
+                     struct note *note)
+{
+    struct buf body = {0};
+    for (size_t i = from; i < to; i++) {
+        buf_add_slice(&body, part(s, s->actions[i].text, s->actions[i].text_end));
+    }
+    enum err e = call(s, "POST", "/_bulk", "application/x-ndjson", buf_slice(&body), pour, note);
+    buf_free(&body);
+    if (e || is_fine(s)) {
+        return e ? e : judge_all(s, from, to, pour, note);
+    }
+    if (s->answer.status != 413) {
+        return refused(s, note);
+    }
+    if (to - from == 1) {
+        return bury(s, &s->actions[from], "status 413: the document is too large", pour, note);
+    }
+    size_t middle = from + (to - from) / 2;
+    e = bulk(s, from, middle, pour, note);
+    return e ? e : bulk(s, middle, to, pour, note);
+}
+
+static enum err pour_out(struct elastic_sink *s, struct cdc_pour *pour, struct note *note)
+{
+    enum err e = ERR_NONE;
+    for (size_t i = 0; i < s->count && e == ERR_NONE; i++) {
+        e = make_index(s, (const char *)s->texts.p + s->actions[i].index, pour, note);
+    }
+    for (size_t i = 0; i < s->count && e == ERR_NONE;) {
+        size_t to = i;
+        const struct action *a = &s->actions[i];
+        while (to < s->count && s->actions[to].act != ACT_EMPTY &&
+               s->actions[to].text < s->actions[to].text_end) {
+            to++;
+        }
+        if (to > i) {
+            e = bulk(s, i, to, pour, note);
+        } else {
+            e = a->act == ACT_EMPTY ? empty(s, a, pour, note)
+                                    : bury(s, a, "the table has no key", pour, note);
+            to++;
+        }
+        i = to;
+    }
+    return e;
+}
+
+/* ---- kind ------------------------------------------------------------------------------------ */
+
+static void drop(struct elastic_sink *s)
+{
+    s->texts.n = 0;
+    s->count = 0;
+}
+
+static enum err elastic_flush(void *self, struct cdc_pour *pour, struct note *note)
+{
+    struct elastic_sink *s = self;
+    enum err e = pour_out(s, pour, note);
+    if (e == ERR_NONE) {
+        drop(s);
+    }
+    return e;
+}
+
+static void elastic_forget(void *self)
+{
+    struct elastic_sink *s = self;
+    drop(s);
+    for (size_t i = 0; i < s->made_count; i++) {
+        mem_free(s->made[i]);
+    }
+    s->made_count = 0;
+    cdc_web_close(s->web);
+}
+
+static void elastic_free(void *self)
+{
+    struct elastic_sink *s = self;
+    elastic_forget(s);
+    cdc_web_free(s->web);
+    buf_free(&s->texts);
+    buf_free(&s->answer.body);
+    mem_free(s->actions);
+    mem_free(s->made);
+    mem_free(s->prefix);
+    mem_free(s);
+}
+
+const struct cdc_outlet_kind cdc_outlet_elastic = {.name = "elastic",
+                                                   .event = elastic_event,
+                                                   .flush = elastic_flush,
+                                                   .forget = elastic_forget,
+                                                   .free = elastic_free};
+
+void *cdc_outlet_elastic_make(const struct cdc_web_options *web, const char *prefix)
+{
+    struct elastic_sink *s = mem_zero(sizeof(*s));
+    s->web = cdc_web_new(web);
+    s->prefix = mem_strdup(prefix);
+    return s;
+}
