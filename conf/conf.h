@@ -196,6 +196,8 @@ struct conf_table {
     const char **keys; /* column names */
     size_t keys_count;
     const char *colocate; /* name of another hash table of the database as written, or NULL */
+    const char **uniques; /* global_unique: of each index its columns, "a,b" */
+    size_t uniques_count;
     struct conf_split *splits;
     size_t splits_count;
     int line;

@@ -270,7 +270,7 @@ Test(conf, units_booleans_weights_replicas_and_pieces)
              "    shards: { a: { primary: s0, replicas: [s2], weight: 3 }, b: { primary: s1 } }\n"
              "    tables:\n"
              "      shop.t: { hash: [x, y], reference: off }\n"
-             "      u: { colocate: shop.t, hash: [p, q] }\n"
+             "      u: { colocate: shop.t, hash: [p, q], global_unique: [e, \" b ,c\"] }\n"
              "      c: { reference: YES }\n"
              "      l: { list: [k], splits: [{ values: [1, \"null\", \"\"], shard: b },\n"
              "                               { shard: a }] }\n"
@@ -296,6 +296,9 @@ Test(conf, units_booleans_weights_replicas_and_pieces)
     cr_assert_str_eq(app->tables[0].name, "t");
     cr_assert_eq(app->tables[0].keys_count, 2);
     cr_assert_eq(app->tables[2].kind, CONF_TABLE_REFERENCE);
+    cr_assert_eq(app->tables[1].uniques_count, 2);
+    cr_assert_str_eq(app->tables[1].uniques[0], "e");
+    cr_assert_str_eq(app->tables[1].uniques[1], "b,c");
     const struct conf_table *l = &app->tables[3];
     cr_assert_eq(l->kind, CONF_TABLE_LIST);
     cr_assert_eq(l->splits[0].values_count, 3);

@@ -252,6 +252,7 @@ static const char MANUAL_SHARDS[] =
     "bounds ascend and are exclusive, the last piece is open |\n"
     "| `list: [column]` | with `splits: [{ values: [VALUE, ...], shard: NAME }, ...]`; one piece "
     "without `values` takes all other values |\n"
+    "| `global_unique: [column, \"column, column\", ...]` | not with `reference`: a CREATE UNIQUE INDEX on exactly these columns makes a global unique index, as with the comment `/* braid: global */`; see SQL.md |\n"
     "| `reference: true` | every row on every shard |\n";
 
 static const char MANUAL_TAIL[] =

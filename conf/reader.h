@@ -30,7 +30,8 @@ enum {
     CONF_TABLES_MAX = 100000,
     CONF_USER_OPTIONS_MAX = 100000,
     CONF_SPLITS_MAX = 65536,
-    CONF_KEYS_MAX = 8, /* as KEY_COLUMNS_MAX of shardmap/shardmap.h */
+    CONF_UNIQUES_MAX = 16, /* global_unique of a table */
+    CONF_KEYS_MAX = 8,     /* as KEY_COLUMNS_MAX of shardmap/shardmap.h */
     CONF_WEIGHT_MAX = 1000,
     NAME_BYTES_MAX = 63 /* PostgreSQL cuts longer names (NAMEDATALEN - 1) */
 };

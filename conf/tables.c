@@ -7,6 +7,10 @@
  *     list: [a], splits: [{ values: [x, y], shard: s }, ..., { shard: t }]
  *     reference: true                           every row on every shard
  *
+ * and, unless it is a reference table, the unique indexes that hold over all shards:
+ *
+ *     global_unique: [a, "b, c"]
+ *
  * What needs the columns' types (is the key hashable, is a bound a value of the type) is checked
  * where the catalog is known, in shardmap/.
  */
@@ -25,6 +29,7 @@ struct table_nodes {
     const struct node *reference;
     const struct node *colocate;
     const struct node *splits;
+    const struct node *unique;
 };
 
 /* ---- name and keys --------------------------------------------------------------------------- */
@@ -261,6 +266,58 @@ static enum err read_splits(struct reader *r, const struct node *node, const cha
     return out->kind == CONF_TABLE_RANGE ? check_range(r, what, out) : check_list(r, what, out);
 }
 
+/* ---- global unique indexes ------------------------------------------------------------------- */
+
+/* "b, c" -> "b,c" */
+static enum err read_columns(struct reader *r, const struct node *node, const char *what,
+                             const char **out)
+{
+    const char *text = NULL;
+    enum err e = read_text(r, node, what, &text);
+    if (e) {
+        return e;
+    }
+    const char *joined = "";
+    while (text != NULL) {
+        const char *comma = strchr(text, ',');
+        size_t n = comma == NULL ? strlen(text) : (size_t)(comma - text);
+        for (; n > 0 && *text == ' '; text++, n--) {
+        }
+        for (; n > 0 && text[n - 1] == ' '; n--) {
+        }
+        const char *column = arena_strndup(&r->scratch, text, n);
+        e = n == 0 ? bad(r, node->line, "%s: a column has no name; write [a, \"b, c\"]", what)
+                   : check_name(r, node->line, "a column", column);
+        if (e) {
+            return e;
+        }
+        joined = arena_printf(r->keep, "%s%s%s", joined, *joined == 0 ? "" : ",", column);
+        text = comma == NULL ? NULL : comma + 1;
+    }
+    *out = joined;
+    return ERR_NONE;
+}
+
+static enum err read_uniques(struct reader *r, const struct node *node, const char *what,
+                             struct conf_table *out)
+{
+    what = arena_printf(&r->scratch, "%s.%s", what, node->key);
+    enum err e = need_list(r, node, what, CONF_UNIQUES_MAX, "[email, \"region, code\"]");
+    if (e) {
+        return e;
+    }
+    if (out->kind == CONF_TABLE_REFERENCE) {
+        return bad(r, node->line,
+                   "%s: every unique index of a reference table holds over all shards; remove it",
+                   what);
+    }
+    out->uniques = arena_zero(r->keep, node->count * sizeof(out->uniques[0]));
+    for (const struct node *child = node->first; child != NULL && !e; child = child->next) {
+        e = read_columns(r, child, what, &out->uniques[out->uniques_count++]);
+    }
+    return e;
+}
+
 /* ---- one table ------------------------------------------------------------------------------- */
 
 static const char STRATEGIES[] =
@@ -318,9 +375,10 @@ static enum err read_table(struct reader *r, const struct node *node, const char
                            int *colocate_line)
 {
     struct table_nodes in;
-    const struct field fields[] = {{"hash", &in.hash},         {"range", &in.range},
-                                   {"list", &in.list},         {"reference", &in.reference},
-                                   {"colocate", &in.colocate}, {"splits", &in.splits}};
+    const struct field fields[] = {{"hash", &in.hash},           {"range", &in.range},
+                                   {"list", &in.list},           {"reference", &in.reference},
+                                   {"colocate", &in.colocate},   {"splits", &in.splits},
+                                   {"global_unique", &in.unique}};
     const struct node *keys = NULL;
     out->line = node->line;
     enum err e = split_name(r, node->line, node->key, &out->schema, &out->name);
@@ -328,8 +386,8 @@ static enum err read_table(struct reader *r, const struct node *node, const char
         return e;
     }
     const char *what = arena_printf(&r->scratch, "%s.%s", tables_what, node->key);
-    e = need_map(r, node, what, 6, "{ hash: [column] }");
-    e = e ? e : read_fields(r, node, what, fields, 6);
+    e = need_map(r, node, what, 7, "{ hash: [column] }");
+    e = e ? e : read_fields(r, node, what, fields, 7);
     e = e ? e : choose_kind(r, node, what, &in, &out->kind, &keys);
     e = e ? e : check_extras(r, node, what, &in, out->kind);
     if (e == ERR_NONE && keys != NULL) {
@@ -337,6 +395,9 @@ static enum err read_table(struct reader *r, const struct node *node, const char
     }
     if (e == ERR_NONE && in.splits != NULL) {
         e = read_splits(r, in.splits, what, db, out);
+    }
+    if (e == ERR_NONE && in.unique != NULL) {
+        e = read_uniques(r, in.unique, what, out);
     }
     if (e == ERR_NONE && in.colocate != NULL) {
         *colocate_line = in.colocate->line;

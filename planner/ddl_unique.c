@@ -1,7 +1,7 @@
 /*
- * CREATE UNIQUE INDEX ... with a comment "braid: global": an index of every shard, its lookup
- * table, and the triggers that note what changes; and what cannot be done to a table while it has
- * one. What all of that is for stands in catalog_unique.c.
+ * CREATE UNIQUE INDEX ... with a comment "braid: global", or as the configuration says: an index of
+ * every shard, its lookup table, and the triggers that note what changes; and what cannot be done
+ * to a table while it has one. What all of that is for stands in catalog_unique.c.
  */
 
 #include <string.h>
@@ -263,12 +263,43 @@ static int is_restored(struct build *b, const char *index)
     return 0;
 }
 
+static int names_column(const char *columns, const PgQuery__IndexElem *e)
+{
+    size_t n = strlen(e->name);
+    for (const char *at = columns; at != NULL && n > 0; at = strchr(at, ',')) {
+        at += *at == ',';
+        if (strncmp(at, e->name, n) == 0 && (at[n] == 0 || at[n] == ',')) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* The configuration says that an index on these columns, in any order, is one. */
+static int is_configured(const struct map_table *t, const PgQuery__IndexStmt *x)
+{
+    for (size_t i = 0; i < t->uniques_count; i++) {
+        size_t columns = 1, found = 0;
+        for (const char *c = strchr(t->uniques[i], ','); c != NULL; c = strchr(c + 1, ',')) {
+            columns++;
+        }
+        for (size_t k = 0; k < x->n_index_params; k++) {
+            found += IS(x->index_params[k], INDEX_ELEM) &&
+                     names_column(t->uniques[i], x->index_params[k]->index_elem);
+        }
+        if (found == columns && x->n_index_params == columns) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
 int unique_create(struct build *b, tnode *stmt, const struct ddl_object *o, struct plan *p)
 {
     const PgQuery__IndexStmt *x = stmt->index_stmt;
     const struct map_table *t = o->relation.table;
     struct buf sql = {0};
-    if (!has_comment(p->text) && !is_restored(b, x->idxname)) {
+    if (!has_comment(p->text) && !is_restored(b, x->idxname) && !is_configured(t, x)) {
         return 0;
     }
     int right = check_index(x, p) && check_table(&o->relation, p);

@@ -264,26 +264,27 @@ static struct map *test_map(struct test_db *db)
         {.below = "2020-01-01", .shard = 0}, {.below = "2021-01-01", .shard = 1}, {.shard = 2}};
     static const struct map_decl_split regions[] = {{.values = eu, .values_count = 1, .shard = 0},
                                                     {.values = us, .values_count = 1, .shard = 1}};
+    static const char *const unique[] = {"email", "email,nick"}; /* global_unique */
     static const struct map_decl decls[] = {
-        {"public", "users", MAP_HASH, id, int8, 1, NULL, NULL, 0, 0},
-        {"public", "orders", MAP_HASH, user_id, int8, 1, NULL, NULL, 0, 0},
-        {"public", "order_items", MAP_HASH, user_id, int8, 1, NULL, NULL, 0, 0},
-        {"public", "tenants", MAP_HASH, name, varchar, 1, NULL, NULL, 0, 0},
-        {"public", "docs", MAP_HASH, ab, int_text, 2, NULL, NULL, 0, 0},
-        {"public", "events", MAP_RANGE, day, date, 1, NULL, days, 3, 0},
-        {"public", "stores", MAP_LIST, region, text, 1, NULL, regions, 2, 0},
-        {"public", "products", MAP_REFERENCE, NULL, NULL, 0, NULL, NULL, 0, 0},
-        {"public", "countries", MAP_REFERENCE, NULL, NULL, 0, NULL, NULL, 0, 0},
-        {"public", "unborn", MAP_HASH, id, int8, 1, NULL, NULL, 0, 0},
-        {"public", "shelves", MAP_RANGE, label, text, 1, NULL, letters, 2, 0},
-        {"public", "drawers", MAP_RANGE, label, text, 1, NULL, letters, 2, 0},
-        {"public", "tags", MAP_REFERENCE, NULL, NULL, 0, NULL, NULL, 0, 0},
-        {"public", "tickets", MAP_HASH, user_id, int8, 1, NULL, NULL, 0, 0},
-        {"public", "accounts", MAP_HASH, id, int8, 1, NULL, NULL, 0, 0},
-        {"public", "members", MAP_HASH, id, int8, 1, NULL, NULL, 0, 1},
-        {"public", "badges", MAP_HASH, id, int8, 1, NULL, NULL, 0, 1},
-        {"braid", "unique_members_email", MAP_HASH, email, text, 1, NULL, NULL, 0, 1},
-        {"public", "folk", MAP_HASH, id, int8, 1, NULL, NULL, 0, 1}};
+        {"public", "users", MAP_HASH, id, int8, 1, NULL, NULL, 0, 0, NULL, 0},
+        {"public", "orders", MAP_HASH, user_id, int8, 1, NULL, NULL, 0, 0, NULL, 0},
+        {"public", "order_items", MAP_HASH, user_id, int8, 1, NULL, NULL, 0, 0, NULL, 0},
+        {"public", "tenants", MAP_HASH, name, varchar, 1, NULL, NULL, 0, 0, NULL, 0},
+        {"public", "docs", MAP_HASH, ab, int_text, 2, NULL, NULL, 0, 0, NULL, 0},
+        {"public", "events", MAP_RANGE, day, date, 1, NULL, days, 3, 0, NULL, 0},
+        {"public", "stores", MAP_LIST, region, text, 1, NULL, regions, 2, 0, NULL, 0},
+        {"public", "products", MAP_REFERENCE, NULL, NULL, 0, NULL, NULL, 0, 0, NULL, 0},
+        {"public", "countries", MAP_REFERENCE, NULL, NULL, 0, NULL, NULL, 0, 0, NULL, 0},
+        {"public", "unborn", MAP_HASH, id, int8, 1, NULL, NULL, 0, 0, NULL, 0},
+        {"public", "shelves", MAP_RANGE, label, text, 1, NULL, letters, 2, 0, NULL, 0},
+        {"public", "drawers", MAP_RANGE, label, text, 1, NULL, letters, 2, 0, NULL, 0},
+        {"public", "tags", MAP_REFERENCE, NULL, NULL, 0, NULL, NULL, 0, 0, NULL, 0},
+        {"public", "tickets", MAP_HASH, user_id, int8, 1, NULL, NULL, 0, 0, NULL, 0},
+        {"public", "accounts", MAP_HASH, id, int8, 1, NULL, NULL, 0, 0, unique, 2},
+        {"public", "members", MAP_HASH, id, int8, 1, NULL, NULL, 0, 1, NULL, 0},
+        {"public", "badges", MAP_HASH, id, int8, 1, NULL, NULL, 0, 1, NULL, 0},
+        {"braid", "unique_members_email", MAP_HASH, email, text, 1, NULL, NULL, 0, 1, NULL, 0},
+        {"public", "folk", MAP_HASH, id, int8, 1, NULL, NULL, 0, 1, NULL, 0}};
     struct note note;
     struct map *map = NULL;
     enum err e = map_build(&db->conf, decls, sizeof(decls) / sizeof(decls[0]), 3, &map, &note);

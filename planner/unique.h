@@ -22,8 +22,8 @@ void unique_look_up(struct scope *s, struct plan *p);
 /* ---- ddl_unique.c -----------------------------------------------------------------------------
  */
 
-/* CREATE UNIQUE INDEX without the key: 1 when its text has a comment "braid: global", and it is
- * planned or refused. */
+/* CREATE UNIQUE INDEX without the key: 1 when its text has a comment "braid: global", or the
+ * configuration says so, and it is planned or refused. */
 int unique_create(struct build *b, tnode *stmt, const struct ddl_object *o, struct plan *p);
 /* Its lookup table goes before the index, or the table, does. */
 void unique_drop(struct build *b, struct plan *p, const struct relation *r);

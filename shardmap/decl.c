@@ -49,6 +49,8 @@ void map_decls_of_conf(const struct conf_database *db, struct arena *arena, stru
         list[i].key_types = arena_zero(arena, t->keys_count * sizeof(uint32_t));
         list[i].keys_count = t->keys_count;
         list[i].colocate = t->colocate == NULL ? NULL : arena_strdup(arena, t->colocate);
+        list[i].uniques = copy_texts(arena, (const char *const *)t->uniques, t->uniques_count);
+        list[i].uniques_count = t->uniques_count;
         copy_splits(arena, t, &list[i]);
     }
     *decls = list;

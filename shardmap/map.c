@@ -251,6 +251,8 @@ static enum err build_table(struct build *b, const struct map_decl *d, struct ma
         types[i] = d->key_types[i];
     }
     t->key_types = types;
+    t->uniques = copy_texts(memory, d->uniques, d->uniques_count);
+    t->uniques_count = d->uniques_count;
     t->_types_known = types_known(d) != 0;
     t->group_name = t->name;
     if (d->kind == MAP_RANGE) {

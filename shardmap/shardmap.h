@@ -140,12 +140,14 @@ struct map_table {
     const char *schema;
     const char *name;
     enum map_kind kind;
-    uint8_t from_sql;          /* declared in SQL, not in the configuration */
-    uint16_t keys_count;       /* 0 for reference */
-    const char *const *keys;   /* column names */
-    const uint32_t *key_types; /* type oids; 0 while the table does not exist on the servers */
-    uint32_t group;            /* tables of equal group are placed alike; unique for others */
-    const char *group_name;    /* name of the first declared table of the group */
+    uint8_t from_sql;           /* declared in SQL, not in the configuration */
+    uint16_t keys_count;        /* 0 for reference */
+    const char *const *keys;    /* column names */
+    const uint32_t *key_types;  /* type oids; 0 while the table does not exist on the servers */
+    const char *const *uniques; /* global_unique of the configuration: columns, "a,b" */
+    size_t uniques_count;
+    uint32_t group;         /* tables of equal group are placed alike; unique for others */
+    const char *group_name; /* name of the first declared table of the group */
     uint8_t _types_known;
     const struct map_split *_splits;
     size_t _splits_count;
@@ -185,6 +187,8 @@ struct map_decl {
     } * splits;
     size_t splits_count;
     uint8_t from_sql;
+    const char *const *uniques; /* see map_table */
+    size_t uniques_count;
 };
 
 /*

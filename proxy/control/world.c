@@ -375,6 +375,10 @@ static void add_decl(struct buf *out, const struct map_decl *d)
         add_text(out, d->keys[i]);
         buf_be32(out, d->key_types == NULL ? 0 : d->key_types[i]);
     }
+    buf_be32(out, (uint32_t)d->uniques_count);
+    for (size_t i = 0; i < d->uniques_count; i++) {
+        add_text(out, d->uniques[i]);
+    }
     buf_be32(out, (uint32_t)d->splits_count);
     for (size_t i = 0; i < d->splits_count; i++) {
         add_text(out, d->splits[i].below);

@@ -9,7 +9,7 @@ import time
 import psycopg2
 
 from braid import build_dir
-from place import wait_for
+from place import TABLES, wait_for
 from report import expect, expect_that
 from workspace import Calm, auto
 
@@ -155,6 +155,25 @@ def test_upsert(place):
             expect("every one that was answered, once", sorted(counted.items()), cur.fetchall())
         same(place)
         verify(place, braid)
+        c.close()
+
+
+def test_configured(place):
+    """global_unique of the configuration: a tool's own statement makes such an index, any other is refused."""
+    shards = {f"shard{i}": {"primary": f"s{i}"} for i in range(len(place.servers))}
+    tables = {**TABLES, "clubs": {"hash": ["id"], "global_unique": ["name", "town, street"]}}
+    with Calm(place, databases={"app": {"dbname": "app", "shards": shards, "tables": tables}}) as braid:
+        c = auto(braid)
+        with c.cursor() as cur:
+            cur.execute("CREATE TABLE clubs (id bigint PRIMARY KEY, name text, town text, street text)")
+            cur.execute("CREATE UNIQUE INDEX clubs_name ON clubs USING btree (name)")
+            cur.execute("CREATE UNIQUE INDEX clubs_place ON clubs (street, town)")
+            for columns in ("town", "name, town", "town, street, name", "lower(name)"):
+                expect(columns, "0A000", code_of(lambda x=columns: cur.execute(f"CREATE UNIQUE INDEX other ON clubs ({x})")))
+            cur.execute("INSERT INTO clubs SELECT g, 'c' || g, 't', 's' || g FROM generate_series(1, 9) g")
+            for row in ("10, 'c3', 't', 's10'", "11, 'c11', 't', 's4'"):
+                expect(row, "23505", code_of(lambda x=row: cur.execute(f"INSERT INTO clubs VALUES ({x})")))
+            cur.execute("DROP TABLE clubs")
         c.close()
 
 
@@ -311,7 +330,7 @@ def test_kill(place):
         verify(place, braid)
 
 
-TESTS = (test_race, test_wait, test_upsert, test_past_pgbraid, test_look_up, test_kill)
+TESTS = (test_race, test_wait, test_upsert, test_configured, test_past_pgbraid, test_look_up, test_kill)
 
 
 def run(place, report):
