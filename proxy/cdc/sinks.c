@@ -19,7 +19,10 @@ static void start(struct control *c, const struct conf *conf, const struct cdc_o
                                          .self = self,
                                          .topics = topics,
                                          .batch = (uint32_t)conf->cdc_sink_batch,
+                                         .bytes = (uint32_t)conf->cdc_sink_batch_bytes,
                                          .timeout_ms = (int)conf->cdc_sink_timeout_ms,
+                                         .retry_ms = (int)conf->cdc_sink_retry_ms,
+                                         .retry_max_ms = (int)conf->cdc_sink_retry_max_ms,
                                          .dead = dead,
                                          .dead_bytes_max = (uint64_t)conf->cdc_sink_dead_bytes};
     check(shared->cdc_sinks_count < sizeof(shared->cdc_sinks) / sizeof(shared->cdc_sinks[0]));

@@ -21,8 +21,8 @@ enum {
     TIMEOUT_MS = 30000,
     GRACE_US = 1000000, /* behind a stop: for what is under way */
     LEAVE_US = 6000000, /* then a thread that still hangs is left behind */
-    RETRY_MIN_US = 100000,
-    RETRY_MAX_US = 30000000,
+    RETRY_MS = 100,
+    RETRY_MAX_MS = 30000,
     IDLE_US = 1000000,
     TOPICS_CHUNK = 64
 };
@@ -144,9 +144,10 @@ static void note_result(struct cdc_outlet *o, enum err e, uint32_t count, const 
         e = ERR_NONE; /* cut short: no failure of the other side */
     } else if (e) {
         s->failures++;
-        s->retry_us = s->retry_us == 0 ? RETRY_MIN_US : s->retry_us * 2;
+        int64_t most_us = (int64_t)o->options.retry_max_ms * 1000;
+        s->retry_us = s->retry_us == 0 ? (int64_t)o->options.retry_ms * 1000 : s->retry_us * 2;
         s->retry_us = o->pour.retry_after_us > s->retry_us ? o->pour.retry_after_us : s->retry_us;
-        s->retry_us = s->retry_us > RETRY_MAX_US ? RETRY_MAX_US : s->retry_us;
+        s->retry_us = s->retry_us > most_us ? most_us : s->retry_us;
         (void)snprintf(s->error, sizeof(s->error), "%.250s", note->text);
     } else if (count > 0) {
         s->events += count;
@@ -236,6 +237,8 @@ struct cdc_outlet *cdc_outlet_start(const struct cdc_outlet_options *options)
     o->options = *options;
     o->options.batch = options->batch == 0 ? BATCH : options->batch;
     o->options.bytes = options->bytes == 0 ? BATCH_BYTES : options->bytes;
+    o->options.retry_ms = options->retry_ms == 0 ? RETRY_MS : options->retry_ms;
+    o->options.retry_max_ms = options->retry_max_ms == 0 ? RETRY_MAX_MS : options->retry_max_ms;
     o->pour.timeout_ms = options->timeout_ms == 0 ? TIMEOUT_MS : options->timeout_ms;
     o->pour.dead = options->dead == NULL ? NULL
                                          : cdc_dead_new(options->fs, options->kind->name,

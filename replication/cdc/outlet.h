@@ -52,6 +52,8 @@ struct cdc_outlet_options {
     uint32_t batch;          /* events; 0: 500 */
     uint32_t bytes;          /* of values in a batch that has more than one event; 0: 4 MiB */
     int timeout_ms;          /* of struct cdc_pour; 0: 30 s */
+    int retry_ms;            /* pause behind the first failure, then twice as long; 0: 100 ms */
+    int retry_max_ms;        /* the longest pause; 0: 30 s */
     struct fs *fs;           /* for dead letters; NULL: the real disk */
     const char *dead;        /* their file; NULL: the kind has none */
     uint64_t dead_bytes_max; /* 0: no limit */

@@ -114,6 +114,33 @@ Test(cdc_outlet, what_fails_is_tried_again_and_comes_once_when_it_works)
     end_bench(&b);
 }
 
+Test(cdc_outlet, pauses_double_up_to_their_limit)
+{
+    struct bench b;
+    struct kept *kept = mem_zero(sizeof(*kept));
+    struct cdc_outlet_stats stats = {0};
+    new_bench(&b, 10);
+    kept->fails_until = 1000000;
+    struct cdc_outlet_options options = {.log = b.log,
+                                         .consumers = b.consumers,
+                                         .kind = &keeping,
+                                         .self = kept,
+                                         .retry_ms = 2,
+                                         .retry_max_ms = 5};
+    struct cdc_outlet *outlet = cdc_outlet_start(&options);
+    while (stats.failures < 4) {
+        struct timespec pause = {.tv_nsec = 500000};
+        cdc_outlet_stats(outlet, &stats);
+        cr_assert_leq(stats.retry_us, 5000);
+        cr_assert(stats.failures != 1 || stats.retry_us == 2000, "%lld", (long long)stats.retry_us);
+        (void)nanosleep(&pause, NULL);
+    }
+    cr_assert_eq(stats.retry_us, 5000);
+    cdc_outlet_free(outlet);
+    mem_free(kept);
+    end_bench(&b);
+}
+
 Test(cdc_outlet, a_log_that_has_failed_is_waited_for_as_an_idle_one)
 {
     struct bench b;
