@@ -16,7 +16,7 @@
  *                  or ROWS_BATCH_BYTES, one batch behind the other; a connection that does not keep
  *                  up waits for its next batch                           rows_step.c
  *     end          rows of RETURNING, which were kept, the tag; a statement of its own is
- * committed, in two phases when several shards were written
+ * committed, in two phases when several shards were written         rows_end.c
  *
  * What fails before the client was told anything is begun again when it is a transaction of its
  * own and the servers say that somebody else was faster (40001, 40P01, rows of an `exact` step
@@ -170,6 +170,7 @@ struct rows *rows_make(struct session *s, struct plan *plan, struct plan *copy,
 enum err rows_find_source(struct session *s, const struct plan *plan, const struct plan_args *args,
                           struct plan **source, uint64_t *shards, struct note *note) MUST_CHECK;
 /* Some more rows of RETURNING; 0: there are none. */
+size_t rows_parts_count(const struct rows *r); /* a step's on a shard */
 int rows_give_more(struct rows *r, struct buf *out, size_t from);
 /* ... how such a one's rows are wanted, and its ends. */
 int rows_inside_as_text(const struct rows *r);
