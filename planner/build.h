@@ -383,6 +383,8 @@ struct build {
     struct arena *out;
     struct arena scratch;
     struct slice sql; /* the whole text, 0-terminated */
+    /* The first name of a statement that neither catalog nor map has; NULL: none. */
+    const char *unknown_schema, *unknown_name;
     struct lex lex;
     int several; /* shards */
     const char *path[PATH_MAX_SCHEMAS];
@@ -423,6 +425,8 @@ struct relation {
 /* "$user" in search_path; NULL: not known. */
 const char *relation_user(const struct build *b);
 void relation_find(struct build *b, const char *schema, const char *name, struct relation *out);
+/* The statement is about it. Should it be unknown, somebody else may have made it since. */
+void relation_expect(struct build *b, const struct relation *r);
 void relation_of(struct build *b, const PgQuery__RangeVar *v, struct relation *out);
 /* Why a relation that is in no map may still hold sharded rows: partitions, children, views. NULL:
  * it does not. */

@@ -80,6 +80,7 @@ int ddl_object(struct build *b, const char *schema, const char *name, tnode *nod
                struct ddl_object *out, struct plan *p)
 {
     relation_find(b, schema, name, &out->relation);
+    relation_expect(b, &out->relation);
     out->node = node;
     const struct relation *r = &out->relation;
     struct relation owner = *r;

@@ -379,6 +379,10 @@ enum err plan_make(const struct plan_env *env, struct slice sql, struct plan_bat
     enum err e = plan_text(&b, position, note == NULL ? &unused : note);
     if (e == ERR_NONE) {
         finish_batch(&b);
+        if (b.unknown_name != NULL && b.several) {
+            batch->unknown_schema = arena_strdup(b.out, b.unknown_schema);
+            batch->unknown_name = arena_strdup(b.out, b.unknown_name);
+        }
         *out = batch;
     } else {
         plan_batch_unref(batch);

@@ -145,6 +145,16 @@ void relation_of(struct build *b, const PgQuery__RangeVar *v, struct relation *o
     relation_find(b, v->schemaname, v->relname, out);
 }
 
+void relation_expect(struct build *b, const struct relation *r)
+{
+    if (r->known == NULL && r->table == NULL && b->env->catalog != NULL &&
+        b->unknown_name == NULL && strcmp(r->schema, "pg_catalog") != 0 &&
+        strcmp(r->schema, "information_schema") != 0 && strncmp(r->schema, "pg_temp", 7) != 0) {
+        b->unknown_schema = r->schema;
+        b->unknown_name = r->name;
+    }
+}
+
 /* Whether a table of the map is below it. */
 static int family_in_map(struct build *b, const struct catalog_table *t, int depth)
 {

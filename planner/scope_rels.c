@@ -82,6 +82,7 @@ struct rel *scope_add_table(struct scope *s, struct level *l, PgQuery__RangeVar 
 {
     struct relation found;
     relation_of(s->build, v, &found);
+    relation_expect(s->build, &found);
     enum view_class view = relation_view_class(s->build, found.known);
     if (view == VIEW_HOME) {
         see_home_view(s, found.known);

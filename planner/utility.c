@@ -336,6 +336,7 @@ static uint64_t shards_of(struct build *b, const PgQuery__RangeVar *v, struct pl
 {
     struct relation r;
     relation_of(b, v, &r);
+    relation_expect(b, &r);
     const char *hides = relation_hides_sharded(b, &r);
     if (hides != NULL) {
         refuse(p, "Name the sharded tables themselves.", "\"%s\" cannot be used: %s", r.name,

@@ -254,6 +254,7 @@ void plan_copy(struct build *b, tnode *stmt, struct plan *p)
     }
     struct relation r;
     relation_of(b, c->relation, &r);
+    relation_expect(b, &r);
     const char *hides = relation_hides_sharded(b, &r);
     if (hides != NULL) {
         refuse(p, "Name the sharded tables themselves.", "\"%s\" cannot be copied: %s", r.name,

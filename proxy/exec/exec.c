@@ -10,6 +10,7 @@
 
 #include "base/check.h"
 #include "base/mem.h"
+#include "planner/catalog.h"
 #include "proxy/cdc/feed.h"
 #include "proxy/exec/moment.h"
 #include "proxy/exec/op.h"
@@ -498,12 +499,49 @@ void exec_mark(struct session *s, struct backend *b, struct plan *plan)
     }
 }
 
-enum step exec_refresh(struct session *s)
+/* Have the catalog read again; the statement is run again when it is there. */
+static enum step refresh(struct session *s)
 {
     s->refreshed = 1;
     s->wait_refresh = 1;
     control_refresh(s->worker->shared->control, s->database, s->worker->index, s->id);
     return STEP_WAIT;
+}
+
+static int has_temporary(const struct session *s)
+{
+    if ((s->pinned & PIN_TEMP) != 0) {
+        return 1;
+    }
+    list_each (node, &s->held) {
+        const struct backend *b = container_of(node, struct backend, held);
+        if (((b->suspect | b->pinned) & PIN_TEMP) != 0) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+enum step exec_look(struct session *s, const struct plan_batch *batch, enum err *e,
+                    struct note *note)
+{
+    *e = ERR_NONE;
+    if (batch->unknown_name == NULL || !s->sharded || s->tx.own_db != NULL || s->tx.failed ||
+        has_temporary(s)) {
+        return STEP_DONE;
+    }
+    if (!s->refreshed) {
+        return refresh(s);
+    }
+    const struct world_db *db = world_find_db(s->worker->world, slice_of(s->database));
+    if (s->tx.kind == TX_KIND_NONE || db == NULL || db->catalog == NULL ||
+        catalog_find(db->catalog, batch->unknown_schema, batch->unknown_name) == NULL) {
+        return STEP_DONE;
+    }
+    *e = note_set(note, ERR_CHANGED, "table \"%s\" was made after this transaction had begun",
+                  batch->unknown_name);
+    note_hint(note, "Repeat the transaction.");
+    return STEP_FAILED;
 }
 
 /* ---- the table ------------------------------------------------------------------------------- */
@@ -579,9 +617,6 @@ enum step session_run(struct session *s, struct plan *plan, const struct front_b
         return op_go_on(s);
     }
     enum err e = session_may_run(s, plan, &note);
-    if (e == ERR_STALE && !s->refreshed && s->tx.kind == TX_KIND_NONE) {
-        return exec_refresh(s);
-    }
     if (e) {
         return session_fail(s, e, &note, 0);
     }

@@ -26,8 +26,14 @@ void exec_forget_sequences(struct session *s, struct backend *b);
 int exec_check_state(struct session *s);
 /* A session takes the connection: nothing of the one before may be left. */
 void exec_clean(struct session *s, struct backend *b);
-/* Ask for a fresh catalog; the statement is run again when it is there. */
-enum step exec_refresh(struct session *s);
+/*
+ * The batch may be about a table that the catalog has not: it is read again first, for another
+ * pgbraid, or somebody on a server, may have made one, and then its rows are perhaps not where the
+ * plan would look for them. STEP_WAIT: until it is there; STEP_FAILED: a transaction is under way
+ * that began before there was one. Temporary tables of the session are left alone.
+ */
+enum step exec_look(struct session *s, const struct plan_batch *batch, enum err *e,
+                    struct note *note);
 /* The settings that the session had when its transaction began, or has now. STEP_WAIT: they are
  * being proved, or something must be answered first. */
 enum step exec_settle(struct session *s, struct backend *b);

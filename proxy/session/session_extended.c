@@ -309,8 +309,8 @@ enum step session_parse(struct session *s, struct slice body)
     e = e ? e : plan_text(s, &parse, &batch, &position, &note);
     struct plan *plan = e ? NULL : batch->plans[0];
     e = e ? e : session_may_run(s, plan, &note);
-    if (e == ERR_STALE && !s->refreshed && s->tx.kind == TX_KIND_NONE) {
-        return exec_refresh(s);
+    if (!e && exec_look(s, batch, &e, &note) == STEP_WAIT) {
+        return STEP_WAIT;
     }
     if (e) {
         return extended_fail(s, e, &note, position);

@@ -125,6 +125,9 @@ static enum step run_text(struct session *s, struct slice text, struct slice mes
         return read;
     }
     e = e ? e : find_by_shape(s, text, lex, &batch, &position, &note);
+    if (!e && exec_look(s, batch, &e, &note) == STEP_WAIT) {
+        return STEP_WAIT;
+    }
     if (e) {
         return session_fail(s, e, &note, position);
     }

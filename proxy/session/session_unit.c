@@ -172,7 +172,7 @@ static int find_statement(struct session *s, struct unit *u)
     const struct plan *plan = p->batch->plans[0];
     u->pstmt = p;
     return plan->kind == PLAN_ONE && plan->fetch == NULL && (plan->pins | plan->unpins) == 0 &&
-           !plan->asks_sequence &&
+           !plan->asks_sequence && p->batch->unknown_name == NULL &&
            (plan->functions_count == 0 || loop_now_us(s->worker->loop) < plan->harmless_until_us) &&
            session_may_run(s, plan, &note) == ERR_NONE;
 }

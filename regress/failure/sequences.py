@@ -1,12 +1,17 @@
 """sequence.block: ids drawn in blocks are given once, whatever is killed; setval, RESTART and transactions are followed."""
 
+import io
 import re
+import signal
 import threading
+import time
 
 import psycopg
 import psycopg2
 
+from place import wait_for
 from report import expect, expect_that
+from transactions import prepared_gids as prepared
 from workspace import Calm, auto
 
 SESSIONS = 6
@@ -25,6 +30,13 @@ def blocks(braid):
 
 def plain(braid, **words):
     return psycopg2.connect(host="127.0.0.1", port=braid.port, dbname="app", user="app", password="secret", **words)
+
+
+def durable(braid):
+    """The servers of the tests forget the last commits when they are killed, unless they are asked not to."""
+    c = auto(braid)
+    ask(c, "SET synchronous_commit = on")
+    return c
 
 
 def make(c, table="seqs"):
@@ -165,7 +177,69 @@ def test_kills(place):
         c.close()
 
 
-TESTS = (test_blocks, test_transactions, test_moved, test_ends, test_kills)
+def test_home_is_killed(place):
+    """Two pgbraids draw from one sequence, and its server is killed: a block is on disk before its first id is given."""
+    with Calm(place, **BLOCK) as one:
+        two = place.braid(**BLOCK)
+        c = auto(one)
+        make(c)
+        c.close()
+        done, copied, lock = [], [], threading.Lock()
+
+        def insert(braid, stop):
+            while not stop.is_set():
+                try:
+                    s = durable(braid)
+                    while not stop.is_set():
+                        ids = ask(s, "INSERT INTO seqs (v) VALUES (1), (2) RETURNING id")
+                        with lock:
+                            done.extend(ids)
+                except psycopg2.Error:
+                    stop.wait(0.02)
+
+        def copy(braid, stop):
+            while not stop.is_set():
+                try:
+                    s = durable(braid)
+                    while not stop.is_set():
+                        with s.cursor() as cur:
+                            cur.copy_expert("COPY seqs (v) FROM STDIN", io.StringIO("7\n" * 30))
+                        copied.append(30)
+                except psycopg2.Error:
+                    stop.wait(0.02)
+        home = place.servers[0]
+        for _ in range(2):
+            stop = threading.Event()
+            threads = [threading.Thread(target=work, args=(braid, stop)) for braid in (one, two) for work in (insert, insert, copy)]
+            begun = len(done)
+            for t in threads:
+                t.start()
+            wait_for("writes", lambda n=begun: len(done) >= n + 100 and copied, 60)
+            home.signal_all(signal.SIGKILL)
+            while home.pid() is not None:
+                time.sleep(0.01)
+            home.start()
+            one.wait_healthy(60)
+            two.wait_healthy(60)
+            begun = len(done)
+            wait_for("writes go on", lambda n=begun: len(done) >= n + 100, 60)
+            stop.set()
+            for t in threads:
+                t.join(60)
+        wait_for("nothing is left prepared", lambda: not prepared(place), 60)
+        expect("no id was given twice", len(set(done)), len(done))
+        c = auto(one)
+        rows = ask(c, "SELECT id FROM seqs WHERE v <> 7")
+        expect("no row has the id of another", [(0,)], one.sql("SELECT count(*) - count(DISTINCT id) FROM seqs"))
+        lost = sorted(set(done) - set(rows))
+        expect_that(f"what was told is there: {len(lost)} are lost, {lost[:8]}; {[one.sql(f'SELECT * FROM seqs WHERE id = {i}') for i in lost[:4]]}", not lost)
+        expect_that("copies, too", one.sql("SELECT count(*) FROM seqs WHERE v = 7")[0][0] >= sum(copied))
+        ask(c, "DROP TABLE seqs")
+        c.close()
+        place.end(two)
+
+
+TESTS = (test_blocks, test_transactions, test_moved, test_ends, test_kills, test_home_is_killed)
 
 
 def run(place, report):
