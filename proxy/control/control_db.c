@@ -27,7 +27,8 @@
 enum {
     RETRY_US = 1000000,
     INSTALL_AGAIN_US = 60000000,
-    READ_AGAIN_US = 30000000, /* with replicas: functions may have become volatile */
+    READ_AGAIN_US = 30000000, /* over shards, others may have changed tables; with replicas,
+                                 functions may have become volatile */
 };
 
 /* ---- the list -------------------------------------------------------------------------------- */
@@ -290,6 +291,8 @@ static void carry_out(struct db_change *change, const struct conf_database *row,
                        db->name);
         db->ready = !many;
         why = db->layout == 1 ? MAP_WHY_START : MAP_WHY_RELOAD;
+    } else if (db->reads_catalog) {
+        db->retry_us = now_us;
     }
     db->many = many;
     db->present = 1;
@@ -501,7 +504,7 @@ static int apply_catalog(struct control *c, struct control_db *db, struct catalo
     memcpy(db->digest, job->digest, sizeof(db->digest));
     int changed = !same || !db->ready;
     db->ready = 1;
-    db->retry_us = job->wdb->replicated ? clock_now_us() + READ_AGAIN_US : 0;
+    db->retry_us = db->many || job->wdb->replicated ? clock_now_us() + READ_AGAIN_US : 0;
     db->said[0] = '\0';
     if (!same) {
         log_catalog(db, job);

@@ -41,6 +41,7 @@ SCHEDULES = [
     "unique",
     "history",
     "sequences",
+    "others",
     "cursors",
     "snapshot",
     "transactions",
