@@ -30,7 +30,7 @@ class Elastic(http.server.ThreadingHTTPServer):
 
     def rows(self):
         with self.lock:
-            return {doc["id"]: doc["name"] for doc in self.indexes.get(INDEX, {}).values()}
+            return {doc["id"]: doc.get("name") for doc in self.indexes.get(INDEX, {}).values()}
 
     def item(self, action, key, index, body):
         """What an action does: status and error."""
@@ -125,6 +125,8 @@ def equal_soon(place):
 
 
 def gets_everything(place):
+    soon("what was there", lambda: place.sink("elastic")["lag"], 0, place)
+    before, dead = len(place.elastic.statuses), place.sink("elastic")["dead_letters"]
     place.elastic.script = [503, 429, 413]
     place.sql("TRUNCATE users")
     place.sql("INSERT INTO users SELECT g, 'n' || g FROM generate_series(30000, 30300) g")
@@ -132,16 +134,16 @@ def gets_everything(place):
     place.sql("UPDATE users SET id = id + 1000 WHERE id BETWEEN 30010 AND 30030")
     place.sql("DELETE FROM users WHERE id BETWEEN 30250 AND 30300")
     equal_soon(place)
-    expect("it was tried again", [503, 429, 413], place.elastic.statuses[:3])
+    expect("it was tried again", [503, 429, 413], [s for s in place.elastic.statuses[before:] if s != 200][:3])
     for _ in range(3):
         place.sql("TRUNCATE users")
         place.sql("INSERT INTO users SELECT g, 'again' FROM generate_series(30000, 30100) g")
     equal_soon(place)
-    expect("dead letters", 0, place.sink("elastic")["dead_letters"])
+    expect("dead letters", dead, place.sink("elastic")["dead_letters"])
 
 
 def items_fail_on_purpose(place):
-    es, tries = place.elastic, []
+    es, tries, dead = place.elastic, [], len(place.dead_letters("elastic"))
 
     def judge(_, key):
         if key == "31050" and len(tries) < 3:
@@ -157,8 +159,8 @@ def items_fail_on_purpose(place):
     soon("all of it", lambda: place.sink("elastic")["lag"], 0, place)
     expect("too busy for one", 3, len(tries))
     letters = place.dead_letters("elastic")
-    expect("dead letters", {31007, 31093}, {x["event"]["key"]["id"] for x in letters})
-    expect_that(letters[0]["error"], letters[0]["error"].startswith("status 400: on_purpose"))
+    expect("dead letters", {31007, 31093}, {x["event"]["key"]["id"] for x in letters[dead:]})
+    expect_that(letters[dead]["error"], letters[dead]["error"].startswith("status 400: on_purpose"))
     es.judge = lambda action, key: None
     place.sql("DELETE FROM users WHERE id IN (31007, 31093)")
     equal_soon(place)

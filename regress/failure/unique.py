@@ -31,7 +31,9 @@ def same(place):
         rows += s.sql("SELECT email, id FROM people WHERE email IS NOT NULL", "app")
         seen += s.sql("SELECT email, id FROM braid.unique_people_email", "app")
         expect("notes that nobody took", [(0,)], s.sql("SELECT count(*) FROM braid.unique_changes", "app"))
-    expect("the lookup table has what the rows have", sorted(rows), sorted(seen))
+    without, alone = sorted(set(rows) - set(seen)), sorted(set(seen) - set(rows))
+    expect_that(f"the lookup table has what the rows have: rows without {without}, values without a row {alone}",
+                sorted(rows) == sorted(seen))
     expect("each value once", len(rows), len({email for email, _ in rows}))
     return rows
 
