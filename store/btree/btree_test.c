@@ -13,13 +13,13 @@
 
 #include <criterion/criterion.h>
 
-#include "base/mem.h"
 #include "base/rng.h"
 #include "store/btree/btree.h"
 #include "store/btree/meta.h"
 #include "store/dir_testing.h"
 #include "store/file.h"
 #include "store/kv.h"
+#include "store/kv_testing.h"
 
 static char dir[TEST_DIR_BYTES];
 static struct kv *kv;
@@ -46,47 +46,19 @@ static void remove_dir(void)
 static void put(const char *key, size_t value_bytes, enum kv_how how)
 {
     struct note note = {0};
-    uint8_t *value = mem_alloc(value_bytes + 1);
-    memset(value, key[strlen(key) - 1], value_bytes);
-    cr_assert_eq(kv_put(kv, slice_of(key), slice_bytes(value, value_bytes), how, &note), ERR_NONE,
-                 "%s", note.text);
-    mem_free(value);
+    int byte = key[strlen(key) - 1];
+    cr_assert_eq(test_kv_put(kv, key, byte, value_bytes, how, &note), ERR_NONE, "%s", note.text);
 }
 
 /* Bytes of the value, or -1. */
 static int64_t get(struct kv_snapshot *at, const char *key)
 {
-    struct buf value = {0};
-    struct note note = {0};
-    int found = 0;
-    cr_assert_eq(kv_get(kv, at, slice_of(key), &value, &found, &note), ERR_NONE, "%s", note.text);
-    int64_t n = found ? (int64_t)value.n : -1;
-    for (size_t i = 0; i < value.n; i++) {
-        cr_assert_eq(value.p[i], key[strlen(key) - 1]);
-    }
-    buf_free(&value);
-    return n;
-}
-
-struct wanted {
-    const char *name;
-    double value;
-};
-
-static void take_stat(void *arg, const char *name, double value)
-{
-    struct wanted *wanted = arg;
-    if (strcmp(name, wanted->name) == 0) {
-        wanted->value = value;
-    }
+    return test_kv_get(kv, at, key, key[strlen(key) - 1]);
 }
 
 static double stat_of(const char *name)
 {
-    struct wanted wanted = {name, -1};
-    kv_stats(kv, take_stat, &wanted);
-    cr_assert_geq(wanted.value, 0, "%s", name);
-    return wanted.value;
+    return test_kv_stat(kv, name);
 }
 
 static int faults;

@@ -11,6 +11,7 @@
 
 #include "store/btree/btree_impl.h"
 #include "store/file_sim.h"
+#include "store/kv_testing.h"
 
 enum {
     CACHE_BYTES = 64 << 10,
@@ -57,10 +58,8 @@ static void end(void)
 static enum err try_put(unsigned i, enum kv_how how)
 {
     char key[16];
-    uint8_t value[VALUE_BYTES];
-    memset(value, (int)(i % 251), sizeof(value));
     (void)snprintf(key, sizeof(key), "%06u", i);
-    return kv_put(kv, slice_of(key), slice_bytes(value, sizeof(value)), how, NULL);
+    return test_kv_put(kv, key, (int)(i % 251), VALUE_BYTES, how, NULL);
 }
 
 static void put(unsigned i, enum kv_how how)
@@ -71,32 +70,15 @@ static void put(unsigned i, enum kv_how how)
 static int is_there(unsigned i)
 {
     char key[16];
-    int found = 0;
-    struct buf value = {0};
     (void)snprintf(key, sizeof(key), "%06u", i);
-    cr_assert_eq(kv_get(kv, NULL, slice_of(key), &value, &found, NULL), ERR_NONE);
-    cr_assert(!found || (value.n == VALUE_BYTES && value.p[0] == i % 251));
-    buf_free(&value);
-    return found;
-}
-
-struct wanted {
-    const char *name;
-    double value;
-};
-
-static void see_stat(void *arg, const char *name, double value)
-{
-    struct wanted *w = arg;
-    w->value = strcmp(name, w->name) == 0 ? value : w->value;
+    int64_t n = test_kv_get(kv, NULL, key, (int)(i % 251));
+    cr_assert(n == -1 || n == VALUE_BYTES);
+    return n != -1;
 }
 
 static double stat_of(const char *name)
 {
-    struct wanted w = {name, -1};
-    kv_stats(kv, see_stat, &w);
-    cr_assert_geq(w.value, 0, "%s", name);
-    return w.value;
+    return test_kv_stat(kv, name);
 }
 
 struct log_files {

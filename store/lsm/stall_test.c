@@ -13,6 +13,7 @@
 #include <criterion/criterion.h>
 
 #include "store/dir_testing.h"
+#include "store/kv_testing.h"
 #include "store/lsm/lsm.h"
 
 enum {
@@ -84,47 +85,29 @@ static void end(void)
     test_dir_remove(dir);
 }
 
-static struct slice key_of(char out[32], unsigned i)
+static const char *key_of(char out[32], unsigned i)
 {
-    return slice_bytes(out, (size_t)snprintf(out, 32, "%08u", i * 7919 % 1000000));
+    (void)snprintf(out, 32, "%08u", i * 7919 % 1000000);
+    return out;
 }
 
 static enum err put(unsigned i, struct note *note)
 {
     char key[32];
-    uint8_t value[VALUE_BYTES];
-    memset(value, (int)(i % 251), sizeof(value));
-    return kv_put(kv, key_of(key, i), slice_bytes(value, sizeof(value)), KV_LAZY, note);
+    return test_kv_put(kv, key_of(key, i), (int)(i % 251), VALUE_BYTES, KV_LAZY, note);
 }
 
 static int is_there(unsigned i)
 {
     char key[32];
-    int found = 0;
-    struct buf value = {0};
-    cr_assert_eq(kv_get(kv, NULL, key_of(key, i), &value, &found, NULL), ERR_NONE);
-    cr_assert(!found || (value.n == VALUE_BYTES && value.p[0] == i % 251));
-    buf_free(&value);
-    return found;
-}
-
-struct wanted {
-    const char *name;
-    double value;
-};
-
-static void see_stat(void *arg, const char *name, double value)
-{
-    struct wanted *w = arg;
-    w->value = strcmp(name, w->name) == 0 ? value : w->value;
+    int64_t n = test_kv_get(kv, NULL, key_of(key, i), (int)(i % 251));
+    cr_assert(n == -1 || n == VALUE_BYTES);
+    return n != -1;
 }
 
 static double stat_of(const char *name)
 {
-    struct wanted w = {name, -1};
-    kv_stats(kv, see_stat, &w);
-    cr_assert_geq(w.value, 0, "%s", name);
-    return w.value;
+    return test_kv_stat(kv, name);
 }
 
 /* Until one is refused; returns how many went in. */
