@@ -12,13 +12,14 @@
  *     braid.unique_create(s, t, i, keys)   makes braid.unique_i: table and functions of that name:
  *         unique_i()                       trigger function
  *         unique_i(columns)                bucket of the indexed values, as PARTITION BY HASH
- *         unique_i(gone, come, building)   applies notes, rows as JSON arrays
+ *         unique_i(gone, come, building)   applies notes, rows as JSON arrays (unique_applier(i))
  *     braid.find_i(columns)                the row of the lookup table, for who may read the table
  *     braid.global_i                       a domain, so that a dump says which index was a global
  * one braid.unique_note(i, buckets, lines) notes rows that are there before the index
  *     braid.unique_sum(i)                  compares table and lookup table
  *     braid.unique_drop(i)                 the reverse of unique_create()
  *
+ * What a statement does to one row several times (triggers, cascades) is taken as its sum.
  * Notes travel as JSON because that reads back the same under all settings. Rows in which an
  * indexed column is NULL are not there: NULLs are distinct. A dump that is restored elsewhere has
  * tables with other OIDs than the comment of unique_changes says: then the triggers do nothing.
@@ -34,7 +35,7 @@ static const char install_sql[] =
     "PERFORM pg_catalog.pg_advisory_xact_lock(1651663204, 1);\n" /* several of us start at once */
     "IF EXISTS (SELECT FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n "
     "ON n.oid = p.pronamespace WHERE n.nspname = 'braid' AND p.proname = 'unique_take' "
-    "AND pg_catalog.obj_description(p.oid, 'pg_proc') = 'pgbraid unique 2') THEN RETURN; END IF;\n"
+    "AND pg_catalog.obj_description(p.oid, 'pg_proc') = 'pgbraid unique 3') THEN RETURN; END IF;\n"
     "CREATE SCHEMA IF NOT EXISTS braid;\n"
     "GRANT USAGE ON SCHEMA braid TO PUBLIC;\n"
     "CREATE OR REPLACE FUNCTION braid.unique_check() RETURNS trigger LANGUAGE plpgsql "
@@ -94,6 +95,44 @@ static const char install_sql[] =
     "  END LOOP;\n"
     "  EXECUTE format('DROP TABLE IF EXISTS braid.%I', 'unique_' || i);\n"
     "  EXECUTE format('DROP DOMAIN IF EXISTS braid.%I', 'global_' || i);\n"
+    "END $braid$;\n"
+    "CREATE OR REPLACE FUNCTION braid.unique_applier(i text) RETURNS void LANGUAGE plpgsql "
+    "SET search_path = pg_catalog, pg_temp AS $braid$\n"
+    "DECLARE me text := format('braid.%I', 'unique_' || i);\n"
+    "BEGIN\n"
+    "  EXECUTE format('CREATE OR REPLACE FUNCTION %s(gone text, come text, building boolean) RETURNS void "
+    "LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS %L', me, format($body$\n"
+    "DECLARE d text; r record; n bigint;\n"
+    "BEGIN\n"
+    "  IF gone <> '' THEN\n"
+    "    DELETE FROM %1$s t USING json_populate_recordset(NULL::%1$s, gone::json) g WHERE %3$s;\n"
+    "    GET DIAGNOSTICS n = ROW_COUNT;\n"
+    /* A value whose transaction has committed where its row is, and here not yet, is not seen: the
+     * primary key waits for it. */
+    "    IF n < json_array_length(gone::json) THEN\n"
+    "      INSERT INTO %1$s SELECT * FROM json_populate_recordset(NULL::%1$s, gone::json) "
+    "ON CONFLICT DO NOTHING;\n"
+    "      DELETE FROM %1$s t USING json_populate_recordset(NULL::%1$s, gone::json) g WHERE %3$s;\n"
+    "    END IF;\n"
+    "  END IF;\n"
+    "  IF come <> '' THEN\n"
+    "    INSERT INTO %1$s SELECT * FROM json_populate_recordset(NULL::%1$s, come::json);\n"
+    "  END IF;\n"
+    "EXCEPTION WHEN unique_violation THEN\n"
+    "  GET STACKED DIAGNOSTICS d = PG_EXCEPTION_DETAIL;\n"
+    "  SELECT a.nspname AS s, c.relname AS t INTO r FROM pg_trigger g JOIN pg_class c "
+    "ON c.oid = g.tgrelid JOIN pg_namespace a ON a.oid = c.relnamespace JOIN pg_proc p "
+    "ON p.oid = g.tgfoid JOIN pg_namespace n ON n.oid = p.pronamespace WHERE n.nspname = 'braid' "
+    "AND p.proname = 'unique_' || %2$L LIMIT 1;\n"
+    "  IF building THEN\n"
+    "    RAISE EXCEPTION USING ERRCODE = '23505', MESSAGE = format('could not create unique index "
+    "\"%%s\"', %2$L), DETAIL = replace(d, ' already exists.', ' is duplicated.'), SCHEMA = r.s, "
+    "TABLE = r.t, CONSTRAINT = %2$L;\n"
+    "  END IF;\n"
+    "  RAISE EXCEPTION USING ERRCODE = '23505', MESSAGE = format('duplicate key value violates "
+    "unique constraint \"%%s\"', %2$L), DETAIL = d, SCHEMA = r.s, TABLE = r.t, CONSTRAINT = %2$L;\n"
+    "END $body$, me, i, (SELECT string_agg(format('t.%1$I = g.%1$I', a.attname), ' AND ') "
+    "FROM pg_attribute a WHERE a.attrelid = me::regclass AND a.attnum > 0 AND NOT a.attisdropped)));\n"
     "END $braid$;\n"
     "CREATE OR REPLACE FUNCTION braid.unique_create(s text, t text, i text, keys text[]) "
     "RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp "
@@ -190,31 +229,7 @@ static const char install_sql[] =
     "(SELECT string_agg('NEW.' || u, ', ' ORDER BY o) FROM unnest(names) WITH ORDINALITY z(u, o)), "
     "(SELECT string_agg('NEW.' || u, ', ' ORDER BY o) FROM unnest(every) WITH ORDINALITY z(u, o)), "
     "(SELECT string_agg('NEW.' || u || ' IS NOT NULL', ' AND ' ORDER BY o) FROM unnest(names) WITH ORDINALITY z(u, o))));\n"
-    "  EXECUTE format('CREATE FUNCTION %s(gone text, come text, building boolean) RETURNS void "
-    "LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS %L', me, format($body$\n"
-    "DECLARE d text; r record;\n"
-    "BEGIN\n"
-    "  IF gone <> '' THEN\n"
-    "    DELETE FROM %1$s t USING json_populate_recordset(NULL::%1$s, gone::json) g WHERE %3$s;\n"
-    "  END IF;\n"
-    "  IF come <> '' THEN\n"
-    "    INSERT INTO %1$s SELECT * FROM json_populate_recordset(NULL::%1$s, come::json);\n"
-    "  END IF;\n"
-    "EXCEPTION WHEN unique_violation THEN\n"
-    "  GET STACKED DIAGNOSTICS d = PG_EXCEPTION_DETAIL;\n"
-    "  SELECT a.nspname AS s, c.relname AS t INTO r FROM pg_trigger g JOIN pg_class c "
-    "ON c.oid = g.tgrelid JOIN pg_namespace a ON a.oid = c.relnamespace JOIN pg_proc p "
-    "ON p.oid = g.tgfoid JOIN pg_namespace n ON n.oid = p.pronamespace WHERE n.nspname = 'braid' "
-    "AND p.proname = 'unique_' || %2$L LIMIT 1;\n"
-    "  IF building THEN\n"
-    "    RAISE EXCEPTION USING ERRCODE = '23505', MESSAGE = format('could not create unique index "
-    "\"%%s\"', %2$L), DETAIL = replace(d, ' already exists.', ' is duplicated.'), SCHEMA = r.s, "
-    "TABLE = r.t, CONSTRAINT = %2$L;\n"
-    "  END IF;\n"
-    "  RAISE EXCEPTION USING ERRCODE = '23505', MESSAGE = format('duplicate key value violates "
-    "unique constraint \"%%s\"', %2$L), DETAIL = d, SCHEMA = r.s, TABLE = r.t, CONSTRAINT = %2$L;\n"
-    "END $body$, me, i, (SELECT string_agg(format('t.%1$s = g.%1$s', u), ' AND ') "
-    "FROM unnest(every) z(u))));\n"
+    "  PERFORM braid.unique_applier(i);\n"
     "  EXECUTE format('CREATE FUNCTION braid.%I(%s) RETURNS SETOF %s LANGUAGE sql STABLE "
     "SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS %L', 'find_' || i, "
     "array_to_string(kinds, ', '), me, format($body$ SELECT u.* FROM %s u WHERE %s AND "
@@ -246,10 +261,17 @@ static const char install_sql[] =
     "AS $braid$\n"
     "BEGIN\n"
     "  RETURN QUERY WITH d AS (DELETE FROM braid.unique_changes c WHERE "
-    "c.tx = pg_current_xact_id_if_assigned() RETURNING c.*) SELECT d.name, d.gone, u.b, u.l FROM d, "
-    "unnest(d.buckets, d.lines) AS u(b, l) ORDER BY d.id;\n"
+    "c.tx = pg_current_xact_id_if_assigned() RETURNING c.*) SELECT q.name, q.n < 0, q.b, q.l FROM "
+    "(SELECT d.name, u.b, u.l, sum(CASE WHEN d.gone THEN -1 ELSE 1 END) AS n, min(d.id) AS id, "
+    "min(u.o) AS o FROM d, unnest(d.buckets, d.lines) WITH ORDINALITY AS u(b, l, o) "
+    "GROUP BY d.name, u.b, u.l) q WHERE q.n <> 0 ORDER BY q.id, q.o;\n"
     "END $braid$;\n"
-    "COMMENT ON FUNCTION braid.unique_take() IS 'pgbraid unique 2';\n"
+    "COMMENT ON FUNCTION braid.unique_take() IS 'pgbraid unique 3';\n"
+    /* indexes made by an earlier pgbraid */
+    "PERFORM braid.unique_applier(substr(p.proname, 8)) FROM pg_catalog.pg_proc p "
+    "JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace WHERE n.nspname = 'braid' "
+    "AND p.prorettype = 'pg_catalog.trigger'::pg_catalog.regtype AND p.proname LIKE 'unique\\_%' "
+    "AND pg_catalog.to_regclass(pg_catalog.format('braid.%I', p.proname)) IS NOT NULL;\n"
     "END $unique$;\n";
 
 void catalog_unique_print(struct buf *out)

@@ -132,6 +132,59 @@ def test_wait(place):
         other.close()
 
 
+def test_on_its_way(place):
+    """A value whose transaction has committed where its row is, and not yet where the value is, is waited for."""
+    with Calm(place) as braid:
+        c = auto(braid)
+        make(c)
+        with c.cursor() as cur:
+            cur.execute("INSERT INTO people SELECT i, 'w' || i FROM generate_series(1, 30) i")
+        ways = ("DELETE FROM people WHERE id = %s", "UPDATE people SET email = email || '!' WHERE id = %s",
+                "UPDATE people SET email = NULL WHERE id = %s", "UPDATE people SET id = id + 100 WHERE id = %s")
+        for number, way in enumerate(ways):
+            server, row = next((s, rows[0]) for s in place.servers for rows in [s.sql(
+                "SELECT u.email, u.id FROM braid.unique_people_email u WHERE NOT EXISTS (SELECT FROM people p WHERE p.id = u.id)",
+                "app")] if rows)
+            server.sql("DELETE FROM braid.unique_people_email WHERE email = %s", "app", (row[0],))
+            behind = server.connect("app")
+            with behind.cursor() as cur:
+                cur.execute("BEGIN")
+                cur.execute("INSERT INTO braid.unique_people_email VALUES (%s, %s)", row)
+                cur.execute(f"PREPARE TRANSACTION 'behind {number}'")
+            got = []
+
+            def work(way=way, got=got, row=row):
+                with c.cursor() as cur:
+                    got.append(code_of(lambda: cur.execute(way, (row[1],))))
+            t = threading.Thread(target=work, daemon=True)
+            t.start()
+            wait_for("it waits", lambda got=got, server=server: got or server.sql(
+                "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'"), 30)
+            expect(f"{way}: not before the value is there", [], got)
+            with behind.cursor() as cur:
+                cur.execute(f"COMMIT PREPARED 'behind {number}'")
+            behind.close()
+            t.join(60)
+            expect(way, ["00000"], got)
+            same(place)
+        c.close()
+
+
+def test_renewed(place):
+    """Functions of an index that an earlier pgbraid has made are made anew."""
+    with Calm(place) as braid:
+        c = auto(braid)
+        make(c)
+        c.close()
+        for server in place.servers:
+            server.sql("COMMENT ON FUNCTION braid.unique_take() IS 'pgbraid unique 1'", "app")
+            server.sql("CREATE OR REPLACE FUNCTION braid.unique_people_email(gone text, come text, building boolean) RETURNS void "
+                       "LANGUAGE sql AS 'SELECT'", "app")
+        place.end(place.braid())
+        braid.sql("INSERT INTO people SELECT i, 'n' || i FROM generate_series(1, 30) i")
+        expect("rows", 30, len(same(place)))
+
+
 def test_upsert(place):
     """ON CONFLICT counts every new row once, whoever else writes the same value."""
     with Calm(place) as braid:
@@ -332,7 +385,7 @@ def test_kill(place):
         verify(place, braid)
 
 
-TESTS = (test_race, test_wait, test_upsert, test_configured, test_past_pgbraid, test_look_up, test_kill)
+TESTS = (test_race, test_wait, test_on_its_way, test_renewed, test_upsert, test_configured, test_past_pgbraid, test_look_up, test_kill)
 
 
 def run(place, report):

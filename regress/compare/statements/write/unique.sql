@@ -217,6 +217,18 @@ SELECT id, email FROM users WHERE email = 'c44';
 COMMIT;
 DELETE FROM users WHERE email = 'c4';
 SELECT id, email FROM users WHERE email = 'c4';
+-- list a trigger changes the row again
+CREATE FUNCTION lower_email() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN UPDATE users SET email = lower(NEW.email) WHERE id = NEW.id; RETURN NULL; END $$;
+CREATE TRIGGER lower_email AFTER INSERT OR UPDATE ON users FOR EACH ROW WHEN (NEW.email <> lower(NEW.email)) EXECUTE FUNCTION lower_email();
+INSERT INTO users (id, email) VALUES (15400, 'Tri-A'), (15401, 'TRI-B');
+SELECT id, email FROM users WHERE email IN ('tri-a', 'tri-b', 'Tri-A', 'TRI-B') ORDER BY id;
+UPDATE users SET email = 'TRI-C' WHERE id = 15400;
+INSERT INTO users (id, email) VALUES (15402, 'tri-b');
+DROP TRIGGER lower_email ON users;
+INSERT INTO users (id, email) VALUES (15403, 'Tri-A'), (15404, 'TRI-B'), (15405, 'TRI-C'), (15406, 'tri-a');
+SELECT id, email FROM users WHERE email = 'TRI-C';
+DELETE FROM users WHERE id BETWEEN 15400 AND 15409;
+DROP FUNCTION lower_email();
 -- list the end
 DROP INDEX users_email;
 DROP INDEX names_n;
