@@ -187,6 +187,7 @@ struct cdc_group_view {
     uint64_t lag;  /* records behind */
     uint64_t lost; /* of them, those that are no longer in the log */
 };
+/* Those that have committed something and were not forgotten since. */
 size_t cdc_log_groups(struct cdc_log *log, struct cdc_group_view *out, size_t max);
 
 /* Everything before this number is applied; wait until more is, or for so long. */

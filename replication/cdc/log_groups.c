@@ -220,6 +220,16 @@ enum err cdc_log_forget(struct cdc_log *log, struct slice group, uint32_t topic,
     return e;
 }
 
+static int is_forgotten(const struct cdc_offsets *o)
+{
+    for (uint16_t p = 0; p < o->count; p++) {
+        if (o->parts[p].offset != CDC_NO_OFFSET) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
 size_t cdc_log_groups(struct cdc_log *log, struct cdc_group_view *out, size_t max)
 {
     size_t n = 0;
@@ -228,7 +238,7 @@ size_t cdc_log_groups(struct cdc_log *log, struct cdc_group_view *out, size_t ma
          h = hmap_each(&log->groups, h)) {
         const struct cdc_offsets *o = container_of(h, struct cdc_offsets, node);
         const struct cdc_topic *topic = cdc_topic_get(log, o->topic);
-        if (topic == NULL || topic->partitions != o->count) {
+        if (topic == NULL || topic->partitions != o->count || is_forgotten(o)) {
             continue;
         }
         struct cdc_group_view *v = &out[n++];

@@ -418,6 +418,7 @@ Test(cdc_log, groups_of_an_older_checkpoint_move_to_their_store_which_must_not_b
 {
     struct bench b;
     struct note note = {0};
+    struct cdc_group_view view;
     const struct cdc_commit commit = {.partition = 1, .generation = 9, .offset = 90};
     const struct cdc_commit old = {.partition = 1, .generation = 8, .offset = 95};
     new_bench(&b);
@@ -431,10 +432,12 @@ Test(cdc_log, groups_of_an_older_checkpoint_move_to_their_store_which_must_not_b
         expect_committed(&b, 0, 7, 40);
         expect_committed(&b, 1, 9, 90);
         cr_expect_eq(cdc_log_commit(b.log, SLICE("g"), 1, &old, 1, &note), ERR_FENCED);
+        cr_expect_eq(cdc_log_groups(b.log, &view, 1), 1);
         close_bench(&b);
     }
     open_bench(&b);
     cr_assert_eq(cdc_log_forget(b.log, SLICE("g"), 1, &note), ERR_NONE);
+    cr_expect_eq(cdc_log_groups(b.log, &view, 1), 0, "nobody reads as that group any more");
     close_bench(&b);
     open_bench(&b);
     expect_committed(&b, 0, 7, CDC_NO_OFFSET);
