@@ -3,14 +3,16 @@
 
 usage: log.py [--build DIR] [--seconds N] [--seed N]
 
-Random writers work through pgbraid (several shards at once too) while pgbraid and a server are
-killed. Then three readers are compared with the shards, row by row: a PostgreSQL sink, the JSON
-lines of a file sink, and two members of a group that read by SQL, one of whom is replaced.
+Random writers work through pgbraid (several shards at once too) while pgbraid, a server and a
+consumer are killed. Then the readers are compared with the shards, row by row: a PostgreSQL sink,
+the JSON lines of a file sink, that consumer, and two members of a group that read by SQL, one of
+whom is replaced.
 """
 
 import argparse
 import glob
 import json
+import multiprocessing
 import os
 import random
 import subprocess
@@ -128,6 +130,7 @@ class Place:
                     cur.execute(f"CREATE DATABASE {name} OWNER app")
             conn.close()
         self.files = os.path.join(fleet.folder, "lines")
+        self.consumer = Consumer(self, "users", os.path.join(fleet.folder, "consumed"))
         config = config_for(self.servers, {"users": {"hash": ["id"]}, "events": {"hash": ["user_id"], "colocate": "users"}},
                             service={"user": "app"},
                             cdc={"enabled": "on", "http_user": "reader", "databases": "app",
@@ -175,10 +178,63 @@ def equal_soon(what, get, want, place):
         time.sleep(0.2)
 
 
+class Consumer:
+    """A process that reads a topic as a member of a group, and keeps each record in a file before it asks for more."""
+
+    def __init__(self, place, topic, path):
+        self.place, self.topic, self.path = place, topic, path
+        self.process = None
+
+    def work(self, port, to_the_end):
+        conn, idle = None, 0
+        with open(self.path, "a", encoding="utf-8") as f:
+            while not to_the_end or idle < 5:
+                try:
+                    conn = conn or connect(port)
+                    with conn.cursor() as cur:
+                        cur.execute(f"SELECT * FROM braid.changes('{self.topic}', group => 'killed', member => 'm', "
+                                    "limit => 20, wait_ms => 200)")
+                        names = [c[0] for c in cur.description]
+                        rows = [dict(zip(names, row)) for row in cur.fetchall()]
+                except psycopg2.Error:
+                    conn = None
+                    time.sleep(0.1)
+                    continue
+                idle = 0 if rows else idle + 1
+                f.writelines("\n" + json.dumps(row) for row in rows)  # a torn line ends where the next begins
+                f.flush()
+        os._exit(0)
+
+    def start(self, to_the_end=False):
+        self.process = multiprocessing.get_context("fork").Process(target=self.work, args=(self.place.braid.port, to_the_end))
+        self.process.start()
+
+    def kill(self):
+        self.process.kill()
+        self.process.join()
+
+    def read(self):
+        """What it has, in its order; a record that came again once."""
+        out, seen = [], set()
+        with open(self.path, encoding="utf-8") as f:
+            for line in f:
+                try:
+                    row = json.loads(line)
+                except ValueError:
+                    continue
+                if (row["partition"], row["offset"]) not in seen:
+                    seen.add((row["partition"], row["offset"]))
+                    out.append(row)
+        return out
+
+
 def disturb(place, rng, seconds, writers):
-    """Kill pgbraid twice and a server once while the writers are at it."""
+    """Kill pgbraid twice, a server once and a consumer between them while the writers are at it."""
     for what in ("braid", "server", "braid"):
-        time.sleep(seconds / 4 * (0.5 + rng.random()))
+        for _ in range(2):
+            place.consumer.start()
+            time.sleep(seconds / 8 * (0.5 + rng.random()))
+            place.consumer.kill()
         if what == "braid":
             place.braid.process.kill()
             place.braid.process.wait()
@@ -262,6 +318,22 @@ def sinks_are_equal(place, args):
     time.sleep(1)  # recovery ends what was prepared
     for table in TABLES:
         equal_soon(f"the pg sink's {table}", lambda t=table: rows_of([place.copy.port], "app", t), place.truth(table), place)
+
+
+def killed_consumer_has_all(place, _args):
+    """Every record, each partition in its order, and the rows that come of it."""
+    place.consumer.start(to_the_end=True)
+    place.consumer.process.join(WAIT_S)
+    expect(place.consumer.process.exitcode, 0, "it came to the end")
+    rows, at, tables = place.consumer.read(), {}, {}
+    for row in rows:
+        expect_that(row["offset"] > at.get(row["partition"], -1), f"in order: {row['partition']}, {row['offset']}")
+        at[row["partition"]] = row["offset"]
+        value = row["value"] if isinstance(row["value"], dict) else json.loads(row["value"])
+        apply_event(tables, row["partition"], value)
+    topics = {t["topic"]: t for t in place.console("SHOW CDC_TOPICS")}
+    expect(len(rows), topics["app.public.users"]["records"], "every record came")
+    expect_that(as_rows(tables, "users") == place.truth("users"), "its users are those of the shards")
 
 
 def lines_are_equal(place, _args):
@@ -358,7 +430,7 @@ def main():
     with pg.Fleet() as fleet:
         place = Place(fleet, args)
         try:
-            for case in (sinks_are_equal, lines_are_equal, keys_stay, groups_share, http_reads, command_line):
+            for case in (sinks_are_equal, killed_consumer_has_all, lines_are_equal, keys_stay, groups_share, http_reads, command_line):
                 report.run(case.__name__, case, place, args)
         finally:
             if place.braid.alive():
