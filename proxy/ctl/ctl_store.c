@@ -5,8 +5,9 @@
  *     stats  figures                            bench  how fast this disk is (ctl_store_speed.c)
  *
  * The path is a store's folder (its file KIND says which engine), a log's (files wal-*), or a data
- * folder with such folders in it. A log may be looked at while its owner runs; a key-value store is
- * locked meanwhile, and opening it to dump or count settles what a crash has left.
+ * folder with such folders in it, and in those (the change log's). A log may be looked at while its
+ * owner runs; a key-value store is locked meanwhile, and opening it to dump or count settles what a
+ * crash has left.
  */
 
 #include "proxy/ctl/ctl_store.h"
@@ -23,7 +24,7 @@
 
 enum {
     PATH_BYTES = 700,
-    CHILDREN_MAX = 64,
+    LEVELS_MAX = 2,        /* of folders to look into */
     PRINT_BYTES = 1 << 16, /* printed when so much has come together */
     TYPES_MAX = 64         /* of records counted one by one */
 };
@@ -209,8 +210,8 @@ static enum err stats_log(struct look *look, struct note *note)
 
 struct listing {
     int is_kv, is_log;
-    char *children[CHILDREN_MAX];
-    size_t children_count;
+    char **children;
+    size_t children_count, children_cap;
 };
 
 static void see_name(void *arg, const char *name)
@@ -218,9 +219,11 @@ static void see_name(void *arg, const char *name)
     struct listing *l = arg;
     l->is_kv |= strcmp(name, "KIND") == 0;
     l->is_log |= strncmp(name, "wal-", 4) == 0;
-    if (l->children_count < CHILDREN_MAX) {
-        l->children[l->children_count++] = mem_strdup(name);
+    if (l->children_count == l->children_cap) {
+        l->children_cap = l->children_cap == 0 ? 16 : l->children_cap * 2;
+        l->children = mem_grow(l->children, l->children_cap * sizeof(l->children[0]));
     }
+    l->children[l->children_count++] = mem_strdup(name);
 }
 
 static enum err look_at(const char *path, const struct listing *l, const struct action *action,
@@ -238,6 +241,7 @@ static void free_listing(struct listing *l)
     for (size_t i = 0; i < l->children_count; i++) {
         mem_free(l->children[i]);
     }
+    mem_free(l->children);
 }
 
 /* A store of a running process is left out, and said so. */
@@ -255,9 +259,10 @@ static int is_in_use(const char *path)
     return 1;
 }
 
-/* The stores in a data folder, each if it is one. */
-static enum err look_inside(const char *path, const struct listing *l, const struct action *action,
-                            size_t *found, int *status, struct note *note)
+/* The stores in a data folder, each if it is one, and those in its other folders. */
+static enum err look_inside(const char *path, const struct listing *l, int levels,
+                            const struct action *action, size_t *found, int *status,
+                            struct note *note)
 {
     enum err e = ERR_NONE;
     for (size_t i = 0; e == ERR_NONE && i < l->children_count; i++) {
@@ -266,11 +271,13 @@ static enum err look_inside(const char *path, const struct listing *l, const str
         if (snprintf(child, sizeof(child), "%s/%s", path, l->children[i]) >= (int)sizeof(child)) {
             continue;
         }
-        if (fs_disk()->list(fs_disk(), child, see_name, &inner, NULL) == ERR_NONE &&
-            (inner.is_kv || inner.is_log)) {
+        int is_folder = fs_disk()->list(fs_disk(), child, see_name, &inner, NULL) == ERR_NONE;
+        if (is_folder && (inner.is_kv || inner.is_log)) {
             ++*found;
             e = inner.is_kv && is_in_use(child) ? ERR_NONE
                                                 : look_at(child, &inner, action, status, note);
+        } else if (is_folder && levels > 1) {
+            e = look_inside(child, &inner, levels - 1, action, found, status, note);
         }
         free_listing(&inner);
     }
@@ -285,7 +292,7 @@ static enum err act(const char *path, const struct action *action, int *status, 
     if (e == ERR_NONE && (l.is_kv || l.is_log)) {
         e = look_at(path, &l, action, status, note);
     } else if (e == ERR_NONE) {
-        e = look_inside(path, &l, action, &found, status, note);
+        e = look_inside(path, &l, LEVELS_MAX, action, &found, status, note);
         if (e == ERR_NONE && found == 0) {
             e = note_set(note, ERR_BAD_SETTING, "%s: no store and no log in it", path);
             note_hint(note, "Give data_dir, or a folder in it.");

@@ -4,7 +4,10 @@ import os
 import shutil
 import subprocess
 
+import psycopg2
+
 from ledger import fleet_of
+from place import wait_for
 from report import expect, expect_that
 
 
@@ -44,5 +47,36 @@ def test_log(place):
     expect_that("nothing there is said so", "no store and no log" in store(braid, "check", empty, status=2))
 
 
+def changes(braid, more=""):
+    """None as long as the log has no such topic."""
+    try:
+        return braid.sql(f"SELECT * FROM braid.changes('t', limit => 5000{more})")
+    except psycopg2.errors.UndefinedTable:
+        return []
+
+
+def test_change_log(place):
+    """Its stores are a folder further down, beside more files than a data folder has."""
+    servers, make = fleet_of(place, "stores_cdc", 2, options=("wal_level = logical",))
+    for server in servers:
+        server.sql("ALTER ROLE app SUPERUSER")
+        server.sql("CREATE TABLE t (id bigint PRIMARY KEY, v int)", "app")
+    braid = make(service={"user": "app"}, cdc={"enabled": "on", "databases": "app", "partitions": 100})
+    braid.sql("INSERT INTO t SELECT g, 1 FROM generate_series(1, 2000) g")
+    wait_for("the rows are in the log", lambda: len(changes(braid)) >= 2000, seconds=30)
+    expect_that("a group reads", changes(braid, ", group => 'g', ack => now"))
+    data = os.path.join(braid.folder, "data")
+    expect_that("in use", "cdc/offsets: not looked at: " in store(braid, "check", data))
+    place.end(braid)
+    expect_that("many files", len(os.listdir(os.path.join(data, "cdc"))) > 100)
+    said = store(braid, "check", data)
+    expect_that(f"all of them: {said}", all(f"{name}: whole" in said for name in ("/map", "/cdc/offsets", "/cdc/index")))
+    with open(os.path.join(data, "cdc", "offsets", "tree"), "r+b") as f:
+        f.truncate(4096)
+    said = store(braid, "check", data, status=1)
+    expect_that(f"damage there: {said}", "cdc/offsets" in said and "cdc/index: whole" in said)
+
+
 def run(place, report):
     report.run("stores: the log of a running one, and a damaged one", test_log, place)
+    report.run("stores: those of the change log", test_change_log, place)
