@@ -7,7 +7,6 @@ Writers work on two shards, also on both in one transaction. Readers are killed 
 they have at the end, applied to an empty table, is what the shards have. And what clients do wrong is refused.
 """
 
-import argparse
 import json
 import os
 import select
@@ -27,8 +26,8 @@ import psycopg2.extras  # noqa: E402
 
 import pg  # noqa: E402
 from raw import CANCEL_REQUEST, Raw, codes_of, fields_of, letters, message, query, request  # noqa: E402
-from report import Report, expect, expect_that  # noqa: E402
-from ways import Place  # noqa: E402
+from report import expect, expect_that  # noqa: E402
+from ways import main  # noqa: E402
 
 RECV = os.path.join(pg.BIN, "pg_recvlogical")
 CASES = []
@@ -529,23 +528,5 @@ def dropped(cur, slot):
         return False
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--build", default="build/release")
-    parser.add_argument("--only")
-    args = parser.parse_args()
-    report = Report(verbose=True)
-    with pg.Fleet() as fleet:
-        place = Place(fleet, args)
-        try:
-            for function in CASES:
-                if args.only is None or args.only in function.__name__:
-                    report.run(function.__name__, function, place)
-        finally:
-            if place.braid.alive():
-                place.braid.stop()
-    return report.finish()
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(__doc__, CASES))

@@ -351,23 +351,24 @@ def polls_go_on_by_their_ids(place):
            found(poll(place, group="stale", member="m", limit=5, id=stale["id"])["events"]))
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__)
+def main(description, cases):
+    """Each case in turn with one place for all; also what streams.py does."""
+    parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--build", default="build/release")
     parser.add_argument("--only")
     args = parser.parse_args()
-    report = Report(verbose=True)
+    report = Report(verbose=True, only=args.only)
     with pg.Fleet() as fleet:
         place = Place(fleet, args)
         try:
-            for function in CASES:
-                if args.only is None or args.only in function.__name__:
-                    report.run(function.__name__, function, place)
+            for function in cases:
+                report.run(function.__name__, function, place)
         finally:
             if place.braid.alive():
                 place.braid.stop()
+        report.run("no complaints", lambda: expect("complaints", [], place.braid.complaints()))
     return report.finish()
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(__doc__, CASES))
