@@ -76,6 +76,18 @@ def what_does_not_fit_is_a_dead_letter(place):
     soon("the rows there", lambda: rows(place), place.truth(), place)
 
 
+def names_are_only_names(place):
+    """Who makes tables here must not get the rights that the sink has there."""
+    column = "x$pgbraid_sql$||chr(34)||' int)';END$pgbraid$;CREATE ROLE x;--"
+    odd = 'its "$pgbraid$" \\'
+    place.sql(f'CREATE TABLE "{odd.replace(chr(34), 2 * chr(34))}" (id int PRIMARY KEY, "{column}" numeric(9,2), "a\'\\" text)')
+    place.sql(f'INSERT INTO "{odd.replace(chr(34), 2 * chr(34))}" VALUES (1, 2.5, $$it\'s$$)')
+    soon("the row there", lambda: place.copy.sql(f'SELECT * FROM "{odd.replace(chr(34), 2 * chr(34))}"', "app")[0][1:], (1, 2.5, "it's"), place)
+    expect("types", [("numeric(9,2)",)], place.copy.sql(
+        "SELECT format_type(atttypid, atttypmod) FROM pg_attribute WHERE attname LIKE 'x$pgbraid%'", "app"))
+    expect("roles", [(0,)], place.copy.sql("SELECT count(*) FROM pg_roles WHERE rolname = 'x'", "app"))
+
+
 def begin(place):
     """Its settings."""
     place.copy = place.fleet.start(1)[0]
@@ -85,4 +97,4 @@ def begin(place):
 
 
 CASES = (what_was_there_before_is_copied, truncate_speaks_for_its_shard_and_partition, server_goes_down,
-         large_values_that_an_update_leaves_alone, what_does_not_fit_is_a_dead_letter)
+         large_values_that_an_update_leaves_alone, names_are_only_names, what_does_not_fit_is_a_dead_letter)

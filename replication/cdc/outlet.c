@@ -365,6 +365,15 @@ void cdc_outlet_object_of(struct buf *out, const struct cdc_outlet_place *place,
     buf_u8(out, '}');
 }
 
+int cdc_outlet_has_key(const struct change_relation *r)
+{
+    int keys = 0;
+    for (uint16_t i = 0; i < r->n_columns; i++) {
+        keys += r->columns[i].is_key != 0;
+    }
+    return keys > 0 && r->replica_identity != 'f';
+}
+
 enum err cdc_pour_wait(struct cdc_pour *pour, int fd, short *events, int64_t until_us,
                        struct note *note)
 {

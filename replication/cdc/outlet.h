@@ -134,10 +134,8 @@ struct cdc_outlet_place {
 void cdc_outlet_object_of(struct buf *out, const struct cdc_outlet_place *place, struct slice key,
                           struct slice value);
 
-/* Wait until one of *events of poll(2) has come (*events: which), the stop or the clock.
- * Errors: ERR_SHARD_DOWN (until_us has passed), ERR_SHUTDOWN. */
-enum err cdc_pour_wait(struct cdc_pour *pour, int fd, short *events, int64_t until_us,
-                       struct note *note) MUST_CHECK;
+/* Do its rows have a key: can what is written be found again? */
+int cdc_outlet_has_key(const struct change_relation *r);
 
 /* Wait until one of *events of poll(2) has come (*events: which), the stop or the clock.
  * Errors: ERR_SHARD_DOWN (until_us has passed), ERR_SHUTDOWN. */

@@ -182,15 +182,6 @@ static void add_empty(struct elastic_sink *s, const struct cdc_event *event)
 
 /* ---- events ---------------------------------------------------------------------------------- */
 
-static int has_key(const struct change_relation *r)
-{
-    int keys = 0;
-    for (uint16_t i = 0; i < r->n_columns; i++) {
-        keys += r->columns[i].is_key != 0;
-    }
-    return keys > 0 && r->replica_identity != 'f';
-}
-
 static void add_change(struct elastic_sink *s, const struct cdc_event *event)
 {
     const struct change *c = &event->change;
@@ -230,7 +221,7 @@ static enum err elastic_event(void *self, const struct cdc_event *event, struct 
     if (c->relation == NULL) {
         return ERR_NONE;
     }
-    if (c->op == CHANGE_TRUNCATE || has_key(c->relation)) {
+    if (c->op == CHANGE_TRUNCATE || cdc_outlet_has_key(c->relation)) {
         add_change(s, event);
     } else {
         struct action *a = add(s, event, ACT_INDEX);

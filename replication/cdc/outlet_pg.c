@@ -186,6 +186,7 @@ static enum err open_connection(const struct asked *a)
     char sql[300]; /* offsets are committed behind a COMMIT there, so that must be for good */
     (void)snprintf(sql, sizeof(sql),
                    "SET client_encoding = 'UTF8'; SET statement_timeout = %d; "
+                   "SET standard_conforming_strings = on; "
                    "SET application_name = 'pgbraid sink'; "
                    "SELECT set_config('synchronous_commit', 'on', false) "
                    "WHERE current_setting('synchronous_commit') = 'off'",

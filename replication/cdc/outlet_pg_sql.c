@@ -23,16 +23,22 @@
 
 /* ---- texts ----------------------------------------------------------------------------------- */
 
+/* A name ("), or a literal ('). */
+static void put_quoted(struct buf *out, uint8_t quote, struct slice text)
+{
+    buf_u8(out, quote);
+    for (size_t i = 0; i < text.n; i++) {
+        if (text.p[i] == quote) {
+            buf_u8(out, quote);
+        }
+        buf_u8(out, text.p[i]);
+    }
+    buf_u8(out, quote);
+}
+
 static void put_name(struct buf *out, struct slice name)
 {
-    buf_u8(out, '"');
-    for (size_t i = 0; i < name.n; i++) {
-        if (name.p[i] == '"') {
-            buf_u8(out, '"');
-        }
-        buf_u8(out, name.p[i]);
-    }
-    buf_u8(out, '"');
+    put_quoted(out, '"', name);
 }
 
 static void put_table(struct buf *out, const struct change_relation *r)
@@ -224,67 +230,85 @@ static int has_unchanged(const struct change *c)
     return 0;
 }
 
-static int has_key(const struct change_relation *r)
-{
-    int keys = 0;
-    for (uint16_t i = 0; i < r->n_columns; i++) {
-        keys += r->columns[i].is_key != 0;
-    }
-    return keys > 0 && r->replica_identity != 'f';
-}
-
 /* ---- tables ---------------------------------------------------------------------------------- */
 
-/* `"name" type` inside of a text that a DO block puts together: types that every PostgreSQL has
- * keep their name, others become text. */
-static void put_column(struct buf *sql, const struct change_relation_column *column)
+/* What was gathered in `text` becomes a literal of an expression that is put together. */
+static void end_piece(struct buf *sql, struct buf *text)
 {
-    put_name(sql, column->name);
-    if (column->type < 10000) {
-        buf_printf(sql, " $pgbraid_sql$ || pg_catalog.format_type(%u, %d)", column->type,
-                   (int)column->typmod);
-    } else {
-        buf_text(sql, " text$pgbraid_sql$");
+    put_quoted(sql, '\'', buf_slice(text));
+    text->n = 0;
+}
+
+/* `"name" type`, behind a piece: types that every PostgreSQL has keep their name, others become
+ * text. */
+static void put_column(struct buf *sql, struct buf *text, const struct change_relation_column *c)
+{
+    put_name(text, c->name);
+    buf_text(text, c->type < 10000 ? " " : " text");
+    end_piece(sql, text);
+    buf_text(sql, " || ");
+    if (c->type < 10000) {
+        buf_printf(sql, "pg_catalog.format_type(%u, %d) || ", c->type, (int)c->typmod);
     }
 }
 
 static void put_create(struct buf *sql, const struct change_relation *r)
 {
+    struct buf text = {0};
     int keys = 0;
-    buf_text(sql, "EXECUTE $pgbraid_sql$CREATE TABLE IF NOT EXISTS ");
-    put_table(sql, r);
-    buf_text(sql, " (\"_braid\" text$pgbraid_sql$");
+    buf_text(sql, "EXECUTE ");
+    buf_text(&text, "CREATE TABLE IF NOT EXISTS ");
+    put_table(&text, r);
+    buf_text(&text, " (\"_braid\" text");
     for (uint16_t i = 0; i < r->n_columns; i++) {
-        buf_text(sql, " || $pgbraid_sql$, ");
-        put_column(sql, &r->columns[i]);
+        buf_text(&text, ", ");
+        put_column(sql, &text, &r->columns[i]);
     }
-    buf_text(sql, " || $pgbraid_sql$");
     for (uint16_t i = 0; i < r->n_columns; i++) {
         if (r->columns[i].is_key) {
-            buf_text(sql, keys++ == 0 ? ", PRIMARY KEY (" : ", ");
-            put_name(sql, r->columns[i].name);
+            buf_text(&text, keys++ == 0 ? ", PRIMARY KEY (" : ", ");
+            put_name(&text, r->columns[i].name);
         }
     }
-    buf_text(sql, keys == 0 ? ")$pgbraid_sql$; " : "))$pgbraid_sql$; ");
+    buf_text(&text, keys == 0 ? ")" : "))");
+    end_piece(sql, &text);
+    buf_text(sql, "; ");
+    buf_free(&text);
 }
 
-/* The table when it is missing, then each column that it has not. */
+static void put_alter(struct buf *sql, const struct change_relation *r)
+{
+    struct buf text = {0};
+    buf_text(sql, "EXECUTE ");
+    buf_text(&text, "ALTER TABLE ");
+    put_table(&text, r);
+    buf_text(&text, " ADD COLUMN IF NOT EXISTS \"_braid\" text");
+    for (uint16_t i = 0; i < r->n_columns; i++) {
+        buf_text(&text, ", ADD COLUMN IF NOT EXISTS ");
+        put_column(sql, &text, &r->columns[i]);
+    }
+    end_piece(sql, &text);
+    buf_text(sql, "; ");
+    buf_free(&text);
+}
+
+/* The table when it is missing, then each column that it has not. Names are anybody's, so every
+ * text is a literal: in quotes, of which those inside are doubled (backslashes are plain, as
+ * outlet_pg.c has set). */
 static char *make_ddl(const struct change_relation *r)
 {
     struct buf sql = {0};
-    buf_text(&sql, "DO $pgbraid$ BEGIN SET LOCAL client_min_messages = warning; "
-                   "EXECUTE 'CREATE SCHEMA IF NOT EXISTS ' || quote_ident($pgbraid_name$");
-    buf_add_slice(&sql, r->schema);
-    buf_text(&sql, "$pgbraid_name$); ");
-    put_create(&sql, r);
-    buf_text(&sql, "EXECUTE $pgbraid_sql$ALTER TABLE ");
-    put_table(&sql, r);
-    buf_text(&sql, " ADD COLUMN IF NOT EXISTS \"_braid\" text$pgbraid_sql$");
-    for (uint16_t i = 0; i < r->n_columns; i++) {
-        buf_text(&sql, " || $pgbraid_sql$, ADD COLUMN IF NOT EXISTS ");
-        put_column(&sql, &r->columns[i]);
-    }
-    buf_text(&sql, "; END $pgbraid$");
+    struct buf block = {0};
+    buf_text(&block, "BEGIN SET LOCAL client_min_messages = warning; "
+                     "CREATE SCHEMA IF NOT EXISTS ");
+    put_name(&block, r->schema);
+    buf_text(&block, "; ");
+    put_create(&block, r);
+    put_alter(&block, r);
+    buf_text(&block, "END");
+    buf_text(&sql, "DO ");
+    put_quoted(&sql, '\'', buf_slice(&block));
+    buf_free(&block);
     return take_text(&sql);
 }
 
@@ -352,7 +376,7 @@ void pg_batch_add(struct pg_batch *s, const struct cdc_event *event)
     if (c->relation == NULL) {
         return;
     }
-    if (!has_key(c->relation) && c->op != CHANGE_TRUNCATE) {
+    if (!cdc_outlet_has_key(c->relation) && c->op != CHANGE_TRUNCATE) {
         refuse(s, event, "the table has no key");
         return;
     }
