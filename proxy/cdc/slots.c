@@ -131,7 +131,11 @@ enum step slots_start(struct session *s, struct slice text)
 {
     struct note note = {.text = ""};
     struct slots_job *j = mem_zero(sizeof(*j));
-    check(pthread_mutex_init(&j->lock, NULL) == 0 && pthread_cond_init(&j->wake, NULL) == 0);
+    pthread_condattr_t monotonic;
+    check(pthread_mutex_init(&j->lock, NULL) == 0 && pthread_condattr_init(&monotonic) == 0);
+    check(pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC) == 0);
+    check(pthread_cond_init(&j->wake, &monotonic) == 0);
+    (void)pthread_condattr_destroy(&monotonic);
     atomic_init(&j->refs, 1);
     list_init(&j->node);
     list_init(&j->waiting);

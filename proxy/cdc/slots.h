@@ -71,7 +71,7 @@ enum slots_word { /* worker_mail.count */
 struct slots_job {
     struct job job; /* first */
     struct control_mail mail;
-    struct list node;    /* in control.slots, START and while it runs; or in another's waiting */
+    struct list node; /* in control.slots, of a slot and while it runs; or in another's waiting */
     struct list waiting; /* jobs that want the slot, which is about to be free; control thread */
     _Atomic int refs;
     /* fixed */

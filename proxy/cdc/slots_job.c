@@ -15,6 +15,7 @@
 #include "base/mem.h"
 #include "proxy/cdc/feeds.h"
 #include "proxy/cdc/slots.h"
+#include "replication/cdc/consumer.h"
 #include "replication/cdc/output.h"
 #include "wire/wire.h"
 
@@ -23,6 +24,7 @@ enum {
     LOOK_US = 50000,        /* between two looks whether anything was said */
     IDLE_WORD_US = 10000000 /* a keepalive at least so often */
 };
+#define MEMBER      SLICE("stream")
 #define PG_EPOCH_US INT64_C(946684800000000) /* 2000-01-01 */
 
 /* ---- bytes ----------------------------------------------------------------------------------- */
@@ -200,9 +202,11 @@ static enum err gone(const struct slots_job *j, struct note *note)
     return e;
 }
 
-/* Where it begins: where the slot stands, or behind that if the client says so. */
-static enum err open_stream(struct slots_job *j, struct cdc_log *log, struct note *note)
+/* Where it begins: where the slot stands, or behind that if the client says so. As a member of the
+ * group it is seen, and nobody sets it back meanwhile. */
+static enum err open_stream(struct slots_job *j, struct shared *shared, struct note *note)
 {
+    struct cdc_log *log = shared->cdc_log;
     struct cdc_offset at;
     struct cdc_part_view view;
     if (find_slot(j, log, &at) == CDC_OUTPUT_NONE) {
@@ -223,6 +227,10 @@ static enum err open_stream(struct slots_job *j, struct cdc_log *log, struct not
     }
     if (j->sent - 1 < view.start) {
         return gone(j, note);
+    }
+    e = cdc_consumer_stay(shared->cdc_consumers, j->topic, slice_of(j->group), MEMBER, note);
+    if (e) {
+        return e;
     }
     j->reader = cdc_tx_reader_new(log, j->topic, j->sent - 1);
     back_put_copy(&j->out, 'W', 0, 0);
@@ -297,7 +305,7 @@ struct heard {
 static void hear(struct slots_job *j, struct heard *out)
 {
     struct timespec until;
-    (void)clock_gettime(CLOCK_REALTIME, &until);
+    (void)clock_gettime(CLOCK_MONOTONIC, &until);
     until.tv_nsec += LOOK_US * 1000L;
     until.tv_sec += until.tv_nsec / 1000000000L;
     until.tv_nsec %= 1000000000L;
@@ -376,6 +384,10 @@ static void stream(struct slots_job *j, struct shared *shared)
         e = turn(j, shared, &stops, &note);
         feeds_leave(shared);
     }
+    if (feeds_enter(shared)) {
+        cdc_consumer_leave(shared->cdc_consumers, j->topic, slice_of(j->group), MEMBER);
+        feeds_leave(shared);
+    }
     if (e) {
         put_failure(j, e, &note);
     }
@@ -383,8 +395,9 @@ static void stream(struct slots_job *j, struct shared *shared)
 
 /* ---- the job --------------------------------------------------------------------------------- */
 
-static enum err run(struct slots_job *j, struct cdc_log *log, struct note *note)
+static enum err run(struct slots_job *j, struct shared *shared, struct note *note)
 {
+    struct cdc_log *log = shared->cdc_log;
     enum err e = find_topic(j, log, note);
     if (e) {
         return e;
@@ -393,7 +406,7 @@ static enum err run(struct slots_job *j, struct cdc_log *log, struct note *note)
     case SLOTS_IDENTIFY: return identify(j, log);
     case SLOTS_CREATE: return create(j, log, note);
     case SLOTS_DROP: return drop(j, log, note);
-    case SLOTS_START: return open_stream(j, log, note);
+    case SLOTS_START: return open_stream(j, shared, note);
     }
     return ERR_INTERNAL;
 }
@@ -405,7 +418,7 @@ static void work(struct job *job)
     struct note note = {.text = ""};
     enum err e = note_set(&note, ERR_SHUTDOWN, "the change log is being closed");
     if (feeds_enter(shared)) {
-        e = run(j, shared->cdc_log, &note);
+        e = run(j, shared, &note);
         feeds_leave(shared);
     }
     if (e) {
@@ -433,7 +446,7 @@ static void done(struct control *c, struct job *job)
     slots_unref(j);
 }
 
-/* The job that reads from the slot; NULL: none. */
+/* The job that has the slot, of all that want it the first; NULL: none. */
 static struct slots_job *find_active(const struct control *c, const struct slots_job *j)
 {
     list_each (node, &c->slots) {
@@ -460,13 +473,13 @@ static void on_call(struct control *c, struct control_mail *mail)
     struct slots_job *j = container_of(mail, struct slots_job, mail);
     struct note note = {.text = ""};
     enum err e = ERR_NONE;
-    int needs = j->call.command == SLOTS_START || j->call.command == SLOTS_DROP;
+    int needs = j->call.command != SLOTS_IDENTIFY;
     struct slots_job *other = needs ? find_active(c, j) : NULL;
-    if (other != NULL && is_leaving(other)) {
+    if (other != NULL && (other->call.command != SLOTS_START || is_leaving(other))) {
         list_push_back(&other->waiting, &j->node);
         return;
     }
-    if (other != NULL) {
+    if (other != NULL && j->call.command != SLOTS_CREATE) { /* which says that it is there */
         e = note_set(&note, ERR_SLOT_ACTIVE, "replication slot \"%s\" is active", j->call.slot);
     }
     e = e ? e : feeds_begin(c, &note);
@@ -476,7 +489,7 @@ static void on_call(struct control *c, struct control_mail *mail)
         slots_unref(j);
         return;
     }
-    if (j->call.command == SLOTS_START) {
+    if (needs) {
         list_push_back(&c->slots, &j->node);
     }
     j->job.work = work;

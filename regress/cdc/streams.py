@@ -209,6 +209,14 @@ def pg_recvlogical_is_killed_and_goes_on(place):
     had = len(reader.messages())
     reader.start()
     until("messages come", lambda: len(reader.messages()) > had)
+    expect("it is a member", [1], [g["members"] for g in place.console("SHOW CDC_GROUPS") if g["group"] == "slot:recv:braid_json"])
+    try:
+        from_the_beginning(place, "recv")
+        expect_that("nobody sets it back meanwhile", False)
+    except psycopg2.errors.ObjectNotInPrerequisiteState:
+        pass
+    status, text = Receiver(place, "recv").run("--create-slot", "-P", "braid_json")
+    expect_that(text, status == 1 and "already exists" in text)
     place.braid.restart()  # in the middle; pg_recvlogical connects again by itself
     had = len(reader.messages())
     until("it goes on", lambda: len(reader.messages()) > had + 50)

@@ -366,7 +366,11 @@ static enum err attend(struct cdc_consumers *c, const struct cdc_consume *what, 
     }
     cdc_group_expire(&(*club)->members, clock_now_us());
     *out = m;
-    return m == NULL ? add_member(*club, what, out, note) : ERR_NONE;
+    enum err e = m == NULL ? add_member(*club, what, out, note) : ERR_NONE;
+    if (e == ERR_NONE && what->stays) {
+        cdc_group_stay(&(*club)->members, (*out)->id);
+    }
+    return e;
 }
 
 /* A member of the same name that somebody else was: what that one got may never have reached it. */
@@ -574,6 +578,23 @@ enum err cdc_consumer_commit(struct cdc_consumers *c, uint32_t topic, struct sli
                              struct slice member, struct note *note)
 {
     return commit(c, topic, group, member, note);
+}
+
+enum err cdc_consumer_stay(struct cdc_consumers *c, uint32_t topic, struct slice group,
+                           struct slice member, struct note *note)
+{
+    struct cdc_consume what = {.topic = topic, .group = group, .member = member, .stays = 1};
+    struct club *club;
+    struct member *m;
+    uint16_t partitions;
+    enum err e = check_call(c, &what, &partitions, note);
+    if (e) {
+        return e;
+    }
+    (void)pthread_mutex_lock(&c->mutex);
+    e = attend(c, &what, partitions, &club, &m, note);
+    (void)pthread_mutex_unlock(&c->mutex);
+    return e;
 }
 
 void cdc_consumer_leave(struct cdc_consumers *c, uint32_t topic, struct slice group,

@@ -42,6 +42,7 @@ struct cdc_consume {
     int64_t wait_us;         /* for the first event */
     struct cdc_seek_to from; /* where nothing is committed yet */
     unsigned resets : 1;     /* `from` also when what was committed is gone */
+    unsigned stays : 1;      /* the member: until it leaves, however long it does not call */
     unsigned has_place : 1;  /* alone: from this place only */
     uint16_t partition;
     uint64_t offset;
@@ -67,6 +68,9 @@ struct cdc_place {
 enum err cdc_consumer_commit_to(struct cdc_consumers *consumers, uint32_t topic, struct slice group,
                                 struct slice member, uint64_t who, const struct cdc_place *places,
                                 size_t count, struct note *note) MUST_CHECK;
+/* Be such a member of a group that is read by another door. Errors: as above. */
+enum err cdc_consumer_stay(struct cdc_consumers *consumers, uint32_t topic, struct slice group,
+                           struct slice member, struct note *note) MUST_CHECK;
 /* Others may have what it owns; what is not committed is given again. */
 void cdc_consumer_leave(struct cdc_consumers *consumers, uint32_t topic, struct slice group,
                         struct slice member);

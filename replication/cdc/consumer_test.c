@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include <criterion/criterion.h>
 
@@ -318,5 +319,26 @@ Test(cdc_consumer, places_are_committed_as_far_as_they_were_given_and_to_whom)
     read_as(&b, 2, 1000, seen); /* what was not committed, again */
     cr_expect_eq(seen->count, 97);
     mem_free(seen);
+    end_bench(&b);
+}
+
+Test(cdc_consumer, who_stays_is_a_member_until_it_leaves_and_nobody_resets_the_group)
+{
+    struct bench b;
+    struct note note = {0};
+    struct cdc_seek_to to = {.how = CDC_SEEK_EARLIEST};
+    struct timespec longer = {.tv_nsec = 5000000};
+    new_bench(&b, 1);
+    cdc_consumers_free(b.consumers);
+    b.consumers = cdc_consumers_new(b.log, 1000);
+    struct slice group = SLICE("g"), member = SLICE("stream");
+    cr_expect_eq(cdc_consumer_stay(b.consumers, b.topic, group, member, &note), ERR_NONE);
+    (void)nanosleep(&longer, NULL);
+    cr_expect_eq(cdc_consumer_members(b.consumers, b.topic, group), 1);
+    cr_expect_eq(cdc_consumer_reset(b.consumers, b.topic, group, &to, &note), ERR_BAD_STATE);
+    cr_expect_eq(cdc_consumer_stay(b.consumers, b.topic + 100, group, member, &note), ERR_NO_TABLE);
+    cdc_consumer_leave(b.consumers, b.topic, group, member);
+    cr_expect_eq(cdc_consumer_members(b.consumers, b.topic, group), 0);
+    cr_expect_eq(cdc_consumer_reset(b.consumers, b.topic, group, &to, &note), ERR_NONE);
     end_bench(&b);
 }

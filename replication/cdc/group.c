@@ -153,6 +153,14 @@ int cdc_group_poll(struct cdc_group *g, uint64_t member, int64_t now_us)
     return 1;
 }
 
+void cdc_group_stay(struct cdc_group *g, uint64_t member)
+{
+    struct cdc_group_member *m = find(g, member);
+    if (m != NULL) {
+        m->until_us = INT64_MAX;
+    }
+}
+
 int cdc_group_owns(const struct cdc_group *g, uint64_t member, uint16_t partition)
 {
     return partition < g->parts_count && member != 0 && g->parts[partition].owner == member;

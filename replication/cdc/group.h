@@ -57,6 +57,8 @@ void cdc_group_expire(struct cdc_group *g, int64_t now_us);
 /* The member is there, and through with what it was asked to give up. Returns 0 when it is not a
  * member (any more): it must join again, and forget what it has not committed. */
 int cdc_group_poll(struct cdc_group *g, uint64_t member, int64_t now_us);
+void cdc_group_stay(struct cdc_group *g,
+                    uint64_t member); /* it expires no more; a poll ends that */
 int cdc_group_owns(const struct cdc_group *g, uint64_t member, uint16_t partition);
 
 #endif

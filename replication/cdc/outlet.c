@@ -117,7 +117,8 @@ static enum err pour(struct cdc_outlet *o, uint32_t topic, uint32_t *count, stru
                                .member = SLICE("sink"),
                                .ack = CDC_ACK_NONE,
                                .limit = o->options.batch,
-                               .resets = 1};
+                               .resets = 1,
+                               .stays = 1}; /* a batch may take long */
     enum err e = cdc_consume(o->options.consumers, &what, gather, &g, count, note);
     if (e == ERR_NONE && g.err != ERR_NONE) {
         e = g.err;

@@ -21,6 +21,7 @@ struct kept {
     unsigned times[1000];
     unsigned gathered[1000];
     unsigned flushes, fails_until, forgets;
+    long takes_ns; /* a flush */
 };
 
 static enum err kept_event(void *self, const struct cdc_event *event, struct note *note)
@@ -36,7 +37,9 @@ static enum err kept_event(void *self, const struct cdc_event *event, struct not
 static enum err kept_flush(void *self, struct cdc_pour *pour, struct note *note)
 {
     struct kept *k = self;
+    struct timespec pause = {.tv_nsec = k->takes_ns};
     (void)pour;
+    (void)nanosleep(&pause, NULL);
     if (k->flushes++ < k->fails_until) {
         return note_set(note, ERR_IO, "not now");
     }
@@ -108,6 +111,26 @@ Test(cdc_outlet, what_fails_is_tried_again_and_comes_once_when_it_works)
     wait_for(outlet, 20);
     cdc_outlet_free(outlet);
     for (size_t i = 0; i < 320; i++) {
+        cr_expect_eq(kept->times[i], 1, "%zu came %u times", i, kept->times[i]);
+    }
+    mem_free(kept);
+    end_bench(&b);
+}
+
+Test(cdc_outlet, a_batch_that_takes_longer_than_a_member_may_be_silent_is_kept_once)
+{
+    struct bench b;
+    struct kept *kept = mem_zero(sizeof(*kept));
+    new_bench(&b, 90);
+    cdc_consumers_free(b.consumers);
+    b.consumers = cdc_consumers_new(b.log, 1000);
+    kept->takes_ns = 20000000;
+    struct cdc_outlet_options options = {
+        .log = b.log, .consumers = b.consumers, .kind = &keeping, .self = kept, .batch = 40};
+    struct cdc_outlet *outlet = cdc_outlet_start(&options);
+    wait_for(outlet, 90);
+    cdc_outlet_free(outlet);
+    for (size_t i = 0; i < 90; i++) {
         cr_expect_eq(kept->times[i], 1, "%zu came %u times", i, kept->times[i]);
     }
     mem_free(kept);
