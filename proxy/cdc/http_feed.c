@@ -11,6 +11,7 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/mem.h"
+#include "net/scram.h"
 #include "proxy/cdc/feed.h"
 #include "proxy/cdc/feed_id.h"
 #include "proxy/cdc/feeds.h"
@@ -278,15 +279,11 @@ void http_feed_stop(struct control *c)
 
 /* ---- requests -------------------------------------------------------------------------------- */
 
-/* In a time that does not tell how much of it was right. */
+/* In a time that tells no more than whether the length was right. */
 static int is_same(const char *a, const char *b)
 {
     size_t n = strlen(a);
-    uint8_t differs = strlen(b) != n;
-    for (size_t i = 0; i < n && !differs; i++) {
-        differs |= (uint8_t)(a[i] ^ b[i]);
-    }
-    return !differs;
+    return strlen(b) == n && secret_equal(a, b, n);
 }
 
 static int may_read(const struct control *c, struct evhttp_request *request)
