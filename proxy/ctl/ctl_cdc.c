@@ -17,8 +17,7 @@ static int usage(void)
     struct note note;
     (void)note_set(&note, ERR_BAD_SETTING,
                    "cdc takes status, topics, groups, lag, sinks, tail TABLE, cut [NUMBER], "
-                   "snapshot [TABLE] or "
-                   "reset GROUP TOPIC PLACE");
+                   "snapshot [TABLE] or reset GROUP TOPIC PLACE");
     return ctl_fail(&note);
 }
 
