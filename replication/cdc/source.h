@@ -78,12 +78,12 @@ struct cdc_look {
     char wal_status[16]; /* as in pg_replication_slots; "" before PostgreSQL 13, or not known */
     char error[512];     /* of the last failure since it worked; or "" */
     uint32_t epoch, timeline;
-    uint64_t received, given, durable; /* positions: read, handed to the sink, acknowledged */
-    uint64_t server_lsn;               /* end of the server's log when it was looked at */
-    uint64_t retained_bytes;           /* of the server's log, for this slot: from restart_lsn */
-    uint64_t unconfirmed_bytes;        /* from confirmed_flush_lsn, as the server has it */
-    int64_t safe_bytes;                /* until the server drops the slot; -1: no limit */
-    int is_alarm;                      /* that is too much */
+    uint64_t received, durable; /* positions: read, acknowledged */
+    uint64_t server_lsn;        /* end of the server's log when it was looked at */
+    uint64_t retained_bytes;    /* of the server's log, for this slot: from restart_lsn */
+    uint64_t unconfirmed_bytes; /* from confirmed_flush_lsn, as the server has it */
+    int64_t safe_bytes;         /* until the server drops the slot; -1: no limit */
+    int is_alarm;               /* that is too much */
     int64_t level_us; /* monotonic: all that the server had then is durable; 0: never yet */
     uint64_t rows_copied, tables_copied, tables_to_copy;
     uint64_t gaps, attaches, bytes;

@@ -39,7 +39,8 @@ enum {
     STOPPING_MS = 3000,  /* ... in so long: the server wants to stop */
     IDLE_MS = 1000,      /* between two marks without changes */
     SHOW_MS = 50,        /* between two looks at what is durable */
-    BUSY_BYTES = 4096,   /* so many in one turn: more is on its way ... */
+    FULL_BYTES = 6144,   /* so many in one look may be all that libpq had room for */
+    BUSY_BYTES = 4096,   /* so many until nothing was left: more is on its way ... */
     BUSY_PAUSE_US = 800, /* ... and is waited for, instead of waking up for each message */
     WATERMARK_AGAIN_MS = 5
 };
@@ -63,15 +64,20 @@ static uint64_t durable_lsn(struct cdc_source *s)
     return mark.epoch == s->place.epoch ? mark.resume : 0;
 }
 
-static void show_places(struct cdc_source *s, uint64_t durable)
+/* What is durable once the sink has stored all that it was given. */
+static uint64_t given_lsn(const struct cdc_source *s)
 {
     struct cdc_mark given = s->place;
     if (s->assembler != NULL) {
         assemble_place(s->assembler, &given);
     }
+    return given.resume;
+}
+
+static void show_places(struct cdc_source *s, uint64_t durable)
+{
     (void)pthread_mutex_lock(&s->lock);
     s->look.received = s->received;
-    s->look.given = given.resume;
     s->look.durable = durable;
     if (durable >= s->look.server_lsn && s->look.server_lsn > 0) {
         s->look.level_us = s->looked_us;
@@ -201,7 +207,7 @@ static enum err do_due(struct cdc_source *s, struct note *note)
 static int next_due_ms(const struct cdc_source *s)
 {
     int64_t next_us = s->status_us < s->watch_us ? s->status_us : s->watch_us;
-    if (s->look.durable < s->look.given && s->show_us < next_us) {
+    if (s->look.durable < given_lsn(s) && s->show_us < next_us) {
         next_us = s->show_us; /* soon it is */
     }
     if (s->o.heartbeat_ms > 0 && s->heartbeat_us < next_us) {
@@ -342,12 +348,11 @@ static enum err judge_end(struct cdc_source *s, enum err e, const struct pq_trou
     return cdc_gap(s, why, note);
 }
 
-/* All that has come, or a part of it when there is *more; *taken: its bytes. */
-static enum err take_all(struct cdc_source *s, int *more, uint64_t *taken, struct note *note)
+/* All that has come, or a part of it when there is *more; *looked grows by its bytes. */
+static enum err take_all(struct cdc_source *s, int *more, uint64_t *looked, struct note *note)
 {
     struct pq_trouble trouble = {0};
     uint64_t bytes = 0;
-    *taken = 0;
     enum err e = ERR_NONE;
     int n = 0;
     for (*more = 1; e == ERR_NONE && n < BATCH_MAX; n++) {
@@ -377,7 +382,7 @@ static enum err take_all(struct cdc_source *s, int *more, uint64_t *taken, struc
         s->look.bytes += bytes;
         (void)pthread_mutex_unlock(&s->lock);
     }
-    *taken = bytes;
+    *looked += bytes;
     return e;
 }
 
@@ -456,6 +461,22 @@ static void begin_reading(struct cdc_source *s)
     (void)pthread_mutex_unlock(&s->lock);
 }
 
+/* Until something comes, or something is due. A busy stream is let gather for a while, but only
+ * once nothing is left of it: else the server would stand before a full socket.
+ *   looked  bytes of the last look
+ *   *taken  of those since nothing was left */
+static int await(struct cdc_source *s, int ready, uint64_t looked, uint64_t *taken)
+{
+    int is_more = looked >= FULL_BYTES;
+    *taken += looked;
+    if (ready && !is_more && *taken >= BUSY_BYTES) {
+        const struct timespec pause = {.tv_nsec = BUSY_PAUSE_US * 1000L};
+        (void)nanosleep(&pause, NULL);
+    }
+    *taken = is_more ? *taken : 0;
+    return pq_poll(&s->stream, ready ? 1 : 0, ready ? next_due_ms(s) : FULL_MS, &s->interrupt);
+}
+
 enum err cdc_stream(struct cdc_source *s, struct note *note)
 {
     enum err e = make_assembler(s, note);
@@ -466,7 +487,7 @@ enum err cdc_stream(struct cdc_source *s, struct note *note)
     begin_reading(s);
     int was_ready = 1;
     int more = 0;
-    uint64_t taken = 0;
+    uint64_t looked = 0, taken = 0;
     while (e == ERR_NONE) {
         int ready = s->o.sink->ready(s->o.sink->arg, &s->o.shard);
         if (ready != was_ready) {
@@ -474,18 +495,14 @@ enum err cdc_stream(struct cdc_source *s, struct note *note)
             was_ready = ready;
         }
         if (!(ready && more)) {
-            if (taken >= BUSY_BYTES) {
-                const struct timespec pause = {.tv_nsec = BUSY_PAUSE_US * 1000L};
-                (void)nanosleep(&pause, NULL);
-            }
-            int wait_ms = ready ? next_due_ms(s) : FULL_MS;
-            int got = pq_poll(&s->stream, ready ? 1 : 0, wait_ms, &s->interrupt);
+            int got = await(s, ready, looked, &taken);
+            looked = 0;
             if (got < 0) {
                 return note_set(note, ERR_SHUTDOWN, "asked to leave");
             }
             e = got > 0 ? pq_copy_load(s->stream, note) : ERR_NONE;
         }
-        e = e || !ready ? e : take_all(s, &more, &taken, note);
+        e = e || !ready ? e : take_all(s, &more, &looked, note);
         e = e ? e : cdc_status(s, s->want_reply, note);
         s->want_reply = 0;
         e = e ? e : do_due(s, note);
