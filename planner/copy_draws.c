@@ -14,7 +14,7 @@
 #include <strings.h>
 
 #include "planner/reach.h"
-#include "wire/types.h"
+#include "planner/write_inner.h"
 
 static int is_drawn(const struct relation *r, const struct catalog_column *c)
 {
@@ -113,24 +113,39 @@ static enum err shard_statement(struct build *b, const tnode *stmt, const struct
     return tree_deparse(again, b->out, &copy->shard_sql, note);
 }
 
-static void draw_statement(struct build *b, const struct copy_draws *d, struct plan_copy *copy)
+/* Each as its column holds it: binary COPY knows no other way, and the text of random() is not that
+ * of the bigint it becomes. 0: refused. */
+static int draw_statement(struct build *b, const struct copy_draws *d, const struct relation *r,
+                          struct plan_copy *copy, struct plan *p)
 {
-    struct buf sql = {0};
+    struct arena *a = &b->scratch;
+    struct note note;
+    const char *select = NULL;
+    tnode **targets = arena_alloc(a, d->count * sizeof(tnode *));
     uint32_t *types = arena_alloc(b->out, d->count * sizeof(*types));
-    buf_text(&sql, "SELECT ");
     for (size_t i = 0; i < d->count; i++) {
-        /* the column's own cast of an integer is not in the text */
-        buf_printf(&sql, "%s(%s)%s", i == 0 ? "" : ", ", d->columns[i]->default_text,
-                   d->columns[i]->type == OID_INT2   ? "::pg_catalog.int2"
-                   : d->columns[i]->type == OID_INT4 ? "::pg_catalog.int4"
-                                                     : "");
+        tnode *value = column_default(b, d->columns[i]);
+        if (value == NULL) {
+            refuse(
+                p, "Give its values.",
+                "COPY into \"%s\" leaves column \"%s\" to its default, which cannot be evaluated "
+                "beforehand",
+                r->name, d->columns[i]->name);
+            return 0;
+        }
+        tnode *cast = column_cast(b, d->columns[i], value);
+        targets[i] = tree_target(a, cast == NULL ? value : cast, NULL);
         types[i] = d->columns[i]->type;
     }
-    buf_text(&sql, " FROM pg_catalog.generate_series(1, ");
-    copy->draw_sql = arena_strndup(b->out, sql.p, sql.n);
+    enum err e = tree_deparse(tree_select(a, targets, d->count, NULL, NULL), a, &select, &note);
+    if (e) {
+        refuse_note(p, e, &note);
+        return 0;
+    }
+    copy->draw_sql = arena_printf(b->out, "%s FROM pg_catalog.generate_series(1, ", select);
     copy->draw_types = types;
     copy->draws_count = d->count;
-    buf_free(&sql);
+    return 1;
 }
 
 int copy_draw(struct build *b, const tnode *stmt, const struct relation *r,
@@ -159,6 +174,5 @@ int copy_draw(struct build *b, const tnode *stmt, const struct relation *r,
                r->name);
         return 0;
     }
-    draw_statement(b, d, copy);
-    return 1;
+    return draw_statement(b, d, r, copy, p);
 }

@@ -29,14 +29,6 @@ static const char *name_of_type(uint32_t type)
     return NULL;
 }
 
-static tnode *string_node(struct arena *arena, const char *text)
-{
-    PgQuery__String *s = arena_alloc(arena, sizeof(*s));
-    pg_query__string__init(s);
-    s->sval = arena_strdup(arena, text);
-    return tree_new(arena, NODE(STRING), s);
-}
-
 tnode *column_cast(struct build *b, const struct catalog_column *c, tnode *expr)
 {
     struct arena *a = &b->scratch;
@@ -48,7 +40,7 @@ tnode *column_cast(struct build *b, const struct catalog_column *c, tnode *expr)
         return NULL; /* a bit is a bit(1), "char" has a name that others have too */
     }
     tnode *n = tree_cast(a, expr, c->type_name);
-    n->type_cast->type_name->names[0] = string_node(a, c->type_schema);
+    n->type_cast->type_name->names[0] = tree_string_new(a, c->type_schema);
     return n;
 }
 

@@ -102,6 +102,16 @@ one too many
 \.
 -- only plain
 SELECT * FROM marks ORDER BY id;
+-- a default is what its column makes of it
+CREATE TABLE odd (id text, n bigint DEFAULT random() * 0 + 7.5, t text DEFAULT random() < 2, m numeric DEFAULT random() * 0 + 1::float8 / 3) REFERENCE;
+-- only plain
+COPY odd (id) FROM STDIN;
+a
+b
+\.
+-- only plain
+SELECT * FROM odd ORDER BY id;
+DROP TABLE odd;
 DROP TABLE people;
 DROP TABLE visits;
 DROP TABLE marks;
