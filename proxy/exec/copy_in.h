@@ -29,13 +29,23 @@ struct copy_op {
     unsigned whole : 1;   /* the client has sent all */
 };
 
-/* CopyFail to every shard that copies. */
-void copy_stop(struct copy_op *c, const char *reason);
+#define COPY_FAILED "pgbraid: the COPY failed" /* what the other shards are told */
+
+/* A shard has answered CopyInResponse. 1: now all have, and want data. */
+int copy_is_taken(struct copy_op *c, struct backend *b);
+copy_emit_fn copy_emit; /* arg: the copy_op */
+/* CopyDone, or CopyFail, to every shard that copies. */
+void copy_end_data(struct copy_op *c, const char *failure);
+/* op.on_failed: a shard has refused or is lost; the others wait for data that will not come. */
+void copy_shard_failed(struct op *op);
 /* The first failure is kept and told when the round has ended. */
 void copy_refuse(struct copy_op *c, enum err e, const struct note *note);
-copy_emit_fn copy_emit; /* arg: the copy_op */
-/* A round's error in the client's count of lines. */
-void copy_put_client_line(struct copy_op *c);
+/* The client's CopyFail. */
+enum err copy_given_up(struct slice body, struct note *note);
+/* The end: what was kept, or the round's error in the client's count of lines; or all is written.
+ */
+void copy_tell_failure(struct copy_op *c);
+void copy_tell_rows(struct copy_op *c, uint64_t rows);
 /* The shards of the plan are held in a transaction. */
 void copy_draw_begin(struct copy_op *c);
 

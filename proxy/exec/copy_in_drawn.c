@@ -11,7 +11,6 @@
  * after the client has begun to send; it is read by then, as any error in the middle of a COPY.
  */
 
-#include <stdio.h>
 #include <string.h>
 
 #include "base/check.h"
@@ -27,14 +26,6 @@ static enum step on_data(struct op *op, uint8_t type, struct slice body);
 
 /* ---- a part ---------------------------------------------------------------------------------- */
 
-static void finish(struct copy_op *c)
-{
-    char tag[64];
-    uint64_t copies = c->plan->same_counts ? (uint64_t)__builtin_popcountll(c->shards) : 1;
-    (void)snprintf(tag, sizeof(tag), "COPY %llu", (unsigned long long)(c->rows / copies));
-    op_complete(&c->op, tag);
-}
-
 static void listen_again(struct copy_op *c)
 {
     c->op.on_message = NULL;
@@ -43,27 +34,17 @@ static void listen_again(struct copy_op *c)
     session_wake(c->op.session);
 }
 
-static void fail(struct copy_op *c)
-{
-    if (c->err) {
-        c->op.error.n = 0;
-    } else {
-        copy_put_client_line(c);
-    }
-    op_fail(&c->op, c->err ? c->err : ERR_INTERNAL, &c->note);
-}
-
 static void part_written(struct op *op)
 {
     struct copy_op *c = (struct copy_op *)op;
     if (c->err || op->errors != 0) {
-        fail(c);
+        copy_tell_failure(c);
         return;
     }
     c->rows += op->rows;
     c->written = 1;
     if (c->whole) {
-        finish(c);
+        copy_tell_rows(c, c->rows);
     } else {
         listen_again(c);
     }
@@ -71,18 +52,12 @@ static void part_written(struct op *op)
 
 static void release(struct copy_op *c)
 {
-    struct session *s = c->op.session;
     struct note note;
     enum err e = copy_release(c->run, c->drawn, copy_emit, c, &note);
     if (e) {
         copy_refuse(c, e, &note);
-        return;
-    }
-    c->ended = 1;
-    bits_each (shard, c->copying & s->held_bits & ~c->op.errors) {
-        struct backend *b = session_backend(s, (uint32_t)shard);
-        front_put_copy_done(stream_out(b->stream));
-        stream_touch(b->stream);
+    } else {
+        copy_end_data(c, NULL);
     }
 }
 
@@ -91,24 +66,8 @@ static void part_message(struct op *op, struct backend *b, uint8_t type, struct 
     struct copy_op *c = (struct copy_op *)op;
     if (type == 'N' || type == 'S') {
         op_pass_on(op, b, type, body);
-    }
-    if (type != 'G') {
-        return;
-    }
-    c->copying |= UINT64_C(1) << b->shard;
-    if (c->ended) { /* another shard has refused meanwhile */
-        front_put_copy_fail(stream_out(b->stream), "pgbraid: the COPY failed");
-        stream_touch(b->stream);
-    } else if (c->copying == c->shards) {
+    } else if (type == 'G' && copy_is_taken(c, b)) {
         release(c);
-    }
-}
-
-static void part_failed(struct op *op)
-{
-    struct copy_op *c = (struct copy_op *)op;
-    if (!c->ended) {
-        copy_stop(c, "pgbraid: another shard failed");
     }
 }
 
@@ -117,7 +76,7 @@ static void write_part(struct copy_op *c)
     c->copying = 0;
     c->ended = 0;
     c->op.on_message = part_message;
-    c->op.on_failed = part_failed;
+    c->op.on_failed = copy_shard_failed;
     op_round(&c->op, c->shards, c->plan->copy->shard_sql, part_written);
 }
 
@@ -175,7 +134,7 @@ static void values_drawn(struct op *op)
     } else if (!set_views(c)) {
         c->err = note_set(&c->note, ERR_INTERNAL,
                           "the home shard did not evaluate the defaults once for each row");
-        fail(c);
+        copy_tell_failure(c);
     } else {
         write_part(c);
     }
@@ -216,7 +175,7 @@ static void at_end(struct copy_op *c)
         draw(c);
     } else {
         c->op.on_copy = NULL;
-        finish(c);
+        copy_tell_rows(c, c->rows);
     }
 }
 
@@ -226,8 +185,7 @@ static enum step on_data(struct op *op, uint8_t type, struct slice body)
     struct note note;
     size_t bytes = 0;
     if (type == 'f') {
-        const char *why = body.n > 0 && body.p[body.n - 1] == 0 ? (const char *)body.p : "";
-        enum err e = note_set(&note, ERR_CANCELED, "COPY from stdin failed: %.200s", why);
+        enum err e = copy_given_up(body, &note);
         return refused(c, e, &note);
     }
     enum err e = type == 'c' ? copy_finish(c->run, copy_emit, c, &note)

@@ -27,13 +27,17 @@ static void copy_free_op(struct op *op)
 
 /* ---- in -------------------------------------------------------------------------------------- */
 
-void copy_stop(struct copy_op *c, const char *reason)
+void copy_end_data(struct copy_op *c, const char *failure)
 {
     struct session *s = c->op.session;
     c->ended = 1;
     bits_each (shard, c->copying & s->held_bits & ~c->op.errors) {
         struct backend *b = session_backend(s, (uint32_t)shard);
-        front_put_copy_fail(stream_out(b->stream), reason);
+        if (failure == NULL) {
+            front_put_copy_done(stream_out(b->stream));
+        } else {
+            front_put_copy_fail(stream_out(b->stream), failure);
+        }
         stream_touch(b->stream);
     }
 }
@@ -45,7 +49,7 @@ void copy_refuse(struct copy_op *c, enum err e, const struct note *note)
         c->note = *note;
     }
     if (!c->ended) {
-        copy_stop(c, "pgbraid: the COPY failed");
+        copy_end_data(c, COPY_FAILED);
     }
 }
 
@@ -83,19 +87,19 @@ static int servers_full(const struct copy_op *c)
 
 static void finish_copy(struct copy_op *c)
 {
-    struct session *s = c->op.session;
     struct note note;
     enum err e = copy_finish(c->run, copy_emit, c, &note);
     if (e) {
         copy_refuse(c, e, &note);
-        return;
+    } else {
+        copy_end_data(c, NULL);
     }
-    c->ended = 1;
-    bits_each (shard, c->copying & s->held_bits & ~c->op.errors) {
-        struct backend *b = session_backend(s, (uint32_t)shard);
-        front_put_copy_done(stream_out(b->stream));
-        stream_touch(b->stream);
-    }
+}
+
+enum err copy_given_up(struct slice body, struct note *note)
+{
+    const char *why = body.n > 0 && body.p[body.n - 1] == 0 ? (const char *)body.p : "";
+    return note_set(note, ERR_CANCELED, "COPY from stdin failed: %.200s", why);
 }
 
 static enum step on_copy(struct op *op, uint8_t type, struct slice body)
@@ -113,8 +117,7 @@ static enum step on_copy(struct op *op, uint8_t type, struct slice body)
         return STEP_DONE;
     }
     if (type == 'f') {
-        const char *why = body.n > 0 && body.p[body.n - 1] == 0 ? (const char *)body.p : "";
-        enum err e = note_set(&note, ERR_CANCELED, "COPY from stdin failed: %.200s", why);
+        enum err e = copy_given_up(body, &note);
         copy_refuse(c, e, &note);
         return STEP_DONE;
     }
@@ -133,31 +136,32 @@ static void backend_drained(struct op *op)
     session_wake(op->session);
 }
 
+int copy_is_taken(struct copy_op *c, struct backend *b)
+{
+    c->copying |= UINT64_C(1) << b->shard;
+    if (c->ended) { /* another shard has refused meanwhile */
+        front_put_copy_fail(stream_out(b->stream), COPY_FAILED);
+        stream_touch(b->stream);
+    }
+    return c->copying == c->shards && !c->ended;
+}
+
 static void in_message(struct op *op, struct backend *b, uint8_t type, struct slice body)
 {
     struct copy_op *c = (struct copy_op *)op;
-    if (type == 'G') {
-        c->copying |= UINT64_C(1) << b->shard;
-        if (c->ended) { /* another shard has refused meanwhile */
-            front_put_copy_fail(stream_out(b->stream), "pgbraid: the COPY failed");
-            stream_touch(b->stream);
-        }
-        if (c->copying == c->shards && !c->told && !c->ended) {
-            c->told = 1;
-            struct buf *out = session_out(op->session);
-            frame_put(out, 'G', body);
-            op->on_copy = on_copy;
-            session_wake(op->session);
-        }
+    if (type == 'G' && copy_is_taken(c, b) && !c->told) {
+        c->told = 1;
+        frame_put(session_out(op->session), 'G', body);
+        op->on_copy = on_copy;
+        session_wake(op->session);
     }
 }
 
-/* A shard has refused or is lost: the others wait for data that will not come. */
-static void in_failed(struct op *op)
+void copy_shard_failed(struct op *op)
 {
     struct copy_op *c = (struct copy_op *)op;
     if (!c->ended) {
-        copy_stop(c, "pgbraid: another shard failed");
+        copy_end_data(c, "pgbraid: another shard failed");
     }
 }
 
@@ -186,7 +190,7 @@ static size_t find_line(struct slice where, size_t *end)
 }
 
 /* A server counts the lines that it was sent; the client counts its own. */
-void copy_put_client_line(struct copy_op *c)
+static void put_client_line(struct copy_op *c)
 {
     struct op *op = &c->op;
     struct back_error err;
@@ -218,20 +222,31 @@ void copy_put_client_line(struct copy_op *c)
     buf_free(&where);
 }
 
+void copy_tell_failure(struct copy_op *c)
+{
+    if (c->err) {
+        c->op.error.n = 0;
+    } else {
+        put_client_line(c);
+    }
+    op_fail(&c->op, c->err ? c->err : ERR_INTERNAL, &c->note);
+}
+
+void copy_tell_rows(struct copy_op *c, uint64_t rows)
+{
+    char tag[64];
+    uint64_t copies = c->plan->same_counts ? (uint64_t)__builtin_popcountll(c->shards) : 1;
+    (void)snprintf(tag, sizeof(tag), "COPY %llu", (unsigned long long)(rows / copies));
+    op_complete(&c->op, tag);
+}
+
 static void copy_then(struct op *op)
 {
     struct copy_op *c = (struct copy_op *)op;
-    char tag[64];
-    if (c->err) {
-        op->error.n = 0;
-        op_fail(op, c->err, &c->note);
-    } else if (op->errors != 0) {
-        copy_put_client_line(c);
-        op_fail(op, ERR_INTERNAL, NULL);
+    if (c->err || op->errors != 0) {
+        copy_tell_failure(c);
     } else {
-        uint64_t copies = c->plan->same_counts ? (uint64_t)__builtin_popcountll(c->shards) : 1;
-        (void)snprintf(tag, sizeof(tag), "COPY %llu", (unsigned long long)(op->rows / copies));
-        op_complete(op, tag);
+        copy_tell_rows(c, op->rows);
     }
 }
 
@@ -271,7 +286,7 @@ enum step copy_in_start(struct session *s, struct plan *plan)
         return STEP_DONE;
     }
     c->op.on_message = in_message;
-    c->op.on_failed = in_failed;
+    c->op.on_failed = copy_shard_failed;
     op_round(&c->op, shards, plan->copy->shard_sql, copy_then);
     return STEP_DONE;
 }
