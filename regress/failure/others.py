@@ -1,6 +1,7 @@
 """Two pgbraids in front of the same shards: what one does to the schema is never taken for something else by the other."""
 
 import io
+import threading
 
 import psycopg
 import psycopg2
@@ -54,6 +55,89 @@ def test_new_table(place):
                 cur.execute(f"DROP TABLE fresh{number}")
         for c in (a, b, k):
             c.close()
+        place.end(two)
+
+
+def test_pipeline(place):
+    """A table that is new in the middle of a pipeline, whose first statement still runs."""
+    with Calm(place) as one:
+        two = place.braid()
+        a = auto(one)
+        k = psycopg.connect(f"host=127.0.0.1 port={two.port} user=app password=secret dbname=app", autocommit=True, prepare_threshold=None)
+        with a.cursor() as cur:
+            cur.execute("CREATE TABLE fresh (id bigint PRIMARY KEY) SHARD BY HASH (id)")
+            cur.execute("CREATE TABLE later (id bigint PRIMARY KEY) SHARD BY HASH (id)")
+        with k.pipeline():
+            k.execute("SELECT pg_sleep(0.3), count(*) FROM items WHERE id = %s", (place.row_on(0),))
+            for table in ("fresh", "later"):
+                for i in range(ROWS):
+                    k.execute(f"INSERT INTO {table} VALUES (%s)", (i,))
+        spread(place, "fresh")
+        spread(place, "later")
+        with a.cursor() as cur:
+            cur.execute("DROP TABLE fresh, later")
+        a.close()
+        k.close()
+        place.end(two)
+
+
+def test_prepared(place):
+    """Statements that were prepared before the table was made, in the protocol and by PREPARE."""
+    with Calm(place) as one:
+        two = place.braid()
+        a, b = auto(one), auto(two)
+        k = psycopg.connect(f"host=127.0.0.1 port={two.port} user=app password=secret dbname=app", autocommit=True, prepare_threshold=0)
+        make = "CREATE TABLE fresh (id bigint PRIMARY KEY) SHARD BY HASH (id)"
+        with a.cursor() as mine, b.cursor() as cur:
+            def anew():
+                """Made again, when the other pgbraid knows that it was dropped."""
+                mine.execute("DROP TABLE fresh")
+                try:
+                    cur.execute("SELECT * FROM nowhere")
+                except psycopg2.Error:
+                    pass
+                mine.execute(make)
+            mine.execute(make)
+            k.execute("INSERT INTO fresh VALUES (%s)", (0,))
+            cur.execute("PREPARE put (bigint) AS INSERT INTO fresh VALUES ($1)")
+            anew()
+            for i in range(ROWS):
+                k.execute("INSERT INTO fresh VALUES (%s)", (i,))
+            spread(place, "fresh")
+            anew()
+            for i in range(ROWS):
+                for _ in range(2):
+                    try:
+                        cur.execute(f"EXECUTE put ({i})")
+                        break
+                    except psycopg2.errors.SerializationFailure:
+                        pass
+            spread(place, "fresh")
+            mine.execute("DROP TABLE fresh")
+        for c in (a, b, k):
+            c.close()
+        place.end(two)
+
+
+def test_start(place):
+    """One starts while another makes schema braid what it should be: it waits for that, and has nothing to complain of."""
+    with Calm(place) as one:
+        home = place.servers[0].connect("app")
+        home.autocommit = False
+        with home.cursor() as cur:
+            cur.execute("SELECT pg_advisory_xact_lock(1651663204, 1), pg_get_functiondef('braid.check_owner'::regproc)")
+            cur.execute(cur.fetchone()[1])
+            two = place.braid(start=False)
+            starting = threading.Thread(target=two.start)
+            starting.start()
+            wait_for("the other one waits", lambda: place.servers[0].sql(
+                "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%SCHEMA IF NOT EXISTS braid%'", "app"), 60)
+        home.commit()
+        home.close()
+        starting.join(60)
+        expect("rows", [(1,)], two.sql("SELECT count(*) FROM items WHERE id = 7"))
+        expect_that(f"it has read the catalog: {two.tail(10)}", "CATALOG_FAILED" not in two.log())
+        one.sql("SELECT 1")
         place.end(two)
 
 
@@ -121,7 +205,7 @@ def test_reload(place):
         place.end(two)
 
 
-TESTS = (test_new_table, test_transaction, test_reload)
+TESTS = (test_new_table, test_pipeline, test_prepared, test_start, test_transaction, test_reload)
 
 
 def run(place, report):
