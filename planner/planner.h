@@ -589,7 +589,7 @@ struct plan_batch {
     struct plan **plans;
     uint64_t map_epoch, catalog_version;
     /* A name that neither catalog nor map has, and where it would be; NULL: none. What is planned
-     * is right if there is no such table: see exec_looks(). */
+     * is right if there is no such table: see exec_look(). */
     const char *unknown_schema, *unknown_name;
     unsigned shape_ok : 1;   /* every plan is right for all texts of the same shape (plan_cache) */
     unsigned replica_ok : 1; /* every plan is */

@@ -534,9 +534,12 @@ enum step exec_look(struct session *s, const struct plan_batch *batch, enum err 
         return refresh(s);
     }
     const struct world_db *db = world_find_db(s->worker->world, slice_of(s->database));
-    if (s->tx.kind == TX_KIND_NONE || db == NULL || db->catalog == NULL ||
+    if (db == NULL || db->catalog == NULL ||
         catalog_find(db->catalog, batch->unknown_schema, batch->unknown_name) == NULL) {
         return STEP_DONE;
+    }
+    if (s->tx.kind == TX_KIND_NONE && !session_quiet(s)) {
+        return session_wait_quiet(s); /* then the session enters the new world */
     }
     *e = note_set(note, ERR_CHANGED, "table \"%s\" was made after this transaction had begun",
                   batch->unknown_name);

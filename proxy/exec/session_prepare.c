@@ -322,6 +322,9 @@ static enum step execute_statement(struct session *s, struct plan *plan)
     struct note note;
     struct pstmt *p = NULL;
     enum err e = find_statement(s, plan, &p, &note);
+    if (!e && exec_look(s, p->batch, &e, &note) == STEP_WAIT) {
+        return STEP_WAIT;
+    }
     if (e) {
         return session_fail(s, e, &note, 0);
     }
@@ -404,6 +407,9 @@ static enum step parse_execute(struct session *s, const struct plan *plan, struc
         return step;
     }
     enum err e = find_statement(s, plan, p, &note);
+    if (!e && exec_look(s, (*p)->batch, &e, &note) == STEP_WAIT) {
+        return STEP_WAIT;
+    }
     if (e) {
         step = extended_fail(s, e, &note, 0);
         return step == STEP_WAIT ? step : STEP_FAILED;

@@ -386,7 +386,7 @@ static enum step bind_relay(struct session *s, const struct front_bind *msg, str
     return STEP_DONE;
 }
 
-enum step session_bind(struct session *s, struct slice body)
+static enum step bind_message(struct session *s, struct slice body)
 {
     struct front_bind msg;
     struct note note;
@@ -416,6 +416,9 @@ enum step session_bind(struct session *s, struct slice body)
     e = e ? e : prepare_may_bind(s, p, &note);
     struct plan *plan = e ? NULL : p->batch->plans[0];
     e = e ? e : session_may_run(s, plan, &note);
+    if (!e && exec_look(s, p->batch, &e, &note) == STEP_WAIT) {
+        return STEP_WAIT;
+    }
     if (e) {
         return extended_fail(s, e, &note, 0);
     }
@@ -439,6 +442,15 @@ enum step session_bind(struct session *s, struct slice body)
         return extended_fail(s, e, &note, 0);
     }
     return bind_relay(s, &msg, p, exec_choose(s, bits, any));
+}
+
+enum step session_bind(struct session *s, struct slice body)
+{
+    enum step step = bind_message(s, body);
+    if (step == STEP_DONE) {
+        s->refreshed = 0; /* the next statement of the pipeline is looked at anew: exec_look() */
+    }
+    return step;
 }
 
 /* ---- Execute --------------------------------------------------------------------------------- */

@@ -225,6 +225,9 @@ static enum step plan_rest(struct session *s, struct buf *text, size_t next)
         buf_add_slice(text, plan->source.p == NULL ? plan->text : plan->source);
     }
     enum err e = find_plan(s, buf_slice(text), NULL, &rest, &position, &note);
+    if (!e && exec_look(s, rest, &e, &note) == STEP_WAIT) {
+        return STEP_WAIT;
+    }
     if (e) {
         return session_fail(s, e, &note, 0);
     }
