@@ -7,7 +7,8 @@
  *
  * Waiting is by futex, on a word per parity of the group's number: a leader that is through wakes
  * one of the next group first, so that the disk has work while the others run, then all of its
- * own. Leaders hand over `is_led`; what only leaders touch is ordered by it.
+ * own; few are waited for (gather()). Leaders hand over `is_led`; what only leaders touch is
+ * ordered by it.
  */
 
 #include "store/kv_log.h"
@@ -15,6 +16,7 @@
 #include <limits.h>
 #include <linux/futex.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <sys/syscall.h>
@@ -22,6 +24,7 @@
 #include <unistd.h>
 
 #include "base/check.h"
+#include "base/clock.h"
 #include "base/mem.h"
 #include "store/kv_engine.h"
 #include "store/wal.h"
@@ -33,7 +36,10 @@ enum {
     TYPE_MIDDLE = 3,
     TYPE_LAST = 4,
     BATCH_HEADER = 16,
-    PATH_BYTES = 640
+    PATH_BYTES = 640,
+    GATHER_MAX = 16, /* more writers than that are enough for a sync by halves, too */
+    GATHER_US_MAX = 500,
+    MISSES_MAX = 6
 };
 
 struct kv_log {
@@ -41,6 +47,7 @@ struct kv_log {
     pthread_mutex_t mutex; /* pending, group: for a few instructions */
     struct buf pending;
     uint64_t group;              /* number of the one that is filled now, from 1 */
+    _Atomic uint32_t waiting;    /* how many wait for it; changes under the mutex */
     int wants_sync;              /* somebody waits for it to be durable, not only written */
     int wants_write, is_closing; /* for the thread */
     uint64_t idle_group;         /* its number when the thread last found nothing to do */
@@ -55,6 +62,10 @@ struct kv_log {
     _Atomic uint64_t place;
 
     /* the leader's */
+    uint32_t expected;      /* who waited for the last group, and who waits for this one already */
+    int64_t sync_us;        /* what a sync takes, smoothed */
+    int64_t gather_us;      /* kv_log_options */
+    unsigned misses, skips; /* gather(): times in vain; so often it is not tried */
     struct buf writing;
     size_t body_max;
     struct wal_request *requests;
@@ -195,9 +206,13 @@ static void lead(struct kv_log *log)
     uint64_t group = log->group++;
     int sync = log->wants_sync;
     log->wants_sync = 0;
+    uint32_t count = atomic_exchange_explicit(&log->waiting, 0, memory_order_relaxed);
     (void)pthread_mutex_unlock(&log->mutex);
+    int64_t from = clock_now_us();
     append(log, sync);
     (void)wal_turn(log->wal);
+    log->sync_us += sync ? (clock_now_us() - from - log->sync_us) / 8 : 0;
+    log->expected = count + atomic_load_explicit(&log->waiting, memory_order_relaxed);
     struct wal_stats stats;
     wal_stats(log->wal, &stats);
     atomic_store_explicit(&log->place, stats.durable, memory_order_release);
@@ -205,6 +220,34 @@ static void lead(struct kv_log *log)
     atomic_store_explicit(&log->is_led, 0, memory_order_release);
     wake(&log->words[(group + 1) & 1], 1);
     wake(&log->words[group & 1], INT_MAX);
+}
+
+/*
+ * Writers that do nothing else fall into two halves, each of which waits for the sync of the other
+ * and then for its own. So a leader waits a moment for those of the last group: when they come, all
+ * share its sync, and it is the only one that each waits for. In vain, it is tried less often.
+ */
+static void gather(struct kv_log *log)
+{
+    if (log->expected > GATHER_MAX ||
+        atomic_load_explicit(&log->waiting, memory_order_relaxed) >= log->expected) {
+        return;
+    }
+    if (log->skips > 0) {
+        log->skips--;
+        return;
+    }
+    int64_t most = log->sync_us / 2 < GATHER_US_MAX ? log->sync_us / 2 : GATHER_US_MAX;
+    int64_t until = clock_now_us() + (log->gather_us > 0 ? log->gather_us : most);
+    while (atomic_load_explicit(&log->waiting, memory_order_relaxed) < log->expected) {
+        if (clock_now_us() >= until) {
+            log->misses += log->misses < MISSES_MAX;
+            log->skips = 1U << log->misses;
+            return;
+        }
+        (void)sched_yield();
+    }
+    log->misses = 0;
 }
 
 static int try_lead(struct kv_log *log)
@@ -224,6 +267,7 @@ enum err kv_log_commit(struct kv_log *log, uint64_t group, struct note *note)
         if (!try_lead(log)) {
             sleep_on(word, seen);
         } else if (atomic_load_explicit(&log->through, memory_order_acquire) < group) {
+            gather(log);
             lead(log);
         } else {
             /* It came through between the two looks: somebody else is to lead. */
@@ -261,6 +305,7 @@ uint64_t kv_log_wish(struct kv_log *log)
 {
     (void)pthread_mutex_lock(&log->mutex);
     log->wants_sync = 1;
+    atomic_fetch_add_explicit(&log->waiting, 1, memory_order_relaxed);
     uint64_t group = log->group;
     (void)pthread_mutex_unlock(&log->mutex);
     return group;
@@ -367,6 +412,7 @@ enum err kv_log_open(const struct kv_log_options *options, struct kv_log **out, 
     log->wal = wal;
     log->group = 1;
     log->body_max = wal_body_max(wal);
+    log->gather_us = options->gather_us;
     init_locks(log);
     struct wal_stats stats;
     wal_stats(wal, &stats);
@@ -399,6 +445,7 @@ struct kv_log_added kv_log_add(struct kv_log *log, uint64_t seq, const struct kv
     buf_be32(&log->pending, (uint32_t)batch->bytes.n);
     buf_add(&log->pending, batch->bytes.p, batch->bytes.n);
     log->wants_sync |= how == KV_SYNC;
+    atomic_fetch_add_explicit(&log->waiting, how == KV_SYNC, memory_order_relaxed);
     struct kv_log_added added = {log->group, log->pending.n};
     (void)pthread_mutex_unlock(&log->mutex);
     return added;

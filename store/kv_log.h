@@ -11,9 +11,10 @@
  *
  * Groups are numbered. A writer that wants its batch on the disk leads when nobody does, and writes
  * for all that came meanwhile; otherwise it sleeps until its group is through or it is to lead the
- * next: with one writer a commit is the sync and nothing else, no switch to a thread and back.
- * Batches without KV_SYNC wait in memory for the next group, up to KV_LOG_PENDING_BYTES; a group
- * of nothing else is written by the log's thread and not synced: the next sync covers it.
+ * next: with one writer a commit is the sync and nothing else, no switch to a thread and back. Up
+ * to 16 writers that come again at once are waited for, half a sync's time at most, and share the
+ * next. Batches without KV_SYNC wait in memory for the next group, up to KV_LOG_PENDING_BYTES; a
+ * group of nothing else is written by the log's thread and not synced: the next sync covers it.
  *
  * A failure ends the log: `failed` is set, and every later commit gets ERR_IO.
  */
@@ -41,6 +42,7 @@ struct kv_log_options {
     const char *dir;        /* of the store */
     uint32_t segment_bytes; /* of a new log */
     int manual;             /* no thread */
+    int64_t gather_us;      /* how long a leader waits for others; 0: by what a sync takes */
     /* Each batch that was written whole, in order, during kv_log_open(). */
     kv_log_batch_fn *replay;
     void *replay_arg;
