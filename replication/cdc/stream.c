@@ -40,7 +40,8 @@ enum {
     IDLE_MS = 1000,      /* between two marks without changes */
     SHOW_MS = 50,        /* between two looks at what is durable */
     FULL_BYTES = 6144,   /* so many in one look may be all that libpq had room for */
-    BUSY_BYTES = 4096,   /* so many until nothing was left: more is on its way ... */
+    BUSY_BYTES = 4096,   /* so many ... */
+    BUSY_US = 4000,      /* ... in so long: more is on its way ... */
     BUSY_PAUSE_US = 800, /* ... and is waited for, instead of waking up for each message */
     WATERMARK_AGAIN_MS = 5
 };
@@ -461,19 +462,30 @@ static void begin_reading(struct cdc_source *s)
     (void)pthread_mutex_unlock(&s->lock);
 }
 
+/* What has come lately. */
+struct pace {
+    uint64_t looked; /* bytes of the last look */
+    uint64_t taken;  /* of all looks ... */
+    int64_t from_us; /* ... since then */
+};
+
 /* Until something comes, or something is due. A busy stream is let gather for a while, but only
- * once nothing is left of it: else the server would stand before a full socket.
- *   looked  bytes of the last look
- *   *taken  of those since nothing was left */
-static int await(struct cdc_source *s, int ready, uint64_t looked, uint64_t *taken)
+ * once nothing is left of it: else the server would stand before a full socket. */
+static int await(struct cdc_source *s, int ready, struct pace *pace)
 {
-    int is_more = looked >= FULL_BYTES;
-    *taken += looked;
-    if (ready && !is_more && *taken >= BUSY_BYTES) {
-        const struct timespec pause = {.tv_nsec = BUSY_PAUSE_US * 1000L};
-        (void)nanosleep(&pause, NULL);
+    int64_t now_us = clock_now_us();
+    int is_more = pace->looked >= FULL_BYTES;
+    int is_old = now_us - pace->from_us >= BUSY_US;
+    pace->taken += pace->looked;
+    pace->looked = 0;
+    if (!is_more && (is_old || pace->taken >= BUSY_BYTES)) {
+        if (ready && !is_old) {
+            const struct timespec pause = {.tv_nsec = BUSY_PAUSE_US * 1000L};
+            (void)nanosleep(&pause, NULL);
+        }
+        pace->taken = 0;
+        pace->from_us = now_us;
     }
-    *taken = is_more ? *taken : 0;
     return pq_poll(&s->stream, ready ? 1 : 0, ready ? next_due_ms(s) : FULL_MS, &s->interrupt);
 }
 
@@ -487,7 +499,7 @@ enum err cdc_stream(struct cdc_source *s, struct note *note)
     begin_reading(s);
     int was_ready = 1;
     int more = 0;
-    uint64_t looked = 0, taken = 0;
+    struct pace pace = {0};
     while (e == ERR_NONE) {
         int ready = s->o.sink->ready(s->o.sink->arg, &s->o.shard);
         if (ready != was_ready) {
@@ -495,14 +507,13 @@ enum err cdc_stream(struct cdc_source *s, struct note *note)
             was_ready = ready;
         }
         if (!(ready && more)) {
-            int got = await(s, ready, looked, &taken);
-            looked = 0;
+            int got = await(s, ready, &pace);
             if (got < 0) {
                 return note_set(note, ERR_SHUTDOWN, "asked to leave");
             }
             e = got > 0 ? pq_copy_load(s->stream, note) : ERR_NONE;
         }
-        e = e || !ready ? e : take_all(s, &more, &looked, note);
+        e = e || !ready ? e : take_all(s, &more, &pace.looked, note);
         e = e ? e : cdc_status(s, s->want_reply, note);
         s->want_reply = 0;
         e = e ? e : do_due(s, note);
