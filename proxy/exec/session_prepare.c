@@ -291,12 +291,34 @@ static enum err find_statement(struct session *s, const struct plan *plan, struc
     return e;
 }
 
+/* Types that the protocol declared have numbers, not names to write. */
+static enum err may_be_written(const struct stmt *st, struct note *note)
+{
+    size_t i = 0;
+    while (i < st->types_count && st->types[i] == 0) {
+        i++;
+    }
+    if (i == st->types_count) {
+        return ERR_NONE;
+    }
+    enum err e = note_set(note, ERR_UNSUPPORTED,
+                          "EXECUTE cannot run a statement that uses sharded tables and whose "
+                          "parameter %zu got its type from the driver",
+                          i + 1);
+    note_hint(note, "Run it through the driver, or prepare it by PREPARE name (type, ...) AS ...");
+    return e;
+}
+
 enum err prepare_written_out(struct session *s, const struct plan *plan, struct buf *text,
                              struct note *note)
 {
     struct pstmt *p = NULL;
     enum err e = find_named(s, plan, &p, note);
     if (e || !is_spread(s, p->batch)) {
+        return e;
+    }
+    e = may_be_written(p->stmt, note);
+    if (e) {
         return e;
     }
     struct buf prepare = {0};

@@ -218,6 +218,16 @@ def test_waiting_portal(place, braid):
         expect("all of it", (["12C22CCZ"], []), ([raw.letters(got)], raw.codes_of(got)))
 
 
+def test_typed_by_the_driver(place, braid):
+    """EXECUTE writes the statement out where shards have a part in it: with the types that PREPARE named, never without those of a Parse."""
+    row = place.row_on(1)
+    with client(braid, "app") as c:
+        c.ask(P(f"SELECT 7 / $1 FROM items WHERE id = {row}", "typed", (701,)), P(f"SELECT 7 / $1 FROM items WHERE id = {row}", "open"), S)
+        expect("float8, by the driver", ["2", ["3.5"], "C", "ZI"], shape(c.ask(B(["2"], "typed"), E(), S)))
+        expect("float8, by EXECUTE", ["E0A000"], [shape(c.ask(Q("EXECUTE typed(2)")))[0][0]])
+        expect("as its place asks for", ["T", ["3"], "C", "ZI"], shape(c.ask(Q("EXECUTE open(2)"))))
+
+
 def test_old_plans(place, braid):
     """After ALTER TABLE: EXECUTE goes on; the protocol's are told once, whatever connection is next."""
     place.servers[0].sql("DROP TABLE IF EXISTS wide; CREATE TABLE wide (a int); INSERT INTO wide VALUES (1); "
@@ -372,7 +382,7 @@ def test_startup(place, braid):
         expect(f"{words}", errors[0], errors[1])
 
 
-TESTS = (test_status, test_notify, test_waiting_portal, test_old_plans, test_versions, test_cancels, test_leaving,
+TESTS = (test_status, test_notify, test_waiting_portal, test_typed_by_the_driver, test_old_plans, test_versions, test_cancels, test_leaving,
          test_garbage, test_startup)
 
 
