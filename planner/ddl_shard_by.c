@@ -397,23 +397,13 @@ static void put_steps(struct reshard *r, const struct map_decl *d)
 /* ---- the statement -----------------------------------------------------------------------------
  */
 
-static void put_name(const char *name, struct buf *out)
-{
-    buf_u8(out, '"');
-    for (; *name != 0; name++) {
-        buf_text(out, *name == '"' ? "\"" : "");
-        buf_u8(out, (uint8_t)*name);
-    }
-    buf_u8(out, '"');
-}
-
 static void name_it(struct reshard *r)
 {
     struct build *b = r->build;
     struct buf name = {0}, literal = {0}, columns = {0};
-    put_name(r->known->schema, &name);
+    sql_put_quoted(&name, '"', r->known->schema);
     buf_u8(&name, '.');
-    put_name(r->known->name, &name);
+    sql_put_quoted(&name, '"', r->known->name);
     buf_text(&literal, "E'");
     for (size_t i = 0; i < name.n; i++) {
         buf_text(&literal, name.p[i] == '\'' || name.p[i] == '\\' ? "\\" : "");
@@ -423,7 +413,7 @@ static void name_it(struct reshard *r)
     for (size_t i = 0; i < r->known->columns_count; i++) {
         if (!r->known->columns[i].generated) {
             buf_text(&columns, columns.n == 0 ? "" : ", ");
-            put_name(r->known->columns[i].name, &columns);
+            sql_put_quoted(&columns, '"', r->known->columns[i].name);
         }
     }
     r->name = arena_strndup(b->out, name.p, name.n);

@@ -69,26 +69,6 @@ static int has_comment(struct slice text)
 /* ---- CREATE UNIQUE INDEX ----------------------------------------------------------------------
  */
 
-static void put_name(struct buf *out, const char *name)
-{
-    buf_u8(out, '"');
-    for (; *name != 0; name++) {
-        buf_text(out, *name == '"' ? "\"" : "");
-        buf_u8(out, (uint8_t)*name);
-    }
-    buf_u8(out, '"');
-}
-
-static void put_literal(struct buf *out, const char *text)
-{
-    buf_text(out, "E'");
-    for (; *text != 0; text++) {
-        buf_text(out, *text == '\'' ? "'" : *text == '\\' ? "\\" : "");
-        buf_u8(out, (uint8_t)*text);
-    }
-    buf_u8(out, '\'');
-}
-
 static void step_of(struct build *b, struct plan *p, uint64_t shards, struct buf *sql)
 {
     ddl_step(b, p, shards, arena_strndup(b->out, sql->p, sql->n));
@@ -165,34 +145,36 @@ static void put_triggers(struct build *b, struct plan *p, const struct ddl_objec
     struct buf sql = {0};
     for (size_t i = 0; i < 4; i++) {
         buf_text(&sql, "CREATE TRIGGER ");
-        put_name(&sql, arena_printf(&b->scratch, "braid_%s_%s", index, triggers[i].name));
+        sql_put_quoted(&sql, '"',
+                       arena_printf(&b->scratch, "braid_%s_%s", index, triggers[i].name));
         buf_printf(&sql, " AFTER %s ON ", triggers[i].when);
-        put_name(&sql, o->relation.schema);
+        sql_put_quoted(&sql, '"', o->relation.schema);
         buf_u8(&sql, '.');
-        put_name(&sql, o->relation.name);
+        sql_put_quoted(&sql, '"', o->relation.name);
         buf_printf(&sql, " %sFOR EACH %s", triggers[i].rows, triggers[i].each);
         size_t n = i < 3 ? 0 : x->n_index_params + t->keys_count;
         for (size_t k = 0; k < n; k++) {
             const char *column = k < x->n_index_params ? x->index_params[k]->index_elem->name
                                                        : t->keys[k - x->n_index_params];
             buf_text(&sql, k == 0 ? " WHEN (OLD." : " OR OLD.");
-            put_name(&sql, column);
+            sql_put_quoted(&sql, '"', column);
             buf_text(&sql, " IS DISTINCT FROM NEW.");
-            put_name(&sql, column);
+            sql_put_quoted(&sql, '"', column);
             buf_text(&sql, k + 1 == n ? ")" : "");
         }
         buf_text(&sql, " EXECUTE FUNCTION braid.");
-        put_name(&sql, arena_printf(&b->scratch, "unique_%s", index));
+        sql_put_quoted(&sql, '"', arena_printf(&b->scratch, "unique_%s", index));
         buf_text(&sql, "()");
         step_of(b, p, o->shards, &sql);
     }
     buf_text(&sql, "ALTER TABLE ");
-    put_name(&sql, o->relation.schema);
+    sql_put_quoted(&sql, '"', o->relation.schema);
     buf_u8(&sql, '.');
-    put_name(&sql, o->relation.name);
+    sql_put_quoted(&sql, '"', o->relation.name);
     for (size_t i = 0; i < 4; i++) {
         buf_text(&sql, i == 0 ? " ENABLE ALWAYS TRIGGER " : ", ENABLE ALWAYS TRIGGER ");
-        put_name(&sql, arena_printf(&b->scratch, "braid_%s_%s", index, triggers[i].name));
+        sql_put_quoted(&sql, '"',
+                       arena_printf(&b->scratch, "braid_%s_%s", index, triggers[i].name));
     }
     step_of(b, p, o->shards, &sql);
     buf_free(&sql);
@@ -216,34 +198,34 @@ static void put_rows(struct build *b, struct plan *p, const struct ddl_object *o
     const char *lookup = arena_printf(&b->scratch, "unique_%s", x->idxname);
     struct buf sql = {0};
     buf_text(&sql, "SELECT braid.unique_note(");
-    put_literal(&sql, x->idxname);
+    sql_put_quoted(&sql, '\'', x->idxname);
     buf_text(&sql, ", pg_catalog.array_agg(q.b), pg_catalog.array_agg(q.l)) FROM (SELECT braid.");
-    put_name(&sql, lookup);
+    sql_put_quoted(&sql, '"', lookup);
     for (size_t i = 0; i < x->n_index_params; i++) {
         buf_text(&sql, i == 0 ? "(v." : ", v.");
-        put_name(&sql, x->index_params[i]->index_elem->name);
+        sql_put_quoted(&sql, '"', x->index_params[i]->index_elem->name);
     }
     buf_text(&sql, ") AS b, pg_catalog.row_to_json(ROW(");
     for (size_t i = 0; i < x->n_index_params; i++) {
         buf_text(&sql, i == 0 ? "v." : ", v.");
-        put_name(&sql, x->index_params[i]->index_elem->name);
+        sql_put_quoted(&sql, '"', x->index_params[i]->index_elem->name);
     }
     for (size_t i = 0; i < t->keys_count; i++) {
         if (!is_indexed(x, t->keys[i])) {
             buf_text(&sql, ", v.");
-            put_name(&sql, t->keys[i]);
+            sql_put_quoted(&sql, '"', t->keys[i]);
         }
     }
     buf_text(&sql, ")::braid.");
-    put_name(&sql, lookup);
+    sql_put_quoted(&sql, '"', lookup);
     buf_text(&sql, ")::pg_catalog.text AS l, (pg_catalog.row_number() OVER () - 1) / 5000 AS part "
                    "FROM ");
-    put_name(&sql, o->relation.schema);
+    sql_put_quoted(&sql, '"', o->relation.schema);
     buf_u8(&sql, '.');
-    put_name(&sql, o->relation.name);
+    sql_put_quoted(&sql, '"', o->relation.name);
     for (size_t i = 0; i < x->n_index_params; i++) {
         buf_text(&sql, i == 0 ? " v WHERE v." : " AND v.");
-        put_name(&sql, x->index_params[i]->index_elem->name);
+        sql_put_quoted(&sql, '"', x->index_params[i]->index_elem->name);
         buf_text(&sql, " IS NOT NULL");
     }
     buf_text(&sql, ") q GROUP BY q.part");
@@ -313,14 +295,14 @@ int unique_create(struct build *b, tnode *stmt, const struct ddl_object *o, stru
     ddl_changes(b, p, &o->relation);
     ddl_step(b, p, o->shards, (const char *)p->text.p);
     buf_text(&sql, "SELECT braid.unique_create(");
-    put_literal(&sql, o->relation.schema);
+    sql_put_quoted(&sql, '\'', o->relation.schema);
     buf_text(&sql, ", ");
-    put_literal(&sql, o->relation.name);
+    sql_put_quoted(&sql, '\'', o->relation.name);
     buf_text(&sql, ", ");
-    put_literal(&sql, x->idxname);
+    sql_put_quoted(&sql, '\'', x->idxname);
     for (size_t i = 0; i < t->keys_count; i++) {
         buf_text(&sql, i == 0 ? ", ARRAY[" : ", ");
-        put_literal(&sql, t->keys[i]);
+        sql_put_quoted(&sql, '\'', t->keys[i]);
     }
     buf_text(&sql, "])");
     step_of(b, p, o->shards, &sql);
@@ -340,7 +322,7 @@ static void drop_one(struct build *b, struct plan *p, const char *index)
 {
     struct buf sql = {0};
     buf_text(&sql, "SELECT braid.unique_drop(");
-    put_literal(&sql, index);
+    sql_put_quoted(&sql, '\'', index);
     buf_u8(&sql, ')');
     step_of(b, p, map_all(b->env->map), &sql);
     buf_free(&sql);

@@ -103,6 +103,17 @@ enum err tree_deparse_again(struct tree_written **seen, tnode *stmt, struct aren
     return e;
 }
 
+void sql_put_quoted(struct buf *out, char quote, const char *text)
+{
+    buf_text(out, quote == '\'' ? "E'" : "\"");
+    for (; *text != 0; text++) {
+        int twice = *text == quote || (*text == '\\' && quote == '\'');
+        buf_add(out, text, 1);
+        buf_add(out, text, (size_t)twice);
+    }
+    buf_u8(out, (uint8_t)quote);
+}
+
 tnode *tree_new(struct arena *arena, PgQuery__Node__NodeCase kind, void *message)
 {
     tnode *n = arena_alloc(arena, sizeof(*n));

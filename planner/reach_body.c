@@ -79,12 +79,8 @@ static int read_setting(struct body *y, const PgQuery__VariableSetStmt *v)
             buf_free(&text);
             return 0;
         }
-        buf_text(&text, i == 0 ? "\"" : ", \"");
-        for (const char *c = n->a_const->sval->sval; *c != 0; c++) {
-            buf_text(&text, *c == '"' ? "\"" : "");
-            buf_u8(&text, (uint8_t)*c);
-        }
-        buf_u8(&text, '"');
+        buf_text(&text, i == 0 ? "" : ", ");
+        sql_put_quoted(&text, '"', n->a_const->sval->sval);
     }
     y->env.search_path = text.n == 0 ? "" : arena_strndup(y->arena, text.p, text.n);
     y->inner.path_count = 0; /* read anew */

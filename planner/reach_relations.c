@@ -41,25 +41,15 @@ static const struct wrong bad_under = {"view", "reads tables that cannot be read
 
 static const char *reach_of_table(struct build *b, const struct relation *r, int written);
 
-static void put_name(struct buf *out, const char *name)
-{
-    buf_u8(out, '"');
-    for (; *name != 0; name++) {
-        buf_text(out, *name == '"' ? "\"" : "");
-        buf_u8(out, (uint8_t)*name);
-    }
-    buf_u8(out, '"');
-}
-
 /* Whether the query of a table with this condition is right wherever its rows are. */
 static int condition_is_right(struct build *b, const struct relation *r, const char *condition)
 {
     struct arena *arena = reach_state(b)->arena;
     struct buf sql = {0};
     buf_text(&sql, "SELECT 1 FROM ");
-    put_name(&sql, r->schema);
+    sql_put_quoted(&sql, '"', r->schema);
     buf_u8(&sql, '.');
-    put_name(&sql, r->name);
+    sql_put_quoted(&sql, '"', r->name);
     buf_printf(&sql, " WHERE %s", condition);
     buf_u8(&sql, 0);
     struct slice text = arena_copy(arena, slice_bytes(sql.p, sql.n - 1));

@@ -86,6 +86,9 @@ int tree_option_on(const PgQuery__DefElem *d);
 /* A tree of its own; strings are shared. */
 tnode *tree_copy(struct arena *arena, const tnode *n);
 
+/* A text between quotes: \" makes a name of it, ' a literal, E'...'. */
+void sql_put_quoted(struct buf *out, char quote, const char *text);
+
 /* New nodes for deparsing. */
 tnode *tree_new(struct arena *arena, PgQuery__Node__NodeCase kind, void *message);
 tnode *tree_string_new(struct arena *arena, const char *text); /* a name, see tree_string() */

@@ -30,27 +30,19 @@ static const struct value_list *value_for(const struct scope *s, const struct re
     return NULL;
 }
 
-static void put_name(struct buf *out, const char *name)
-{
-    for (; *name != 0; name++) {
-        buf_text(out, *name == '"' ? "\"" : "");
-        buf_u8(out, (uint8_t)*name);
-    }
-}
-
 static const char *sql_of(struct build *b, const struct rel *r, const struct catalog_unique *u)
 {
     struct buf sql = {0};
     buf_text(&sql, "SELECT ");
     for (size_t i = 0; i < r->table->keys_count; i++) {
-        buf_text(&sql, i == 0 ? "\"" : ", \"");
-        put_name(&sql, r->table->keys[i]);
-        buf_text(&sql, "\"::pg_catalog.text");
+        buf_text(&sql, i == 0 ? "" : ", ");
+        sql_put_quoted(&sql, '"', r->table->keys[i]);
+        buf_text(&sql, "::pg_catalog.text");
     }
-    buf_text(&sql, " FROM braid.\"find_");
-    put_name(&sql, u->name);
+    buf_text(&sql, " FROM braid.");
+    sql_put_quoted(&sql, '"', arena_printf(&b->scratch, "find_%s", u->name));
     for (size_t i = 0; i < u->columns_count; i++) {
-        buf_printf(&sql, "%s$%zu", i == 0 ? "\"(" : ", ", i + 1);
+        buf_printf(&sql, "%s$%zu", i == 0 ? "(" : ", ", i + 1);
     }
     buf_u8(&sql, ')');
     const char *out = arena_strndup(b->out, sql.p, sql.n);

@@ -270,15 +270,6 @@ void copy_out_query(struct build *b, const PgQuery__CopyStmt *c, struct plan *p)
     }
 }
 
-static void put_name(struct buf *out, const char *name)
-{
-    buf_u8(out, '"');
-    for (; *name != 0; name++) {
-        buf_printf(out, *name == '"' ? "\"\"" : "%c", *name);
-    }
-    buf_u8(out, '"');
-}
-
 static int columns_copied(const PgQuery__CopyStmt *c, const struct relation *r)
 {
     for (size_t i = 0; i < c->n_attlist; i++) {
@@ -299,18 +290,18 @@ static struct plan *rows_of_table(struct build *b, const PgQuery__CopyStmt *c,
     buf_text(&sql, "SELECT ");
     for (size_t i = 0; i < c->n_attlist; i++) {
         buf_text(&sql, count++ > 0 ? ", " : "");
-        put_name(&sql, tree_string(c->attlist[i]));
+        sql_put_quoted(&sql, '"', tree_string(c->attlist[i]));
     }
     for (size_t i = 0; c->n_attlist == 0 && i < r->known->columns_count; i++) {
         if (!r->known->columns[i].generated) {
             buf_text(&sql, count++ > 0 ? ", " : "");
-            put_name(&sql, r->known->columns[i].name);
+            sql_put_quoted(&sql, '"', r->known->columns[i].name);
         }
     }
     buf_text(&sql, " FROM ONLY ");
-    put_name(&sql, r->schema);
+    sql_put_quoted(&sql, '"', r->schema);
     buf_u8(&sql, '.');
-    put_name(&sql, r->name);
+    sql_put_quoted(&sql, '"', r->name);
     PgQuery__ParseResult *parsed = NULL;
     struct note note;
     int position = 0;

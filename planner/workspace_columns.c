@@ -440,10 +440,8 @@ static int groups_by(const struct level *l, const char *name)
 static const char *add_quoted(struct arena *a, const char *list, const char *name)
 {
     struct buf quoted = {0};
-    for (const char *p = name; *p != 0; p++) {
-        buf_printf(&quoted, *p == '"' ? "\"\"" : "%c", *p);
-    }
-    const char *text = arena_printf(a, "%s%s\"" SLICE_FMT "\"", list == NULL ? "" : list,
+    sql_put_quoted(&quoted, '"', name);
+    const char *text = arena_printf(a, "%s%s" SLICE_FMT, list == NULL ? "" : list,
                                     list == NULL ? "" : ", ", SLICE_ARG(buf_slice(&quoted)));
     buf_free(&quoted);
     return text;

@@ -49,29 +49,18 @@ int create_as_step(struct build *b, const PgQuery__RangeVar *into, struct plan_r
     return rows_step(b, tree_new(a, NODE(INSERT_STMT), q), step, note);
 }
 
-void create_as_put_quoted(struct buf *out, char quote, const char *text)
-{
-    buf_text(out, quote == '\'' ? "E'" : "\"");
-    for (; *text != 0; text++) {
-        int twice = *text == quote || (*text == '\\' && quote == '\'');
-        buf_add(out, text, 1);
-        buf_add(out, text, (size_t)twice);
-    }
-    buf_u8(out, (uint8_t)quote);
-}
-
 /* IF NOT EXISTS: whether something by that name is where the table would be made. */
 const char *create_as_asks(struct build *b, const PgQuery__RangeVar *into)
 {
     struct buf sql = {0};
     buf_text(&sql, "SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n "
                    "ON n.oid = c.relnamespace WHERE c.relname = ");
-    create_as_put_quoted(&sql, '\'', into->relname);
+    sql_put_quoted(&sql, '\'', into->relname);
     if (ddl_is_temporary(into)) {
         buf_text(&sql, " AND n.oid = pg_catalog.pg_my_temp_schema()");
     } else if (into->schemaname[0] != 0) {
         buf_text(&sql, " AND n.nspname = ");
-        create_as_put_quoted(&sql, '\'', into->schemaname);
+        sql_put_quoted(&sql, '\'', into->schemaname);
     } else {
         buf_text(&sql, " AND n.nspname = pg_catalog.current_schema()");
     }

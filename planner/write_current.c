@@ -86,12 +86,7 @@ void current_finish(const struct rows *r, struct plan_rows *rows)
     }
     struct plan_current *c = arena_zero(a, sizeof(*c));
     struct buf alias = {0};
-    buf_u8(&alias, '"');
-    for (const char *at = r->target->alias; *at != 0; at++) {
-        buf_text(&alias, *at == '"' ? "\"" : "");
-        buf_u8(&alias, (uint8_t)*at);
-    }
-    buf_u8(&alias, '"');
+    sql_put_quoted(&alias, '"', r->target->alias);
     c->alias = arena_strndup(a, alias.p, alias.n);
     buf_free(&alias);
     c->cursor = arena_strdup(a, r->cursor);

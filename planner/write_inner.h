@@ -123,12 +123,11 @@ enum {
 
 /* write_create_as.c, and what write_materialized.c has of it: SELECT * FROM the rows; the step that
  * inserts them into a table of the home shard (0: the note says why not); a query that gives a row
- * when a relation is where `into` would be made; text in quotes. */
+ * when a relation is where `into` would be made. */
 tnode *create_as_select_all(struct build *b);
 int create_as_step(struct build *b, const PgQuery__RangeVar *into, struct plan_rows_step *step,
                    struct note *note);
 const char *create_as_asks(struct build *b, const PgQuery__RangeVar *into);
-void create_as_put_quoted(struct buf *out, char quote, const char *text);
 /* `as` is changed. */
 void materialized_create(struct build *b, PgQuery__CreateTableAsStmt *as, struct plan *p);
 

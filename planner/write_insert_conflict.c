@@ -21,16 +21,6 @@
 #include "planner/unique.h"
 #include "planner/write_insert.h"
 
-static void put_name(struct buf *out, const char *name)
-{
-    buf_u8(out, '"');
-    for (; *name != 0; name++) {
-        buf_text(out, *name == '"' ? "\"" : "");
-        buf_u8(out, (uint8_t)*name);
-    }
-    buf_u8(out, '"');
-}
-
 static const char *column_name(const struct insert *x, int16_t number)
 {
     const struct catalog_table *t = x->rel->known;
@@ -166,7 +156,7 @@ static void put_match(const struct insert *x, const struct catalog_unique *u, co
     for (size_t k = 0; k < u->columns_count; k++) {
         const char *column = column_name(x, u->columns[k]);
         buf_printf(out, k == 0 ? "%s." : " AND %s.", table);
-        put_name(out, column);
+        sql_put_quoted(out, '"', column);
         buf_printf(out, " = %s.c%d::pg_catalog.%s", rows, source_of(x, column) + 1,
                    type_of_column(x, column));
     }
@@ -174,9 +164,9 @@ static void put_match(const struct insert *x, const struct catalog_unique *u, co
 
 static void put_table(const struct insert *x, struct buf *out)
 {
-    put_name(out, x->rel->known->schema);
+    sql_put_quoted(out, '"', x->rel->known->schema);
     buf_u8(out, '.');
-    put_name(out, x->rel->known->name);
+    sql_put_quoted(out, '"', x->rel->known->name);
 }
 
 static void put_rows(const struct insert *x, const char *source, struct buf *out)
@@ -240,11 +230,11 @@ static void put_existing(const struct insert *x, const struct catalog_unique *u,
     int filtered = 0;
     buf_text(out, "(SELECT ");
     for (size_t k = 0; k < u->columns_count; k++) {
-        put_name(out, column_name(x, u->columns[k]));
+        sql_put_quoted(out, '"', column_name(x, u->columns[k]));
         buf_text(out, ", ");
     }
     for (size_t k = 0; k < t->keys_count; k++) { /* which the index does not have */
-        put_name(out, t->keys[k]);
+        sql_put_quoted(out, '"', t->keys[k]);
         buf_text(out, k + 1 < t->keys_count ? ", " : " FROM ");
     }
     put_table(x, out);
@@ -253,7 +243,7 @@ static void put_existing(const struct insert *x, const struct catalog_unique *u,
         struct buf values = {0};
         if (put_values(x, (size_t)source_of(x, column), &values)) {
             buf_text(out, filtered ? " AND " : " WHERE ");
-            put_name(out, column);
+            sql_put_quoted(out, '"', column);
             buf_printf(out, is_one_row(x) ? " = %.*s" : " IN (%.*s)", (int)values.n, values.p);
             filtered = 1;
         }
@@ -271,7 +261,7 @@ static void put_source(const struct insert *x, const char *source, struct buf *o
         buf_text(out, ", COALESCE(");
         for (size_t i = 0; i < x->arbiters_count; i++) {
             buf_printf(out, "braid_t%zu.", i + 1);
-            put_name(out, t->keys[k]);
+            sql_put_quoted(out, '"', t->keys[k]);
             buf_text(out, ", ");
         }
         buf_printf(out, "braid_p.c%d::pg_catalog.%s)", source_of(x, t->keys[k]) + 1,
@@ -280,7 +270,7 @@ static void put_source(const struct insert *x, const char *source, struct buf *o
     buf_text(out, ", CASE");
     for (size_t i = 0; i < x->arbiters_count; i++) {
         buf_printf(out, " WHEN braid_t%zu.", i + 1);
-        put_name(out, t->keys[0]);
+        sql_put_quoted(out, '"', t->keys[0]);
         buf_printf(out, " IS NOT NULL THEN %zu", i + 1);
     }
     buf_text(out, " ELSE 0 END");
@@ -361,7 +351,7 @@ static int step_lock(struct insert *x, size_t at, struct plan_rows_step *step)
     put_match(x, x->arbiters[at], "braid_t", "braid_v", &sql);
     for (size_t k = 0; k < t->keys_count; k++) {
         buf_text(&sql, " AND braid_t.");
-        put_name(&sql, t->keys[k]);
+        sql_put_quoted(&sql, '"', t->keys[k]);
         buf_printf(&sql, " = braid_v.c%zu", x->source_count + k + 1);
     }
     buf_text(&sql, " FOR KEY SHARE OF braid_t");

@@ -86,10 +86,10 @@ static PgQuery__RangeVar *beside(struct build *b, const PgQuery__RangeVar *into,
 static void put_name(struct buf *out, const PgQuery__RangeVar *v)
 {
     if (v->schemaname[0] != 0) {
-        create_as_put_quoted(out, '"', v->schemaname);
+        sql_put_quoted(out, '"', v->schemaname);
         buf_u8(out, '.');
     }
-    create_as_put_quoted(out, '"', v->relname);
+    sql_put_quoted(out, '"', v->relname);
 }
 
 static void put_name_literal(struct buf *out, const PgQuery__RangeVar *v)
@@ -97,7 +97,7 @@ static void put_name_literal(struct buf *out, const PgQuery__RangeVar *v)
     struct buf name = {0};
     put_name(&name, v);
     buf_u8(&name, 0);
-    create_as_put_quoted(out, '\'', (const char *)name.p);
+    sql_put_quoted(out, '\'', (const char *)name.p);
     buf_free(&name);
 }
 
@@ -111,9 +111,9 @@ static int put_statement(struct build *b, PgQuery__CreateTableAsStmt *as, struct
     if (!rows_step(b, tree_new(&b->scratch, NODE(CREATE_TABLE_AS_STMT), as), &parts, note)) {
         return 0;
     }
-    create_as_put_quoted(out, '\'', arena_strndup(&b->scratch, parts.head.p, parts.head.n));
+    sql_put_quoted(out, '\'', arena_strndup(&b->scratch, parts.head.p, parts.head.n));
     buf_text(out, ", ");
-    create_as_put_quoted(out, '\'', arena_strndup(&b->scratch, parts.tail.p, parts.tail.n));
+    sql_put_quoted(out, '\'', arena_strndup(&b->scratch, parts.tail.p, parts.tail.n));
     return 1;
 }
 
