@@ -19,6 +19,10 @@
 #include "proxy/exec/op.h"
 #include "wire/wire.h"
 
+enum {
+    MEMBER_BYTES = 32
+};
+
 /* A session's call on its way. Owner: the control side. */
 struct feed_job {
     struct job job; /* first */
@@ -185,6 +189,39 @@ static void on_call(struct control *c, struct control_mail *mail)
     job_start(c, &j->job);
 }
 
+/* ---- the end of a session -------------------------------------------------------------------- */
+
+struct farewell {
+    struct control_mail mail; /* first */
+    char member[MEMBER_BYTES];
+};
+
+/* The member that a session is when its call names none. */
+static void member_of(const struct session *s, char out[MEMBER_BYTES])
+{
+    (void)snprintf(out, MEMBER_BYTES, "sql-%" PRIu64, s->id);
+}
+
+static void on_farewell(struct control *c, struct control_mail *mail)
+{
+    struct farewell *f = (struct farewell *)(void *)mail;
+    if (c->shared->cdc_consumers != NULL) {
+        cdc_consumer_leave_all(c->shared->cdc_consumers, slice_of(f->member));
+    }
+    mem_free(f);
+}
+
+void feed_gone(struct session *s)
+{
+    if (s->feed_calls == 0) {
+        return;
+    }
+    struct farewell *f = mem_zero(sizeof(*f));
+    member_of(s, f->member);
+    f->mail.fn = on_farewell;
+    control_send(s->worker->shared->control, &f->mail);
+}
+
 /* ---- the session's side ---------------------------------------------------------------------- */
 
 int feed_may_read(const struct session *s)
@@ -227,7 +264,9 @@ static enum step start(struct session *s, struct slice text, const uint32_t *typ
         return session_fail(s, e, &note, 0);
     }
     if (j->call.group != NULL && j->call.member == NULL) {
-        j->call.member = arena_printf(&j->arena, "sql-%" PRIu64, s->id);
+        char member[MEMBER_BYTES];
+        member_of(s, member);
+        j->call.member = arena_strdup(&j->arena, member);
     }
     j->is_extended = bind != NULL;
     feed_formats(bind, j->formats);

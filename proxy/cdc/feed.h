@@ -96,6 +96,9 @@ void feed_answered(struct session *s, struct worker_mail *mail);
 /* The client gives up waiting. 1: it was for us. */
 int feed_cancel(struct session *s);
 
+/* The session ends: it is no member any more. */
+void feed_gone(struct session *s);
+
 /* RowDescription; formats NULL: all text. */
 void feed_put_columns(struct buf *out, const int16_t *formats);
 /* From a Bind; out has FEED_COLUMNS. */

@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/hash.h"
 #include "base/mem.h"
+#include "proxy/cdc/feed.h"
 #include "proxy/exec/exec.h"
 #include "proxy/exec/moment.h"
 #include "proxy/exec/op.h"
@@ -408,6 +409,7 @@ static void free_parts(struct session *s)
 void session_free(struct session *s)
 {
     struct worker *w = s->worker;
+    feed_gone(s);
     free_parts(s);
     mem_free(s);
     worker_session_gone(w);

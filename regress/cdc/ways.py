@@ -166,6 +166,15 @@ def what_was_not_received_comes_again(place):
 
 
 @case
+def a_session_that_has_ended_is_no_member(place):
+    """Without a member's name a session is somebody of its own: nobody can come back as it, so the next one need not wait."""
+    sql = "SELECT * FROM braid.changes('users', group => 'visits', limit => 5, wait_ms => 5000)"
+    first = place.sql(sql)
+    expect("five", 5, len(first))
+    expect("the same five", places(first), places(place.sql(sql)))
+
+
+@case
 def a_cancelled_call_loses_nothing(place):
     with psycopg.connect(place.dsn(), autocommit=True) as conn:
         call = "SELECT * FROM braid.changes('users', group => 'cancel', member => 'm', limit => 1000, wait_ms => %s)"

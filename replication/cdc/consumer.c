@@ -597,15 +597,28 @@ enum err cdc_consumer_stay(struct cdc_consumers *c, uint32_t topic, struct slice
     return e;
 }
 
-void cdc_consumer_leave(struct cdc_consumers *c, uint32_t topic, struct slice group,
-                        struct slice member)
+static void leave_club(struct club *club, struct slice member)
 {
-    (void)pthread_mutex_lock(&c->mutex);
-    struct club *club = find_club(c, topic, group);
     struct member *m = club == NULL ? NULL : find_member(club, member);
     if (m != NULL) {
         cdc_group_leave(&club->members, m->id);
         drop_member(m);
+    }
+}
+
+void cdc_consumer_leave(struct cdc_consumers *c, uint32_t topic, struct slice group,
+                        struct slice member)
+{
+    (void)pthread_mutex_lock(&c->mutex);
+    leave_club(find_club(c, topic, group), member);
+    (void)pthread_mutex_unlock(&c->mutex);
+}
+
+void cdc_consumer_leave_all(struct cdc_consumers *c, struct slice member)
+{
+    (void)pthread_mutex_lock(&c->mutex);
+    list_each (node, &c->clubs) {
+        leave_club(container_of(node, struct club, node), member);
     }
     (void)pthread_mutex_unlock(&c->mutex);
 }

@@ -74,6 +74,8 @@ enum err cdc_consumer_stay(struct cdc_consumers *consumers, uint32_t topic, stru
 /* Others may have what it owns; what is not committed is given again. */
 void cdc_consumer_leave(struct cdc_consumers *consumers, uint32_t topic, struct slice group,
                         struct slice member);
+/* The same in every group, of a member's key that will not come again. */
+void cdc_consumer_leave_all(struct cdc_consumers *consumers, struct slice member);
 /* Set a group to a place, or (how = 0, NULL) forget it. Errors: ERR_BAD_STATE: it has members. */
 enum err cdc_consumer_reset(struct cdc_consumers *consumers, uint32_t topic, struct slice group,
                             const struct cdc_seek_to *to, struct note *note) MUST_CHECK;
