@@ -70,7 +70,7 @@ struct cdc_index_entry {
     uint64_t file;
     uint64_t offset; /* of a frame */
     uint64_t at;     /* where it stands in the file */
-    int64_t time_us; /* the newest of all frames before it in the segment; by offset only */
+    int64_t time_us; /* the newest of all frames before it in the segment */
     int is_of_source;
     uint16_t source;
     uint32_t epoch;

@@ -3,8 +3,12 @@
  * segments in one LSM store, `index`, so that its memory is the store's and not the log's, and a
  * segment that was begun before a restart has it as well.
  *
- *     file 8, 1, offset 8                 -> place 8, time 8    a frame every CDC_INDEX_EVERY bytes
- *     file 8, 2, source 2, epoch 4, lsn 8 -> offset 8, place 8  the same of each source
+ *     file 8, 3, offset 8                           -> place 8, time 8   a frame every
+ *                                                                        CDC_INDEX_EVERY bytes
+ *     file 8, 4, source 2, epoch 4, lsn 8, offset 8 -> place 8, time 8   the same of each source
+ *
+ * (1 and 2 were of a first form, which kept the last frame of a large transaction only: nobody
+ * looks at them, and they go with their file.)
  *
  * Keyed by the number of the file, which is never used twice, so that entries go with their file
  * and what a crash left behind is never taken for another's: at an open, numbers go on behind all
@@ -25,11 +29,12 @@
 enum {
     MEMTABLE_BYTES = 1 << 20,
     CACHE_BYTES = 2 << 20,
-    BY_OFFSET = 1,
-    BY_SOURCE = 2,
-    KEY_MAX = 24,
+    BY_OFFSET = 3,
+    BY_SOURCE = 4,
+    KEY_MAX = 32,
+    FILE_KEY = 8,
     OFFSET_KEY = 17,
-    SOURCE_KEY = 23,
+    SOURCE_KEY = 31,
     VALUE_BYTES = 16,
     DELETES_MAX = 4096 /* in one batch */
 };
@@ -67,7 +72,8 @@ static struct key offset_key(uint64_t file, uint64_t offset)
     return key;
 }
 
-static struct key source_key(uint64_t file, uint16_t source, uint32_t epoch, uint64_t lsn)
+static struct key source_key(uint64_t file, uint16_t source, uint32_t epoch, uint64_t lsn,
+                             uint64_t offset)
 {
     struct key key = {.n = 0};
     put(&key, file, 8);
@@ -75,6 +81,7 @@ static struct key source_key(uint64_t file, uint16_t source, uint32_t epoch, uin
     put(&key, source, 2);
     put(&key, epoch, 4);
     put(&key, lsn, 8);
+    put(&key, offset, 8);
     return key;
 }
 
@@ -86,19 +93,16 @@ int cdc_index_read(struct slice key, struct slice value, struct cdc_index_entry 
                                           : 0)) {
         return 0;
     }
-    *out = (struct cdc_index_entry){.file = be64_at(key.p)};
-    if (key.p[8] == BY_OFFSET) {
-        out->offset = be64_at(key.p + 9);
-        out->at = be64_at(value.p);
-        out->time_us = (int64_t)be64_at(value.p + 8);
-        return 1;
+    *out = (struct cdc_index_entry){.file = be64_at(key.p),
+                                    .offset = be64_at(key.p + key.n - 8),
+                                    .at = be64_at(value.p),
+                                    .time_us = (int64_t)be64_at(value.p + 8)};
+    if (key.p[8] == BY_SOURCE) {
+        out->is_of_source = 1;
+        out->source = be16_at(key.p + 9);
+        out->epoch = be32_at(key.p + 11);
+        out->lsn = be64_at(key.p + 15);
     }
-    out->is_of_source = 1;
-    out->source = be16_at(key.p + 9);
-    out->epoch = be32_at(key.p + 11);
-    out->lsn = be64_at(key.p + 15);
-    out->offset = be64_at(value.p);
-    out->at = be64_at(value.p + 8);
     return 1;
 }
 
@@ -124,19 +128,17 @@ static void add_frame(struct kv_batch *batch, struct cdc_noting *n, uint64_t fil
                       const struct cdc_frame *frame, uint64_t at)
 {
     struct key v = {.n = 0};
+    put(&v, at, 8);
+    put(&v, (uint64_t)n->time_us, 8);
     if (!n->has_any || at - n->at >= CDC_INDEX_EVERY) {
         struct key key = offset_key(file, frame->offset);
-        put(&v, at, 8);
-        put(&v, (uint64_t)n->time_us, 8);
         kv_batch_put(batch, slice_of_key(&key), slice_of_key(&v));
         n->has_any = 1;
         n->at = at;
     }
     if (is_due(n, frame->source, at)) {
-        struct key key = source_key(file, frame->source, frame->tx.epoch, frame->tx.lsn);
-        v.n = 0;
-        put(&v, frame->offset, 8);
-        put(&v, at, 8);
+        struct key key =
+            source_key(file, frame->source, frame->tx.epoch, frame->tx.lsn, frame->offset);
         kv_batch_put(batch, slice_of_key(&key), slice_of_key(&v));
     }
     n->time_us = frame->tx.time_us > n->time_us ? frame->tx.time_us : n->time_us;
@@ -179,11 +181,12 @@ enum err cdc_index_made(struct cdc_log *log, struct cdc_index_making *making, st
 enum err cdc_index_forget(struct cdc_log *log, uint64_t file, struct note *note)
 {
     struct key from = offset_key(file, 0);
+    from.n = FILE_KEY; /* whatever kind they are of */
     struct kv_batch batch = {0};
     struct kv_cursor *cursor = kv_cursor_open(log->index, NULL);
     int valid;
     enum err e = kv_cursor_seek(cursor, slice_of_key(&from), &valid, note);
-    while (e == ERR_NONE && valid && memcmp(kv_cursor_key(cursor).p, from.p, 8) == 0) {
+    while (e == ERR_NONE && valid && memcmp(kv_cursor_key(cursor).p, from.p, FILE_KEY) == 0) {
         kv_batch_delete(&batch, kv_cursor_key(cursor));
         if (batch.count >= DELETES_MAX) {
             e = kv_write(log->index, &batch, KV_LAZY, note);
@@ -287,7 +290,7 @@ static enum err find_by_lsn(struct cdc_log *log, uint64_t file, const struct cdc
                             struct cdc_index_entry *last, int *has_last,
                             struct cdc_index_entry *next, int *has_next, struct note *note)
 {
-    struct key key = source_key(file, place->source, 0, 0);
+    struct key key = source_key(file, place->source, 0, 0, 0);
     struct kv_cursor *cursor = kv_cursor_open(log->index, NULL);
     int valid;
     enum err e = kv_cursor_seek(cursor, slice_of_key(&key), &valid, note);
@@ -316,7 +319,7 @@ enum err cdc_index_source(struct cdc_log *log, uint64_t file, const struct cdc_i
     if (place->any_epoch) {
         return find_by_lsn(log, file, place, last, has_last, next, has_next, note);
     }
-    struct key key = source_key(file, place->source, place->epoch, place->lsn);
+    struct key key = source_key(file, place->source, place->epoch, place->lsn, UINT64_MAX);
     enum err e = find_at_or_before(log, &key, 11, last, has_last, note);
     *has_next = 0;
     if (e == ERR_NONE) {
@@ -355,7 +358,7 @@ static enum err sweep(struct cdc_log *log, const uint64_t *files, size_t count, 
         }
         log->next_file = file >= log->next_file ? file + 1 : log->next_file;
         struct key next = offset_key(file + 1, 0);
-        next.n = 8;
+        next.n = FILE_KEY;
         e = e ? e : kv_cursor_seek(cursor, slice_of_key(&next), &valid, note);
     }
     kv_cursor_close(cursor);

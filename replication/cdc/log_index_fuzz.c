@@ -13,8 +13,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     struct slice key = {data, key_bytes};
     struct slice value = {data + key_bytes, n - key_bytes};
     if (cdc_index_read(key, value, &entry)) {
-        check(value.n == 16 && (key.n == 17 || key.n == 23));
-        check(entry.is_of_source == (key.n == 23));
+        check(value.n == 16 && (key.n == 17 || key.n == 31));
+        check(entry.is_of_source == (key.n == 31));
     }
     return 0;
 }

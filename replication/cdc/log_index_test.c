@@ -177,3 +177,35 @@ Test(cdc_index, reading_begins_at_the_same_place_with_and_without_it)
     end_bench(&b);
     bench_segment_bytes = 0;
 }
+
+Test(cdc_index, a_transaction_of_many_frames_is_found_at_its_first)
+{
+    struct bench b;
+    struct seen *seen = mem_alloc(FRAMES_MAX * sizeof(*seen));
+    struct note note = {0};
+    new_bench(&b, 3);
+    attach_other(&b);
+    give_large(&b, 0, 1000, 60);
+    give_large(&b, 1, 1100, 400); /* so that the next one has an entry of its own */
+    give_large(&b, 0, 1200, 3000);
+    give_large(&b, 0, 5000, 10);
+    for (int round = 0; round < 2; round++) {
+        for (uint16_t p = 0; p < cdc_log_partitions(b.log, b.topic); p++) {
+            static const struct cdc_seek_to tos[] = {
+                {.how = CDC_SEEK_LSN, .value = 1200},    {.how = CDC_SEEK_LSN, .value = 1001},
+                {.how = CDC_SEEK_LSN, .value = 1201},    {.how = CDC_SEEK_BEHIND, .value = 1000},
+                {.how = CDC_SEEK_BEHIND, .value = 1199}, {.how = CDC_SEEK_BEHIND, .value = 1200}};
+            size_t n = read_all(&b, p, seen);
+            for (size_t i = 0; i < sizeof(tos) / sizeof(tos[0]); i++) {
+                uint64_t offset;
+                cr_assert_eq(cdc_log_seek(b.log, b.topic, p, &tos[i], &offset, &note), ERR_NONE);
+                cr_expect_eq(offset, expected(seen, n, &tos[i]), "%zu in %u", i, (unsigned)p);
+            }
+        }
+        close_bench(&b);
+        empty_index(&b);
+        open_bench(&b);
+    }
+    mem_free(seen);
+    end_bench(&b);
+}

@@ -1,8 +1,8 @@
 /*
  * The consumers' side: whole frames from an offset on, and where to begin. What is in a partition's
  * tail is copied under the mutex; what is in a file is read without it, from a segment that is
- * pinned meanwhile. A segment's index is read from behind its frames when it is first needed; of
- * one that was begun before a restart and has none yet, it is made by walking the frames once.
+ * pinned meanwhile. Where to begin in a segment log_index.c knows; of one that has no entries yet
+ * they are made by walking its frames once.
  */
 
 #include <inttypes.h>
@@ -10,13 +10,11 @@
 #include <string.h>
 
 #include "base/check.h"
-#include "base/crc32c.h"
 #include "base/mem.h"
 #include "replication/cdc/log_impl.h"
 
 enum {
-    WALK_BYTES = 64 << 10,
-    ENTRY_BYTES = 24
+    WALK_BYTES = 64 << 10
 };
 
 static enum err no_topic(struct note *note)
