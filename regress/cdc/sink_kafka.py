@@ -10,6 +10,7 @@ from sink_place import rows_of, soon
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 TOPIC = "cdc.app.public.users"
+PROPERTIES = "# for the test\nlinger.ms=1\nreconnect.backoff.max.ms=500\n"
 TOO_LARGE, NOT_LEADER = 10, 6  # errors of Kafka's protocol
 
 
@@ -108,13 +109,25 @@ def refused_with_others_comes_alone(place):
     expect("dead letters", 1, place.sink("kafka")["dead_letters"])
 
 
+def properties_of_topics_are_obeyed(place):
+    """What librdkafka keeps per topic, too; it says so itself when one contradicts the promises."""
+    place.write("kafka.properties", PROPERTIES + "queuing.strategy=lifo\n")
+    place.braid.stop()
+    place.braid.start()
+    place.sql("INSERT INTO users VALUES (23000, 'fifo')")
+    soon("it is told", lambda: "queuing.strategy" in place.sink("kafka")["error"], True, place)
+    place.write("kafka.properties", PROPERTIES)
+    soon("the topic's rows", lambda: rows(place), place.truth(), place)
+
+
 def begin(place):
     """Its settings."""
     place.kafka = Kafka(place.fleet.folder)
     place.fleet.at_end.append(place.kafka.kill)
     place.kafka.ask(f"create {TOPIC}")
     return {"sink_kafka": place.kafka.address, "sink_kafka_prefix": "cdc.", "sink_kafka_topics": "app.public.users",
-            "sink_kafka_properties": place.write("kafka.properties", "# for the test\nlinger.ms=1\nreconnect.backoff.max.ms=500\n")}
+            "sink_kafka_properties": place.write("kafka.properties", PROPERTIES)}
 
 
-CASES = (gets_everything_in_order, brokers_refuse_and_go_down, too_large_is_a_dead_letter, refused_with_others_comes_alone)
+CASES = (gets_everything_in_order, brokers_refuse_and_go_down, too_large_is_a_dead_letter, refused_with_others_comes_alone,
+         properties_of_topics_are_obeyed)

@@ -191,8 +191,8 @@ static enum err open_producer(struct kafka_sink *s, struct note *note)
     rd_kafka_conf_t *conf = rd_kafka_conf_new();
     rd_kafka_topic_conf_t *topics = rd_kafka_topic_conf_new();
     rd_kafka_topic_conf_set_partitioner_cb(topics, choose_partition);
+    rd_kafka_conf_set_default_topic_conf(conf, topics); /* set_up() puts those of topics into it */
     enum err e = set_up(s, conf, note);
-    rd_kafka_conf_set_default_topic_conf(conf, topics);
     s->said[0] = 0;
     s->producer = e ? NULL : rd_kafka_new(RD_KAFKA_PRODUCER, conf, why, sizeof(why));
     if (s->producer == NULL) {
