@@ -23,6 +23,8 @@
 /* ---- loop ------------------------------------------------------------------------------------ */
 
 struct loop;
+struct event_base;
+struct bufferevent;
 
 /* SIGPIPE is ignored in the whole process from here on, unless it has a handler. */
 struct loop *loop_new(void);
@@ -34,6 +36,9 @@ int64_t loop_now_us(const struct loop *loop); /* monotonic, read at most once pe
 void loop_trim(struct loop *loop);
 /* For a component that keeps a libevent structure of its own on this loop (evhttp): event_base. */
 void *loop_event_base(struct loop *loop);
+/* For evhttp_set_bevcb(). A connection that evhttp makes by itself closes its socket before it
+ * takes it out of epoll, by a number that may be another thread's file by then. */
+struct bufferevent *loop_new_bufferevent(struct event_base *base, void *unused);
 
 /* A function run once at the end of this turn, before the flush. The node is the caller's; giving
  * a node that already waits is fine. */

@@ -116,3 +116,9 @@ void *loop_event_base(struct loop *loop)
     }
     return loop->base;
 }
+
+struct bufferevent *loop_new_bufferevent(struct event_base *base, void *unused)
+{
+    (void)unused;
+    return bufferevent_socket_new(base, -1, BEV_OPT_CLOSE_ON_FREE);
+}

@@ -452,6 +452,7 @@ enum err http_start(struct control *c, const char *address, int fd, struct http 
     evhttp_set_allowed_methods(http->server, EVHTTP_REQ_GET | EVHTTP_REQ_HEAD | EVHTTP_REQ_POST |
                                                  EVHTTP_REQ_PUT | EVHTTP_REQ_DELETE |
                                                  EVHTTP_REQ_OPTIONS | EVHTTP_REQ_PATCH);
+    evhttp_set_bevcb(http->server, loop_new_bufferevent, NULL);
     evhttp_set_gencb(http->server, on_request, http);
     http->socket = evhttp_accept_socket_with_handle(http->server, fd);
     check(http->socket != NULL);
