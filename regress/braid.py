@@ -139,6 +139,11 @@ class Braid:
             self.kill()
             raise RuntimeError(f"pgbraid does not stop\n{self.tail()}") from None
 
+    def memory_kb(self):
+        """Resident now."""
+        with open(f"/proc/{self.process.pid}/status", encoding="ascii") as f:
+            return next(int(line.split()[1]) for line in f if line.startswith("VmRSS:"))
+
     def kill(self):
         if self.alive():
             self.process.kill()

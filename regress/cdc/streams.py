@@ -403,11 +403,6 @@ def started_raw(place, slot):
     return until("it streams", attempt)
 
 
-def memory_kb(place):
-    with open(f"/proc/{place.braid.process.pid}/status", encoding="utf-8") as f:
-        return int(next(line for line in f if line.startswith("VmRSS")).split()[1])
-
-
 def events(place):
     return sum(row["records"] for row in place.console("SHOW CDC_TOPICS") if row["topic"] == "app.public.users")
 
@@ -510,7 +505,7 @@ def a_reader_that_does_not_read_costs_little(place):
             first = 100000 + round_ * 5000 + i * 1000
             place.sql("INSERT INTO users SELECT i, repeat('x', 4000) FROM generate_series(%s, %s) i", (first, first + 999))
         until("all is in the log", lambda least=records + 5000: events(place) >= least)
-        sizes.append(memory_kb(place))
+        sizes.append(place.braid.memory_kb())
     expect_that(f"40 MB wait outside of memory: {sizes} kB", sizes[2] - sizes[0] < 15000)
     seen = 0
     while seen < 15000:

@@ -312,9 +312,6 @@ def a_stream_of_events_is_killed_and_goes_on(place):
 @case
 def a_stream_that_is_not_read_costs_little(place):
     """What is not read waits in the log; when it is read all of it comes."""
-    def memory_kb():
-        with open(f"/proc/{place.braid.process.pid}/status", encoding="utf-8") as f:
-            return int(next(line for line in f if line.startswith("VmRSS")).split()[1])
     place.sql("CREATE TABLE IF NOT EXISTS wide (id int PRIMARY KEY, t text)")
     sizes, count = [], 0
     stream = None
@@ -329,8 +326,9 @@ def a_stream_that_is_not_read_costs_little(place):
         if stream is None:
             stream = Stream(place, topic="app.public.wide", group="slow", member="m", limit=1000)
             time.sleep(1)
-        sizes.append(memory_kb())
-    expect_that(f"24 MB wait outside of memory: {sizes} kB", sizes[2] - sizes[0] < 15000)
+        sizes.append(place.braid.memory_kb())
+    most = 15000 * (10 if "address" in place.braid.binary else 1)  # a sanitizer keeps what was freed
+    expect_that(f"24 MB wait outside of memory: {sizes} kB", sizes[2] - sizes[0] < most)
     expect_that("all come", stream.read(count))
     expect("each once", count, len(set(found(stream.events))))
     stream.kill()

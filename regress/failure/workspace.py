@@ -412,14 +412,14 @@ def test_slow_workspace(place):
     with World(place) as world:
         c = auto(world.braid)
         expect("before", [JOINED], ask(c, JOIN))
-        before = resident(world.braid)
+        before = world.braid.memory_kb()
         world.middles[0].piece, world.middles[0].delay_s = 8000, 0.005
         most = [0]
         stop = threading.Event()
 
         def look():
             while not stop.wait(0.02):
-                most[0] = max(most[0], resident(world.braid))
+                most[0] = max(most[0], world.braid.memory_kb())
         thread = threading.Thread(target=look)
         thread.start()
         expect("slowly", [JOINED], ask(c, JOIN))
@@ -432,11 +432,6 @@ def test_slow_workspace(place):
                     most[0] - before < moved * 0.8)
         c.close()
     nothing_left(place)
-
-
-def resident(braid):
-    with open(f"/proc/{braid.process.pid}/statm", encoding="ascii") as f:
-        return int(f.read().split()[1]) * 4
 
 
 # ---- limits ------------------------------------------------------------------------------------------

@@ -218,13 +218,8 @@ def rest(place):
             place.fails("hang", f"{place.doing}\n{dump(place)}")
         else:
             check_sum(place)
-            place.memory.append((time.monotonic() - place.started, resident_kb(place.braid.process.pid)))
+            place.memory.append((time.monotonic() - place.started, place.braid.memory_kb()))
     place.pause.clear()
-
-
-def resident_kb(pid):
-    with open(f"/proc/{pid}/status", encoding="ascii") as f:
-        return next(int(line.split()[1]) for line in f if line.startswith("VmRSS:"))
 
 
 def check_memory(place):
