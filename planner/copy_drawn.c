@@ -144,10 +144,7 @@ static void put_row(const struct plan_copy_run *c, const struct copy_row *row,
         rest = slice_from(rest, 2);
     }
     put_drawn(c, drawn, out);
-    buf_add_slice(out, rest);
-    if (c->copy->format != 'b' && row->bytes.n == row->line.n) {
-        buf_add(out, "\n", 1); /* the client's last */
-    }
+    buf_add_slice(out, rest); /* the client's last may have no line end: it is the shard's last */
 }
 
 /* ---- one COPY for each shard ----------------------------------------------------------------- */

@@ -369,9 +369,21 @@ Test(copy_split, drawn_columns_stand_in_front_of_the_rows_that_waited_for_them)
                              {NULL, 0},   slice_of(a),     SLICE("\\N")};
     char first[64], third[64];
     plan.drawn[0] = 1;
-    (void)snprintf(first, sizeof(first), "%s\tx\\\ty\\\\\tone\n%s\t\\x5cN\tthree\n", a, a);
+    (void)snprintf(first, sizeof(first), "%s\tx\\\ty\\\\\tone\n%s\t\\x5cN\tthree", a, a);
     (void)snprintf(third, sizeof(third), "%s\t\\N\ttwo\n", c);
     expect_part(&copy, SLICE("one\ntwo\nthree"), values, 3, &(struct part){{first, "", third}});
+}
+
+Test(copy_split, a_last_row_without_a_line_end_gets_none_that_the_others_have_not)
+{
+    struct copy_plan plan = text_plan(0);
+    struct plan_copy copy = {.table = orders, .format = 't', .draws_count = 1, ._private = &plan};
+    const char *a = key_on(0);
+    struct slice values[] = {slice_of(a), slice_of(a)};
+    char want[64];
+    plan.drawn[0] = 1;
+    (void)snprintf(want, sizeof(want), "%s\tone\r\n%s\ttwo", a, a);
+    expect_part(&copy, SLICE("one\r\ntwo"), values, 2, &(struct part){{want, "", ""}});
 }
 
 Test(copy_split, drawn_columns_of_csv_are_quoted_and_each_part_has_the_header_that_is_compared)
