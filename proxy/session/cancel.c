@@ -16,6 +16,7 @@
 #include "proxy/pool/pool.h"
 #include "proxy/session/session.h"
 #include "proxy/session/session_role.h"
+#include "proxy/session/watch.h"
 
 enum {
     CANCEL_TIMEOUT_MS = 5000
@@ -123,6 +124,20 @@ void backend_cancel(struct backend *b)
                           CANCEL_TIMEOUT_MS, on_dialled, call);
 }
 
+/* COPY FROM whose rows wait here while the client sends none: no server could be told to stop. */
+static int cancel_copy(struct session *s)
+{
+    struct note note;
+    if (s->op == NULL || s->op->on_copy == NULL || s->op->pending != 0) {
+        return 0;
+    }
+    enum err e = s->timed_out
+                     ? watch_words(s, &note)
+                     : note_set(&note, ERR_CANCELED, "canceling statement due to user request");
+    op_fail(s->op, e, &note);
+    return 1;
+}
+
 void session_cancel(struct session *s)
 {
     metric_add(&s->worker->metrics, METRIC_cancels, 1);
@@ -139,7 +154,7 @@ void session_cancel(struct session *s)
         session_backend_failed(s, e, &note);
         return;
     }
-    if (moment_cancel(s) || feed_cancel(s) || slots_cancel(s)) {
+    if (moment_cancel(s) || feed_cancel(s) || slots_cancel(s) || cancel_copy(s)) {
         return;
     }
     if (s->op != NULL && s->op->no_cancel) {

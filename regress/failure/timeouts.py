@@ -1,6 +1,7 @@
 """Time limits over shards: those of PostgreSQL and those of pgbraid, in the middle of statements and transactions
 that hold several servers. Whatever ends them, all shards give back what was held, and nothing is half done."""
 
+import struct
 import time
 
 import psycopg2
@@ -172,7 +173,31 @@ def test_servers_idle_limit(place):
         c.close()
 
 
-TESTS = [test_lock_timeout, test_statement_timeout, test_timeout_of_commit, test_our_limits, test_servers_idle_limit]
+def test_copy_that_waits(place):
+    """A COPY whose rows wait for ids while the client sends none: no server runs anything, and it can be stopped all the same."""
+    with Stage(place) as stage:
+        stage.braid.sql("CREATE TABLE seq_notes (id bigserial PRIMARY KEY, v text) SHARD BY HASH (id)")
+        limited = place.braid(pool={"query_timeout_ms": 300})
+        for braid, text in ((stage.braid, "user request"), (limited, "query timeout")):
+            with raw.Raw(braid.port) as c:
+                c.login(user="app", database="app")
+                c.send(raw.query("COPY seq_notes (v) FROM STDIN"))
+                c.until("G")
+                c.send(raw.message("d", b"one\n"))
+                if braid is stage.braid:
+                    other = raw.Raw(braid.port)
+                    other.send(raw.request(raw.CANCEL_REQUEST, struct.pack("!I", c.pid) + c.key))
+                    other.socket.close()
+                got = c.until("Z")
+                expect(f"{text}: the code", ["57014"], raw.codes_of(got))
+                expect_that(f"the words: {got}", text in str(got))
+                c.send(raw.message("d", b"two\n"), raw.message("c"))  # already on its way
+                expect("goes on", [["0"]], raw.rows_of(c.ask(raw.query("SELECT count(*) FROM seq_notes"))))
+        place.end(limited)
+        stage.braid.sql("DROP TABLE seq_notes")
+
+
+TESTS = [test_lock_timeout, test_statement_timeout, test_copy_that_waits, test_timeout_of_commit, test_our_limits, test_servers_idle_limit]
 
 
 def run(place, report):
