@@ -21,7 +21,7 @@ enum {
     BTREE_FIGURES = 13,
     /* Batches of so many bytes in the log, then the tree goes to the disk: an eighth of the cache.
      */
-    BTREE_LOG_BYTES_MAX = 512 << 10,
+    BTREE_LOG_BYTES_MAX = 1 << 20,
     BTREE_LOG_BYTES_MIN = 16 << 10
 };
 
