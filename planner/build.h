@@ -7,6 +7,7 @@
  *     plan.c      plan_make(): text -> statements -> a handler each (statement table)
  *     prepare.c   PREPARE and EXECUTE of SQL
  *     pins.c      state left on a server connection
+ *     draws.c, asks.c  what is drawn from sequences; currval() and lastval()
  *     survey.c    one walk over a statement: parameters, functions, what else matters
  *     scope.c     levels (query blocks), relations in them; scope_names.c: names -> columns
  *     reach.c     what bodies of functions, policies and triggers touch
@@ -99,6 +100,7 @@ struct survey {
                                of other shards */
     uint8_t pins, unpins;   /* enum plan_pin */
     unsigned asks_sequence : 1;
+    unsigned user_functions : 1; /* of any kind, also behind operators and casts */
     unsigned sets_sequence : 1;
     unsigned reads_only : 1; /* no function that may write */
     unsigned aggregates : 1; /* a call of an aggregate somewhere */
@@ -148,6 +150,14 @@ void pins_see_user_function(struct build *b, const char *name, struct survey *ou
 void pins_see_function(struct build *b, const PgQuery__FuncCall *f, const char *name,
                        struct survey *out);
 void pins_of_statement(struct build *b, const tnode *stmt, struct plan *p);
+/* draws.c: in front of plan_statement(), and behind it */
+void draws_of_statement(struct build *b, const tnode *stmt, struct plan *p);
+void draws_settle(struct build *b, struct plan *p);
+uint64_t draws_of_default(struct build *b, const struct catalog_column *c); /* 0: not known */
+/* Column `source` of rows or of what is drawn for COPY is what column `number` is given. */
+void draws_come_from(struct build *b, int16_t number, size_t source);
+/* asks.c: the calls of currval() and lastval(), when their values may take their places */
+void asks_of_statement(struct build *b, const tnode *stmt, struct plan *p);
 enum function_class {
     FUNCTION_IMMUTABLE,
     FUNCTION_STABLE,
@@ -386,6 +396,9 @@ struct build {
     /* The first name of a statement that neither catalog nor map has; NULL: none. */
     const char *unknown_schema, *unknown_name;
     struct lex lex;
+    size_t text_at;         /* in `sql`: the statement that is planned */
+    struct plan_seen *seen; /* draws.c: of that statement */
+    size_t seen_count;
     int several; /* shards */
     const char *path[PATH_MAX_SCHEMAS];
     size_t path_count;

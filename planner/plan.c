@@ -174,7 +174,7 @@ static struct plan *add_plan(struct build *b, struct slice text)
     return p;
 }
 
-static struct slice statement_text(const struct build *b, const PgQuery__RawStmt *raw)
+static struct slice statement_text(struct build *b, const PgQuery__RawStmt *raw)
 {
     size_t from = raw->stmt_location > 0 ? (size_t)raw->stmt_location : 0;
     from = from > b->sql.n ? b->sql.n : from;
@@ -183,6 +183,7 @@ static struct slice statement_text(const struct build *b, const PgQuery__RawStmt
     while (text.n > 0 && (text.p[0] == ' ' || (text.p[0] >= '\t' && text.p[0] <= '\r'))) {
         text = slice_from(text, 1);
     }
+    b->text_at = (size_t)(text.p - b->sql.p);
     return text;
 }
 
@@ -193,7 +194,10 @@ static void plan_raw(struct build *b, const PgQuery__RawStmt *raw, struct slice 
     p->any_params = b->survey.params_max > 0;
     pins_of_statement(b, raw->stmt, p);
     if (b->several) {
+        draws_of_statement(b, raw->stmt, p);
+        asks_of_statement(b, raw->stmt, p);
         plan_statement(b, raw->stmt, p);
+        draws_settle(b, p);
         unique_of_statement(b, raw->stmt, p);
     } else {
         plan_one_shard(b, raw->stmt, p);
@@ -238,6 +242,9 @@ static void finish_batch(struct build *b)
             batch->after_commit = 1;
             batch->shape_ok = 0;
         }
+        if (p->names_sequence || p->asks_sequence) { /* literals say which, and where */
+            batch->shape_ok = 0;
+        }
         if (p->config_names_count != 0) {
             batch->shape_ok = 0;
             batch->verbatim_one = 0;
@@ -252,6 +259,9 @@ static void finish_batch(struct build *b)
         all->unpins |= batch->plans[i]->unpins;
         all->asks_sequence |= batch->plans[i]->asks_sequence;
         all->moves_sequences |= batch->plans[i]->moves_sequences;
+        all->draws = all->draws == DRAWS_NONE && batch->plans[i]->draws == DRAWS_NONE
+                         ? DRAWS_NONE
+                         : DRAWS_UNSEEN;
         all->no_prepare = all->no_prepare == NULL ? batch->plans[i]->no_prepare : all->no_prepare;
         all->pins |= batch->plans[i]->functions_count != 0 ? PIN_UNSEEN : 0;
     }
@@ -302,6 +312,7 @@ static enum err plan_with_suffixes(struct build *b, int *position, struct note *
                 *position = at + split.stmts[i]->stmt_location;
             }
         }
+        b->text_at = SIZE_MAX; /* not in b->sql */
         for (size_t k = 0; e == ERR_NONE && k < parsed->n_stmts; k++) {
             plan_raw(b, parsed->stmts[k], rest);
             b->batch->plans[b->batch->count - 1]->source = arena_copy(b->out, text);

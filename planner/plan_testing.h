@@ -77,6 +77,8 @@ static struct catalog *test_catalog(const char *default_bytewise)
                                             "124|public|accounts|r|0|0|0|",
                                             "125|public|tags|r|0|0|0|",
                                             "126|public|day_counts|v|0|0|1|",
+                                            "127|public|tickets_id_seq|S|0|0|0|",
+                                            "128|public|accounts_id_seq|S|0|0|0|",
                                             "130|public|members|r|0|0|0|",
                                             "131|public|members_email|i|0|0|0|130",
                                             "132|public|badges|r|0|0|0|",

@@ -346,6 +346,7 @@ struct plan_rows_around {
 /* The same INSERT for ids that were drawn beforehand: they are parameters behind the client's. */
 struct plan_draw {
     const char *sequence; /* "'public.s'::regclass" */
+    uint64_t oid;         /* home's; 0: not known */
     uint32_t type;        /* of the column: int2, int4, int8 */
 };
 
@@ -409,6 +410,34 @@ struct plan_copy_out {
     unsigned force_quote_all : 1;
 };
 
+/*
+ * What a statement does to what currval() and lastval() say in its session, draws.c. UNSEEN: it may
+ * draw from any sequence. SEEN: each execution that succeeds, and gives or writes a row, draws from
+ * those of plan.seen and from no other.
+ */
+enum plan_draws {
+    DRAWS_UNSEEN,
+    DRAWS_SEEN,
+    DRAWS_NONE
+};
+
+enum {
+    PLAN_SEEN_MAX = 8
+};
+
+struct plan_seen {
+    uint64_t sequence;  /* home's OID */
+    int16_t column;     /* its number in the table; 0: of a SELECT */
+    uint16_t source;    /* PLAN_ROWS: column of the source, PLAN_COPY_IN: of what is drawn */
+    unsigned moves : 1; /* lastval() is of it from now on; 0: setval() */
+};
+
+/* A call of currval() or lastval() in plan.text. */
+struct plan_ask {
+    uint32_t at, bytes;
+    uint32_t argument_at, argument_bytes; /* what names the sequence; no bytes: lastval() */
+};
+
 /* Where a statement asks to be run, in front of it: a comment "braid: role=primary". */
 enum plan_role {
     PLAN_ROLE_AUTO,
@@ -463,8 +492,14 @@ struct plan {
     unsigned unknown_tables : 1;  /* names that the catalog has not: perhaps temporary tables */
     unsigned moves_sequences : 1; /* setval(), schema changes, code that may do either */
     unsigned asks_sequence : 1;   /* currval(), lastval(): what nextval() gave to this session */
-    uint8_t pins;                 /* enum plan_pin: may leave it, */
-    uint8_t unpins;               /* may end it */
+    unsigned names_sequence : 1;  /* `seen` is by literals of the text */
+    uint8_t draws;                /* enum plan_draws */
+    const struct plan_seen *seen; /* in the order in which PostgreSQL would draw for a row */
+    size_t seen_count;
+    const struct plan_ask *asks; /* PLAN_ONE: all of them, in their order; NULL: not found */
+    size_t asks_count;
+    uint8_t pins;   /* enum plan_pin: may leave it, */
+    uint8_t unpins; /* may end it */
     /* What it does that keeps PostgreSQL from preparing its transaction, in words; NULL: nothing */
     const char *no_prepare;
     /* Functions of users that it calls, when nothing is known of them: PIN_UNSEEN, unless the proxy

@@ -175,6 +175,7 @@ static void see_special(const char *name, struct survey *out)
 static void see_reach(struct walk *w, const struct reach *r, const char *name)
 {
     struct survey *out = w->out;
+    out->user_functions |= r->kind != REACH_NOTHING;
     out->pins |= r->pins;
     out->bodies_read |= r->reads != 0;
     out->bodies_write |= r->writes != 0;
@@ -192,6 +193,7 @@ static int see_bodies(struct walk *w, const PgQuery__FuncCall *f, const char *sc
                       const char *name)
 {
     struct build *b = w->build;
+    struct survey *out = w->out;
     struct reach r;
     size_t count;
     const char *by;
@@ -211,6 +213,7 @@ static int see_bodies(struct walk *w, const PgQuery__FuncCall *f, const char *sc
         *call = (struct reach_call){f, name, r, {{0}}, 0, w->out->calls};
         w->out->calls = call;
     }
+    out->user_functions |= count > 0;
     int quiet = count > 0 && !r.writes && function_builtin(name) == 0;
     if (reach_hidden(b, 'a', name, &r, &by)) {
         see_reach(w, &r, name);
@@ -451,6 +454,7 @@ void survey_merge(struct survey *into, const struct survey *part)
     into->pins |= part->pins;
     into->unpins |= part->unpins;
     into->asks_sequence |= part->asks_sequence;
+    into->user_functions |= part->user_functions;
     into->sets_sequence |= part->sets_sequence;
     into->aggregates |= part->aggregates;
     into->regcast |= part->regcast;

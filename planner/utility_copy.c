@@ -231,6 +231,9 @@ static void copy_in(struct build *b, const tnode *stmt, const struct relation *r
     if (draws.count != 0 && !copy_draw(b, stmt, r, &draws, copy, p)) {
         return;
     }
+    for (size_t i = 0; i < draws.count; i++) {
+        draws_come_from(b, draws.columns[i]->number, i);
+    }
     fill_types(b, c, r->known, copy);
     p->kind = PLAN_COPY_IN;
     p->rung = "route";

@@ -151,6 +151,8 @@ int column_is_cut(const struct catalog_column *c);
 tnode *column_as_stored(struct build *b, const struct catalog_column *c, tnode *expr);
 /* What the column holds when nobody says: its default, or a NULL of its type. NULL: not known. */
 tnode *column_default(struct build *b, const struct catalog_column *c);
+/* draws.c: 'public.s'::regclass of a default nextval('public.s'::regclass); NULL: it is another */
+const char *column_sequence(struct build *b, const struct catalog_column *c);
 /* A literal or parameter whose type the place where it stands decides. */
 int column_is_open(const struct build *b, const tnode *expr);
 

@@ -24,27 +24,10 @@ struct drawn {
     unsigned identity : 1;
 };
 
-/* 'public.s'::regclass of nextval('public.s'::regclass); NULL: it is something else. */
-static const char *sequence_of(struct build *b, const struct catalog_column *c)
-{
-    static const char before[] = "nextval('";
-    static const char behind[] = "'::regclass)";
-    const char *text = c->default_text;
-    size_t n = text == NULL ? 0 : strlen(text);
-    if (n <= sizeof(before) + sizeof(behind) - 2 || memcmp(text, before, sizeof(before) - 1) != 0 ||
-        strcmp(text + n - (sizeof(behind) - 1), behind) != 0) {
-        return NULL;
-    }
-    size_t from = sizeof(before) - 2; /* with its quote */
-    struct slice name = slice_bytes(text + from, n - 1 - from);
-    struct slice inside = slice_bytes(name.p + 1, name.n - sizeof(behind) + 1);
-    return memchr(inside.p, '\'', inside.n) == NULL ? arena_strndup(b->out, name.p, name.n) : NULL;
-}
-
 static tnode *param(struct drawn *d, const struct catalog_column *c)
 {
     struct arena *a = &d->build->scratch;
-    const char *sequence = sequence_of(d->build, c);
+    const char *sequence = column_sequence(d->build, c);
     if (sequence == NULL || (c->type != OID_INT2 && c->type != OID_INT4 && c->type != OID_INT8)) {
         return NULL;
     }
@@ -57,7 +40,8 @@ static tnode *param(struct drawn *d, const struct catalog_column *c)
         d->draws = more;
         d->cap = cap;
     }
-    d->draws[d->count++] = (struct plan_draw){.sequence = sequence, .type = c->type};
+    d->draws[d->count++] = (struct plan_draw){
+        .sequence = sequence, .oid = draws_of_default(d->build, c), .type = c->type};
     d->identity |= c->identity != 0;
     PgQuery__ParamRef *ref = arena_alloc(a, sizeof(*ref));
     pg_query__param_ref__init(ref);

@@ -399,6 +399,11 @@ static int finish(struct insert *x, struct plan *p, int in_order)
     if (x->conflicts) {
         insert_tells(x, rows);
     }
+    for (size_t i = 0; i < x->count; i++) {
+        if (x->targets[i].known != NULL && !x->targets[i].left_out && x->targets[i].value == NULL) {
+            draws_come_from(x->build, x->targets[i].known->number, x->targets[i].source);
+        }
+    }
     p->rows = rows;
     return 1;
 }

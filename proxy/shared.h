@@ -84,6 +84,7 @@ struct shard_facts {
     _Atomic uint32_t places[SHARDS_MAX]; /* 0: keeps no decisions, or not known yet */
     _Atomic uint64_t known;              /* shards that were asked */
     _Atomic uint64_t cannot_prepare;     /* max_prepared_transactions is 0 */
+    _Atomic int sequences_asked;         /* somebody has called currval() or lastval() */
     _Atomic uint64_t sequences_epoch;    /* grows when a sequence may have been moved: sequence.h */
 };
 

@@ -16,6 +16,9 @@
 #include "base/check.h"
 #include "base/mem.h"
 #include "proxy/exec/copy_in.h"
+#include "proxy/exec/drawn.h"
+#include "wire/types.h"
+#include "wire/value.h"
 
 enum {
     HELD_BYTES = 512 * 1024, /* a part, and what the client's last message had above it */
@@ -126,16 +129,40 @@ static int set_views(struct copy_op *c)
     return 1;
 }
 
+/* The ids of the last row. */
+static void note_drawn(struct copy_op *c)
+{
+    struct session *s = c->op.session;
+    const struct plan *plan = c->plan;
+    struct note note;
+    size_t bytes = 0;
+    size_t last = (copy_held(c->run, &bytes) - 1) * plan->copy->draws_count;
+    for (size_t i = 0; i < plan->seen_count; i++) {
+        int64_t id = 0;
+        if (value_read_int(OID_INT8, FORMAT_TEXT, c->drawn[last + plan->seen[i].source], &id,
+                           &note)) {
+            drawn_forget(s);
+            return;
+        }
+        drawn_value(s, plan->seen[i].sequence, id);
+    }
+    drawn_last(s, plan);
+}
+
 static void values_drawn(struct op *op)
 {
     struct copy_op *c = (struct copy_op *)op;
     if (op->errors != 0) {
+        drawn_forget(op->session);
         op_fail(op, ERR_INTERNAL, NULL);
     } else if (!set_views(c)) {
         c->err = note_set(&c->note, ERR_INTERNAL,
                           "the home shard did not evaluate the defaults once for each row");
         copy_tell_failure(c);
     } else {
+        if (c->plan->draws == DRAWS_SEEN) {
+            note_drawn(c);
+        }
         write_part(c);
     }
 }

@@ -12,6 +12,7 @@
 #include "base/mem.h"
 #include "planner/catalog.h"
 #include "proxy/cdc/feed.h"
+#include "proxy/exec/drawn.h"
 #include "proxy/exec/moment.h"
 #include "proxy/exec/op.h"
 #include "proxy/exec/own.h"
@@ -484,6 +485,9 @@ uint32_t exec_choose(const struct session *s, uint64_t bits, int any)
 void exec_mark(struct session *s, struct backend *b, struct plan *plan)
 {
     b->wrote |= !plan->reads_only;
+    if (plan->draws != DRAWS_NONE) {
+        backend_drew(b, s->id);
+    }
     if (plan->moves_sequences || plan->kind == PLAN_DDL) {
         s->moves_sequences = 1;
         s->tx.moved_sequences = 1;
@@ -628,6 +632,9 @@ enum step session_run(struct session *s, struct plan *plan, const struct front_b
         note_hint(&note,
                   "A simple query takes none: write the value, or use the extended protocol.");
         return session_fail(s, e, &note, 0);
+    }
+    if (plan->draws == DRAWS_UNSEEN && s->sharded) {
+        drawn_statement(s, plan, NULL);
     }
     s->writes_now = !plan->reads_only;
     s->no_prepare_now = exec_no_prepare(s, plan);

@@ -20,8 +20,6 @@ void exec_mark(struct session *s, struct backend *b, struct plan *plan);
 /* exec_state.c: state left on a connection. Something may be left by a plan that starts now. */
 void exec_suspect(struct session *s, struct backend *b, struct plan *plan);
 void exec_forget_doubted(struct session *s);
-/* In front of a plan that asks for what nextval() gave: in this transaction, or it is an error. */
-void exec_forget_sequences(struct session *s, struct backend *b);
 /* The transaction is over: ask the server what is left. 1: an operation has begun. */
 int exec_check_state(struct session *s);
 /* A session takes the connection: nothing of the one before may be left. */

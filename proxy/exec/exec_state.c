@@ -15,6 +15,7 @@
 #include <ctype.h>
 #include <string.h>
 
+#include "proxy/exec/drawn.h"
 #include "proxy/exec/exec.h"
 #include "proxy/exec/op.h"
 
@@ -310,16 +311,7 @@ void exec_clean(struct session *s, struct backend *b)
         b->stained = 0;
     }
     b->last_session = s->id;
-}
-
-void exec_forget_sequences(struct session *s, struct backend *b)
-{
-    if (b->wrote || b->pinned != 0 || s->in_session_mode) {
-        return;
-    }
-    if (backend_quiet(b) && !b->unsynced) {
-        backend_query(b, SLICE("DISCARD SEQUENCES"), TO_NOBODY);
-    } else {
-        backend_execute(b, SLICE("DISCARD SEQUENCES"));
+    if (b->drawn_old) {
+        drawn_clean(s, b);
     }
 }

@@ -4,14 +4,36 @@
 
 #include "base/check.h"
 #include "base/mem.h"
+#include "proxy/exec/drawn.h"
 #include "proxy/exec/exec.h"
 #include "proxy/exec/moment.h"
 #include "proxy/exec/own.h"
 #include "proxy/exec/sequence.h"
+#include "wire/types.h"
+#include "wire/value.h"
+
+/* What was drawn stays drawn, whatever becomes of the rows. */
+static void note_drawn(struct rows *r)
+{
+    struct session *s = r->w.g.op.session;
+    if (!r->source_whole || r->drew_else) {
+        drawn_forget(s);
+        return;
+    }
+    for (size_t i = 0; r->drew && i < r->plan->seen_count; i++) {
+        drawn_value(s, r->plan->seen[i].sequence, r->drawn[i]);
+    }
+    if (r->drew) {
+        drawn_last(s, r->plan);
+    }
+}
 
 void rows_free(struct op *op)
 {
     struct rows *r = (struct rows *)op;
+    if (r->plan != NULL && r->plan->draws == DRAWS_SEEN) {
+        note_drawn(r);
+    }
     for (size_t i = 0; r->parts != NULL && i < rows_parts_count(r); i++) {
         mem_free(r->parts[i].at);
         buf_free(&r->parts[i].returned);
@@ -55,6 +77,21 @@ static void note_place(struct rows *r, size_t part)
     r->places[r->store.rows] = (uint16_t)part;
 }
 
+/* The values of the row that sequences gave; whether all of them can be read. */
+static void take_drawn(struct rows *r)
+{
+    struct note note;
+    r->drew = 1;
+    for (size_t i = 0; i < r->plan->seen_count; i++) {
+        const uint16_t at = r->plan->seen[i].source;
+        const struct rows_column *c = at < r->known->columns_count ? &r->known->columns[at] : NULL;
+        if (c == NULL || c->as_text || r->fields[at].p == NULL ||
+            value_read_int(c->type, FORMAT_BINARY, r->fields[at], &r->drawn[i], &note)) {
+            r->drew_else = 1;
+        }
+    }
+}
+
 static enum err take_row(struct rows *r, struct slice body, struct note *note)
 {
     const struct plan_rows *rows = r->plan->rows;
@@ -65,6 +102,9 @@ static enum err take_row(struct rows *r, struct slice body, struct note *note)
     enum err e = rows_fields(body, r->fields, r->known->columns_count, note);
     if (!e && rows->in_order) {
         note_place(r, ROWS_NOWHERE);
+    }
+    if (!e && r->plan->draws == DRAWS_SEEN) {
+        take_drawn(r);
     }
     for (size_t i = 0; !e && i < rows->steps_count; i++) {
         uint64_t shards = 0;
@@ -190,6 +230,7 @@ void rows_source_over(struct rows *r)
         rows_failed(r, row_may_have_gone(r, &note), &note);
         return;
     }
+    r->source_whole = !r->more;
     if (!r->wrote) {
         write_nothing(r);
     }

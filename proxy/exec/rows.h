@@ -153,6 +153,10 @@ struct rows {
     unsigned told : 1;     /* the client has got something */
     unsigned stopping : 1;
     unsigned step_runs : 1;
+    /* Ids that the last row drew, of plan->seen */
+    int64_t drawn[PLAN_SEEN_MAX];
+    unsigned drew : 1, drew_else : 1; /* some row did; its ids cannot be read */
+    unsigned source_whole : 1;        /* all rows came */
     unsigned moves_described : 1;
     uint8_t tries;
     /* rows_describe.c */

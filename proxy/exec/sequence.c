@@ -7,6 +7,7 @@
 #include "base/check.h"
 #include "base/hash.h"
 #include "base/mem.h"
+#include "proxy/exec/drawn.h"
 #include "proxy/exec/exec.h"
 #include "proxy/exec/tx.h"
 #include "wire/types.h"
@@ -302,8 +303,9 @@ static int fits(int64_t id, uint32_t type)
     return type == OID_INT8 || (type == OID_INT4 ? id == (int32_t)id : id == (int16_t)id);
 }
 
-static void take(struct session *s, const struct plan_drawn *d)
+static void take(struct session *s, const struct plan *plan)
 {
+    const struct plan_drawn *d = plan->rows->drawn;
     struct session_sequences *m = mine(s);
     if (m->taken_cap < d->draws_count) {
         m->taken_cap = d->draws_count;
@@ -313,7 +315,12 @@ static void take(struct session *s, const struct plan_drawn *d)
         struct sequence_block *block = find(s, d->draws[i].sequence);
         check(block != NULL && block->next < block->count);
         m->taken[i] = block->ids[block->next++];
+        if (plan->draws == DRAWS_SEEN) {
+            drawn_value(s, d->draws[i].oid, m->taken[i]);
+        }
     }
+    drawn_block(s);
+    drawn_last(s, plan);
     m->taken_for = d;
     m->taken_epoch = epoch_of(s);
 }
@@ -461,7 +468,7 @@ int sequence_insert(struct session *s, struct plan *plan, const struct front_bin
             *step = begin_drawing(s, sequence, needed);
             return 1;
         }
-        take(s, d);
+        take(s, plan);
     }
     *step = run(s, (struct plan_drawn *)(uintptr_t)d, bind);
     return 1;

@@ -16,6 +16,7 @@
 
 #include "base/check.h"
 #include "base/mem.h"
+#include "proxy/exec/drawn.h"
 #include "proxy/exec/exec.h"
 #include "proxy/exec/op.h"
 #include "proxy/session/extended.h"
@@ -363,7 +364,7 @@ static enum step execute_statement(struct session *s, struct plan *plan)
         return STEP_WAIT; /* and run again */
     }
     if (inner->asks_sequence) {
-        exec_forget_sequences(s, b);
+        drawn_discard(s, b);
     }
     struct buf *sql = &s->worker->scratch;
     sql->n = 0;

@@ -9,6 +9,7 @@
 
 #include "base/check.h"
 #include "base/mem.h"
+#include "proxy/exec/drawn.h"
 #include "proxy/exec/exec.h"
 #include "proxy/exec/sequence.h"
 #include "proxy/session/session_role.h"
@@ -82,6 +83,9 @@ void session_tx_end(struct session *s, int committed)
     if (tx->moved_sequences) {
         tx->moved_sequences = 0;
         sequence_moved(s);
+    }
+    if (s->draws_unseen) {
+        drawn_settle(s);
     }
     list_each (node, &s->held) {
         struct backend *b = container_of(node, struct backend, held);

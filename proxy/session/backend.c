@@ -216,6 +216,8 @@ void backend_is_new(struct backend *b)
     b->pinned = 0;
     b->suspect = 0;
     b->stained = 0;
+    backend_drew(b, 0);
+    b->drawn_old = 0;
     varset_unref(&w->vars, b->vars);
     b->vars = varset_ref(w->vars.empty);
 }

@@ -146,6 +146,9 @@ struct backend {
     uint8_t pinned;         /* enum plan_pin: holds this state of its session */
     uint8_t suspect;        /* ... or may hold it: to be asked when the transaction is over */
     uint64_t last_session;  /* id of the last one that used it */
+    uint64_t drawn_by;      /* ... that may have drawn from sequences, see drawn.h; 0: nobody */
+    uint32_t draws;         /* grows when that becomes another, or is forgotten */
+    unsigned drawn_old : 1; /* some may be older than that it is held for */
     unsigned dirty : 1;     /* must be closed when the session lets go of it */
     unsigned greeting : 1;  /* TESTED: connect_query runs; its errors are logged, no more */
     unsigned in_session_mode : 1;   /* HELD: by a session in session mode */
@@ -241,6 +244,14 @@ void backend_begin(struct backend *b);
 void backend_execute_prepare(struct backend *b, struct slice sql, const struct stmt *stmt);
 /* Ask the server to cancel what runs on this backend: a connection of its own, fire and forget. */
 void backend_cancel(struct backend *b);
+/* Session `id` may have drawn from sequences there; 0: all is forgotten. */
+static inline void backend_drew(struct backend *b, uint64_t id)
+{
+    if (b->drawn_by != id) {
+        b->drawn_by = id;
+        b->draws++;
+    }
+}
 /* Settings of the session in front of its next statement, when they differ. */
 void backend_sync_vars(struct backend *b, struct varset *want);
 /* Nothing of a session is left: DISCARD ALL, which takes our prepared statements too. */

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "proxy/exec/drawn.h"
 #include "proxy/exec/op.h"
 #include "proxy/exec/sequence.h"
 #include "proxy/exec/typing.h"
@@ -249,7 +250,12 @@ static int on_error(struct backend *b, struct scan *sc, struct slice body, size_
     switch (action) {
     case TO_CLIENT:
     case TO_CLIENT_IF_ERROR:
-    case TO_CLIENT_NO_READY: forward_error(b, sc, body, total, extended); break;
+    case TO_CLIENT_NO_READY:
+        if (b->session->drawn != NULL) {
+            drawn_failed(b->session);
+        }
+        forward_error(b, sc, body, total, extended);
+        break;
     case TO_OP:
         sc->at += total;
         sc->run = sc->at;

@@ -10,6 +10,7 @@
 #include "base/hash.h"
 #include "base/mem.h"
 #include "proxy/cdc/feed.h"
+#include "proxy/exec/drawn.h"
 #include "proxy/exec/exec.h"
 #include "proxy/exec/moment.h"
 #include "proxy/exec/op.h"
@@ -174,6 +175,9 @@ void session_plan_env(struct session *s, struct plan_env *env)
 void session_count(struct session *s, struct plan *plan, uint64_t shards, struct backend *b)
 {
     stats_statement(s, plan, shards, b);
+    if (b != NULL && plan->draws != DRAWS_NONE && s->sharded) {
+        drawn_statement(s, plan, b);
+    }
     struct metrics *m = &s->worker->metrics;
     metric_add(m, METRIC_queries, 1);
     metric_add(m, plan->reads_only ? METRIC_queries_reads : METRIC_queries_writes, 1);
@@ -203,7 +207,11 @@ void session_let_go(struct session *s, struct backend *b)
     relay_go_on(b);
     b->began = 0;
     b->wrote = 0;
+    b->drawn_old = b->drawn_by != 0;
     b->no_prepare = NULL;
+    if (s->draws_unseen) {
+        drawn_settle(s);
+    }
     if (!backend_quiet(b) || b->unsynced) {
         b->dirty = 1; /* it may ignore everything up to a Sync that never comes */
     } else if (b->in_session_mode || s->in_session_mode || s->terms->reset_always) {
@@ -384,6 +392,7 @@ static void free_parts(struct session *s)
     buf_free(&s->acting);
     exec_forget_doubted(s);
     buf_free(&s->touched);
+    drawn_free(s);
     sequence_session_free(s);
     mem_free(s->wait_note);
     buf_free(&s->notifications);

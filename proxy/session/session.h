@@ -38,6 +38,7 @@
 #include "txn/fence.h"
 
 struct session_sequences; /* proxy/exec/sequence.h */
+struct session_drawn;     /* proxy/exec/drawn.h */
 struct op;                /* proxy/exec/op.h */
 struct passage;           /* proxy/session/passage.h */
 struct auth;              /* proxy/auth/auth.h */
@@ -271,6 +272,7 @@ struct session {
     unsigned writes_now : 1;      /* the statement being started may write */
     unsigned relays_now : 1;      /* ... and sends no Sync of its own */
     unsigned moves_sequences : 1; /* the statement that runs may: sequence.h */
+    unsigned draws_unseen : 1;    /* a statement of the transaction may have drawn: drawn.h */
     unsigned sends_now : 1;       /* each shard it asks for is sent something at once: our BEGIN may
                                      leave and be answered with that */
 
@@ -323,6 +325,7 @@ struct session {
     struct plan_batch *batch;  /* a simple query being run statement by statement */
     size_t batch_next;
     struct session_sequences *sequences; /* NULL until ids are drawn in blocks */
+    struct session_drawn *drawn;         /* NULL until it draws from a sequence */
     uint32_t feed_calls;                 /* of braid.changes() */
     uint32_t feeds_lost;                 /* of them, those whose answer was not given */
     struct op *op;

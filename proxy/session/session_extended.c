@@ -15,6 +15,7 @@
 
 #include "base/check.h"
 #include "proxy/cdc/feed.h"
+#include "proxy/exec/drawn.h"
 #include "proxy/exec/exec.h"
 #include "proxy/exec/tx.h"
 #include "proxy/exec/typing.h"
@@ -337,6 +338,14 @@ static enum step bind_local(struct session *s, const struct front_bind *msg, str
     return answer_local(s, '2');
 }
 
+/* What is bound instead of the client's statement, once: the unnamed one. */
+static void put_own_parse(struct backend *b, const struct stmt *st, struct slice text)
+{
+    typing_put_parse(b, "", text, st->types, st->types_count);
+    b->unnamed = 0;
+    backend_expect(b, EXPECT_PARSE, TO_CLIENT_IF_ERROR);
+}
+
 static enum step bind_relay(struct session *s, const struct front_bind *msg, struct pstmt *p,
                             uint32_t shard)
 {
@@ -359,13 +368,17 @@ static enum step bind_relay(struct session *s, const struct front_bind *msg, str
     if (step != STEP_DONE) {
         return extended_relayed(step);
     }
-    if (p->batch->plans[0]->asks_sequence) {
-        exec_forget_sequences(s, b);
+    struct slice text = {NULL, 0};
+    if (plan->asks_sequence && drawn_ask(s, b, plan, &text) == STEP_WAIT) {
+        return STEP_WAIT;
     }
     if (s->pending_parse == p) {
         extended_resolve_on(s, b);
-    } else {
+    } else if (text.p == NULL) {
         extended_ensure_parsed(b, p, 0);
+    }
+    if (text.p != NULL) {
+        put_own_parse(b, p->stmt, text);
     }
     struct portal *portal = portal_add(s, msg->portal, p);
     portal->on_backend = 1;
@@ -379,7 +392,8 @@ static enum step bind_relay(struct session *s, const struct front_bind *msg, str
         buf_add_slice(&portal->bind, msg->tail);
         msg = typing_bind(b, msg, plan->described_types, plan->described_types_count, &room);
     }
-    front_put_bind_tail(stream_out(b->stream), portal->name, extended_server_name(p), msg->tail);
+    front_put_bind_tail(stream_out(b->stream), portal->name,
+                        text.p == NULL ? extended_server_name(p) : "", msg->tail);
     stream_touch(b->stream);
     backend_expect(b, EXPECT_BIND, TO_CLIENT);
     stats_add(s, STATS_BINDS, 1);

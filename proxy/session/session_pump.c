@@ -5,6 +5,7 @@
 
 #include <string.h>
 
+#include "proxy/exec/drawn.h"
 #include "proxy/exec/exec.h"
 #include "proxy/exec/op.h"
 #include "proxy/session/passage.h"
@@ -282,6 +283,9 @@ static enum step pump_once(struct session *s)
         if (!s->midway) {
             s->wait_err = ERR_NONE; /* of a message that was skipped while it waited */
             if (s->tx.fail_elsewhere && victim_fail_elsewhere(s)) {
+                return STEP_DONE;
+            }
+            if (s->drawn != NULL && s->tx.kind == TX_KIND_NONE && drawn_keep(s)) {
                 return STEP_DONE;
             }
             session_release(s);

@@ -9,6 +9,7 @@
 
 #include "proxy/cdc/feed.h"
 #include "proxy/cdc/slots.h"
+#include "proxy/exec/drawn.h"
 #include "proxy/exec/exec.h"
 #include "proxy/exec/op.h"
 #include "proxy/exec/tx.h"
@@ -32,13 +33,14 @@ static enum step relay(struct session *s, struct plan *plan, uint32_t shard, str
         return step == STEP_WAIT ? STEP_WAIT : session_fail(s, e, &note, 0);
     }
     struct backend *b = session_backend(s, shard);
-    if (plan->asks_sequence) {
-        exec_forget_sequences(s, b);
+    struct slice text = {NULL, 0};
+    if (plan->asks_sequence && drawn_ask(s, b, plan, &text) == STEP_WAIT) {
+        return STEP_WAIT;
     }
-    if (message.p != NULL) {
+    if (message.p != NULL && text.p == NULL) {
         stream_write(b->stream, message.p, message.n);
     } else {
-        front_put_query(stream_out(b->stream), plan->text);
+        front_put_query(stream_out(b->stream), text.p == NULL ? plan->text : text);
         stream_touch(b->stream);
     }
     backend_expect(b, EXPECT_QUERY, action);
@@ -67,6 +69,9 @@ static enum step run_one(struct session *s, struct plan_batch *batch, const stru
     uint64_t bits = 0;
     int any = 0;
     *replan = 0;
+    if (batch->count > 1 && plan->asks_sequence && drawn_is_known(s)) {
+        return start_batch(s, batch); /* each with what is known in front of it */
+    }
     if ((plan->fetch != NULL && cursor_is_ours(s, plan)) || tx_holds_back(s, batch->after_commit)) {
         return start_batch(s, batch);
     }

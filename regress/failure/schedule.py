@@ -41,6 +41,7 @@ SCHEDULES = [
     "unique",
     "history",
     "sequences",
+    "drawn",
     "others",
     "cursors",
     "snapshot",
