@@ -71,7 +71,8 @@ static void close_bench(struct bench *b)
     wal_close(b->wal);
 }
 
-static void give(struct bench *b, uint64_t lsn, unsigned from, unsigned count)
+static inline void give_to(struct bench *b, const struct change_relation *table, uint64_t lsn,
+                           unsigned from, unsigned count)
 {
     const struct cdc_sink *sink = cdc_log_sink(b->log);
     struct note note = {0};
@@ -83,7 +84,7 @@ static void give(struct bench *b, uint64_t lsn, unsigned from, unsigned count)
         struct change_column row[] = {{VALUE_TEXT, slice_of(key)}, {VALUE_TEXT, SLICE("a\"b\n")}};
         c.op = CHANGE_INSERT;
         c.index = i + 1;
-        c.relation = &users;
+        c.relation = table;
         c.new_columns = row;
         cr_assert_eq(sink->change(sink->arg, &c, &note), ERR_NONE);
     }
@@ -91,6 +92,11 @@ static void give(struct bench *b, uint64_t lsn, unsigned from, unsigned count)
     cr_assert_eq(sink->mark(sink->arg, &shard, &mark, &note), ERR_NONE);
     cr_assert_eq(sink->sync(sink->arg, &shard, &note), ERR_NONE);
     b->topic = cdc_log_topic(b->log, SLICE("shop.public.users"));
+}
+
+static void give(struct bench *b, uint64_t lsn, unsigned from, unsigned count)
+{
+    give_to(b, &users, lsn, from, count);
 }
 
 static void new_bench(struct bench *b, unsigned count)

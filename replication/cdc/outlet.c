@@ -27,12 +27,21 @@ enum {
     TOPICS_CHUNK = 64
 };
 
+/* A topic that has failed: it is left alone for a while, the others go on. */
+struct trouble {
+    uint32_t topic;
+    int64_t retry_us, until_us;
+};
+
 struct cdc_outlet {
     struct cdc_outlet_options options;
     char *topics;
     char group[CDC_GROUP_MAX + 1];
     pthread_t thread;
     struct cdc_pour pour;
+    struct trouble *troubles; /* the thread's, as the next two */
+    size_t troubles_count;
+    int64_t pause_us;      /* of all, as long as nothing works */
     pthread_mutex_t mutex; /* of all below */
     pthread_cond_t wake;   /* the thread's */
     pthread_cond_t ended;  /* those who wait for the thread */
@@ -137,31 +146,67 @@ static enum err pour(struct cdc_outlet *o, uint32_t topic, uint32_t *count, stru
     return e;
 }
 
-static void note_result(struct cdc_outlet *o, enum err e, uint32_t count, const struct note *note)
+static int64_t next_pause(const struct cdc_outlet *o, int64_t before_us)
+{
+    int64_t most_us = (int64_t)o->options.retry_max_ms * 1000;
+    int64_t us = before_us == 0 ? (int64_t)o->options.retry_ms * 1000 : before_us * 2;
+    us = o->pour.retry_after_us > us ? o->pour.retry_after_us : us;
+    return us > most_us ? most_us : us;
+}
+
+static struct trouble *find_trouble(const struct cdc_outlet *o, uint32_t topic)
+{
+    for (size_t i = 0; i < o->troubles_count; i++) {
+        if (o->troubles[i].topic == topic) {
+            return &o->troubles[i];
+        }
+    }
+    return NULL;
+}
+
+static int is_too_early(const struct cdc_outlet *o, uint32_t topic)
+{
+    const struct trouble *t = find_trouble(o, topic);
+    return t != NULL && clock_now_us() < t->until_us;
+}
+
+static void note_failure(struct cdc_outlet *o, uint32_t topic, const struct note *note)
 {
     struct cdc_outlet_stats *s = &o->stats;
+    struct trouble *t = find_trouble(o, topic);
+    if (t == NULL) {
+        o->troubles = mem_grow(o->troubles, (o->troubles_count + 1) * sizeof(*t));
+        t = &o->troubles[o->troubles_count++];
+        *t = (struct trouble){.topic = topic};
+    }
+    t->retry_us = next_pause(o, t->retry_us);
+    t->until_us = clock_now_us() + t->retry_us;
+    o->pause_us = next_pause(o, o->pause_us);
     (void)pthread_mutex_lock(&o->mutex);
-    if (e && o->stopping) {
-        e = ERR_NONE; /* cut short: no failure of the other side */
-    } else if (e) {
-        s->failures++;
-        int64_t most_us = (int64_t)o->options.retry_max_ms * 1000;
-        s->retry_us = s->retry_us == 0 ? (int64_t)o->options.retry_ms * 1000 : s->retry_us * 2;
-        s->retry_us = o->pour.retry_after_us > s->retry_us ? o->pour.retry_after_us : s->retry_us;
-        s->retry_us = s->retry_us > most_us ? most_us : s->retry_us;
-        (void)snprintf(s->error, sizeof(s->error), "%.250s", note->text);
-    } else if (count > 0) {
-        s->events += count;
-        s->batches++;
+    s->failures++;
+    s->retry_us = t->retry_us;
+    (void)snprintf(s->error, sizeof(s->error), "%.250s", note->text);
+    (void)pthread_mutex_unlock(&o->mutex);
+    log_event(LOG_CDC_SINK_FAILED, "sink=%s retry_ms=%lld why=\"%s\"", s->kind,
+              (long long)(t->retry_us / 1000), note->text);
+}
+
+static void note_success(struct cdc_outlet *o, uint32_t topic, uint32_t count)
+{
+    struct cdc_outlet_stats *s = &o->stats;
+    struct trouble *t = find_trouble(o, topic);
+    if (t != NULL) {
+        *t = o->troubles[--o->troubles_count];
+    }
+    o->pause_us = 0;
+    (void)pthread_mutex_lock(&o->mutex);
+    s->events += count;
+    s->batches += count > 0;
+    if (o->troubles_count == 0) {
         s->retry_us = 0;
         s->error[0] = 0;
     }
-    int64_t retry_us = s->retry_us;
     (void)pthread_mutex_unlock(&o->mutex);
-    if (e) {
-        log_event(LOG_CDC_SINK_FAILED, "sink=%s retry_ms=%lld why=\"%s\"", s->kind,
-                  (long long)(retry_us / 1000), note->text);
-    }
 }
 
 static struct timespec after(int64_t us)
@@ -197,14 +242,16 @@ static int pass(struct cdc_outlet *o)
             struct note note = {.text = ""};
             uint32_t count = 0;
             last = list[i].id;
-            if (!is_wanted(o, list[i].name)) {
+            if (!is_wanted(o, list[i].name) || is_too_early(o, last)) {
                 continue;
             }
             enum err e = pour(o, last, &count, &note);
-            note_result(o, e, count, &note);
             busy |= e != ERR_NONE || count > 0;
-            if (e) {
-                pause_for(o, o->stats.retry_us);
+            if (e && !is_stopping(o)) { /* else it was cut short: no failure of the other side */
+                note_failure(o, last, &note);
+                pause_for(o, o->pause_us);
+            } else if (e == ERR_NONE && (count > 0 || find_trouble(o, last) != NULL)) {
+                note_success(o, last, count); /* none: what failed was taken away, or passed over */
             }
         }
     }
@@ -310,6 +357,7 @@ void cdc_outlet_free(struct cdc_outlet *o)
     (void)pthread_cond_destroy(&o->wake);
     (void)pthread_cond_destroy(&o->ended);
     mem_free(o->topics);
+    mem_free(o->troubles);
     mem_free(o);
 }
 

@@ -8,6 +8,8 @@
  *     read a batch -> the kind keeps it durably -> commit offsets        at least once
  *                     fails: forget, wait (100 ms, doubled up to 30 s), read the same again
  *
+ * The wait is each topic's own; as long as nothing works, it is everybody's.
+ *
  * What cannot be kept for a reason that will not go away (a value that the table does not take) is
  * written to dead-NAME.jsonl beside the change log, with the reason, and counted (outlet_dead.h).
  *
@@ -68,8 +70,8 @@ struct cdc_outlet_stats {
     const char *kind;
     uint64_t events, batches, failures, dead;
     uint64_t lag;     /* records */
-    int64_t retry_us; /* between two tries now; 0: it works */
-    char error[256];  /* of the last failure since it worked; or "" */
+    int64_t retry_us; /* between two tries of what fails now; 0: it works */
+    char error[256];  /* of the last failure, while a topic fails; or "" */
 };
 void cdc_outlet_stats(struct cdc_outlet *outlet, struct cdc_outlet_stats *out);
 

@@ -21,7 +21,9 @@ struct kept {
     unsigned times[1000];
     unsigned gathered[1000];
     unsigned flushes, fails_until, forgets;
-    long takes_ns; /* a flush */
+    long takes_ns;             /* a flush */
+    int is_bad;                /* the batch is of table "bad", which always fails */
+    struct bench *passes_over; /* ... and its records are passed over by somebody */
 };
 
 static enum err kept_event(void *self, const struct cdc_event *event, struct note *note)
@@ -30,8 +32,23 @@ static enum err kept_event(void *self, const struct cdc_event *event, struct not
     unsigned long key = strtoul((const char *)event->change.new_columns[0].bytes.p, NULL, 10);
     (void)note;
     cr_assert_lt(key, 1000);
+    k->is_bad |= slice_is(event->change.relation->name, "bad");
     k->gathered[key]++;
     return ERR_NONE;
+}
+
+static void pass_over(struct bench *b)
+{
+    struct note note = {0};
+    uint32_t topic = cdc_log_topic(b->log, SLICE("shop.public.bad"));
+    struct slice group = SLICE("sink:keeping");
+    for (uint16_t p = 0; p < 4; p++) {
+        struct cdc_part_view view;
+        cr_assert_eq(cdc_log_part(b->log, topic, p, &view, &note), ERR_NONE);
+        uint64_t generation = cdc_log_committed(b->log, group, topic, p).generation + 1;
+        struct cdc_commit to = {.partition = p, .generation = generation, .offset = view.end};
+        cr_assert_eq(cdc_log_commit(b->log, group, topic, &to, 1, &note), ERR_NONE);
+    }
 }
 
 static enum err kept_flush(void *self, struct cdc_pour *pour, struct note *note)
@@ -40,7 +57,10 @@ static enum err kept_flush(void *self, struct cdc_pour *pour, struct note *note)
     struct timespec pause = {.tv_nsec = k->takes_ns};
     (void)pour;
     (void)nanosleep(&pause, NULL);
-    if (k->flushes++ < k->fails_until) {
+    if (k->is_bad && k->passes_over != NULL) {
+        pass_over(k->passes_over);
+    }
+    if (k->flushes++ < k->fails_until || k->is_bad) {
         return note_set(note, ERR_IO, "not now");
     }
     for (size_t i = 0; i < 1000; i++) {
@@ -54,6 +74,7 @@ static void kept_forget(void *self)
 {
     struct kept *k = self;
     k->forgets++;
+    k->is_bad = 0;
     memset(k->gathered, 0, sizeof(k->gathered));
 }
 
@@ -133,6 +154,55 @@ Test(cdc_outlet, a_batch_that_takes_longer_than_a_member_may_be_silent_is_kept_o
     for (size_t i = 0; i < 90; i++) {
         cr_expect_eq(kept->times[i], 1, "%zu came %u times", i, kept->times[i]);
     }
+    mem_free(kept);
+    end_bench(&b);
+}
+
+Test(cdc_outlet, a_table_that_fails_for_good_is_tried_less_and_less_while_others_go_on)
+{
+    struct bench b;
+    struct kept *kept = mem_zero(sizeof(*kept));
+    struct change_relation bad = users;
+    struct cdc_outlet_stats stats = {0};
+    bad.oid = 2;
+    bad.version = 2;
+    bad.name = SLICE("bad");
+    new_bench(&b, 1);
+    give_to(&b, &bad, 200, 900, 1);
+    give(&b, 300, 1, 299);
+    struct cdc_outlet_options options = {.log = b.log,
+                                         .consumers = b.consumers,
+                                         .kind = &keeping,
+                                         .self = kept,
+                                         .batch = 1,
+                                         .retry_ms = 5,
+                                         .retry_max_ms = 1000000};
+    struct cdc_outlet *outlet = cdc_outlet_start(&options);
+    while (stats.events < 300) {
+        struct timespec pause = {.tv_nsec = 1000000};
+        cdc_outlet_stats(outlet, &stats);
+        (void)nanosleep(&pause, NULL);
+    }
+    cdc_outlet_free(outlet);
+    cr_expect_leq(stats.failures, 25, "%llu", (unsigned long long)stats.failures);
+    cr_expect_geq(stats.failures, 1);
+    cr_expect_eq(stats.lag, 1);
+    cr_expect_geq(stats.retry_us, 5000);
+    cr_expect_str_eq(stats.error, "not now");
+    for (size_t i = 0; i < 300; i++) {
+        cr_expect_eq(kept->times[i], 1, "%zu came %u times", i, kept->times[i]);
+    }
+    cr_expect_eq(kept->times[900], 0);
+    kept->passes_over = &b;
+    outlet = cdc_outlet_start(&options);
+    do {
+        struct timespec pause = {.tv_nsec = 1000000};
+        cdc_outlet_stats(outlet, &stats);
+        (void)nanosleep(&pause, NULL);
+    } while (stats.failures == 0 || stats.retry_us > 0);
+    cr_expect_str_eq(stats.error, "");
+    cr_expect_eq(stats.batches, 0);
+    cdc_outlet_free(outlet);
     mem_free(kept);
     end_bench(&b);
 }
