@@ -5,6 +5,8 @@
  * answers beside those of a walk over all frames.
  */
 
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,9 +14,12 @@
 #include "base/rng.h"
 #include "replication/cdc/log_impl.h"
 #include "replication/cdc/log_testing.h"
+#include "store/dir_testing.h"
 
 enum {
-    FRAMES_MAX = 4000
+    FRAMES_MAX = 4000,
+    GROWS = 400, /* transactions ... */
+    GROW_ROWS = 10
 };
 
 static const struct cdc_shard other = {"shop", "s1", 1};
@@ -208,4 +213,62 @@ Test(cdc_index, a_transaction_of_many_frames_is_found_at_its_first)
     }
     mem_free(seen);
     end_bench(&b);
+}
+
+struct growing {
+    struct bench b;
+    _Atomic uint64_t lsn; /* of the newest that can be read */
+};
+
+static void *grow(void *arg)
+{
+    struct growing *g = arg;
+    for (uint64_t lsn = 1; lsn <= GROWS; lsn++) {
+        give_large(&g->b, 0, lsn, GROW_ROWS);
+        atomic_store(&g->lsn, lsn);
+    }
+    return NULL;
+}
+
+Test(cdc_index, what_moves_to_the_file_while_it_is_looked_for_is_found)
+{
+    struct growing g = {0};
+    char dir[TEST_DIR_BYTES];
+    char cdc[TEST_DIR_BYTES + 8];
+    char wal[TEST_DIR_BYTES + 8];
+    struct note note = {0};
+    struct cdc_mark mark;
+    int found;
+    unsigned failed = 0;
+    unsigned missed = 0;
+    pthread_t thread;
+    test_dir_make(dir, "index");
+    (void)snprintf(cdc, sizeof(cdc), "%s/cdc", dir);
+    (void)snprintf(wal, sizeof(wal), "%s/wal", dir);
+    struct cdc_log_options options = {.dir = cdc, .partitions = 1};
+    struct wal_options w = {.fs = fs_disk(), .dir = wal, .owners = 1 << WAL_OWNER_CDC};
+    cr_assert_eq(cdc_log_open(&options, &g.b.log, &note), ERR_NONE, "%s", note.text);
+    w.replay = cdc_log_replay;
+    w.replay_arg = g.b.log;
+    cr_assert_eq(wal_open(&w, &g.b.wal, &note), ERR_NONE, "%s", note.text);
+    cr_assert_eq(cdc_log_start(g.b.log, g.b.wal, &note), ERR_NONE, "%s", note.text);
+    const struct cdc_sink *sink = cdc_log_sink(g.b.log);
+    cr_assert_eq(sink->load(sink->arg, &shard, &mark, &found, &note), ERR_NONE);
+    cr_assert_eq(pthread_create(&thread, NULL, grow, &g), 0);
+    for (uint64_t lsn = 0; lsn < GROWS;) {
+        lsn = atomic_load(&g.lsn);
+        const struct cdc_seek_to to = {.how = CDC_SEEK_LSN, .value = lsn};
+        uint32_t topic = cdc_log_topic(g.b.log, SLICE("shop.public.users"));
+        uint64_t offset = 0;
+        if (lsn > 0) {
+            failed += cdc_log_seek(g.b.log, topic, 0, &to, &offset, &note) != ERR_NONE;
+            missed += offset != (lsn - 1) * GROW_ROWS;
+        }
+    }
+    cr_assert_eq(pthread_join(thread, NULL), 0);
+    cr_expect_eq(failed, 0, "%s", note.text);
+    cr_expect_eq(missed, 0, "%u times", missed);
+    cdc_log_close(g.b.log);
+    wal_close(g.b.wal);
+    test_dir_remove(dir);
 }

@@ -410,11 +410,11 @@ static enum err seek_file(struct pinned *p, struct seeking *s, struct note *note
     return e;
 }
 
-static enum err seek_files(struct cdc_log *log, struct cdc_part *part, struct seeking *s,
-                           struct note *note)
+/* Segments from the one that begins at `offset` on. */
+static enum err seek_files(struct cdc_log *log, struct cdc_part *part, uint64_t offset,
+                           struct seeking *s, struct note *note)
 {
     struct pinned p;
-    uint64_t offset = 0;
     enum err e = ERR_NONE;
     while (e == ERR_NONE && !s->found && pin_next(log, part, offset, s, &p)) {
         e = need_index(&p, note);
@@ -423,6 +423,49 @@ static enum err seek_files(struct cdc_log *log, struct cdc_part *part, struct se
         unpin(&p);
     }
     return e;
+}
+
+/* How much of a partition is in files. */
+struct reach {
+    uint64_t base, written; /* of the last segment */
+};
+
+/* The mutex is held. */
+static struct reach reach_of(const struct cdc_part *part)
+{
+    const struct cdc_segment *last =
+        part->segments_count == 0 ? NULL : part->segments[part->segments_count - 1];
+    return last == NULL ? (struct reach){0} : (struct reach){last->base, last->written};
+}
+
+/* Files, then the tail. What went from the tail to a file meanwhile is in neither: the files are
+ * looked at again, from the one that was the last. */
+static enum err seek_part(struct cdc_log *log, struct cdc_part *part, struct seeking *s,
+                          uint64_t *end, struct note *note)
+{
+    uint64_t from = 0;
+    cdc_lock(log);
+    struct reach reach = reach_of(part);
+    cdc_unlock(log);
+    for (;;) {
+        enum err e = seek_files(log, part, from, s, note);
+        if (e || s->found) {
+            return e;
+        }
+        cdc_lock(log);
+        struct reach now = reach_of(part);
+        int is_all = now.base == reach.base && now.written == reach.written;
+        if (is_all && part->segments_count > 0) {
+            seek_tail(part, s);
+        }
+        *end = part->end;
+        cdc_unlock(log);
+        if (is_all) {
+            return ERR_NONE;
+        }
+        from = reach.base;
+        reach = now;
+    }
 }
 
 enum err cdc_log_seek(struct cdc_log *log, uint32_t topic, uint16_t partition,
@@ -441,15 +484,7 @@ enum err cdc_log_seek(struct cdc_log *log, uint32_t topic, uint16_t partition,
         return ERR_NONE;
     }
     struct seeking s = {.to = to, .until = UINT64_MAX};
-    enum err e = seek_files(log, part, &s, note);
-    if (e == ERR_NONE && !s.found) {
-        cdc_lock(log);
-        if (part->segments_count > 0) {
-            seek_tail(part, &s);
-        }
-        end = part->end;
-        cdc_unlock(log);
-    }
+    enum err e = seek_part(log, part, &s, &end, note);
     *offset = s.found ? s.offset : end;
     return e;
 }
