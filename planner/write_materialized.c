@@ -1,18 +1,18 @@
 /*
  * Materialized views whose query reads sharded tables. They are on the home shard, over what
  * braid.materialized() gives (catalog_materialized.c); the rows are read first, and left in a table
- * that lives as long as the statement:
+ * that lives as long as the statement (unlogged, so that nobody captures its rows as changes):
  *
  *     CREATE MATERIALIZED VIEW m AS SELECT region, count(*) FROM users GROUP BY region
  *     before  CREATE VIEW braid_query_5 AS SELECT region, count(*) FROM users GROUP BY region
- *     before  CREATE TABLE braid_rows_5 AS SELECT * FROM braid_query_5 WITH NO DATA
+ *     before  CREATE UNLOGGED TABLE braid_rows_5 AS SELECT * FROM braid_query_5 WITH NO DATA
  *     source  SELECT region, count(*) FROM users GROUP BY region
  *     home    INSERT INTO braid_rows_5 SELECT * FROM rows v
  *     after   SELECT braid.materialize('braid_query_5', 'braid_rows_5', 'CREATE MATERIALIZED VIEW
  * ...
  *
  *     REFRESH MATERIALIZED VIEW m
- *     before  CREATE TABLE s.braid_rows_5 AS SELECT ... (the query that is in the view) WITH NO
+ *     before  CREATE UNLOGGED TABLE s.braid_rows_5 AS SELECT ... (the query of the view) WITH NO
  * DATA source, home as above after   REFRESH MATERIALIZED VIEW m after   DROP TABLE s.braid_rows_5
  */
 
@@ -152,7 +152,7 @@ void materialized_create(struct build *b, PgQuery__CreateTableAsStmt *as, struct
     put_name(&sql, view);
     buf_printf(&sql, " AS %s", query);
     before.out[rows->before_count++].sql = kept_copy(b, &sql);
-    buf_text(&sql, "CREATE TABLE ");
+    buf_text(&sql, "CREATE UNLOGGED TABLE ");
     put_name(&sql, kept);
     buf_text(&sql, " AS SELECT * FROM ");
     put_name(&sql, view);
@@ -225,9 +225,9 @@ static void refresh(struct build *b, const struct made_of *made, struct plan *p)
         struct plan_rows_around *out;
     } before = {.in = rows->before}, after = {.in = rows->after};
     /* The view is filled by its owner, who is somebody else when a superuser refreshes it */
-    before.out[rows->before_count++].sql =
-        arena_printf(b->out, "CREATE TABLE %s AS %s WITH NO DATA; GRANT SELECT ON %s TO PUBLIC",
-                     made->kept, made->query, made->kept);
+    before.out[rows->before_count++].sql = arena_printf(
+        b->out, "CREATE UNLOGGED TABLE %s AS %s WITH NO DATA; GRANT SELECT ON %s TO PUBLIC",
+        made->kept, made->query, made->kept);
     after.out[rows->after_count++].sql = arena_strndup(b->out, p->text.p, p->text.n);
     after.out[rows->after_count++].sql = arena_printf(b->out, "DROP TABLE %s", made->kept);
     rows->bare_tag = 1;
