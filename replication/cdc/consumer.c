@@ -366,6 +366,11 @@ static enum err attend(struct cdc_consumers *c, const struct cdc_consume *what, 
     }
     cdc_group_expire(&(*club)->members, clock_now_us());
     *out = m;
+    for (uint16_t p = 0; m != NULL && p < partitions; p++) {
+        if (!cdc_group_owns(&(*club)->members, m->id, p)) { /* given up: it is through with it */
+            m->parts[p].next = m->parts[p].committed = CDC_NO_OFFSET;
+        }
+    }
     enum err e = m == NULL ? add_member(*club, what, out, note) : ERR_NONE;
     if (e == ERR_NONE && what->stays) {
         cdc_group_stay(&(*club)->members, (*out)->id);
@@ -574,9 +579,34 @@ enum err cdc_consume(struct cdc_consumers *c, const struct cdc_consume *what, cd
     return e;
 }
 
+/* It was given something that it may not commit any more, or nothing that is known here. */
+static int has_lost(struct cdc_consumers *c, uint32_t topic, struct slice group, struct slice key)
+{
+    (void)pthread_mutex_lock(&c->mutex);
+    struct club *club = find_club(c, topic, group);
+    struct member *m = club == NULL ? NULL : find_member(club, key);
+    int lost = m == NULL;
+    if (m != NULL) {
+        cdc_group_expire(&club->members, clock_now_us());
+        for (uint16_t p = 0; p < club->members.parts_count; p++) {
+            lost |= m->parts[p].next != m->parts[p].committed &&
+                    !cdc_group_owns(&club->members, m->id, p);
+        }
+    }
+    (void)pthread_mutex_unlock(&c->mutex);
+    return lost;
+}
+
 enum err cdc_consumer_commit(struct cdc_consumers *c, uint32_t topic, struct slice group,
                              struct slice member, struct note *note)
 {
+    if (has_lost(c, topic, group, member)) {
+        enum err e = note_set(note, ERR_FENCED,
+                              "member \"" SLICE_FMT "\" is out: what it was given comes again",
+                              SLICE_ARG(member));
+        note_hint(note, "A member calls at least once in cdc.session_ms.");
+        return e;
+    }
     return commit(c, topic, group, member, note);
 }
 

@@ -56,7 +56,8 @@ struct cdc_consume {
 enum err cdc_consume(struct cdc_consumers *consumers, const struct cdc_consume *what,
                      cdc_event_fn *fn, void *arg, uint32_t *count, struct note *note) MUST_CHECK;
 
-/* Commit what the member's calls have brought. Errors: as above. */
+/* Commit what the member's calls have brought. Errors: as above; ERR_FENCED also when the member is
+ * out, or unknown: nothing is committed then. */
 enum err cdc_consumer_commit(struct cdc_consumers *consumers, uint32_t topic, struct slice group,
                              struct slice member, struct note *note) MUST_CHECK;
 struct cdc_place {

@@ -342,3 +342,33 @@ Test(cdc_consumer, who_stays_is_a_member_until_it_leaves_and_nobody_resets_the_g
     cr_expect_eq(cdc_consumer_reset(b.consumers, b.topic, group, &to, &note), ERR_NONE);
     end_bench(&b);
 }
+
+Test(cdc_consumer, a_commit_of_somebody_who_is_out_is_refused_and_moves_nothing)
+{
+    struct bench b;
+    struct note note = {0};
+    struct timespec longer = {.tv_nsec = 5000000};
+    struct seen *seen = mem_zero(sizeof(*seen));
+    struct slice group = SLICE("g");
+    new_bench(&b, 20);
+    cr_expect_eq(cdc_consumer_commit(b.consumers, b.topic, group, SLICE("a"), &note), ERR_FENCED);
+    cr_expect_eq(read_some(&b, "a", 100, CDC_ACK_NONE, seen), 20);
+    cr_expect_eq(cdc_consumer_commit(b.consumers, b.topic, group, SLICE("a"), &note), ERR_NONE);
+    cr_expect_eq(cdc_consumer_commit(b.consumers, b.topic, group, SLICE("a"), &note), ERR_NONE);
+    give(&b, 200, 20, 20);
+    cr_expect_eq(read_some(&b, "a", 100, CDC_ACK_NONE, seen), 20);
+    (void)read_some(&b, "b", 100, CDC_ACK_NONE, seen);
+    (void)read_some(&b, "a", 100, CDC_ACK_NONE, seen); /* b gets its half, and what is in it */
+    cr_expect_eq(cdc_consumer_commit(b.consumers, b.topic, group, SLICE("a"), &note), ERR_NONE);
+    cdc_consumers_free(b.consumers);
+    b.consumers = cdc_consumers_new(b.log, 1000);
+    memset(seen, 0, sizeof(*seen));
+    uint32_t left = read_some(&b, "a", 100, CDC_ACK_NONE, seen);
+    cr_expect(left > 0 && left < 20, "%u", left);
+    (void)nanosleep(&longer, NULL);
+    cr_expect_eq(cdc_consumer_commit(b.consumers, b.topic, group, SLICE("a"), &note), ERR_FENCED);
+    cr_expect_eq(read_some(&b, "a", 100, CDC_ACK_NONE, seen), left);
+    cr_expect_eq(count_times(seen, 40, 2), left);
+    mem_free(seen);
+    end_bench(&b);
+}
