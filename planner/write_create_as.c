@@ -91,10 +91,8 @@ static void take_rows(struct made *m, struct plan *p)
                "rows to be written cannot come out of this statement");
         return;
     }
-    rows_finish(b, p, source, &step, 1);
-    struct plan_rows *rows = arena_alloc(b->out, sizeof(*rows));
+    struct plan_rows *rows = rows_finish(b, p, source, &step, 1);
     struct plan_rows_around *before = arena_zero(b->out, 2 * sizeof(*before));
-    *rows = *p->rows;
     rows->before = before;
     if (asks) {
         before[rows->before_count].sql = create_as_asks(b, into);
@@ -103,7 +101,6 @@ static void take_rows(struct made *m, struct plan *p)
     before[rows->before_count].sql = create;
     before[rows->before_count++].takes_params = p->any_params;
     rows->changes_schema = !ddl_is_temporary(into);
-    p->rows = rows;
     p->tag = "SELECT";
     p->pins |= ddl_is_temporary(into) ? PIN_TEMP : 0;
 }

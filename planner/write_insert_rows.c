@@ -390,9 +390,7 @@ static int finish(struct insert *x, struct plan *p, int in_order)
                            "rows to be written cannot come out of this statement");
     }
     insert_goes(x, step);
-    rows_finish(x->build, p, source, steps, x->arbiters_count + 1);
-    struct plan_rows *rows = arena_alloc(x->build->out, sizeof(*rows));
-    *rows = *p->rows;
+    struct plan_rows *rows = rows_finish(x->build, p, source, steps, x->arbiters_count + 1);
     rows->in_order = in_order != 0;
     rows->alone = source->kind == PLAN_ONE && x->alone;
     rows->draws = source->kind == PLAN_WORKSPACE && x->draws;
@@ -404,7 +402,6 @@ static int finish(struct insert *x, struct plan *p, int in_order)
             draws_come_from(x->build, x->targets[i].known->number, x->targets[i].source);
         }
     }
-    p->rows = rows;
     return 1;
 }
 
