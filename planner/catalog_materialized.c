@@ -7,14 +7,17 @@
  *
  *     CREATE MATERIALIZED VIEW v AS SELECT * FROM (SELECT * FROM braid.materialized(
  *         'SELECT ... FROM public.users ...', 'public.braid_rows_7f..') AS q(name text, n bigint))
- * ...
  *
- *     braid.materialized(query, kept)     the rows of `kept`; without it an error, so that a
- * REFRESH past pgbraid fails braid.materialize(query, kept, ..)  makes the view out of a view and a
- * table made by its query, of which PostgreSQL tells the query with all names qualified, and the
- * types; then drops both
+ *     braid.materialized(query, kept)       the rows of `kept`; without it an error, so that a
+ *                                           REFRESH past pgbraid fails
+ *     braid.materialize(query, kept, ...)   makes the view out of a view and a table made by its
+ *                                           query, of which PostgreSQL tells the query with all
+ *                                           names qualified, and the types; then drops both
+ *     braid.may_refresh(view)               an error, unless its owner asks: PostgreSQL would run
+ *                                           the query with the owner's rights and no others, here
+ *                                           it runs with the rights of who sends REFRESH
  *
- * Both run with the rights of who calls them.
+ * All run with the rights of who calls them.
  */
 
 #include "planner/catalog.h"
@@ -24,7 +27,7 @@ static const char install_sql[] =
     "PERFORM pg_catalog.pg_advisory_xact_lock(1651663204, 1);\n" /* several of us start at once */
     "IF EXISTS (SELECT FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n "
     "ON n.oid = p.pronamespace WHERE n.nspname = 'braid' AND p.proname = 'materialize' "
-    "AND pg_catalog.obj_description(p.oid, 'pg_proc') = 'pgbraid materialized 1') THEN RETURN; "
+    "AND pg_catalog.obj_description(p.oid, 'pg_proc') = 'pgbraid materialized 2') THEN RETURN; "
     "END IF;\n"
     "CREATE OR REPLACE FUNCTION braid.materialized(query text, kept text) RETURNS SETOF record "
     "LANGUAGE plpgsql AS $braid$\n"
@@ -56,7 +59,19 @@ static const char install_sql[] =
     "  EXECUTE 'DROP VIEW ' || v::pg_catalog.regclass;\n"
     "  EXECUTE 'DROP TABLE ' || r::pg_catalog.regclass;\n"
     "END $braid$;\n"
-    "COMMENT ON FUNCTION braid.materialize(text, text, text, text) IS 'pgbraid materialized 1';\n"
+    "CREATE OR REPLACE FUNCTION braid.may_refresh(v text) RETURNS void LANGUAGE plpgsql AS $braid$\n"
+    "DECLARE o pg_catalog.oid := (SELECT c.relowner FROM pg_catalog.pg_class c "
+    "WHERE c.oid = v::pg_catalog.regclass);\n"
+    "BEGIN\n"
+    "  IF pg_catalog.pg_get_userbyid(o) = current_user THEN RETURN; END IF;\n"
+    "  IF NOT pg_catalog.pg_has_role(o, 'USAGE') THEN\n"
+    "    RAISE EXCEPTION 'must be owner of materialized view %', v USING ERRCODE = '42501';\n"
+    "  END IF;\n"
+    "  RAISE EXCEPTION 'materialized view % over sharded tables can only be refreshed by its owner', v "
+    "USING ERRCODE = '0A000', HINT = 'Its query runs with the rights of who sends REFRESH. Connect "
+    "as ' || pg_catalog.pg_get_userbyid(o) || '.';\n"
+    "END $braid$;\n"
+    "COMMENT ON FUNCTION braid.materialize(text, text, text, text) IS 'pgbraid materialized 2';\n"
     "END $made$;\n";
 
 void catalog_materialized_print(struct buf *out)

@@ -8,12 +8,14 @@
  *     before  CREATE UNLOGGED TABLE braid_rows_5 AS SELECT * FROM braid_query_5 WITH NO DATA
  *     source  SELECT region, count(*) FROM users GROUP BY region
  *     home    INSERT INTO braid_rows_5 SELECT * FROM rows v
- *     after   SELECT braid.materialize('braid_query_5', 'braid_rows_5', 'CREATE MATERIALIZED VIEW
- * ...
+ *     after   SELECT braid.materialize('braid_query_5', 'braid_rows_5', 'CREATE MATERIALIZED ...')
  *
  *     REFRESH MATERIALIZED VIEW m
- *     before  CREATE UNLOGGED TABLE s.braid_rows_5 AS SELECT ... (the query of the view) WITH NO
- * DATA source, home as above after   REFRESH MATERIALIZED VIEW m after   DROP TABLE s.braid_rows_5
+ *     before  SELECT braid.may_refresh('m')
+ *     before  CREATE UNLOGGED TABLE s.braid_rows_5 AS SELECT ... WITH NO DATA   (the view's query)
+ *     source  and home as above
+ *     after   REFRESH MATERIALIZED VIEW m
+ *     after   DROP TABLE s.braid_rows_5
  */
 
 #include <inttypes.h>
@@ -43,7 +45,12 @@ static struct plan_rows *take_rows(struct build *b, struct plan *p, tnode *query
 {
     struct note note = {0};
     struct plan_rows_step step;
-    struct plan *source = query == NULL ? NULL : rows_source(b, query, NULL, &note);
+    if (query == NULL || kept == NULL) {
+        refuse(p, "Drop the view and create it anew.",
+               "the query of this materialized view cannot be read");
+        return NULL;
+    }
+    struct plan *source = rows_source(b, query, NULL, &note);
     if (source == NULL || !create_as_step(b, kept, &step, &note)) {
         refuse_note(p, ERR_UNSUPPORTED, &note);
         return NULL;
@@ -52,13 +59,7 @@ static struct plan_rows *take_rows(struct build *b, struct plan *p, tnode *query
         refuse(p, NULL, "materialized views must not use data-modifying statements in WITH");
         return NULL;
     }
-    rows_finish(b, p, source, &step, 1);
-    struct plan_rows *rows = arena_alloc(b->out, sizeof(*rows));
-    *rows = *p->rows;
-    rows->before = arena_zero(b->out, 3 * sizeof(*rows->before));
-    rows->after = arena_zero(b->out, 2 * sizeof(*rows->after));
-    p->rows = rows;
-    return rows;
+    return rows_finish(b, p, source, &step, 1);
 }
 
 static const char *kept_copy(struct build *b, struct buf *sql)
@@ -140,24 +141,24 @@ void materialized_create(struct build *b, PgQuery__CreateTableAsStmt *as, struct
     if (rows == NULL) {
         return;
     }
-    union {
-        const struct plan_rows_around *in;
-        struct plan_rows_around *out;
-    } before = {.in = rows->before}, after = {.in = rows->after};
+    struct plan_rows_around *before = arena_zero(b->out, 3 * sizeof(*before));
+    struct plan_rows_around *after = arena_zero(b->out, sizeof(*after));
+    rows->before = before;
+    rows->after = after;
     if (asks) {
-        before.out[rows->before_count].sql = create_as_asks(b, into);
-        before.out[rows->before_count++].decides = 1;
+        before[rows->before_count].sql = create_as_asks(b, into);
+        before[rows->before_count++].decides = 1;
     }
     buf_text(&sql, "CREATE VIEW ");
     put_name(&sql, view);
     buf_printf(&sql, " AS %s", query);
-    before.out[rows->before_count++].sql = kept_copy(b, &sql);
+    before[rows->before_count++].sql = kept_copy(b, &sql);
     buf_text(&sql, "CREATE UNLOGGED TABLE ");
     put_name(&sql, kept);
     buf_text(&sql, " AS SELECT * FROM ");
     put_name(&sql, view);
     buf_text(&sql, " WITH NO DATA");
-    before.out[rows->before_count++].sql = kept_copy(b, &sql);
+    before[rows->before_count++].sql = kept_copy(b, &sql);
     buf_text(&sql, "SELECT braid.materialize(");
     put_name_literal(&sql, view);
     buf_text(&sql, ", ");
@@ -165,7 +166,7 @@ void materialized_create(struct build *b, PgQuery__CreateTableAsStmt *as, struct
     buf_text(&sql, ", ");
     if (put_statement(b, as, &sql, &note)) {
         buf_u8(&sql, ')');
-        after.out[rows->after_count++].sql = kept_copy(b, &sql);
+        after[rows->after_count++].sql = kept_copy(b, &sql);
         rows->changes_schema = 1;
         rows->bare_tag = no_data ? 1 : 0;
         p->tag = no_data ? "CREATE MATERIALIZED VIEW" : "SELECT";
@@ -212,24 +213,27 @@ static const PgQuery__RangeVar *named(struct build *b, const char *name)
                : q->select_stmt->from_clause[0]->range_var;
 }
 
-static void refresh(struct build *b, const struct made_of *made, struct plan *p)
+static void refresh(struct build *b, const PgQuery__RangeVar *view, const struct made_of *made,
+                    struct plan *p)
 {
-    const PgQuery__RangeVar *kept = named(b, made->kept);
-    struct plan_rows *rows =
-        kept == NULL ? NULL : take_rows(b, p, read_query(b, made->query, 0), kept);
+    struct buf sql = {0};
+    struct plan_rows *rows = take_rows(b, p, read_query(b, made->query, 0), named(b, made->kept));
     if (rows == NULL) {
         return;
     }
-    union {
-        const struct plan_rows_around *in;
-        struct plan_rows_around *out;
-    } before = {.in = rows->before}, after = {.in = rows->after};
-    /* The view is filled by its owner, who is somebody else when a superuser refreshes it */
-    before.out[rows->before_count++].sql = arena_printf(
-        b->out, "CREATE UNLOGGED TABLE %s AS %s WITH NO DATA; GRANT SELECT ON %s TO PUBLIC",
-        made->kept, made->query, made->kept);
-    after.out[rows->after_count++].sql = arena_strndup(b->out, p->text.p, p->text.n);
-    after.out[rows->after_count++].sql = arena_printf(b->out, "DROP TABLE %s", made->kept);
+    struct plan_rows_around *before = arena_zero(b->out, 2 * sizeof(*before));
+    struct plan_rows_around *after = arena_zero(b->out, 2 * sizeof(*after));
+    rows->before = before;
+    rows->after = after;
+    buf_text(&sql, "SELECT braid.may_refresh(");
+    put_name_literal(&sql, view);
+    buf_u8(&sql, ')');
+    before[rows->before_count++].sql = kept_copy(b, &sql);
+    buf_free(&sql);
+    before[rows->before_count++].sql = arena_printf(
+        b->out, "CREATE UNLOGGED TABLE %s AS %s WITH NO DATA", made->kept, made->query);
+    after[rows->after_count++].sql = arena_strndup(b->out, p->text.p, p->text.n);
+    after[rows->after_count++].sql = arena_printf(b->out, "DROP TABLE %s", made->kept);
     rows->bare_tag = 1;
     p->tag = "REFRESH MATERIALIZED VIEW";
 }
@@ -252,6 +256,6 @@ void plan_refresh(struct build *b, tnode *stmt, struct plan *p)
         refuse(p, "Refresh it by a statement of its own.",
                "a materialized view over sharded tables cannot be refreshed here");
     } else {
-        refresh(b, &made, p);
+        refresh(b, q->relation, &made, p);
     }
 }

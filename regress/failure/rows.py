@@ -451,8 +451,37 @@ def test_portions(place):
         c.close()
 
 
+def test_materialized_owner(place):
+    """REFRESH of a materialized view over shards runs its query with the rights of who sends it: so only its owner may."""
+    for server in place.servers:
+        server.sql("CREATE ROLE keeper; GRANT keeper TO app; GRANT CREATE ON SCHEMA public TO keeper; "
+                   "GRANT SELECT ON acct TO keeper; CREATE ROLE passer; GRANT passer TO app", "app")
+    with Calm(place) as braid:
+        c = auto(braid)
+        ask(c, "SET ROLE keeper")
+        ask(c, "CREATE MATERIALIZED VIEW kept AS SELECT count(*) AS n FROM acct")
+        before = ask(c, "SELECT n FROM kept")
+        ask(c, "RESET ROLE")
+        ask(c, "INSERT INTO acct (id, name) VALUES (990001, 'one more')")
+        e = expect_error("a member of the owner's role", "0A000", lambda: ask(c, "REFRESH MATERIALIZED VIEW kept"))
+        expect_that(f"who may: {e}", "Connect as keeper" in str(e))
+        ask(c, "SET ROLE passer")
+        expect_error("somebody else", "42501", lambda: ask(c, "REFRESH MATERIALIZED VIEW public.kept"))
+        expect_error("nothing", "42P01", lambda: ask(c, "REFRESH MATERIALIZED VIEW nothing"))
+        ask(c, "SET ROLE keeper")
+        expect("as it was", before, ask(c, "SELECT n FROM kept"))
+        ask(c, "REFRESH MATERIALIZED VIEW kept")
+        expect("the owner", [(before[0][0] + 1,)], ask(c, "SELECT n FROM kept"))
+        ask(c, "DROP MATERIALIZED VIEW kept")
+        ask(c, "RESET ROLE")
+        ask(c, "DELETE FROM acct WHERE id = 990001")
+        c.close()
+    for server in place.servers:
+        server.sql("DROP OWNED BY keeper; DROP ROLE keeper; DROP ROLE passer", "app")
+
+
 TESTS = [test_with, test_with_errors, test_with_cancel, test_with_server_gone, test_answers, test_prepared, test_errors, test_limit, test_portions, test_large, test_no_lost_update,
-         test_changed_between, test_cancel, test_client_gone, test_server_gone]
+         test_changed_between, test_cancel, test_client_gone, test_server_gone, test_materialized_owner]
 
 
 def run(place, report):
