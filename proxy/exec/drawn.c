@@ -74,16 +74,26 @@ static struct drawn *place(struct session *s, uint64_t sequence)
     return one;
 }
 
+/* A temporary sequence or table may be what a name means, and the planner knows of none. */
+static int has_temporary(const struct session *s)
+{
+    const struct backend *b = session_backend(s, 0);
+    return ((s->pinned | (b == NULL ? 0 : b->pinned | b->suspect)) & PIN_TEMP) != 0;
+}
+
 void drawn_value(struct session *s, uint64_t sequence, int64_t value)
 {
-    if (!s->draws_unseen) {
+    if (has_temporary(s)) {
+        drawn_forget(s);
+    } else if (!s->draws_unseen) {
         place(s, sequence)->value = value;
     }
 }
 
 void drawn_last(struct session *s, const struct plan *plan)
 {
-    for (size_t i = 0; i < plan->seen_count && !s->draws_unseen; i++) {
+    int known = !s->draws_unseen && !has_temporary(s);
+    for (size_t i = 0; i < plan->seen_count && known; i++) {
         if (plan->seen[i].moves) {
             mine(s)->last = plan->seen[i].sequence;
         }
@@ -98,6 +108,10 @@ void drawn_statement(struct session *s, const struct plan *plan, const struct ba
         return;
     }
     if (plan->draws != DRAWS_SEEN || b == NULL || s->draws_unseen) {
+        return;
+    }
+    if (has_temporary(s)) {
+        drawn_forget(s);
         return;
     }
     for (size_t i = 0; i < plan->seen_count; i++) {
@@ -345,7 +359,15 @@ static _Atomic int *asked(const struct session *s)
 void drawn_clean(struct session *s, struct backend *b)
 {
     const _Atomic int *flag = asked(s);
-    if (flag != NULL && atomic_load_explicit(flag, memory_order_relaxed) && !is_there(s, b)) {
+    int wanted = flag != NULL && atomic_load_explicit(flag, memory_order_relaxed);
+    if (flag != NULL && (wanted || s->in_session_mode) && !is_there(s, b)) {
+        discard(s, b);
+    }
+}
+
+void drawn_pinned(struct session *s, struct backend *b)
+{
+    if (s->sharded && b->drawn_old) {
         discard(s, b);
     }
 }

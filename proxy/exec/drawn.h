@@ -51,6 +51,8 @@ enum step drawn_ask(struct session *s, struct backend *b, const struct plan *pla
 void drawn_discard(struct session *s, struct backend *b);
 /* A connection comes to the session that others have drawn with. */
 void drawn_clean(struct session *s, struct backend *b);
+/* It keeps it from now on: what it draws there is there. */
+void drawn_pinned(struct session *s, struct backend *b);
 /* 1: the home shard's connection is asked for what it knows before it is given back. */
 int drawn_keep(struct session *s);
 void drawn_free(struct session *s);

@@ -255,6 +255,9 @@ static void state_known(struct op *op)
     }
     show_pins(s);
     op_end(op);
+    if (b->pinned != 0) {
+        drawn_pinned(s, b);
+    }
 }
 
 static void state_free(struct op *op)

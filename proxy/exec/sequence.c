@@ -265,7 +265,10 @@ static void draw(struct session *s, const char *sequence, size_t needed)
     struct buf *sql = &s->worker->scratch;
     sql->n = 0;
     put_draw(sequence, d->cap, sql);
-    backend_query(session_backend(s, 0), buf_slice(sql), TO_OP);
+    struct backend *b = session_backend(s, 0);
+    backend_query(b, buf_slice(sql), TO_OP);
+    backend_drew(b, DRAWN_BY_NOBODY); /* whoever gets one has not drawn it there */
+    b->drawn_old = 1;
     metric_add(&s->worker->metrics, METRIC_sequence_blocks, 1);
     op_round_sent(&d->op, HOME_SHARD_BIT, draw_then);
 }

@@ -244,6 +244,7 @@ void backend_begin(struct backend *b);
 void backend_execute_prepare(struct backend *b, struct slice sql, const struct stmt *stmt);
 /* Ask the server to cancel what runs on this backend: a connection of its own, fire and forget. */
 void backend_cancel(struct backend *b);
+#define DRAWN_BY_NOBODY UINT64_MAX
 /* Session `id` may have drawn from sequences there; 0: all is forgotten. */
 static inline void backend_drew(struct backend *b, uint64_t id)
 {

@@ -134,9 +134,11 @@ def with_tables(place, test, **sections):
         try:
             test(braid, c)
         finally:
-            for sql in DROP:
-                ask(c, sql)
             c.close()
+            with auto(braid) as end:
+                for sql in DROP:
+                    ask(end, sql)
+            end.close()
 
 
 def test_few_connections(place):
@@ -208,7 +210,26 @@ def test_rights(place):
     with_tables(place, test)
 
 
-TESTS = (test_few_connections, test_blocks, test_session_mode, test_drivers, test_rights)
+def test_temporary(place):
+    """A temporary sequence hides another of its name."""
+    def test(braid, c):
+        expect("the other one", 1, ask(c, "SELECT nextval('drawn_s')"))
+        ask(c, "CREATE TEMPORARY SEQUENCE drawn_s START 70")
+        expect("the temporary one", 70, ask(c, "SELECT nextval('drawn_s')"))
+        expect("is asked", 70, ask(c, "SELECT currval('drawn_s')"))
+        try:
+            expect("the other one, too", 1, ask(c, "SELECT currval('public.drawn_s')"))
+        except NOT_DEFINED:
+            pass
+        ask(c, "DROP SEQUENCE pg_temp.drawn_s")
+        try:
+            expect("and afterwards", 1, ask(c, "SELECT currval('drawn_s')"))
+        except NOT_DEFINED:
+            pass
+    with_tables(place, test)
+
+
+TESTS = (test_temporary, test_few_connections, test_blocks, test_session_mode, test_drivers, test_rights)
 
 
 def run(place, report):
