@@ -385,7 +385,10 @@ struct plan_rows {
     const struct plan_rows_around *before, *after;
     size_t before_count, after_count;
     unsigned changes_schema : 1; /* what the catalog says */
-    unsigned bare_tag : 1;       /* the tag tells no number of rows */
+    /* The table that `before` makes is named without a schema: behind that a temporary one of the
+     * same name would be meant */
+    unsigned may_be_hidden : 1;
+    unsigned bare_tag : 1; /* the tag tells no number of rows */
     /* Its ON CONFLICT looks into global unique indexes, write_insert_conflict.c. A violation of one
      * of `arbiters` means that somebody else was faster */
     unsigned settles : 1;

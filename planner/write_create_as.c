@@ -101,6 +101,7 @@ static void take_rows(struct made *m, struct plan *p)
     before[rows->before_count].sql = create;
     before[rows->before_count++].takes_params = p->any_params;
     rows->changes_schema = !ddl_is_temporary(into);
+    rows->may_be_hidden = !ddl_is_temporary(into) && into->schemaname[0] == 0;
     p->tag = "SELECT";
     p->pins |= ddl_is_temporary(into) ? PIN_TEMP : 0;
 }

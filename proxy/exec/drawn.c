@@ -74,16 +74,9 @@ static struct drawn *place(struct session *s, uint64_t sequence)
     return one;
 }
 
-/* A temporary sequence or table may be what a name means, and the planner knows of none. */
-static int has_temporary(const struct session *s)
-{
-    const struct backend *b = session_backend(s, 0);
-    return ((s->pinned | (b == NULL ? 0 : b->pinned | b->suspect)) & PIN_TEMP) != 0;
-}
-
 void drawn_value(struct session *s, uint64_t sequence, int64_t value)
 {
-    if (has_temporary(s)) {
+    if (exec_has_temporary(s)) { /* a name may mean one, and the planner knows of none */
         drawn_forget(s);
     } else if (!s->draws_unseen) {
         place(s, sequence)->value = value;
@@ -92,7 +85,7 @@ void drawn_value(struct session *s, uint64_t sequence, int64_t value)
 
 void drawn_last(struct session *s, const struct plan *plan)
 {
-    int known = !s->draws_unseen && !has_temporary(s);
+    int known = !s->draws_unseen && !exec_has_temporary(s);
     for (size_t i = 0; i < plan->seen_count && known; i++) {
         if (plan->seen[i].moves) {
             mine(s)->last = plan->seen[i].sequence;
@@ -110,7 +103,7 @@ void drawn_statement(struct session *s, const struct plan *plan, const struct ba
     if (plan->draws != DRAWS_SEEN || b == NULL || s->draws_unseen) {
         return;
     }
-    if (has_temporary(s)) {
+    if (exec_has_temporary(s)) {
         drawn_forget(s);
         return;
     }

@@ -512,7 +512,7 @@ static enum step refresh(struct session *s)
     return STEP_WAIT;
 }
 
-static int has_temporary(const struct session *s)
+int exec_has_temporary(const struct session *s)
 {
     if ((s->pinned & PIN_TEMP) != 0) {
         return 1;
@@ -531,7 +531,7 @@ enum step exec_look(struct session *s, const struct plan_batch *batch, enum err 
 {
     *e = ERR_NONE;
     if (batch->unknown_name == NULL || !s->sharded || s->tx.own_db != NULL || s->tx.failed ||
-        has_temporary(s)) {
+        exec_has_temporary(s)) {
         return STEP_DONE;
     }
     if (!s->refreshed) {

@@ -22,6 +22,8 @@ void exec_suspect(struct session *s, struct backend *b, struct plan *plan);
 void exec_forget_doubted(struct session *s);
 /* The transaction is over: ask the server what is left. 1: an operation has begun. */
 int exec_check_state(struct session *s);
+/* It has temporary objects, or may have. */
+int exec_has_temporary(const struct session *s);
 /* A session takes the connection: nothing of the one before may be left. */
 void exec_clean(struct session *s, struct backend *b);
 /*

@@ -431,6 +431,21 @@ enum err rows_find_source(struct session *s, const struct plan *plan, const stru
     return e;
 }
 
+/* Rows would go into a temporary table of the name, as in INSERT, which is not what CREATE means.
+ */
+static enum err check_hidden(const struct session *s, const struct plan_rows *rows,
+                             struct note *note)
+{
+    if (!rows->may_be_hidden || !exec_has_temporary(s)) {
+        return ERR_NONE;
+    }
+    enum err e = note_set(note, ERR_UNSUPPORTED,
+                          "the session has temporary objects, and one of them may hide the table "
+                          "that is to be created");
+    note_hint(note, "Name its schema: CREATE TABLE public.name AS ...");
+    return e;
+}
+
 static enum err find_source(struct session *s, const struct plan *plan,
                             const struct front_bind *bind, struct plan **source, uint64_t *shards,
                             struct note *note)
@@ -563,6 +578,7 @@ static enum step start(struct session *s, struct plan *plan, const struct front_
         return session_wait_quiet(s);
     }
     e = check_tables(s, plan->rows, &note);
+    e = e ? e : check_hidden(s, plan->rows, &note);
     e = e ? e : find_source(s, plan, bind, &source, &shards, &note);
     if (e) {
         return session_fail(s, e, &note, 0);

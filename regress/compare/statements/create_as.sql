@@ -114,7 +114,7 @@ CREATE TABLE made26 (a, b) AS EXECUTE made_of(4) WITH NO DATA;
 -- only plain
 CREATE TEMP TABLE made27 AS EXECUTE made_at_home(1);
 -- only plain
-CREATE TABLE IF NOT EXISTS made25 AS EXECUTE made_of(9);
+CREATE TABLE IF NOT EXISTS public.made25 AS EXECUTE made_of(9);
 -- only plain
 SELECT * FROM made25 ORDER BY id;
 -- only plain
@@ -129,3 +129,13 @@ DEALLOCATE made_of;
 DEALLOCATE made_at_home;
 -- refused
 CREATE TABLE made19 AS SELECT ctid FROM users;
+CREATE TEMPORARY TABLE hidden_t (a bigint);
+-- refused
+CREATE TABLE hidden_t AS SELECT id FROM users WHERE id < 9;
+CREATE TABLE public.hidden_t AS SELECT id FROM users WHERE id < 7;
+SELECT count(*) FROM hidden_t;
+SELECT count(*) FROM public.hidden_t;
+DROP TABLE pg_temp.hidden_t;
+CREATE TABLE hidden_u AS SELECT id FROM users WHERE id < 9;
+SELECT count(*) FROM hidden_t;
+DROP TABLE hidden_t, hidden_u;
