@@ -58,6 +58,15 @@ class Report:
         self.passes(name, time.monotonic() - begin)
         return True
 
+    def run_all(self, braid, tests, *args):
+        """One after the other; then the pgbraid that they share ends, if it is still there."""
+        try:
+            for test in tests:
+                self.run(test.__name__, test, *args)
+        finally:
+            if braid.alive():
+                braid.stop()
+
     def finish(self):
         """Print the counts; the exit status."""
         print(f"{self.passed} passed, {self.failed} failed", flush=True)

@@ -183,12 +183,7 @@ def main():
     report = Report(verbose=True)
     with pg.Fleet() as fleet:
         place = Place(fleet, args)
-        try:
-            for case in (halves_meet, command_line):
-                report.run(case.__name__, case, place, args)
-        finally:
-            if place.braid.alive():
-                place.braid.stop()
+        report.run_all(place.braid, (halves_meet, command_line), place, args)
     return report.finish()
 
 

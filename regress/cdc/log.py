@@ -429,12 +429,8 @@ def main():
     report = Report(verbose=True)
     with pg.Fleet() as fleet:
         place = Place(fleet, args)
-        try:
-            for case in (sinks_are_equal, killed_consumer_has_all, lines_are_equal, keys_stay, groups_share, http_reads, command_line):
-                report.run(case.__name__, case, place, args)
-        finally:
-            if place.braid.alive():
-                place.braid.stop()
+        report.run_all(place.braid, (sinks_are_equal, killed_consumer_has_all, lines_are_equal, keys_stay, groups_share, http_reads,
+                                     command_line), place, args)
     return report.finish()
 
 

@@ -136,6 +136,12 @@ class Wrong(Failed):
     pass
 
 
+def expect_one_slot(server):
+    slots = server.sql("SELECT count(*) FROM pg_replication_slots")[0][0]
+    if slots != 1:
+        raise Wrong(f"{slots} slots are left")
+
+
 class Replica:
     """Tables in memory; applies a log as a consumer would and refuses what makes no sense."""
 
@@ -621,9 +627,7 @@ class Test:
         if len(replicas[0].gaps) != 2:
             raise Wrong(f"{replicas[0].gaps} in the log")
         tool.stop()
-        slots = s.sql("SELECT count(*) FROM pg_replication_slots")[0][0]
-        if slots != 1:
-            raise Wrong(f"{slots} slots are left")
+        expect_one_slot(s)
         return "a slot that is gone and one that was moved are gaps in the log, then copied again"
 
     def kept(self):
@@ -673,9 +677,7 @@ class Test:
         gaps = replicas[0].gaps
         if len(gaps) != 2 or "cdc.retained_limit_bytes" not in gaps[0] or "has dropped log" not in gaps[1]:
             raise Wrong(f"gaps: {gaps}")
-        slots = s.sql("SELECT count(*) FROM pg_replication_slots")[0][0]
-        if slots != 1:
-            raise Wrong(f"{slots} slots are left")
+        expect_one_slot(s)
         return f"alarm, relief, a slot that is given up, one that the server gives up; {rows} rows equal"
 
     def fill(self):
@@ -751,9 +753,7 @@ class Test:
         tool.stop()
         if VERSION == 15 and len(replicas[0].gaps) != 1 or any("could not map file" not in why for why in replicas[0].gaps):
             raise Wrong(f"not decodable any more by nobody? {replicas[0].gaps}")
-        slots = s.sql("SELECT count(*) FROM pg_replication_slots")[0][0]
-        if slots != 1:
-            raise Wrong(f"{slots} slots are left")
+        expect_one_slot(s)
         return f"given up after some tries, copied again: {replicas[0].gaps}, {rows} rows equal"
 
     def refusals(self):

@@ -380,12 +380,7 @@ def main(description, cases):
     report = Report(verbose=True, only=args.only)
     with pg.Fleet() as fleet:
         place = Place(fleet, args)
-        try:
-            for function in cases:
-                report.run(function.__name__, function, place)
-        finally:
-            if place.braid.alive():
-                place.braid.stop()
+        report.run_all(place.braid, cases, place)
         report.run("no complaints", lambda: expect("complaints", [], place.braid.complaints()))
     return report.finish()
 
