@@ -294,15 +294,16 @@ static uint16_t list_commits(const struct club *club, struct member *m, struct c
     return n;
 }
 
+/* who: of the member, or it has nothing to commit; NULL: whoever it is. */
 static enum err commit(struct cdc_consumers *c, uint32_t topic, struct slice group,
-                       struct slice key, struct note *note)
+                       struct slice key, const uint64_t *who, struct note *note)
 {
     struct cdc_commit *commits = NULL;
     uint16_t count = 0;
     (void)pthread_mutex_lock(&c->mutex);
     struct club *club = find_club(c, topic, group);
     struct member *m = club == NULL ? NULL : find_member(club, key);
-    if (m != NULL) {
+    if (m != NULL && (who == NULL || m->who == *who)) {
         cdc_group_expire(&club->members, clock_now_us());
         commits = mem_alloc(club->members.parts_count * sizeof(*commits));
         count = list_commits(club, m, commits);
@@ -450,18 +451,16 @@ static void keep_places(struct cdc_consumers *c, const struct cdc_consume *what,
     (void)pthread_mutex_unlock(&c->mutex);
 }
 
-/* A call that waits: is the member still who it was when it began? */
-static enum err check_hands(struct cdc_consumers *c, const struct cdc_consume *what,
+/* Is the member still who it was when the call began? The mutex is held. */
+static enum err check_hands(const struct cdc_consumers *c, const struct cdc_consume *what,
                             struct note *note)
 {
-    (void)pthread_mutex_lock(&c->mutex);
-    struct club *club = find_club(c, what->topic, what->group);
-    struct member *m = club == NULL ? NULL : find_member(club, what->member);
-    int is_other = m != NULL && m->who != what->who;
-    (void)pthread_mutex_unlock(&c->mutex);
-    return is_other ? note_set(note, ERR_FENCED, "another reader is member \"" SLICE_FMT "\" now",
-                               SLICE_ARG(what->member))
-                    : ERR_NONE;
+    const struct club *club = find_club(c, what->topic, what->group);
+    const struct member *m = club == NULL ? NULL : find_member(club, what->member);
+    return m != NULL && m->who != what->who
+               ? note_set(note, ERR_FENCED, "another reader is member \"" SLICE_FMT "\" now",
+                          SLICE_ARG(what->member))
+               : ERR_NONE;
 }
 
 static enum err consume_as_member(struct giving *g, const struct cdc_consume *what, uint16_t count,
@@ -471,7 +470,7 @@ static enum err consume_as_member(struct giving *g, const struct cdc_consume *wh
     struct club *club;
     struct member *m;
     if (what->ack == CDC_ACK_NEXT) {
-        enum err e = commit(c, what->topic, what->group, what->member, note);
+        enum err e = commit(c, what->topic, what->group, what->member, &what->who, note);
         if (e) {
             cdc_consumer_leave(c, what->topic, what->group, what->member);
             return e;
@@ -482,7 +481,8 @@ static enum err consume_as_member(struct giving *g, const struct cdc_consume *wh
     uint16_t owned = 0;
     uint64_t id = 0;
     (void)pthread_mutex_lock(&c->mutex);
-    enum err e = attend(c, what, count, &club, &m, note);
+    enum err e = check_hands(c, what, note);
+    e = e ? e : attend(c, what, count, &club, &m, note);
     if (e == ERR_NONE) {
         owned = list_owned(club, m, partitions, next);
         id = m->id;
@@ -502,7 +502,7 @@ static enum err consume_as_member(struct giving *g, const struct cdc_consume *wh
     mem_free(partitions);
     mem_free(next);
     if (e == ERR_NONE && what->ack == CDC_ACK_NOW) {
-        e = commit(c, what->topic, what->group, what->member, note);
+        e = commit(c, what->topic, what->group, what->member, &what->who, note);
     }
     return e;
 }
@@ -563,10 +563,8 @@ enum err cdc_consume(struct cdc_consumers *c, const struct cdc_consume *what, cd
     }
     for (;;) {
         uint64_t seen = cdc_log_applied(c->log);
-        e = what->group.n > 0 ? check_hands(c, what, note) : ERR_NONE;
-        e = e                   ? e
-            : what->group.n > 0 ? consume_as_member(&g, what, partitions, note)
-                                : consume_alone(&g, what, partitions, next, note);
+        e = what->group.n > 0 ? consume_as_member(&g, what, partitions, note)
+                              : consume_alone(&g, what, partitions, next, note);
         int64_t left = until - clock_now_us();
         if (e || g.count > 0 || left <= 0 || is_stopping(c)) {
             break;
@@ -607,7 +605,7 @@ enum err cdc_consumer_commit(struct cdc_consumers *c, uint32_t topic, struct sli
         note_hint(note, "A member calls at least once in cdc.session_ms.");
         return e;
     }
-    return commit(c, topic, group, member, note);
+    return commit(c, topic, group, member, NULL, note);
 }
 
 enum err cdc_consumer_stay(struct cdc_consumers *c, uint32_t topic, struct slice group,

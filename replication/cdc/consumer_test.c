@@ -372,3 +372,51 @@ Test(cdc_consumer, a_commit_of_somebody_who_is_out_is_refused_and_moves_nothing)
     mem_free(seen);
     end_bench(&b);
 }
+
+/* A disk that lets another reader in while a commit waits for it. */
+static struct {
+    struct bench *b;
+    enum err (*sync)(struct fs *fs, int fd, struct note *note);
+    struct seen *seen;
+    uint32_t count;
+} meanwhile;
+
+static uint32_t ask_as(struct bench *b, uint64_t who, struct seen *seen, enum err expected)
+{
+    struct note note = {0};
+    uint32_t count = 0;
+    struct cdc_consume what = {
+        .topic = b->topic, .group = SLICE("g"), .member = SLICE("a"), .limit = 10, .who = who};
+    cr_assert_eq(cdc_consume(b->consumers, &what, see, seen, &count, &note), expected, "%s",
+                 note.text);
+    return count;
+}
+
+static enum err sync_later(struct fs *fs, int fd, struct note *note)
+{
+    fs->sync = meanwhile.sync;
+    meanwhile.count = ask_as(meanwhile.b, 2, meanwhile.seen, ERR_NONE);
+    return fs->sync(fs, fd, note);
+}
+
+Test(cdc_consumer, who_lost_the_name_while_it_commits_reads_no_more)
+{
+    struct bench b;
+    struct seen *lost = mem_zero(sizeof(*lost));
+    struct seen *seen = mem_zero(sizeof(*seen));
+    new_bench(&b, 100);
+    cr_expect_eq(ask_as(&b, 1, seen, ERR_NONE), 10);
+    struct fs *fs = sim_disk_fs(b.disk);
+    meanwhile.b = &b;
+    meanwhile.sync = fs->sync;
+    meanwhile.seen = seen;
+    fs->sync = sync_later;
+    cr_expect_eq(ask_as(&b, 1, lost, ERR_FENCED), 0); /* commits its ten first */
+    cr_expect_eq(meanwhile.count, 10);
+    while (ask_as(&b, 2, seen, ERR_NONE) > 0) {
+    }
+    cr_expect_eq(count_times(seen, 100, 0), 0, "%u never came", count_times(seen, 100, 0));
+    mem_free(lost);
+    mem_free(seen);
+    end_bench(&b);
+}
