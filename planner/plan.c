@@ -10,6 +10,7 @@
 #include "base/check.h"
 #include "base/mem.h"
 #include "planner/build.h"
+#include "planner/copies.h"
 #include "planner/planner.h"
 #include "planner/unique.h"
 
@@ -199,6 +200,7 @@ static void plan_raw(struct build *b, const PgQuery__RawStmt *raw, struct slice 
         plan_statement(b, raw->stmt, p);
         draws_settle(b, p);
         unique_of_statement(b, raw->stmt, p);
+        copies_of_statement(b, raw->stmt, p);
     } else {
         plan_one_shard(b, raw->stmt, p);
     }

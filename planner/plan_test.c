@@ -164,6 +164,36 @@ Test(plan, search_path_decides_which_table_is_meant)
     test_db_close(&db);
 }
 
+/* Reference tables whose writers its first plan keeps out. */
+static size_t copies_of(const struct plan_env *env, const char *sql)
+{
+    struct plan_batch *b = make(env, sql);
+    size_t count = b->plans[0]->copies_count;
+    plan_batch_unref(b);
+    return count;
+}
+
+Test(plan, writes_of_reference_tables_keep_other_writers_out)
+{
+    struct test_db db;
+    test_db_open(&db, 3);
+    struct plan_env env = env_of(&db);
+    cr_expect_eq(copies_of(&env, "UPDATE products SET name = 'x'"), 1);
+    cr_expect_eq(copies_of(&env, "INSERT INTO products (id) VALUES (5)"), 1);
+    cr_expect_eq(copies_of(&env, "DELETE FROM products WHERE id = 5"), 1);
+    cr_expect_eq(copies_of(&env, "COPY products FROM STDIN"), 1);
+    cr_expect_eq(copies_of(&env, "EXPLAIN ANALYZE UPDATE products SET name = 'x'"), 1);
+    cr_expect_eq(copies_of(&env, "EXPLAIN UPDATE products SET name = 'x'"), 0);
+    cr_expect_eq(copies_of(&env, "SELECT * FROM products"), 0);
+    cr_expect_eq(copies_of(&env, "COPY products TO STDOUT"), 0);
+    cr_expect_eq(copies_of(&env, "UPDATE users SET name = 'x'"), 0);
+    test_db_close(&db);
+    test_db_open(&db, 1); /* there is one copy */
+    env = env_of(&db);
+    cr_expect_eq(copies_of(&env, "UPDATE products SET name = 'x'"), 0);
+    test_db_close(&db);
+}
+
 Test(plan, a_table_changed_in_this_transaction_is_refused_until_commit)
 {
     struct test_db db;

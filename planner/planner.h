@@ -501,6 +501,9 @@ struct plan {
     size_t seen_count;
     const struct plan_ask *asks; /* PLAN_ONE: all of them, in their order; NULL: not found */
     size_t asks_count;
+    /* Reference tables that it may write, as numbers for locks that let one writer in: copies.c */
+    const uint32_t *copies;
+    size_t copies_count;
     uint8_t pins;   /* enum plan_pin: may leave it, */
     uint8_t unpins; /* may end it */
     /* What it does that keeps PostgreSQL from preparing its transaction, in words; NULL: nothing */

@@ -12,6 +12,7 @@
 #include "base/mem.h"
 #include "planner/catalog.h"
 #include "proxy/cdc/feed.h"
+#include "proxy/exec/copies.h"
 #include "proxy/exec/drawn.h"
 #include "proxy/exec/moment.h"
 #include "proxy/exec/op.h"
@@ -640,6 +641,9 @@ enum step session_run(struct session *s, struct plan *plan, const struct front_b
     s->no_prepare_now = exec_no_prepare(s, plan);
     s->unique_plan = plan->keeps_unique ? plan : NULL;
     role_plan(s, plan, s->batch == NULL || s->batch->count == 1 || s->batch->replica_ok);
+    if (plan->copies_count != 0 && !copies_are_locked(s, plan)) {
+        return copies_lock(s, plan, bind);
+    }
     switch (plan->kind) {
     case PLAN_EMPTY: back_put_empty(session_out(s), 'I'); return session_complete(s, NULL);
     case PLAN_TX: return tx_start(s, plan);

@@ -89,6 +89,8 @@ void gather_part(struct gather *g, struct plan *plan, uint64_t shards,
     g->sunk.n = 0;
     g->row_shards = NULL;
     g->touched = 0;
+    g->counted = 0;
+    g->differs = 0;
     for (size_t i = 0; i < SHARDS_MAX; i++) {
         g->rows[i].n = 0;
     }
@@ -415,7 +417,9 @@ static void count_touched(struct gather *g, struct slice body)
     struct note note;
     uint64_t rows = 0;
     if (g->plan->same_counts && back_read_complete(body, &tag, &rows, &note) == ERR_NONE) {
-        g->touched += rows;
+        g->differs |= g->counted && rows != g->touched;
+        g->counted = 1;
+        g->touched = rows;
     }
 }
 
@@ -525,8 +529,7 @@ static uint64_t count_rows(struct gather *g)
         return g->op.rows;
     }
     if (g->plan->kind == PLAN_WRITE && (g->combine == NULL || combine_is_plain(g->plan->combine))) {
-        return g->plan->same_counts ? g->touched / (uint64_t)__builtin_popcountll(g->shards)
-                                    : g->op.rows - g->beside;
+        return g->plan->same_counts ? g->touched : g->op.rows - g->beside;
     }
     return g->combine == NULL ? g->rows_passed : combine_rows(g->combine);
 }
@@ -553,17 +556,25 @@ static void say_tag(struct gather *g)
     op_complete(&g->op, tag);
 }
 
-/* Copies of a reference table that answer differently are no copies any more. */
+/* Copies of a reference table that answer differently are no copies any more, or snapshots of
+ * different times. */
 static int counts_agree(struct gather *g)
 {
-    uint64_t shards = (uint64_t)__builtin_popcountll(g->shards);
-    if (!g->plan->same_counts || g->touched % shards == 0) {
+    if (!g->differs) {
         return 1;
     }
+    if (tx_isolated(g->op.session)) {
+        g->err = note_set(&g->note, ERR_CHANGED,
+                          "could not serialize access due to concurrent update: the copies of a "
+                          "reference table were seen at different times");
+        note_hint(&g->note, "Nothing was changed by the statement; repeat the transaction.");
+        return 0;
+    }
     g->err = note_set(&g->note, ERR_INTERNAL,
-                      "the copies of a reference table differ: %llu rows on %llu shards",
-                      (unsigned long long)g->touched, (unsigned long long)shards);
-    note_hint(&g->note, "Compare the table on the shards; nothing was changed.");
+                      "the copies of a reference table differ: the statement met %llu rows of one, "
+                      "and another number of another one",
+                      (unsigned long long)g->touched);
+    note_hint(&g->note, "Compare the table on the shards (braidctl verify); nothing was changed.");
     return 0;
 }
 

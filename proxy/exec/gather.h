@@ -41,7 +41,7 @@ struct gather {
     struct combine *combine; /* NULL: no rows, or rows that go on as they come */
     struct copy_sink *copy;  /* COPY TO: what rows for the client become; NULL: they are rows */
     struct buf bind_body;    /* extended: the client's Bind */
-    struct gather_bound *as; /* while `bound`, or other copies are to come; in the arena */
+    struct gather_bound *as; /* while `bound`; in the arena */
     struct buf sunk;         /* rows for hooks->rows */
     struct buf turned;       /* a row in home's OIDs, see typing.h */
     const uint32_t *edits[SHARDS_MAX]; /* types of columns that are turned; in the arena */
@@ -66,12 +66,14 @@ struct gather {
     size_t ready_at;
     uint64_t rows_passed;        /* as they came */
     uint64_t beside;             /* rows of what goes out with it, in the round's count */
-    uint64_t touched;            /* a reference table: rows on all shards together */
+    uint64_t touched;            /* a reference table: rows of one copy */
     int16_t sink_format;         /* of all columns, when there are hooks->rows */
     const int16_t *sink_formats; /* ... or of each; NULL: see sink_format */
     size_t sink_formats_count;
     unsigned copy_has_begun : 1;
-    unsigned done : 1; /* LIMIT reached: further rows are of no interest */
+    unsigned counted : 1; /* `touched` is known, */
+    unsigned differs : 1; /* ... and not all copies agree */
+    unsigned done : 1;    /* LIMIT reached: further rows are of no interest */
     unsigned cancelled : 1;
     unsigned described_only : 1;
     unsigned blocked : 1;   /* hooks->full() */
@@ -207,5 +209,7 @@ void lookup_failed(struct gather *g);
 
 /* All is quiet after `refused`: ends the operation, and has whole->otherwise run. */
 void gather_run_otherwise(struct gather *g);
+/* The same of another plan, with the Bind that was kept. */
+void gather_run_again(struct gather *g, struct plan *plan);
 
 #endif

@@ -7,15 +7,21 @@
 #include "base/check.h"
 #include "proxy/exec/gather.h"
 
+void gather_run_again(struct gather *g, struct plan *plan)
+{
+    struct session *s = g->op.session;
+    s->again = plan;
+    s->again_bind.n = 0;
+    buf_add_slice(&s->again_bind, buf_slice(&g->bind_body));
+    op_end(&g->op);
+}
+
 void gather_run_otherwise(struct gather *g)
 {
     struct session *s = g->op.session;
     g->whole->combine_refused = 1;
-    s->again = g->again != NULL ? g->again : g->whole->otherwise;
-    s->again_bind.n = 0;
-    buf_add_slice(&s->again_bind, buf_slice(&g->bind_body));
     s->columns_told = !s->in_extended && (g->hooks == NULL || g->hooks->rows == NULL);
-    op_end(&g->op);
+    gather_run_again(g, g->again != NULL ? g->again : g->whole->otherwise);
 }
 
 enum step gather_again(struct session *s)

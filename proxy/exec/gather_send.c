@@ -212,25 +212,6 @@ static void put_to(struct gather *g, uint64_t shards, const struct gather_bound 
     }
 }
 
-/*
- * Copies of a reference table: the first shard before the others, so that sessions that write the
- * same rows queue there, as in one PostgreSQL, and do not each hold a copy that another waits for.
- */
-static void other_copies(struct op *op)
-{
-    struct gather *g = (struct gather *)op;
-    if (op->errors != 0 || g->err || g->refused) {
-        gather_then(op);
-        return;
-    }
-    struct front_bind msg;
-    g->as->bind = gather_bind(g, &msg);
-    uint64_t rest = g->shards & (g->shards - 1);
-    put_to(g, rest, g->as);
-    op_round_sent(op, rest, gather_then);
-    g->as = NULL;
-}
-
 void gather_send(struct gather *g)
 {
     struct session *s = g->op.session;
@@ -267,17 +248,9 @@ void gather_send(struct gather *g)
         return;
     }
     gather_receive(g);
-    uint64_t first = g->shards & (~g->shards + 1);
-    if (g->plan->same_counts && first != g->shards) {
-        g->as = arena_alloc(&s->arena, sizeof(*g->as));
-        *g->as = as;
-        put_to(g, first, &as);
-        op_round_sent(&g->op, first, other_copies);
-    } else {
-        g->early = g->ends_tx && g->combine == NULL && tx_early(&g->op, g->shards);
-        put_to(g, g->shards, &as);
-        op_round_sent(&g->op, g->shards, gather_then);
-    }
+    g->early = g->ends_tx && g->combine == NULL && tx_early(&g->op, g->shards);
+    put_to(g, g->shards, &as);
+    op_round_sent(&g->op, g->shards, gather_then);
 }
 
 /* ---- the beginning --------------------------------------------------------------------------- */
@@ -401,7 +374,7 @@ static enum step start(struct session *s, struct plan *plan, const struct front_
     if ((spans || portions || plan->keeps_unique) && s->tx.kind == TX_KIND_NONE) {
         session_tx_begin(s, TX_KIND_IMPLICIT, "BEGIN");
     }
-    s->sends_now = !(plan->same_counts && spans); /* copies are written one behind the other */
+    s->sends_now = 1;
     enum step step = session_engage(s, shards, &e, &note);
     s->sends_now = 0;
     if (step != STEP_DONE) {

@@ -291,6 +291,14 @@ int moment_in_block(const struct session *s, uint64_t shards)
     return s->tx.kind != TX_KIND_NONE && !tx_isolated(s) && is_several(shards) && own_snapshot(s);
 }
 
+void moment_begin(struct session *s, uint64_t shards)
+{
+    session_tx_begin(s, TX_KIND_IMPLICIT, "BEGIN ISOLATION LEVEL REPEATABLE READ");
+    s->tx.level = PLAN_LEVEL_REPEATABLE_READ;
+    s->tx.one_statement = 1;
+    s->tx.moment_shards = shards;
+}
+
 enum err moment_of_statement(struct session *s, const struct plan *plan, uint64_t shards,
                              struct note *note)
 {
@@ -313,10 +321,7 @@ enum err moment_of_statement(struct session *s, const struct plan *plan, uint64_
     if (s->tx.kind != TX_KIND_NONE || has_written(s)) {
         return no_moment_here(plan, note);
     }
-    session_tx_begin(s, TX_KIND_IMPLICIT, "BEGIN ISOLATION LEVEL REPEATABLE READ");
-    s->tx.level = PLAN_LEVEL_REPEATABLE_READ;
-    s->tx.one_statement = 1;
-    s->tx.moment_shards = shards;
+    moment_begin(s, shards);
     return ERR_NONE;
 }
 

@@ -24,6 +24,8 @@
  */
 enum err moment_of_statement(struct session *s, const struct plan *plan, uint64_t shards,
                              struct note *note) MUST_CHECK;
+/* The transaction of one that will read `shards`, or some of them. */
+void moment_begin(struct session *s, uint64_t shards);
 /* 1: the statement is in a READ COMMITTED transaction and must find a moment by itself. */
 int moment_in_block(const struct session *s, uint64_t shards);
 /*

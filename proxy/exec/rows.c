@@ -188,8 +188,7 @@ static void write_nothing(struct rows *r)
     }
 }
 
-/* A transaction that nothing else is in may be begun again. */
-static void begin_tx(struct session *s)
+void rows_begin_tx(struct session *s)
 {
     int alone = 1;
     list_each (node, &s->held) {
@@ -240,7 +239,7 @@ void rows_source_over(struct rows *r)
     op->on_drained = on_drained;
     op->on_backend_drained = on_backend_drained;
     r->shards |= r->plan->rows->draws;
-    begin_tx(s);
+    rows_begin_tx(s);
     if (begun(s, r->shards) == r->shards) {
         write_rows(r);
         return;
@@ -517,7 +516,7 @@ static int engage_around(struct session *s, const struct plan *plan, enum step *
     if (shards == 0 || own_snapshot(s)) {
         return 1;
     }
-    begin_tx(s);
+    rows_begin_tx(s);
     *step = session_engage(s, shards, &e, &note);
     if (*step != STEP_DONE) {
         *step = *step == STEP_WAIT ? STEP_WAIT : session_fail(s, e, &note, 0);
@@ -539,7 +538,7 @@ static enum step start_space(struct session *s, struct plan *plan, struct plan *
     int moves_described = 0;
     int ready = 0;
     if (!own_snapshot(s)) { /* else a transaction of one moment begins */
-        begin_tx(s);
+        rows_begin_tx(s);
     }
     int none = s->tx.kind == TX_KIND_NONE;
     enum step step = space_ready(s, source, bind, &at, &moves_described, &ready);
@@ -595,7 +594,7 @@ static enum step start(struct session *s, struct plan *plan, const struct front_
         return start_space(s, plan, source, copy, bind);
     }
     if (!plan->rows->alone) {
-        begin_tx(s);
+        rows_begin_tx(s);
     }
     uint64_t more = rows_around(plan->rows) | (rows_is_described(s, plan) ? 0 : 1);
     enum step step = session_engage(s, shards | more, &e, &note);

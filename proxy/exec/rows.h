@@ -171,6 +171,8 @@ struct rows {
 void rows_free(struct op *op);
 struct rows *rows_make(struct session *s, struct plan *plan, struct plan *copy,
                        const struct front_bind *bind);
+/* A transaction that nothing else is in may be begun again. */
+void rows_begin_tx(struct session *s);
 enum err rows_find_source(struct session *s, const struct plan *plan, const struct plan_args *args,
                           struct plan **source, uint64_t *shards, struct note *note) MUST_CHECK;
 /* Some more rows of RETURNING; 0: there are none. */

@@ -53,6 +53,7 @@ void session_tx_begin(struct session *s, enum tx_kind kind, const char *begin)
     tx->modes.n = 0;
     buf_text(&tx->modes, begin);
     tx->after.n = 0;
+    tx->copies.n = 0;
     tx->after_pins = 0;
     tx->vars = varset_ref(s->vars);
     tx->locals = varset_ref(s->worker->vars.empty);
@@ -360,6 +361,7 @@ static void push_savepoint(struct session *s, const char *name)
                                                                 .begin_bytes = tx->begin.n,
                                                                 .modes_bytes = tx->modes.n,
                                                                 .after_bytes = tx->after.n,
+                                                                .copies_bytes = tx->copies.n,
                                                                 .level = tx->level,
                                                                 .read_only = tx->read_only,
                                                                 .vars = varset_ref(s->vars),
@@ -377,6 +379,7 @@ static void back_to_savepoint(struct session *s, size_t index)
     s->tx.begin.n = sp->begin_bytes;
     s->tx.modes.n = sp->modes_bytes;
     s->tx.after.n = sp->after_bytes;
+    s->tx.copies.n = sp->copies_bytes; /* the servers let go of the rest */
     s->tx.level = sp->level;
     s->tx.read_only = sp->read_only;
     drop_savepoints(s, index + 1);

@@ -402,6 +402,7 @@ static void free_parts(struct session *s)
     buf_free(&s->tx.begin);
     buf_free(&s->tx.modes);
     buf_free(&s->tx.after);
+    buf_free(&s->tx.copies);
     mem_free(s->tx.savepoints);
     mem_free(s->tx.changed);
     tx_catalog_drop(s);

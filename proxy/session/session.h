@@ -135,7 +135,7 @@ enum tx_kind {
 struct savepoint {
     char *name;
     size_t begin_bytes; /* of tx.begin: what came before it */
-    size_t modes_bytes, after_bytes;
+    size_t modes_bytes, after_bytes, copies_bytes;
     enum plan_level level;
     unsigned read_only : 1;
     struct varset *vars, *locals;
@@ -162,6 +162,7 @@ struct session_tx {
                                new shard */
     struct buf modes;       /* without SET CONSTRAINTS: what AND CHAIN begins again with */
     struct buf after;       /* held back for the commit: tx_hold.c */
+    struct buf copies;      /* uint32_t each: reference tables that it is the writer of, copies.c */
     uint8_t after_pins;
     struct varset *vars;   /* at the begin */
     struct varset *locals; /* SET LOCAL so far */

@@ -39,6 +39,7 @@ SCHEDULES = [
     "rows",
     "ids",
     "unique",
+    "copies",
     "history",
     "sequences",
     "drawn",
