@@ -26,7 +26,7 @@ struct place {
 struct places {
     struct place *items;
     size_t count, room;
-    int32_t highest;
+    int32_t highest, lowest;
     struct arena *arena;
 };
 
@@ -48,6 +48,7 @@ static int visit_parameter(const ProtobufCMessage *m, void *arg)
     }
     all->items[all->count++] = (struct place){ref->location, ref->number};
     all->highest = ref->number > all->highest ? ref->number : all->highest;
+    all->lowest = ref->number < all->lowest ? ref->number : all->lowest;
     return 1;
 }
 
@@ -171,7 +172,7 @@ enum err plan_write_out(const struct plan *plan, struct slice prepare, struct ar
 {
     tnode *prepared = NULL;
     tnode *executed = NULL;
-    struct places all = {.arena = arena};
+    struct places all = {.arena = arena, .lowest = 1};
     prepare = arena_copy(arena, prepare);
     enum err e = read_one(prepare, arena, &prepared, note);
     e = e ? e : read_one(arena_copy(arena, plan->text), arena, &executed, note);
@@ -180,6 +181,9 @@ enum err plan_write_out(const struct plan *plan, struct slice prepare, struct ar
     }
     const PgQuery__ExecuteStmt *execute = prepare_execute_in(executed);
     tree_walk_node(prepared->prepare_stmt->query, visit_parameter, &all);
+    if (all.lowest < 1) {
+        return note_set(note, ERR_NO_PARAMETER, "there is no parameter $%d", (int)all.lowest);
+    }
     size_t wanted = prepared->prepare_stmt->n_argtypes;
     wanted = wanted < (size_t)all.highest ? (size_t)all.highest : wanted;
     if (execute->n_params != wanted) {

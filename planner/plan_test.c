@@ -600,3 +600,23 @@ Test(plan, ids_that_sequences_give_become_parameters_of_the_insert)
     buf_free(&out);
     test_db_close(&db);
 }
+
+Test(plan, a_statement_of_parameter_0_is_not_written_out)
+{
+    struct test_db db;
+    struct plan_batch *batch = NULL;
+    struct arena arena = {0};
+    struct buf out = {0};
+    struct note note;
+    int position = 0;
+    test_db_open(&db, 3);
+    struct plan_env env = env_of(&db);
+    cr_assert_eq(plan_make(&env, SLICE("EXECUTE q"), &batch, &position, &note), ERR_NONE);
+    struct slice prepare = SLICE("PREPARE x AS SELECT id FROM users WHERE id = $0");
+    cr_expect_eq(plan_write_out(batch->plans[0], prepare, &arena, &out, &note), ERR_NO_PARAMETER);
+    cr_expect_str_eq(note.text, "there is no parameter $0");
+    plan_batch_unref(batch);
+    arena_free(&arena);
+    buf_free(&out);
+    test_db_close(&db);
+}
