@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "proxy/control/role.h"
+#include "replication/cdc/outlet.h"
 
 /* ---- references ------------------------------------------------------------------------------ */
 
@@ -162,12 +163,30 @@ static enum err try_maps(const struct parts *p, struct note *note)
     return ERR_NONE;
 }
 
+/* What would fail only when the first change is there. */
+static enum err try_sinks(const struct conf *conf, struct note *note)
+{
+    struct cdc_redis_place place;
+    enum err e = ERR_NONE;
+    if (conf->cdc_sink_pg != NULL) {
+        e = cdc_pg_check(conf->cdc_sink_pg, note);
+    }
+    if (!e && conf->cdc_sink_redis != NULL) {
+        e = cdc_redis_parse(conf->cdc_sink_redis, &place, note);
+        e = e ? note_wrap(note, e, "cdc.sink_redis") : e;
+    }
+    return e ? note_wrap(note, e, conf->path) : ERR_NONE;
+}
+
 enum err parts_load(const char *path, struct parts **out, struct note *note)
 {
     struct parts *p = mem_zero(sizeof(*p));
     enum err e = conf_load(path, &p->conf, note);
     if (!e) {
         e = try_maps(p, note);
+    }
+    if (!e) {
+        e = try_sinks(p->conf, note);
     }
     if (!e) {
         e = load_tls(p, note);

@@ -1,5 +1,8 @@
 """The PostgreSQL sink: tables of another server stay equal."""
 
+import json
+import subprocess
+
 from report import expect, expect_that
 from sink_place import soon
 
@@ -88,6 +91,17 @@ def names_are_only_names(place):
     expect("roles", [(0,)], place.copy.sql("SELECT count(*) FROM pg_roles WHERE rolname = 'x'", "app"))
 
 
+def what_it_cannot_use_is_refused_at_once(place):
+    for setting, value, word in (("sink_pg", "host=h dbname=d password=hidden", "password"), ("sink_pg", "host", "connection string"),
+                                 ("sink_redis", "h:99999", "redis")):
+        config = {**place.braid.config, "cdc": {"enabled": "on", "databases": "app", setting: value}}
+        path = place.write("other.yaml", json.dumps(config))
+        done = subprocess.run([place.braid.binary, "--check", path], cwd=place.folder, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, text=True, check=False, timeout=60)
+        expect_that(f"{value}: {done.returncode} {done.stdout}", done.returncode != 0 and word in done.stdout)
+        expect_that("no secret is told", "hidden" not in done.stdout)
+
+
 def begin(place):
     """Its settings."""
     place.copy = place.fleet.start(1)[0]
@@ -97,4 +111,5 @@ def begin(place):
 
 
 CASES = (what_was_there_before_is_copied, truncate_speaks_for_its_shard_and_partition, server_goes_down,
-         large_values_that_an_update_leaves_alone, names_are_only_names, what_does_not_fit_is_a_dead_letter)
+         large_values_that_an_update_leaves_alone, names_are_only_names, what_it_cannot_use_is_refused_at_once,
+         what_does_not_fit_is_a_dead_letter)

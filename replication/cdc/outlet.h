@@ -86,6 +86,8 @@ void *cdc_outlet_file_make(struct fs *fs, const char *dir, uint64_t bytes_max);
  * conninfo: of libpq; a password in it is refused. */
 extern const struct cdc_outlet_kind cdc_outlet_pg;
 void *cdc_outlet_pg_make(const char *conninfo);
+/* Pure. Errors: ERR_BAD_SETTING. */
+enum err cdc_pg_check(const char *conninfo, struct note *note) MUST_CHECK;
 
 /* A batch is one POST of {"events":[...]}. */
 extern const struct cdc_outlet_kind cdc_outlet_webhook;

@@ -49,7 +49,7 @@ static enum err failed(const PGconn *conn, struct note *note)
 }
 
 /* Settings are shown; so they must have no password in them. */
-static enum err check_words(const char *conninfo, struct note *note)
+enum err cdc_pg_check(const char *conninfo, struct note *note)
 {
     char *why = NULL;
     PQconninfoOption *list = PQconninfoParse(conninfo, &why);
@@ -73,7 +73,7 @@ static enum err check_words(const char *conninfo, struct note *note)
 static enum err connect_to(struct pg_sink *s, struct cdc_pour *pour, struct note *note)
 {
     int64_t until_us = clock_now_us() + (int64_t)pour->timeout_ms * 1000;
-    enum err bad = check_words(s->conninfo, note);
+    enum err bad = cdc_pg_check(s->conninfo, note);
     if (bad) {
         return bad;
     }
