@@ -154,7 +154,6 @@ struct fetch_op {
     struct op op;
     uint64_t sequences[DRAWN_MAX];
     size_t count;
-    unsigned came : 1;
 };
 
 static void fetch_message(struct op *op, struct backend *b, uint8_t type, struct slice body)
@@ -170,30 +169,24 @@ static void fetch_message(struct op *op, struct backend *b, uint8_t type, struct
     }
     for (size_t i = 0; i < f->count && back_next_value(&walk, &value) == 1; i++) {
         int64_t number = 0;
-        if (value.p == NULL ||
-            value_read_int(OID_INT8, FORMAT_TEXT, value, &number, &note) != ERR_NONE) {
-            return;
-        }
-        for (size_t k = 0; k < d->count; k++) {
+        int is_told = value.p != NULL &&
+                      value_read_int(OID_INT8, FORMAT_TEXT, value, &number, &note) == ERR_NONE;
+        for (size_t k = 0; is_told && k < d->count; k++) {
             if (d->items[k].sequence == f->sequences[i]) {
                 d->items[k].value = number;
                 d->items[k].backend = 0;
             }
         }
     }
-    f->came = 1;
 }
 
-/* An error: the sequence is gone, or no right to it is left. */
+/* What did not come is not known any more. */
 static void fetched(struct op *op)
 {
     struct session *s = op->session;
-    struct session_drawn *d = mine(s);
     timer_cancel(&s->timer);
-    if (op->errors != 0 || !((struct fetch_op *)op)->came) {
-        forget_there(d, 0, 0);
-        s->tx.failed |= op->errors != 0 && s->tx.kind != TX_KIND_NONE;
-    }
+    forget_there(mine(s), 0, 0);
+    s->tx.failed |= op->errors != 0 && s->tx.kind != TX_KIND_NONE;
     op_end(op);
 }
 
@@ -206,7 +199,10 @@ static size_t count_there(const struct session_drawn *d)
     return n;
 }
 
-/* The values that are in home's connection, which is quiet. */
+/*
+ * The values that are in home's connection, which is quiet. Of a sequence that is gone, or to which
+ * no right is left, it is NULL: an error would end the client's transaction behind its back.
+ */
 static void fetch(struct session *s, struct backend *b)
 {
     const struct session_drawn *d = s->drawn;
@@ -217,9 +213,13 @@ static void fetch(struct session *s, struct backend *b)
     sql->n = 0;
     for (size_t i = 0; i < d->count; i++) {
         if (d->items[i].backend != 0) {
-            buf_printf(sql, "%s pg_catalog.currval(%llu::pg_catalog.oid::pg_catalog.regclass)",
-                       f->count == 0 ? "SELECT" : ",", (unsigned long long)d->items[i].sequence);
-            f->sequences[f->count++] = d->items[i].sequence;
+            unsigned long long sequence = d->items[i].sequence;
+            buf_printf(sql,
+                       "%s CASE WHEN pg_catalog.has_sequence_privilege(%llu::pg_catalog.oid, "
+                       "'USAGE, SELECT') THEN "
+                       "pg_catalog.currval(%llu::pg_catalog.oid::pg_catalog.regclass) END",
+                       f->count == 0 ? "SELECT" : ",", sequence, sequence);
+            f->sequences[f->count++] = sequence;
         }
     }
     backend_query(b, buf_slice(sql), TO_OP);

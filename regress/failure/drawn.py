@@ -206,6 +206,13 @@ def test_rights(place):
                 pass
         ask(other, "GRANT ALL ON SEQUENCE drawn_far_id_seq TO app")
         expect("it is known still", ask(c, "SELECT max(id) FROM drawn_far"), ask(c, "SELECT lastval()"))
+        ask(c, "BEGIN")
+        ask(c, "SELECT nextval('drawn_s')")
+        ask(c, "INSERT INTO drawn_far (v) VALUES ('b')")
+        ask(other, "REVOKE ALL ON SEQUENCE drawn_s FROM app")
+        expect("another one is told", ask(c, "SELECT max(id) FROM drawn_far"), ask(c, "SELECT currval('drawn_far_id_seq')"))
+        ask(c, "COMMIT")
+        ask(other, "GRANT ALL ON SEQUENCE drawn_s TO app")
         other.close()
     with_tables(place, test)
 
