@@ -569,6 +569,8 @@ int refuse_inner_writes(struct scope *s, struct plan *p);
  * not run. */
 tnode *write_as_read(struct build *b, const tnode *stmt);
 void route(struct build *b, struct scope *s, struct plan *p);
+/* Whether FOR UPDATE and its like lock the rows that one server would (spread_lock.c). */
+int spread_locks(const struct scope *s);
 /* Whether sharded and local tables in one statement are all that keeps it from the rungs. */
 int route_mixes(const struct build *b, const struct scope *s);
 int route_needs_otherwise(struct plan *p);

@@ -55,6 +55,39 @@ uint32_t ddl_type_oid(const PgQuery__TypeName *t)
     return 0;
 }
 
+/* ---- values -----------------------------------------------------------------------------------
+ */
+
+static int see_clock_text(const ProtobufCMessage *m, void *arg)
+{
+    const PgQuery__AConst *c = MESSAGE_IS(m, a__const) ? (const PgQuery__AConst *)m : NULL;
+    *(int *)arg |= c != NULL && !c->isnull && c->val_case == PG_QUERY__A__CONST__VAL_SVAL &&
+                   clock_word_in_text(c->sval->sval);
+    return 1;
+}
+
+/* What every shard computes by itself for the rows it has: of a reference table, for each copy. */
+int ddl_check_filled(struct build *b, const struct ddl_table *t, const char *column,
+                     const PgQuery__TypeName *type, const tnode *expr, struct plan *p)
+{
+    struct survey v;
+    int named = 0;
+    uint32_t oid = ddl_type_oid(type);
+    if (t->kind != MAP_REFERENCE || t->created || t->filled_later || expr == NULL) {
+        return 1;
+    }
+    survey_node(b, expr, &v);
+    tree_walk_node(expr, see_clock_text, &named);
+    if (v.immutable && !v.clock && !v.unknown_functions && !v.home && !v.regcast &&
+        v.bad_function == NULL && (!named || oid == OID_TEXT || oid == OID_VARCHAR)) {
+        return 1;
+    }
+    refuse(p, "Add the column without a default; then UPDATE gives all copies the same values.",
+           "the values of column \"%s\" would differ between the copies of reference table \"%s\"",
+           column, t->name);
+    return 0;
+}
+
 /* ---- columns ----------------------------------------------------------------------------------
  */
 
@@ -98,8 +131,14 @@ int ddl_check_column(struct build *b, const struct ddl_table *t, const PgQuery__
         return 0;
     }
     for (size_t i = 0; i < c->n_constraints; i++) {
-        if (IS(c->constraints[i], CONSTRAINT) &&
-            !ddl_check_constraint(b, t, c->constraints[i]->constraint, c->colname, p)) {
+        const PgQuery__Constraint *k =
+            IS(c->constraints[i], CONSTRAINT) ? c->constraints[i]->constraint : NULL;
+        if (k == NULL) {
+            continue;
+        }
+        if (!ddl_check_constraint(b, t, k, c->colname, p) ||
+            (k->contype == PG_QUERY__CONSTR_TYPE__CONSTR_DEFAULT &&
+             !ddl_check_filled(b, t, c->colname, c->type_name, k->raw_expr, p))) {
             return 0;
         }
     }

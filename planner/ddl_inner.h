@@ -44,6 +44,8 @@ int ddl_is_key(const struct ddl_table *t, const char *column);
 /* What may not stand in a sharded or reference table. 0: refused. */
 int ddl_check_column(struct build *b, const struct ddl_table *t, const PgQuery__ColumnDef *c,
                      struct plan *p);
+int ddl_check_filled(struct build *b, const struct ddl_table *t, const char *column,
+                     const PgQuery__TypeName *type, const tnode *expr, struct plan *p);
 int ddl_check_constraint(struct build *b, const struct ddl_table *t, const PgQuery__Constraint *c,
                          const char *column, struct plan *p);
 /* A table that is only on the home shard must not refer to sharded ones. 0: refused. */

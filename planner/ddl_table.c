@@ -419,8 +419,12 @@ static int check_command(struct build *b, const struct relation *r, const struct
     case AT(AddIdentity):
     case AT(SetIdentity):
     case AT(DropIdentity): return 1;
-    case AT(DropColumn):
-    case AT(AlterColumnType): return check_key_change(t, c, p);
+    case AT(AlterColumnType):
+        return check_key_change(t, c, p) &&
+               (!IS(c->def, COLUMN_DEF) ||
+                ddl_check_filled(b, t, c->name, c->def->column_def->type_name,
+                                 c->def->column_def->raw_default, p));
+    case AT(DropColumn): return check_key_change(t, c, p);
     case AT(ColumnDefault): {
         PgQuery__Constraint probe = PG_QUERY__CONSTRAINT__INIT;
         probe.contype = PG_QUERY__CONSTR_TYPE__CONSTR_DEFAULT;

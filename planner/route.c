@@ -182,6 +182,11 @@ void route(struct build *b, struct scope *s, struct plan *p)
         return;
     }
     p->touches_sharded = 1;
+    if (b->several && b->survey.locking && !spread_locks(s)) {
+        refuse(p, "Name the sharded tables: FOR UPDATE OF ...",
+               "rows of reference tables cannot be locked together with rows of sharded tables");
+        return;
+    }
     struct binding *list;
     size_t count;
     int bound;

@@ -99,8 +99,6 @@ tnode *spread_group_expr(struct spread *s, tnode *n);
 int spread_no_clock(struct spread *s, const tnode *expr);
 /* Whether values of the expression can be told apart here, as far as its type is known. */
 int spread_groupable(struct spread *s, const tnode *expr);
-/* Whether FOR UPDATE and its like lock the rows that one server would (spread_lock.c). */
-int spread_locks(const struct scope *s);
 int spread_groups(struct spread *s); /* fills spec for COMBINE_AGGREGATE */
 
 #endif

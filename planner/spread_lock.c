@@ -5,7 +5,9 @@
  * an answer.
  *
  * A row of a reference table has a copy on every shard. Writes meet a lock on any of them, two
- * locks of different copies would not meet each other: so those are not locked shard by shard.
+ * locks of different copies would not meet each other: so those are not locked shard by shard, nor
+ * on the one shard that a key leads to. A statement without sharded tables locks those of the home
+ * shard.
  */
 
 #include <string.h>

@@ -222,7 +222,7 @@ int spread_select(struct build *b, struct scope *scope, tnode *stmt, struct plan
     if (b->survey.locking && !spread_locks(scope)) {
         return spread_fail(s, "Name the sharded tables: FOR UPDATE OF ...",
                            "rows of reference tables cannot be locked together with rows of "
-                           "several shards");
+                           "sharded tables");
     }
     if (has_grouping_sets(s->q)) {
         return spread_fail(s, "Ask for each grouping in a statement of its own.",

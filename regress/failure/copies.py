@@ -5,7 +5,7 @@ import threading
 
 import psycopg2
 
-from place import wait_for
+from place import expect_error, wait_for
 from report import expect, expect_that
 from workspace import Calm, auto
 
@@ -158,7 +158,48 @@ def test_cascade(place):
         other.close()
 
 
-TESTS = (test_race, test_queue, test_cascade)
+def test_columns(place):
+    """A column whose values each copy would make up for itself is refused."""
+    with Calm(place) as braid:
+        c = auto(braid)
+        make(c)
+        with c.cursor() as cur:
+            for number, change in enumerate((
+                    "ADD COLUMN {} float8 DEFAULT random()", "ADD COLUMN {} timestamptz DEFAULT now()",
+                    "ADD COLUMN {} timestamptz DEFAULT CURRENT_TIMESTAMP", "ADD COLUMN {} timestamptz DEFAULT 'now'",
+                    "ADD COLUMN {} int DEFAULT pg_backend_pid()", "ALTER COLUMN n TYPE float8 USING random()")):
+                expect_error(change, "0A000", lambda text=change.format(f"c{number}"): cur.execute(f"ALTER TABLE plans {text}"))
+            cur.execute("ALTER TABLE plans ADD COLUMN same text DEFAULT 'x' || 1, ALTER COLUMN n TYPE text USING n::text")
+            cur.execute("ALTER TABLE plans ADD COLUMN r float8")
+            cur.execute("UPDATE plans SET r = random()")
+            cur.execute("ALTER TABLE plans ALTER COLUMN r SET DEFAULT random()")
+            cur.execute("INSERT INTO plans (id) VALUES (200)")
+        same(place)
+        c.close()
+
+
+def test_locks(place):
+    """Who locks a row of a reference table keeps out all others that lock it."""
+    with Calm(place) as braid:
+        c, other = auto(braid), auto(braid)
+        make(c)
+        beside = ["SELECT p.n FROM items i JOIN plans p ON p.id = 1 WHERE i.id = %d FOR UPDATE" % place.row_on(i)
+                  for i in range(len(place.servers))]
+        alone = "SELECT n FROM plans WHERE id = 1 FOR UPDATE"
+        with c.cursor() as cur, other.cursor() as theirs:
+            for way in beside:
+                expect_error(way, "0A000", lambda way=way: cur.execute(way))
+                cur.execute(way + " OF i")
+            cur.execute("BEGIN")
+            cur.execute(alone)
+            theirs.execute("SET lock_timeout = '200ms'")
+            expect_error("the other", "55P03", lambda: theirs.execute(alone))
+            cur.execute("COMMIT")
+        c.close()
+        other.close()
+
+
+TESTS = (test_race, test_queue, test_cascade, test_columns, test_locks)
 
 
 def run(place, report):
