@@ -797,6 +797,23 @@ class Test:
             raise Wrong(f"files are left: {left}")
         return f"{rows} rows of one transaction were streamed, waited in a file and came at its commit"
 
+    def announced(self):
+        """A table that only a streamed and prepared transaction has announced is known to all that follow, also when that is rolled back."""
+        tool = self.fresh(1)
+        (s,) = tool.servers
+        tool.start()
+        tool.wait(lambda look: look[0]["doing"] == "reading", "the stream")
+        s.sql("BEGIN; INSERT INTO plain SELECT g, 'rolled back' FROM generate_series(1, 2000) g; PREPARE TRANSACTION 'first'", "app")
+        s.sql("INSERT INTO plain VALUES (-1, 'while it is prepared')", "app")
+        tool.wait(lambda look: look[0]["gaps"] > 0 or any(r["op"] == "insert" for r in tool.log(0)), "the row")
+        s.sql("ROLLBACK PREPARED 'first'", "app")
+        s.sql("INSERT INTO plain VALUES (-2, 'afterwards')", "app")
+        replicas, rows = self.settle(tool)
+        tool.stop()
+        if replicas[0].gaps:
+            raise Wrong(f"gaps: {replicas[0].gaps}")
+        return f"{rows} rows equal"
+
     def in_pgbraid(self):
         """The same inside of the proxy, its own log behind it."""
         tool = self.fresh()
@@ -900,6 +917,8 @@ def main():
         test.check("first copy", test.first_copy)
         if VERSION >= 14:
             test.check("large transaction", test.large)
+        if VERSION >= 15:
+            test.check("announced", test.announced)
         test.check("gaps", test.gaps)
         test.check("one table again", test.one_again)
         test.check("identities", test.identities)

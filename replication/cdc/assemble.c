@@ -5,8 +5,9 @@
  *
  * A shape is looked up when a change arrives, also when the change then waits: what the table is
  * called at the commit may be another name. Announcements in a streamed transaction are its own
- * until it commits; then they hold for all, unless a newer one came meanwhile. They are kept when
- * the sub-transaction they came in is aborted, for the server does not repeat them.
+ * until it commits or is prepared; then they hold for all, unless a newer one came meanwhile. (From
+ * the prepare on PostgreSQL 15.20 does not repeat them, not even when it is rolled back; others do,
+ * which does no harm.) They are kept when the sub-transaction they came in is aborted.
  *
  * Source: PostgreSQL src/backend/replication/pgoutput/pgoutput.c (what is sent when),
  * src/backend/replication/logical/reorderbuffer.c.
@@ -577,6 +578,7 @@ static enum err prepare(struct assembler *a, const struct pgoutput_message *m, s
     buf_add_slice(&tx->gid, m->gid);
     tx->prepared = 1;
     tx->prepare_lsn = m->lsn;
+    names_pour(&a->names, &tx->names);
     a->prepared++;
     a->block = NULL;
     return ERR_NONE;

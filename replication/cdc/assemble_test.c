@@ -363,6 +363,46 @@ Test(assemble, an_announcement_outlives_the_part_that_was_rolled_back_around_it)
     expect_lines("200/0 begin\n200/1 insert t n2, kept\n200/2 commit\n");
 }
 
+Test(assemble, an_announcement_holds_for_all_from_the_prepare_of_its_transaction_on)
+{
+    begin_at((struct cdc_mark){0});
+    FEED('S', "41", 7, 1);
+    FEED(TABLE_IN(8, 1, "t"));
+    FEED(ROW_IN(8, 1, "1", "rolled back"));
+    FEED('E', "");
+    FEED('p', "18884s", 0, 80, 85, 0, 7, "g7");
+    FEED('B', "884", 100, 0, 9);
+    FEED(ROW(1, "2", "while it is prepared"));
+    FEED('C', "1888", 0, 100, 110, 0);
+    FEED('r', "188884s", 0, 85, 120, 0, 0, 7, "g7");
+    FEED('B', "884", 130, 0, 10);
+    FEED(ROW(1, "3", "afterwards"));
+    FEED('C', "1888", 0, 130, 140, 0);
+    expect_lines("100/0 begin\n100/1 insert t n2, while it is prepared\n100/2 commit\n"
+                 "130/0 begin\n130/1 insert t n3, afterwards\n130/2 commit\n");
+}
+
+Test(assemble, the_name_of_a_prepared_transaction_does_not_replace_a_newer_one)
+{
+    begin_at((struct cdc_mark){0});
+    FEED('S', "41", 7, 1);
+    FEED(TABLE_IN(7, 1, "before"));
+    FEED(ROW_IN(7, 1, "1", ""));
+    FEED('E', "");
+    FEED('B', "884", 100, 0, 9);
+    FEED(TABLE(1, "after"));
+    FEED(ROW(1, "2", ""));
+    FEED('C', "1888", 0, 100, 110, 0);
+    FEED('p', "18884s", 0, 115, 118, 0, 7, "g7");
+    FEED('B', "884", 120, 0, 10);
+    FEED(ROW(1, "3", ""));
+    FEED('C', "1888", 0, 120, 130, 0);
+    FEED('K', "18884s", 0, 140, 150, 0, 7, "g7");
+    expect_lines("100/0 begin\n100/1 insert after n2, \n100/2 commit\n"
+                 "120/0 begin\n120/1 insert after n3, \n120/2 commit\n"
+                 "140/0 begin g7\n140/1 insert before n1,  g7\n140/2 commit g7\n");
+}
+
 Test(assemble, our_moves_our_tables_and_heartbeats_are_left_out)
 {
     begin_at((struct cdc_mark){0});
