@@ -428,3 +428,32 @@ const struct map_table *map_find(const struct map *map, const char *schema, cons
     }
     return NULL;
 }
+
+static int same_text(const char *a, const char *b)
+{
+    return a == b || (a != NULL && b != NULL && strcmp(a, b) == 0);
+}
+
+static int same_split(const struct map_split *a, const struct map_split *b)
+{
+    int same =
+        a->shard == b->shard && a->values_count == b->values_count && same_text(a->below, b->below);
+    for (size_t i = 0; same && i < a->values_count; i++) {
+        same = same_text(a->values[i], b->values[i]);
+    }
+    return same;
+}
+
+int map_table_alike(const struct map_table *a, const struct map_table *b)
+{
+    int alike = a->kind == b->kind && a->keys_count == b->keys_count &&
+                a->_splits_count == b->_splits_count && (a->_group == NULL) == (b->_group == NULL);
+    for (size_t i = 0; alike && i < a->keys_count; i++) {
+        alike = strcmp(a->keys[i], b->keys[i]) == 0;
+    }
+    for (size_t i = 0; alike && i < a->_splits_count; i++) {
+        alike = same_split(&a->_splits[i], &b->_splits[i]);
+    }
+    return alike && (a->_group == NULL || memcmp(a->_group->buckets, b->_group->buckets,
+                                                 sizeof(a->_group->buckets)) == 0);
+}

@@ -209,6 +209,8 @@ void map_unref(struct map *map); /* NULL is fine */
 
 /* NULL: not in the map, so local. */
 const struct map_table *map_find(const struct map *map, const char *schema, const char *name);
+/* Whether both put every row where the other does; maps may differ, but not their shards. */
+int map_table_alike(const struct map_table *a, const struct map_table *b);
 uint64_t map_all(const struct map *map); /* every shard */
 
 /*

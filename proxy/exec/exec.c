@@ -456,6 +456,13 @@ enum err session_may_run(struct session *s, const struct plan *plan, struct note
                       : "pgbraid keeps trying to read the catalog of the home shard.");
         return e;
     }
+    if (s->world != s->worker->world && s->sharded && s->tx.kind != TX_KIND_NONE &&
+        s->tx.own_db == NULL && plan->kind != PLAN_TX) {
+        enum err e = placed_as_before(s, note);
+        if (e) {
+            return e;
+        }
+    }
     if (plan->kind == PLAN_REFUSE) {
         *note = plan->note;
         return plan->err;

@@ -46,4 +46,7 @@ void exec_args(struct session *s, const struct front_bind *bind, struct plan_arg
 /* Over several shards keys are hashed as they come: the client must speak the servers' encoding. */
 enum err exec_check_encoding(const char *value, struct note *note) MUST_CHECK;
 
+/* placed.c: in a transaction that began in an older world */
+enum err placed_as_before(const struct session *s, struct note *note) MUST_CHECK;
+
 #endif

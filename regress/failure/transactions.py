@@ -285,6 +285,26 @@ def prepared_gids(place):
     return [gid for server in place.servers for gid in server.sql("SELECT gid FROM pg_prepared_xacts WHERE database = 'app'", "app")]
 
 
+def spread_anew(place):
+    """Tables that others spread anew are not used by transactions that began before: their rows would go to the wrong place."""
+    with Stage(place) as stage:
+        a, b = stage.connect(), stage.connect()
+        for declared, becomes in (("", "SHARD BY HASH (id)"), ("SHARD BY HASH (id)", "REFERENCE"), ("REFERENCE", "SHARD BY HASH (id)"),
+                                  ("SHARD BY HASH (id)", "SHARD BY HASH (other)"), ("REFERENCE", "LOCAL"), ("SHARD BY HASH (id)", "LOCAL")):
+            play(b, (f"CREATE TABLE anew (id bigint, other bigint) {declared}", None))
+            play(a, ("BEGIN", "BEGIN"), ("SELECT count(*) > 0 FROM items", [(True,)]))
+            play(b, ("CREATE TABLE beside (id bigint) REFERENCE", None))
+            play(a, ("INSERT INTO anew VALUES (1, 2), (2, 1), (3, 3)", "INSERT 0 3"), ("ROLLBACK", "ROLLBACK"),
+                 ("BEGIN", "BEGIN"), ("SELECT count(*) > 0 FROM items", [(True,)]))
+            play(b, (f"ALTER TABLE anew {becomes}", "ALTER TABLE"))
+            play(a, ("INSERT INTO anew VALUES (1, 2)", "40001"), ("ROLLBACK", "ROLLBACK"),
+                 ("INSERT INTO anew VALUES (1, 2), (2, 1), (3, 3)", "INSERT 0 3"),
+                 ("SELECT count(*) FROM anew WHERE id = 2 AND other = 1", [(1,)]), ("SELECT count(*) FROM anew", [(3,)]))
+            play(b, ("DROP TABLE anew, beside", "DROP TABLE"))
+        a.close()
+        b.close()
+
+
 def run(place, report):
     report.run("transactions: NOTIFY and LISTEN wait for the commit", notify, place)
     report.run("transactions: what cannot be prepared is refused early", not_prepared, place)
@@ -292,3 +312,4 @@ def run(place, report):
     report.run("transactions: savepoints and shards that join late", savepoints, place)
     report.run("transactions: what stops a write of one statement", of_one_statement, place)
     report.run("transactions: SERIALIZABLE over shards by a setting", serializable, place)
+    report.run("transactions: tables that are spread anew", spread_anew, place)
