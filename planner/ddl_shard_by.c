@@ -446,6 +446,7 @@ void ddl_shard_by(struct build *b, const PgQuery__AlterTableStmt *a, struct plan
             name_it(&r);
             p->changes_table = arena_printf(b->out, "%s.%s", r.known->schema, r.known->name);
             p->touches_sharded = 1;
+            p->moves_table = 1;
             put_steps(&r, &d);
         }
     }

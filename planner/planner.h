@@ -560,6 +560,7 @@ struct plan {
     const struct plan_ddl_step *steps;
     size_t steps_count;
     unsigned one_by_one : 1;   /* without a transaction: each step on one shard after the other */
+    unsigned moves_table : 1;  /* rows change their place: nobody else may be at work */
     const char *changes_table; /* "schema.name" of a sharded table or view that this creates, alters
                                   or drops (old and new name with '\n' between), or NULL;
                                   statements of the same transaction that name it are refused until

@@ -16,6 +16,7 @@
 #include "proxy/exec/changes.h"
 #include "proxy/exec/ddl_op.h"
 #include "proxy/exec/exec.h"
+#include "proxy/exec/still.h"
 #include "replication/cdc/assemble.h"
 
 static void remember_change(struct session *s, const char *table)
@@ -185,6 +186,9 @@ enum step ddl_start(struct session *s, struct plan *plan)
     }
     if (!session_quiet(s)) {
         return session_wait_quiet(s);
+    }
+    if (plan->moves_table && !s->still) {
+        return still_begin(s, plan);
     }
     if (s->tx.kind == TX_KIND_NONE && !plan->not_in_tx) {
         session_tx_begin(s, TX_KIND_IMPLICIT, "BEGIN");

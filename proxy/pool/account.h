@@ -38,6 +38,7 @@ struct account {
     _Atomic uint32_t servers; /* connections open or opening */
     _Atomic uint32_t clients; /* logged in */
     _Atomic uint32_t gate;
+    _Atomic uintptr_t still; /* of a database: the session that others make way for, see still.h */
     _Atomic uint32_t
         epoch; /* RECONNECT: connections of an older one are closed when they come free */
     /* A pool that waits and cannot open a connection because of this account's limit says since

@@ -15,6 +15,7 @@
 #include "proxy/exec/moment.h"
 #include "proxy/exec/op.h"
 #include "proxy/exec/sequence.h"
+#include "proxy/exec/still.h"
 #include "proxy/exec/tx.h"
 #include "proxy/session/passage.h"
 #include "proxy/session/session_role.h"
@@ -420,6 +421,9 @@ void session_free(struct session *s)
 {
     struct worker *w = s->worker;
     feed_gone(s);
+    if (s->still) {
+        still_end(s);
+    }
     free_parts(s);
     mem_free(s);
     worker_session_gone(w);

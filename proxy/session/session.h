@@ -253,6 +253,7 @@ struct session {
     unsigned client_paused : 1;
     unsigned refreshed : 1; /* the catalog was read again for this statement */
     unsigned wait_refresh : 1;
+    unsigned still : 1;       /* the others of its database are at rest for it: still.h */
     unsigned ready_owed : 1;  /* simple query: ReadyForQuery comes when the batch has ended */
     unsigned sync_next : 1;   /* the Sync stands right behind the Execute that is being run */
     unsigned in_extended : 1; /* the running statement came by Execute */

@@ -8,6 +8,7 @@
 #include "proxy/exec/drawn.h"
 #include "proxy/exec/exec.h"
 #include "proxy/exec/op.h"
+#include "proxy/exec/still.h"
 #include "proxy/session/passage.h"
 #include "proxy/session/session.h"
 #include "proxy/session/victim.h"
@@ -289,6 +290,12 @@ static enum step pump_once(struct session *s)
                 return STEP_DONE;
             }
             session_release(s);
+            if (s->still && s->tx.kind == TX_KIND_NONE) {
+                still_end(s);
+            }
+            if (still_is_asked(s) && still_holds(s)) {
+                return STEP_WAIT;
+            }
             if (s->held_bits != 0 && s->tx.kind == TX_KIND_NONE && exec_check_state(s)) {
                 return STEP_DONE;
             }

@@ -40,6 +40,7 @@ SCHEDULES = [
     "ids",
     "unique",
     "copies",
+    "still",
     "history",
     "sequences",
     "drawn",
