@@ -390,6 +390,9 @@ enum step drawn_ask(struct session *s, struct backend *b, const struct plan *pla
 {
     struct session_drawn *d = s->drawn;
     *text = (struct slice){NULL, 0};
+    if (s->tx.kind == TX_KIND_EXPLICIT && !b->unsynced && !backend_quiet(b)) {
+        return session_wait_quiet(s); /* DISCARD behind what fails would fail, too */
+    }
     if (!drawn_is_known(s) || plan->draws == DRAWS_UNSEEN || plan->asks == NULL ||
         server_knows(s, b)) {
         drawn_discard(s, b);

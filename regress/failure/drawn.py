@@ -7,6 +7,7 @@ import threading
 import psycopg
 import psycopg2
 
+import raw
 from report import expect, expect_that
 from workspace import Calm, auto
 
@@ -192,6 +193,20 @@ def test_drivers(place):
     with_tables(place, test)
 
 
+def test_behind_an_error(place):
+    """Asked before the error in front of it is known: it is refused as anything else in such a block."""
+    def test(braid, c):
+        with raw.Raw(braid.port) as r:
+            r.login()
+            r.ask(raw.query("BEGIN; SAVEPOINT a"))
+            r.send(*(part for sql in ("SELECT 1/0", "SELECT currval('drawn_s')")
+                     for part in (raw.parse(sql), raw.bind(), raw.execute(), raw.SYNC)))
+            expect("the error", ["22012"], raw.codes_of(r.until("Z")))
+            expect("in the block", ["25P02"], raw.codes_of(r.until("Z")))
+            expect("which goes on", [["1"]], raw.rows_of(r.ask(raw.query("ROLLBACK TO a; SELECT nextval('drawn_s')"))))
+    with_tables(place, test)
+
+
 def test_rights(place):
     """Who may not use the sequence any more is not told, though he drew."""
     def test(braid, c):
@@ -236,7 +251,7 @@ def test_temporary(place):
     with_tables(place, test)
 
 
-TESTS = (test_temporary, test_few_connections, test_blocks, test_session_mode, test_drivers, test_rights)
+TESTS = (test_temporary, test_few_connections, test_blocks, test_session_mode, test_drivers, test_behind_an_error, test_rights)
 
 
 def run(place, report):
