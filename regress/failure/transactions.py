@@ -286,23 +286,35 @@ def prepared_gids(place):
 
 
 def spread_anew(place):
-    """Tables that others spread anew are not used by transactions that began before: their rows would go to the wrong place."""
+    """Tables that another pgbraid spreads anew are not used by transactions that began before: their rows would go to the wrong place."""
     with Stage(place) as stage:
         a, b = stage.connect(), stage.connect()
-        for declared, becomes in (("", "SHARD BY HASH (id)"), ("SHARD BY HASH (id)", "REFERENCE"), ("REFERENCE", "SHARD BY HASH (id)"),
-                                  ("SHARD BY HASH (id)", "SHARD BY HASH (other)"), ("REFERENCE", "LOCAL"), ("SHARD BY HASH (id)", "LOCAL")):
-            play(b, (f"CREATE TABLE anew (id bigint, other bigint) {declared}", None))
+        two = place.braid()
+        other = two.connect(autocommit=True)
+        console = stage.braid.connect("pgbraid", autocommit=True)
+
+        def maps():
+            return stage.braid.tail(2000).count("MAP database=app")
+        for number, (declared, becomes) in enumerate((
+                ("", "SHARD BY HASH (id)"), ("SHARD BY HASH (id)", "REFERENCE"), ("REFERENCE", "SHARD BY HASH (id)"),
+                ("SHARD BY HASH (id)", "SHARD BY HASH (other)"), ("REFERENCE", "LOCAL"), ("SHARD BY HASH (id)", "LOCAL"))):
+            anew = f"anew{number}"  # of each name the other one hears for the first time
+            play(b, (f"CREATE TABLE {anew} (id bigint, other bigint) {declared}", None))
             play(a, ("BEGIN", "BEGIN"), ("SELECT count(*) > 0 FROM items", [(True,)]))
             play(b, ("CREATE TABLE beside (id bigint) REFERENCE", None))
-            play(a, ("INSERT INTO anew VALUES (1, 2), (2, 1), (3, 3)", "INSERT 0 3"), ("ROLLBACK", "ROLLBACK"),
+            play(a, (f"INSERT INTO {anew} VALUES (1, 2), (2, 1), (3, 3)", "INSERT 0 3"), ("ROLLBACK", "ROLLBACK"),
                  ("BEGIN", "BEGIN"), ("SELECT count(*) > 0 FROM items", [(True,)]))
-            play(b, (f"ALTER TABLE anew {becomes}", "ALTER TABLE"))
-            play(a, ("INSERT INTO anew VALUES (1, 2)", "40001"), ("ROLLBACK", "ROLLBACK"),
-                 ("INSERT INTO anew VALUES (1, 2), (2, 1), (3, 3)", "INSERT 0 3"),
-                 ("SELECT count(*) FROM anew WHERE id = 2 AND other = 1", [(1,)]), ("SELECT count(*) FROM anew", [(3,)]))
-            play(b, ("DROP TABLE anew, beside", "DROP TABLE"))
-        a.close()
-        b.close()
+            play(other, (f"ALTER TABLE {anew} {becomes}", "ALTER TABLE"))
+            before = maps()
+            console.cursor().execute("RELOAD")
+            wait_for("the map is read again", lambda before=before: maps() > before, 30)
+            play(a, (f"INSERT INTO {anew} VALUES (1, 2)", "40001"), ("ROLLBACK", "ROLLBACK"),
+                 (f"INSERT INTO {anew} VALUES (1, 2), (2, 1), (3, 3)", "INSERT 0 3"),
+                 (f"SELECT count(*) FROM {anew} WHERE id = 2 AND other = 1", [(1,)]), (f"SELECT count(*) FROM {anew}", [(3,)]))
+            play(b, (f"DROP TABLE {anew}, beside", "DROP TABLE"))
+        for c in (a, b, other, console):
+            c.close()
+        place.end(two)
 
 
 def run(place, report):
