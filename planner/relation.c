@@ -149,7 +149,8 @@ void relation_expect(struct build *b, const struct relation *r)
 {
     if (r->known == NULL && r->table == NULL && b->env->catalog != NULL &&
         b->unknown_name == NULL && strcmp(r->schema, "pg_catalog") != 0 &&
-        strcmp(r->schema, "information_schema") != 0 && strncmp(r->schema, "pg_temp", 7) != 0) {
+        strcmp(r->schema, "information_schema") != 0 && strncmp(r->schema, "pg_temp", 7) != 0 &&
+        catalog_find(b->env->catalog, r->schema, r->name) == NULL) { /* else not in the path */
         b->unknown_schema = r->schema;
         b->unknown_name = r->name;
     }
