@@ -117,13 +117,13 @@ static void counted(struct worker *w, void *arg)
 {
     struct round *round = arg;
     struct session *s = worker_session(w, round->session_id);
-    struct still_op *op = s == NULL ? NULL : (struct still_op *)s->op;
-    if (op != NULL && op->op.name == still_name && op->round == round) {
+    struct still_op *op = s == NULL || !still_waits(s) ? NULL : (struct still_op *)s->op;
+    if (op != NULL && op->round == round) {
         struct note note;
         op->round = NULL;
         if (atomic_load(&round->busy) == 0) {
             go_on(op);
-        } else if (loop_now_us(w->loop) < op->until_us && !session_is_cancelling(s)) {
+        } else if (loop_now_us(w->loop) < op->until_us) {
             timer_set(&op->again, LOOK_AGAIN_US);
         } else {
             enum err e = note_set(&note, ERR_NOT_STILL,
@@ -166,6 +166,11 @@ void still_end(struct session *s)
             worker_visit(shared->workers[i], wake_all, account_ref(account));
         }
     }
+}
+
+int still_waits(const struct session *s)
+{
+    return s->op != NULL && s->op->name == still_name;
 }
 
 static void still_free(struct op *op)

@@ -35,6 +35,7 @@ static inline int still_is_asked(const struct session *s)
 int still_holds(const struct session *s);
 /* An operation; then the plan is run again, with session->still. */
 enum step still_begin(struct session *s, struct plan *plan);
+int still_waits(const struct session *s); /* its operation is under way */
 void still_end(struct session *s);
 
 #endif

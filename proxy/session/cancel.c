@@ -13,6 +13,7 @@
 #include "proxy/cdc/slots.h"
 #include "proxy/exec/moment.h"
 #include "proxy/exec/op.h"
+#include "proxy/exec/still.h"
 #include "proxy/pool/pool.h"
 #include "proxy/session/session.h"
 #include "proxy/session/session_role.h"
@@ -124,11 +125,12 @@ void backend_cancel(struct backend *b)
                           CANCEL_TIMEOUT_MS, on_dialled, call);
 }
 
-/* COPY FROM whose rows wait here while the client sends none: no server could be told to stop. */
-static int cancel_copy(struct session *s)
+/* What waits here, for rows that the client does not send or for other sessions: no server could be
+ * told to stop. */
+static int cancel_waiting(struct session *s)
 {
     struct note note;
-    if (s->op == NULL || s->op->on_copy == NULL || s->op->pending != 0) {
+    if (s->op == NULL || s->op->pending != 0 || (s->op->on_copy == NULL && !still_waits(s))) {
         return 0;
     }
     enum err e = s->timed_out
@@ -154,7 +156,7 @@ void session_cancel(struct session *s)
         session_backend_failed(s, e, &note);
         return;
     }
-    if (moment_cancel(s) || feed_cancel(s) || slots_cancel(s) || cancel_copy(s)) {
+    if (moment_cancel(s) || feed_cancel(s) || slots_cancel(s) || cancel_waiting(s)) {
         return;
     }
     if (s->op != NULL && s->op->no_cancel) {

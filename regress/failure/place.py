@@ -74,6 +74,15 @@ def state_of(error):
     return error.pgcode
 
 
+def code_of(call):
+    """Its SQLSTATE, 00000 when it did not fail."""
+    try:
+        call()
+        return "00000"
+    except psycopg2.Error as e:
+        return e.pgcode
+
+
 def expect_error(what, code, call, text=None):
     """`call` must fail with the SQLSTATE (None: any) and a message that holds `text`."""
     try:

@@ -7,6 +7,7 @@ import time
 
 import psycopg2
 
+from place import code_of
 from report import expect, expect_that
 from workspace import Calm, auto
 
@@ -75,14 +76,6 @@ def test_writers(place):
         c.close()
 
 
-def code_of(cur, statement):
-    try:
-        cur.execute(statement)
-        return "00000"
-    except psycopg2.Error as e:
-        return e.pgcode
-
-
 def test_open_transaction(place):
     """It is waited for, so long; then nothing has changed, and nobody is held any more."""
     with Calm(place, pool={"suspend_timeout_ms": 1000}) as braid:
@@ -91,17 +84,36 @@ def test_open_transaction(place):
         with c.cursor() as cur, other.cursor() as theirs:
             theirs.execute("BEGIN")
             theirs.execute("INSERT INTO moving VALUES (1, 0)")
-            expect("too long", "55P03", code_of(cur, "ALTER TABLE moving SHARD BY HASH (id)"))
+            expect("too long", "55P03", code_of(lambda: cur.execute("ALTER TABLE moving SHARD BY HASH (id)")))
             theirs.execute("INSERT INTO moving VALUES (2, 0)")
             theirs.execute("COMMIT")
             theirs.execute("BEGIN")
             theirs.execute("INSERT INTO moving VALUES (3, 0)")
             ending = threading.Timer(0.4, lambda: theirs.execute("COMMIT"))
             ending.start()
-            expect("in time", "00000", code_of(cur, "ALTER TABLE moving SHARD BY HASH (id)"))
+            expect("in time", "00000", code_of(lambda: cur.execute("ALTER TABLE moving SHARD BY HASH (id)")))
             ending.join()
             theirs.execute("SELECT count(*) FROM moving")
             expect("rows", [(3,)], theirs.fetchall())
+        c.close()
+        other.close()
+
+
+def test_cancel(place):
+    """Who waits for the others can be told to stop, as in any statement."""
+    with Calm(place, pool={"suspend_timeout_ms": 60000}) as braid:
+        c, other = auto(braid), auto(braid)
+        make(c)
+        with c.cursor() as cur, other.cursor() as theirs:
+            theirs.execute("BEGIN")
+            theirs.execute("INSERT INTO moving VALUES (1, 0)")
+            cancelling = threading.Timer(0.3, c.cancel)
+            cancelling.start()
+            expect("cancelled", "57014", code_of(lambda: cur.execute("ALTER TABLE moving SHARD BY HASH (id)")))
+            cancelling.join()
+            cur.execute("SELECT count(*) FROM moving")
+            expect("and goes on", [(0,)], cur.fetchall())
+            theirs.execute("COMMIT")
         c.close()
         other.close()
 
@@ -118,7 +130,7 @@ def test_owner_goes(place):
                 third = auto(braid)
                 with third.cursor() as again:
                     got = []
-                    held = threading.Thread(target=lambda: got.append(code_of(again, "INSERT INTO moving VALUES (5, 0)")))
+                    held = threading.Thread(target=lambda: got.append(code_of(lambda: again.execute("INSERT INTO moving VALUES (5, 0)"))))
                     held.start()
                     time.sleep(0.3)
                     expect("it waits", [], got)
@@ -128,7 +140,7 @@ def test_owner_goes(place):
                     again.execute("BEGIN")
                     again.execute("INSERT INTO moving VALUES (6, 0)")
                     waiting = auto(braid)
-                    asks = threading.Thread(target=lambda: code_of(waiting.cursor(), "ALTER TABLE moving SHARD BY HASH (id)"))
+                    asks = threading.Thread(target=lambda: code_of(lambda: waiting.cursor().execute("ALTER TABLE moving SHARD BY HASH (id)")))
                     asks.start()
                     time.sleep(0.3)
                     socket.socket(fileno=os.dup(waiting.fileno())).shutdown(socket.SHUT_RDWR)
@@ -137,12 +149,12 @@ def test_owner_goes(place):
                 third.close()
             theirs.execute("SELECT count(*) FROM moving")
             expect("rows", [(2,)], theirs.fetchall())
-            expect("and another one", "00000", code_of(theirs, "ALTER TABLE moving REFERENCE"))
+            expect("and another one", "00000", code_of(lambda: theirs.execute("ALTER TABLE moving REFERENCE")))
         expect_that("copies", all(s.sql("SELECT count(*) FROM moving", "app") == [(2,)] for s in place.servers))
         other.close()
 
 
-TESTS = (test_writers, test_open_transaction, test_owner_goes)
+TESTS = (test_writers, test_open_transaction, test_cancel, test_owner_goes)
 
 
 def run(place, report):

@@ -9,7 +9,7 @@ import time
 import psycopg2
 
 from braid import build_dir
-from place import TABLES, wait_for
+from place import TABLES, code_of, wait_for
 from report import expect, expect_that
 from workspace import Calm, auto
 
@@ -51,14 +51,6 @@ def check_schema(place, braid):
     done = subprocess.run([f"{build_dir(place.build)}/braidctl", "-c", f"{braid.folder}/pgbraid.yaml", "schema", "check"],
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, timeout=60)
     expect(f"schema check: {done.stdout[-500:]}", 0, done.returncode)
-
-
-def code_of(work):
-    try:
-        work()
-        return "00000"
-    except psycopg2.Error as e:
-        return e.pgcode
 
 
 def threads_of(count, work):
