@@ -28,9 +28,7 @@ enum field {
     FIELDS
 };
 
-static const struct {
-    const char *name, *type, *unit, *help;
-} fields[FIELDS] = {
+static const struct http_field LIST[FIELDS] = {
     [IS_READING] = {"pgbraid_cdc_reading", "gauge", NULL, "1 when the shard's changes are read"},
     [BEHIND_BYTES] = {"pgbraid_cdc_behind_bytes", "gauge", "bytes",
                       "log of the shard that is not durable in the change log"},
@@ -63,11 +61,12 @@ static const struct {
     [BYTES] = {"pgbraid_cdc_received_bytes", "counter", "bytes", "bytes received from the slot"},
 };
 
-static double value_of(const struct http_cdc *c, enum field field)
+static double value_of(const struct http_numbers *numbers, size_t i, size_t field)
 {
+    const struct http_cdc *c = &numbers->cdc[i];
     const struct cdc_look *l = &c->look;
     const struct cdc_counts *n = l->counts;
-    switch (field) {
+    switch ((enum field)field) {
     case IS_READING: return l->doing == CDC_READING;
     case BEHIND_BYTES: return l->server_lsn > l->durable ? (double)(l->server_lsn - l->durable) : 0;
     case BEHIND_SECONDS: return (double)c->behind_us / 1e6;
@@ -93,23 +92,34 @@ static double value_of(const struct http_cdc *c, enum field field)
     return 0;
 }
 
+static void put_labels(const struct http_numbers *n, size_t i, struct buf *out)
+{
+    buf_text(out, "database=\"");
+    metrics_escaped(out, n->cdc[i].database);
+    buf_text(out, "\",shard=\"");
+    metrics_escaped(out, n->cdc[i].shard);
+    buf_u8(out, '"');
+}
+
+static struct http_fields fields_of(const struct http_numbers *n)
+{
+    return (struct http_fields){.prefix = "pgbraid_cdc_",
+                                .list = LIST,
+                                .count = FIELDS,
+                                .things = n->cdc_count,
+                                .put_labels = put_labels,
+                                .value = value_of};
+}
+
 void metrics_put_cdc(const struct http_numbers *n, struct buf *out)
 {
-    for (int f = 0; n->cdc_count > 0 && f < FIELDS; f++) {
-        int counts = fields[f].type[0] == 'c';
-        metrics_begin(out, fields[f].name, fields[f].type, fields[f].unit, fields[f].help);
-        for (size_t i = 0; i < n->cdc_count; i++) {
-            buf_printf(out, "%s%s{database=\"", fields[f].name, counts ? "_total" : "");
-            metrics_escaped(out, n->cdc[i].database);
-            buf_text(out, "\",shard=\"");
-            metrics_escaped(out, n->cdc[i].shard);
-            buf_printf(out, "\"} %.15g\n", value_of(&n->cdc[i], (enum field)f));
-        }
-    }
+    struct http_fields fields = fields_of(n);
+    metrics_put_fields(&fields, n, out);
 }
 
 json_t *http_json_cdc(const struct http_numbers *n)
 {
+    struct http_fields fields = fields_of(n);
     json_t *list = json_array();
     for (size_t i = 0; i < n->cdc_count; i++) {
         const struct http_cdc *c = &n->cdc[i];
@@ -120,10 +130,7 @@ json_t *http_json_cdc(const struct http_numbers *n)
         (void)json_object_set_new(one, "slot", json_string(c->look.slot));
         (void)json_object_set_new(one, "wal_status", json_string(c->look.wal_status));
         (void)json_object_set_new(one, "error", json_string(c->look.error));
-        for (int f = 0; f < FIELDS; f++) {
-            (void)json_object_set_new(one, fields[f].name + sizeof("pgbraid_cdc_") - 1,
-                                      json_real(value_of(c, (enum field)f)));
-        }
+        http_json_fields(&fields, n, i, one);
         (void)json_array_append_new(list, one);
     }
     return list;

@@ -14,9 +14,7 @@ enum field {
     FIELDS
 };
 
-static const struct {
-    const char *name, *type, *unit, *help;
-} fields[FIELDS] = {
+static const struct http_field LIST[FIELDS] = {
     [LAG] = {"pgbraid_sink_lag_records", "gauge", "records",
              "records of the change log that the sink has not kept yet"},
     [RETRY_SECONDS] = {"pgbraid_sink_retry_seconds", "gauge", "seconds",
@@ -28,9 +26,10 @@ static const struct {
               "records that the sink will never take, in its file of dead letters"},
 };
 
-static double value_of(const struct cdc_outlet_stats *s, enum field field)
+static double value_of(const struct http_numbers *n, size_t i, size_t field)
 {
-    switch (field) {
+    const struct cdc_outlet_stats *s = &n->sinks[i];
+    switch ((enum field)field) {
     case LAG: return (double)s->lag;
     case RETRY_SECONDS: return (double)s->retry_us / 1e6;
     case EVENTS: return (double)s->events;
@@ -42,29 +41,36 @@ static double value_of(const struct cdc_outlet_stats *s, enum field field)
     return 0;
 }
 
+static void put_labels(const struct http_numbers *n, size_t i, struct buf *out)
+{
+    buf_printf(out, "sink=\"%s\"", n->sinks[i].kind);
+}
+
+static struct http_fields fields_of(const struct http_numbers *n)
+{
+    return (struct http_fields){.prefix = "pgbraid_sink_",
+                                .list = LIST,
+                                .count = FIELDS,
+                                .things = n->sinks_count,
+                                .put_labels = put_labels,
+                                .value = value_of};
+}
+
 void metrics_put_sinks(const struct http_numbers *n, struct buf *out)
 {
-    for (int f = 0; n->sinks_count > 0 && f < FIELDS; f++) {
-        int counts = fields[f].type[0] == 'c';
-        metrics_begin(out, fields[f].name, fields[f].type, fields[f].unit, fields[f].help);
-        for (size_t i = 0; i < n->sinks_count; i++) {
-            buf_printf(out, "%s%s{sink=\"%s\"} %.15g\n", fields[f].name, counts ? "_total" : "",
-                       n->sinks[i].kind, value_of(&n->sinks[i], (enum field)f));
-        }
-    }
+    struct http_fields fields = fields_of(n);
+    metrics_put_fields(&fields, n, out);
 }
 
 json_t *http_json_sinks(const struct http_numbers *n)
 {
+    struct http_fields fields = fields_of(n);
     json_t *list = json_array();
     for (size_t i = 0; i < n->sinks_count; i++) {
         json_t *one = json_object();
         (void)json_object_set_new(one, "sink", json_string(n->sinks[i].kind));
         (void)json_object_set_new(one, "error", json_string(n->sinks[i].error));
-        for (int f = 0; f < FIELDS; f++) {
-            (void)json_object_set_new(one, fields[f].name + sizeof("pgbraid_sink_") - 1,
-                                      json_real(value_of(&n->sinks[i], (enum field)f)));
-        }
+        http_json_fields(&fields, n, i, one);
         (void)json_array_append_new(list, one);
     }
     return list;

@@ -103,6 +103,22 @@ void metrics_put_cdc(const struct http_numbers *n, struct buf *out);
 struct json_t *http_json_places(const struct http_numbers *n);
 struct json_t *http_json_shard_troubles(const struct http_numbers *n);
 void metrics_put_places(const struct http_numbers *n, struct buf *out);
+/* http_fields.c: numbers that each of several things has, in both documents. */
+struct http_field {
+    const char *name, *type, *unit, *help;
+};
+struct http_fields {
+    const char *prefix; /* of all names; JSON does without it */
+    const struct http_field *list;
+    size_t count;
+    size_t things;
+    void (*put_labels)(const struct http_numbers *n, size_t thing, struct buf *out);
+    double (*value)(const struct http_numbers *n, size_t thing, size_t field);
+};
+void metrics_put_fields(const struct http_fields *fields, const struct http_numbers *n,
+                        struct buf *out);
+void http_json_fields(const struct http_fields *fields, const struct http_numbers *n, size_t thing,
+                      struct json_t *to);
 /* http_metrics.c: HELP, TYPE and UNIT (or NULL); a label's value. */
 void metrics_begin(struct buf *out, const char *name, const char *type, const char *unit,
                    const char *help);
