@@ -17,6 +17,7 @@
 #include "proxy/cdc/slots.h"
 #include "replication/cdc/consumer.h"
 #include "replication/cdc/output.h"
+#include "replication/cdc/tx_reader.h"
 #include "wire/wire.h"
 
 enum {
@@ -189,16 +190,24 @@ static enum err identify(struct slots_job *j, struct cdc_log *log)
 
 /* ---- a stream -------------------------------------------------------------------------------- */
 
-static enum err gone(const struct slots_job *j, struct note *note)
+/* What comes next is no longer whole. Where it is whole again is said, so that it is the client who
+ * leaves out what lies between. */
+static enum err gone(const struct slots_job *j, struct cdc_log *log, struct note *note)
 {
+    struct note other;
+    uint64_t place = 0;
+    char lsn[24];
+    int is_known = cdc_tx_first(log, j->topic, &place, &other) == ERR_NONE;
     enum err e = note_set(note, ERR_LOG_GONE,
                           "the change log no longer has what replication slot \"%s\" has not "
                           "confirmed",
                           j->call.slot);
+    put_lsn(lsn, place + 1);
     note_hint(note,
-              "cdc.retention_s and cdc.retention_bytes took it. braidctl cdc reset %s "
-              "%s.braid.transactions earliest (or time:MS) goes on with what there is.",
-              j->group, j->database);
+              "Retention took it. START_REPLICATION SLOT %s LOGICAL %s (pg_recvlogical "
+              "--startpos=%s) goes on where all is there again; braidctl cdc snapshot brings rows "
+              "anew.",
+              j->call.slot, is_known ? lsn : "X/X", is_known ? lsn : "X/X");
     return e;
 }
 
@@ -226,7 +235,7 @@ static enum err open_stream(struct slots_job *j, struct shared *shared, struct n
                         j->sent, view.end + 1);
     }
     if (j->sent - 1 < view.start) {
-        return gone(j, note);
+        return gone(j, log, note);
     }
     e = cdc_consumer_stay(shared->cdc_consumers, j->topic, slice_of(j->group), MEMBER, note);
     if (e) {
@@ -281,7 +290,7 @@ static enum err read_batch(struct slots_job *j, struct cdc_log *log, int *any, s
     if (*any && e == ERR_NONE && item.step == CDC_TX_NOTHING) {
         slots_put_keepalive(&j->out, j->sent, clock_wall_us(), 0);
     }
-    return e == ERR_LOG_GONE ? gone(j, note) : e;
+    return e == ERR_LOG_GONE ? gone(j, log, note) : e;
 }
 
 static enum err commit(struct slots_job *j, struct cdc_log *log, uint64_t lsn, struct note *note)

@@ -49,6 +49,13 @@ void cdc_tx_reader_free(struct cdc_tx_reader *r); /* NULL is fine */
 enum err cdc_tx_next(struct cdc_tx_reader *r, struct cdc_tx_item *out,
                      struct note *note) MUST_CHECK;
 
+/*
+ * The first place from which on every transaction is there with all that it changed, as far as
+ * retention goes. Errors: as above.
+ */
+enum err cdc_tx_first(struct cdc_log *log, uint32_t topic, uint64_t *place,
+                      struct note *note) MUST_CHECK;
+
 /* ---- for tests: the record's text ------------------------------------------------------------ */
 
 struct cdc_tx_part {

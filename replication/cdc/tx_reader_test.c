@@ -167,6 +167,48 @@ Test(cdc_tx_reader, rows_of_a_copy_come_in_their_place)
     end_bench(&b);
 }
 
+/* All that there is from this place on; ERR_LOG_GONE: something is missing. */
+static enum err read_all(struct bench *b, uint64_t place, unsigned *count)
+{
+    struct cdc_tx_reader *r = read_from(b, place);
+    struct cdc_tx_item item = {.step = CDC_TX_BEGIN};
+    struct note note = {0};
+    enum err e = ERR_NONE;
+    for (*count = 0; e == ERR_NONE && item.step != CDC_TX_NOTHING;) {
+        e = cdc_tx_next(r, &item, &note);
+        *count += e == ERR_NONE && item.step == CDC_TX_END;
+    }
+    cdc_tx_reader_free(r);
+    return e;
+}
+
+Test(cdc_tx_reader, behind_what_retention_took_there_is_a_first_whole_transaction)
+{
+    for (unsigned round = 0; round < 3; round++) {
+        struct bench b;
+        struct note note = {0};
+        uint64_t first = 99;
+        unsigned count = 0;
+        bench_segment_bytes = 1500;
+        new_bench(&b, 5);
+        uint32_t topic = cdc_log_topic(b.log, SLICE("shop.braid.transactions"));
+        cr_assert_eq(cdc_tx_first(b.log, topic, &first, &note), ERR_NONE, "%s", note.text);
+        cr_expect_eq(first, 0);
+        for (unsigned i = 1; i < 40; i++) {
+            give(&b, 100 + i, i * 20, 1 + i * 7 % (round == 0 ? 5 : 50));
+        }
+        cdc_log_limits(b.log, round < 2 ? 8000 : 1, 0);
+        cr_assert_eq(cdc_log_checkpoint(b.log, &note), ERR_NONE);
+        cr_assert_eq(cdc_tx_first(b.log, topic, &first, &note), ERR_NONE, "%s", note.text);
+        cr_assert_gt(first, 0);
+        cr_expect_eq(read_all(&b, first, &count), ERR_NONE, "from %u", (unsigned)first);
+        cr_expect_eq(count, 40 - first);
+        cr_expect_eq(read_all(&b, first - 1, &count), ERR_LOG_GONE);
+        bench_segment_bytes = 0;
+        end_bench(&b);
+    }
+}
+
 Test(cdc_tx_reader, the_text_of_a_transaction_is_read_or_refused_as_a_whole)
 {
     static const char good[] =
