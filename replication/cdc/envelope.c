@@ -10,12 +10,14 @@
 
 enum {
     OID_BOOL = 16,
+    OID_BYTEA = 17,
     OID_INT8 = 20,
     OID_INT2 = 21,
     OID_INT4 = 23,
     OID_OID = 26,
     OID_FLOAT4 = 700,
-    OID_FLOAT8 = 701
+    OID_FLOAT8 = 701,
+    OID_TIMESTAMPTZ = 1184
 };
 
 static const char UNAVAILABLE[] = "\"__debezium_unavailable_value\"";
@@ -48,21 +50,65 @@ void cdc_json_text(struct buf *out, struct slice text)
     buf_u8(out, '"');
 }
 
-static void put_base64(struct buf *out, struct slice in)
+static void put_three(struct buf *out, const uint8_t *p, size_t n)
 {
     static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    uint32_t v = (uint32_t)p[0] << 16;
+    v |= n > 1 ? (uint32_t)p[1] << 8 : 0;
+    v |= n > 2 ? p[2] : 0;
+    buf_u8(out, (uint8_t)digits[v >> 18]);
+    buf_u8(out, (uint8_t)digits[v >> 12 & 63]);
+    buf_u8(out, n > 1 ? (uint8_t)digits[v >> 6 & 63] : '=');
+    buf_u8(out, n > 2 ? (uint8_t)digits[v & 63] : '=');
+}
+
+static void put_base64(struct buf *out, struct slice in)
+{
+    buf_reserve(out, in.n / 3 * 4 + 6);
     buf_u8(out, '"');
     for (size_t i = 0; i < in.n; i += 3) {
-        size_t n = in.n - i < 3 ? in.n - i : 3;
-        uint32_t v = (uint32_t)in.p[i] << 16;
-        v |= n > 1 ? (uint32_t)in.p[i + 1] << 8 : 0;
-        v |= n > 2 ? in.p[i + 2] : 0;
-        buf_u8(out, (uint8_t)digits[v >> 18]);
-        buf_u8(out, (uint8_t)digits[v >> 12 & 63]);
-        buf_u8(out, n > 1 ? (uint8_t)digits[v >> 6 & 63] : '=');
-        buf_u8(out, n > 2 ? (uint8_t)digits[v & 63] : '=');
+        put_three(out, in.p + i, in.n - i < 3 ? in.n - i : 3);
     }
     buf_u8(out, '"');
+}
+
+static int digit_of(uint8_t c)
+{
+    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* "\x00ff", as the server writes it for us, in Debezium's way. */
+static void put_bytea(struct buf *out, struct slice v)
+{
+    int is_hex = v.n >= 2 && v.n % 2 == 0 && v.p[0] == '\\' && v.p[1] == 'x';
+    for (size_t i = 2; is_hex && i < v.n; i++) {
+        is_hex = digit_of(v.p[i]) >= 0;
+    }
+    if (!is_hex) {
+        cdc_json_text(out, v);
+        return;
+    }
+    buf_reserve(out, v.n / 6 * 4 + 6);
+    buf_u8(out, '"');
+    for (size_t i = 2; i < v.n; i += 6) {
+        uint8_t three[3];
+        size_t n = v.n - i < 6 ? (v.n - i) / 2 : 3;
+        for (size_t k = 0; k < n; k++) {
+            three[k] = (uint8_t)(digit_of(v.p[i + 2 * k]) << 4 | digit_of(v.p[i + 2 * k + 1]));
+        }
+        put_three(out, three, n);
+    }
+    buf_u8(out, '"');
+}
+
+/* Ours come in UTC: "+00", which not everybody reads, is "Z". */
+static void put_timestamptz(struct buf *out, struct slice v)
+{
+    cdc_json_text(out, v);
+    if (v.n > 3 && memcmp(v.p + v.n - 3, "+00", 3) == 0) {
+        out->n -= 4;
+        buf_text(out, "Z\"");
+    }
 }
 
 static int is_number(struct slice s)
@@ -94,6 +140,8 @@ static void put_text_value(struct buf *out, uint32_t type, struct slice v)
             cdc_json_text(out, v);
         }
         break;
+    case OID_BYTEA: put_bytea(out, v); break;
+    case OID_TIMESTAMPTZ: put_timestamptz(out, v); break;
     default: cdc_json_text(out, v);
     }
 }
