@@ -15,8 +15,7 @@
 
 enum {
     SOURCES_MAX = 4096,
-    TOPICS_CHUNK = 64,
-    GROUPS_MAX = 4096
+    TOPICS_CHUNK = 64
 };
 
 static void put_lsn(struct admin_call *call, uint64_t lsn)
@@ -95,8 +94,9 @@ enum err admin_show_cdc_groups(struct admin_call *call)
 {
     struct shared *shared = call->c->shared;
     admin_columns(call, "group topic members:q lag:q lost:q");
-    struct cdc_group_view *list = mem_alloc(GROUPS_MAX * sizeof(*list));
-    size_t n = shared->cdc_log == NULL ? 0 : cdc_log_groups(shared->cdc_log, list, GROUPS_MAX);
+    size_t max = shared->cdc_log == NULL ? 0 : cdc_log_groups_count(shared->cdc_log);
+    struct cdc_group_view *list = mem_alloc((max + 1) * sizeof(*list));
+    size_t n = max == 0 ? 0 : cdc_log_groups(shared->cdc_log, list, max);
     for (size_t i = 0; i < n; i++) {
         admin_row(call);
         admin_text(call, list[i].group);

@@ -13,11 +13,13 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/mem.h"
+#include "proxy/cdc/feeds.h"
 #include "proxy/exec/changes.h"
 #include "proxy/exec/ddl_op.h"
 #include "proxy/exec/exec.h"
 #include "proxy/exec/still.h"
 #include "replication/cdc/assemble.h"
+#include "replication/cdc/log.h"
 
 static void remember_change(struct session *s, const char *table)
 {
@@ -29,13 +31,24 @@ static void remember_change(struct session *s, const char *table)
     tx->changed[tx->changed_count++] = mem_strdup(table);
 }
 
+/* The log's: a clock that was set back gives none that was there before. */
+static long long next_version(struct shared *shared)
+{
+    int64_t version = clock_wall_us();
+    if (feeds_enter(shared)) {
+        version = cdc_log_version(shared->cdc_log, version);
+        feeds_leave(shared);
+    }
+    return version;
+}
+
 /* "VERSION\nSTATEMENT" under a prefix that change capture knows; VERSION is the same on all shards
  * and greater than that of any statement before. */
 static void record(struct ddl_op *d, void (*then)(struct op *))
 {
     struct buf *sql = &d->record_sql;
     buf_printf(sql, "SELECT pg_catalog.pg_logical_emit_message(true, '%s', E'%lld\\n",
-               CDC_PREFIX_DDL, (long long)clock_wall_us());
+               CDC_PREFIX_DDL, next_version(d->op.session->worker->shared));
     for (const char *p = (const char *)d->plan->text.p; *p != '\0'; p++) {
         buf_text(sql, *p == '\'' ? "'" : *p == '\\' ? "\\" : "");
         buf_u8(sql, (uint8_t)*p);

@@ -8,6 +8,8 @@
 
 #include "base/check.h"
 #include "base/clock.h"
+#include "base/hash.h"
+#include "base/hmap.h"
 #include "base/list.h"
 #include "base/mem.h"
 #include "replication/cdc/group.h"
@@ -33,7 +35,7 @@ struct member {
 /* The members of a group that read one topic. Made when the first comes, given up when all have
  * expired and another group begins. */
 struct club {
-    struct list node;
+    struct hnode node;
     char group[CDC_GROUP_MAX + 1];
     uint32_t topic;
     struct cdc_group members;
@@ -44,7 +46,7 @@ struct cdc_consumers {
     struct cdc_log *log;
     int64_t session_us;
     pthread_mutex_t mutex;
-    struct list clubs;
+    struct hmap clubs;
     int stopping;
 };
 
@@ -54,7 +56,6 @@ struct cdc_consumers *cdc_consumers_new(struct cdc_log *log, int64_t session_us)
     c->log = log;
     c->session_us = session_us;
     (void)pthread_mutex_init(&c->mutex, NULL);
-    list_init(&c->clubs);
     return c;
 }
 
@@ -72,12 +73,12 @@ static void drop_member(struct member *m)
     mem_free(m);
 }
 
-static void drop_club(struct club *club)
+static void drop_club(struct cdc_consumers *c, struct club *club)
 {
     list_each_safe (m, &club->list) {
         drop_member(container_of(m, struct member, node));
     }
-    list_remove(&club->node);
+    hmap_remove(&c->clubs, &club->node);
     cdc_group_free(&club->members);
     mem_free(club);
 }
@@ -87,9 +88,12 @@ void cdc_consumers_free(struct cdc_consumers *c)
     if (c == NULL) {
         return;
     }
-    list_each_safe (node, &c->clubs) {
-        drop_club(container_of(node, struct club, node));
+    for (struct hnode *n = hmap_each(&c->clubs, NULL); n != NULL;) {
+        struct club *club = container_of(n, struct club, node);
+        n = hmap_each(&c->clubs, n);
+        drop_club(c, club);
     }
+    hmap_free(&c->clubs);
     (void)pthread_mutex_destroy(&c->mutex);
     mem_free(c);
 }
@@ -200,10 +204,16 @@ static enum err give_partition(struct giving *g, uint16_t partition, uint64_t *n
 
 /* ---- members --------------------------------------------------------------------------------- */
 
+static uint64_t hash_of(uint32_t topic, struct slice group)
+{
+    return hash_bytes(group.p, group.n, hash_process_seed() + topic);
+}
+
 static struct club *find_club(const struct cdc_consumers *c, uint32_t topic, struct slice group)
 {
-    list_each (node, &c->clubs) {
-        struct club *club = container_of(node, struct club, node);
+    for (struct hnode *n = hmap_find(&c->clubs, hash_of(topic, group)); n != NULL;
+         n = hmap_more(n)) {
+        struct club *club = container_of(n, struct club, node);
         if (club->topic == topic && slice_is(group, club->group)) {
             return club;
         }
@@ -214,11 +224,12 @@ static struct club *find_club(const struct cdc_consumers *c, uint32_t topic, str
 /* Clubs that nobody is a member of any more. The mutex is held. */
 static void drop_empty(struct cdc_consumers *c)
 {
-    list_each_safe (node, &c->clubs) {
-        struct club *club = container_of(node, struct club, node);
+    for (struct hnode *n = hmap_each(&c->clubs, NULL); n != NULL;) {
+        struct club *club = container_of(n, struct club, node);
+        n = hmap_each(&c->clubs, n);
         cdc_group_expire(&club->members, clock_now_us());
         if (club->members.members_count == 0) {
-            drop_club(club);
+            drop_club(c, club);
         }
     }
 }
@@ -242,7 +253,7 @@ static struct club *need_club(struct cdc_consumers *c, uint32_t topic, uint16_t 
         club->members.generation =
             generation > club->members.generation ? generation : club->members.generation;
     }
-    list_push_back(&c->clubs, &club->node);
+    hmap_add(&c->clubs, &club->node, hash_of(topic, group));
     return club;
 }
 
@@ -257,10 +268,22 @@ static struct member *find_member(const struct club *club, struct slice key)
     return NULL;
 }
 
+/* Names that have expired: whoever comes again begins anew, so nothing of them is needed. */
+static void drop_expired(struct club *club)
+{
+    list_each_safe (node, &club->list) {
+        struct member *m = container_of(node, struct member, node);
+        if (!cdc_group_has(&club->members, m->id)) {
+            drop_member(m);
+        }
+    }
+}
+
 static enum err add_member(struct club *club, const struct cdc_consume *what, struct member **out,
                            struct note *note)
 {
     uint64_t id;
+    drop_expired(club);
     enum err e = cdc_group_join(&club->members, clock_now_us(), &id, note);
     if (e) {
         return e;
@@ -379,6 +402,12 @@ static enum err attend(struct cdc_consumers *c, const struct cdc_consume *what, 
     return e;
 }
 
+static void drop_out(struct club *club, struct member *m)
+{
+    cdc_group_leave(&club->members, m->id);
+    drop_member(m);
+}
+
 /* A member of the same name that somebody else was: what that one got may never have reached it. */
 static void change_hands(struct cdc_consumers *c, const struct cdc_consume *what)
 {
@@ -386,8 +415,7 @@ static void change_hands(struct cdc_consumers *c, const struct cdc_consume *what
     struct club *club = find_club(c, what->topic, what->group);
     struct member *m = club == NULL ? NULL : find_member(club, what->member);
     if (m != NULL && m->who != what->who) {
-        cdc_group_leave(&club->members, m->id);
-        drop_member(m);
+        drop_out(club, m);
     }
     (void)pthread_mutex_unlock(&c->mutex);
 }
@@ -451,6 +479,18 @@ static void keep_places(struct cdc_consumers *c, const struct cdc_consume *what,
     (void)pthread_mutex_unlock(&c->mutex);
 }
 
+/* What the call's member had is for others; whoever has its name by now stays. */
+static void leave_as(struct cdc_consumers *c, const struct cdc_consume *what)
+{
+    (void)pthread_mutex_lock(&c->mutex);
+    struct club *club = find_club(c, what->topic, what->group);
+    struct member *m = club == NULL ? NULL : find_member(club, what->member);
+    if (m != NULL && m->who == what->who) {
+        drop_out(club, m);
+    }
+    (void)pthread_mutex_unlock(&c->mutex);
+}
+
 /* Is the member still who it was when the call began? The mutex is held. */
 static enum err check_hands(const struct cdc_consumers *c, const struct cdc_consume *what,
                             struct note *note)
@@ -472,7 +512,7 @@ static enum err consume_as_member(struct giving *g, const struct cdc_consume *wh
     if (what->ack == CDC_ACK_NEXT) {
         enum err e = commit(c, what->topic, what->group, what->member, &what->who, note);
         if (e) {
-            cdc_consumer_leave(c, what->topic, what->group, what->member);
+            leave_as(c, what);
             return e;
         }
     }
@@ -629,8 +669,7 @@ static void leave_club(struct club *club, struct slice member)
 {
     struct member *m = club == NULL ? NULL : find_member(club, member);
     if (m != NULL) {
-        cdc_group_leave(&club->members, m->id);
-        drop_member(m);
+        drop_out(club, m);
     }
 }
 
@@ -645,8 +684,8 @@ void cdc_consumer_leave(struct cdc_consumers *c, uint32_t topic, struct slice gr
 void cdc_consumer_leave_all(struct cdc_consumers *c, struct slice member)
 {
     (void)pthread_mutex_lock(&c->mutex);
-    list_each (node, &c->clubs) {
-        leave_club(container_of(node, struct club, node), member);
+    for (struct hnode *n = hmap_each(&c->clubs, NULL); n != NULL; n = hmap_each(&c->clubs, n)) {
+        leave_club(container_of(n, struct club, node), member);
     }
     (void)pthread_mutex_unlock(&c->mutex);
 }
@@ -659,6 +698,19 @@ size_t cdc_consumer_members(struct cdc_consumers *c, uint32_t topic, struct slic
     if (club != NULL) {
         cdc_group_expire(&club->members, clock_now_us());
         n = club->members.members_count;
+    }
+    (void)pthread_mutex_unlock(&c->mutex);
+    return n;
+}
+
+size_t cdc_consumer_names(struct cdc_consumers *c, uint32_t topic, struct slice group)
+{
+    (void)pthread_mutex_lock(&c->mutex);
+    const struct club *club = find_club(c, topic, group);
+    size_t n = 0;
+    for (const struct list *node = club == NULL ? NULL : club->list.next;
+         node != NULL && node != &club->list; node = node->next) {
+        n++;
     }
     (void)pthread_mutex_unlock(&c->mutex);
     return n;

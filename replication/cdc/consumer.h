@@ -82,5 +82,7 @@ enum err cdc_consumer_reset(struct cdc_consumers *consumers, uint32_t topic, str
                             const struct cdc_seek_to *to, struct note *note) MUST_CHECK;
 /* Members of a group now. */
 size_t cdc_consumer_members(struct cdc_consumers *consumers, uint32_t topic, struct slice group);
+/* For tests: members that something is kept of. */
+size_t cdc_consumer_names(struct cdc_consumers *consumers, uint32_t topic, struct slice group);
 
 #endif

@@ -268,6 +268,17 @@ Test(cdc_envelope, values_are_json_where_json_can_hold_them)
     expect_value(1700, "1.10", "\"1.10\"");
     expect_value(25, "a\"b\\c\n\x01", "\"a\\\"b\\\\c\\u000a\\u0001\"");
     expect_value(25, "", "\"\"");
+    expect_value(17, "\\x", "\"\"");
+    expect_value(17, "\\x00", "\"AA==\"");
+    expect_value(17, "\\x00ff", "\"AP8=\"");
+    expect_value(17, "\\x00ff10", "\"AP8Q\"");
+    expect_value(17, "\\x00ff1061", "\"AP8QYQ==\"");
+    expect_value(17, "\\x0", "\"\\\\x0\""); /* not of ours: as it is */
+    expect_value(17, "a\\000", "\"a\\\\000\"");
+    expect_value(1184, "2024-02-29 11:14:15.5+00", "\"2024-02-29 11:14:15.5Z\"");
+    expect_value(1184, "2024-02-29 11:14:15+05:30", "\"2024-02-29 11:14:15+05:30\"");
+    expect_value(1184, "0001-01-01 00:00:00+00 BC", "\"0001-01-01 00:00:00+00 BC\"");
+    expect_value(1184, "infinity", "\"infinity\"");
     expect_value(3802, "{\"a\": 1}", "\"{\\\"a\\\": 1}\"");
 }
 
@@ -418,5 +429,77 @@ Test(cdc_consumer, who_lost_the_name_while_it_commits_reads_no_more)
     cr_expect_eq(count_times(seen, 100, 0), 0, "%u never came", count_times(seen, 100, 0));
     mem_free(lost);
     mem_free(seen);
+    end_bench(&b);
+}
+
+Test(cdc_consumer, who_is_fenced_takes_nothing_from_the_one_that_has_its_name_now)
+{
+    struct bench b;
+    struct note note = {0};
+    struct seen *seen = mem_zero(sizeof(*seen));
+    new_bench(&b, 100);
+    cr_expect_eq(ask_as(&b, 1, seen, ERR_NONE), 10);
+    for (uint16_t p = 0; p < 4; p++) { /* somebody of a later generation */
+        struct cdc_commit later = {.partition = p, .generation = 100};
+        cr_assert_eq(cdc_log_commit(b.log, SLICE("g"), b.topic, &later, 1, &note), ERR_NONE);
+    }
+    struct fs *fs = sim_disk_fs(b.disk);
+    meanwhile.b = &b;
+    meanwhile.sync = fs->sync;
+    meanwhile.seen = seen;
+    fs->sync = sync_later;
+    cr_expect_eq(ask_as(&b, 1, seen, ERR_FENCED), 0);
+    cr_expect_eq(meanwhile.count, 10);
+    cr_expect_eq(cdc_consumer_members(b.consumers, b.topic, SLICE("g")), 1);
+    mem_free(seen);
+    end_bench(&b);
+}
+
+Test(cdc_consumer, names_that_never_come_again_are_forgotten)
+{
+    struct bench b;
+    struct seen *seen = mem_zero(sizeof(*seen));
+    struct timespec longer = {.tv_nsec = 300000};
+    new_bench(&b, 1);
+    cdc_consumers_free(b.consumers);
+    b.consumers = cdc_consumers_new(b.log, 100);
+    for (int i = 0; i < 50; i++) {
+        char member[16];
+        (void)snprintf(member, sizeof(member), "pod-%d", i);
+        (void)read_some(&b, member, 1, CDC_ACK_NONE, seen);
+        (void)nanosleep(&longer, NULL);
+    }
+    cr_expect_leq(cdc_consumer_names(b.consumers, b.topic, SLICE("g")), 2);
+    mem_free(seen);
+    end_bench(&b);
+}
+
+static enum err commit_as(struct bench *b, const char *group)
+{
+    struct note note = {0};
+    const struct cdc_commit commit = {.generation = 1, .offset = 1};
+    return cdc_log_commit(b->log, slice_of(group), b->topic, &commit, 1, &note);
+}
+
+Test(cdc_consumer, groups_are_so_many_and_forgotten_ones_make_room_at_the_next_open)
+{
+    struct bench b;
+    struct note note = {0};
+    bench_groups_max = 2;
+    new_bench(&b, 1);
+    cr_expect_eq(commit_as(&b, "a"), ERR_NONE);
+    cr_expect_eq(commit_as(&b, "b"), ERR_NONE);
+    cr_expect_eq(commit_as(&b, "c"), ERR_TOO_MANY);
+    cr_expect_eq(commit_as(&b, "a"), ERR_NONE);
+    cr_expect_eq(cdc_log_forget(b.log, SLICE("a"), b.topic, &note), ERR_NONE);
+    for (int i = 0; i < 2; i++) {
+        close_bench(&b);
+        open_bench(&b);
+        cr_expect_eq(cdc_log_groups_count(b.log), 1 + i);
+        cr_expect_eq(commit_as(&b, "c"), ERR_NONE);
+        cr_expect_eq(commit_as(&b, "d"), ERR_TOO_MANY);
+        cr_expect_eq(cdc_log_committed(b.log, SLICE("b"), b.topic, 0).offset, 1);
+    }
+    bench_groups_max = 0;
     end_bench(&b);
 }

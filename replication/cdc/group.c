@@ -161,6 +161,11 @@ void cdc_group_stay(struct cdc_group *g, uint64_t member)
     }
 }
 
+int cdc_group_has(const struct cdc_group *g, uint64_t member)
+{
+    return find(g, member) != NULL;
+}
+
 int cdc_group_owns(const struct cdc_group *g, uint64_t member, uint16_t partition)
 {
     return partition < g->parts_count && member != 0 && g->parts[partition].owner == member;

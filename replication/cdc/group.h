@@ -59,6 +59,7 @@ void cdc_group_expire(struct cdc_group *g, int64_t now_us);
 int cdc_group_poll(struct cdc_group *g, uint64_t member, int64_t now_us);
 void cdc_group_stay(struct cdc_group *g,
                     uint64_t member); /* it expires no more; a poll ends that */
+int cdc_group_has(const struct cdc_group *g, uint64_t member);
 int cdc_group_owns(const struct cdc_group *g, uint64_t member, uint16_t partition);
 
 #endif

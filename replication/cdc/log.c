@@ -19,6 +19,7 @@ enum {
     SEGMENT_BYTES = 64 << 20,
     CHECKPOINT_BYTES = 32 << 20,
     COMPACT_MEMORY = 64 << 20,
+    GROUPS_MAX = 1 << 18,
     SEQ_BYTES = 8
 };
 #define TOMBSTONES_US (INT64_C(86400) * 1000000)
@@ -219,7 +220,7 @@ static void *run(void *arg)
         cdc_lock(log);
         if (list_empty(&log->done) && !log->is_closing) {
             struct timespec until;
-            (void)clock_gettime(CLOCK_REALTIME, &until);
+            (void)clock_gettime(CLOCK_MONOTONIC, &until);
             until.tv_sec += 1; /* checkpoints by time, retention */
             (void)pthread_cond_timedwait(&log->wake, &log->mutex, &until);
         }
@@ -262,7 +263,7 @@ uint64_t cdc_log_applied(struct cdc_log *log)
 void cdc_log_wait(struct cdc_log *log, uint64_t seen, int64_t wait_us)
 {
     struct timespec until;
-    (void)clock_gettime(CLOCK_REALTIME, &until);
+    (void)clock_gettime(CLOCK_MONOTONIC, &until);
     until.tv_sec += wait_us / 1000000;
     until.tv_nsec += wait_us % 1000000 * 1000;
     until.tv_sec += until.tv_nsec / 1000000000;
@@ -317,6 +318,17 @@ static void free_log(struct cdc_log *log)
     mem_free(log);
 }
 
+/* By a clock that nobody sets. */
+static void init_conditions(struct cdc_log *log)
+{
+    pthread_condattr_t monotonic;
+    check(pthread_condattr_init(&monotonic) == 0);
+    check(pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC) == 0);
+    check(pthread_cond_init(&log->wake, &monotonic) == 0);
+    check(pthread_cond_init(&log->moved, &monotonic) == 0);
+    (void)pthread_condattr_destroy(&monotonic);
+}
+
 enum err cdc_log_open(const struct cdc_log_options *options, struct cdc_log **out,
                       struct note *note)
 {
@@ -334,6 +346,7 @@ enum err cdc_log_open(const struct cdc_log_options *options, struct cdc_log **ou
         options->compact_memory != 0 ? options->compact_memory : COMPACT_MEMORY;
     log->options.tombstones_us =
         options->tombstones_us != 0 ? options->tombstones_us : TOMBSTONES_US;
+    log->options.groups_max = options->groups_max != 0 ? options->groups_max : GROUPS_MAX;
     log->options.partitions = options->partitions != 0 ? options->partitions : PARTITIONS;
     log->options.piece_bytes = options->piece_bytes != 0 ? options->piece_bytes : CDC_PIECE_BYTES;
     log->options.segment_bytes =
@@ -341,8 +354,7 @@ enum err cdc_log_open(const struct cdc_log_options *options, struct cdc_log **ou
     log->options.checkpoint_bytes =
         options->checkpoint_bytes != 0 ? options->checkpoint_bytes : CHECKPOINT_BYTES;
     (void)pthread_mutex_init(&log->mutex, NULL);
-    (void)pthread_cond_init(&log->wake, NULL);
-    (void)pthread_cond_init(&log->moved, NULL);
+    init_conditions(log);
     list_init(&log->done);
     log->next_file = 1;
     log->checkpoint_us = clock_now_us();
@@ -373,12 +385,15 @@ enum err cdc_log_replay(void *arg, const struct wal_record *record, struct note 
 enum err cdc_log_start(struct cdc_log *log, struct wal *wal, struct note *note)
 {
     log->wal = wal;
+    enum err e = ERR_NONE;
     if (log->since_checkpoint > 0) { /* the next restart need not do it again */
-        enum err e = cdc_checkpoint(log, note);
-        if (e) {
-            return e;
-        }
+        e = cdc_checkpoint(log, note);
     }
+    e = e ? e : cdc_offsets_purge(log, note);
+    if (e) {
+        return e;
+    }
+    cdc_version_load(log);
     cdc_lock(log);
     cdc_piece_send(log, cdc_piece_new(log, CDC_WAL_START, 0));
     cdc_unlock(log);

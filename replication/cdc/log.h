@@ -58,6 +58,8 @@ struct cdc_log_options {
                                   stands for anything; NULL: none */
     int64_t tombstones_us;     /* there, what says that a row is gone stays so long; 0: a day */
     size_t compact_memory;     /* for keys, while it is done; 0: 64 MiB */
+    size_t groups_max;         /* that have committed something of a topic, sinks' too, and with
+                                  those that are forgotten until the next open; 0: 262144 */
     uint32_t checkpoint_bytes; /* 0: 32 MiB of log between two checkpoints */
     uint32_t piece_bytes;      /* 0: 512 KiB in one record of the WAL; less for a small WAL */
     unsigned manual : 1;       /* no thread: the caller turns it by cdc_log_turn() (tests) */
@@ -87,6 +89,12 @@ const struct cdc_sink *cdc_log_sink(struct cdc_log *log);
 /* Tables that get a topic from now on are spread by the keys that this map has for them; `map` is
  * referred to. */
 void cdc_log_map(struct cdc_log *log, struct map *map);
+
+/*
+ * The version of a statement of our own DDL: `wall_us` (the wall clock), or if that is not greater
+ * than all that the log knows of, because somebody set the clock back, the next number.
+ */
+int64_t cdc_log_version(struct cdc_log *log, int64_t wall_us);
 
 /* New limits; the rest of the options stays. */
 void cdc_log_limits(struct cdc_log *log, uint64_t retention_bytes, int64_t retention_us);
@@ -157,7 +165,7 @@ const char *cdc_log_source_name(struct cdc_log *log, uint16_t source);
  */
 
 enum {
-    CDC_GROUP_MAX = 63
+    CDC_GROUP_MAX = 63 /* bytes of a name */
 };
 #define CDC_NO_OFFSET UINT64_MAX
 
@@ -173,7 +181,8 @@ struct cdc_commit {
     uint64_t generation; /* not below that of the last commit, or it is void */
     uint64_t offset;
 };
-/* Durable when it returns; blocks. Errors: ERR_FENCED, ERR_IO, ERR_NO_TABLE, ERR_BAD_SETTING. */
+/* Durable when it returns; blocks. Errors: ERR_TOO_MANY (groups), ERR_FENCED, ERR_IO, ERR_NO_TABLE,
+ * ERR_BAD_SETTING. */
 enum err cdc_log_commit(struct cdc_log *log, struct slice group, uint32_t topic,
                         const struct cdc_commit *commits, uint16_t count,
                         struct note *note) MUST_CHECK;
@@ -188,6 +197,7 @@ struct cdc_group_view {
     uint64_t lost; /* of them, those that are no longer in the log */
 };
 /* Those that have committed something and were not forgotten since. */
+size_t cdc_log_groups_count(struct cdc_log *log); /* no fewer than these */
 size_t cdc_log_groups(struct cdc_log *log, struct cdc_group_view *out, size_t max);
 
 /* Everything before this number is applied; wait until more is, or for so long. */

@@ -345,6 +345,15 @@ static enum err begin_tx(struct applying *a, const struct cdc_tx *tx, struct not
 
 /* ---- units ----------------------------------------------------------------------------------- */
 
+static void see_version(struct cdc_log *log, struct slice bytes)
+{
+    struct cdc_record record;
+    struct note note;
+    if (cdc_record_next(&bytes, &record, &note) == ERR_NONE) {
+        cdc_version_see(log, &record);
+    }
+}
+
 static enum err apply_record(struct applying *a, const struct cdc_item *item, struct note *note)
 {
     struct cdc_log *log = a->log;
@@ -357,6 +366,9 @@ static enum err apply_record(struct applying *a, const struct cdc_item *item, st
     uint8_t op = item->record.p[8];
     if (op == CHANGE_WATERMARK) {
         return apply_watermark(a, item->record, note);
+    }
+    if (op == CHANGE_DDL) {
+        see_version(a->log, item->record);
     }
     a->is_copy |= op == CHANGE_ROW;
     uint16_t first = is_everywhere ? 0 : item->partition;

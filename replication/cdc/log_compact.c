@@ -174,6 +174,11 @@ static void discard(struct cdc_compaction *job)
     for (size_t i = 0; i < job->out_count; i++) {
         if (job->out[i]->written > 0) {
             cdc_add_dead_file(log, job->out[i]->number);
+        } else { /* there is no file, but there may be entries of it; if not now, at the next open
+                  */
+            struct note note;
+            enum err e = cdc_index_forget(log, job->out[i]->number, &note);
+            (void)e;
         }
         cdc_segment_free(job->out[i]);
     }

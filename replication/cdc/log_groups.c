@@ -153,6 +153,15 @@ struct cdc_offset cdc_log_committed(struct cdc_log *log, struct slice group, uin
     return out;
 }
 
+/* May it commit? Those that are there always may. */
+static int has_room(struct cdc_log *log, struct slice group, uint32_t topic)
+{
+    cdc_lock(log);
+    int has = log->groups.count < log->options.groups_max || find(log, group, topic) != NULL;
+    cdc_unlock(log);
+    return has;
+}
+
 static enum err check_group(struct cdc_log *log, struct slice group, uint32_t topic,
                             struct note *note)
 {
@@ -181,6 +190,12 @@ enum err cdc_log_commit(struct cdc_log *log, struct slice group, uint32_t topic,
 {
     struct buf body = {0};
     enum err e = check_group(log, group, topic, note);
+    if (e == ERR_NONE && !has_room(log, group, topic)) {
+        e = note_set(note, ERR_TOO_MANY, "the change log remembers %zu groups already",
+                     log->options.groups_max);
+        note_hint(note, "braidctl cdc groups lists them; those that were set to \"forget\" by "
+                        "braidctl cdc reset make room after a restart.");
+    }
     if (e || count == 0) {
         return e;
     }
@@ -220,7 +235,7 @@ enum err cdc_log_forget(struct cdc_log *log, struct slice group, uint32_t topic,
     return e;
 }
 
-static int is_forgotten(const struct cdc_offsets *o)
+int cdc_group_is_forgotten(const struct cdc_offsets *o)
 {
     for (uint16_t p = 0; p < o->count; p++) {
         if (o->parts[p].offset != CDC_NO_OFFSET) {
@@ -228,6 +243,14 @@ static int is_forgotten(const struct cdc_offsets *o)
         }
     }
     return 1;
+}
+
+size_t cdc_log_groups_count(struct cdc_log *log)
+{
+    cdc_lock(log);
+    size_t n = log->groups.count;
+    cdc_unlock(log);
+    return n;
 }
 
 size_t cdc_log_groups(struct cdc_log *log, struct cdc_group_view *out, size_t max)
@@ -238,7 +261,7 @@ size_t cdc_log_groups(struct cdc_log *log, struct cdc_group_view *out, size_t ma
          h = hmap_each(&log->groups, h)) {
         const struct cdc_offsets *o = container_of(h, struct cdc_offsets, node);
         const struct cdc_topic *topic = cdc_topic_get(log, o->topic);
-        if (topic == NULL || topic->partitions != o->count || is_forgotten(o)) {
+        if (topic == NULL || topic->partitions != o->count || cdc_group_is_forgotten(o)) {
             continue;
         }
         struct cdc_group_view *v = &out[n++];

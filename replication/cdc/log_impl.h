@@ -16,6 +16,7 @@
  *     log_checkpoint.c  all of the state as bytes, and back
  *     log_read.c        consumers' side
  *     log_retain.c      what is old enough to go
+ *     log_version.c     numbers for our own DDL
  *     log_compact.c     of keys that came again, what is not the newest goes (log_compact.h)
  *
  * Who may touch what: `mutex` guards everything but what is said to be a source's thread's or the
@@ -244,6 +245,7 @@ struct cdc_log {
     int groups_dirty;   /* one of them is, or something was said of them */
     struct map **maps;  /* the newest of each database that is known */
     size_t maps_count;
+    int64_t version; /* the highest of our own DDL that was given out or has come */
 
     _Atomic uint64_t waiting; /* bytes */
     _Atomic uint64_t records, transactions, unchanged, checkpoints, removed, bytes, segments,
@@ -294,6 +296,7 @@ enum err cdc_groups_apply(struct cdc_log *log, struct slice body, struct note *n
 void cdc_groups_add(struct cdc_log *log, struct cdc_offsets *offsets);
 /* From a checkpoint of before version 4. */
 enum err cdc_groups_get(struct cdc_log *log, struct cdc_bytes *in, struct note *note) MUST_CHECK;
+int cdc_group_is_forgotten(const struct cdc_offsets *offsets);
 void cdc_groups_free(struct cdc_log *log); /* none are known afterwards */
 
 /* ---- log_offsets.c --------------------------------------------------------------------------- */
@@ -302,6 +305,9 @@ void cdc_groups_free(struct cdc_log *log); /* none are known afterwards */
 enum err cdc_offsets_open(struct cdc_log *log, int must_exist, struct note *note) MUST_CHECK;
 /* Durable: what groups have committed. */
 enum err cdc_offsets_save(struct cdc_log *log, struct note *note) MUST_CHECK;
+/* Those that are forgotten, once everything is applied and saved: only a member of before the
+ * restart could have brought one back. */
+enum err cdc_offsets_purge(struct cdc_log *log, struct note *note) MUST_CHECK;
 /* Its entry in the store, and back: NULL, it cannot be one. */
 void cdc_offsets_put(const struct cdc_offsets *offsets, struct buf *key, struct buf *value);
 struct cdc_offsets *cdc_offsets_read(struct slice key, struct slice value);
@@ -349,6 +355,13 @@ uint16_t cdc_place_of(const struct cdc_known *known, const struct change_column 
 /* One record of the WAL. The log's thread, or replay. Errors: ERR_IO, ERR_CORRUPT. */
 enum err cdc_apply(struct cdc_log *log, const struct wal_record *record,
                    struct note *note) MUST_CHECK;
+
+/* ---- log_version.c --------------------------------------------------------------------------- */
+
+/* Before the thread begins: what is in the topics of our own DDL. */
+void cdc_version_load(struct cdc_log *log);
+/* A record of ours that comes in. */
+void cdc_version_see(struct cdc_log *log, const struct cdc_record *record);
 
 /* ---- log_segment.c --------------------------------------------------------------------------- */
 

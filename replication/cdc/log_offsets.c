@@ -164,3 +164,30 @@ enum err cdc_offsets_save(struct cdc_log *log, struct note *note)
     buf_free(&value);
     return e;
 }
+
+enum err cdc_offsets_purge(struct cdc_log *log, struct note *note)
+{
+    struct kv_batch batch = {0};
+    struct buf key = {0};
+    struct buf value = {0};
+    enum err e = ERR_NONE;
+    for (struct hnode *n = hmap_each(&log->groups, NULL); n != NULL && e == ERR_NONE;) {
+        struct cdc_offsets *o = container_of(n, struct cdc_offsets, node);
+        n = hmap_each(&log->groups, n);
+        if (!cdc_group_is_forgotten(o) || o->is_dirty) {
+            continue;
+        }
+        cdc_offsets_put(o, &key, &value);
+        kv_batch_delete(&batch, buf_slice(&key));
+        hmap_remove(&log->groups, &o->node);
+        mem_free(o);
+        if (batch.bytes.n > BATCH_BYTES) {
+            e = write_batch(log, &batch, KV_LAZY, note);
+        }
+    }
+    e = e || batch.count == 0 ? e : write_batch(log, &batch, KV_LAZY, note);
+    kv_batch_free(&batch);
+    buf_free(&key);
+    buf_free(&value);
+    return e;
+}

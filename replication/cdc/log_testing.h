@@ -38,6 +38,7 @@ static const struct change_relation users = {.oid = 1,
                                              .columns = columns};
 
 static uint32_t bench_segment_bytes; /* 0: as usual */
+static size_t bench_groups_max;      /* the same */
 
 static void open_bench(struct bench *b)
 {
@@ -48,6 +49,7 @@ static void open_bench(struct bench *b)
                                       .dir = "d/cdc",
                                       .partitions = 4,
                                       .segment_bytes = bench_segment_bytes,
+                                      .groups_max = bench_groups_max,
                                       .manual = 1};
     cr_assert_eq(cdc_log_open(&options, &b->log, &note), ERR_NONE, "%s", note.text);
     struct wal_options wal = {.fs = options.fs,
