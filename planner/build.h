@@ -110,6 +110,7 @@ struct survey {
     unsigned locking : 1;       /* FOR UPDATE and its like */
     unsigned changing_ctes : 1; /* WITH x AS (INSERT ...) */
     unsigned unknown_functions : 1;
+    unsigned own_function : 1; /* braid.changes(), which is no function of a server */
     unsigned current_of : 1;
     unsigned session_change : 1; /* set_config */
     unsigned shows_temp : 1;     /* current_schemas(true) names the schema of temporary tables */

@@ -188,13 +188,19 @@ static struct slice statement_text(struct build *b, const PgQuery__RawStmt *raw)
     return text;
 }
 
+static const char OWN_HINT[] =
+    "The form is SELECT * FROM braid.changes('table', group => 'g', limit "
+    "=> 100), with nothing before, behind or around it.";
+
 static void plan_raw(struct build *b, const PgQuery__RawStmt *raw, struct slice text)
 {
     struct plan *p = add_plan(b, text);
     survey_node(b, raw->stmt, &b->survey);
     p->any_params = b->survey.params_max > 0;
     pins_of_statement(b, raw->stmt, p);
-    if (b->several) {
+    if (b->several && b->survey.own_function) {
+        refuse(p, OWN_HINT, "braid.changes() is read by a statement of its own");
+    } else if (b->several) {
         draws_of_statement(b, raw->stmt, p);
         asks_of_statement(b, raw->stmt, p);
         plan_statement(b, raw->stmt, p);
@@ -368,6 +374,9 @@ static enum err plan_text(struct build *b, int *position, struct note *note)
         }
         *position = at;
         *note = inner;
+    }
+    if (e == ERR_SYNTAX && mentions(b->sql, "braid.changes")) {
+        note_hint(note, "%s", OWN_HINT);
     }
     return e;
 }

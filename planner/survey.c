@@ -240,6 +240,8 @@ static void see_function(struct walk *w, const PgQuery__FuncCall *f)
     const char *name = tree_name(f->funcname, f->n_funcname, &schema);
     enum function_class class = function_class_of(w->build, f);
     see_special(name, out);
+    out->own_function |=
+        schema != NULL && strcmp(schema, "braid") == 0 && strcmp(name, "changes") == 0;
     out->shows_temp |=
         strcmp(name, "current_schemas") == 0 && !(f->n_args == 1 && tree_boolean(f->args[0]) == 0);
     pins_see_function(w->build, f, name, out);
@@ -463,6 +465,7 @@ void survey_merge(struct survey *into, const struct survey *part)
     into->locking |= part->locking;
     into->changing_ctes |= part->changing_ctes;
     into->unknown_functions |= part->unknown_functions;
+    into->own_function |= part->own_function;
     into->current_of |= part->current_of;
     into->shows_temp |= part->shows_temp;
     into->session_change |= part->session_change;

@@ -30,6 +30,8 @@ struct feed_call {
     int64_t limit, wait_ms;
     int64_t partition, offset; /* -1: not given */
     enum cdc_ack ack;
+    int has_ack;
+    unsigned given; /* names that were, a bit each */
     /* arguments whose value is a parameter of the extended protocol */
     struct feed_hole {
         const char *name;
@@ -64,7 +66,14 @@ enum err feed_types(const struct feed_call *call, const uint32_t *given, size_t 
  * Errors: ERR_BAD_SETTING, ERR_NO_PARAMETER, ERR_PROTOCOL. */
 enum err feed_fill(struct feed_call *call, const struct front_bind *bind, const uint32_t *types,
                    struct arena *arena, struct note *note) MUST_CHECK;
-/* One argument by its name; value in plain text. For HTTP's queries too. */
+/*
+ * An argument's name, before its value; for HTTP's queries too.
+ *   more   names that the caller knows besides, for the error: "" or ", id"
+ * Errors: ERR_BAD_SETTING (it is none), ERR_SYNTAX (it was given before).
+ */
+enum err feed_name(struct feed_call *call, const char *name, const char *more,
+                   struct note *note) MUST_CHECK;
+/* One argument by its name, which is one; value in plain text. */
 enum err feed_set(struct feed_call *call, const char *name, const char *value,
                   struct note *note) MUST_CHECK;
 /* "earliest", "latest", "time:<ms since 1970>", "lsn:<shard>:<hex>/<hex>".

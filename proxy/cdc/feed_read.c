@@ -6,24 +6,64 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/mem.h"
 #include "proxy/cdc/feed.h"
 
 static const char HEAD[] = "select * from braid.changes";
 
+static int is_blank(uint8_t c)
+{
+    return c == ' ' || (c >= '\t' && c <= '\r');
+}
+
+/* A comment, also one that never ends; 0: there is none here. Those in one another are not known.
+ */
+static size_t comment_bytes(struct slice in)
+{
+    int is_line = in.n > 1 && in.p[0] == '-' && in.p[1] == '-';
+    int is_block = in.n > 1 && in.p[0] == '/' && in.p[1] == '*';
+    size_t n = is_line || is_block ? 2 : 0;
+    while (is_line && n < in.n && in.p[n] != '\n') {
+        n++;
+    }
+    while (is_block && n < in.n && !(n >= 4 && in.p[n - 2] == '*' && in.p[n - 1] == '/')) {
+        n++;
+    }
+    return n;
+}
+
 static struct slice skip_blanks(struct slice in)
 {
-    while (in.n > 0 && (in.p[0] == ' ' || in.p[0] == '\t' || in.p[0] == '\n' || in.p[0] == '\r')) {
-        in = slice_from(in, 1);
+    for (size_t n = 1; in.n > 0 && n > 0; in = slice_from(in, n)) {
+        n = is_blank(in.p[0]) ? 1 : comment_bytes(in);
     }
     return in;
 }
 
+/* The words up to the "(", with any blanks between them. 0: it is something else. */
+static int take_head(struct slice *text)
+{
+    struct slice in = skip_blanks(*text);
+    for (const char *p = HEAD; *p != 0; p++) {
+        if (*p == ' ') {
+            size_t before = in.n;
+            in = skip_blanks(in);
+            if (in.n == before && p[-1] != '*' && p[1] != '*') {
+                return 0;
+            }
+        } else if (in.n == 0 || (in.p[0] | (*p >= 'a' && *p <= 'z' ? 0x20 : 0)) != *p) {
+            return 0;
+        } else {
+            in = slice_from(in, 1);
+        }
+    }
+    *text = skip_blanks(in);
+    return 1;
+}
+
 int feed_wants(struct slice text)
 {
-    size_t n = sizeof(HEAD) - 1;
-    text = skip_blanks(text);
-    return text.n > n && strncasecmp((const char *)text.p, HEAD, n) == 0 &&
-           skip_blanks(slice_from(text, n)).n > 0 && skip_blanks(slice_from(text, n)).p[0] == '(';
+    return take_head(&text) && text.n > 0 && text.p[0] == '(';
 }
 
 static enum err syntax(struct slice at, struct note *note)
@@ -108,6 +148,28 @@ static enum err ack_of(const char *value, enum cdc_ack *out, struct note *note)
     return note_set(note, ERR_BAD_SETTING, "ack is one of next, now, none");
 }
 
+/* By their bits in feed_call.given; "start" is "from" for those to whom that is a word of SQL. */
+static const char *const NAMES[] = {"topic",   "group",     "member", "from", "limit",
+                                    "wait_ms", "partition", "offset", "ack"};
+
+enum err feed_name(struct feed_call *call, const char *name, const char *more, struct note *note)
+{
+    const char *known = strcasecmp(name, "start") == 0 ? "from" : name;
+    for (size_t i = 0; i < sizeof(NAMES) / sizeof(NAMES[0]); i++) {
+        if (strcasecmp(known, NAMES[i]) == 0) {
+            int again = (call->given >> i & 1) != 0;
+            call->given |= 1U << i;
+            return again ? note_set(note, ERR_SYNTAX, "argument \"%s\" is given more than once",
+                                    NAMES[i])
+                         : ERR_NONE;
+        }
+    }
+    return note_set(note, ERR_BAD_SETTING,
+                    "\"%.60s\" is none of topic, group, member, limit, wait_ms, from, partition, "
+                    "offset, ack%s",
+                    name, more);
+}
+
 enum err feed_set(struct feed_call *call, const char *name, const char *value, struct note *note)
 {
     if (strcasecmp(name, "topic") == 0) {
@@ -116,8 +178,6 @@ enum err feed_set(struct feed_call *call, const char *name, const char *value, s
         call->group = value;
     } else if (strcasecmp(name, "member") == 0) {
         call->member = value;
-    } else if (strcasecmp(name, "from") == 0 || strcasecmp(name, "start") == 0) {
-        call->from = value;
     } else if (strcasecmp(name, "limit") == 0) {
         return number_of("limit", value, 1, FEED_LIMIT_MAX, &call->limit, note);
     } else if (strcasecmp(name, "wait_ms") == 0) {
@@ -127,12 +187,10 @@ enum err feed_set(struct feed_call *call, const char *name, const char *value, s
     } else if (strcasecmp(name, "offset") == 0) {
         return number_of("offset", value, 0, INT64_MAX, &call->offset, note);
     } else if (strcasecmp(name, "ack") == 0) {
+        call->has_ack = 1;
         return ack_of(value, &call->ack, note);
     } else {
-        return note_set(note, ERR_BAD_SETTING,
-                        "\"%.60s\" is none of topic, group, member, limit, wait_ms, from, "
-                        "partition, offset, ack",
-                        name);
+        call->from = value;
     }
     return ERR_NONE;
 }
@@ -166,11 +224,10 @@ static enum err read_value(struct slice *in, struct arena *arena, struct feed_ca
     if ((value == NULL && parameter == 0) || (take(in, "::") && take_word(in, arena) == NULL)) {
         return syntax(*in, note);
     }
+    enum err e = feed_name(out, name, "", note);
     if (value != NULL) {
-        return feed_set(out, name, value, note);
+        return e ? e : feed_set(out, name, value, note);
     }
-    struct feed_call known = {0};
-    enum err e = feed_set(&known, name, strcasecmp(name, "ack") == 0 ? "now" : "1", note);
     if (e == ERR_NONE && out->holes_count == FEED_HOLES_MAX) {
         return syntax(*in, note);
     }
@@ -204,9 +261,9 @@ static enum err no_table(struct note *note)
 
 enum err feed_read(struct slice text, struct arena *arena, struct feed_call *out, struct note *note)
 {
-    struct slice in = slice_from(skip_blanks(text), sizeof(HEAD) - 1);
+    struct slice in = text;
     *out = (struct feed_call){.limit = FEED_LIMIT, .partition = -1, .offset = -1};
-    if (!take(&in, "(")) {
+    if (!take_head(&in) || !take(&in, "(")) {
         return syntax(in, note);
     }
     enum err e = ERR_NONE;
@@ -352,32 +409,47 @@ static enum err bad_place(const char *text, struct note *note)
                     text);
 }
 
+/* Up to eight hexadecimal digits; what is behind them. NULL: there are none, or too many. */
+static const char *take_hex(const char *text, uint64_t *out)
+{
+    size_t n = strspn(text, "0123456789abcdefABCDEF");
+    *out = strtoull(text, NULL, 16);
+    return n > 0 && n <= 8 ? text + n : NULL;
+}
+
+/* X/X */
+static int read_lsn(const char *text, uint64_t *out)
+{
+    uint64_t high = 0;
+    uint64_t low = 0;
+    const char *at = take_hex(text, &high);
+    at = at != NULL && *at == '/' ? take_hex(at + 1, &low) : NULL;
+    *out = high << 32 | low;
+    return at != NULL && *at == 0;
+}
+
 static enum err lsn_place(struct cdc_log *log, const char *database, const char *text,
                           struct cdc_seek_to *out, struct note *note)
 {
-    struct cdc_source_view sources[64];
     const char *colon = strrchr(text, ':');
-    char *end = NULL;
-    size_t n = cdc_log_sources(log, sources, 64);
-    size_t name_bytes = colon == NULL ? 0 : (size_t)(colon - text - 4);
-    if (colon == NULL || colon < text + 4) {
+    uint64_t lsn = 0;
+    if (colon == NULL || colon < text + 4 || !read_lsn(colon + 1, &lsn)) {
         return bad_place(text, note);
     }
-    unsigned long long high = strtoull(colon + 1, &end, 16);
-    unsigned long long low = *end == '/' ? strtoull(end + 1, &end, 16) : 0;
-    if (*end != 0 || high > UINT32_MAX || low > UINT32_MAX) {
-        return bad_place(text, note);
+    size_t name_bytes = (size_t)(colon - text - 4);
+    struct cdc_source_view *sources = mem_alloc(CDC_SHARDS_MAX * sizeof(*sources));
+    size_t n = cdc_log_sources(log, sources, CDC_SHARDS_MAX);
+    int found = 0;
+    for (size_t i = 0; i < n && !found; i++) {
+        found = strcmp(sources[i].database, database) == 0 &&
+                strlen(sources[i].name) == name_bytes &&
+                memcmp(sources[i].name, text + 4, name_bytes) == 0;
+        *out = (struct cdc_seek_to){.how = CDC_SEEK_LSN, .value = lsn, .source = sources[i].id};
     }
-    for (size_t i = 0; i < n; i++) {
-        if (strcmp(sources[i].database, database) == 0 && strlen(sources[i].name) == name_bytes &&
-            memcmp(sources[i].name, text + 4, name_bytes) == 0) {
-            *out = (struct cdc_seek_to){
-                .how = CDC_SEEK_LSN, .value = high << 32 | low, .source = sources[i].id};
-            return ERR_NONE;
-        }
-    }
-    return note_set(note, ERR_BAD_SETTING, "the change log knows no shard \"%.*s\"",
-                    (int)name_bytes, text + 4);
+    mem_free(sources);
+    return found ? ERR_NONE
+                 : note_set(note, ERR_BAD_SETTING, "the change log knows no shard \"%.*s\"",
+                            (int)name_bytes, text + 4);
 }
 
 enum err feed_place(struct cdc_log *log, const char *database, const char *text,
@@ -399,7 +471,7 @@ enum err feed_place(struct cdc_log *log, const char *database, const char *text,
         return bad_place(text, note);
     }
     unsigned long long ms = strtoull(text + 5, &end, 10);
-    if (end == text + 5 || *end != 0 || ms > UINT64_MAX / 1000) {
+    if (text[5] < '0' || text[5] > '9' || *end != 0 || ms > INT64_MAX / 1000) {
         return bad_place(text, note);
     }
     *out = (struct cdc_seek_to){.how = CDC_SEEK_TIME, .value = ms * 1000};
@@ -417,6 +489,35 @@ static uint32_t find_topic(struct cdc_log *log, const char *database, int full, 
     return n < 0 || (size_t)n >= sizeof(text) ? 0 : cdc_log_topic(log, slice_of(text));
 }
 
+/* Arguments that say nothing without another one would be left aside silently. */
+static enum err check_together(struct cdc_log *log, const struct feed_call *call,
+                               struct cdc_consume *out, struct note *note)
+{
+    if (call->group != NULL && call->group[0] == 0) {
+        return note_set(note, ERR_BAD_SETTING, "the name of a group has 1 to %d bytes",
+                        CDC_GROUP_MAX);
+    }
+    if (call->group == NULL && (call->member != NULL || call->has_ack)) {
+        return note_set(note, ERR_BAD_SETTING,
+                        "member and ack are of a group: without one nothing is remembered");
+    }
+    if (call->group != NULL && (call->partition >= 0 || call->offset >= 0)) {
+        return note_set(note, ERR_BAD_SETTING,
+                        "a group decides itself which partitions are read, and from where on");
+    }
+    if (call->offset >= 0 && call->partition < 0) {
+        uint16_t partitions = cdc_log_partitions(log, out->topic);
+        out->has_place = 1;
+        if (partitions > 1) {
+            return note_set(note, ERR_BAD_SETTING,
+                            "an offset is one of a partition: the topic has %u, name one by "
+                            "partition",
+                            partitions);
+        }
+    }
+    return ERR_NONE;
+}
+
 enum err feed_resolve(struct cdc_log *log, const char *database, int full,
                       const struct feed_call *call, struct cdc_consume *out, struct note *note)
 {
@@ -429,7 +530,7 @@ enum err feed_resolve(struct cdc_log *log, const char *database, int full,
                              .wait_us = call->wait_ms * 1000,
                              .resets = call->from != NULL,
                              .has_place = call->partition >= 0,
-                             .partition = (uint16_t)call->partition,
+                             .partition = (uint16_t)(call->partition < 0 ? 0 : call->partition),
                              .offset = call->offset >= 0 ? (uint64_t)call->offset : CDC_NO_OFFSET};
     if (out->topic == 0) {
         enum err e =
@@ -438,8 +539,6 @@ enum err feed_resolve(struct cdc_log *log, const char *database, int full,
                         "from its first change on.");
         return e;
     }
-    if (call->partition >= 0 && call->group != NULL) {
-        return note_set(note, ERR_BAD_SETTING, "a group decides itself which partitions are read");
-    }
-    return feed_place(log, database, call->from, &out->from, note);
+    enum err e = check_together(log, call, out, note);
+    return e ? e : feed_place(log, database, call->from, &out->from, note);
 }

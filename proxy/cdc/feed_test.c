@@ -20,6 +20,13 @@ Test(feed, a_call_is_known_by_its_first_words)
 {
     cr_expect(feed_wants(SLICE("SELECT * FROM braid.changes('users')")));
     cr_expect(feed_wants(SLICE("  select * from BRAID.changes ('users')")));
+    cr_expect(feed_wants(SLICE("\n\tSELECT *\n  FROM\tbraid.changes(\n 'users')")));
+    cr_expect(feed_wants(SLICE("SELECT*FROM braid.changes('users')")));
+    cr_expect(feed_wants(SLICE("/* app: a */ SELECT * -- all\n FROM braid.changes('users')")));
+    cr_expect_not(feed_wants(SLICE("SELECT * FROMbraid.changes('users')")));
+    cr_expect_not(feed_wants(SLICE("SELECT * FROM braid.changes /* ('users')")));
+    cr_expect_not(feed_wants(SLICE("-- SELECT * FROM braid.changes('users')")));
+    cr_expect_not(feed_wants(SLICE("/*/ SELECT * FROM braid.changes('users')")));
     cr_expect_not(feed_wants(SLICE("SELECT * FROM braid.changes_of('users')")));
     cr_expect_not(feed_wants(SLICE("SELECT * FROM braid.changes")));
     cr_expect_not(feed_wants(SLICE("SELECT * FROM users")));
@@ -48,6 +55,12 @@ Test(feed, every_argument_has_its_place)
     cr_expect_eq(c.partition, 3);
     cr_expect_eq(c.offset, 9);
     cr_expect_eq(c.limit, FEED_LIMIT);
+    cr_assert_eq(read_call("/* who */ SELECT *\n  FROM braid.changes( -- a topic\n  't',\n  "
+                           "limit => 3 /* few */)\n/*traceparent='00-0'*/",
+                           &c, &arena),
+                 ERR_NONE);
+    cr_expect_str_eq(c.topic, "t");
+    cr_expect_eq(c.limit, 3);
     arena_free(&arena);
 }
 
@@ -68,6 +81,10 @@ Test(feed, what_it_cannot_be_is_refused)
         "SELECT * FROM braid.changes('t', nothing => $1)",
         "SELECT * FROM braid.changes('t', limit => $1::)",
         "SELECT * FROM braid.changes(group => 'g')",
+        "SELECT * FROM braid.changes('t', limit => 1, \"LIMIT\" => 2)",
+        "SELECT * FROM braid.changes('t', topic => 'u')",
+        "SELECT * FROM braid.changes('t', start => latest, from => latest)",
+        "SELECT * FROM braid.changes('t', limit => $1, limit => $2)",
     };
     struct arena arena = {0};
     struct feed_call c;
@@ -88,6 +105,35 @@ Test(feed, a_text_cut_short_is_no_call)
         cr_expect(!feed_wants(part) || feed_read(part, &arena, &c, &note) != ERR_NONE, "%zu", n);
     }
     arena_free(&arena);
+}
+
+Test(feed, places_are_read_to_the_last_letter)
+{
+    static const char *const bad[] = {"",
+                                      "Latest",
+                                      "time:",
+                                      "time:-1",
+                                      "time: 1",
+                                      "time:1x",
+                                      "time:99999999999999999999",
+                                      "lsn:s0",
+                                      "lsn:s0:",
+                                      "lsn:s0:15",
+                                      "lsn:s0:/15",
+                                      "lsn:s0:1/",
+                                      "lsn:s0:1/g",
+                                      "lsn:s0:1/1/1",
+                                      "lsn:s0:-1/1",
+                                      "lsn:s0:100000000/0"};
+    struct note note;
+    struct cdc_seek_to to;
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        cr_expect_eq(feed_place(NULL, "db", bad[i], &to, &note), ERR_BAD_SETTING, "%s", bad[i]);
+    }
+    cr_expect_eq(feed_place(NULL, "db", "time:1795221330123", &to, &note), ERR_NONE);
+    cr_expect_eq(to.value, UINT64_C(1795221330123000));
+    cr_expect_eq(feed_place(NULL, "db", NULL, &to, &note), ERR_NONE);
+    cr_expect_eq(to.how, CDC_SEEK_EARLIEST);
 }
 
 /* ---- parameters ------------------------------------------------------------------------------ */

@@ -317,7 +317,8 @@ static enum err read_query(struct http_call *h, const struct evhttp_uri *uri, st
                     : note_set(note, ERR_BAD_SETTING, "id is not one of an answer");
             continue;
         }
-        e = feed_set(&h->call, v->key, arena_strdup(&h->arena, v->value), note);
+        e = feed_name(&h->call, v->key, ", id", note);
+        e = e ? e : feed_set(&h->call, v->key, arena_strdup(&h->arena, v->value), note);
     }
     evhttp_clear_headers(&values);
     if (e == ERR_NONE && h->call.topic == NULL) {
@@ -326,8 +327,12 @@ static enum err read_query(struct http_call *h, const struct evhttp_uri *uri, st
     if (e == ERR_NONE && h->call.group != NULL && h->call.member == NULL) {
         e = note_set(note, ERR_BAD_SETTING, "a group needs member=NAME, one per reader");
     }
-    if (e == ERR_NONE && h->is_stream && h->call.group == NULL) {
-        e = note_set(note, ERR_BAD_SETTING, "a stream of events needs group and member");
+    if (e == ERR_NONE && h->given.who != 0 && h->call.group == NULL) {
+        e = note_set(note, ERR_BAD_SETTING, "an id is of a group's member: group is missing");
+    }
+    if (e == ERR_NONE && (h->is_stream || h->is_commit) && h->call.group == NULL) {
+        e = note_set(note, ERR_BAD_SETTING, "%s needs group and member",
+                     h->is_stream ? "a stream of events" : "a commit");
     }
     return e;
 }

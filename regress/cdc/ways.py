@@ -211,6 +211,31 @@ def a_cancelled_call_loses_nothing(place):
 
 
 @case
+def clumsy_calls_are_refused(place):
+    """What an argument says is never left aside silently; the text may be laid out as one likes."""
+    for call, state in (("'users', offset => 3", "22023"), ("'users', group => ''", "22023"), ("'users', member => 'm'", "22023"),
+                        ("'users', ack => now", "22023"), ("'users', group => 'c', partition => 1", "22023"),
+                        ("'users', group => 'c', offset => 1", "22023"), ("'users', limit => 1, limit => 2", "42601"),
+                        ("'users', start => 'lsn:shard0:15'", "22023"), ("'users', start => 'lsn:nothing:0/15'", "22023"),
+                        ("'users', partition => 99", "42P01"), ("'none'", "42P01"), ("'users', partition => 0, offset => 99999", "55000")):
+        try:
+            place.sql(f"SELECT * FROM braid.changes({call})")
+            expect_that(f"{call} is refused", False)
+        except psycopg2.Error as e:
+            expect(call, state, e.pgcode)
+    wanted = place.sql("SELECT * FROM braid.changes('users', partition => 0)")
+    expect("with line ends and comments", wanted,
+           place.sql("/* mine */ SELECT *\n  FROM braid.changes( -- all of it\n  'users', partition => 0\n) /*traceparent='1'*/"))
+    expect("of a topic of one partition", 1, len(place.sql("SELECT * FROM braid.changes('braid.transactions', offset => 1, limit => 1)")))
+    try:
+        place.sql("SELECT topic FROM braid.changes('users')")
+        expect_that("a part of a statement is refused", False)
+    except psycopg2.Error as e:
+        expect("as what it is", "0A000", e.pgcode)
+        expect_that(f"with what to do: {e}", "statement of its own" in str(e))
+
+
+@case
 def strangers_are_refused(place):
     with psycopg.connect(place.dsn(user="other"), autocommit=True) as conn:
         try:
@@ -345,6 +370,19 @@ def a_stream_that_is_not_read_costs_little(place):
     expect_that("all come", stream.read(count))
     expect("each once", count, len(set(found(stream.events))))
     stream.kill()
+
+
+@case
+def clumsy_requests_are_refused(place):
+    for words, method, path in (({"group": "c"}, "GET", ""), ({"group": "", "member": "m"}, "GET", ""), ({"grp": "c"}, "GET", ""),
+                                ({"id": "1-0:1"}, "GET", ""), ({}, "POST", "/commit"), ({"offset": 3}, "GET", "")):
+        try:
+            poll(place, method, path, **words)
+            expect_that(f"{words} is refused", False)
+        except urllib.error.HTTPError as e:
+            expect(f"{words}", 400, e.code)
+            text = json.loads(e.read())["message"]
+            expect_that(text, "grp" not in words or text.endswith("ack, id"))
 
 
 @case
