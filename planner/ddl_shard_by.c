@@ -46,18 +46,70 @@ static int refuse_shape(struct reshard *r, const char *why, const char *hint)
     return 0;
 }
 
-static int is_under_a_view(const struct reshard *r)
+/* What is in the way, by name: in the order of names, so that it is told alike each time. */
+#define IN_THE_WAY_MAX   64 /* that are looked at */
+#define IN_THE_WAY_SHOWN 6u /* of these, in a message */
+
+struct in_the_way {
+    const char *names[IN_THE_WAY_MAX];
+    size_t count;
+};
+
+static void in_the_way(struct in_the_way *w, const char *name)
+{
+    size_t at = w->count;
+    if (w->count == IN_THE_WAY_MAX) {
+        return;
+    }
+    for (; at > 0 && strcmp(w->names[at - 1], name) > 0; at--) {
+        w->names[at] = w->names[at - 1];
+    }
+    w->names[at] = name;
+    w->count++;
+}
+
+static int refuse_named(struct reshard *r, const char *what, const struct in_the_way *w,
+                        const char *hint)
+{
+    struct buf why = {0};
+    buf_printf(&why, "%s: ", what);
+    for (size_t i = 0; i < w->count && i < IN_THE_WAY_SHOWN; i++) {
+        buf_printf(&why, "%s%.120s", i == 0 ? "" : ", ", w->names[i]);
+    }
+    if (w->count > IN_THE_WAY_SHOWN) {
+        buf_printf(&why, " and %zu more", w->count - IN_THE_WAY_SHOWN);
+    }
+    buf_cstr(&why, "");
+    (void)refuse_shape(r, (const char *)why.p, hint);
+    buf_free(&why);
+    return 0;
+}
+
+static void find_views(const struct reshard *r, struct in_the_way *w)
 {
     const struct hmap *tables = &r->build->env->catalog->tables;
     for (struct hnode *n = hmap_each(tables, NULL); n != NULL; n = hmap_each(tables, n)) {
         const struct catalog_table *t = container_of(n, struct catalog_table, node);
         for (size_t i = 0; i < t->under_count; i++) {
             if (t->under[i] == r->known) {
-                return 1;
+                in_the_way(w, arena_printf(&r->build->scratch, "%s.%s", t->schema, t->name));
             }
         }
     }
-    return 0;
+}
+
+static void find_foreigns(const struct reshard *r, struct in_the_way *w)
+{
+    const struct hmap *tables = &r->build->env->catalog->tables;
+    for (struct hnode *n = hmap_each(tables, NULL); n != NULL; n = hmap_each(tables, n)) {
+        const struct catalog_table *t = container_of(n, struct catalog_table, node);
+        for (size_t i = 0; i < t->foreigns_count; i++) {
+            if (t->foreigns[i].target == r->known) {
+                in_the_way(w, arena_printf(&r->build->scratch, "%s of %s.%s", t->foreigns[i].name,
+                                           t->schema, t->name));
+            }
+        }
+    }
 }
 
 static int check_table(struct reshard *r, const struct relation *rel)
@@ -94,8 +146,11 @@ static int check_table(struct reshard *r, const struct relation *rel)
     if (t->has_rules) {
         return refuse_shape(r, "it has rules", "Drop them.");
     }
-    if (is_under_a_view(r)) {
-        return refuse_shape(r, "views use it", "Drop the views, and create them again afterwards.");
+    struct in_the_way views = {0};
+    find_views(r, &views);
+    if (views.count > 0) {
+        return refuse_named(r, "views use it", &views,
+                            "Drop the views, and create them again afterwards.");
     }
     return 1;
 }
@@ -111,7 +166,10 @@ static int check_uniques(struct reshard *r, const struct ddl_table *t)
                 has |= x->columns[i] == key->number;
             }
             if (!has) {
-                refuse(r->plan, "Drop it, or make it anew with the sharding key among its columns.",
+                refuse(r->plan,
+                       "Drop it. Then make it anew with the sharding key among its columns, or, "
+                       "once the table is sharded, as a global unique index (CREATE UNIQUE INDEX "
+                       "... /* braid: global */).",
                        "a PRIMARY KEY, UNIQUE or EXCLUDE constraint or unique index \"%s\" must "
                        "contain the sharding key \"%s\"",
                        x->name, t->keys[k]);
@@ -137,8 +195,10 @@ static int check_foreigns(struct reshard *r)
         }
     }
     if (r->known->referred) {
-        return refuse_shape(
-            r, "foreign keys refer to it",
+        struct in_the_way keys = {0};
+        find_foreigns(r, &keys);
+        return refuse_named(
+            r, "foreign keys refer to it", &keys,
             "Drop them, and add them again when both tables are where they will be.");
     }
     return 1;

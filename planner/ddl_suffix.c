@@ -13,6 +13,7 @@
  */
 
 #include <ctype.h>
+#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
@@ -151,14 +152,31 @@ static int token_is(const struct tokens *t, size_t i, const char *word)
 /* ---- the grammar ------------------------------------------------------------------------------
  */
 
-static int fail(struct tokens *t, const char *wanted)
+/* What the statement may end with, for who wrote something else. */
+static void add_forms(struct tokens *t)
+{
+    int alter = token_is(t, 0, "alter");
+    note_hint(
+        t->note,
+        "Write SHARD BY HASH (column, ...) [COLOCATE WITH table], SHARD BY RANGE (column) "
+        "(BELOW (value) ON shard, ..., ON shard), SHARD BY LIST (column) (VALUES (value, ...) "
+        "ON shard, ..., [DEFAULT ON shard])%s.",
+        alter ? ", REFERENCE or LOCAL" : " or REFERENCE");
+}
+
+static int fail(struct tokens *t, const char *why)
 {
     const struct token *k = &t->items[t->at];
     if (t->err == ERR_NONE) {
+        char where[80] = "at end of input";
+        if (k->kind != TOKEN_END) {
+            (void)snprintf(where, sizeof(where), "at or near \"%.*s\"",
+                           (int)(k->to - k->from > 60 ? 60 : k->to - k->from),
+                           (const char *)t->text.p + k->from);
+        }
         t->err_at = k->from;
-        t->err = note_set(t->note, ERR_SYNTAX, "syntax error at or near \"%.*s\" in SHARD BY: %s",
-                          (int)(k->to - k->from > 60 ? 60 : k->to - k->from),
-                          (const char *)t->text.p + k->from, wanted);
+        t->err = note_set(t->note, ERR_SYNTAX, "syntax error %s in SHARD BY: %s", where, why);
+        add_forms(t);
     }
     return 0;
 }
@@ -174,7 +192,7 @@ static int take(struct tokens *t, const char *word)
 
 static int expect(struct tokens *t, const char *word)
 {
-    return take(t, word) || fail(t, word);
+    return take(t, word) || fail(t, arena_printf(&t->build->scratch, "expected \"%s\"", word));
 }
 
 /* The text of a quoted token with its quotes undone. */
@@ -202,7 +220,7 @@ static const char *take_name(struct tokens *t)
         return unquote(t, k);
     }
     if (k->kind != TOKEN_WORD) {
-        fail(t, "a name is missing");
+        fail(t, "expected a name");
         return NULL;
     }
     t->at++;
@@ -222,7 +240,7 @@ static const char *take_value(struct tokens *t)
         return unquote(t, k);
     }
     if (k->kind != TOKEN_NUMBER) {
-        fail(t, "a value is missing");
+        fail(t, "expected a number or a string");
         return NULL;
     }
     t->at++;
@@ -232,7 +250,7 @@ static const char *take_value(struct tokens *t)
 
 static int take_shard(struct tokens *t, struct map_decl_split *out)
 {
-    if (!expect(t, "on")) {
+    if (!expect(t, "ON")) {
         return 0;
     }
     const char *name = take_name(t);
@@ -243,8 +261,19 @@ static int take_shard(struct tokens *t, struct map_decl_split *out)
             return 1;
         }
     }
+    int first = name != NULL && t->err == ERR_NONE;
     t->at -= name != NULL;
-    return fail(t, "this shard is not configured");
+    (void)fail(t, "this shard is not configured");
+    if (first) {
+        struct buf names = {0};
+        for (size_t i = 0; i < map->shards_count; i++) {
+            buf_printf(&names, "%s%s", i == 0 ? "" : ", ", map->shard_names[i]);
+        }
+        buf_cstr(&names, "");
+        note_hint(t->note, "The shards are %s.", (const char *)names.p);
+        buf_free(&names);
+    }
+    return 0;
 }
 
 static int take_keys(struct tokens *t, struct map_decl *d, size_t max)
@@ -320,7 +349,7 @@ static int take_pieces(struct tokens *t, struct map_decl *d)
 
 static int take_colocate(struct tokens *t, struct map_decl *d)
 {
-    if (!expect(t, "with")) {
+    if (!expect(t, "WITH")) {
         return 0;
     }
     const char *name = take_name(t), *schema = NULL;
@@ -343,7 +372,7 @@ static int take_suffix(struct tokens *t, struct map_decl *d)
         d->kind = MAP_REFERENCE;
     } else if (take(t, "local")) {
         t->build->suffix_local = 1;
-    } else if (!expect(t, "shard") || !expect(t, "by")) {
+    } else if (!expect(t, "SHARD") || !expect(t, "BY")) {
         return 0;
     } else if (take(t, "hash")) {
         d->kind = MAP_HASH;
@@ -355,16 +384,16 @@ static int take_suffix(struct tokens *t, struct map_decl *d)
         if (!take_keys(t, d, 1) || !take_pieces(t, d)) {
             return 0;
         }
-    } else if (expect(t, "list")) {
+    } else if (take(t, "list")) {
         d->kind = MAP_LIST;
         if (!take_keys(t, d, 1) || !take_pieces(t, d)) {
             return 0;
         }
     } else {
-        return 0;
+        return fail(t, "expected HASH, RANGE or LIST");
     }
     take(t, ";");
-    return t->items[t->at].kind == TOKEN_END || fail(t, "nothing may follow");
+    return t->items[t->at].kind == TOKEN_END || fail(t, "expected the end of the statement");
 }
 
 /* Where the suffix begins: SHARD BY, or REFERENCE as the last word; outside of brackets. */

@@ -323,7 +323,11 @@ static enum err plan_with_suffixes(struct build *b, int *position, struct note *
         b->text_at = SIZE_MAX; /* not in b->sql */
         for (size_t k = 0; e == ERR_NONE && k < parsed->n_stmts; k++) {
             plan_raw(b, parsed->stmts[k], rest);
-            b->batch->plans[b->batch->count - 1]->source = arena_copy(b->out, text);
+            struct plan *plan = b->batch->plans[b->batch->count - 1];
+            plan->source = slice_of(arena_strndup(b->out, text.p, text.n));
+            if (IS(parsed->stmts[k]->stmt, ALTER_TABLE_STMT)) {
+                plan->text = plan->source; /* not what was put in the place of SHARD BY */
+            }
         }
     }
     pg_query_free_split_result(split);

@@ -101,13 +101,28 @@ static enum err gave_up(int waited, int timeout_ms, const char *doing, struct no
 
 /* ---- messages -------------------------------------------------------------------------------- */
 
-/* libpq ends messages with a line end and puts several on lines: make one line. */
+/* libpq ends messages with a line end and puts several on lines, one for each address: make one
+ * line, without its question whether the server is running. */
 static void one_line(const char *message, char *out, size_t size)
 {
+    static const char question[] = "\n\tIs the server running";
+    static const char next[] = "\nconnection to server";
     size_t n = 0;
     for (const char *p = message; *p != '\0' && n + 1 < size; p++) {
         if (strncmp(p, "\nLOCATION:", 10) == 0) {
             break;
+        }
+        if (strncmp(p, question, sizeof(question) - 1) == 0) {
+            p += 1 + strcspn(p + 1, "\n");
+            if (*p == '\0') {
+                break;
+            }
+        }
+        if (strncmp(p, next, sizeof(next) - 1) == 0 && n > 0) {
+            out[n++] = ';';
+            if (n + 1 == size) {
+                break;
+            }
         }
         char ch = *p;
         if ((unsigned char)ch < ' ') {

@@ -194,10 +194,14 @@ static enum err disk_lock(struct fs *fs, const char *path, int *out, struct note
         return note_set(note, ERR_IO, "cannot open %s: %m", path);
     }
     if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
-        enum err e = errno == EWOULDBLOCK
-                         ? note_set(note, ERR_IO, "%s is locked by the running process %ld", path,
-                                    lock_owner(fd))
-                         : note_set(note, ERR_IO, "cannot lock %s: %m", path);
+        int taken = errno == EWOULDBLOCK;
+        enum err e = taken ? note_set(note, ERR_IO, "%s is locked by the running process %ld", path,
+                                      lock_owner(fd))
+                           : note_set(note, ERR_IO, "cannot lock %s: %m", path);
+        if (taken) {
+            note_hint(note, "Each process needs a folder of its own; pgbraid -R takes over from "
+                            "the one that runs.");
+        }
         (void)close(fd);
         return e;
     }

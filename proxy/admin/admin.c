@@ -183,7 +183,7 @@ static enum err set_something(struct admin_call *call)
     }
     enum err e =
         note_set(&call->note, ERR_UNSUPPORTED, "settings cannot be changed from the console");
-    note_hint(&call->note, "change the configuration file and run RELOAD");
+    note_hint(&call->note, "Change the configuration file and run RELOAD.");
     return e;
 }
 
@@ -364,8 +364,8 @@ static enum err find_command(const struct admin_statement *s, const struct admin
     }
     enum err e = note_set(note, ERR_SYNTAX, "unknown console command \"%.60s%s%.60s\"", s->words[0],
                           s->count > 1 ? " " : "", s->count > 1 ? s->words[1] : "");
-    note_hint(note, "this is the admin console of pgbraid, not a database; SHOW HELP lists its "
-                    "commands");
+    note_hint(note, "This is the admin console of pgbraid, not a database. SHOW HELP lists its "
+                    "commands.");
     return e;
 }
 

@@ -248,7 +248,10 @@ def statement_shapes(braid):
             except psycopg2.errors.UniqueViolation:
                 pass
         connection.close()
+    for sql in ("CREATE TABLE later (id int)", "ALTER TABLE later SHARD BY HASH (id)", "DROP TABLE later"):
+        braid.sql(sql, "app")
     rows = {row["query"]: row for row in show(braid, "QUERIES") if row["database"] == "app"}
+    expect_that("what only pgbraid can parse, as it was written", "ALTER TABLE later SHARD BY HASH (id)" in rows)
     one = rows["SELECT v FROM items WHERE id = $1"]
     expect("calls and rows", (12, 12, 0), (one["calls"], one["rows"], one["errors"]))
     expect_that("min <= mean <= max", one["min_us"] <= one["mean_us"] <= one["max_us"])

@@ -115,9 +115,11 @@ def with_trigger(place):
 def refusals(place):
     c = start(place)
     do(c, "CREATE TABLE child (id bigint REFERENCES people)", "CREATE VIEW v AS SELECT id FROM people")
-    refused(c, "ALTER TABLE people SHARD BY HASH (name)")
-    do(c, "DROP VIEW v")
-    expect_that("foreign key", "foreign keys refer" in str(refused(c, "ALTER TABLE people SHARD BY HASH (id)")))
+    do(c, "CREATE VIEW u AS SELECT id FROM v")
+    expect_that("views by name", "views use it: public.u, public.v\n" in str(refused(c, "ALTER TABLE people SHARD BY HASH (id)")))
+    do(c, "DROP VIEW u, v")
+    expect_that("foreign keys by name", "foreign keys refer to it: child_id_fkey of public.child\n" in
+                str(refused(c, "ALTER TABLE people SHARD BY HASH (id)")))
     do(c, "DROP TABLE child")
     expect_that("unique", "must contain" in str(refused(c, "ALTER TABLE people SHARD BY HASH (name)")))
     refused(c, "ALTER TABLE people SHARD BY HASH (nothing)", "42703")

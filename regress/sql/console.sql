@@ -9,4 +9,5 @@ PAUSE;
 RESUME;
 RESUME;
 SELECT 1;
+SELECT a, b, c, d, e, f, g FROM t WHERE x = 1 AND y = 2 AND z = 3;
 KILL nothing;

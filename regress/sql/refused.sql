@@ -19,6 +19,8 @@ CREATE TABLE bad (id int) SHARD BY RANGE (id) (BELOW (5) ON nowhere, ON shard0);
 CREATE TABLE bad (id int) SHARD BY RANGE (id) (BELOW (5) ON shard0, BELOW (3) ON shard1, ON shard2);
 CREATE TABLE bad (id int) SHARD BY LIST (id) (VALUES (1) ON shard0, VALUES (1) ON shard1);
 CREATE TABLE bad (id int) SHARD BY MAGIC (id);
+CREATE TABLE bad (id int) SHARD BY RANGE (id);
+ALTER TABLE here SHARD BY HASH (id) COLOCATE;
 CREATE TABLE bad (id int) SHARD BY HASH (id) COLOCATE WITH nothing;
 ALTER TABLE users DROP COLUMN id;
 ALTER TABLE users ALTER COLUMN id TYPE text;
