@@ -344,6 +344,28 @@ def lines_are_equal(place, _args):
     expect_that(all(s["dead_letters"] == 0 for s in place.console("SHOW CDC_SINKS")), "no dead letters")
 
 
+def locks_alone_break_nothing(place, _args):
+    """A shard on which a transaction has only locked rows is prepared, too; its server tells the end of what it has not told the beginning of."""
+    ids = [server.sql("SELECT min(id), max(id) FROM users", "app")[0] for server in place.servers]
+    conn = connect(place.braid.port)
+    conn.autocommit = False
+    for locked, written in ((0, 1), (1, 0)):
+        with conn.cursor() as cur:
+            cur.execute("SELECT name FROM users WHERE id = %s FOR UPDATE", (ids[locked][0],))
+            cur.execute("UPDATE users SET name = 'behind a lock' WHERE id = %s", (ids[written][1],))
+        conn.commit()
+    with conn.cursor() as cur:
+        cur.execute("UPDATE users SET name = 'behind locks' WHERE id IN (%s, %s)", (ids[0][0], ids[1][0]))
+    conn.commit()
+    conn.close()
+    equal_soon("the pg sink's users", lambda: rows_of([place.copy.port], "app", "users"), place.truth("users"), place)
+    gaps = []
+    for path in glob.glob(f"{place.files}/changes-*.jsonl"):
+        with open(path, encoding="utf-8") as f:
+            gaps += [json.loads(line)["value"]["gap"] for line in f if '"op":"gap"' in line]
+    expect(gaps, [], "gaps")
+
+
 def keys_stay(place, _args):
     """A key is always in one partition, and rows of tables that are placed alike are in the one of their key."""
     partition_of = {}
@@ -429,8 +451,8 @@ def main():
     report = Report(verbose=True)
     with pg.Fleet() as fleet:
         place = Place(fleet, args)
-        report.run_all(place.braid, (sinks_are_equal, killed_consumer_has_all, lines_are_equal, keys_stay, groups_share, http_reads,
-                                     command_line), place, args)
+        report.run_all(place.braid, (sinks_are_equal, locks_alone_break_nothing, killed_consumer_has_all, lines_are_equal, keys_stay, groups_share,
+                                     http_reads, command_line), place, args)
     return report.finish()
 
 

@@ -584,6 +584,19 @@ static enum err prepare(struct assembler *a, const struct pgoutput_message *m, s
     return ERR_NONE;
 }
 
+/* It has only locked rows, or drawn from a sequence: the server tells its COMMIT PREPARED, and
+ * nothing of it before. Rows would have come: no start lies behind a prepare that waits
+ * (move_resume). Source: ReorderBufferReplay() passes over what has no snapshot,
+ * ReorderBufferFinishPrepared() does not. */
+static enum err pass_over(struct assembler *a, const struct pgoutput_message *m, struct note *note)
+{
+    static const struct slice none = {NULL, 0};
+    enum err e = start_turn(a, m, none, none, note);
+    e = e ? e : end_turn(a, m->end_lsn, note);
+    a->turn = (struct turn){0};
+    return e;
+}
+
 /* c, K, r and A: what waited is decided. */
 static enum err decide(struct assembler *a, const struct pgoutput_message *m, struct note *note)
 {
@@ -597,6 +610,9 @@ static enum err decide(struct assembler *a, const struct pgoutput_message *m, st
         }
         if (tx == NULL && (m->type == PGOUTPUT_ROLLBACK_PREPARED || is_known_whole(a, m->lsn))) {
             return ERR_NONE; /* so its rows did not come again */
+        }
+        if (tx == NULL && m->lsn != a->o.place.lsn) { /* of that one a part is stored */
+            return pass_over(a, m, note);
         }
     }
     if (tx == NULL) {

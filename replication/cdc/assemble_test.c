@@ -403,6 +403,30 @@ Test(assemble, the_name_of_a_prepared_transaction_does_not_replace_a_newer_one)
                  "140/0 begin g7\n140/1 insert before n1,  g7\n140/2 commit g7\n");
 }
 
+/* As PostgreSQL 15.18 sends it: SELECT FOR UPDATE, PREPARE TRANSACTION, COMMIT PREPARED. */
+Test(assemble, what_was_prepared_with_locks_only_is_passed_over)
+{
+    begin_at((struct cdc_mark){0});
+    FEED('b', "8884s", 60, 70, 0, 6, "g6");
+    FEED(TABLE(1, "t"));
+    FEED(ROW(1, "1", "a"));
+    FEED('P', "18884s", 0, 60, 70, 0, 6, "g6");
+    FEED('K', "18884s", 0, 80, 90, 0, 7, "g7");
+    cr_expect_eq(lines.at.lsn, 80);
+    cr_expect_eq(lines.at.resume, 60, "g6 is needed again after a restart");
+    FEED('K', "18884s", 0, 100, 110, 0, 6, "g6");
+    cr_expect_eq(lines.at.resume, 110);
+    FEED('K', "18884s", 0, 120, 130, 0, 8, "g8");
+    cr_expect_eq(lines.at.resume, 130);
+    expect_lines("100/0 begin g6\n100/1 insert t n1, a g6\n100/2 commit g6\n");
+}
+
+Test(assemble, rows_of_what_is_half_stored_must_come_again)
+{
+    begin_at((struct cdc_mark){.lsn = 100, .index = 1});
+    REFUSED("did not come", 'K', "18884s", 0, 100, 110, 0, 7, "g7");
+}
+
 Test(assemble, our_moves_our_tables_and_heartbeats_are_left_out)
 {
     begin_at((struct cdc_mark){0});
@@ -611,7 +635,6 @@ Test(assemble, messages_in_an_order_that_no_server_sends_are_refused)
     REFUSED("did not come", 'c', "41888", 7, 0, 200, 210, 0);
     REFUSED("did not come", 'A', "44", 7, 8);
     REFUSED("prepare of nothing", 'P', "18884s", 0, 100, 110, 0, 7, "g7");
-    REFUSED("did not come", 'K', "18884s", 0, 100, 110, 0, 7, "g7");
     REFUSED("where none can", 'S', "41", 7, 0);
     FEED('B', "884", 100, 0, 7);
     REFUSED("never announced", ROW(1, "1", ""));

@@ -256,7 +256,7 @@ static void put_idempotence_key(struct buf *out, const struct cdc_event *event)
                !(event->flags & CDC_RECORD_MOVED)  ? ""
                : event->change.op == CHANGE_DELETE ? ":out"
                                                    : ":in");
-    if (event->change.op == CHANGE_TRUNCATE) {
+    if (event->change.op == CHANGE_TRUNCATE || event->change.op == CHANGE_GAP) {
         buf_printf(&key, ":%u", event->partition); /* it stands in each */
     }
     cdc_json_text(out, buf_slice(&key));
