@@ -100,19 +100,29 @@ static int gather(void *arg, const struct cdc_event *event)
     return g->err == ERR_NONE;
 }
 
-static enum err flush(struct cdc_outlet *o, struct note *note)
+static void go_inside(struct cdc_outlet *o)
 {
     (void)pthread_mutex_lock(&o->mutex);
     o->is_inside = 1;
     (void)pthread_mutex_unlock(&o->mutex);
-    o->pour.retry_after_us = 0;
-    enum err e = o->options.kind->flush(o->options.self, &o->pour, note);
+}
+
+static void come_back(struct cdc_outlet *o)
+{
     (void)pthread_mutex_lock(&o->mutex);
     o->is_inside = 0;
     while (o->is_left) { /* what the log was is gone; the process is about to end */
         (void)pthread_cond_wait(&o->wake, &o->mutex);
     }
     (void)pthread_mutex_unlock(&o->mutex);
+}
+
+static enum err flush(struct cdc_outlet *o, struct note *note)
+{
+    o->pour.retry_after_us = 0;
+    go_inside(o);
+    enum err e = o->options.kind->flush(o->options.self, &o->pour, note);
+    come_back(o);
     return e;
 }
 
@@ -268,6 +278,9 @@ static void *run(void *arg)
             cdc_log_wait(o->options.log, seen, IDLE_US);
         }
     }
+    go_inside(o); /* here, for it may hang: a library waits for threads of its own */
+    o->options.kind->free(o->options.self);
+    come_back(o);
     (void)pthread_mutex_lock(&o->mutex);
     o->has_ended = 1;
     (void)pthread_cond_signal(&o->ended);
@@ -350,7 +363,6 @@ void cdc_outlet_free(struct cdc_outlet *o)
         return;
     }
     (void)pthread_join(o->thread, NULL);
-    o->options.kind->free(o->options.self);
     cdc_dead_free(o->pour.dead);
     pg_stop_free(&o->pour.stop);
     (void)pthread_mutex_destroy(&o->mutex);

@@ -41,7 +41,7 @@ struct cdc_outlet_kind {
     /* The batch is whole: make it durable. Errors: it has failed, none of it counts. */
     enum err (*flush)(void *self, struct cdc_pour *pour, struct note *note);
     void (*forget)(void *self); /* the batch has failed: drop what was gathered */
-    void (*free)(void *self);
+    void (*free)(void *self);   /* the last call of the thread */
 };
 
 struct cdc_outlet_options {

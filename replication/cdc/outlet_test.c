@@ -21,7 +21,8 @@ struct kept {
     unsigned times[1000];
     unsigned gathered[1000];
     unsigned flushes, fails_until, forgets;
-    long takes_ns;             /* a flush */
+    long takes_ns; /* a flush */
+    long free_takes_s;
     int is_bad;                /* the batch is of table "bad", which always fails */
     struct bench *passes_over; /* ... and its records are passed over by somebody */
 };
@@ -80,7 +81,9 @@ static void kept_forget(void *self)
 
 static void kept_free(void *self)
 {
-    (void)self;
+    struct kept *k = self;
+    struct timespec pause = {.tv_sec = k->free_takes_s};
+    (void)nanosleep(&pause, NULL);
 }
 
 static const struct cdc_outlet_kind keeping = {.name = "keeping",
@@ -231,6 +234,22 @@ Test(cdc_outlet, pauses_double_up_to_their_limit)
     cr_assert_eq(stats.retry_us, 5000);
     cdc_outlet_free(outlet);
     mem_free(kept);
+    end_bench(&b);
+}
+
+Test(cdc_outlet, an_end_does_not_wait_for_a_library_that_hangs_in_its_own)
+{
+    struct bench b;
+    struct kept *kept = mem_zero(sizeof(*kept));
+    new_bench(&b, 10);
+    kept->free_takes_s = 60;
+    struct cdc_outlet_options options = {
+        .log = b.log, .consumers = b.consumers, .kind = &keeping, .self = kept};
+    struct cdc_outlet *outlet = cdc_outlet_start(&options);
+    wait_for(outlet, 10);
+    int64_t begin_us = clock_now_us();
+    cdc_outlet_free(outlet);
+    cr_expect_leq(clock_now_us() - begin_us, 20000000);
     end_bench(&b);
 }
 
