@@ -16,6 +16,7 @@
 #include "base/mem.h"
 #include "proxy/control/role.h"
 #include "replication/cdc/outlet.h"
+#include "replication/cdc/outlet_name.h"
 
 /* ---- references ------------------------------------------------------------------------------ */
 
@@ -163,19 +164,38 @@ static enum err try_maps(const struct parts *p, struct note *note)
     return ERR_NONE;
 }
 
+static enum err try_redis(const char *text, struct note *note)
+{
+    struct cdc_redis_place place;
+    return cdc_redis_parse(text, &place, note);
+}
+
+static enum err try_url(const char *text, struct note *note)
+{
+    char name[256];
+    return text[0] == '@' ? ERR_NONE : cdc_web_check_url(text, name, note); /* @: of a file */
+}
+
 /* What would fail only when the first change is there. */
 static enum err try_sinks(const struct conf *conf, struct note *note)
 {
-    struct cdc_redis_place place;
-    enum err e = ERR_NONE;
-    if (conf->cdc_sink_pg != NULL) {
-        e = cdc_pg_check(conf->cdc_sink_pg, note);
+    const struct {
+        const char *name, *value;
+        enum err (*try)(const char *value, struct note *note);
+    } all[] = {{NULL, conf->cdc_sink_pg, cdc_pg_check}, /* says it itself */
+               {"cdc.sink_redis", conf->cdc_sink_redis, try_redis},
+               {"cdc.sink_webhook", conf->cdc_sink_webhook, try_url},
+               {"cdc.sink_elastic", conf->cdc_sink_elastic, try_url},
+               {"cdc.sink_elastic_prefix", conf->cdc_sink_elastic_prefix, cdc_index_check_prefix},
+               {"cdc.sink_kafka_prefix", conf->cdc_sink_kafka_prefix, cdc_kafka_check_prefix}};
+    for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
+        enum err e = all[i].value == NULL ? ERR_NONE : all[i].try(all[i].value, note);
+        if (e) {
+            e = all[i].name == NULL ? e : note_wrap(note, e, all[i].name);
+            return note_wrap(note, e, conf->path);
+        }
     }
-    if (!e && conf->cdc_sink_redis != NULL) {
-        e = cdc_redis_parse(conf->cdc_sink_redis, &place, note);
-        e = e ? note_wrap(note, e, "cdc.sink_redis") : e;
-    }
-    return e ? note_wrap(note, e, conf->path) : ERR_NONE;
+    return ERR_NONE;
 }
 
 enum err parts_load(const char *path, struct parts **out, struct note *note)

@@ -93,7 +93,9 @@ def names_are_only_names(place):
 
 def what_it_cannot_use_is_refused_at_once(place):
     for setting, value, word in (("sink_pg", "host=h dbname=d password=hidden", "password"), ("sink_pg", "host", "connection string"),
-                                 ("sink_redis", "h:99999", "redis")):
+                                 ("sink_redis", "h:99999", "sink_redis"), ("sink_elastic", "search:9200", "sink_elastic"),
+                                 ("sink_webhook", "https://me:hidden@h/", "sink_webhook"), ("sink_elastic_prefix", "_cdc", "sink_elastic_prefix"),
+                                 ("sink_elastic_prefix", "Shop-", "sink_elastic_prefix"), ("sink_kafka_prefix", "a b", "sink_kafka_prefix")):
         config = {**place.braid.config, "cdc": {"enabled": "on", "databases": "app", setting: value}}
         path = place.write("other.yaml", json.dumps(config))
         done = subprocess.run([place.braid.binary, "--check", path], cwd=place.folder, stdout=subprocess.PIPE,

@@ -18,13 +18,13 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/crc32c.h"
 #include "base/mem.h"
 #include "replication/cdc/outlet.h"
 #include "replication/cdc/outlet_bulk.h"
+#include "replication/cdc/outlet_name.h"
 
 enum {
-    NAME_MAX_BYTES = 200,
+    PATH_BYTES = 320, /* a name has at most 255 */
     WORDS_BYTES = 256
 };
 
@@ -56,26 +56,6 @@ struct elastic_sink {
 };
 
 /* ---- texts ----------------------------------------------------------------------------------- */
-
-/* Small letters, digits, dot, underscore, hyphen; others get a checksum, so no two share a name. */
-static void put_index(struct buf *out, const struct elastic_sink *s, const char *topic)
-{
-    size_t from = out->n;
-    int odd = strlen(topic) > NAME_MAX_BYTES;
-    buf_text(out, s->prefix == NULL ? "" : s->prefix);
-    for (size_t i = 0; topic[i] != 0 && i < NAME_MAX_BYTES; i++) {
-        char c = topic[i];
-        int is_large = c >= 'A' && c <= 'Z';
-        int fine = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '.' || c == '-' ||
-                   (c == '_' && out->n > from);
-        odd |= !fine;
-        buf_u8(out, is_large ? (uint8_t)(c - 'A' + 'a') : fine ? (uint8_t)c : 'x');
-    }
-    if (odd) {
-        buf_printf(out, "-%08x", (unsigned)crc32c(0, topic, strlen(topic)));
-    }
-    buf_u8(out, 0);
-}
 
 static void put_owner(struct buf *out, const struct cdc_event *event)
 {
@@ -113,7 +93,7 @@ static struct action *add(struct elastic_sink *s, const struct cdc_event *event,
     *a = (struct action){.act = act, .event = s->texts.n};
     cdc_outlet_object(&s->texts, event);
     a->event_end = a->index = s->texts.n;
-    put_index(&s->texts, s, event->topic);
+    cdc_index_name(&s->texts, s->prefix, event->topic);
     a->index_end = a->text = s->texts.n;
     return a;
 }
@@ -270,16 +250,16 @@ static enum err make_index(struct elastic_sink *s, const char *name, struct cdc_
     static const char mapping[] = "{\"properties\":{\"_braid\":{\"type\":\"keyword\"}}}";
     static const char index[] =
         "{\"mappings\":{\"properties\":{\"_braid\":{\"type\":\"keyword\"}}}}";
-    char path[NAME_MAX_BYTES * 2 + 64];
+    char path[PATH_BYTES];
     for (size_t i = 0; i < s->made_count; i++) {
         if (strcmp(s->made[i], name) == 0) {
             return ERR_NONE;
         }
     }
-    (void)snprintf(path, sizeof(path), "/%.300s/_mapping", name);
+    (void)snprintf(path, sizeof(path), "/%.255s/_mapping", name);
     enum err e = call(s, "PUT", path, "application/json", slice_of(mapping), pour, note);
     if (e == ERR_NONE && s->answer.status == 404) {
-        (void)snprintf(path, sizeof(path), "/%.300s", name);
+        (void)snprintf(path, sizeof(path), "/%.255s", name);
         e = call(s, "PUT", path, "application/json", slice_of(index), pour, note);
     }
     if (e || !is_fine(s)) {
@@ -294,12 +274,12 @@ static enum err make_index(struct elastic_sink *s, const char *name, struct cdc_
 static enum err empty(struct elastic_sink *s, const struct action *a, struct cdc_pour *pour,
                       struct note *note)
 {
-    char path[NAME_MAX_BYTES * 2 + 64];
+    char path[PATH_BYTES];
     const char *name = (const char *)s->texts.p + a->index;
-    (void)snprintf(path, sizeof(path), "/%.300s/_refresh", name);
+    (void)snprintf(path, sizeof(path), "/%.255s/_refresh", name);
     enum err e = call(s, "POST", path, "application/json", SLICE(""), pour, note);
     if (e == ERR_NONE && is_fine(s)) {
-        (void)snprintf(path, sizeof(path), "/%.300s/_delete_by_query?refresh=true", name);
+        (void)snprintf(path, sizeof(path), "/%.255s/_delete_by_query?refresh=true", name);
         e = call(s, "POST", path, "application/json", part(s, a->text, a->text_end), pour, note);
     }
     return e || is_fine(s) ? e : refused(s, note);

@@ -20,15 +20,14 @@
 
 #include "base/check.h"
 #include "base/clock.h"
-#include "base/crc32c.h"
 #include "base/mem.h"
 #include "replication/cdc/outlet.h"
+#include "replication/cdc/outlet_name.h"
 
 enum {
     LINE_BYTES = 8192,
     POLL_MS = 50, /* how soon a stop is seen */
-    CLOSE_MS = 200,
-    NAME_MAX_BYTES = 249
+    CLOSE_MS = 200
 };
 
 enum fate {
@@ -215,25 +214,6 @@ static void close_producer(struct kafka_sink *s)
 
 /* ---- sending --------------------------------------------------------------------------------- */
 
-/* Kafka takes letters, digits, dot, underscore and hyphen: other names get a checksum. */
-static void put_topic(struct buf *out, const struct kafka_sink *s, const char *topic)
-{
-    size_t from = out->n;
-    int odd = 0;
-    buf_text(out, s->prefix == NULL ? "" : s->prefix);
-    for (const char *p = topic; *p != 0; p++) {
-        int fine = (*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z') ||
-                   (*p >= '0' && *p <= '9') || *p == '.' || *p == '_' || *p == '-';
-        odd |= !fine;
-        buf_u8(out, fine ? (uint8_t)*p : '_');
-    }
-    if (odd || out->n - from > NAME_MAX_BYTES) {
-        out->n = out->n - from > NAME_MAX_BYTES - 9 ? from + NAME_MAX_BYTES - 9 : out->n;
-        buf_printf(out, "-%08x", (unsigned)crc32c(0, topic, strlen(topic)));
-    }
-    buf_u8(out, 0);
-}
-
 static void produce(struct kafka_sink *s, size_t i)
 {
     const struct entry *n = &s->entries[i];
@@ -246,7 +226,7 @@ static void produce(struct kafka_sink *s, size_t i)
     *parcel = (struct parcel){s, s->round, i, n->place.partition};
     (void)snprintf(partition, sizeof(partition), "%u", n->place.partition);
     (void)snprintf(offset, sizeof(offset), "%llu", (unsigned long long)n->place.offset);
-    put_topic(&topic, s, n->place.topic);
+    cdc_kafka_name(&topic, s->prefix, n->place.topic);
     rd_kafka_resp_err_t err = rd_kafka_producev(
         s->producer, RD_KAFKA_V_TOPIC((const char *)topic.p),
         RD_KAFKA_V_KEY((const void *)key.p, key.n),
