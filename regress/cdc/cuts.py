@@ -4,8 +4,8 @@
 usage: cuts.py [--build DIR] [--seconds N] [--seed N] [--kill] [--ledger local|shard]
 
 Money goes to and fro between accounts on two shards, through pgbraid. At every cut the sum of what
-its offsets say is before must be what was there at the beginning. --kill: pgbraid and a server are
-killed meanwhile.
+its offsets say is before must be what was there at the beginning. A reader follows meanwhile, in the way that docs/CDC.md
+tells, and has whole transactions and that sum after each step. --kill: pgbraid and a server are killed meanwhile.
 """
 
 import argparse
@@ -87,6 +87,74 @@ class Writer(threading.Thread):
                 time.sleep(0.05)
 
 
+class Follower(threading.Thread):
+    """Whole two-phase transactions in the order of cuts: the recipe of docs/CDC.md, with a dict in place of tables."""
+
+    def __init__(self, place):
+        super().__init__(daemon=True)
+        self.place, self.stop, self.conn, self.error = place, threading.Event(), None, None
+        self.cut, self.next, self.pending, self.steps, self.pieces = 0, 0, [], 0, 0
+        self.records, self.offsets, self.rows = {}, {}, {}
+
+    def changes(self, words):
+        with self.conn.cursor() as cur:
+            cur.execute(f"SELECT * FROM braid.changes({words})")
+            return cur.fetchall()
+
+    def read_transactions(self):
+        rows = [None] * 1000
+        while len(rows) == 1000:
+            rows = self.changes(f"'braid.transactions', offset => {self.next}, limit => 1000")
+            for _, _, offset, _, shard, _, value in rows:
+                self.pending.append((offset, shard, value))
+                self.next = offset + 1
+
+    def read_rows(self, partitions):
+        for p in range(partitions):
+            for _, _, offset, op, _, _, value in self.changes(f"'accounts', partition => {p}, offset => {self.offsets.get(p, 0)}, limit => 100000"):
+                self.records[p, offset] = (op, value)
+                self.offsets[p] = offset + 1
+
+    def apply(self, value):
+        changes = [self.records.pop((c["partition"], at)) for c in value["data_collections"] if c["data_collection"] == "public.accounts"
+                   for at in range(c["offset"], c["offset"] + c["event_count"])]
+        for op, change in sorted(changes, key=lambda c: c[1]["source"]["index"]):
+            if op in ("c", "u", "r"):
+                self.rows[change["after"]["id"]] = change["after"]["money"]
+
+    def step(self):
+        cut = self.changes("'braid.cuts'")[0][6]
+        topics = [t for t in cut["topics"] if t["topic"] == "app.public.accounts"]
+        if cut["cut"] <= self.cut or not topics:
+            return
+        self.read_transactions()  # to the end: what is before the cut is there
+        self.read_rows(len(topics[0]["partitions"]))
+        upto = {s["shard"]: (s["epoch"], s["lsn"]) for s in cut["shards"]}
+        ahead = {a["place"] for a in cut["ahead"]}
+        batch = [t for t in self.pending if (t[2]["epoch"], t[2]["lsn"]) <= upto[t[1]] or t[0] in ahead]
+        self.pending = [t for t in self.pending if t not in batch]
+        for _, _, value in batch:
+            self.apply(value)
+        self.cut, self.steps, self.pieces = cut["cut"], self.steps + 1, self.pieces + len(batch)
+        halves = {v["id"] for _, _, v in batch} & {v["id"] for _, _, v in self.pending}
+        expect(f"transactions that cut {cut['cut']} cuts in two", set(), halves)
+        if len(self.rows) == ACCOUNTS:
+            expect(f"money in the tables at cut {cut['cut']}", ACCOUNTS * MONEY, sum(self.rows.values()))
+
+    def run(self):
+        while not self.stop.is_set() and self.error is None:
+            try:
+                if self.conn is None:
+                    self.conn = self.place.connect()
+                    self.conn.autocommit = True
+                self.step()
+            except psycopg2.Error:
+                self.conn = None  # it was killed, or there is no cut yet
+            except Exception as e:  # pylint: disable=broad-except
+                self.error = e
+            time.sleep(0.1)
+
+
 def disturb(place, args, rng):
     for what in ("braid", "server") if args.kill else ():
         time.sleep(args.seconds / 3 * (0.5 + rng.random()))
@@ -133,6 +201,8 @@ def halves_meet(place, args):
     rng = random.Random(args.seed)
     stop = threading.Event()
     writers = [Writer(place, args.seed * 100 + i, stop) for i in range(WRITERS)]
+    follower = Follower(place)
+    follower.start()
     for w in writers:
         w.start()
     disturb(place, args, rng)
@@ -141,6 +211,24 @@ def halves_meet(place, args):
         w.join(30)
     expect_that("transfers were made", sum(w.done for w in writers) > 10)
     last = wait_for_cut_behind(place, time.time() * 1000 + 500)
+    for _ in range(300):
+        if follower.cut >= last["cut"] or follower.error:
+            break
+        time.sleep(0.1)
+    follower.stop.set()
+    follower.join(30)
+    if follower.error:
+        raise follower.error
+    expect_that(f"the follower came to the end: {follower.cut}, {last['cut']}", follower.cut >= last["cut"])
+    expect_that(f"in several steps ({follower.steps}, {follower.pieces} pieces)", follower.steps >= 3)
+    truth = {}
+    for server in place.servers:
+        conn = psycopg2.connect(host="127.0.0.1", port=server.port, dbname="app", user="app", password="secret")
+        with conn.cursor() as cur:
+            cur.execute("SELECT id, money FROM accounts")
+            truth.update(cur.fetchall())
+        conn.close()
+    expect("its rows are those of the shards", truth, follower.rows)
     records = []
     for _, partition, offset, op, shard, key, value in place.sql("SELECT * FROM braid.changes('accounts', limit => 100000)"):
         if op in ("c", "u", "r"):

@@ -318,8 +318,8 @@ static void put_own(struct buf *out, const struct cdc_event *event)
     cdc_json_tx_id(out, &event->tx);
     buf_text(out, ",\"shard\":");
     cdc_json_text(out, slice_of(event->shard));
-    buf_printf(out, ",\"lsn\":%" PRIu64 ",\"ts_ms\":%" PRId64 ",", event->tx.lsn,
-               event->tx.time_us / 1000);
+    buf_printf(out, ",\"epoch\":%" PRIu32 ",\"lsn\":%" PRIu64 ",\"ts_ms\":%" PRId64 ",",
+               event->tx.epoch, event->tx.lsn, event->tx.time_us / 1000);
     if (content.n > 0) {
         buf_add_slice(out, slice_from(content, 1));
     } else {

@@ -35,8 +35,9 @@ static void put_begin(struct buf *out, const struct cdc_tx_item *item)
     cdc_json_tx_id(out, &item->tx);
     buf_text(out, ",\"shard\":");
     cdc_json_text(out, slice_of(item->shard));
-    buf_printf(out, ",\"lsn\":%" PRIu64 ",\"ts_ms\":%" PRId64 ",\"snapshot\":%s}", item->tx.lsn,
-               item->tx.time_us / 1000, item->is_copy ? "true" : "false");
+    buf_printf(
+        out, ",\"epoch\":%" PRIu32 ",\"lsn\":%" PRIu64 ",\"ts_ms\":%" PRId64 ",\"snapshot\":%s}",
+        item->tx.epoch, item->tx.lsn, item->tx.time_us / 1000, item->is_copy ? "true" : "false");
 }
 
 static void put_end(struct buf *out, const struct cdc_tx_item *item)

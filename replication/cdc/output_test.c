@@ -30,7 +30,7 @@ Test(cdc_output, a_transaction_has_a_begin_and_an_end)
                                .tx = {.xid = 743, .lsn = 22021560, .time_us = 1795221330123456}};
     expect_text(&item,
                 "{\"status\":\"BEGIN\",\"place\":7,\"id\":\"743:22021560\",\"shard\":\"s\\\"1\","
-                "\"lsn\":22021560,\"ts_ms\":1795221330123,\"snapshot\":false}");
+                "\"epoch\":0,\"lsn\":22021560,\"ts_ms\":1795221330123,\"snapshot\":false}");
     item.step = CDC_TX_END;
     expect_text(&item,
                 "{\"status\":\"END\",\"place\":7,\"id\":\"743:22021560\",\"event_count\":2}");
