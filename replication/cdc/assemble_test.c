@@ -662,10 +662,21 @@ enum {
     MESSAGES_MAX = TXS * (STEPS_MAX * 4 + 8)
 };
 
+/* What a message means to a server that remembers what it has announced on this connection. */
+enum says {
+    SAYS_NOTHING,
+    SAYS_ROW,       /* needs the table to be announced: by anybody */
+    SAYS_ROW_IN,    /* ... in this transaction, as it is streamed */
+    SAYS_COMMIT_OF, /* of one that was streamed: what it announced is known to all now */
+    SAYS_ABORT_OF   /* ... or of a part of it: it is announced again, should more come */
+};
+
 /* One message of the server's life, and from which position on it is sent. */
 struct sent {
     struct buf bytes;
     uint64_t until; /* sent on a start at or before this position */
+    enum says says;
+    int xid;
 };
 
 struct script {
@@ -683,11 +694,14 @@ struct tx {
     size_t own_count;
 };
 
-#define SAY(s, t, ...)                                  \
+#define SAY_AS(s, t, what, ...)                         \
     do {                                                \
+        (s)->list[(s)->count].says = (what);            \
+        (s)->list[(s)->count].xid = (t)->xid;           \
         put(&(s)->list[(s)->count].bytes, __VA_ARGS__); \
         (t)->own[(t)->own_count++] = (s)->count++;      \
     } while (0)
+#define SAY(s, t, ...) SAY_AS(s, t, SAYS_NOTHING, __VA_ARGS__)
 
 /* What was said so far of this transaction is sent again until it is decided at lsn. */
 static void settle(struct script *s, struct tx *t, uint64_t lsn)
@@ -704,13 +718,10 @@ static void one_step(struct script *s, struct tx *t, struct rng *rng)
     int sub = rng_below(rng, 3) == 0;
     (void)snprintf(id, sizeof(id), "%d.%d", t->xid, t->done);
     SAY(s, t, 'S', "41", t->xid, t->done == 0);
-    if (t->done == 0) {
-        SAY(s, t, TABLE_IN(t->xid, 1, "t"));
-    }
-    SAY(s, t, ROW_IN(sub ? t->xid + 100 + t->done : t->xid, 1, id, ""));
+    SAY_AS(s, t, SAYS_ROW_IN, ROW_IN(sub ? t->xid + 100 + t->done : t->xid, 1, id, ""));
     SAY(s, t, 'E', "");
     if (sub && rng_below(rng, 2) == 0) {
-        SAY(s, t, 'A', "44", t->xid, t->xid + 100 + t->done);
+        SAY_AS(s, t, SAYS_ABORT_OF, 'A', "44", t->xid, t->xid + 100 + t->done);
     } else {
         buf_printf(&t->rows[t->done], "insert t n%s, ", id);
     }
@@ -719,11 +730,10 @@ static void one_step(struct script *s, struct tx *t, struct rng *rng)
 
 static void all_steps(struct script *s, struct tx *t)
 {
-    SAY(s, t, TABLE(1, "t"));
     for (; t->done < t->steps; t->done++) {
         char id[16];
         (void)snprintf(id, sizeof(id), "%d.%d", t->xid, t->done);
-        SAY(s, t, ROW(1, id, ""));
+        SAY_AS(s, t, SAYS_ROW, ROW(1, id, ""));
         buf_printf(&t->rows[t->done], "insert t n%s, ", id);
     }
 }
@@ -775,9 +785,9 @@ static void end_tx(struct script *s, struct tx *t, uint64_t lsn)
             SAY(s, t, 'K', "18884s", 0, at, at + 5, 0, t->xid, gid + 1);
         }
     } else if (t->kind == STREAMED && t->aborts) {
-        SAY(s, t, 'A', "44", t->xid, t->xid);
+        SAY_AS(s, t, SAYS_ABORT_OF, 'A', "44", t->xid, t->xid);
     } else if (t->kind == STREAMED) {
-        SAY(s, t, 'c', "41888", t->xid, 0, at, at + 5, 0);
+        SAY_AS(s, t, SAYS_COMMIT_OF, 'c', "41888", t->xid, 0, at, at + 5, 0);
     } else {
         SAY(s, t, 'B', "884", at, 0, t->xid);
         all_steps(s, t);
@@ -834,6 +844,39 @@ static void begin_anew(struct cdc_mark place)
     begin_at(place);
 }
 
+/*
+ * What a server has announced since the start: to all, or within one that it streams. It forgets
+ * both when the table changes. What is streamed and then prepared stays the transaction's own.
+ * Source: maybe_send_schema(), cleanup_rel_sync_cache() of pgoutput.c, PostgreSQL 14 to 17.
+ */
+struct announced {
+    int to_all;
+    int in[TXS + 1];
+};
+
+static enum err announce_for(const struct sent *m, struct announced *known, struct rng *rng)
+{
+    struct buf table = {0};
+    enum err e = ERR_NONE;
+    if (rng_below(rng, 20) == 0) {
+        *known = (struct announced){0};
+    }
+    if (m->says == SAYS_ROW && !known->to_all) {
+        put(&table, TABLE(1, "t"));
+        e = feed(&table);
+        known->to_all = 1;
+    } else if (m->says == SAYS_ROW_IN && !known->in[m->xid / 1000]) {
+        put(&table, TABLE_IN(m->xid, 1, "t"));
+        e = feed(&table);
+        known->in[m->xid / 1000] = 1;
+    } else if (m->says == SAYS_COMMIT_OF || m->says == SAYS_ABORT_OF) {
+        known->to_all |= m->says == SAYS_COMMIT_OF && known->in[m->xid / 1000];
+        known->in[m->xid / 1000] = 0;
+    }
+    buf_free(&table);
+    return e;
+}
+
 static void run_script(const struct script *s, struct rng *rng)
 {
     struct cdc_mark durable = {0};
@@ -841,10 +884,12 @@ static void run_script(const struct script *s, struct rng *rng)
     begin_anew(durable);
     for (unsigned starts = 0;; starts++) {
         size_t stop = starts < 20 ? rng_below(rng, s->count + 1) : s->count;
+        struct announced known = {0};
         for (size_t i = 0; i < stop; i++) {
             if (s->list[i].until < durable.resume) {
                 continue; /* the server was told that we have it */
             }
+            cr_assert_eq(announce_for(&s->list[i], &known, rng), ERR_NONE, "%s", note.text);
             cr_assert_eq(feed(&s->list[i].bytes), ERR_NONE, "message %zu of %zu: %s", i, s->count,
                          note.text);
             if (rng_below(rng, 4) == 0) { /* what was given is durable now */
