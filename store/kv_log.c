@@ -53,7 +53,8 @@ struct kv_log {
     uint64_t idle_group;         /* its number when the thread last found nothing to do */
     pthread_cond_t wake_thread;
     pthread_t thread;
-    int has_thread; /* fixed at open */
+    int has_thread;      /* fixed at open */
+    void (*pause)(void); /* the same */
 
     _Atomic int is_led;
     _Atomic uint64_t through; /* groups up to this one are written, synced on wish, or failed */
@@ -195,6 +196,14 @@ static void append(struct kv_log *log, int sync)
     }
 }
 
+/* Up to group `through` all is through, and is_led is not ours any more: one of those that wait
+ * for the next group is to lead. */
+static void hand_over(struct kv_log *log, uint64_t through)
+{
+    atomic_store_explicit(&log->is_led, 0, memory_order_release);
+    wake(&log->words[(through + 1) & 1], 1);
+}
+
 /* Write the group that is filled now. is_led is ours. */
 static void lead(struct kv_log *log)
 {
@@ -217,8 +226,7 @@ static void lead(struct kv_log *log)
     wal_stats(log->wal, &stats);
     atomic_store_explicit(&log->place, stats.durable, memory_order_release);
     atomic_store_explicit(&log->through, group, memory_order_release);
-    atomic_store_explicit(&log->is_led, 0, memory_order_release);
-    wake(&log->words[(group + 1) & 1], 1);
+    hand_over(log, group);
     wake(&log->words[group & 1], INT_MAX);
 }
 
@@ -250,6 +258,13 @@ static void gather(struct kv_log *log)
     log->misses = 0;
 }
 
+static void pause_here(const struct kv_log *log)
+{
+    if (log->pause != NULL) {
+        log->pause();
+    }
+}
+
 static int try_lead(struct kv_log *log)
 {
     return atomic_load_explicit(&log->is_led, memory_order_relaxed) == 0 &&
@@ -264,15 +279,20 @@ enum err kv_log_commit(struct kv_log *log, uint64_t group, struct note *note)
         if (atomic_load_explicit(&log->through, memory_order_acquire) >= group) {
             break;
         }
+        pause_here(log);
         if (!try_lead(log)) {
             sleep_on(word, seen);
-        } else if (atomic_load_explicit(&log->through, memory_order_acquire) < group) {
+            continue;
+        }
+        uint64_t through = atomic_load_explicit(&log->through, memory_order_acquire);
+        if (through < group) {
             gather(log);
             lead(log);
         } else {
-            /* It came through between the two looks: somebody else is to lead. */
-            atomic_store_explicit(&log->is_led, 0, memory_order_release);
-            wake(&log->words[(group + 1) & 1], 1);
+            /* It came through between the two looks, and others behind it may have. Those that
+             * found the lead taken just now sleep. */
+            pause_here(log);
+            hand_over(log, through);
         }
     }
     return kv_log_failed(log, note) ? ERR_IO : ERR_NONE;
@@ -413,6 +433,7 @@ enum err kv_log_open(const struct kv_log_options *options, struct kv_log **out, 
     log->group = 1;
     log->body_max = wal_body_max(wal);
     log->gather_us = options->gather_us;
+    log->pause = options->pause;
     init_locks(log);
     struct wal_stats stats;
     wal_stats(wal, &stats);
@@ -426,11 +447,15 @@ enum err kv_log_open(const struct kv_log_options *options, struct kv_log **out, 
     return ERR_NONE;
 }
 
+/* What the last records of a log have lost may be a torn batch that nobody was told of. A record
+ * that was written when they were durable says that it is damage: so the next open sees it. */
 void kv_log_close(struct kv_log *log)
 {
     stop_thread(log);
-    (void)kv_log_wish(log);
-    write_if_nobody_does(log);
+    for (int i = 0; i < 2; i++) {
+        (void)kv_log_wish(log);
+        write_if_nobody_does(log);
+    }
     release(log);
 }
 

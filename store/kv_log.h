@@ -43,6 +43,7 @@ struct kv_log_options {
     uint32_t segment_bytes; /* of a new log */
     int manual;             /* no thread */
     int64_t gather_us;      /* how long a leader waits for others; 0: by what a sync takes */
+    void (*pause)(void);    /* NULL; in a test: called where others may come in between */
     /* Each batch that was written whole, in order, during kv_log_open(). */
     kv_log_batch_fn *replay;
     void *replay_arg;

@@ -1,14 +1,19 @@
 /*
  * Goal: writers that wait for the disk, and write again as soon as they have not to, share each of
- * its syncs. Method: the real disk, whose syncs take a millisecond longer, so that writers would
- * fall into two halves; the syncs are counted.
+ * its syncs, and none of them sleeps for ever. What was written last before a close is not taken
+ * for a torn batch. Method: the real disk, whose syncs take a millisecond longer, so that writers
+ * would fall into two halves, and are counted; syncs that take no time, and writers that are
+ * stopped between two looks; bits that are flipped.
  */
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
+#include <time.h>
 
 #include <criterion/criterion.h>
 
+#include "base/rng.h"
 #include "store/dir_testing.h"
 #include "store/kv_log.h"
 
@@ -87,5 +92,145 @@ Test(kv_log, writers_that_come_again_at_once_share_every_sync)
     kv_log_close(b.log);
     cr_assert_eq(kv_log_look(&options, &note), ERR_NONE, "%s", note.text);
     cr_assert_eq(replayed, WRITERS * EACH);
+    test_dir_remove(dir);
+}
+
+/* ---- writers that are stopped anywhere ------------------------------------------------------- */
+
+enum {
+    STOPPED_WRITERS = 4,
+    EACH_ROUND = 3,
+    STOPPED_MS = 1000,
+    PATIENCE_S = 30
+};
+
+static struct bench stopped;
+static pthread_barrier_t round_end; /* where nobody writes any more: who is forgotten stays so */
+static _Atomic int is_over;
+static int is_last_round;
+static enum err no_sync(struct fs *self, int fd, struct note *note)
+{
+    (void)self;
+    (void)fd;
+    (void)note;
+    return ERR_NONE;
+}
+
+/* Mostly not: else all would be as slow, and nobody come through in between. */
+static void pause_sometimes(void)
+{
+    static _Thread_local struct rng rng;
+    static _Thread_local int is_seeded;
+    if (!is_seeded) {
+        rng = rng_seeded((uint64_t)(uintptr_t)&rng);
+        is_seeded = 1;
+    }
+    if (rng_below(&rng, 4) == 0) {
+        (void)usleep((useconds_t)rng_below(&rng, 80));
+    }
+}
+
+static void *write_on(void *arg)
+{
+    struct kv_batch batch = {0};
+    kv_batch_put(&batch, SLICE("key"), SLICE("value"));
+    while (!is_last_round) {
+        for (int i = 0; i < EACH_ROUND; i++) {
+            struct note note = {0};
+            (void)pthread_mutex_lock(&stopped.lock);
+            uint64_t group = kv_log_add(stopped.log, ++stopped.seq, &batch, KV_SYNC).group;
+            (void)pthread_mutex_unlock(&stopped.lock);
+            cr_assert_eq(kv_log_commit(stopped.log, group, &note), ERR_NONE, "%s", note.text);
+        }
+        if (pthread_barrier_wait(&round_end) == PTHREAD_BARRIER_SERIAL_THREAD) {
+            is_last_round = atomic_load(&is_over);
+        }
+        (void)pthread_barrier_wait(&round_end); /* all read the same */
+    }
+    kv_batch_free(&batch);
+    return arg;
+}
+
+Test(kv_log, no_writer_sleeps_for_ever_wherever_the_others_were_stopped)
+{
+    char dir[TEST_DIR_BYTES];
+    unsigned replayed = 0;
+    pthread_t threads[STOPPED_WRITERS];
+    struct note note = {0};
+    struct fs fs = *fs_disk();
+    stopped = (struct bench){.lock = PTHREAD_MUTEX_INITIALIZER};
+    fs.sync = no_sync;
+    test_dir_make(dir, "log");
+    struct kv_log_options options = {.fs = &fs,
+                                     .dir = dir,
+                                     .segment_bytes = 1 << 20,
+                                     .manual = 1,
+                                     .pause = pause_sometimes,
+                                     .replay = see_batch,
+                                     .replay_arg = &replayed};
+    cr_assert_eq(kv_log_open(&options, &stopped.log, &note), ERR_NONE, "%s", note.text);
+    cr_assert_eq(pthread_barrier_init(&round_end, NULL, STOPPED_WRITERS), 0);
+    for (unsigned i = 0; i < STOPPED_WRITERS; i++) {
+        cr_assert_eq(pthread_create(&threads[i], NULL, write_on, NULL), 0);
+    }
+    (void)usleep(STOPPED_MS * 1000);
+    atomic_store(&is_over, 1);
+    struct timespec patience;
+    (void)clock_gettime(CLOCK_REALTIME, &patience);
+    patience.tv_sec += PATIENCE_S;
+    for (unsigned i = 0; i < STOPPED_WRITERS; i++) {
+        cr_assert_eq(pthread_timedjoin_np(threads[i], NULL, &patience), 0, "a writer sleeps");
+    }
+    kv_log_close(stopped.log);
+    test_dir_remove(dir);
+}
+
+/* ---- the end of a log ------------------------------------------------------------------------ */
+
+static void flip(const char *folder, long at)
+{
+    char path[TEST_DIR_BYTES + 32];
+    (void)snprintf(path, sizeof(path), "%s/wal/wal-0000000000000001", folder);
+    FILE *file = fopen(path, "r+b");
+    cr_assert_not_null(file);
+    cr_assert_eq(fseek(file, at, SEEK_SET), 0);
+    int byte = fgetc(file);
+    cr_assert_eq(fseek(file, at, SEEK_SET), 0);
+    cr_assert_eq(fputc(byte ^ 1, file), byte ^ 1);
+    cr_assert_eq(fclose(file), 0);
+}
+
+/* Written without a sync, and by the close. */
+Test(kv_log, damage_to_what_was_written_last_before_a_close_is_seen)
+{
+    char dir[TEST_DIR_BYTES];
+    unsigned replayed = 0;
+    struct kv_log *log = NULL;
+    struct kv_batch batch = {0};
+    struct note note = {0};
+    test_dir_make(dir, "log");
+    struct kv_log_options options = {.fs = fs_disk(),
+                                     .dir = dir,
+                                     .segment_bytes = 1 << 16,
+                                     .manual = 1,
+                                     .replay = see_batch,
+                                     .replay_arg = &replayed};
+    cr_assert_eq(kv_log_open(&options, &log, &note), ERR_NONE, "%s", note.text);
+    kv_batch_put(&batch, SLICE("key"), SLICE("value"));
+    (void)kv_log_add(log, 1, &batch, KV_LAZY);
+    kv_log_relieve(log);
+    (void)kv_log_add(log, 2, &batch, KV_LAZY);
+    kv_log_close(log);
+    for (long record = 0; record < 2; record++) {
+        long at = 64 + record * 56 + 30; /* into the batch, behind both headers */
+        flip(dir, at);
+        cr_assert_eq(kv_log_open(&options, &log, &note), ERR_CORRUPT, "record %ld", record);
+        flip(dir, at);
+    }
+    replayed = 0;
+    cr_assert_eq(kv_log_open(&options, &log, &note), ERR_NONE, "%s", note.text);
+    cr_assert_eq(replayed, 2);
+    kv_log_close(log);
+    kv_batch_free(&batch);
     test_dir_remove(dir);
 }
