@@ -4,7 +4,8 @@
 /*
  * Reading a log that is somebody else's: no lock is taken, nothing is written, its process may be
  * appending meanwhile. What it had written by then is given to fn; segments that it gives back
- * while we read are left out.
+ * while we read are left out. What an open would refuse is refused here: a segment that is damaged,
+ * missing, of another length than it says, or of another log.
  */
 
 #include "store/wal_reader.h"

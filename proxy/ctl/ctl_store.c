@@ -209,7 +209,7 @@ static enum err stats_log(struct look *look, struct note *note)
 /* ---- what lies at a path --------------------------------------------------------------------- */
 
 struct listing {
-    int is_kv, is_log;
+    int is_log, has_kind, has_lock, has_tables;
     char **children;
     size_t children_count, children_cap;
 };
@@ -217,7 +217,9 @@ struct listing {
 static void see_name(void *arg, const char *name)
 {
     struct listing *l = arg;
-    l->is_kv |= strcmp(name, "KIND") == 0;
+    l->has_kind |= strcmp(name, "KIND") == 0;
+    l->has_lock |= strcmp(name, "LOCK") == 0;
+    l->has_tables |= strcmp(name, "tree") == 0 || strcmp(name, "manifest") == 0;
     l->is_log |= strncmp(name, "wal-", 4) == 0;
     if (l->children_count == l->children_cap) {
         l->children_cap = l->children_cap == 0 ? 16 : l->children_cap * 2;
@@ -226,11 +228,17 @@ static void see_name(void *arg, const char *name)
     l->children[l->children_count++] = mem_strdup(name);
 }
 
+/* Without KIND it is a damaged one, and that is to be said. */
+static int is_kv(const struct listing *l)
+{
+    return l->has_kind || (l->has_lock && l->has_tables);
+}
+
 static enum err look_at(const char *path, const struct listing *l, const struct action *action,
                         int *status, struct note *note)
 {
     struct look look = {.path = path};
-    enum err e = (l->is_kv ? action->kv : action->log)(&look, note);
+    enum err e = (is_kv(l) ? action->kv : action->log)(&look, note);
     int printed = ctl_print(&look.out);
     *status = look.faults > 0 || printed != 0 ? 1 : *status;
     return e;
@@ -272,10 +280,10 @@ static enum err look_inside(const char *path, const struct listing *l, int level
             continue;
         }
         int is_folder = fs_disk()->list(fs_disk(), child, see_name, &inner, NULL) == ERR_NONE;
-        if (is_folder && (inner.is_kv || inner.is_log)) {
+        if (is_folder && (is_kv(&inner) || inner.is_log)) {
             ++*found;
-            e = inner.is_kv && is_in_use(child) ? ERR_NONE
-                                                : look_at(child, &inner, action, status, note);
+            e = inner.has_kind && is_in_use(child) ? ERR_NONE
+                                                   : look_at(child, &inner, action, status, note);
         } else if (is_folder && levels > 1) {
             e = look_inside(child, &inner, levels - 1, action, found, status, note);
         }
@@ -289,7 +297,7 @@ static enum err act(const char *path, const struct action *action, int *status, 
     struct listing l = {0};
     size_t found = 0;
     enum err e = fs_disk()->list(fs_disk(), path, see_name, &l, note);
-    if (e == ERR_NONE && (l.is_kv || l.is_log)) {
+    if (e == ERR_NONE && (is_kv(&l) || l.is_log)) {
         e = look_at(path, &l, action, status, note);
     } else if (e == ERR_NONE) {
         e = look_inside(path, &l, LEVELS_MAX, action, &found, status, note);
