@@ -1,46 +1,16 @@
 /*
  * Loops, timers, deferred functions, mailboxes and addresses. Method: a loop of our own per test,
- * stopped by what should happen; a timer stops it when that never does.
+ * stopped by what should happen.
  */
 
-#include <arpa/inet.h>
 #include <pthread.h>
 #include <signal.h>
 #include <string.h>
-#include <unistd.h>
-
-#include <criterion/criterion.h>
 
 #include "base/clock.h"
-#include "net/net.h"
+#include "net/loop_testing.h"
 
-static struct loop *loop;
-static struct timer limit;
-static int timed_out;
-
-static void on_limit(void *arg)
-{
-    (void)arg;
-    timed_out = 1;
-    loop_stop(loop);
-}
-
-static void setup(void)
-{
-    loop = loop_new();
-    timer_init(&limit, loop, on_limit, NULL);
-    timer_set(&limit, 10 * 1000 * 1000);
-    timed_out = 0;
-}
-
-static void teardown(void)
-{
-    timer_free(&limit);
-    loop_free(loop);
-    cr_expect(!timed_out);
-}
-
-TestSuite(loop, .init = setup, .fini = teardown);
+TestSuite(loop, .init = loop_setup, .fini = loop_end);
 
 /* ---- timers ---------------------------------------------------------------------------------- */
 

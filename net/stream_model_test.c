@@ -5,21 +5,17 @@
  * pattern of their position. Plain and TLS, TCP and unix sockets.
  */
 
-#include <arpa/inet.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-#include <criterion/criterion.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
 #include <openssl/x509.h>
 
 #include "base/mem.h"
 #include "base/rng.h"
-#include "net/net.h"
+#include "net/loop_testing.h"
 
 enum {
     TOTAL = 1500 * 1000, /* bytes each way */
@@ -37,23 +33,13 @@ struct side {
     int closed;
 };
 
-static struct loop *loop;
 static struct rng rng;
 static struct side sides[2];
-static struct timer limit;
-static int timed_out;
 static uint8_t piece[PIECE_MAX];
 
 static uint8_t pattern(size_t at)
 {
     return (uint8_t)(at * 31 >> 3 ^ at >> 11);
-}
-
-static void on_limit(void *arg)
-{
-    (void)arg;
-    timed_out = 1;
-    loop_stop(loop);
 }
 
 static void take(struct side *s, size_t n)
@@ -144,20 +130,6 @@ static void on_tick(void *arg)
 
 /* ---- the stage ------------------------------------------------------------------------------- */
 
-static void tcp_pair(int fds[2])
-{
-    int l = socket(AF_INET, SOCK_STREAM, 0);
-    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
-    socklen_t n = sizeof(at);
-    cr_assert_eq(bind(l, (struct sockaddr *)&at, n), 0);
-    cr_assert_eq(listen(l, 1), 0);
-    cr_assert_eq(getsockname(l, (struct sockaddr *)&at, &n), 0);
-    fds[0] = socket(AF_INET, SOCK_STREAM, 0);
-    cr_assert_eq(connect(fds[0], (struct sockaddr *)&at, n), 0);
-    fds[1] = accept(l, NULL, NULL);
-    (void)close(l);
-}
-
 static struct tls_context *self_signed(void)
 {
     char file[] = "/tmp/net_model_XXXXXX";
@@ -187,10 +159,8 @@ static void play(uint64_t seed, int tcp, int tls)
 {
     int fds[2];
     rng = rng_seeded(seed);
-    loop = loop_new();
+    loop_begin(60 * 1000 * 1000);
     memset(sides, 0, sizeof(sides));
-    timer_init(&limit, loop, on_limit, NULL);
-    timer_set(&limit, 60 * 1000 * 1000);
     if (tcp) {
         tcp_pair(fds);
     } else {
@@ -218,11 +188,9 @@ static void play(uint64_t seed, int tcp, int tls)
         timer_free(&sides[i].tick);
         stream_free(sides[i].stream);
     }
-    cr_expect(!timed_out);
-    timer_free(&limit);
     tls_unref(server);
     tls_unref(client);
-    loop_free(loop);
+    loop_end();
 }
 
 Test(stream_model, every_byte_arrives_once_and_in_order_over_tcp)

@@ -137,7 +137,7 @@ Test(tls_options, bytes_of_a_hello_that_were_read_already_are_not_lost)
     const struct tls_options c = {0};
     struct note note;
     int fds[2];
-    sockets(fds);
+    tcp_pair(fds);
     server = (struct end){.echo = 1};
     client = (struct end){.greeting = "hello", .stop_at = 5};
     cr_assert_eq(tls_server_new(&s, &server_tls, &note), ERR_NONE);
@@ -178,7 +178,7 @@ static void serve_foreigner(enum tls_role role, const char *alpn)
     struct note note;
     int fds[2];
     pthread_t thread;
-    sockets(fds);
+    tcp_pair(fds);
     server = (struct end){0};
     cr_assert_eq(tls_server_new(&o, &server_tls, &note), ERR_NONE);
     server.stream = stream_new(loop, fds[0], on_end, &server);

@@ -258,7 +258,7 @@ Test(tls, bytes_that_are_no_handshake_end_in_closed_with_words)
 {
     int fds[2];
     struct note note = {0};
-    sockets(fds);
+    tcp_pair(fds);
     cr_assert_eq(server_new(path("server.crt"), path("server.key"), NULL, &server_tls, &note),
                  ERR_NONE);
     server.stream = stream_new(loop, fds[0], on_end, &server);
@@ -271,7 +271,7 @@ Test(tls, bytes_that_are_no_handshake_end_in_closed_with_words)
     (void)close(fds[1]);
     stream_free(server.stream);
     server = (struct end){0};
-    sockets(fds);
+    tcp_pair(fds);
     server.stream = stream_new(loop, fds[0], on_end, &server);
     cr_assert_eq(stream_start_tls(server.stream, server_tls, 1, NULL, &note), ERR_NONE);
     (void)close(fds[1]);
@@ -293,7 +293,7 @@ Test(tls, plain_bytes_behind_the_request_are_refused)
 {
     int fds[2];
     struct note note = {0};
-    sockets(fds);
+    tcp_pair(fds);
     cr_assert_eq(server_new(path("server.crt"), path("server.key"), NULL, &server_tls, &note),
                  ERR_NONE);
     server.stream = stream_new(loop, fds[0], on_first_data, NULL);
@@ -325,7 +325,7 @@ Test(tls, contexts_name_the_file_that_is_wrong)
     cr_expect_null(tls);
     cr_assert_eq(client_new(TLS_VERIFY_FULL, path("ca.crt"), NULL, NULL, &tls, &note), ERR_NONE);
     int fds[2];
-    sockets(fds);
+    tcp_pair(fds);
     struct stream *s = stream_new(loop, fds[0], on_end, &client);
     cr_expect_eq(stream_start_tls(s, tls, 0, NULL, &note), ERR_BAD_SETTING);
     stream_free(s);

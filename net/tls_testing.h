@@ -6,24 +6,17 @@
  * directory; what each end saw is a string of event letters. A crew of two computes the handshakes.
  */
 
-#include <arpa/inet.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-#include <criterion/criterion.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
 
 #include "base/mem.h"
-#include "net/net.h"
+#include "net/loop_testing.h"
 
-static struct loop *loop;
-static struct timer limit;
-static int timed_out;
 static char dir[] = "/tmp/net_tls_XXXXXX";
 
 /* ---- certificates ---------------------------------------------------------------------------- */
@@ -92,13 +85,6 @@ static void free_identity(struct identity id)
     X509_free(id.cert);
 }
 
-static void on_limit(void *arg)
-{
-    (void)arg;
-    timed_out = 1;
-    loop_stop(loop);
-}
-
 static void setup(void)
 {
     cr_assert_not_null(mkdtemp(dir));
@@ -110,17 +96,13 @@ static void setup(void)
     free_identity(ca);
     free_identity(other);
     crew_start(2);
-    loop = loop_new();
-    timer_init(&limit, loop, on_limit, NULL);
-    timer_set(&limit, 20 * 1000 * 1000);
+    loop_begin(20 * 1000 * 1000);
 }
 
 static void teardown(void)
 {
-    timer_free(&limit);
-    loop_free(loop);
+    loop_end();
     crew_stop();
-    cr_expect(!timed_out);
     const char *names[] = {"ca",     "ca",     "other_ca", "other_ca", "server",
                            "server", "client", "client",   "stranger", "stranger"};
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
@@ -191,29 +173,13 @@ static void on_end(struct stream *s, enum stream_event event, void *arg)
     }
 }
 
-static void sockets(int fds[2])
-{
-    int l = socket(AF_INET, SOCK_STREAM, 0);
-    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
-    socklen_t n = sizeof(at);
-    cr_assert_eq(bind(l, (struct sockaddr *)&at, n), 0);
-    cr_assert_eq(listen(l, 1), 0);
-    cr_assert_eq(getsockname(l, (struct sockaddr *)&at, &n), 0);
-    fds[1] = socket(AF_INET, SOCK_STREAM, 0);
-    cr_assert_eq(connect(fds[1], (struct sockaddr *)&at, n), 0);
-    fds[0] = accept(l, NULL, NULL);
-    (void)close(l);
-    cr_assert_eq(fcntl(fds[0], F_SETFL, O_NONBLOCK), 0);
-    cr_assert_eq(fcntl(fds[1], F_SETFL, O_NONBLOCK), 0);
-}
-
 static void start_ends(const struct tls_options *server_o, enum tls_role server_role,
                        const struct tls_options *client_o, enum tls_role client_role,
                        const char *host)
 {
     struct note note = {0};
     int fds[2];
-    sockets(fds);
+    tcp_pair(fds);
     cr_assert_eq(tls_server_new(server_o, &server_tls, &note), ERR_NONE, "%s", note.text);
     cr_assert_eq(tls_client_new(client_o, &client_tls, &note), ERR_NONE, "%s", note.text);
     server.stream = stream_new(loop, fds[0], on_end, &server);
