@@ -6,6 +6,7 @@
  * over all workers is in account.h.
  *
  *     pool.c          waiting, getting, giving back, changing workers
+ *     pools.c         finding and making one; what is asked of all of a worker's
  *     pool_connect.c  opening: limits, ramp, back-off, who stands in whose way
  *     pool_attend.c   what time does: ages, late waiters, minimum, forgetting
  *     pool_rules.c    the numbers decided by
@@ -72,15 +73,12 @@ struct pool {
 
 /* The pool of this worker, made when it is first asked for. It may be freed when it is empty and
  * the loop has turned: keep no pointer to it. */
-struct pool *pool_find(struct worker *w, const struct world_db *db, uint32_t shard,
-                       const char *user);
-/* On another server of the shard than its primary. */
 struct pool *pool_find_on(struct worker *w, const struct world_db *db, uint32_t shard,
                           struct server_state *server, const char *user);
+/* On the primary, without a look-up, for a session that has logged in. */
+struct pool *pool_of(const struct session *s, uint32_t shard);
 /* Servers have changed their roles: numbers go on under the new ones. */
 void pools_roles(struct worker *w);
-/* The same without a look-up, for a session that has logged in. */
-struct pool *pool_of(const struct session *s, uint32_t shard);
 void pools_free(struct worker *w);
 
 /*
@@ -118,13 +116,17 @@ void pools_gate(struct worker *w, const char *database);
 size_t pools_stale(struct worker *w, const char *database);
 /* KILL: close every server connection, whoever uses it. */
 void pools_kill(struct worker *w, const char *database);
-/* Close what is idle: drain and tests. */
-void pool_close_idle(struct pool *p, const char *why);
 
 void pools_on_retry(void *worker); /* of worker->retry */
 
 /* ---- between the files of the pool ----------------------------------------------------------- */
 
+enum {
+    POOL_LOOK_US = 100 * 1000 /* how often one is looked at in which somebody waits */
+};
+
+/* The one that shares this budget; NULL when the worker has none (any more). */
+struct pool *pool_of_budget(struct worker *w, const struct pool_budget *budget);
 void pool_free(struct pool *p); /* it is empty */
 void pool_attend_init(struct pool *p);
 /* An attempt has ended: called when a backend leaves LOGIN, for good or ill. */

@@ -16,7 +16,6 @@
 #include "proxy/worker.h"
 
 enum {
-    WAIT_LOOK_US = 100 * 1000,
     SURPLUS_US = 1000 * 1000, /* what is beyond pool.size is kept idle for so long */
     MIN_LOOK_US = 1000 * 1000
 };
@@ -177,7 +176,7 @@ static void on_timer(void *arg)
         next = now + MIN_LOOK_US < next ? now + MIN_LOOK_US : next;
     }
     if (p->waiters_count != 0) {
-        next = now + WAIT_LOOK_US;
+        next = now + POOL_LOOK_US;
     }
     if (is_empty(p)) {
         int64_t keep = p->worker->world->conf->pool_idle_ms * 1000;
@@ -198,5 +197,5 @@ static void on_timer(void *arg)
 void pool_attend_init(struct pool *p)
 {
     timer_init(&p->timer, p->worker->loop, on_timer, p);
-    pool_attend_by(p, loop_now_us(p->worker->loop) + WAIT_LOOK_US);
+    pool_attend_by(p, loop_now_us(p->worker->loop) + POOL_LOOK_US);
 }
