@@ -4,11 +4,12 @@
 /*
  * One client's login: by which method, with which secrets. Owner: a session, until it is in.
  *
- *     session_auth.c   the rule that holds, messages to and from the client, the verdict
- *     auth_secret.c    what could let a user in; what stands for a user who does not exist
- *     auth_task.c      work of milliseconds (PBKDF2) on the crew, and what may block
- *     auth_creds.c     what was learnt at logins and servers may be shown, shared by all workers
- *     auth_query.c     secrets that a server is asked for
+ *     session_auth.c      the rule that holds, certificates and peers, the verdict
+ *     session_password.c  a password: asking for it, and whether it is right
+ *     auth_secret.c       what could let a user in; what stands for a user who does not exist
+ *     auth_task.c         work of milliseconds (PBKDF2) on the crew, and what may block
+ *     auth_creds.c        what was learnt at logins and servers may be shown, shared by all workers
+ *     auth_query.c        secrets that a server is asked for
  *
  * A user who does not exist is given secrets that nobody knows, of the kind and cost that others
  * have, and fails with a wrong proof at the very end: no message, no step and no time tells.
@@ -28,8 +29,7 @@ enum {
     AUTH_WHY_BYTES = 200
 };
 
-/* ---- auth_secret.c ----------------------------------------------------------------------------
- */
+/* ---- auth_secret.c --------------------------------------------------------------------------- */
 
 /*
  * What fake secrets, and salts for plain ones, are made of: the same after a restart, or asking
@@ -91,8 +91,7 @@ int auth_checks_alternate(const struct auth_secrets *secrets);
 unsigned auth_turn(const char *user, const char *where);
 void auth_turn_over(const char *user, const char *where);
 
-/* ---- auth_task.c ------------------------------------------------------------------------------
- */
+/* ---- auth_task.c ----------------------------------------------------------------------------- */
 
 struct auth_task;
 typedef void auth_task_fn(void *arg, struct auth_task *task);
@@ -109,8 +108,7 @@ const struct scram_keys *auth_task_keys(const struct auth_task *task, size_t ind
 const char *auth_task_password(const struct auth_task *task); /* of the first one */
 const char *auth_task_name(const struct auth_task *task);     /* "" when there is no such user */
 
-/* ---- auth_query.c -----------------------------------------------------------------------------
- */
+/* ---- auth_query.c ---------------------------------------------------------------------------- */
 
 /* Where the secrets of a database's clients are asked for. Borrowed of the world. */
 struct auth_place {
@@ -148,8 +146,7 @@ void auth_query_doubt(const struct auth_place *place, const char *user);
 void auth_query_drop_all(void); /* RELOAD */
 void auth_query_stop(void);     /* end the threads; who waits is told */
 
-/* ---- session_auth.c ----------------------------------------------------------------------------
- */
+/* ---- session_auth.c -------------------------------------------------------------------------- */
 
 /* One login. */
 struct auth {
@@ -175,8 +172,7 @@ struct auth {
     char why[AUTH_WHY_BYTES]; /* for the log only */
 };
 
-/* ---- auth_creds.c -----------------------------------------------------------------------------
- */
+/* ---- auth_creds.c ---------------------------------------------------------------------------- */
 
 /*
  * What clients proved, for the server connections of their users: the client key of a SCRAM
