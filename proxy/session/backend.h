@@ -275,10 +275,11 @@ void backend_close_stmt(struct backend *b, uint64_t id); /* on the server, too *
 void backend_keep_stmt(struct backend *b, uint64_t id);  /* its Close was skipped */
 const char *backend_state_name(enum backend_state state);
 
-/* backend_login.c: one message during LOGIN. ERR_NONE to go on. */
+/* backend_login.c: LOGIN, from the first byte sent to pool_backend_ready() or _failed(). */
 enum err backend_login_start(struct backend *b, struct note *note) MUST_CHECK;
-/* The byte that answers SSLRequest. */
-enum err backend_login_ssl_answer(struct backend *b, uint8_t answer, struct note *note) MUST_CHECK;
+void backend_login_data(struct backend *b);    /* bytes have come */
+void backend_login_secured(struct backend *b); /* the TLS handshake is done */
+void backend_login_failed(struct backend *b, enum err e, const struct note *note);
 /* backend_password.c: an authentication request; what the server says of the password. */
 enum err backend_password_message(struct backend *b, struct slice body,
                                   struct note *note) MUST_CHECK;
@@ -287,9 +288,6 @@ void backend_forget_password(struct backend *b);
 /* A login has failed: 1 when it begins anew with the other of two secrets. */
 int backend_login_again(struct backend *b);
 void backend_dial(struct backend *b);
-void backend_login_secured(struct backend *b); /* the TLS handshake is done */
-enum err backend_login_message(struct backend *b, uint8_t type, struct slice body,
-                               struct note *note) MUST_CHECK;
 void backend_set_state(struct backend *b, enum backend_state state);
 
 #endif

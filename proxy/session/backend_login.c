@@ -49,7 +49,7 @@ enum err backend_login_start(struct backend *b, struct note *note)
     if (wanted) {
         front_put_ssl_request(stream_out(b->stream));
         stream_touch(b->stream);
-        return ERR_NONE; /* backend_login_ssl_answer() goes on */
+        return ERR_NONE; /* on_ssl_answer() goes on */
     }
     b->secured = 1; /* nothing to wait for */
     send_startup(b);
@@ -69,7 +69,7 @@ static const char *host_of(const struct backend *b, char out[ADDR_HOST_BYTES])
     return addr_host_at(s->host, i, s->addrs_count, out);
 }
 
-enum err backend_login_ssl_answer(struct backend *b, uint8_t answer, struct note *note)
+static enum err on_ssl_answer(struct backend *b, uint8_t answer, struct note *note)
 {
     const struct world *world = b->pool->worker->world;
     b->secured = 1;
@@ -174,8 +174,7 @@ static enum err on_error(struct backend *b, struct slice body, struct note *note
     return e;
 }
 
-enum err backend_login_message(struct backend *b, uint8_t type, struct slice body,
-                               struct note *note)
+static enum err on_message(struct backend *b, uint8_t type, struct slice body, struct note *note)
 {
     switch (type) {
     case 'R': return backend_password_message(b, body, note);
@@ -188,5 +187,70 @@ enum err backend_login_message(struct backend *b, uint8_t type, struct slice bod
     default:
         return note_set(note, ERR_SHARD_PROTOCOL, "server %s sent message '%c' during login",
                         b->pool->server->name, type);
+    }
+}
+
+/* ---- bytes that have come -------------------------------------------------------------------- */
+
+void backend_login_failed(struct backend *b, enum err e, const struct note *note)
+{
+    if (!backend_login_again(b)) {
+        pool_backend_failed(b, e, note);
+    }
+}
+
+/* Returns 0 when the backend is gone or has left LOGIN. */
+static int login_step(struct backend *b)
+{
+    struct slice in = stream_in(b->stream);
+    struct note note;
+    uint8_t type = 0;
+    size_t total = 0;
+    if (!b->secured) {
+        if (in.n == 0) {
+            return 0;
+        }
+        uint8_t answer = in.p[0];
+        stream_consume(b->stream, 1);
+        enum err e = on_ssl_answer(b, answer, &note);
+        if (e) {
+            backend_login_failed(b, e, &note);
+        }
+        return !e;
+    }
+    int peek = frame_peek(in, &type, &total);
+    if (peek < 0 || (peek > 0 && total > 65536)) {
+        enum err e = note_set(&note, ERR_SHARD_PROTOCOL, "server %s does not speak PostgreSQL",
+                              b->pool->server->name);
+        backend_login_failed(b, e, &note);
+        return 0;
+    }
+    if (peek == 0 || total > in.n) {
+        stream_need(b->stream, peek == 0 ? FRAME_HEADER_BYTES : total);
+        return 0;
+    }
+    /* ReadyForQuery may hand the backend to a session, which writes at once: consume first. */
+    uint8_t copy[64];
+    struct slice body = frame_body(in, total);
+    int last = type == 'Z';
+    if (last && body.n <= sizeof(copy)) {
+        memcpy(copy, body.p, body.n);
+        body.p = copy;
+        stream_consume(b->stream, total);
+    }
+    enum err e = on_message(b, type, body, &note);
+    if (e) {
+        backend_login_failed(b, e, &note);
+        return 0;
+    }
+    if (!last) {
+        stream_consume(b->stream, total);
+    }
+    return !last;
+}
+
+void backend_login_data(struct backend *b)
+{
+    while (login_step(b)) {
     }
 }

@@ -9,96 +9,16 @@
  * Budget per small answer: no allocation, no clock, one stream_write().
  */
 
-#include <stdio.h>
-#include <string.h>
-
-#include "base/check.h"
-#include "proxy/exec/drawn.h"
 #include "proxy/exec/op.h"
 #include "proxy/exec/sequence.h"
 #include "proxy/exec/typing.h"
 #include "proxy/pool/pool.h"
-#include "proxy/session/backend.h"
 #include "proxy/session/extended.h"
 #include "proxy/session/passage.h"
-#include "proxy/session/session.h"
-#include "proxy/session/session_role.h"
-#include "proxy/session/victim.h"
+#include "proxy/session/relay_impl.h"
 #include "proxy/session/watch.h"
 #include "proxy/stats/stats_run.h"
 #include "proxy/worker.h"
-
-/* Where scanning stands in the bytes that have come. */
-struct scan {
-    struct slice in;
-    size_t at;  /* next message */
-    size_t run; /* first byte that waits to go to the client */
-};
-
-static struct expect *first(struct backend *b)
-{
-    return b->expect_count == 0 ? NULL : &b->expects[b->expect_first];
-}
-
-static void flush_run(struct backend *b, struct scan *sc)
-{
-    if (sc->at > sc->run && b->session != NULL) {
-        stream_write(b->session->client, sc->in.p + sc->run, sc->at - sc->run);
-    }
-    sc->run = sc->at;
-}
-
-static void pop(struct backend *b, struct scan *sc)
-{
-    check(b->expect_count > 0);
-    b->edit_busy = b->edit_busy && !first(b)->edits;
-    b->expect_first = (b->expect_first + 1) & (b->expect_cap - 1);
-    b->expect_count--;
-    struct expect *next = first(b);
-    while (next != NULL && next->kind == EXPECT_FAKE) {
-        if (b->session != NULL && !b->skipping) {
-            flush_run(b, sc);
-            back_put_empty(session_out(b->session), next->fake);
-        }
-        b->expect_first = (b->expect_first + 1) & (b->expect_cap - 1);
-        b->expect_count--;
-        next = first(b);
-    }
-}
-
-/* The message failed or is skipped: neither server nor client know what it would have made. */
-static void undo(struct backend *b, const struct expect *e)
-{
-    if (e->kind == EXPECT_PARSE && e->unnamed) {
-        b->unnamed = 0;
-    } else if (e->kind != EXPECT_CLOSE && e->stmt_id != 0) {
-        backend_drop_stmt(b, e->stmt_id);
-    }
-    if (e->kind == EXPECT_CLOSE && e->stmt_id != 0) {
-        backend_keep_stmt(b, e->stmt_id);
-    }
-    if (e->pstmt != 0 && b->session != NULL) {
-        pstmt_forget(b->session, e->pstmt);
-    }
-}
-
-/* After an error the server ignores all messages up to Sync: nobody waits for their answers. */
-static void pop_to_sync(struct backend *b, struct scan *sc)
-{
-    uint32_t mask = b->expect_cap - 1;
-    uint32_t n = 0;
-    b->skipping = 1;
-    while (n < b->expect_count && b->expects[(b->expect_first + n) & mask].kind != EXPECT_SYNC) {
-        n++;
-    }
-    while (n > 0) { /* the last one first */
-        n--;
-        undo(b, &b->expects[(b->expect_first + n) & mask]);
-    }
-    while (b->expect_count > 0 && first(b)->kind != EXPECT_SYNC) {
-        pop(b, sc);
-    }
-}
 
 /* The message answers the first expectation entirely. */
 static int answers(uint8_t type, enum expect_kind kind)
@@ -116,7 +36,7 @@ static int answers(uint8_t type, enum expect_kind kind)
     }
 }
 
-static void broken(struct backend *b, enum err e, const char *what)
+void relay_broken(struct backend *b, enum err e, const char *what)
 {
     struct note note;
     (void)note_set(&note, e, "shard %s: %s",
@@ -127,147 +47,6 @@ static void broken(struct backend *b, enum err e, const char *what)
 }
 
 /* ---- messages that need thought -------------------------------------------------------------- */
-
-/* An error that is not the last word of the connection may pass as it is; FATAL may not, because
- * the client's own connection lives on. */
-static void forward_error(struct backend *b, struct scan *sc, struct slice body, size_t total,
-                          int extended)
-{
-    struct session *s = b->session;
-    struct back_error err = {0};
-    struct note note;
-    int whole = back_read_error(body, &err, &note) == ERR_NONE;
-    if (whole && stmt_is_old(s->worker, &err)) {
-        if (s->batch != NULL && s->execute_plan != NULL && s->tx.kind == TX_KIND_NONE) {
-            s->batch_next--; /* nothing was done or said: run EXECUTE again, with a new plan */
-            flush_run(b, sc);
-            sc->at += total;
-            sc->run = sc->at;
-            return;
-        }
-    }
-    int ours = whole && s->timed_out && slice_is(err.code, "57014");
-    if (ours) {
-        (void)watch_words(s, &note);
-        err.message = slice_of(note.text);
-        err.hint = slice_of(note.hint);
-    }
-    ours |= whole && victim_words(s, &err);
-    if (whole && s->execute_plan != NULL && s->batch != NULL) {
-        ours |= prepare_words(s, &err);
-    }
-    if (whole && !ours && slice_is(err.severity_raw, "ERROR")) {
-        sc->at += total; /* stays in the run */
-        flush_run(b, sc);
-    } else {
-        err.severity = SLICE("ERROR");
-        err.severity_raw = SLICE("ERROR");
-        flush_run(b, sc);
-        back_put_error(session_out(s), &err);
-        sc->at += total;
-        sc->run = sc->at;
-    }
-    metric_add(&s->worker->metrics, METRIC_query_errors, 1);
-    stats_failed(s, err.code, 0);
-    role_see_error(b, err.code);
-    session_after_error(s);
-    if (extended && b->expect_count == 0) {
-        s->skip_until_sync = 1; /* the Sync of these messages is still to come */
-    }
-}
-
-/* Our own SET or BEGIN failed: what was sent behind it ran under other rules than it should. */
-static void own_statement_failed(struct backend *b, struct slice body)
-{
-    struct back_error err;
-    struct note note;
-    char text[300] = "a statement of pgbraid's own failed";
-    if (back_read_error(body, &err, &note) == ERR_NONE) {
-        b->ended = !slice_is(err.severity_raw, "ERROR");
-        (void)snprintf(text, sizeof(text), "%s: " SLICE_FMT,
-                       b->ended                     ? "the server ended the connection"
-                       : b->state == BACKEND_TESTED ? "it could not be cleaned"
-                                                    : "settings of the session were refused",
-                       SLICE_ARG(err.message));
-    }
-    broken(b, ERR_OUTCOME_UNKNOWN, text);
-}
-
-/* As PgBouncer: the connection serves all the same. */
-static void connect_query_failed(struct backend *b, struct slice body)
-{
-    struct back_error err;
-    struct note note;
-    if (back_read_error(body, &err, &note) == ERR_NONE) {
-        log_event(LOG_CONNECT_QUERY, "database=%s shard=%u server=%s error=\"" SLICE_FMT "\"",
-                  b->pool->database, b->pool->shard, b->pool->server->name, SLICE_ARG(err.message));
-    }
-}
-
-static void copy_is_over(struct backend *b)
-{
-    if (b->session != NULL && b->session->copy_in == b) {
-        b->session->copy_in = NULL;
-    }
-}
-
-static int on_error(struct backend *b, struct scan *sc, struct slice body, size_t total)
-{
-    struct expect *e = first(b);
-    copy_is_over(b);
-    if (e == NULL || b->skipping) { /* the server says why it is about to close */
-        sc->at += total;
-        sc->run = sc->at;
-        return 1;
-    }
-    int extended = e->kind != EXPECT_QUERY;
-    enum expect_action action = (enum expect_action)e->action;
-    if (e->kind == EXPECT_EXECUTE && action <= TO_CLIENT_NO_READY) {
-        stats_relayed_end(b, e, 1);
-    }
-    if (b->greeting) {
-        connect_query_failed(b, body);
-        sc->at += total;
-        sc->run = sc->at;
-        return 1;
-    }
-    if (action == TO_NOBODY && e->kind != EXPECT_SYNC) {
-        own_statement_failed(b, body);
-        return 0;
-    }
-    if (e->kind == EXPECT_BIND && b->unit_retries == 1) {
-        b->unit_retries = 2; /* on_ready() sends it again */
-        pop_to_sync(b, sc);
-        sc->at += total;
-        sc->run = sc->at;
-        return 1;
-    }
-    b->unit_retries = 0;
-    if (extended) {
-        pop_to_sync(b, sc);
-    }
-    b->skipping = 1; /* a FATAL error is the last message, and then the client knows already */
-    switch (action) {
-    case TO_CLIENT:
-    case TO_CLIENT_IF_ERROR:
-    case TO_CLIENT_NO_READY:
-        if (b->session->drawn != NULL) {
-            drawn_failed(b->session);
-        }
-        forward_error(b, sc, body, total, extended);
-        break;
-    case TO_OP:
-        sc->at += total;
-        sc->run = sc->at;
-        op_message(b->session->op, b, 'E', body);
-        break;
-    case TO_NOBODY:
-        sc->at += total;
-        sc->run = sc->at;
-        break;
-    }
-    return 1;
-}
 
 /* What a ReadyForQuery means for the transaction of a session that relays. */
 static void follow_status(struct session *s, struct backend *b, uint8_t before)
@@ -300,27 +79,26 @@ static void count_statement(struct session *s)
 }
 
 /* A promoted request failed at its Bind: nothing of it was executed, nothing of it was said. */
-static void again(struct backend *b, struct scan *sc, size_t total)
+static void again(struct backend *b, struct relay_scan *sc, size_t total)
 {
-    const struct expect sync = *first(b);
-    flush_run(b, sc);
-    sc->at += total;
-    sc->run = sc->at;
-    pop(b, sc);
+    const struct expect sync = *relay_first(b);
+    relay_flush(b, sc);
+    relay_skip(sc, total);
+    relay_pop(b, sc);
     b->unit_retries = 0;
     unit_again(b, sync.sent_us, sync.before_us);
 }
 
-static int on_ready(struct backend *b, struct scan *sc, struct slice body, size_t total)
+static int on_ready(struct backend *b, struct relay_scan *sc, struct slice body, size_t total)
 {
-    struct expect *e = first(b);
+    struct expect *e = relay_first(b);
     struct session *s = b->session;
     if (e == NULL || (e->kind != EXPECT_QUERY && e->kind != EXPECT_SYNC) || body.n != 1) {
-        broken(b, ERR_SHARD_PROTOCOL, "ReadyForQuery came unexpectedly");
+        relay_broken(b, ERR_SHARD_PROTOCOL, "ReadyForQuery came unexpectedly");
         return 0;
     }
     enum expect_action action = (enum expect_action)e->action;
-    copy_is_over(b);
+    relay_copy_over(b);
     uint8_t before = b->tx_status;
     b->tx_status = body.p[0];
     b->skipping = 0;
@@ -337,20 +115,18 @@ static int on_ready(struct backend *b, struct scan *sc, struct slice body, size_
         follow_status(s, b, before);
         if (session_status(s) == b->tx_status) {
             sc->at += total;
-            flush_run(b, sc);
+            relay_flush(b, sc);
         } else {
-            flush_run(b, sc);
+            relay_flush(b, sc);
             back_put_ready(session_out(s), session_status(s));
-            sc->at += total;
-            sc->run = sc->at;
+            relay_skip(sc, total);
         }
         stats_request_end(s, began_us);
     } else {
-        flush_run(b, sc);
-        sc->at += total;
-        sc->run = sc->at;
+        relay_flush(b, sc);
+        relay_skip(sc, total);
     }
-    pop(b, sc);
+    relay_pop(b, sc);
     if (action <= TO_CLIENT_NO_READY && s->moves_sequences) {
         s->moves_sequences = 0;
         sequence_moved(s);
@@ -373,25 +149,24 @@ static int on_ready(struct backend *b, struct scan *sc, struct slice body, size_
 }
 
 /* An answer of ours in the place of the server's. */
-static void say_instead(struct backend *b, struct scan *sc, uint8_t type, struct slice body,
+static void say_instead(struct backend *b, struct relay_scan *sc, uint8_t type, struct slice body,
                         size_t total)
 {
-    flush_run(b, sc);
+    relay_flush(b, sc);
     frame_put(session_out(b->session), type, body);
-    sc->at += total;
-    sc->run = sc->at;
+    relay_skip(sc, total);
 }
 
 /* A description in OIDs that the client does not know: turned where it stands in the client's
  * queue. Of a simple query it tells, too, what its rows are: of a binary cursor they may have to be
  * edited. */
-static void say_description(struct backend *b, struct scan *sc, uint8_t type, struct slice body,
-                            size_t total)
+static void say_description(struct backend *b, struct relay_scan *sc, uint8_t type,
+                            struct slice body, size_t total)
 {
-    struct expect *e = first(b);
+    struct expect *e = relay_first(b);
     struct arena arena = {0};
     size_t count = 0;
-    flush_run(b, sc);
+    relay_flush(b, sc);
     struct buf *out = session_out(b->session);
     size_t at = out->n + FRAME_HEADER_BYTES;
     frame_put(out, type, body);
@@ -403,15 +178,14 @@ static void say_description(struct backend *b, struct scan *sc, uint8_t type, st
         e->edits = types != NULL && typing_expect_rows(b, types, count);
         arena_free(&arena);
     }
-    sc->at += total;
-    sc->run = sc->at;
+    relay_skip(sc, total);
 }
 
 /* A message that neither ends anything nor needs thought, for whoever it is. */
-static void on_other(struct backend *b, struct scan *sc, uint8_t type, struct slice body,
+static void on_other(struct backend *b, struct relay_scan *sc, uint8_t type, struct slice body,
                      size_t total)
 {
-    struct expect *e = first(b);
+    struct expect *e = relay_first(b);
     struct session *s = b->session;
     int to_client = s != NULL && (e == NULL ? type == 'A' || type == 'N' || type == 'S'
                                             : e->action <= TO_CLIENT_NO_READY);
@@ -424,9 +198,8 @@ static void on_other(struct backend *b, struct scan *sc, uint8_t type, struct sl
     if (to_client) {
         sc->at += total;
     } else {
-        flush_run(b, sc);
-        sc->at += total;
-        sc->run = sc->at;
+        relay_flush(b, sc);
+        relay_skip(sc, total);
         if (e != NULL && e->action == TO_OP && s != NULL) {
             op_message(s->op, b, type, body);
         }
@@ -451,7 +224,7 @@ static void forget_syncs(struct backend *b)
 
 static void on_copy_in(struct session *s, struct backend *b)
 {
-    if (first(b)->kind == EXPECT_EXECUTE) {
+    if (relay_first(b)->kind == EXPECT_EXECUTE) {
         forget_syncs(b);
     }
     s->copy_in = b;
@@ -460,28 +233,28 @@ static void on_copy_in(struct session *s, struct backend *b)
 }
 
 /* The ParseComplete of a promoted request comes with its BindComplete. */
-static void say_parsed(struct backend *b, struct scan *sc, const struct expect *e)
+static void say_parsed(struct backend *b, struct relay_scan *sc, const struct expect *e)
 {
     b->unit_retries = 0;
     if (e->fake != 0) {
-        flush_run(b, sc);
+        relay_flush(b, sc);
         back_put_empty(session_out(b->session), e->fake);
     }
 }
 
 /* One whole message. Returns 0 when the backend is gone. */
-static int on_message(struct backend *b, struct scan *sc, uint8_t type, size_t total)
+static int on_message(struct backend *b, struct relay_scan *sc, uint8_t type, size_t total)
 {
     struct slice body = frame_body(slice_from(sc->in, sc->at), total);
     if (type == 'Z') {
         return on_ready(b, sc, body, total);
     }
     if (type == 'E') {
-        return on_error(b, sc, body, total);
+        return relay_error(b, sc, body, total);
     }
-    struct expect *e = first(b);
+    struct expect *e = relay_first(b);
     if (e == NULL && type != 'A' && type != 'N' && type != 'S') {
-        broken(b, ERR_SHARD_PROTOCOL, "a message came that nothing had asked for");
+        relay_broken(b, ERR_SHARD_PROTOCOL, "a message came that nothing had asked for");
         return 0;
     }
     struct session *s = b->session;
@@ -508,7 +281,7 @@ static int on_message(struct backend *b, struct scan *sc, uint8_t type, size_t t
         stats_relayed_end(b, e, 0);
     }
     if (e != NULL && answers(type, (enum expect_kind)e->kind)) {
-        pop(b, sc);
+        relay_pop(b, sc);
     }
     return 1;
 }
@@ -516,9 +289,9 @@ static int on_message(struct backend *b, struct scan *sc, uint8_t type, size_t t
 /* ---- the loop over what has come ------------------------------------------------------------- */
 
 /* A row or COPY chunk whose end has not come yet: pass on what is there. */
-static int pass_part(struct backend *b, struct scan *sc, uint8_t type, size_t total)
+static int pass_part(struct backend *b, struct relay_scan *sc, uint8_t type, size_t total)
 {
-    struct expect *e = first(b);
+    struct expect *e = relay_first(b);
     if ((type != 'D' && type != 'd') || e == NULL || e->action > TO_CLIENT_NO_READY || e->edits ||
         sc->in.n - sc->at < 64) {
         return 0;
@@ -528,7 +301,7 @@ static int pass_part(struct backend *b, struct scan *sc, uint8_t type, size_t to
     return 1;
 }
 
-static void pass_rest(struct backend *b, struct scan *sc)
+static void pass_rest(struct backend *b, struct relay_scan *sc)
 {
     size_t n = sc->in.n < b->relay_left ? sc->in.n : (size_t)b->relay_left;
     sc->at = n;
@@ -536,7 +309,7 @@ static void pass_rest(struct backend *b, struct scan *sc)
 }
 
 /* Rows for the operation, all that are there whole. The first one is. */
-static void give_rows(struct backend *b, struct scan *sc)
+static void give_rows(struct backend *b, struct relay_scan *sc)
 {
     struct slice rest = slice_from(sc->in, sc->at);
     uint8_t type = 0;
@@ -548,7 +321,7 @@ static void give_rows(struct backend *b, struct scan *sc)
         bytes += total;
         count++;
     }
-    flush_run(b, sc);
+    relay_flush(b, sc);
     sc->at += bytes;
     sc->run = sc->at;
     b->session->op->on_rows(b->session->op, b, slice_bytes(rest.p, bytes), count);
@@ -576,7 +349,7 @@ static int client_full(struct backend *b)
 }
 
 /* Returns 0 when the backend is gone. */
-static int scan_messages(struct backend *b, struct scan *sc, size_t *need)
+static int scan_messages(struct backend *b, struct relay_scan *sc, size_t *need)
 {
     *need = 1;
     if (b->relay_left != 0) {
@@ -588,7 +361,7 @@ static int scan_messages(struct backend *b, struct scan *sc, size_t *need)
         size_t total = 0;
         int peek = frame_peek(rest, &type, &total);
         if (peek < 0 || (peek > 0 && total > BACKEND_MESSAGE_MAX && type != 'D' && type != 'd')) {
-            broken(b, ERR_SHARD_PROTOCOL, "a message has an impossible length");
+            relay_broken(b, ERR_SHARD_PROTOCOL, "a message has an impossible length");
             return 0;
         }
         if (peek == 0) {
@@ -601,7 +374,7 @@ static int scan_messages(struct backend *b, struct scan *sc, size_t *need)
             }
             break;
         }
-        struct expect *e = first(b);
+        struct expect *e = relay_first(b);
         if (type == 'D' && e != NULL &&
             ((e->action <= TO_CLIENT_NO_READY && !e->edits) || e->rows_pass)) {
             sc->at += total; /* the bulk of all traffic */
@@ -628,13 +401,13 @@ static void on_data_held(struct backend *b)
         (void)client_full(b);
         return;
     }
-    struct scan sc = {.in = stream_in(b->stream)};
+    struct relay_scan sc = {.in = stream_in(b->stream)};
     size_t need = 1;
     struct session *s = b->session;
     if (!scan_messages(b, &sc, &need)) {
         return;
     }
-    flush_run(b, &sc);
+    relay_flush(b, &sc);
     stream_consume(b->stream, sc.at);
     if (need > 1) {
         stream_need(b->stream, need);
@@ -652,71 +425,12 @@ static void on_data_held(struct backend *b)
     (void)client_full(b);
 }
 
-/* ---- login ----------------------------------------------------------------------------------- */
-
-static void login_failed(struct backend *b, enum err e, const struct note *note)
-{
-    if (!backend_login_again(b)) {
-        pool_backend_failed(b, e, note);
-    }
-}
-
-/* Returns 0 when the backend is gone or has left LOGIN. */
-static int login_step(struct backend *b)
-{
-    struct slice in = stream_in(b->stream);
-    struct note note;
-    uint8_t type = 0;
-    size_t total = 0;
-    if (!b->secured) {
-        if (in.n == 0) {
-            return 0;
-        }
-        uint8_t answer = in.p[0];
-        stream_consume(b->stream, 1);
-        enum err e = backend_login_ssl_answer(b, answer, &note);
-        if (e) {
-            login_failed(b, e, &note);
-        }
-        return !e;
-    }
-    int peek = frame_peek(in, &type, &total);
-    if (peek < 0 || (peek > 0 && total > 65536)) {
-        enum err e = note_set(&note, ERR_SHARD_PROTOCOL, "server %s does not speak PostgreSQL",
-                              b->pool->server->name);
-        login_failed(b, e, &note);
-        return 0;
-    }
-    if (peek == 0 || total > in.n) {
-        stream_need(b->stream, peek == 0 ? FRAME_HEADER_BYTES : total);
-        return 0;
-    }
-    /* ReadyForQuery may hand the backend to a session, which writes at once: consume first. */
-    uint8_t copy[64];
-    struct slice body = frame_body(in, total);
-    int last = type == 'Z';
-    if (last && body.n <= sizeof(copy)) {
-        memcpy(copy, body.p, body.n);
-        body.p = copy;
-        stream_consume(b->stream, total);
-    }
-    enum err e = backend_login_message(b, type, body, &note);
-    if (e) {
-        login_failed(b, e, &note);
-        return 0;
-    }
-    if (!last) {
-        stream_consume(b->stream, total);
-    }
-    return !last;
-}
-
 /* ---- events ---------------------------------------------------------------------------------- */
 
 void relay_lost(struct backend *b, const struct note *note)
 {
     if (b->state == BACKEND_LOGIN || b->state == BACKEND_CONNECTING) {
-        login_failed(b, ERR_SHARD_DOWN, note);
+        backend_login_failed(b, ERR_SHARD_DOWN, note);
         return;
     }
     struct pool *p = b->pool;
@@ -766,8 +480,7 @@ static void on_event(struct stream *stream, enum stream_event event, void *arg)
     switch (event) {
     case STREAM_DATA:
         if (b->state == BACKEND_LOGIN) {
-            while (login_step(b)) {
-            }
+            backend_login_data(b);
         } else {
             on_data_held(b);
         }
