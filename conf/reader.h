@@ -100,6 +100,8 @@ const char *path_beside(struct arena *arena, const char *file, const char *text)
 
 /* Errors: ERR_BAD_SETTING. On success the root is a map without duplicate keys at any level. */
 enum err tree_read(struct reader *r, const void *p, size_t n, struct node **out) MUST_CHECK;
+/* The last child of a list or map. */
+void node_append(struct node *parent, struct node *node);
 /* `key:` with nothing behind it, or null. */
 int node_is_null(const struct node *node);
 
@@ -190,7 +192,6 @@ void settings_default(struct conf *conf);
 enum err settings_read(struct reader *r, const struct node *root) MUST_CHECK;
 /* Where the file names the setting, or 1. */
 int setting_line(const struct reader *r, const char *path);
-void setting_value_text(const struct conf *conf, const struct setting *s, struct buf *out);
 void setting_default_text(const struct setting *s, struct buf *out);
 void setting_bounds_text(const struct setting *s, struct buf *out);
 

@@ -25,6 +25,17 @@ struct builder {
     int key_line;
 };
 
+void node_append(struct node *parent, struct node *node)
+{
+    if (parent->last == NULL) {
+        parent->first = node;
+    } else {
+        parent->last->next = node;
+    }
+    parent->last = node;
+    parent->count++;
+}
+
 int node_is_null(const struct node *node)
 {
     static const char *const nulls[] = {"", "~", "null", "Null", "NULL"};
@@ -177,13 +188,7 @@ static enum err add_node(struct builder *b, struct node *node)
         node->line = b->key_line;
         b->key = NULL;
     }
-    if (parent->last == NULL) {
-        parent->first = node;
-    } else {
-        parent->last->next = node;
-    }
-    parent->last = node;
-    parent->count++;
+    node_append(parent, node);
     return ERR_NONE;
 }
 

@@ -23,13 +23,7 @@ static struct node *add(struct reader *r, struct node *parent, const char *key, 
         return node;
     }
     check(parent->kind != NODE_TEXT && (parent->kind == NODE_MAP) == (key != NULL));
-    if (parent->last == NULL) {
-        parent->first = node;
-    } else {
-        parent->last->next = node;
-    }
-    parent->last = node;
-    parent->count++;
+    node_append(parent, node);
     return node;
 }
 

@@ -75,19 +75,31 @@ static int on_table(struct build *b, const PgQuery__RangeVar *v, struct ddl_obje
     return 1;
 }
 
+/* What a trigger's function, which is on every shard, may do. 0: refused, it is not known yet. */
+static int reach_of_trigger(struct build *b, tnode *const *names, size_t count, const char **name,
+                            struct reach *out, struct plan *p)
+{
+    const char *schema;
+    size_t known;
+    *name = tree_name(names, count, &schema);
+    struct relation function = {.schema = REACH_FUNCTIONS, .name = *name};
+    reach_function(b, schema, *name, out, &known);
+    if (!relation_changed(b, &function)) {
+        return 1;
+    }
+    refuse(p, "Commit first.",
+           "function \"%s\" was changed in this transaction and cannot be used before COMMIT",
+           *name);
+    return 0;
+}
+
 void plan_create_trigger(struct build *b, tnode *stmt, struct plan *p)
 {
     const PgQuery__CreateTrigStmt *t = stmt->create_trig_stmt;
     struct ddl_object o;
+    const char *name;
     struct reach reach;
-    const char *schema, *name = tree_name(t->funcname, t->n_funcname, &schema);
-    size_t count;
-    struct relation function = {.schema = REACH_FUNCTIONS, .name = name};
-    reach_function(b, schema, name, &reach, &count);
-    if (relation_changed(b, &function)) {
-        refuse(p, "Commit first.",
-               "function \"%s\" was changed in this transaction and cannot be used before COMMIT",
-               name);
+    if (!reach_of_trigger(b, t->funcname, t->n_funcname, &name, &reach, p)) {
         return;
     }
     if (!on_table(b, t->relation, &o, p)) {
@@ -100,6 +112,24 @@ void plan_create_trigger(struct build *b, tnode *stmt, struct plan *p)
                "trigger function \"%s\" may change the sharding key, or read or write tables that "
                "are on other shards%s%s",
                name, reach.why == NULL ? "" : ": ", reach.why == NULL ? "" : reach.why);
+    }
+}
+
+/* It runs on each shard, and so must do what can be done on each. */
+void plan_event_trigger(struct build *b, tnode *stmt, struct plan *p)
+{
+    const PgQuery__CreateEventTrigStmt *e = stmt->create_event_trig_stmt;
+    const char *name;
+    struct reach reach;
+    if (!reach_of_trigger(b, e->funcname, e->n_funcname, &name, &reach, p)) {
+        return;
+    }
+    if (reach.kind != REACH_NOTHING || reach.writes) {
+        refuse(p, "It runs on each shard by itself: let it read reference tables at most.",
+               "event trigger function \"%s\" uses tables, or what it does cannot be told%s%s",
+               name, reach.why == NULL ? "" : ": ", reach.why == NULL ? "" : reach.why);
+    } else {
+        ddl_step(b, p, map_all(b->env->map), (const char *)p->text.p);
     }
 }
 

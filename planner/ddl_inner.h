@@ -56,8 +56,6 @@ uint32_t ddl_type_oid(const PgQuery__TypeName *t);
  * is none. */
 const char *ddl_serial_type(const PgQuery__TypeName *t);
 int ddl_uses_sequence(const tnode *n);
-/* The default as the other shards get it. */
-tnode *ddl_late_default(struct build *b, const tnode *expr);
 /* CREATE TABLE as the other shards get it; *sql is NULL when that is the same. 0: failed. */
 int ddl_create_elsewhere(struct build *b, const tnode *stmt, const char **sql, struct note *note);
 /* The same of ALTER TABLE; "": they get nothing. */
@@ -74,8 +72,6 @@ int ddl_schema_in_map(struct build *b, const char *schema);
 int ddl_too_many(struct plan *p, size_t count);
 /* What is not told apart by its table: ALL, HOME, FOUND; anything else is refused. */
 void ddl_by_place(struct build *b, PgQuery__ObjectType type, struct plan *p);
-/* On the home shard as it stands; on the others if what it names is there. */
-void ddl_step_found(struct build *b, struct plan *p);
 /* ddl_partition.c. CREATE TABLE of a partition or child of a table of the map. 0: it is none. */
 int ddl_create_child(struct build *b, const PgQuery__CreateStmt *c, const struct relation *r,
                      struct plan *p);

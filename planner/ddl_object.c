@@ -8,7 +8,8 @@
 #include "planner/reach.h"
 #include "planner/unique.h"
 
-void ddl_step_found(struct build *b, struct plan *p)
+/* On the home shard as it stands; on the others if what it names is there. */
+static void step_found(struct build *b, struct plan *p)
 {
     uint64_t others = map_all(b->env->map) & ~UINT64_C(1);
     const char *sql = (const char *)p->text.p;
@@ -32,7 +33,7 @@ void ddl_by_place(struct build *b, PgQuery__ObjectType type, struct plan *p)
     switch (object_place(type)) {
     case OBJECT_ALL: ddl_step(b, p, map_all(b->env->map), (const char *)p->text.p); return;
     case OBJECT_HOME: ddl_step(b, p, 1, (const char *)p->text.p); return;
-    case OBJECT_FOUND: ddl_step_found(b, p); return;
+    case OBJECT_FOUND: step_found(b, p); return;
     case OBJECT_TABLE:
     case OBJECT_DATABASE:
     case OBJECT_REFUSED:
@@ -44,7 +45,7 @@ void ddl_by_place(struct build *b, PgQuery__ObjectType type, struct plan *p)
 void plan_found(struct build *b, tnode *stmt, struct plan *p)
 {
     (void)stmt;
-    ddl_step_found(b, p);
+    step_found(b, p);
 }
 
 /* The statement where this relation is. 0: refused. */
@@ -454,29 +455,7 @@ void plan_publication(struct build *b, tnode *stmt, struct plan *p)
     } else if (here > 0) {
         ddl_step(b, p, 1, (const char *)p->text.p);
     } else if (count == 0 && !create) {
-        ddl_step_found(b, p);
-    } else {
-        ddl_step(b, p, map_all(b->env->map), (const char *)p->text.p);
-    }
-}
-
-/* It runs on each shard, and so must do what can be done on each. */
-void plan_event_trigger(struct build *b, tnode *stmt, struct plan *p)
-{
-    const PgQuery__CreateEventTrigStmt *e = stmt->create_event_trig_stmt;
-    struct reach reach;
-    const char *schema, *name = tree_name(e->funcname, e->n_funcname, &schema);
-    size_t count;
-    struct relation function = {.schema = REACH_FUNCTIONS, .name = name};
-    reach_function(b, schema, name, &reach, &count);
-    if (relation_changed(b, &function)) {
-        refuse(p, "Commit first.",
-               "function \"%s\" was changed in this transaction and cannot be used before COMMIT",
-               name);
-    } else if (reach.kind != REACH_NOTHING || reach.writes) {
-        refuse(p, "It runs on each shard by itself: let it read reference tables at most.",
-               "event trigger function \"%s\" uses tables, or what it does cannot be told%s%s",
-               name, reach.why == NULL ? "" : ": ", reach.why == NULL ? "" : reach.why);
+        step_found(b, p);
     } else {
         ddl_step(b, p, map_all(b->env->map), (const char *)p->text.p);
     }

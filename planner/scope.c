@@ -509,15 +509,21 @@ static void build_insert(struct scope *s, struct level *l, PgQuery__InsertStmt *
     find_sublinks_in(s, l, q->returning_list, q->n_returning_list);
 }
 
+/* The rows that UPDATE and DELETE choose from. */
+static void build_chosen(struct scope *s, struct level *l, tnode **from, size_t count, tnode *where)
+{
+    build_from_list(s, l, from, count);
+    for (size_t i = 0; i < l->from_count; i++) {
+        find_in_joins(s, l, l->from[i]);
+    }
+    find_in_condition(s, l, where, l->mask);
+}
+
 static void build_update(struct scope *s, struct level *l, PgQuery__UpdateStmt *q)
 {
     build_ctes(s, l, q->with_clause);
     add_target(s, l, q->relation);
-    build_from_list(s, l, q->from_clause, q->n_from_clause);
-    for (size_t i = 0; i < l->from_count; i++) {
-        find_in_joins(s, l, l->from[i]);
-    }
-    find_in_condition(s, l, q->where_clause, l->mask);
+    build_chosen(s, l, q->from_clause, q->n_from_clause, q->where_clause);
     find_sublinks_in(s, l, q->target_list, q->n_target_list);
     find_sublinks_in(s, l, q->returning_list, q->n_returning_list);
     build_returned(s, l, q->returning_list, q->n_returning_list);
@@ -527,11 +533,7 @@ static void build_delete(struct scope *s, struct level *l, PgQuery__DeleteStmt *
 {
     build_ctes(s, l, q->with_clause);
     add_target(s, l, q->relation);
-    build_from_list(s, l, q->using_clause, q->n_using_clause);
-    for (size_t i = 0; i < l->from_count; i++) {
-        find_in_joins(s, l, l->from[i]);
-    }
-    find_in_condition(s, l, q->where_clause, l->mask);
+    build_chosen(s, l, q->using_clause, q->n_using_clause, q->where_clause);
     find_sublinks_in(s, l, q->returning_list, q->n_returning_list);
     build_returned(s, l, q->returning_list, q->n_returning_list);
 }

@@ -176,7 +176,6 @@ void worker_visit(struct worker *w, void (*fn)(struct worker *w, void *arg), voi
 void worker_admin_done(struct worker *w, uint64_t session_id, struct buf *messages, int close);
 void worker_refreshed(struct worker *w, uint64_t session_id);
 
-size_t worker_index(const struct worker *w);
 /* Transactions over shards that have waited on servers for txn.deadlock_check_ms; returns a number
  * that changes when they are others. Any thread. */
 uint64_t worker_late(const struct worker *w, uint32_t *count);

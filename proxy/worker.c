@@ -382,11 +382,6 @@ void worker_session_gone(struct worker *w)
     atomic_fetch_sub_explicit(&w->shared->clients, 1, memory_order_relaxed);
 }
 
-size_t worker_index(const struct worker *w)
-{
-    return w->index;
-}
-
 uint64_t worker_late(const struct worker *w, uint32_t *count)
 {
     *count = atomic_load(&w->late_count);
@@ -453,6 +448,13 @@ void worker_each_client(struct worker *w, void (*fn)(const struct client_view *,
     }
 }
 
+/* "" when a new configuration does not have it. */
+static const char *shard_name_of(const struct pool *p)
+{
+    const struct world_db *db = world_find_db(p->worker->world, slice_of(p->database));
+    return db == NULL || p->shard >= db->map->shards_count ? "" : db->map->shard_names[p->shard];
+}
+
 struct each_backend {
     void (*fn)(const struct backend_view *, void *);
     void *arg;
@@ -462,14 +464,11 @@ static void view_backends(struct pool *p, struct list *list, const struct each_b
 {
     list_each (node, list) {
         struct backend *b = container_of(node, struct backend, node);
-        const struct world_db *db = world_find_db(p->worker->world, slice_of(p->database));
         struct backend_view v = {
             .id = b->id,
             .user = p->user,
             .database = p->database,
-            .shard = db == NULL || p->shard >= db->map->shards_count
-                         ? ""
-                         : db->map->shard_names[p->shard],
+            .shard = shard_name_of(p),
             .server = p->server->name,
             .role = stats_role_name(p->stats->role),
             .state = backend_state_name(b->state),
@@ -506,14 +505,11 @@ void worker_each_pool(struct worker *w, void (*fn)(const struct pool_view *, voi
 {
     for (struct hnode *n = hmap_each(&w->pools, NULL); n != NULL; n = hmap_each(&w->pools, n)) {
         struct pool *p = container_of(n, struct pool, node);
-        const struct world_db *db = world_find_db(w->world, slice_of(p->database));
         struct list *first = list_first(&p->waiters);
         struct pool_view v = {
             .user = p->user,
             .database = p->database,
-            .shard = db == NULL || p->shard >= db->map->shards_count
-                         ? ""
-                         : db->map->shard_names[p->shard],
+            .shard = shard_name_of(p),
             .server = p->server->name,
             .role = stats_role_name(p->stats->role),
             .clients_active = p->held_count,

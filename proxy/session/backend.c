@@ -162,6 +162,16 @@ static void free_stmts(struct backend *b)
     hmap_free(&b->stmts);
 }
 
+static void free_backend(struct backend *b)
+{
+    free_stmts(b);
+    buf_free(&b->params);
+    buf_free(&b->unit);
+    mem_free(b->edit_types);
+    mem_free(b->expects);
+    mem_free(b);
+}
+
 void backend_close(struct backend *b, const char *why)
 {
     struct pool *p = b->pool;
@@ -193,15 +203,10 @@ void backend_close(struct backend *b, const char *why)
     }
     atomic_fetch_sub_explicit(&p->server->connections, 1, memory_order_relaxed);
     varset_unref(&p->worker->vars, b->vars);
-    free_stmts(b);
-    buf_free(&b->params);
-    buf_free(&b->unit);
-    mem_free(b->edit_types);
-    mem_free(b->expects);
-    mem_free(b);
+    free_backend(b);
 }
 
-void backend_discard_all(struct backend *b)
+static void discard_all(struct backend *b)
 {
     backend_query(b, SLICE("DISCARD ALL"), TO_NOBODY);
     backend_is_new(b);
@@ -251,7 +256,7 @@ static void reset(struct backend *b)
         return;
     }
     if (strcasecmp(sql, "DISCARD ALL") == 0) {
-        backend_discard_all(b);
+        discard_all(b);
         return;
     }
     backend_query(b, slice_of(sql), TO_NOBODY);
@@ -278,7 +283,7 @@ void backend_clean(struct backend *b)
     if (clean == CLEAN_RESET) {
         reset(b);
     } else if (clean == CLEAN_DISCARD) {
-        backend_discard_all(b);
+        discard_all(b);
     }
     if (backend_quiet(b)) { /* nothing was to be done */
         pool_backend_tested(b);
@@ -298,12 +303,7 @@ void backend_drop_detached(struct backend *b, struct loop *loop, struct pool_bud
     atomic_fetch_sub_explicit(&budget->server->connections, 1, memory_order_relaxed);
     stream_attach(b->stream, loop, NULL, NULL);
     stream_free(b->stream);
-    free_stmts(b);
-    buf_free(&b->params);
-    buf_free(&b->unit);
-    mem_free(b->edit_types);
-    mem_free(b->expects);
-    mem_free(b);
+    free_backend(b);
 }
 
 /* ---- expectations ---------------------------------------------------------------------------- */

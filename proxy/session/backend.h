@@ -255,9 +255,7 @@ static inline void backend_drew(struct backend *b, uint64_t id)
 }
 /* Settings of the session in front of its next statement, when they differ. */
 void backend_sync_vars(struct backend *b, struct varset *want);
-/* Nothing of a session is left: DISCARD ALL, which takes our prepared statements too. */
-void backend_discard_all(struct backend *b);
-/* The same when DISCARD ALL was done already. */
+/* DISCARD ALL was done: nothing of a session is left, and none of our prepared statements. */
 void backend_is_new(struct backend *b);
 
 /* Whether a segment of a pipeline that has ended, but was not answered yet, changes the prepared
