@@ -3,7 +3,6 @@
 #include "base/log.h"
 
 #include <stdatomic.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "base/check.h"
@@ -19,7 +18,6 @@ static const struct {
 
 static_assert(sizeof(rows) / sizeof(rows[0]) == LOG_COUNT, "one row per event");
 
-static const char *const level_names[] = {"debug", "info", "warn", "error"};
 static _Atomic int lowest = LOG_LEVEL_INFO;
 static _Atomic int format_in_force = LOG_FORMAT_LOGFMT;
 
@@ -31,17 +29,6 @@ void log_set_level(enum log_level level)
 enum log_level log_level(void)
 {
     return (enum log_level)atomic_load_explicit(&lowest, memory_order_relaxed);
-}
-
-int log_level_parse(const char *name, enum log_level *out)
-{
-    for (int i = 0; i < 4; i++) {
-        if (strcmp(name, level_names[i]) == 0) {
-            *out = (enum log_level)i;
-            return 1;
-        }
-    }
-    return 0;
 }
 
 void log_set_format(enum log_format format)

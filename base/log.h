@@ -48,7 +48,6 @@ enum log_id {
 
 void log_set_level(enum log_level level); /* lowest level written; default INFO */
 enum log_level log_level(void);
-int log_level_parse(const char *name, enum log_level *out); /* "debug".."error"; 1 when known */
 void log_set_format(enum log_format format);
 const char *log_name(enum log_id id);
 enum log_level log_level_of(enum log_id id);

@@ -256,7 +256,7 @@ static void add_word(const char *words, unsigned index, struct buf *out)
     buf_add(out, words, strcspn(words, ","));
 }
 
-void setting_value_text(const struct conf *conf, const struct setting *s, struct buf *out)
+static void value_text(const struct conf *conf, const struct setting *s, struct buf *out)
 {
     int64_t value = 0;
     unsigned word = 0;
@@ -309,7 +309,7 @@ int conf_item(const struct conf *conf, size_t index, struct buf *scratch, struct
         return 0;
     }
     scratch->n = 0;
-    setting_value_text(conf, s, scratch);
+    value_text(conf, s, scratch);
     buf_u8(scratch, 0);
     size_t def_at = scratch->n;
     setting_default_text(s, scratch);
@@ -360,8 +360,8 @@ void conf_restart_needed(const struct conf *old, const struct conf *new_, struct
         }
         was.n = 0;
         is.n = 0;
-        setting_value_text(old, &rows[i], &was);
-        setting_value_text(new_, &rows[i], &is);
+        value_text(old, &rows[i], &was);
+        value_text(new_, &rows[i], &is);
         if (!slice_eq(buf_slice(&was), buf_slice(&is))) {
             buf_printf(out, "%s%s", comma, rows[i].path);
             comma = ", ";

@@ -79,7 +79,8 @@ static int look_up_late(const ProtobufCMessage *m, void *arg)
     return 1;
 }
 
-tnode *ddl_late_default(struct build *b, const tnode *expr)
+/* The default as the other shards get it. */
+static tnode *late_default(struct build *b, const tnode *expr)
 {
     tnode *copy = tree_copy(&b->scratch, expr);
     tree_walk_node(copy, look_up_late, &b->scratch);
@@ -119,7 +120,7 @@ static int change_column(struct build *b, const PgQuery__CreateStmt *c, PgQuery_
             continue;
         }
         if (k->contype == PG_QUERY__CONSTR_TYPE__CONSTR_DEFAULT && ddl_uses_sequence(k->raw_expr)) {
-            k->raw_expr = ddl_late_default(b, k->raw_expr);
+            k->raw_expr = late_default(b, k->raw_expr);
             changed |= 4;
         }
         kept[count++] = d->constraints[i];
@@ -162,7 +163,7 @@ static int change_command(struct build *b, const PgQuery__AlterTableStmt *a,
     switch ((int)c->subtype) {
     case PG_QUERY__ALTER_TABLE_TYPE__AT_ColumnDefault:
         if (c->def != NULL && ddl_uses_sequence(c->def)) {
-            c->def = ddl_late_default(b, c->def);
+            c->def = late_default(b, c->def);
             *changed = 1;
         }
         return 1;

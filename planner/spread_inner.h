@@ -56,9 +56,6 @@ int spread_take_sorts(struct spread *s);
 int spread_distinct_on(struct spread *s);
 /* LIMIT and OFFSET of rows that come out of the shards as they shall be. */
 int spread_take_limit(struct spread *s);
-/* Whether text in this expression surely compares as memcmp does. */
-int spread_bytewise(struct spread *s, const tnode *expr);
-int spread_bytewise_output(struct spread *s, const struct output *o);
 /* Type of a select item when it is plain to see (all exact numbers being one), else 0. */
 uint32_t spread_type_output(struct spread *s, size_t at);
 /* Whether a visible column surely can be put in order. */

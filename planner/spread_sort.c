@@ -71,7 +71,8 @@ static int collate_is_c(const PgQuery__CollateClause *c)
     return strcmp(name, "C") == 0 || strcmp(name, "POSIX") == 0;
 }
 
-int spread_bytewise(struct spread *s, const tnode *expr)
+/* Whether text in this expression surely compares as memcmp does. */
+static int is_bytewise(struct spread *s, const tnode *expr)
 {
     if (s->all_bytewise) {
         return 1;
@@ -83,15 +84,6 @@ int spread_bytewise(struct spread *s, const tnode *expr)
     const struct catalog_column *c =
         scope_resolve_node(s->level, expr, &t) ? scope_column(&t) : NULL;
     return c != NULL && c->bytewise;
-}
-
-int spread_bytewise_output(struct spread *s, const struct output *o)
-{
-    if (o->expr != NULL) {
-        return spread_bytewise(s, o->expr);
-    }
-    const struct catalog_column *c = scope_column(&o->term);
-    return s->all_bytewise || (c != NULL && c->bytewise);
 }
 
 int spread_no_odd_collations(struct spread *s)
@@ -289,7 +281,7 @@ static void collation_of(struct spread *s, const tnode *expr, const struct term 
 {
     const struct catalog_column *c = term->rel == NULL ? NULL : scope_column(term);
     const char *locale = c != NULL && !IS(expr, COLLATE_CLAUSE) ? c->locale : s->locale;
-    out->bytewise = (uint8_t)(s->all_bytewise || (expr != NULL && spread_bytewise(s, expr)) ||
+    out->bytewise = (uint8_t)(s->all_bytewise || (expr != NULL && is_bytewise(s, expr)) ||
                               (c != NULL && c->bytewise && !IS(expr, COLLATE_CLAUSE)));
     if (locale != NULL && !out->bytewise && !s->build->survey.collate) {
         out->locale = arena_strdup(s->build->out, locale);

@@ -76,8 +76,6 @@ enum err key_text_int(uint32_t type, struct slice text, int64_t *out, struct not
 enum err key_text_uuid(struct slice text, uint8_t out[16], struct note *note) MUST_CHECK;
 enum err key_text_time(uint32_t type, struct slice text, int64_t *out,
                        struct note *note) MUST_CHECK; /* date, timestamp, timestamptz */
-/* invalid input syntax for type ...: "...", with the text cut at a whole character. */
-enum err key_bad_syntax(uint32_t type, struct slice text, struct note *note);
 const char *key_quote(struct slice text, char out[KEY_QUOTE_BYTES]);
 
 static inline int key_is_space(uint8_t c)

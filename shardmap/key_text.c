@@ -24,7 +24,8 @@ const char *key_quote(struct slice text, char out[KEY_QUOTE_BYTES])
     return out;
 }
 
-enum err key_bad_syntax(uint32_t type, struct slice text, struct note *note)
+/* With the text cut at a whole character. */
+static enum err bad_syntax(uint32_t type, struct slice text, struct note *note)
 {
     char quoted[KEY_QUOTE_BYTES];
     return note_set(note, ERR_BAD_KEY, "invalid input syntax for type %s: \"%s\"",
@@ -62,7 +63,7 @@ enum err key_text_int(uint32_t type, struct slice text, int64_t *out, struct not
         i++;
     }
     if (end == first || i != text.n) {
-        return key_bad_syntax(type, text, note);
+        return bad_syntax(type, text, note);
     }
     if (passed || (!negative && v == INT64_MIN)) {
         return out_of_range(text, note);
@@ -85,7 +86,7 @@ enum err key_text_uuid(struct slice text, uint8_t out[16], struct note *note)
     int braces = s.n > 0 && s.p[0] == '{';
     if (braces) {
         if (s.n < 2 || s.p[s.n - 1] != '}') {
-            return key_bad_syntax(KEY_UUID, text, note);
+            return bad_syntax(KEY_UUID, text, note);
         }
         s = slice_bytes(s.p + 1, s.n - 2);
     }
@@ -96,10 +97,10 @@ enum err key_text_uuid(struct slice text, uint8_t out[16], struct note *note)
         int high = s.n < 2 ? 0 : hex_digits[s.p[0]];
         int low = s.n < 2 ? 0 : hex_digits[s.p[1]];
         if (high == 0 || low == 0) {
-            return key_bad_syntax(KEY_UUID, text, note);
+            return bad_syntax(KEY_UUID, text, note);
         }
         out[i] = (uint8_t)((high - 1) << 4 | (low - 1));
         s = slice_from(s, 2);
     }
-    return s.n == 0 ? ERR_NONE : key_bad_syntax(KEY_UUID, text, note);
+    return s.n == 0 ? ERR_NONE : bad_syntax(KEY_UUID, text, note);
 }

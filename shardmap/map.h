@@ -47,7 +47,6 @@ int list_find(const struct map_table *table, const struct key_datum *key, uint32
 
 /* An identifier as SQL wants it, in double quotes where it must be. */
 void map_print_name(const char *name, struct buf *out);
-void map_print_keys(const struct map_table *table, struct buf *out);
 /* A string literal as SQL wants it. */
 void map_print_literal(struct slice text, struct buf *out);
 void map_print_bar(uint64_t value, uint64_t whole, struct buf *out);

@@ -50,7 +50,7 @@ void map_print_bar(uint64_t value, uint64_t whole, struct buf *out)
     }
 }
 
-void map_print_keys(const struct map_table *table, struct buf *out)
+static void print_keys(const struct map_table *table, struct buf *out)
 {
     for (size_t i = 0; i < table->keys_count; i++) {
         buf_text(out, i == 0 ? "" : ", ");
@@ -66,7 +66,7 @@ void map_print_strategy(const struct map_table *table, struct buf *out)
     case MAP_LIST: buf_text(out, "LIST ("); break;
     case MAP_REFERENCE: buf_text(out, "REFERENCE"); return;
     }
-    map_print_keys(table, out);
+    print_keys(table, out);
     buf_u8(out, ')');
 }
 

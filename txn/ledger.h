@@ -232,7 +232,6 @@ int ledger_unfinished(struct ledger *l, struct slice tag, uint64_t shards);
 /* Only with options.manual: one turn of the disk thread. Returns 0 when there was nothing to do. */
 int ledger_turn(struct ledger *l);
 
-const char *ledger_state_name(enum ledger_state state);    /* "DECIDED"; static storage */
-const char *ledger_answer_name(enum ledger_answer answer); /* "committed"; static storage */
+const char *ledger_state_name(enum ledger_state state); /* "DECIDED"; static storage */
 
 #endif

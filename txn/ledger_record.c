@@ -141,17 +141,6 @@ const char *ledger_state_name(enum ledger_state state)
     return names[state];
 }
 
-const char *ledger_answer_name(enum ledger_answer a)
-{
-    static const char *const names[] = {
-        [LEDGER_UNKNOWN] = "unknown",     [LEDGER_COMMITTED] = "committed",
-        [LEDGER_ELSEWHERE] = "elsewhere", [LEDGER_LIVE] = "live",
-        [LEDGER_IN_DOUBT] = "in doubt",   [LEDGER_FOREIGN] = "another's",
-    };
-    check((size_t)a < sizeof(names) / sizeof(names[0]));
-    return names[a];
-}
-
 /* ---- somebody else's log --------------------------------------------------------------------- */
 
 struct reading {

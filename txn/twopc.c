@@ -392,14 +392,3 @@ struct twopc_actions twopc_step(struct twopc *t, struct twopc_event event)
     check_invariants(t);
     return actions;
 }
-
-const char *twopc_state_name(enum twopc_state state)
-{
-    static const char *const names[] = {
-#define STATE(name, help) [TWOPC_##name] = #name,
-        TWOPC_STATES(STATE)
-#undef STATE
-    };
-    check((size_t)state < sizeof(names) / sizeof(names[0]));
-    return names[state];
-}

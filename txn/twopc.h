@@ -142,6 +142,4 @@ void twopc_decide_on(struct twopc *t, unsigned shard);
  */
 struct twopc_actions twopc_step(struct twopc *t, struct twopc_event event);
 
-const char *twopc_state_name(enum twopc_state state); /* "PREPARING"; static storage */
-
 #endif

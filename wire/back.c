@@ -103,15 +103,6 @@ enum err back_read_error(struct slice body, struct back_error *out, struct note 
     return ERR_NONE;
 }
 
-enum err back_read_ready(struct slice body, uint8_t *status, struct note *note)
-{
-    if (body.n != 1 || (body.p[0] != 'I' && body.p[0] != 'T' && body.p[0] != 'E')) {
-        return bad(note, "ReadyForQuery", "transaction status");
-    }
-    *status = body.p[0];
-    return ERR_NONE;
-}
-
 /* The decimal number at the end of "INSERT 0 5"; 0 when the tag ends with something else. */
 static uint64_t last_number(struct slice tag)
 {
@@ -141,30 +132,6 @@ enum err back_read_complete(struct slice body, struct slice *tag, uint64_t *rows
         return bad(note, "CommandComplete", "bytes behind the tag");
     }
     *rows = last_number(*tag);
-    return ERR_NONE;
-}
-
-enum err back_read_copy(struct slice body, uint8_t *format, uint16_t *columns, struct note *note)
-{
-    struct slice formats;
-    if (!scan_u8(&body, format) || *format > 1) {
-        return bad(note, "CopyInResponse or CopyOutResponse", "format");
-    }
-    if (!scan_be16(&body, columns) || !scan_bytes(&body, (size_t)*columns * 2, &formats) ||
-        body.n != 0) {
-        return bad(note, "CopyInResponse or CopyOutResponse", "column formats");
-    }
-    return ERR_NONE;
-}
-
-enum err back_read_parameters(struct slice body, uint16_t *count, const uint8_t **types,
-                              struct note *note)
-{
-    struct slice bytes;
-    if (!scan_be16(&body, count) || !scan_bytes(&body, (size_t)*count * 4, &bytes) || body.n != 0) {
-        return bad(note, "ParameterDescription", "types");
-    }
-    *types = bytes.p;
     return ERR_NONE;
 }
 

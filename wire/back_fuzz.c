@@ -48,23 +48,6 @@ static void again_row(struct slice body, struct buf *b)
     }
 }
 
-static void again_parameters(struct slice body, struct buf *b)
-{
-    uint16_t count;
-    const uint8_t *types;
-    uint8_t format;
-    if (back_read_parameters(body, &count, &types, NULL) == ERR_NONE) {
-        uint32_t *copy = mem_alloc((size_t)count * 4 + 1);
-        for (size_t i = 0; i < count; i++) {
-            copy[i] = be32_at(types + 4 * i);
-        }
-        back_put_parameters(b, copy, count);
-        mem_free(copy);
-    } else if (back_read_copy(body, &format, &count, NULL) == ERR_NONE) {
-        check(body.n == 3 + (size_t)count * 2);
-    }
-}
-
 /* Order of fields and unknown ones may differ: put, read and put once more instead. */
 static void again_error(struct slice body)
 {
@@ -92,7 +75,6 @@ static void again(uint8_t type, struct slice body, struct buf *b)
     struct slice two;
     uint32_t pid;
     uint64_t rows;
-    uint8_t status;
     if (type == 'R' && back_read_auth(body, &auth, &note) == ERR_NONE) {
         back_put_auth(b, auth.kind, auth.data);
     } else if (type == 'S' && back_read_parameter_status(body, &one, &two, &note) == ERR_NONE) {
@@ -101,14 +83,10 @@ static void again(uint8_t type, struct slice body, struct buf *b)
         back_put_key_data(b, pid, one);
     } else if (type == 'C' && back_read_complete(body, &one, &rows, &note) == ERR_NONE) {
         back_put_complete(b, (const char *)one.p);
-    } else if (type == 'Z' && back_read_ready(body, &status, &note) == ERR_NONE) {
-        back_put_ready(b, status);
     } else if (type == 'T') {
         again_columns(body, b);
     } else if (type == 'D') {
         again_row(body, b);
-    } else if (type == 't') {
-        again_parameters(body, b);
     } else if (type == 'E') {
         again_error(body);
     }

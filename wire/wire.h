@@ -248,17 +248,9 @@ enum err back_read_parameter_status(struct slice body, struct slice *name, struc
 enum err back_read_key_data(struct slice body, uint32_t *pid, struct slice *key,
                             struct note *note) MUST_CHECK;
 enum err back_read_error(struct slice body, struct back_error *out, struct note *note) MUST_CHECK;
-enum err back_read_ready(struct slice body, uint8_t *status, struct note *note) MUST_CHECK;
 /* Tag of CommandComplete without its 0 byte, and the rows it counts (the last number), else 0. */
 enum err back_read_complete(struct slice body, struct slice *tag, uint64_t *rows,
                             struct note *note) MUST_CHECK;
-
-/* CopyInResponse, CopyOutResponse, CopyBothResponse: `format` of the whole, 0 text, 1 binary. */
-enum err back_read_copy(struct slice body, uint8_t *format, uint16_t *columns,
-                        struct note *note) MUST_CHECK;
-/* ParameterDescription: *count times 4 bytes, network order. */
-enum err back_read_parameters(struct slice body, uint16_t *count, const uint8_t **types,
-                              struct note *note) MUST_CHECK;
 
 /* Both start a walk; *_next returns 1 with the next item, 0 at the end, -1 on broken bytes. */
 enum err back_walk_columns(struct slice body, struct back_walk *walk, struct note *note) MUST_CHECK;

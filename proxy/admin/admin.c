@@ -249,8 +249,17 @@ enum {
     P = SNAPSHOT_POOLS
 };
 
+struct command {
+    const char *words; /* "SHOW POOLS" */
+    const char *args;  /* for people: "[database]" */
+    size_t args_min, args_max;
+    unsigned wants; /* enum snapshot_wants */
+    admin_fn *fn;
+    const char *help;
+};
+
 /* clang-format off */
-const struct admin_command admin_commands[] = {
+static const struct command commands[] = {
     {"SHOW HELP",           "",                 0, 0, 0,       admin_show_help,           "this list, as a notice"},
     {"SHOW COMMANDS",       "",                 0, 0, 0,       admin_show_commands,       "this list, as rows"},
     {"SHOW VERSION",        "",                 0, 0, 0,       admin_show_version,        "version of pgbraid"},
@@ -309,16 +318,16 @@ const struct admin_command admin_commands[] = {
     {"WAIT_CLOSE",          "[database]",       0, 1, 0,       do_wait_close,             "wait until RECONNECT has replaced all of them"},
 };
 /* clang-format on */
-const size_t admin_commands_count = sizeof(admin_commands) / sizeof(admin_commands[0]);
+static const size_t commands_count = sizeof(commands) / sizeof(commands[0]);
 
 enum err admin_show_commands(struct admin_call *call)
 {
     admin_columns(call, "command arguments help");
-    for (size_t i = 0; i < admin_commands_count; i++) {
+    for (size_t i = 0; i < commands_count; i++) {
         admin_row(call);
-        admin_text(call, admin_commands[i].words);
-        admin_text(call, admin_commands[i].args);
-        admin_text(call, admin_commands[i].help);
+        admin_text(call, commands[i].words);
+        admin_text(call, commands[i].args);
+        admin_text(call, commands[i].help);
     }
     admin_end(call);
     return ERR_NONE;
@@ -328,8 +337,8 @@ enum err admin_show_commands(struct admin_call *call)
 enum err admin_show_help(struct admin_call *call)
 {
     struct buf detail = {0};
-    for (size_t i = 0; i < admin_commands_count; i++) {
-        const struct admin_command *command = &admin_commands[i];
+    for (size_t i = 0; i < commands_count; i++) {
+        const struct command *command = &commands[i];
         buf_printf(&detail, "\n\t%s%s%s", command->words, command->args[0] == '\0' ? "" : " ",
                    command->args);
     }
@@ -344,11 +353,11 @@ enum err admin_show_help(struct admin_call *call)
     return ERR_NONE;
 }
 
-static enum err find_command(const struct admin_statement *s, const struct admin_command **out,
+static enum err find_command(const struct admin_statement *s, const struct command **out,
                              size_t *words, struct note *note)
 {
-    for (size_t i = 0; i < admin_commands_count; i++) {
-        const struct admin_command *command = &admin_commands[i];
+    for (size_t i = 0; i < commands_count; i++) {
+        const struct command *command = &commands[i];
         size_t n = admin_begins(s, command->words);
         if (n == 0) {
             continue;
@@ -383,7 +392,7 @@ struct admin_run {
     struct slice rest;
     struct arena memory; /* words of the current statement */
     struct admin_statement statement;
-    const struct admin_command *command;
+    const struct command *command;
     size_t command_words;
     struct buf out;
     size_t done_count;

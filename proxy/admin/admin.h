@@ -27,18 +27,6 @@ struct admin_call {
 
 typedef enum err admin_fn(struct admin_call *call);
 
-struct admin_command {
-    const char *words; /* "SHOW POOLS" */
-    const char *args;  /* for people: "[database]" */
-    size_t args_min, args_max;
-    unsigned wants; /* enum snapshot_wants */
-    admin_fn *fn;
-    const char *help;
-};
-
-extern const struct admin_command admin_commands[];
-extern const size_t admin_commands_count;
-
 /*
  * Writing a result: columns once, then rows value by value.
  *   spec   names separated by spaces; "name:i" is int4, "name:q" int8, "name:n" numeric, else text

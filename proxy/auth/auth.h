@@ -193,7 +193,6 @@ int creds_key(const char *source, const char *user, const char *secret,
 char *creds_secret(const char *source, const char *user);
 /* Forget what the users file no longer says. */
 void creds_keep(const struct conf *conf);
-void creds_forget(const char *source, const char *user);
 size_t creds_count(void);
 void creds_put(struct buf *out); /* as SECRET frames of an online restart */
 void creds_free(void);

@@ -153,16 +153,6 @@ char *creds_secret(const char *source, const char *user)
     return secret;
 }
 
-void creds_forget(const char *source, const char *user)
-{
-    (void)pthread_mutex_lock(&lock);
-    struct cred *c = creds_number == 0 ? NULL : find(source, user);
-    if (c != NULL) {
-        drop(c);
-    }
-    (void)pthread_mutex_unlock(&lock);
-}
-
 static int still_good(const struct conf_user *user, const struct known *k)
 {
     return user != NULL && (strcmp(user->secret, k->secret) == 0 ||

@@ -82,7 +82,7 @@ enum step session_proxy_header(struct session *s)
 
 /* ---- TLS ------------------------------------------------------------------------------------- */
 
-enum conf_tls_mode session_tls_mode(const struct session *s)
+static enum conf_tls_mode tls_mode_of(const struct session *s)
 {
     if (s->entrance.has_tls_mode) {
         return (enum conf_tls_mode)s->entrance.tls_mode;
@@ -95,7 +95,7 @@ enum conf_tls_mode session_tls_mode(const struct session *s)
 
 static int offers_tls(const struct session *s)
 {
-    return s->worker->world->tls_clients != NULL && session_tls_mode(s) != CONF_TLS_DISABLE &&
+    return s->worker->world->tls_clients != NULL && tls_mode_of(s) != CONF_TLS_DISABLE &&
            !stream_is_tls(s->client);
 }
 
@@ -140,7 +140,7 @@ enum step session_start_tls(struct session *s)
 
 enum err session_check_tls(const struct session *s, struct note *note)
 {
-    enum conf_tls_mode mode = session_tls_mode(s);
+    enum conf_tls_mode mode = tls_mode_of(s);
     char name[512];
     if (mode >= CONF_TLS_REQUIRE && !stream_is_tls(s->client)) {
         enum err e = note_set(note, ERR_AUTH_REFUSED, "TLS is required (tls.client.mode)");

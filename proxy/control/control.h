@@ -267,7 +267,6 @@ int control_dbs_recovering(const struct control *c); /* a look for prepared tran
 void control_accept(struct control *c, int on); /* stop for a while: the kernel keeps who comes */
 void control_unlisten(struct control *c);
 void control_log_addresses(const struct control *c);
-void control_serve_early(struct control *c, int serve); /* who came before; 0: closed */
 /*
  * FAILOVER [database] shard [FORCE]: fence the primary, promote the most advanced replica. `done`
  * is called once when this returns ERR_NONE, with the outcome in words. See failover.c.

@@ -41,7 +41,8 @@ static void on_client(int fd, const struct addr *peer, void *arg)
     }
 }
 
-void control_serve_early(struct control *c, int serve)
+/* Who came before the workers were there; 0: they are closed. */
+static void serve_early(struct control *c, int serve)
 {
     for (size_t i = 0; i < c->early_count; i++) {
         if (serve) {
@@ -218,7 +219,7 @@ void control_serve(struct control *c)
         control_accept(c, 1);
     }
     c->open = 1;
-    control_serve_early(c, 1);
+    serve_early(c, 1);
     takeover_listen(c);
     systemd_ready("serving clients");
 }
@@ -236,7 +237,7 @@ void control_unlisten(struct control *c)
         listen_free(c->doors[i].listener);
     }
     c->doors_count = 0;
-    control_serve_early(c, 0);
+    serve_early(c, 0);
 }
 
 void control_log_addresses(const struct control *c)

@@ -123,7 +123,8 @@ static int read_number(const char *path)
     return pid > 0 && pid <= INT32_MAX ? (int)pid : 0;
 }
 
-int process_pid_file_read(const char *path)
+/* The id in the file while that process runs, else 0. */
+static int running_pid(const char *path)
 {
     int pid = read_number(path);
     int runs = pid != 0 && pid != (int)getpid() && (kill(pid, 0) == 0 || errno == EPERM);
@@ -132,7 +133,7 @@ int process_pid_file_read(const char *path)
 
 enum err process_pid_file(const char *path, int replace, struct note *note)
 {
-    int other = replace ? 0 : process_pid_file_read(path);
+    int other = replace ? 0 : running_pid(path);
     if (other != 0) {
         enum err e =
             note_set(note, ERR_IO, "pid_file: %.300s holds %d, which is running", path, other);

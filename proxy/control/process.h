@@ -31,7 +31,5 @@ void process_detached(void);
 enum err process_pid_file(const char *path, int replace, struct note *note) MUST_CHECK;
 /* Remove it, if it still holds our id. NULL is fine. */
 void process_pid_file_remove(const char *path);
-/* The id in the file while that process runs, else 0. */
-int process_pid_file_read(const char *path);
 
 #endif

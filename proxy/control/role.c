@@ -123,7 +123,8 @@ int role_has(const struct world_db *db, size_t shard, const struct server_state 
     return found;
 }
 
-int role_settled(const struct shard_state *shard)
+/* Whether a check has asked at least once, so that roles are known as far as they can be. */
+static int is_settled(const struct shard_state *shard)
 {
     for (size_t i = 0; i < shard->count; i++) {
         if (atomic_load(&shard->members[i].server->checks) == 0) {
@@ -314,7 +315,7 @@ static int decide(struct control *c, struct shard_state *shard)
     struct role_member members[ROLE_MEMBERS_MAX];
     struct role_verdict before = shard->verdict;
     gather_members(shard, members);
-    if (!role_settled(shard) && before.primary < 0 && !c->open && before.timeline == 0) {
+    if (!is_settled(shard) && before.primary < 0 && !c->open && before.timeline == 0) {
         int all = 1;
         for (size_t i = 0; i < shard->count; i++) {
             all &= members[i].health != ROLE_HEALTH_UNKNOWN;

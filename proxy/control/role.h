@@ -52,11 +52,9 @@ struct shard_state {
     uint64_t barred; /* FAILOVER has put it aside */
     uint64_t said_fenced;
     unsigned failing_over : 1;
-    unsigned said_twins : 1, said_assumed : 1;
+    unsigned said_twins : 1;
 };
 
-/* Whether a check has asked at least once, so that roles are known as far as they can be. */
-int role_settled(const struct shard_state *shard);
 /* "fenced", else its health; `shard` may be NULL. Any thread. */
 const char *role_state_word(const struct shard_state *shard, size_t member,
                             const struct server_state *server);

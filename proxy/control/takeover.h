@@ -53,7 +53,6 @@ void takeover_frame_free(struct takeover_frame *f); /* closes what was not taken
 
 /* Be ready for a successor. A failure is logged: only online restarts are not possible then. */
 void takeover_listen(struct control *c);
-void takeover_unlisten(struct control *c);
 void takeover_tick(struct control *c, int64_t now_us);
 /* A client out of a checked frame goes to the worker that its number names. Takes `fd`. */
 void takeover_admit(struct control *c, int fd, struct slice frame);

@@ -579,6 +579,14 @@ static void hear_hello(struct job *base)
     takeover_frame_free(&frame);
 }
 
+static void unlisten(struct control *c)
+{
+    if (c->old != NULL) {
+        listen_free(c->old->listener);
+        c->old->listener = NULL;
+    }
+}
+
 static void heard_hello(struct control *c, struct job *base)
 {
     struct hello_job *j = (struct hello_job *)(void *)base;
@@ -590,7 +598,7 @@ static void heard_hello(struct control *c, struct job *base)
         old->stage = STAGE_NONE;
     } else {
         log_event(LOG_TAKEOVER, "what=\"a successor asks for the sockets\"");
-        takeover_unlisten(c);
+        unlisten(c);
         offer(c);
     }
     mem_free(j);
@@ -631,17 +639,9 @@ void takeover_listen(struct control *c)
     }
 }
 
-void takeover_unlisten(struct control *c)
-{
-    if (c->old != NULL) {
-        listen_free(c->old->listener);
-        c->old->listener = NULL;
-    }
-}
-
 void takeover_give_up(struct control *c)
 {
-    takeover_unlisten(c);
+    unlisten(c);
     if (c->old != NULL && c->old->fd >= 0 && c->old->stage < STAGE_MOVING) {
         (void)shutdown(c->old->fd, SHUT_RDWR); /* a job that waits there comes back */
     }
@@ -653,7 +653,7 @@ void takeover_give_up(struct control *c)
 void takeover_free(struct control *c)
 {
     if (c->old != NULL) {
-        takeover_unlisten(c);
+        unlisten(c);
         close_line(c->old);
         for (size_t i = 0; i < c->old->parcels_count; i++) {
             close_departures(c->old->parcels[i]);

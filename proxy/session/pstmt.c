@@ -133,7 +133,7 @@ struct stmt *stmt_copy(const struct stmt *st)
     return make_stmt(st, slice_bytes(st->text, st->text_bytes));
 }
 
-void stmt_free_copy(struct stmt *st)
+static void free_copy(struct stmt *st)
 {
     mem_free(st->text);
     mem_free(st->types);
@@ -143,14 +143,14 @@ void stmt_free_copy(struct stmt *st)
 struct stmt *stmt_exchange(struct worker *w, struct stmt *copy)
 {
     struct stmt *st = find_or_make(w, copy, slice_bytes(copy->text, copy->text_bytes));
-    stmt_free_copy(copy);
+    free_copy(copy);
     return st;
 }
 
 static void drop(struct worker *w, struct stmt *st)
 {
     hmap_remove(&w->stmts, &st->node);
-    stmt_free_copy(st);
+    free_copy(st);
 }
 
 static void drop_idle(struct worker *w, size_t keep)

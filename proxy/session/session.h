@@ -434,7 +434,6 @@ void session_arrive(struct worker *w, int fd, struct slice body);
 /* session_entrance.c */
 void session_enter_by(struct session *s, const struct entrance *e);
 enum step session_proxy_header(struct session *s);
-enum conf_tls_mode session_tls_mode(const struct session *s); /* of this client's entrance */
 enum step session_answer_ssl(struct session *s);
 int session_begins_tls(const struct session *s); /* the first byte is a TLS handshake's */
 enum step session_start_tls(struct session *s);
@@ -526,7 +525,6 @@ void stmt_unref(struct worker *w, struct stmt *stmt);
 /* For a journey between workers: a statement of no worker, without id and name. */
 struct stmt *stmt_copy(const struct stmt *st);
 struct stmt *stmt_exchange(struct worker *w, struct stmt *copy); /* frees `copy` */
-void stmt_free_copy(struct stmt *st);
 struct pstmt *pstmt_find(struct session *s, struct slice name);
 struct pstmt *
 pstmt_add(struct session *s, struct slice name, struct stmt *stmt,
