@@ -112,6 +112,7 @@ def schedules(build):
         Step("consistent cuts of the change log", *python("cdc/cuts.py", "--build", build)),
         Step("change capture as a replication stream", *python("cdc/streams.py", "--build", build)),
         Step("sinks of the change log", *python("cdc/sinks.py", "--build", build)),
+        Step("change capture and what people do by hand", *python("cdc/by_hand.py", "--build", build)),
         Step("change capture's source", *python("cdc/source.py", "--build", build, "--rounds", "0", "--short")),
     ]
 

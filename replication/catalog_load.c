@@ -34,11 +34,13 @@ static enum err read_all(PGconn *conn, const struct pg_target *home,
                          const struct catalog_source *source, struct pg_stop *stop,
                          struct note *note)
 {
-    enum err e = pq_run(conn, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
-                        (struct pq_wait){home->timeout_ms, stop}, NULL, NULL, note);
+    enum err e =
+        pq_run(conn, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+               (struct pq_wait){.timeout_ms = home->timeout_ms, .stop = stop}, NULL, NULL, note);
     for (size_t i = 0; e == ERR_NONE && i < source->queries_count; i++) {
         PGresult *result = NULL;
-        e = pq_run(conn, source->query(i), (struct pq_wait){home->timeout_ms, stop}, &result, NULL,
+        e = pq_run(conn, source->query(i),
+                   (struct pq_wait){.timeout_ms = home->timeout_ms, .stop = stop}, &result, NULL,
                    note);
         if (e == ERR_NONE && result != NULL) {
             e = feed_rows(source, i, result, note);
@@ -46,7 +48,8 @@ static enum err read_all(PGconn *conn, const struct pg_target *home,
         PQclear(result);
     }
     if (e == ERR_NONE) {
-        e = pq_run(conn, "COMMIT", (struct pq_wait){home->timeout_ms, stop}, NULL, NULL, note);
+        e = pq_run(conn, "COMMIT", (struct pq_wait){.timeout_ms = home->timeout_ms, .stop = stop},
+                   NULL, NULL, note);
     }
     return e;
 }
@@ -55,7 +58,8 @@ static enum err read_all(PGconn *conn, const struct pg_target *home,
 static enum err install(PGconn *conn, const struct pg_target *home, const char *sql,
                         struct pg_stop *stop, struct note *why, struct note *note)
 {
-    enum err e = pq_run(conn, sql, (struct pq_wait){home->timeout_ms, stop}, NULL, NULL, note);
+    enum err e = pq_run(conn, sql, (struct pq_wait){.timeout_ms = home->timeout_ms, .stop = stop},
+                        NULL, NULL, note);
     if (e != ERR_SHARD_REFUSED) {
         return e;
     }
@@ -65,7 +69,8 @@ static enum err install(PGconn *conn, const struct pg_target *home, const char *
         "let user \"%s\" create the schema once: GRANT CREATE ON DATABASE \"%s\" TO \"%s\"; until "
         "then tables can only be declared in the configuration file",
         home->user, home->dbname, home->user);
-    return pq_run(conn, "ROLLBACK", (struct pq_wait){home->timeout_ms, stop}, NULL, NULL, note);
+    return pq_run(conn, "ROLLBACK", (struct pq_wait){.timeout_ms = home->timeout_ms, .stop = stop},
+                  NULL, NULL, note);
 }
 
 enum err catalog_load(const struct pg_target *home, const char *install_sql,

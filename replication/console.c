@@ -48,7 +48,8 @@ static enum err run_for_values(PGconn *conn, const struct pg_target *target, con
                                struct buf *out, struct note *note)
 {
     PGresult *result = NULL;
-    enum err e = pq_run(conn, sql, (struct pq_wait){target->timeout_ms, NULL}, &result, NULL, note);
+    enum err e = pq_run(conn, sql, (struct pq_wait){.timeout_ms = target->timeout_ms, .stop = NULL},
+                        &result, NULL, note);
     int rows = e || result == NULL ? 0 : PQntuples(result);
     for (int r = 0; r < rows; r++) {
         buf_printf(out, "%s\n", PQgetvalue(result, r, PQnfields(result) - 1));
@@ -99,7 +100,8 @@ enum err console_run(const struct pg_target *target, const char *sql, struct buf
     }
     (void)PQsetNoticeReceiver(conn, print_notice, out);
     PGresult *result = NULL;
-    e = pq_run(conn, sql, (struct pq_wait){target->timeout_ms, NULL}, &result, NULL, note);
+    e = pq_run(conn, sql, (struct pq_wait){.timeout_ms = target->timeout_ms, .stop = NULL}, &result,
+               NULL, note);
     if (!e && result != NULL && PQresultStatus(result) == PGRES_TUPLES_OK) {
         print_table(result, out);
     } else if (!e && result != NULL) {

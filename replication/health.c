@@ -161,7 +161,8 @@ static enum err ask_open(struct health *h, struct health_finding *finding,
     h->plain -= h->plain > 0;
     finding->asked_us = clock_now_us();
     enum err e = pq_run(h->conn, roles ? ROLE_SQL : PLAIN_SQL,
-                        (struct pq_wait){t->timeout_ms, &h->stop}, &result, trouble, note);
+                        (struct pq_wait){.timeout_ms = t->timeout_ms, .stop = &h->stop}, &result,
+                        trouble, note);
     finding->latency_us = clock_now_us() - finding->asked_us;
     if (!e) {
         read_roles(result, finding);

@@ -25,7 +25,8 @@
 #include "net/scram.h"
 
 enum {
-    OPTIONS_MAX = 24
+    OPTIONS_MAX = 24,
+    MEANWHILE_MS = 200
 };
 
 /* ---- stop ------------------------------------------------------------------------------------ */
@@ -425,7 +426,16 @@ enum err pq_next(PGconn *conn, struct pq_wait wait, int64_t deadline_us, PGresul
                  struct note *note)
 {
     while (PQisBusy(conn)) {
-        int waited = wait_for(PQsocket(conn), POLLIN, deadline_us, wait.stop);
+        int64_t turn_us = clock_now_us() + (int64_t)MEANWHILE_MS * 1000;
+        int is_turn = wait.meanwhile != NULL && turn_us < deadline_us;
+        int waited = wait_for(PQsocket(conn), POLLIN, is_turn ? turn_us : deadline_us, wait.stop);
+        if (waited == 0 && is_turn) {
+            enum err e = wait.meanwhile(wait.arg, note);
+            if (e) {
+                return e;
+            }
+            continue;
+        }
         if (waited <= 0) {
             return gave_up(waited, wait.timeout_ms, "waiting for an answer", note);
         }
@@ -490,7 +500,7 @@ enum err pq_run_with(PGconn *conn, const struct pq_statement *statement, struct 
         PGresult *result = NULL;
         enum err waited = pq_next(conn, wait, deadline_us, &result, note);
         if (waited) {
-            e = waited;
+            e = waited; /* the connection waits for its answer: it is not good for anything else */
             break;
         }
         if (result == NULL) {
@@ -516,8 +526,16 @@ enum err pq_run_with(PGconn *conn, const struct pq_statement *statement, struct 
 
 struct slice pq_cell(const PGresult *result, int row, int column)
 {
-    if (PQgetisnull(result, row, column)) {
+    if (PQgetisnull(result, row, column)) { /* also of a cell that is not there */
         return (struct slice){NULL, 0};
     }
     return slice_bytes(PQgetvalue(result, row, column), (size_t)PQgetlength(result, row, column));
+}
+
+const char *pq_text(const PGresult *result, int row, int column)
+{
+    const char *text = row < PQntuples(result) && column < PQnfields(result)
+                           ? PQgetvalue(result, row, column)
+                           : NULL;
+    return text == NULL ? "" : text;
 }

@@ -24,6 +24,9 @@ void pq_close(PGconn *conn); /* NULL is fine */
 struct pq_wait {
     int timeout_ms;
     struct pg_stop *stop;
+    /* NULL, or: called now and then while an answer is waited for; its error ends the wait. */
+    enum err (*meanwhile)(void *arg, struct note *note);
+    void *arg;
 };
 /* One simple query. *out, when asked for, is the last result, PGRES_TUPLES_OK or COMMAND_OK; the
  * caller clears it. After ERR_SHARD_DOWN or ERR_SHUTDOWN the connection is only good for closing.
@@ -63,8 +66,9 @@ enum err pq_next(PGconn *conn, struct pq_wait wait, int64_t deadline_us, PGresul
 enum err pq_failed(PGconn *conn, const PGresult *result, struct pq_trouble *trouble,
                    struct note *note) MUST_CHECK;
 
-/* The value of a cell; NULL: p == NULL. */
+/* The value of a cell; NULL, or one that the server has not sent: p == NULL, or "". */
 struct slice pq_cell(const PGresult *result, int row, int column);
+const char *pq_text(const PGresult *result, int row, int column);
 /* Sleep; 0 when stop was set meanwhile. */
 int pq_sleep(struct pg_stop *stop, int ms);
 /* The five characters behind the severity of a verbose message, or "". */

@@ -36,7 +36,8 @@ enum err promote_ask(const struct pg_target *target, struct pg_stop *stop,
     struct pq_trouble trouble = {""};
     enum err e = pq_open(target, stop, &conn, &trouble, note);
     if (!e) {
-        e = pq_run(conn, sql, (struct pq_wait){target->timeout_ms, stop}, &result, &trouble, note);
+        e = pq_run(conn, sql, (struct pq_wait){.timeout_ms = target->timeout_ms, .stop = stop},
+                   &result, &trouble, note);
     }
     if (!e && PQntuples(result) == 1 && PQnfields(result) == 3) {
         out->in_recovery = PQgetvalue(result, 0, 0)[0] == '1';
@@ -60,7 +61,8 @@ enum err promote_server(const struct pg_target *target, struct pg_stop *stop, st
     }
     (void)snprintf(sql, sizeof(sql), "SELECT pg_catalog.pg_promote(true, %d)", PROMOTE_S);
     int wait_ms = target->timeout_ms + PROMOTE_S * 1000;
-    e = pq_run(conn, sql, (struct pq_wait){wait_ms, stop}, &result, &trouble, note);
+    e = pq_run(conn, sql, (struct pq_wait){.timeout_ms = wait_ms, .stop = stop}, &result, &trouble,
+               note);
     if (e && strcmp(trouble.sqlstate, "42501") == 0) {
         note_hint(note,
                   "On the primary, in database \"%.60s\": GRANT EXECUTE ON FUNCTION pg_promote TO "

@@ -158,7 +158,8 @@ static void phase_list(struct look *l)
 {
     PGresult *list = NULL;
     enum err e =
-        pq_run(l->conn, RECOVER_QUERY, (struct pq_wait){l->place->target.timeout_ms, l->all->stop},
+        pq_run(l->conn, RECOVER_QUERY,
+               (struct pq_wait){.timeout_ms = l->place->target.timeout_ms, .stop = l->all->stop},
                &list, NULL, &l->note);
     if (!e) {
         e = handle_list(l, list);

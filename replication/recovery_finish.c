@@ -41,16 +41,19 @@ static enum err in_role_of(const struct look *l, const char *sql, const char *ow
     buf_u8(&set, 0);
     PQfreemem(role);
     struct note unused;
-    enum err e = pq_run(l->conn, (const char *)set.p, (struct pq_wait){timeout_ms, l->all->stop},
-                        NULL, NULL, &unused);
+    enum err e = pq_run(l->conn, (const char *)set.p,
+                        (struct pq_wait){.timeout_ms = timeout_ms, .stop = l->all->stop}, NULL,
+                        NULL, &unused);
     buf_free(&set);
     if (e) {
         return e;
     }
-    e = pq_run(l->conn, sql, (struct pq_wait){timeout_ms, l->all->stop}, NULL, trouble, note);
+    e = pq_run(l->conn, sql, (struct pq_wait){.timeout_ms = timeout_ms, .stop = l->all->stop}, NULL,
+               trouble, note);
     if (e == ERR_NONE || e == ERR_SHARD_REFUSED) {
         /* A role that stays behind only makes the next one ask again; a lost connection shows. */
-        enum err reset = pq_run(l->conn, "RESET ROLE", (struct pq_wait){timeout_ms, l->all->stop},
+        enum err reset = pq_run(l->conn, "RESET ROLE",
+                                (struct pq_wait){.timeout_ms = timeout_ms, .stop = l->all->stop},
                                 NULL, NULL, &unused);
         (void)reset;
     }
@@ -71,8 +74,8 @@ static enum err as_owner(const struct look *l, const char *sql, const char *owne
     if (e) {
         return e;
     }
-    e = pq_run(conn, sql, (struct pq_wait){target.timeout_ms, l->all->stop}, NULL, trouble,
-               &unused);
+    e = pq_run(conn, sql, (struct pq_wait){.timeout_ms = target.timeout_ms, .stop = l->all->stop},
+               NULL, trouble, &unused);
     pq_close(conn);
     return e;
 }
@@ -100,8 +103,10 @@ enum err recovery_finish(const struct look *l, int commit, const char *gid, cons
 {
     char sql[GID_BYTES_MAX + 64];
     (void)snprintf(sql, sizeof(sql), "%s PREPARED '%s'", commit ? "COMMIT" : "ROLLBACK", gid);
-    enum err e = pq_run(l->conn, sql, (struct pq_wait){l->place->target.timeout_ms, l->all->stop},
-                        NULL, trouble, note);
+    enum err e =
+        pq_run(l->conn, sql,
+               (struct pq_wait){.timeout_ms = l->place->target.timeout_ms, .stop = l->all->stop},
+               NULL, trouble, note);
     if (e == ERR_SHARD_REFUSED && strcmp(trouble->sqlstate, "42501") == 0) {
         struct note denied = *note;
         e = finish_for(l, sql, owner, trouble, &denied, note);

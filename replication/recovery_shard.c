@@ -18,8 +18,9 @@ enum {
 
 static enum err ask(struct look *l, const char *sql, PGresult **out)
 {
-    return pq_run(l->conn, sql, (struct pq_wait){l->place->target.timeout_ms, l->all->stop}, out,
-                  NULL, &l->note);
+    return pq_run(l->conn, sql,
+                  (struct pq_wait){.timeout_ms = l->place->target.timeout_ms, .stop = l->all->stop},
+                  out, NULL, &l->note);
 }
 
 static enum err ask_buf(struct look *l, struct buf *sql, PGresult **out)

@@ -28,7 +28,7 @@ struct users {
 
 static struct pq_wait wait_of(const struct users *u, const struct recover_place *place)
 {
-    return (struct pq_wait){place->target.timeout_ms, u->stop};
+    return (struct pq_wait){.timeout_ms = place->target.timeout_ms, .stop = u->stop};
 }
 
 static enum err open_home(struct users *u, struct note *note)

@@ -317,8 +317,9 @@ static void run(struct real *r, const char *verb, const char *rest)
     PGconn *conn = NULL;
     struct note note;
     cr_assert_eq(pq_open(&r->target, NULL, &conn, NULL, &note), ERR_NONE, "%s", note.text);
-    cr_assert_eq(pq_run(conn, sql, (struct pq_wait){5000, NULL}, NULL, NULL, &note), ERR_NONE, "%s",
-                 note.text);
+    cr_assert_eq(
+        pq_run(conn, sql, (struct pq_wait){.timeout_ms = 5000, .stop = NULL}, NULL, NULL, &note),
+        ERR_NONE, "%s", note.text);
     pq_close(conn);
 }
 
@@ -330,8 +331,9 @@ static long count_rows(struct real *r, int value)
     PGresult *result = NULL;
     struct note note;
     cr_assert_eq(pq_open(&r->target, NULL, &conn, NULL, &note), ERR_NONE, "%s", note.text);
-    cr_assert_eq(pq_run(conn, sql, (struct pq_wait){5000, NULL}, &result, NULL, &note), ERR_NONE,
-                 "%s", note.text);
+    cr_assert_eq(
+        pq_run(conn, sql, (struct pq_wait){.timeout_ms = 5000, .stop = NULL}, &result, NULL, &note),
+        ERR_NONE, "%s", note.text);
     long count = strtol(PQgetvalue(result, 0, 0), NULL, 10);
     PQclear(result);
     pq_close(conn);
@@ -351,13 +353,16 @@ static struct txn_id prepare(struct real *r, int value)
         (void)snprintf(sql, sizeof(sql), "INSERT INTO %s VALUES (%d)", r->table, value);
         PGconn *conn = NULL;
         cr_assert_eq(pq_open(&r->target, NULL, &conn, NULL, &note), ERR_NONE);
-        cr_assert_eq(pq_run(conn, "BEGIN", (struct pq_wait){5000, NULL}, NULL, NULL, &note),
+        cr_assert_eq(pq_run(conn, "BEGIN", (struct pq_wait){.timeout_ms = 5000, .stop = NULL}, NULL,
+                            NULL, &note),
                      ERR_NONE);
-        cr_assert_eq(pq_run(conn, sql, (struct pq_wait){5000, NULL}, NULL, NULL, &note), ERR_NONE,
-                     "%s", note.text);
+        cr_assert_eq(pq_run(conn, sql, (struct pq_wait){.timeout_ms = 5000, .stop = NULL}, NULL,
+                            NULL, &note),
+                     ERR_NONE, "%s", note.text);
         (void)snprintf(sql, sizeof(sql), "PREPARE TRANSACTION '%s'", gid);
-        cr_assert_eq(pq_run(conn, sql, (struct pq_wait){5000, NULL}, NULL, NULL, &note), ERR_NONE,
-                     "%s", note.text);
+        cr_assert_eq(pq_run(conn, sql, (struct pq_wait){.timeout_ms = 5000, .stop = NULL}, NULL,
+                            NULL, &note),
+                     ERR_NONE, "%s", note.text);
         pq_close(conn);
     }
     return txn;

@@ -18,7 +18,8 @@ static const char list_sql[] =
 static enum err ask(PGconn *conn, const struct pg_target *target, const char *sql, PGresult **out,
                     struct note *note)
 {
-    return pq_run(conn, sql, (struct pq_wait){target->timeout_ms, NULL}, out, NULL, note);
+    return pq_run(conn, sql, (struct pq_wait){.timeout_ms = target->timeout_ms, .stop = NULL}, out,
+                  NULL, note);
 }
 
 static enum err read_place(PGconn *conn, const struct pg_target *target, uint32_t *place,
@@ -110,7 +111,8 @@ static enum err end_as(const struct pg_target *target, const char *gid, int comm
     buf_printf(&sql, "%s PREPARED '%s'", commit ? "COMMIT" : "ROLLBACK",
                gid); /* gid_parse() took it */
     buf_u8(&sql, 0);
-    e = pq_run(conn, (const char *)sql.p, (struct pq_wait){target->timeout_ms, NULL}, NULL, trouble,
+    e = pq_run(conn, (const char *)sql.p,
+               (struct pq_wait){.timeout_ms = target->timeout_ms, .stop = NULL}, NULL, trouble,
                note);
     buf_free(&sql);
     pq_close(conn);

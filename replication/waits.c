@@ -53,7 +53,8 @@ enum err waits_ask(struct waits_source *source, const struct pg_target *target,
         return e;
     }
     source->_conn = conn;
-    e = pq_run(conn, WAITS_SQL, (struct pq_wait){target->timeout_ms, stop}, &rows, NULL, note);
+    e = pq_run(conn, WAITS_SQL, (struct pq_wait){.timeout_ms = target->timeout_ms, .stop = stop},
+               &rows, NULL, note);
     for (int i = 0; e == ERR_NONE && i < PQntuples(rows); i++) {
         fn(arg, (uint32_t)strtoul(PQgetvalue(rows, i, 0), NULL, 10),
            (uint32_t)strtoul(PQgetvalue(rows, i, 1), NULL, 10), slice_of(PQgetvalue(rows, i, 2)));

@@ -60,7 +60,7 @@ class Tool:
     def __init__(self, tool, folder, servers, options=""):
         self.folder, self.servers, self.options, self.tool = folder, servers, options, tool
         os.makedirs(folder, exist_ok=True)
-        self.process = None
+        self.process, self.user = None, "postgres"
 
     def start(self, options=None):
         self.options = self.options if options is None else options
@@ -68,7 +68,7 @@ class Tool:
             os.remove(f"{self.folder}/look.json")  # of the one before
         with open(f"{self.folder}/out", "ab") as out:
             self.process = subprocess.Popen(
-                [self.tool, self.folder, "app", "postgres", self.options, *[str(s.port) for s in self.servers]],
+                [self.tool, self.folder, "app", self.user, self.options, *[str(s.port) for s in self.servers]],
                 stdout=out, stderr=out)
 
     def kill(self):

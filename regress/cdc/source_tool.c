@@ -383,6 +383,8 @@ static void read_options(char *words, struct cdc_source_options *o)
             o->retained_limit = strtoull(value, NULL, 10);
         } else if (strcmp(word, "watch") == 0) {
             o->watch_ms = atoi(value);
+        } else if (strcmp(word, "tries") == 0) {
+            o->snapshot_ms = atoi(value);
         } else {
             check(strcmp(word, "pause") == 0);
             pause_ms = atoi(value);

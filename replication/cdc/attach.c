@@ -15,14 +15,16 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/rng.h"
 #include "replication/cdc/source_impl.h"
 
 enum {
     MAKE_SLOT_MS = 3600 * 1000, /* it waits for every transaction that runs */
-    ALTER_MS = 60000,
-    NAMES_SHOWN = 5
+    WAITS_MS = 10000,           /* then the log says for whom */
+    TRY_MIN_MS = 5000, /* a snapshot beside a stream is waited for so long, then twice, ... */
+    TRY_MAX_MS = 300 * 1000
 };
 
 /* ---- gap ------------------------------------------------------------------------------------- */
@@ -90,8 +92,12 @@ static enum err connect_both(struct cdc_source *s, struct note *note)
         return e;
     }
     t = cdc_target(s, 1);
-    e = pq_open(&t, &s->interrupt, &s->stream, NULL, note);
-    if (e == ERR_SHARD_REFUSED) {
+    struct pq_trouble trouble;
+    e = pq_open(&t, &s->interrupt, &s->stream, &trouble, note);
+    if (e == ERR_SHARD_REFUSED && strcmp(trouble.sqlstate, "53300") == 0) {
+        note_hint(note,
+                  "raise max_wal_senders (one per slot that is read, one more during a copy)");
+    } else if (e == ERR_SHARD_REFUSED) {
         note_hint(note, "ALTER ROLE %s REPLICATION, and let it in by pg_hba.conf", s->here.user);
     }
     return e;
@@ -143,7 +149,8 @@ static enum err check_timeline(struct cdc_source *s, uint32_t timeline, struct n
     return cdc_gap(s, why, note);
 }
 
-static enum err identify(struct cdc_source *s, uint64_t *system, uint32_t *timeline,
+/* Who the server is, and where its log ends. */
+static enum err identify(struct cdc_source *s, uint64_t *system, uint32_t *timeline, uint64_t *end,
                          struct note *note)
 {
     PGresult *r = NULL;
@@ -152,193 +159,30 @@ static enum err identify(struct cdc_source *s, uint64_t *system, uint32_t *timel
     if (e) {
         return e;
     }
-    *system = strtoull(PQgetvalue(r, 0, 0), NULL, 10);
-    *timeline = (uint32_t)strtoul(PQgetvalue(r, 0, 1), NULL, 10);
+    *system = strtoull(pq_text(r, 0, 0), NULL, 10);
+    *timeline = (uint32_t)strtoul(pq_text(r, 0, 1), NULL, 10);
+    *end = cdc_read_lsn(pq_text(r, 0, 2));
     PQclear(r);
+    if (*system == 0 || *timeline == 0 || *end == 0) {
+        return note_set(note, ERR_SHARD_PROTOCOL, "the server does not say who it is");
+    }
     return ERR_NONE;
 }
 
-/* ---- publication ----------------------------------------------------------------------------- */
-
-/* Tables for which a publication would make UPDATE and DELETE fail; in front: which tables. */
-static const char NO_IDENTITY_SQL[] =
-    "SELECT pg_catalog.format('%I.%I', n.nspname, c.relname) FROM pg_catalog.pg_class c "
-    "JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind = 'r' "
-    "AND c.relpersistence = 'p' AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' "
-    "AND (c.relreplident = 'n' OR c.relreplident = 'd' AND NOT EXISTS (SELECT FROM "
-    "pg_catalog.pg_index i WHERE i.indrelid = c.oid AND i.indisprimary))";
-/* Those named, with what inherits from them: a publication has their partitions, too. */
-static const char NAMED_SQL[] =
-    "), named(oid) AS (SELECT c.oid FROM wanted w JOIN pg_catalog.pg_namespace n ON n.nspname = w.s "
-    "JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = w.t UNION "
-    "SELECT i.inhrelid FROM named JOIN pg_catalog.pg_inherits i ON i.inhparent = named.oid) ";
-
-static enum err set_identities(struct cdc_source *s, const PGresult *tables, struct note *note)
+/* A slot would begin behind the end of the log without a word, and leave out what comes until
+ * then. */
+static enum err check_end(struct cdc_source *s, uint64_t end, struct note *note)
 {
-    enum err e = ERR_NONE;
-    for (int i = 0; e == ERR_NONE && i < PQntuples(tables); i++) {
-        struct buf sql = {0};
-        buf_printf(&sql, "ALTER TABLE %s REPLICA IDENTITY FULL", PQgetvalue(tables, i, 0));
-        buf_u8(&sql, 0);
-        e = pq_run(s->side, (const char *)sql.p, cdc_wait(s, ALTER_MS), NULL, NULL, note);
-        buf_free(&sql);
+    char why[300];
+    if (s->state.phase == CDC_FRESH || s->place.resume <= end) {
+        return ERR_NONE;
     }
-    return e;
-}
-
-/* The names of the setting as SQL: "a"."b", ... or E'a',E'b'), (...; without a schema it is public.
- */
-static void each_table(const char *list, struct buf *out, const char *head, const char *between)
-{
-    int first = 1;
-    while (*list != '\0') {
-        size_t n = strcspn(list, ",");
-        struct slice name = slice_bytes(list, n);
-        while (name.n > 0 && name.p[0] == ' ') {
-            name = slice_from(name, 1);
-        }
-        while (name.n > 0 && name.p[name.n - 1] == ' ') {
-            name.n--;
-        }
-        const uint8_t *dot = name.n == 0 ? NULL : memchr(name.p, '.', name.n);
-        struct slice schema =
-            dot == NULL ? SLICE("public") : slice_bytes(name.p, (size_t)(dot - name.p));
-        if (dot != NULL) {
-            name = slice_from(name, schema.n + 1);
-        }
-        if (name.n > 0) {
-            char left[CDC_NAME_BYTES * 2];
-            char right[CDC_NAME_BYTES * 2];
-            (void)snprintf(left, sizeof(left), SLICE_FMT, SLICE_ARG(schema));
-            (void)snprintf(right, sizeof(right), SLICE_FMT, SLICE_ARG(name));
-            buf_text(out, first ? head : between);
-            first = 0;
-            if (between[0] == ',') {
-                source_put_name(out, left);
-                buf_u8(out, '.');
-                source_put_name(out, right);
-            } else {
-                source_put_text(out, left);
-                buf_u8(out, ',');
-                source_put_text(out, right);
-            }
-        }
-        list += n + (list[n] == ',');
-    }
-}
-
-static enum err check_identities(struct cdc_source *s, struct note *note)
-{
-    PGresult *r = NULL;
-    struct buf sql = {0};
-    if (s->o.tables != NULL) {
-        buf_text(&sql, "WITH RECURSIVE wanted(s, t) AS (VALUES ");
-        each_table(s->o.tables, &sql, "(", "), (");
-        buf_printf(&sql, ")%s", NAMED_SQL);
-    }
-    buf_printf(&sql, "%s%s ORDER BY 1", NO_IDENTITY_SQL,
-               s->o.tables == NULL ? "" : " AND c.oid IN (SELECT oid FROM named)");
-    buf_u8(&sql, 0);
-    enum err e = cdc_side(s, (const char *)sql.p, &r, note);
-    buf_free(&sql);
-    if (e) {
-        return e;
-    }
-    int count = PQntuples(r);
-    if (count > 0 && s->o.full_identity) {
-        e = set_identities(s, r, note);
-    } else if (count > 0) {
-        struct buf names = {0};
-        for (int i = 0; i < count && i < NAMES_SHOWN; i++) {
-            buf_printf(&names, "%s%s", i == 0 ? "" : ", ", PQgetvalue(r, i, 0));
-        }
-        buf_u8(&names, 0);
-        e = note_set(
-            note, ERR_BAD_STATE,
-            "%d tables have no primary key and no other replica identity, so a publication "
-            "would make their UPDATE and DELETE fail: %.200s%s",
-            count, (const char *)names.p, count > NAMES_SHOWN ? ", ..." : "");
-        note_hint(note, "ALTER TABLE ... REPLICA IDENTITY FULL, or set cdc.replica_identity: full, "
-                        "or name other tables to capture in cdc.tables");
-        buf_free(&names);
-    }
-    PQclear(r);
-    return e;
-}
-
-static enum err make_publication(struct cdc_source *s, int exists, struct note *note)
-{
-    struct buf sql = {0};
-    buf_text(&sql, exists ? "ALTER PUBLICATION " : "CREATE PUBLICATION ");
-    source_put_name(&sql, s->o.publication);
-    if (s->o.tables == NULL) {
-        buf_text(&sql, " FOR ALL TABLES");
-    } else {
-        each_table(s->o.tables, &sql, exists ? " SET TABLE " : " FOR TABLE ", ", ");
-    }
-    buf_u8(&sql, 0);
-    enum err e = pq_run(s->side, (const char *)sql.p, cdc_wait(s, ALTER_MS), NULL, NULL, note);
-    if (e == ERR_SHARD_REFUSED) {
-        note_hint(note, "let a superuser run: %.200s", (const char *)sql.p);
-    }
-    buf_free(&sql);
-    return e;
-}
-
-/* Does the publication hold what the setting names? */
-static enum err compare_publication(struct cdc_source *s, int *same, struct note *note)
-{
-    struct buf sql = {0};
-    buf_text(&sql, "WITH have AS (SELECT schemaname::text AS s, tablename::text AS t FROM "
-                   "pg_catalog.pg_publication_tables WHERE pubname = ");
-    source_put_text(&sql, s->o.publication);
-    buf_text(&sql, "), wanted(s, t) AS (VALUES ");
-    each_table(s->o.tables, &sql, "(", "), (");
-    buf_text(&sql, ")) SELECT (SELECT count(*) FROM (TABLE have EXCEPT TABLE wanted) x) + "
-                   "(SELECT count(*) FROM (TABLE wanted EXCEPT TABLE have) y)");
-    buf_u8(&sql, 0);
-    PGresult *r = NULL;
-    enum err e = cdc_side(s, (const char *)sql.p, &r, note);
-    buf_free(&sql);
-    if (e == ERR_NONE) {
-        *same = slice_is(pq_cell(r, 0, 0), "0");
-        PQclear(r);
-    }
-    return e;
-}
-
-static enum err keep_publication(struct cdc_source *s, struct note *note)
-{
-    struct buf sql = {0};
-    buf_text(&sql, "SELECT puballtables FROM pg_catalog.pg_publication WHERE pubname = ");
-    source_put_text(&sql, s->o.publication);
-    buf_u8(&sql, 0);
-    PGresult *r = NULL;
-    enum err e = cdc_side(s, (const char *)sql.p, &r, note);
-    buf_free(&sql);
-    if (e) {
-        return e;
-    }
-    int exists = PQntuples(r) > 0;
-    int all = exists && slice_is(pq_cell(r, 0, 0), "t");
-    PQclear(r);
-    if (s->o.tables == NULL) {
-        if (!exists || s->o.full_identity) {
-            e = check_identities(s, note);
-        }
-        return e || exists ? e : make_publication(s, 0, note);
-    }
-    if (all) {
-        return note_set(note, ERR_BAD_STATE,
-                        "publication \"%s\" is for all tables, but cdc.tables names some",
-                        s->o.publication);
-    }
-    int same = 0;
-    e = exists ? compare_publication(s, &same, note) : ERR_NONE;
-    if (e == ERR_NONE && (!same || s->o.full_identity)) {
-        e = check_identities(s, note);
-    }
-    return e || same ? e : make_publication(s, exists, note);
+    (void)snprintf(why, sizeof(why),
+                   "the server's log ends at %X/%X, but was read up to %X/%X: the server has been "
+                   "put back to an older state",
+                   (unsigned)(end >> 32), (unsigned)end, (unsigned)(s->place.resume >> 32),
+                   (unsigned)s->place.resume);
+    return cdc_gap(s, why, note);
 }
 
 /* ---- slot ------------------------------------------------------------------------------------ */
@@ -368,6 +212,41 @@ static void choose_name(struct cdc_source *s)
     add_plain(s->state.slot, chance, 9);
 }
 
+/* Who a slot that is being made waits for. */
+static void say_waits(struct cdc_source *s)
+{
+    struct note note;
+    PGresult *r = NULL;
+    enum err e = cdc_side(
+        s,
+        "SELECT pg_catalog.concat_ws(', ', (SELECT 'pid ' || pid FROM pg_catalog.pg_stat_activity "
+        "WHERE backend_xid IS NOT NULL ORDER BY pg_catalog.age(backend_xid) DESC LIMIT 1), (SELECT "
+        "'prepared transaction ' || gid FROM pg_catalog.pg_prepared_xacts ORDER BY "
+        "pg_catalog.age(transaction) DESC LIMIT 1))",
+        &r, &note);
+    log_event(LOG_CDC_WAITS, "database=%s shard=%s oldest=\"%s\" hint=\"%s\"", s->o.shard.database,
+              s->o.shard.name, e == ERR_NONE ? pq_text(r, 0, 0) : "",
+              "end them, or wait: see pg_stat_activity.backend_xid and pg_prepared_xacts");
+    PQclear(r);
+}
+
+/* The stream, if there is one, is not read meanwhile; its server must not take us for dead. */
+static enum err meanwhile(void *arg, struct note *note)
+{
+    struct cdc_source *s = arg;
+    if (s->making_us != 0 && clock_now_us() - s->making_us > (int64_t)WAITS_MS * 1000) {
+        s->making_us = 0; /* once */
+        say_waits(s);
+    }
+    cdc_watch(s);
+    return cdc_status(s, 0, note);
+}
+
+struct pq_wait cdc_wait_beside(struct cdc_source *s, int timeout_ms)
+{
+    return (struct pq_wait){timeout_ms, &s->interrupt, meanwhile, s};
+}
+
 static enum err create_slot(struct cdc_source *s, struct note *note)
 {
     char sql[256];
@@ -377,12 +256,14 @@ static enum err create_slot(struct cdc_source *s, struct note *note)
                    s->state.slot, how);
     cdc_doing(s, CDC_MAKING_SLOT);
     PGresult *r = NULL;
-    enum err e = pq_run(s->stream, sql, cdc_wait(s, MAKE_SLOT_MS), &r, NULL, note);
+    s->making_us = clock_now_us();
+    enum err e = pq_run(s->stream, sql, cdc_wait_beside(s, MAKE_SLOT_MS), &r, NULL, note);
+    s->making_us = 0;
     if (e) {
         return e;
     }
-    s->state.point = cdc_read_lsn(PQgetvalue(r, 0, 1));
-    (void)snprintf(s->barrier.snapshot, sizeof(s->barrier.snapshot), "%s", PQgetvalue(r, 0, 2));
+    s->state.point = cdc_read_lsn(pq_text(r, 0, 1));
+    (void)snprintf(s->barrier.snapshot, sizeof(s->barrier.snapshot), "%s", pq_text(r, 0, 2));
     s->barrier.lsn = s->state.point;
     PQclear(r);
     return ERR_NONE;
@@ -457,7 +338,7 @@ static enum err check_slot(struct cdc_source *s, struct note *note)
         return e;
     }
     char why[300] = "";
-    uint64_t confirmed = PQntuples(r) == 0 ? 0 : cdc_read_lsn(PQgetvalue(r, 0, 0));
+    uint64_t confirmed = PQntuples(r) == 0 ? 0 : cdc_read_lsn(pq_text(r, 0, 0));
     if (PQntuples(r) == 0) {
         (void)snprintf(why, sizeof(why), "replication slot \"%s\" does not exist any more",
                        s->state.slot);
@@ -478,8 +359,37 @@ static enum err check_slot(struct cdc_source *s, struct note *note)
 
 /* ---- snapshot beside the stream -------------------------------------------------------------- */
 
+/* A server goes on waiting for a lock when who asked has gone, and keeps the slot until then. */
+static void end_holder(struct cdc_source *s)
+{
+    char sql[80];
+    struct note unused;
+    (void)snprintf(sql, sizeof(sql), "SELECT pg_catalog.pg_terminate_backend(%d)",
+                   PQbackendPID(s->barrier.holder));
+    enum err e = cdc_side(s, sql, NULL, &unused);
+    (void)e; /* then it ends with what it waits for */
+    cdc_drop_barrier(s);
+}
+
+/* A transaction that does not end, or is prepared and left, must not keep the stream from going
+ * on: the snapshot is given up then, and tried again. */
+static void give_up_snapshot(struct cdc_source *s)
+{
+    int try_ms = s->try_ms;
+    end_holder(s);
+    s->try_ms = try_ms * 2 > TRY_MAX_MS ? TRY_MAX_MS : try_ms * 2;
+    s->snapshot_us = clock_now_us() + (int64_t)try_ms * 1000;
+    if (s->making_us != 0) {
+        s->making_us = 0;
+        say_waits(s);
+    }
+}
+
 enum err cdc_take_snapshot(struct cdc_source *s, struct note *note)
 {
+    if (clock_now_us() < s->snapshot_us) {
+        return ERR_NONE;
+    }
     struct pg_target t = cdc_target(s, 1);
     struct cdc_barrier *b = &s->barrier;
     enum err e = pq_open(&t, &s->interrupt, &b->holder, NULL, note);
@@ -491,16 +401,27 @@ enum err cdc_take_snapshot(struct cdc_source *s, struct note *note)
                    "CREATE_REPLICATION_SLOT %.50s_copy TEMPORARY LOGICAL pgoutput %s",
                    s->state.slot, s->version >= 150000 ? "(SNAPSHOT 'export')" : "EXPORT_SNAPSHOT");
     PGresult *r = NULL;
-    e = pq_run(b->holder, sql, cdc_wait(s, MAKE_SLOT_MS), &r, NULL, note);
+    int is_first = s->try_ms == 0;
+    s->try_ms = is_first ? (s->o.snapshot_ms > 0 ? s->o.snapshot_ms : TRY_MIN_MS) : s->try_ms;
+    s->making_us = is_first ? clock_now_us() : 0;
+    cdc_doing(s, CDC_MAKING_SLOT);
+    int64_t until_us = clock_now_us() + (int64_t)s->try_ms * 1000;
+    e = pq_run(b->holder, sql, cdc_wait_beside(s, s->try_ms), &r, NULL, note);
+    cdc_doing(s, CDC_CATCHING_UP);
+    if (e == ERR_SHARD_DOWN && clock_now_us() >= until_us) {
+        give_up_snapshot(s);
+        return ERR_NONE;
+    }
     if (e) {
-        cdc_drop_barrier(s);
+        end_holder(s);
         return e;
     }
-    b->lsn = cdc_read_lsn(PQgetvalue(r, 0, 1));
-    (void)snprintf(b->snapshot, sizeof(b->snapshot), "%s", PQgetvalue(r, 0, 2));
+    s->making_us = 0;
+    s->try_ms = 0;
+    b->lsn = cdc_read_lsn(pq_text(r, 0, 1));
+    (void)snprintf(b->snapshot, sizeof(b->snapshot), "%s", pq_text(r, 0, 2));
     b->wanted = 1;
     PQclear(r);
-    cdc_doing(s, CDC_CATCHING_UP);
     return ERR_NONE;
 }
 
@@ -516,8 +437,9 @@ enum err cdc_attach(struct cdc_source *s, struct note *note)
 {
     uint64_t system = 0;
     uint32_t timeline = 0;
+    uint64_t end = 0;
     enum err e = connect_both(s, note);
-    e = e ? e : identify(s, &system, &timeline, note);
+    e = e ? e : identify(s, &system, &timeline, &end, note);
     if (e) {
         return e;
     }
@@ -525,7 +447,8 @@ enum err cdc_attach(struct cdc_source *s, struct note *note)
         return cdc_gap(s, "the server is another one: its system identifier has changed", note);
     }
     e = check_timeline(s, timeline, note);
-    e = e ? e : keep_publication(s, note);
+    e = e ? e : check_end(s, end, note);
+    e = e ? e : cdc_keep_publication(s, note);
     if (e) {
         return e;
     }

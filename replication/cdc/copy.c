@@ -104,7 +104,7 @@ enum err cdc_list_tables(struct cdc_source *s, struct note *note)
         return e;
     }
     for (int i = 0; i < PQntuples(r) && i < CDC_TABLES_MAX; i++) {
-        if (find_table(&s->state, PQgetvalue(r, i, 0), PQgetvalue(r, i, 1)) == NULL) {
+        if (find_table(&s->state, pq_text(r, i, 0), pq_text(r, i, 1)) == NULL) {
             (void)cdc_state_add(&s->state, pq_cell(r, i, 0), pq_cell(r, i, 1));
         }
     }
@@ -136,13 +136,13 @@ static void read_relation(struct copy *c, size_t table, const PGresult *r)
     for (int i = 0; i < n; i++) {
         columns[i].name = arena_copy(a, pq_cell(r, i, 0));
         columns[i].type = (uint32_t)cell_number(r, i, 1);
-        columns[i].typmod = (int32_t)strtol(PQgetvalue(r, i, 2), NULL, 10);
+        columns[i].typmod = (int32_t)strtol(pq_text(r, i, 2), NULL, 10);
         columns[i].is_key = cell_number(r, i, 3) != 0;
     }
     *rel = (struct change_relation){.oid = (uint32_t)cell_number(r, 0, 5),
                                     .schema = slice_of(t->schema),
                                     .name = slice_of(t->name),
-                                    .replica_identity = PQgetvalue(r, 0, 4)[0],
+                                    .replica_identity = pq_text(r, 0, 4)[0],
                                     .n_columns = (uint16_t)n,
                                     .columns = columns};
     c->pages[table] = (uint32_t)cell_number(r, 0, 8);
@@ -165,7 +165,7 @@ static const char RELATION_SQL[] =
     "pg_catalog.current_setting('block_size')::int FROM pg_catalog.pg_class c "
     "JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
     "LEFT JOIN pg_catalog.pg_index i ON i.indrelid = c.oid AND (c.relreplident = 'd' AND "
-    "i.indisprimary OR c.relreplident = 'i' AND i.indisreplident) "
+    "i.indisprimary AND i.indimmediate OR c.relreplident = 'i' AND i.indisreplident) "
     "LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT "
     "a.attisdropped%s WHERE c.relkind = 'r' AND (n.nspname, c.relname) = (";
 
@@ -182,7 +182,7 @@ static enum err load_relation(struct copy *c, size_t table, PGconn *conn, struct
     source_put_text(&sql, t->name);
     buf_text(&sql, ") ORDER BY a.attnum");
     buf_u8(&sql, 0);
-    enum err e = pq_run(conn, (const char *)sql.p, cdc_wait(s, LOCK_MS), &r, NULL, note);
+    enum err e = pq_run(conn, (const char *)sql.p, cdc_wait_beside(s, LOCK_MS), &r, NULL, note);
     buf_free(&sql);
     if (e) {
         return e;
@@ -209,7 +209,7 @@ static enum err load_relation(struct copy *c, size_t table, PGconn *conn, struct
 
 static enum err run_on(struct copy *c, PGconn *conn, const char *sql, struct note *note)
 {
-    return pq_run(conn, sql, cdc_wait(c->s, LOCK_MS), NULL, NULL, note);
+    return pq_run(conn, sql, cdc_wait_beside(c->s, LOCK_MS), NULL, NULL, note);
 }
 
 static enum err open_lane(struct copy *c, struct lane *lane, struct note *note)
@@ -219,7 +219,9 @@ static enum err open_lane(struct copy *c, struct lane *lane, struct note *note)
     enum err e = pq_open(&t, &c->s->interrupt, &lane->conn, NULL, note);
     e = e ? e : run_on(c, lane->conn, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", note);
     (void)snprintf(sql, sizeof(sql), "SET TRANSACTION SNAPSHOT '%s'", c->s->barrier.snapshot);
-    return e ? e : run_on(c, lane->conn, sql, note);
+    e = e ? e : run_on(c, lane->conn, sql, note);
+    /* a policy that hides rows from us is an error: else the copy would leave them out */
+    return e ? e : run_on(c, lane->conn, "SET LOCAL row_security = off", note);
 }
 
 /* Nobody writes these tables anew from now on. */
@@ -366,8 +368,13 @@ static enum err start_pieces(struct copy *c, struct note *note)
         lane->number = ++c->numbers;
         lane->ended = 0;
         lane->is_begun = 0;
-        e = pq_copy_begin(lane->conn, (const char *)sql.p, cdc_wait(c->s, LOCK_MS), &trouble, note);
+        e = pq_copy_begin(lane->conn, (const char *)sql.p, cdc_wait_beside(c->s, LOCK_MS), &trouble,
+                          note);
         buf_free(&sql);
+        if (e == ERR_SHARD_REFUSED && strcmp(trouble.sqlstate, "42501") == 0) {
+            note_hint(note, "the service user must see every row: ALTER ROLE %s BYPASSRLS",
+                      c->s->here.user);
+        }
         if (e) {
             return e;
         }

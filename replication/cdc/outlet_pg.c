@@ -134,7 +134,7 @@ static enum outcome ask(const struct asked *a, const char *sql, const struct pg_
                         long *rows)
 {
     PGconn *conn = a->s->conn;
-    struct pq_wait wait = {a->pour->timeout_ms, &a->pour->stop};
+    struct pq_wait wait = {.timeout_ms = a->pour->timeout_ms, .stop = &a->pour->stop};
     int64_t until_us = clock_now_us() + (int64_t)wait.timeout_ms * 1000;
     int sent = st == NULL ? PQsendQuery(conn, sql)
                           : PQsendQueryParams(conn, sql, st->count, NULL,

@@ -263,6 +263,7 @@ static void release(struct cdc_source *s)
     pg_stop_free(&s->interrupt);
     (void)pthread_mutex_destroy(&s->lock);
     buf_free(&s->recopy);
+    buf_free(&s->publication);
     arena_free(&s->memory);
     arena_free(&s->target_memory);
     arena_free(&s->here_memory);

@@ -45,6 +45,8 @@ struct cdc_source_options {
     uint64_t retained_max;   /* bytes of the server's log that the slot holds: warn; 0: never */
     uint64_t retained_limit; /* then it is given up: a gap; 0: never */
     int watch_ms;            /* between two looks at that; 0: 5000 */
+    int snapshot_ms; /* a copy beside the stream waits for other transactions so long, then the
+                        stream goes on for as long, then twice as long, and so on; 0: 5000 */
 };
 
 struct cdc_source;

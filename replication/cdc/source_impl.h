@@ -6,7 +6,8 @@
  * thread.
  *
  *     source.c    the thread, tries and pauses, what others see
- *     attach.c    connections, publication, slot; is the thread of changes whole
+ *     attach.c    connections, slot; is the thread of changes whole
+ *     publication.c  kept, and looked at: has somebody else changed it
  *     stream.c    reading, acknowledging, heartbeats
  *     copy.c      first copies
  *     watch.c     what the slot holds of the server's log
@@ -68,15 +69,22 @@ struct cdc_source {
     int64_t looked_us; /* look.server_lsn is of then */
     struct cdc_failures failures;
     struct cdc_keeping keeping;
-    int is_over;          /* the slot is to be given up */
-    char said[512];       /* the error logged last */
-    PGresult *filled;     /* of the last look for values, whose bytes are in use; see fill.c */
-    uint32_t not_visible; /* a transaction that was waited for in vain */
+    int try_ms;             /* a snapshot is waited for so long; 0: there was none yet */
+    int64_t snapshot_us;    /* not before */
+    int64_t making_us;      /* since then a slot is being made, and nobody was told yet; or 0 */
+    int is_over;            /* the slot is to be given up */
+    int is_changed;         /* the publication is another one than when the stream began */
+    struct buf publication; /* what it was then: see publication.c */
+    char said[512];         /* the error logged last */
+    PGresult *filled;       /* of the last look for values, whose bytes are in use; see fill.c */
+    uint32_t not_visible;   /* a transaction that was waited for in vain */
     struct cdc_counts counts;
 };
 
 void cdc_doing(struct cdc_source *s, enum cdc_doing doing);
 struct pq_wait cdc_wait(struct cdc_source *s, int timeout_ms);
+/* attach.c: the same for other connections than the stream and `side`, which are used meanwhile. */
+struct pq_wait cdc_wait_beside(struct cdc_source *s, int timeout_ms);
 /* Give `state` to the sink with the place as it is; sync: and wait until it is durable. */
 enum err cdc_remember(struct cdc_source *s, int sync, struct note *note) MUST_CHECK;
 enum err cdc_side(struct cdc_source *s, const char *sql, PGresult **out,
@@ -94,6 +102,11 @@ enum err cdc_take_snapshot(struct cdc_source *s, struct note *note) MUST_CHECK;
 /* The thread of changes is lost; the next attachment begins anew. */
 enum err cdc_gap(struct cdc_source *s, const char *why, struct note *note) MUST_CHECK;
 void cdc_drop_barrier(struct cdc_source *s);
+
+/* publication.c: it is there, as it should be, and tables that it lost are forgotten; or a gap. */
+enum err cdc_keep_publication(struct cdc_source *s, struct note *note) MUST_CHECK;
+/* Sets is_changed. */
+void cdc_watch_publication(struct cdc_source *s);
 
 /* stream.c */
 enum err cdc_stream(struct cdc_source *s, struct note *note) MUST_CHECK;

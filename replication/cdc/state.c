@@ -124,6 +124,15 @@ struct cdc_table *cdc_state_add(struct cdc_state *s, struct slice schema, struct
     return t;
 }
 
+void cdc_state_drop(struct cdc_state *s, size_t index)
+{
+    mem_free(s->tables[index].schema);
+    mem_free(s->tables[index].name);
+    s->tables_count--;
+    memmove(&s->tables[index], &s->tables[index + 1],
+            (s->tables_count - index) * sizeof(*s->tables));
+}
+
 void cdc_state_forget_tables(struct cdc_state *s)
 {
     for (size_t i = 0; i < s->tables_count; i++) {

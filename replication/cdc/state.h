@@ -53,6 +53,7 @@ void cdc_state_put(const struct cdc_state *s, struct buf *out);
 /* *out is emptied first. Errors: ERR_CORRUPT. */
 enum err cdc_state_read(struct slice bytes, struct cdc_state *out, struct note *note) MUST_CHECK;
 struct cdc_table *cdc_state_add(struct cdc_state *s, struct slice schema, struct slice name);
+void cdc_state_drop(struct cdc_state *s, size_t index); /* the order of the others stays */
 void cdc_state_forget_tables(struct cdc_state *s);
 void cdc_state_free(struct cdc_state *s); /* all-zero afterwards */
 

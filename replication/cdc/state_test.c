@@ -49,6 +49,24 @@ Test(cdc_state, what_is_remembered_comes_back)
     cr_expect_eq(back.slot[0], '\0');
 }
 
+Test(cdc_state, a_table_that_is_dropped_leaves_the_others_in_order)
+{
+    struct cdc_state s = {0};
+    static const char *const names[] = {"a", "b", "c"};
+    for (size_t i = 0; i < 3; i++) {
+        cdc_state_add(&s, SLICE("public"), slice_of(names[i]))->oid = (uint32_t)i + 1;
+    }
+    cdc_state_drop(&s, 1);
+    cr_assert_eq(s.tables_count, 2);
+    cr_expect_str_eq(s.tables[0].name, "a");
+    cr_expect_str_eq(s.tables[1].name, "c");
+    (void)cdc_state_add(&s, SLICE("public"), SLICE("d")); /* there is room for it */
+    cdc_state_drop(&s, 2);
+    cdc_state_drop(&s, 0);
+    cr_expect_eq(s.tables[0].oid, 3);
+    cdc_state_free(&s);
+}
+
 Test(cdc_state, bytes_that_are_no_memory_are_refused)
 {
     static struct cdc_state s, back;

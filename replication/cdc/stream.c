@@ -195,6 +195,12 @@ static enum err do_due(struct cdc_source *s, struct note *note)
     if (s->is_over) {
         return cdc_give_up(s, note);
     }
+    if (s->is_changed) {
+        return note_set(note, ERR_CHANGED,
+                        "publication \"%s\", or a table that it is for, has been "
+                        "changed: it is looked at again",
+                        s->o.publication);
+    }
     if (assemble_is_inside(s->assembler)) {
         return ERR_NONE; /* what is remembered goes with a mark, and there can be none now */
     }

@@ -15,7 +15,7 @@ static const char HINT[] = "see SHOW CDC for what does not go on";
 
 static uint64_t number_at(const PGresult *r, int column)
 {
-    return strtoull(PQgetvalue(r, 0, column), NULL, 10);
+    return strtoull(pq_text(r, 0, column), NULL, 10);
 }
 
 static void judge(struct cdc_source *s, const struct cdc_look *look)
@@ -52,8 +52,8 @@ static void take_look(struct cdc_source *s, const PGresult *r)
     s->looked_us = clock_now_us();
     look->retained_bytes = end > kept_from ? end - kept_from : 0;
     look->unconfirmed_bytes = end > confirmed ? end - confirmed : 0;
-    (void)snprintf(look->wal_status, sizeof(look->wal_status), "%s", PQgetvalue(r, 0, 3));
-    look->safe_bytes = PQgetisnull(r, 0, 4) ? -1 : strtoll(PQgetvalue(r, 0, 4), NULL, 10);
+    (void)snprintf(look->wal_status, sizeof(look->wal_status), "%s", pq_text(r, 0, 3));
+    look->safe_bytes = PQgetisnull(r, 0, 4) ? -1 : strtoll(pq_text(r, 0, 4), NULL, 10);
     const struct cdc_look seen = *look;
     (void)pthread_mutex_unlock(&s->lock);
     judge(s, &seen);
@@ -86,6 +86,9 @@ void cdc_watch(struct cdc_source *s)
         PQclear(r);
     }
     buf_free(&sql);
+    if (s->is_streaming) {
+        cdc_watch_publication(s);
+    }
 }
 
 enum err cdc_give_up(struct cdc_source *s, struct note *note)
