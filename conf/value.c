@@ -233,11 +233,15 @@ enum err read_word(struct reader *r, const struct node *node, const char *what, 
         }
     }
     const char *best = nearest_word(node->text, known, count);
+    const char *list = known[0];
+    for (size_t i = 1; i < count; i++) {
+        list = arena_printf(&r->scratch, "%s, %s", list, known[i]);
+    }
     if (best != NULL) {
         return bad(r, node->line, "%s is %s; did you mean \"%s\"? It is one of %s", what,
-                   shown(r, node->text), best, words);
+                   shown(r, node->text), best, list);
     }
-    return bad(r, node->line, "%s is %s; it is one of %s", what, shown(r, node->text), words);
+    return bad(r, node->line, "%s is %s; it is one of %s", what, shown(r, node->text), list);
 }
 
 /* ---- names ----------------------------------------------------------------------------------- */

@@ -152,7 +152,7 @@ static void on_start(void *arg)
 {
     struct dial *d = arg;
     if (d->count == 0) {
-        (void)note_set(&d->why, ERR_IO, "there is no address to connect to");
+        (void)note_set(&d->why, ERR_IO, "its host name cannot be resolved");
     }
     next_address(d);
 }

@@ -171,7 +171,9 @@ static int check_unique(const struct ddl_table *t, const PgQuery__Constraint *c,
         int has = c->n_keys > 0 ? names_column(c->keys, c->n_keys, t->keys[i])
                                 : column != NULL && strcmp(column, t->keys[i]) == 0;
         if (!has) {
-            refuse(p, "Add the sharding key to the columns of the constraint.",
+            refuse(p,
+                   "Add the sharding key to the columns of the constraint, or make a global "
+                   "unique index instead: CREATE UNIQUE INDEX ... /* braid: global */.",
                    "a PRIMARY KEY or UNIQUE constraint on \"%s\" must contain its sharding key "
                    "\"%s\"",
                    t->name, t->keys[i]);

@@ -117,8 +117,12 @@ static enum err route(const struct ctl_arguments *a, const struct conf *conf, st
             "table \"%.100s\" is not declared in database \"%.60s\": it is local to shard "
             "\"%.60s\"",
             name, db->name, db->shards[0].name);
-        note_hint(note, "tables declared in SQL are found with --live");
+        note_hint(note, "Tables declared in SQL are found with --live.");
         return ERR_NO_TABLE;
+    }
+    if (decl->kind == MAP_REFERENCE) {
+        return note_set(note, ERR_BAD_KEY,
+                        "\"%.100s\" is a reference table: every shard has all of its rows", name);
     }
     if (keys_count != decl->keys_count) {
         return note_set(note, ERR_BAD_KEY,

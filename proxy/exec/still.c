@@ -126,11 +126,13 @@ static void counted(struct worker *w, void *arg)
         } else if (loop_now_us(w->loop) < op->until_us) {
             timer_set(&op->again, LOOK_AGAIN_US);
         } else {
-            enum err e = note_set(&note, ERR_NOT_STILL,
-                                  "%zu sessions of database \"%s\" were still in the middle of a "
-                                  "transaction or statement after %lld ms",
-                                  atomic_load(&round->busy), s->database,
-                                  (long long)s->world->conf->suspend_timeout_ms);
+            size_t busy = atomic_load(&round->busy);
+            enum err e =
+                note_set(&note, ERR_NOT_STILL,
+                         "%zu session%s of database \"%s\" %s still in the middle of a "
+                         "transaction or statement after %lld ms",
+                         busy, busy == 1 ? "" : "s", s->database, busy == 1 ? "was" : "were",
+                         (long long)s->world->conf->suspend_timeout_ms);
             note_hint(&note, "Nothing was changed. A table changes its place only while nobody "
                              "else works: end their transactions (SHOW CLIENTS) and repeat it, or "
                              "raise pool.suspend_timeout_ms.");
