@@ -3,7 +3,7 @@
  * its syncs, and none of them sleeps for ever. What was written last before a close is not taken
  * for a torn batch. Method: the real disk, whose syncs take a millisecond longer, so that writers
  * would fall into two halves, and are counted; syncs that take no time, and writers that are
- * stopped between two looks; bits that are flipped.
+ * stopped between two looks; syncs that do not end; bits that are flipped.
  */
 
 #include <pthread.h>
@@ -15,6 +15,7 @@
 
 #include "base/rng.h"
 #include "store/dir_testing.h"
+#include "store/file_sim.h"
 #include "store/kv_log.h"
 
 enum {
@@ -182,6 +183,107 @@ Test(kv_log, no_writer_sleeps_for_ever_wherever_the_others_were_stopped)
         cr_assert_eq(pthread_timedjoin_np(threads[i], NULL, &patience), 0, "a writer sleeps");
     }
     kv_log_close(stopped.log);
+    test_dir_remove(dir);
+}
+
+/* ---- a group of both kinds ------------------------------------------------------------------- */
+
+Test(kv_log, a_batch_that_does_not_wait_takes_no_sync_from_one_that_does)
+{
+    unsigned replayed = 0;
+    struct kv_log *log = NULL;
+    struct kv_batch batch = {0};
+    struct note note = {0};
+    struct sim_disk *disk = sim_disk_new(1);
+    struct kv_log_options options = {.fs = sim_disk_fs(disk),
+                                     .dir = "d",
+                                     .segment_bytes = 1 << 16,
+                                     .manual = 1,
+                                     .replay = see_batch,
+                                     .replay_arg = &replayed};
+    kv_batch_put(&batch, SLICE("key"), SLICE("value"));
+    cr_assert_eq(kv_log_open(&options, &log, &note), ERR_NONE, "%s", note.text);
+    (void)kv_log_add(log, 1, &batch, KV_LAZY);
+    uint64_t group = kv_log_add(log, 2, &batch, KV_SYNC).group;
+    cr_assert_eq(kv_log_add(log, 3, &batch, KV_LAZY).group, group);
+    struct kv_log_stats before;
+    struct kv_log_stats after;
+    kv_log_stats(log, &before);
+    cr_assert_eq(kv_log_commit(log, group, &note), ERR_NONE, "%s", note.text);
+    kv_log_stats(log, &after);
+    cr_assert_eq(after.syncs, before.syncs + 1);
+    sim_disk_unplug(disk);
+    kv_log_close(log);
+    sim_disk_restart(disk, 1);
+    cr_assert_eq(kv_log_open(&options, &log, &note), ERR_NONE, "%s", note.text);
+    cr_assert_eq(replayed, 3);
+    kv_log_close(log);
+    kv_batch_free(&batch);
+    sim_disk_free(disk);
+}
+
+/* ---- a sync that takes long ------------------------------------------------------------------ */
+
+static _Atomic int is_shut, committed;
+
+static enum err gated_sync(struct fs *self, int fd, struct note *note)
+{
+    (void)self;
+    while (atomic_load(&is_shut)) {
+        (void)usleep(1000);
+    }
+    return fs_disk()->sync(fs_disk(), fd, note);
+}
+
+struct waiter {
+    struct kv_log *log;
+    uint64_t group;
+};
+
+static void *wait_for_group(void *arg)
+{
+    struct waiter *w = arg;
+    cr_assert_eq(kv_log_commit(w->log, w->group, NULL), ERR_NONE);
+    atomic_fetch_add(&committed, 1);
+    return NULL;
+}
+
+Test(kv_log, nobody_goes_on_before_the_disk_has_the_group)
+{
+    char dir[TEST_DIR_BYTES];
+    unsigned replayed = 0;
+    pthread_t threads[WRITERS];
+    struct waiter waiters[WRITERS];
+    struct kv_log *log = NULL;
+    struct kv_batch batch = {0};
+    struct note note = {0};
+    struct fs fs = *fs_disk();
+    fs.sync = gated_sync;
+    test_dir_make(dir, "log");
+    struct kv_log_options options = {.fs = &fs,
+                                     .dir = dir,
+                                     .segment_bytes = 1 << 16,
+                                     .manual = 1,
+                                     .replay = see_batch,
+                                     .replay_arg = &replayed};
+    cr_assert_eq(kv_log_open(&options, &log, &note), ERR_NONE, "%s", note.text);
+    kv_batch_put(&batch, SLICE("key"), SLICE("value"));
+    atomic_store(&is_shut, 1);
+    for (unsigned i = 0; i < WRITERS; i++) {
+        waiters[i] = (struct waiter){log, kv_log_add(log, i + 1, &batch, KV_SYNC).group};
+    }
+    for (unsigned i = 0; i < WRITERS; i++) {
+        cr_assert_eq(pthread_create(&threads[i], NULL, wait_for_group, &waiters[i]), 0);
+    }
+    (void)usleep(50000);
+    cr_assert_eq(atomic_load(&committed), 0);
+    atomic_store(&is_shut, 0);
+    for (unsigned i = 0; i < WRITERS; i++) {
+        (void)pthread_join(threads[i], NULL);
+    }
+    cr_assert_eq(atomic_load(&committed), WRITERS);
+    kv_log_close(log);
+    kv_batch_free(&batch);
     test_dir_remove(dir);
 }
 
