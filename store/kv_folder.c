@@ -135,7 +135,9 @@ static enum err learn_kind(const struct kv_options *o, enum kv_kind *found, stru
     *found = o->kind;
     if (listing.has_kind) {
         e = read_kind(o->fs, o->path, found, note);
-        /* A start before us may have died, or failed, between the rename and the sync. */
+        /* The process before us may have died, or failed, between a rename (of KIND, of a manifest)
+         * and the sync behind it: what is built on that, and what is removed because of it, comes
+         * after this. */
         e = e ? e : o->fs->sync_dir(o->fs, o->path, note);
     } else {
         e = mark_new(o, &listing, note);

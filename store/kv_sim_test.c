@@ -76,7 +76,7 @@ Test(kv_sim, the_power_may_go_off_at_every_single_operation)
     }
 }
 
-Test(kv_sim, a_flipped_bit_is_refused_or_costs_at_most_the_last_write)
+Test(kv_sim, a_flipped_bit_of_a_closed_store_is_refused_or_costs_nothing)
 {
     uint64_t runs = setting("KV_SIM_RUNS", RUNS);
     for (const enum kv_kind *kind = kinds; *kind != 0; kind++) {

@@ -217,11 +217,9 @@ static enum err start(struct lsm *lsm, struct note *note)
     if (e) {
         return e;
     }
-    /* The process before us may have died between a rename and the sync behind it: what we build on
-     * is to be durable first, and the log's folder before anything is in it. */
     lsm_view_set(lsm, memtable_new(lsm->memtable_max), NULL, version_ref(lsm->version));
-    e = lsm->env.fs->sync_dir(lsm->env.fs, lsm->dir, note);
-    e = e ? e : open_log(lsm, note);
+    e = open_log(lsm, note);
+    /* The name of the log's folder may be new. */
     e = e ? e : lsm->env.fs->sync_dir(lsm->env.fs, lsm->dir, note);
     return e ? e : lsm_work_start(lsm, note);
 }
