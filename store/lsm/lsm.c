@@ -116,6 +116,24 @@ static enum err first_manifest(struct lsm *lsm, const struct listing *l, struct 
     return e;
 }
 
+/* The log has a segment from the first open on, before the first table. Without one all that is in
+ * no table is lost, and nobody would be told. */
+enum err lsm_log_is_there(struct fs *fs, const char *dir, const struct manifest *m,
+                          struct note *note)
+{
+    struct listing l = {0};
+    char path[SST_PATH_MAX];
+    (void)snprintf(path, sizeof(path), "%s/wal", dir);
+    if (m->flushed_seq == 0) {
+        return ERR_NONE;
+    }
+    if (fs->list(fs, path, see_segment, &l, note)) {
+        return note_wrap(note, ERR_CORRUPT, "the segments of the log");
+    }
+    return l.has_log ? ERR_NONE
+                     : note_set(note, ERR_CORRUPT, "%s: the segments of the log are missing", path);
+}
+
 static enum err load_tables(struct lsm *lsm, struct note *note)
 {
     struct fs *fs = lsm->env.fs;
@@ -136,7 +154,8 @@ static enum err load_tables(struct lsm *lsm, struct note *note)
         (void)none;
         e = first_manifest(lsm, &l, note);
     } else if (e == ERR_NONE) {
-        e = settle_files(lsm, &l, lsm->version, note);
+        e = lsm_log_is_there(fs, lsm->dir, &lsm->manifest, note);
+        e = e ? e : settle_files(lsm, &l, lsm->version, note);
     }
     mem_free(l.numbers);
     return e;

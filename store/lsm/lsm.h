@@ -135,6 +135,12 @@ void lsm_wake(struct lsm *lsm);
 enum err lsm_work_start(struct lsm *lsm, struct note *note) MUST_CHECK;
 void lsm_work_stop(struct lsm *lsm);
 
+/* ---- lsm.c ----------------------------------------------------------------------------------- */
+
+/* Errors: ERR_CORRUPT, when there must be a log beside that manifest and there is none. */
+enum err lsm_log_is_there(struct fs *fs, const char *dir, const struct manifest *m,
+                          struct note *note) MUST_CHECK;
+
 /* ---- lsm_cursor.c, lsm_check.c, lsm_stats.c -------------------------------------------------- */
 
 struct kv_cursor *lsm_cursor_open(struct kv *kv, struct kv_snapshot *at);

@@ -211,7 +211,8 @@ static enum err check_all(struct checking *c, struct note *note)
     struct kv_log_options options = {
         .fs = c->env.fs, .dir = c->env.dir, .replay = check_batch, .replay_arg = c};
     c->seq = c->manifest.flushed_seq;
-    return tell(c, kv_log_look(&options, note), note);
+    e = lsm_log_is_there(c->env.fs, c->env.dir, &c->manifest, note);
+    return tell(c, e ? e : kv_log_look(&options, note), note);
 }
 
 enum err lsm_verify(struct fs *fs, const char *path, kv_fault_fn *fn, void *arg, struct note *note)

@@ -361,6 +361,33 @@ Test(lsm, files_that_no_manifest_names_go_and_missing_ones_are_told, .init = mak
     cr_assert_not_null(strstr(note.text, "manifest is missing"), "%s", note.text);
 }
 
+Test(lsm, a_log_that_is_missing_is_told, .init = make_dir, .fini = remove_dir)
+{
+    char path[256];
+    char away[256];
+    struct note note = {0};
+    (void)snprintf(path, sizeof(path), "%s/kv/wal", dir);
+    (void)snprintf(away, sizeof(away), "%s/kv/away", dir);
+    struct kv *kv = open_kv();
+    kv_close(kv);
+    cr_assert_eq(rename(path, away), 0); /* nothing was in it, no table is there yet */
+    kv = open_kv();
+    fill(kv, 3000);
+    kv_close(kv);
+    (void)snprintf(away, sizeof(away), "%s/kv/away_too", dir);
+    cr_assert_eq(rename(path, away), 0);
+    cr_assert_eq(try_open(&kv, &note), ERR_CORRUPT);
+    cr_assert_not_null(strstr(note.text, "kv/wal: No such file"), "%s", note.text);
+    cr_assert_gt(faults(), 0);
+    cr_assert_eq(mkdir(path, 0700), 0);
+    cr_assert_eq(try_open(&kv, &note), ERR_CORRUPT);
+    cr_assert_not_null(strstr(note.text, "segments of the log are missing"), "%s", note.text);
+    cr_assert_gt(faults(), 0);
+    cr_assert_eq(rmdir(path), 0);
+    cr_assert_eq(rename(away, path), 0);
+    cr_assert_eq(faults(), 0);
+}
+
 Test(lsm, tables_nobody_can_read_any_more_are_removed_from_the_disk, .init = make_dir,
      .fini = remove_dir)
 {
