@@ -187,7 +187,7 @@ static void reset_done(struct control *c, struct job *job)
 enum err cdc_reset_start(struct control *c, const char *const *words, cdc_reset_fn *done, void *arg,
                          struct note *note)
 {
-    enum err e = feeds_begin(c, note);
+    enum err e = feeds_begin(c, 0, note);
     if (e) {
         return e;
     }

@@ -7,6 +7,7 @@
 #include "proxy/cdc/feed.h"
 
 #include <inttypes.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -23,12 +24,18 @@ enum {
     MEMBER_BYTES = 32
 };
 
+/* Of both sides, by count. */
+struct feed_wish {
+    _Atomic int refs, gone; /* gone: the session wants the answer no more */
+};
+
 /* A session's call on its way. Owner: the control side. */
 struct feed_job {
     struct job job; /* first */
     struct control_mail mail;
     struct arena arena;
     struct feed_call call;
+    struct feed_wish *wish;
     char *database;
     size_t worker;
     uint64_t session;
@@ -44,8 +51,16 @@ struct feed_job {
 /* What the session does meanwhile. */
 struct feed_op {
     struct op op; /* first */
+    struct feed_wish *wish;
     uint64_t ticket;
 };
+
+static void wish_unref(struct feed_wish *wish)
+{
+    if (atomic_fetch_sub(&wish->refs, 1) == 1) {
+        mem_free(wish);
+    }
+}
 
 static void put_number(struct feed_job *j, int16_t format, size_t bytes, uint64_t n)
 {
@@ -129,6 +144,7 @@ static enum err read_log(struct feed_job *j, struct shared *shared, struct note 
     }
     enum err e = feed_resolve(shared->cdc_log, j->database, 0, &j->call, &what, note);
     what.who = j->who;
+    what.gone = &j->wish->gone;
     return e ? e : cdc_consume(shared->cdc_consumers, &what, put_event, j, &count, note);
 }
 
@@ -163,6 +179,7 @@ static void answer(struct control *c, struct feed_job *j)
     mail->count = j->count;
     mail->err = j->err;
     worker_send(c->shared->workers[j->worker], mail);
+    wish_unref(j->wish);
     arena_free(&j->arena);
     mem_free(j->database);
     mem_free(j);
@@ -178,7 +195,7 @@ static void on_call(struct control *c, struct control_mail *mail)
 {
     struct feed_job *j = container_of(mail, struct feed_job, mail);
     struct note note = {.text = ""};
-    enum err e = feeds_begin(c, &note);
+    enum err e = feeds_begin(c, j->call.wait_ms > 0, &note);
     if (e) {
         put_failure(j, e, &note);
         answer(c, j);
@@ -250,6 +267,14 @@ static void never(struct op *op)
     op_end(op);
 }
 
+/* It was answered, cancelled, or its client is gone. */
+static void let_go(struct op *op)
+{
+    struct feed_wish *wish = ((struct feed_op *)(void *)op)->wish;
+    atomic_store(&wish->gone, 1);
+    wish_unref(wish);
+}
+
 static enum step start(struct session *s, struct slice text, const uint32_t *types,
                        const struct front_bind *bind)
 {
@@ -278,7 +303,10 @@ static enum step start(struct session *s, struct slice text, const uint32_t *typ
     struct feed_op *op = op_begin(s, sizeof(*op), "changes");
     op->op.then = never;
     op->op.pending = UINT64_MAX;
+    op->op.free_fn = let_go;
     op->ticket = j->ticket;
+    op->wish = j->wish = mem_zero(sizeof(*j->wish));
+    atomic_init(&j->wish->refs, 2);
     j->mail.fn = on_call;
     control_send(s->worker->shared->control, &j->mail);
     return STEP_DONE;

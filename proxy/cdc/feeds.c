@@ -9,7 +9,7 @@
 #include "proxy/control/cdc.h"
 #include "replication/cdc/consumer.h"
 
-enum err feeds_begin(struct control *c, struct note *note)
+enum err feeds_begin(struct control *c, int waits, struct note *note)
 {
     if (c->stopping) {
         return note_set(note, ERR_SHUTDOWN, "pgbraid is shutting down");
@@ -19,7 +19,7 @@ enum err feeds_begin(struct control *c, struct note *note)
         note_hint(note, "cdc.enabled: on in the configuration file, and a restart, begin one.");
         return e;
     }
-    if (c->feeds >= FEEDS_MAX) {
+    if (c->feeds >= FEEDS_MAX + (waits ? 0 : FEEDS_SHORT)) {
         return note_set(note, ERR_TOO_MANY, "%d read the change log already", FEEDS_MAX);
     }
     c->feeds++;

@@ -7,11 +7,12 @@
 #include "proxy/control/control.h"
 
 enum {
-    FEEDS_MAX = 128
+    FEEDS_MAX = 128,
+    FEEDS_SHORT = 32 /* more of those that do not wait: commits of 128 streams, for instance */
 };
 
 /* Errors: ERR_BAD_STATE (cdc is off), ERR_SHUTDOWN, ERR_TOO_MANY. */
-enum err feeds_begin(struct control *c, struct note *note) MUST_CHECK;
+enum err feeds_begin(struct control *c, int waits, struct note *note) MUST_CHECK;
 void feeds_ended(struct control *c);
 
 /* On a job's thread, around every use of the log. 0: it is being closed. */

@@ -2,6 +2,7 @@
 
 #include "proxy/cdc/http_feed.h"
 
+#include <stdatomic.h>
 #include <string.h>
 #include <strings.h>
 
@@ -33,8 +34,8 @@ struct http_call {
     struct feed_id id;    /* of the answer; who: 0 if it needs none */
     struct feed_id given; /* what the client has, as it says; who: 0 if it says nothing */
     int is_stream, is_commit, is_begun;
-    int is_sending; /* a batch is on its way, no job turns */
-    int is_gone;    /* the client has */
+    int is_sending;      /* a batch is on its way, no job turns */
+    _Atomic int is_gone; /* the client has */
     struct buf out;
     uint32_t count;
     enum err err;
@@ -107,6 +108,7 @@ static void read_log(struct shared *shared, struct http_call *h)
         return;
     }
     h->what.who = h->id.who;
+    h->what.gone = &h->is_gone;
     h->what.ack = h->what.ack == CDC_ACK_NEXT ? CDC_ACK_NONE : h->what.ack; /* by ids */
     if (h->is_stream) {
         h->what.wait_us = STREAM_WAIT_MS * INT64_C(1000);
@@ -209,7 +211,7 @@ static void end_call(struct control *c, struct http_call *h)
 /* Nobody wants the rest of the stream: it ends now, or when its job is back. */
 static void end_stream(struct control *c, struct http_call *h)
 {
-    h->is_gone = 1;
+    atomic_store(&h->is_gone, 1);
     if (h->is_sending) {
         end_call(c, h);
     }
@@ -389,7 +391,7 @@ static void start_call(struct control *c, struct evhttp_request *request, int is
     h->is_commit = is_commit;
     h->is_stream = !is_commit && accept != NULL && strstr(accept, "text/event-stream") != NULL;
     enum err e = read_query(h, evhttp_request_get_evhttp_uri(request), &note);
-    e = e ? e : feeds_begin(c, &note);
+    e = e ? e : feeds_begin(c, h->is_stream || h->call.wait_ms > 0, &note);
     if (e) {
         reply_failure(request, status_of(e), e, &note);
         free_call(h);

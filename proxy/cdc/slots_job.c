@@ -491,7 +491,7 @@ static void on_call(struct control *c, struct control_mail *mail)
     if (other != NULL && j->call.command != SLOTS_CREATE) { /* which says that it is there */
         e = note_set(&note, ERR_SLOT_ACTIVE, "replication slot \"%s\" is active", j->call.slot);
     }
-    e = e ? e : feeds_begin(c, &note);
+    e = e ? e : feeds_begin(c, j->call.command == SLOTS_START, &note);
     if (e) {
         put_failure(j, e, &note);
         say(j, c->shared, SLOTS_DONE);

@@ -10,6 +10,7 @@ import argparse
 import asyncio
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -370,6 +371,27 @@ def a_stream_that_is_not_read_costs_little(place):
     expect_that("all come", stream.read(count))
     expect("each once", count, len(set(found(stream.events))))
     stream.kill()
+
+
+@case
+def who_gives_up_waiting_takes_no_place(place):
+    """More polls than there may be readers, all given up at once: others read a second later, and not only when their time is over."""
+    polls = []
+    for i in range(130):
+        polls.append(socket.create_connection(("127.0.0.1", place.braid.http_port)))
+        path = f"/changes?topic=app.public.users&group=gone{i}&member=m&from=latest&wait_ms=60000"
+        polls[-1].sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer t0ken\r\n\r\n".encode())
+    time.sleep(0.3)
+    try:
+        poll(place, wait_ms=1)
+        expect_that("there are too many", False)
+    except urllib.error.HTTPError as e:
+        expect("there are too many", 503, e.code)
+    expect_that("but for those that do not wait", len(poll(place, limit=5)["events"]) == 5)
+    for one in polls:
+        one.close()
+    time.sleep(1.5)
+    expect_that("all places are free", len(poll(place, limit=5, wait_ms=1)["events"]) == 5)
 
 
 @case

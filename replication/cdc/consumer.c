@@ -4,6 +4,7 @@
 #include "replication/cdc/consumer.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <string.h>
 
 #include "base/check.h"
@@ -16,6 +17,7 @@
 
 enum {
     FETCH_BYTES = 256 << 10,
+    LOOK_US = 1000000, /* between two looks whether somebody waits for the answer */
     KEY_MAX = 63
 };
 
@@ -96,6 +98,16 @@ void cdc_consumers_free(struct cdc_consumers *c)
     hmap_free(&c->clubs);
     (void)pthread_mutex_destroy(&c->mutex);
     mem_free(c);
+}
+
+static int is_gone(const struct cdc_consume *what)
+{
+    return what->gone != NULL && atomic_load(what->gone);
+}
+
+static int64_t least(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
 }
 
 static int is_stopping(struct cdc_consumers *c)
@@ -609,7 +621,10 @@ enum err cdc_consume(struct cdc_consumers *c, const struct cdc_consume *what, cd
         if (e || g.count > 0 || left <= 0 || is_stopping(c)) {
             break;
         }
-        cdc_log_wait(c->log, seen, left < c->session_us / 3 ? left : c->session_us / 3);
+        cdc_log_wait(c->log, seen, least(left, least(LOOK_US, c->session_us / 3)));
+        if (is_gone(what)) {
+            break;
+        }
     }
     *count = g.count;
     mem_free(next);

@@ -40,6 +40,8 @@ struct cdc_consume {
     enum cdc_ack ack;
     uint32_t limit;          /* events; at least 1 */
     int64_t wait_us;         /* for the first event */
+    const _Atomic int *gone; /* or NULL; 1: nobody wants the answer any more, so the wait ends
+                                within a second, with nothing given or committed */
     struct cdc_seek_to from; /* where nothing is committed yet */
     unsigned resets : 1;     /* `from` also when what was committed is gone */
     unsigned stays : 1;      /* the member: until it leaves, however long it does not call */

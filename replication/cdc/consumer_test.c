@@ -455,6 +455,25 @@ Test(cdc_consumer, who_is_fenced_takes_nothing_from_the_one_that_has_its_name_no
     end_bench(&b);
 }
 
+Test(cdc_consumer, nobody_waits_for_an_answer_that_nobody_wants, .timeout = 10)
+{
+    struct bench b;
+    struct note note = {0};
+    struct seen *seen = mem_zero(sizeof(*seen));
+    uint32_t count = 0;
+    const _Atomic int gone = 1;
+    new_bench(&b, 1);
+    struct cdc_consume what = {.topic = b.topic,
+                               .limit = 1,
+                               .wait_us = 60000000,
+                               .from = {.how = CDC_SEEK_LATEST},
+                               .gone = &gone};
+    cr_expect_eq(cdc_consume(b.consumers, &what, see, seen, &count, &note), ERR_NONE);
+    cr_expect_eq(count, 0);
+    mem_free(seen);
+    end_bench(&b);
+}
+
 Test(cdc_consumer, names_that_never_come_again_are_forgotten)
 {
     struct bench b;
