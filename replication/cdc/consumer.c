@@ -5,6 +5,7 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/check.h"
@@ -446,6 +447,21 @@ static enum err place_of(struct cdc_consumers *c, const struct cdc_consume *what
                : cdc_log_seek(c->log, what->topic, partition, &what->from, next, note);
 }
 
+static enum err tell_gone(const struct cdc_consume *what, uint16_t partition, struct note *note)
+{
+    char where[64];
+    (void)snprintf(where, sizeof(where), "partition %u", partition);
+    (void)note_wrap(note, ERR_LOG_GONE, where);
+    if (what->group.n > 0) {
+        note_hint(note, "Retention took it, or the log is not the one that it was. With from => "
+                        "'earliest' the group goes on with what there is; braidctl cdc reset sets "
+                        "it elsewhere.");
+    } else {
+        note_hint(note, "Without an offset it begins with the oldest that there is.");
+    }
+    return ERR_LOG_GONE;
+}
+
 static enum err read_partition(struct giving *g, const struct cdc_consume *what, uint16_t partition,
                                uint64_t *next, struct note *note)
 {
@@ -457,7 +473,7 @@ static enum err read_partition(struct giving *g, const struct cdc_consume *what,
         e = cdc_log_seek(g->c->log, what->topic, partition, &what->from, next, note);
         e = e ? e : give_partition(g, partition, next, note);
     }
-    return e;
+    return e == ERR_LOG_GONE ? tell_gone(what, partition, note) : e;
 }
 
 /* Partitions that the member owns now, with their places. */
@@ -550,11 +566,16 @@ static enum err consume_as_member(struct giving *g, const struct cdc_consume *wh
     for (uint16_t i = 0; e == ERR_NONE && i < owned && !g->is_full; i++) {
         e = read_partition(g, what, partitions[i], &next[i], note);
     }
-    keep_places(c, what, id, partitions, next, owned);
+    if (e == ERR_NONE) { /* else what was given is thrown away with the answer, and comes again */
+        keep_places(c, what, id, partitions, next, owned);
+    }
     mem_free(partitions);
     mem_free(next);
     if (e == ERR_NONE && what->ack == CDC_ACK_NOW) {
         e = commit(c, what->topic, what->group, what->member, &what->who, note);
+        if (e) {
+            leave_as(c, what);
+        }
     }
     return e;
 }

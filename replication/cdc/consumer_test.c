@@ -455,6 +455,37 @@ Test(cdc_consumer, who_is_fenced_takes_nothing_from_the_one_that_has_its_name_no
     end_bench(&b);
 }
 
+Test(cdc_consumer, what_an_error_kept_from_the_reader_comes_again)
+{
+    for (int ack = CDC_ACK_NEXT; ack <= CDC_ACK_NONE; ack++) {
+        struct bench b;
+        struct note note = {0};
+        struct seen *lost = mem_zero(sizeof(*lost));
+        struct seen *seen = mem_zero(sizeof(*seen));
+        uint32_t count = 0;
+        new_bench(&b, 100);
+        struct cdc_consume what = {.topic = b.topic,
+                                   .group = SLICE("g"),
+                                   .member = SLICE("a"),
+                                   .ack = (enum cdc_ack)ack,
+                                   .limit = 1000};
+        struct cdc_commit gone = {.partition = 3, .offset = 5000};
+        cr_assert_eq(cdc_log_commit(b.log, SLICE("g"), b.topic, &gone, 1, &note), ERR_NONE);
+        cr_assert_eq(cdc_consume(b.consumers, &what, see, lost, &count, &note), ERR_LOG_GONE);
+        cr_expect_gt(lost->count, 0);
+        cr_expect_not_null(strstr(note.text, "partition 3"), "%s", note.text);
+        cr_expect_not_null(strstr(note.hint, "earliest"));
+        what.resets = 1; /* what the hint says */
+        do {
+            cr_assert_eq(cdc_consume(b.consumers, &what, see, seen, &count, &note), ERR_NONE);
+        } while (count > 0);
+        cr_expect_eq(count_times(seen, 100, 1), 100, "%u never came", count_times(seen, 100, 0));
+        mem_free(lost);
+        mem_free(seen);
+        end_bench(&b);
+    }
+}
+
 Test(cdc_consumer, nobody_waits_for_an_answer_that_nobody_wants, .timeout = 10)
 {
     struct bench b;
