@@ -2,11 +2,14 @@
 
 #include "proxy/cdc/http_feed.h"
 
+#include <errno.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/socket.h>
 
 #include <event2/buffer.h>
+#include <event2/bufferevent.h>
 #include <event2/keyvalq_struct.h>
 
 #include "base/check.h"
@@ -30,7 +33,7 @@ struct http_call {
     struct arena arena;
     struct feed_call call;
     struct cdc_consume what;
-    struct list node;     /* a stream, in control.streams */
+    struct list node;     /* in control.streams, or control.polls */
     struct feed_id id;    /* of the answer; who: 0 if it needs none */
     struct feed_id given; /* what the client has, as it says; who: 0 if it says nothing */
     int is_stream, is_commit, is_begun;
@@ -272,6 +275,29 @@ static void done(struct control *c, struct job *job)
     send_chunk(h);
 }
 
+/* Has the other side closed the connection? While a request is answered libevent does not read. */
+static int has_left(const struct http_call *h)
+{
+    struct evhttp_connection *connection = evhttp_request_get_connection(h->request);
+    char byte;
+    if (connection == NULL) {
+        return 1;
+    }
+    int fd = bufferevent_getfd(evhttp_connection_get_bufferevent(connection));
+    ssize_t n = recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+    return n == 0 || (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR);
+}
+
+void http_feed_tick(struct control *c)
+{
+    list_each (node, &c->polls) {
+        struct http_call *h = container_of(node, struct http_call, node);
+        if (!h->is_gone && has_left(h)) {
+            atomic_store(&h->is_gone, 1);
+        }
+    }
+}
+
 void http_feed_stop(struct control *c)
 {
     list_each_safe (node, &c->streams) {
@@ -400,6 +426,8 @@ static void start_call(struct control *c, struct evhttp_request *request, int is
     settle_reader(c, h);
     if (h->is_stream) {
         take_over(c, h);
+    } else {
+        list_push_back(&c->polls, &h->node);
     }
     watch_client(h, 1);
     h->job.work = work;

@@ -23,6 +23,8 @@
 
 /* 1: the request was for us, and is answered or will be. */
 int http_feed(struct control *c, struct evhttp_request *request);
+/* Look which of those who wait are still there. */
+void http_feed_tick(struct control *c);
 void http_feed_stop(struct control *c); /* streams end */
 
 #endif

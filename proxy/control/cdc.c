@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "proxy/cdc/feeds.h"
+#include "proxy/cdc/http_feed.h"
 #include "replication/cdc/consumer.h"
 
 static void path_of(const struct conf *conf, const char *name, char *out, size_t bytes)
@@ -78,6 +79,7 @@ enum err cdc_log_begin(struct control *c, struct cdc_opening *opening, struct no
 void cdc_tick(struct control *c)
 {
     cdc_sources_tick(c);
+    http_feed_tick(c);
     if (c->shared->cdc_log != NULL && c->shared->ledger != NULL) {
         ledger_tidy(c->shared->ledger); /* the WAL is filled by others too */
     }

@@ -392,6 +392,7 @@ static struct control *control_new(const struct control_options *options, struct
     list_init(&c->refreshes);
     list_init(&c->slots);
     list_init(&c->streams);
+    list_init(&c->polls);
     list_init(&c->gate_waits);
     list_init(&c->gates_kept);
     list_init(&c->reload_running);

@@ -205,6 +205,7 @@ struct control {
     size_t feeds;         /* who read the change log now */
     struct list slots;    /* of them, those that have a replication slot: proxy/cdc/slots.h */
     struct list streams;  /* ... of events: proxy/cdc/http_feed.c */
+    struct list polls;    /* ... and long polls */
     uint64_t http_reader; /* the newest there */
     size_t snapshots;     /* chains of visits out */
     int resolving;

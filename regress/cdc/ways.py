@@ -390,7 +390,12 @@ def who_gives_up_waiting_takes_no_place(place):
     expect_that("but for those that do not wait", len(poll(place, limit=5)["events"]) == 5)
     for one in polls:
         one.close()
-    time.sleep(1.5)
+    for _ in range(150):  # of the 60 s that they asked for
+        threads = len(os.listdir(f"/proc/{place.braid.process.pid}/task"))
+        if threads < 64:
+            break
+        time.sleep(0.1)
+    expect_that(f"nobody is waited for any more ({threads} threads)", threads < 64)
     expect_that("all places are free", len(poll(place, limit=5, wait_ms=1)["events"]) == 5)
 
 
