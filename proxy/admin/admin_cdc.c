@@ -93,7 +93,8 @@ enum err admin_show_cdc_topics(struct admin_call *call)
 enum err admin_show_cdc_groups(struct admin_call *call)
 {
     struct shared *shared = call->c->shared;
-    admin_columns(call, "group topic members:q lag:q lost:q");
+    admin_columns(call, "group topic members:q lag:q lost:q lag_bytes:q lag_ms:q");
+    int64_t now = clock_wall_us();
     size_t max = shared->cdc_log == NULL ? 0 : cdc_log_groups_count(shared->cdc_log);
     struct cdc_group_view *list = mem_alloc((max + 1) * sizeof(*list));
     size_t n = max == 0 ? 0 : cdc_log_groups(shared->cdc_log, list, max);
@@ -105,6 +106,8 @@ enum err admin_show_cdc_groups(struct admin_call *call)
                                               slice_of(list[i].group)));
         admin_uint(call, list[i].lag);
         admin_uint(call, list[i].lost);
+        admin_uint(call, list[i].bytes);
+        admin_int(call, list[i].time_us == 0 ? 0 : (now - list[i].time_us) / 1000);
     }
     mem_free(list);
     admin_end(call);

@@ -261,6 +261,7 @@ static void collect(struct control *c, const struct snapshot *s, struct arena *a
     n->pools = list_pools(s, a, &n->pools_count);
     n->cdc = list_cdc(c, a, &n->cdc_count);
     n->sinks = list_sinks(c, a, &n->sinks_count);
+    http_look_at_log(c, a, n);
     n->stats = s->stats;
     n->names_max = (size_t)c->world->conf->stats_names_max;
 }

@@ -3,6 +3,7 @@
 
 /* The HTTP endpoint on the control loop: /stats (JSON), /metrics (OpenMetrics), /health. */
 
+#include "base/arena.h"
 #include "proxy/control/control.h"
 
 struct http;
@@ -15,5 +16,9 @@ enum err http_start(struct control *c, const char *address, int fd, struct http 
 /* Stop taking connections for a while; NULL is fine. */
 void http_accept(struct http *http, int on);
 void http_stop(struct http *http); /* NULL is fine */
+
+/* Its groups and topics, of the arena. */
+struct http_numbers;
+void http_look_at_log(struct control *c, struct arena *a, struct http_numbers *n);
 
 #endif

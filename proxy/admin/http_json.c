@@ -147,6 +147,10 @@ void http_print_stats(const struct http_numbers *n, struct buf *out)
     if (n->cdc_count > 0) {
         set(o, "cdc", http_json_cdc(n));
     }
+    if (n->topics_count > 0) {
+        set(o, "cdc_groups", http_json_groups(n));
+        set(o, "cdc_topics", http_json_topics(n));
+    }
     if (n->sinks_count > 0) {
         set(o, "sinks", http_json_sinks(n));
     }

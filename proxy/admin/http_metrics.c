@@ -183,6 +183,7 @@ void http_print_metrics(const struct http_numbers *n, struct buf *out)
     metrics_put_places(n, out);
     put_databases(n, out);
     metrics_put_cdc(n, out);
+    metrics_put_groups(n, out);
     metrics_put_sinks(n, out);
     put_gauge(out, "pgbraid_tx_in_doubt", NULL,
               "transactions over several shards that recovery has to finish", n->in_doubt);

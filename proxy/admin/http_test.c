@@ -29,6 +29,16 @@ static const struct http_database databases[] = {
     {.name = "app", .shards = shards, .shards_count = 2, .ready = 1, .epoch = 3, .tables = 4},
     {.name = "other", .shards = shards, .shards_count = 1, .ready = 0, .why = "not read yet"}};
 
+static const struct http_group groups[] = {{.group = "g\"1",
+                                            .topic = "app.public.t",
+                                            .members = 2,
+                                            .lag = 30,
+                                            .lost = 4,
+                                            .lag_bytes = 5000,
+                                            .lag_us = 1500000}};
+static const struct http_topic topics[] = {
+    {.topic = "app.public.t", .records = 100, .kept = 60, .bytes = 9000}};
+
 static struct http_numbers numbers(void)
 {
     struct http_numbers n = {.version = "1.2.3",
@@ -44,7 +54,11 @@ static struct http_numbers numbers(void)
                              .servers = servers,
                              .servers_count = 2,
                              .databases = databases,
-                             .databases_count = 2};
+                             .databases_count = 2,
+                             .groups = groups,
+                             .groups_count = 1,
+                             .topics = topics,
+                             .topics_count = 1};
     for (size_t m = 0; m < METRIC_COUNT; m++) {
         n.counters[m] = 1000 + m;
     }

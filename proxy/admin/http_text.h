@@ -55,6 +55,17 @@ struct http_cdc {
     int64_t behind_us;
 };
 
+/* A group's place in one topic. */
+struct http_group {
+    const char *group, *topic;
+    uint64_t members, lag, lost, lag_bytes;
+    int64_t lag_us;
+};
+struct http_topic {
+    const char *topic;
+    uint64_t records, kept, bytes;
+};
+
 struct http_numbers {
     const char *version;
     int64_t uptime_us;
@@ -79,6 +90,10 @@ struct http_numbers {
     size_t cdc_count;
     const struct cdc_outlet_stats *sinks;
     size_t sinks_count;
+    const struct http_group *groups; /* at most names_max of either */
+    size_t groups_count;
+    const struct http_topic *topics;
+    size_t topics_count;
 };
 
 /* One JSON document with a line end. */
@@ -98,6 +113,9 @@ struct json_t *http_json_errors(const struct http_numbers *n);
 struct json_t *http_json_pools(const struct http_numbers *n);
 struct json_t *http_json_cdc(const struct http_numbers *n);
 struct json_t *http_json_sinks(const struct http_numbers *n);
+struct json_t *http_json_groups(const struct http_numbers *n);
+struct json_t *http_json_topics(const struct http_numbers *n);
+void metrics_put_groups(const struct http_numbers *n, struct buf *out); /* and topics */
 void metrics_put_sinks(const struct http_numbers *n, struct buf *out);
 void metrics_put_cdc(const struct http_numbers *n, struct buf *out);
 struct json_t *http_json_places(const struct http_numbers *n);

@@ -413,6 +413,21 @@ def clumsy_requests_are_refused(place):
 
 
 @case
+def groups_and_topics_are_seen(place):
+    place.sql("SELECT * FROM braid.changes('users', group => 'seen', member => 'm', limit => 5, ack => now)")
+    [group] = [g for g in place.console("SHOW CDC_GROUPS") if g["group"] == "seen"]
+    expect_that(f"behind: {group}", group["lag"] >= ROWS - 5 and group["lag_bytes"] > 1000 and group["lag_ms"] > 0)
+    stats = place.braid.stats()
+    [seen] = [g for g in stats["cdc_groups"] if g["group"] == "seen"]
+    expect("in /stats", [group["lag"], group["lag_bytes"], group["members"]], [seen["lag_records"], seen["lag_bytes"], seen["members"]])
+    [topic] = [t for t in stats["cdc_topics"] if t["topic"] == "app.public.users"]
+    text = place.braid.http("/metrics")[1]
+    for line in (f'pgbraid_group_lag_records{{group="seen",topic="app.public.users"}} {group["lag"]}',
+                 f'pgbraid_topic_records_total{{topic="app.public.users"}} {int(topic["records"])}'):
+        expect_that(line, line in text)
+
+
+@case
 def polls_go_on_by_their_ids(place):
     words = {"group": "poll", "member": "m", "limit": 9}
     first = poll(place, **words)

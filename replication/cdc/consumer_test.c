@@ -553,3 +553,27 @@ Test(cdc_consumer, groups_are_so_many_and_forgotten_ones_make_room_at_the_next_o
     bench_groups_max = 0;
     end_bench(&b);
 }
+
+Test(cdc_consumer, how_far_a_group_is_behind_is_said_in_bytes_and_by_age_too)
+{
+    struct bench b;
+    struct note note = {0};
+    struct seen *seen = mem_zero(sizeof(*seen));
+    struct cdc_group_view view = {0};
+    struct cdc_seek_to to = {.how = CDC_SEEK_EARLIEST};
+    new_bench(&b, 100);
+    struct slice group = SLICE("g");
+    cr_assert_eq(cdc_consumer_reset(b.consumers, b.topic, group, &to, &note), ERR_NONE);
+    cr_assert_eq(cdc_log_groups(b.log, &view, 1), 1);
+    uint64_t all = view.bytes;
+    cr_expect(view.lag == 100 && view.bytes > 2000 && view.time_us == 1500000, "%llu bytes",
+              (unsigned long long)view.bytes);
+    (void)read_some(&b, "a", 50, CDC_ACK_NOW, seen);
+    cr_assert_eq(cdc_log_groups(b.log, &view, 1), 1);
+    cr_expect(view.lag == 50 && view.bytes < all * 2 / 3 && view.bytes > all / 3);
+    (void)read_some(&b, "a", 50, CDC_ACK_NOW, seen);
+    cr_assert_eq(cdc_log_groups(b.log, &view, 1), 1);
+    cr_expect(view.lag == 0 && view.bytes == 0 && view.time_us == 0);
+    mem_free(seen);
+    end_bench(&b);
+}

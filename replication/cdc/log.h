@@ -193,8 +193,10 @@ struct cdc_group_view {
     char group[CDC_GROUP_MAX + 1];
     uint32_t topic;
     uint16_t partitions;
-    uint64_t lag;  /* records behind */
-    uint64_t lost; /* of them, those that are no longer in the log */
+    uint64_t lag;    /* records behind */
+    uint64_t lost;   /* of them, those that are no longer in the log */
+    uint64_t bytes;  /* of those that are, about: as if all of a file had the same size */
+    int64_t time_us; /* of the oldest of those, about: as if they came at an even pace; 0: none */
 };
 /* Those that have committed something and were not forgotten since. */
 size_t cdc_log_groups_count(struct cdc_log *log); /* no fewer than these */

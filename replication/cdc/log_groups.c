@@ -245,6 +245,21 @@ int cdc_group_is_forgotten(const struct cdc_offsets *o)
     return 1;
 }
 
+/* What a partition has from an offset on. */
+static void add_behind(struct cdc_group_view *v, const struct cdc_part *part, uint64_t from)
+{
+    for (size_t i = 0; i < part->segments_count; i++) {
+        const struct cdc_segment *s = part->segments[i];
+        if (s->end <= from || s->end == s->base) {
+            continue;
+        }
+        double rest = from <= s->base ? 1 : (double)(s->end - from) / (double)(s->end - s->base);
+        int64_t time_us = s->time_us - (int64_t)(rest * (double)(s->time_us - s->time_min_us));
+        v->bytes += (uint64_t)(rest * (double)s->bytes);
+        v->time_us = v->time_us == 0 || time_us < v->time_us ? time_us : v->time_us;
+    }
+}
+
 size_t cdc_log_groups_count(struct cdc_log *log)
 {
     cdc_lock(log);
@@ -271,6 +286,7 @@ size_t cdc_log_groups(struct cdc_log *log, struct cdc_group_view *out, size_t ma
             uint64_t at = o->parts[p].offset;
             uint64_t from = at == CDC_NO_OFFSET ? topic->parts[p].start : at;
             v->lag += topic->parts[p].end > from ? topic->parts[p].end - from : 0;
+            add_behind(v, &topic->parts[p], from);
             v->lost += topic->parts[p].start > from ? topic->parts[p].start - from : 0;
         }
     }
