@@ -60,6 +60,9 @@ enum err cdc_log_begin(struct control *c, struct cdc_opening *opening, struct no
     struct cdc_log *log = opening->log;
     enum err e = cdc_log_start(log, wal, note);
     opening->log = NULL;
+    if (e == ERR_NONE) {
+        cdc_sources_say_left(log, conf);
+    }
     if (e || conf->cdc == CONF_OFF) {
         cdc_log_close(log);
         wal_needed_from(wal, WAL_OWNER_CDC, UINT64_MAX);

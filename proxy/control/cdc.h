@@ -36,6 +36,8 @@ void cdc_reload(struct control *c); /* limits as the configuration says now */
 void cdc_sources_tick(struct control *c);
 void cdc_sources_maps(struct control *c); /* the log knows the maps of a new world */
 void cdc_sources_stop(struct control *c);
+/* Slots of shards that were captured once, and are not by this configuration. */
+void cdc_sources_say_left(struct cdc_log *log, const struct conf *conf);
 size_t cdc_sources_count(const struct control *c);
 /* Borrowed until the next tick. */
 void cdc_sources_look(const struct control *c, size_t index, const char **database,

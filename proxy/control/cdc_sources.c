@@ -198,6 +198,43 @@ static void look_at_database(struct control *c, const struct world_db *db, int64
     }
 }
 
+static void say_left(const char *database, const char *shard, const char *slot)
+{
+    log_event(LOG_CDC_SLOT_LEFT,
+              "database=%s shard=%s slot=%s hint=\"let change capture go on there, or drop it: "
+              "SELECT pg_drop_replication_slot('%s')\"",
+              database, shard, slot, slot);
+}
+
+static int is_captured(const struct conf *conf, const struct cdc_source_view *view)
+{
+    if (conf->cdc == CONF_OFF || !is_listed(conf->cdc_databases, view->database)) {
+        return 0;
+    }
+    for (size_t i = 0; i < conf->databases_count; i++) {
+        const struct conf_database *db = &conf->databases[i];
+        for (size_t k = 0; k < db->shards_count; k++) {
+            if (strcmp(db->name, view->database) == 0 &&
+                strcmp(db->shards[k].name, view->name) == 0) {
+                return 1;
+            }
+        }
+    }
+    return conf->fallback != NULL; /* it may come with its first client */
+}
+
+void cdc_sources_say_left(struct cdc_log *log, const struct conf *conf)
+{
+    struct cdc_source_view *list = mem_alloc(VIEWS_MAX * sizeof(*list));
+    size_t n = cdc_log_sources(log, list, VIEWS_MAX);
+    for (size_t i = 0; i < n; i++) {
+        if (list[i].slot[0] != '\0' && !is_captured(conf, &list[i])) {
+            say_left(list[i].database, list[i].name, list[i].slot);
+        }
+    }
+    mem_free(list);
+}
+
 static void end_source(struct shard_source *s)
 {
     cdc_source_free(s->source);
@@ -226,6 +263,11 @@ void cdc_sources_tick(struct control *c)
     }
     for (size_t i = all->count; i > 0; i--) {
         if (!all->list[i - 1].is_wanted) {
+            struct cdc_look look;
+            cdc_source_look(all->list[i - 1].source, &look);
+            if (look.slot[0] != '\0') {
+                say_left(all->list[i - 1].database, all->list[i - 1].shard, look.slot);
+            }
             end_source(&all->list[i - 1]);
             all->list[i - 1] = all->list[--all->count];
         }

@@ -20,6 +20,7 @@ sys.path.insert(0, os.path.join(ROOT, "regress", "cdc"))
 
 import pg  # noqa: E402
 import source  # noqa: E402
+from braid import Braid, config_for  # noqa: E402
 from report import Report, expect, expect_that  # noqa: E402
 from source import LOGICAL, TABLES, VERSION  # noqa: E402
 
@@ -222,6 +223,62 @@ class Test(source.Test):
         tool.kill()
         s.stop("immediate")
 
+    def left_behind(self):
+        """Slots that nobody reads any more are named: of a database that was taken out, of one that was captured once, of a data_dir that is lost."""
+        self.fresh(2)
+        servers = self.servers[:2]
+        servers[0].sql("DROP DATABASE IF EXISTS plain")
+        servers[0].sql("CREATE DATABASE plain")
+        config = config_for(servers, {"plain": {"hash": ["id"]}}, auth={"admin_users": "postgres"}, service={"user": "postgres"},
+                            cdc={"enabled": "on", "replica_identity": "full"})
+        braid = Braid(f"{self.fleet.folder}/braid_left", config, build=self.args.build)
+        self.fleet.at_end.append(braid.kill)
+
+        def slots(count):
+            """Of those who read: database and slot."""
+            until = time.monotonic() + 60
+            while time.monotonic() < until:
+                rows = braid.sql("SHOW CDC", "pgbraid", user="postgres")
+                if len(rows) == count and all(row[2] == "reading" for row in rows):
+                    return {row[:2]: row[3] for row in rows}
+                time.sleep(0.1)
+            raise source.Wrong(f"{count} do not read: {rows}\n{braid.tail()}")
+
+        def named(slot):
+            until = time.monotonic() + 20
+            while time.monotonic() < until:
+                with open(braid.log_path, encoding="utf-8") as f:
+                    lines = [line for line in f if "CDC_SLOT_LEFT" in line and f"slot={slot} " in line]
+                if lines:
+                    expect_that(lines[-1], f"pg_drop_replication_slot('{slot}')" in lines[-1])
+                    return len(lines)
+                time.sleep(0.1)
+            raise source.Wrong(f"{slot} is not named\n{braid.tail()}")
+
+        braid.start()
+        first = slots(3)
+        expect_that(braid.tail(), "CDC_SLOT_LEFT" not in braid.tail())
+        del braid.config["databases"]["plain"]
+        braid.write_files()
+        braid.reload()
+        expect("by a reload", 1, named(first["plain", "only"]))
+        braid.config["cdc"]["enabled"] = "off"
+        braid.write_files()
+        braid.stop()
+        braid.start()
+        expect("by a start without change capture", [2, 1, 1], [named(slot) for slot in (first["plain", "only"], first["app", "shard0"], first["app", "shard1"])])
+        braid.stop()
+        shutil.rmtree(f"{braid.folder}/data")
+        braid.config["cdc"]["enabled"] = "on"
+        braid.write_files()
+        braid.start()
+        second = slots(2)
+        expect("without data_dir", [2, 2], [named(first[key]) for key in second])
+        braid.stop()
+        for s in servers:
+            s.sql("SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots")
+        servers[0].sql("DROP DATABASE plain")
+
     # ---- copies
 
     def long_transaction(self):
@@ -261,10 +318,10 @@ def main():
     report = Report(args.verbose, args.only)
     tool = source.build_tool(args.build)
     with pg.Fleet(keep=args.keep) as fleet:
-        servers = fleet.start(1, options=LOGICAL)
+        servers = fleet.start(2, options=LOGICAL)
         test = Test(args, tool, fleet, servers, report)
         for name in ("altered", "made_before", "dropped", "made_again", "out_and_in", "identities_gone", "policy", "put_back",
-                     "refusals", "long_transaction"):
+                     "refusals", "left_behind", "long_transaction"):
             report.run(name, getattr(test, name))
     return report.finish()
 

@@ -22,6 +22,7 @@
 
 enum {
     MAKE_SLOT_MS = 3600 * 1000, /* it waits for every transaction that runs */
+    CHANCE_CHARS = 8,           /* at the end of a slot's name */
     WAITS_MS = 10000,           /* then the log says for whom */
     TRY_MIN_MS = 5000, /* a snapshot beside a stream is waited for so long, then twice, ... */
     TRY_MAX_MS = 300 * 1000
@@ -357,6 +358,39 @@ static enum err check_slot(struct cdc_source *s, struct note *note)
     return why[0] == '\0' ? find_new_tables(s, note) : cdc_gap(s, why, note);
 }
 
+/* One of ours whose name nobody remembers, as when data_dir was lost, keeps the server's log for
+ * ever. It may also be that of another pgbraid, which is off just now. */
+static void look_for_others(struct cdc_source *s)
+{
+    char own[CDC_SLOT_BYTES];
+    char pattern[CDC_SLOT_BYTES + 20];
+    struct buf sql = {0};
+    struct note note;
+    PGresult *r = NULL;
+    memcpy(own, s->state.slot, sizeof(own));
+    own[strlen(own) < CHANCE_CHARS ? 0 : strlen(own) - CHANCE_CHARS] = '\0';
+    (void)snprintf(pattern, sizeof(pattern), "^%s[0-9a-f]{8}$", own); /* of a-z, 0-9 and _ */
+    buf_text(&sql, "SELECT slot_name, pg_catalog.pg_current_wal_lsn() - restart_lsn FROM "
+                   "pg_catalog.pg_replication_slots WHERE plugin = 'pgoutput' AND NOT active AND "
+                   "database = pg_catalog.current_database() AND slot_name ~ ");
+    source_put_text(&sql, pattern);
+    buf_text(&sql, " AND slot_name <> ");
+    source_put_text(&sql, s->state.slot);
+    buf_text(&sql, " ORDER BY 1");
+    buf_u8(&sql, 0);
+    enum err e = cdc_side(s, (const char *)sql.p, &r, &note);
+    buf_free(&sql);
+    for (int i = 0; e == ERR_NONE && i < PQntuples(r) && s->said_others == 0; i++) {
+        log_event(LOG_CDC_SLOT_LEFT,
+                  "database=%s shard=%s slot=%s retained_bytes=%s hint=\"unless another pgbraid "
+                  "needs it: SELECT pg_drop_replication_slot('%s')\"",
+                  s->o.shard.database, s->o.shard.name, pq_text(r, i, 0), pq_text(r, i, 1),
+                  pq_text(r, i, 0));
+    }
+    s->said_others = 1;
+    PQclear(r);
+}
+
 /* ---- snapshot beside the stream -------------------------------------------------------------- */
 
 /* A server goes on waiting for a lock when who asked has gone, and keeps the slot until then. */
@@ -453,6 +487,9 @@ enum err cdc_attach(struct cdc_source *s, struct note *note)
         return e;
     }
     e = s->state.phase == CDC_FRESH ? make_slot(s, system, timeline, note) : check_slot(s, note);
+    if (e == ERR_NONE) {
+        look_for_others(s);
+    }
     (void)pthread_mutex_lock(&s->lock);
     s->look.epoch = s->place.epoch;
     s->look.timeline = timeline;

@@ -216,6 +216,7 @@ struct cdc_source_view {
     uint64_t open_bytes; /* of a transaction that has not ended */
     char database[64];
     char name[64];
+    char slot[64]; /* that its source made last; or "" */
 };
 size_t cdc_log_sources(struct cdc_log *log, struct cdc_source_view *out, size_t max);
 

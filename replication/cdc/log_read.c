@@ -12,6 +12,7 @@
 #include "base/check.h"
 #include "base/mem.h"
 #include "replication/cdc/log_impl.h"
+#include "replication/cdc/state.h"
 
 enum {
     WALK_BYTES = 64 << 10
@@ -580,6 +581,8 @@ size_t cdc_log_sources(struct cdc_log *log, struct cdc_source_view *out, size_t 
         out[n].watermark = s->passed_count == 0 ? 0 : s->passed[s->passed_count - 1].n;
         (void)snprintf(out[n].database, sizeof(out[n].database), "%s", s->database);
         (void)snprintf(out[n].name, sizeof(out[n].name), "%s", s->name);
+        (void)snprintf(out[n].slot, sizeof(out[n].slot), SLICE_FMT,
+                       SLICE_ARG(cdc_state_slot(buf_slice(&s->state))));
     }
     cdc_unlock(log);
     return n;

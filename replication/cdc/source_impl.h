@@ -73,6 +73,7 @@ struct cdc_source {
     int64_t snapshot_us;    /* not before */
     int64_t making_us;      /* since then a slot is being made, and nobody was told yet; or 0 */
     int is_over;            /* the slot is to be given up */
+    int said_others;        /* slots that nobody reads were looked for */
     int is_changed;         /* the publication is another one than when the stream began */
     struct buf publication; /* what it was then: see publication.c */
     char said[512];         /* the error logged last */

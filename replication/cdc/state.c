@@ -72,6 +72,14 @@ static int read_table(struct slice *in, struct cdc_state *s)
     return 1;
 }
 
+struct slice cdc_state_slot(struct slice bytes)
+{
+    const uint8_t *p;
+    struct slice slot;
+    int is_read = take(&bytes, HEAD_BYTES, &p) && p[0] == VERSION && take_text(&bytes, &slot);
+    return is_read && slot.n < CDC_SLOT_BYTES ? slot : SLICE("");
+}
+
 static int read_all(struct slice in, struct cdc_state *s)
 {
     const uint8_t *p;

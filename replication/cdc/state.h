@@ -50,6 +50,8 @@ struct cdc_state {
 };
 
 void cdc_state_put(const struct cdc_state *s, struct buf *out);
+/* The name of the slot in them, or "". */
+struct slice cdc_state_slot(struct slice bytes);
 /* *out is emptied first. Errors: ERR_CORRUPT. */
 enum err cdc_state_read(struct slice bytes, struct cdc_state *out, struct note *note) MUST_CHECK;
 struct cdc_table *cdc_state_add(struct cdc_state *s, struct slice schema, struct slice name);

@@ -49,6 +49,18 @@ Test(cdc_state, what_is_remembered_comes_back)
     cr_expect_eq(back.slot[0], '\0');
 }
 
+Test(cdc_state, the_slot_is_read_without_the_rest)
+{
+    struct cdc_state s = {.slot = "pgbraid_s0_0123abcd"};
+    struct buf bytes = {0};
+    cdc_state_put(&s, &bytes);
+    cr_expect(slice_is(cdc_state_slot(buf_slice(&bytes)), "pgbraid_s0_0123abcd"));
+    for (size_t n = 0; n < 2 + sizeof("pgbraid_s0_0123abcd"); n++) { /* cut short */
+        cr_expect_eq(cdc_state_slot(slice_bytes(bytes.p, n)).n, 0);
+    }
+    buf_free(&bytes);
+}
+
 Test(cdc_state, a_table_that_is_dropped_leaves_the_others_in_order)
 {
     struct cdc_state s = {0};
