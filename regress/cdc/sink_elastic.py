@@ -18,7 +18,7 @@ class Elastic(http.server.ThreadingHTTPServer):
     allow_reuse_address = True
 
     def __init__(self):
-        self.indexes, self.mappings, self.hidden = {}, {}, {}
+        self.indexes, self.mappings, self.hidden, self.dates = {}, {}, {}, {}
         self.script, self.statuses = [], []
         self.judge = lambda action, key: None
         self.lock = threading.RLock()
@@ -82,6 +82,7 @@ class ElasticRequest(http.server.BaseHTTPRequestHandler):
             if what == "":
                 es.indexes[index] = {}
                 body = body["mappings"]
+                es.dates[index] = body["date_detection"]
             es.mappings[index] = body["properties"]
         self.answer(200, {"acknowledged": True})
 
@@ -112,6 +113,9 @@ class ElasticRequest(http.server.BaseHTTPRequestHandler):
             return
         lines = text.split("\n")
         expect("the last line has an end", "", lines.pop())
+        if any(not 0 < len(meta["_id"].encode()) <= 512 for head in lines[::2] for meta in json.loads(head).values()):
+            self.answer(400, {"error": {"type": "action_request_validation_exception", "reason": "id is too long"}, "status": 400})
+            return
         items = []
         for head, body in zip(lines[::2], lines[1::2]):
             (action, meta), = json.loads(head).items()
@@ -178,11 +182,22 @@ def large_values_that_an_update_leaves_alone(place):
     expect("dead letters", before, place.sink("elastic")["dead_letters"])
 
 
+def what_no_id_can_be_is_a_dead_letter(place):
+    """A server refuses the whole request for it. And fields are not left to their first values."""
+    dead = len(place.dead_letters("elastic"))
+    place.sql("CREATE TABLE looks (key text PRIMARY KEY, f float8)")
+    place.sql("INSERT INTO looks VALUES ('a', 1), ('', 2), (repeat('k', 512), 3), (repeat('k', 513), 4)")
+    soon("those that can be", lambda: sorted(place.elastic.indexes.get("cdc-app.public.looks", {})), ["a", "k" * 512], place)
+    soon("dead letters", lambda: sorted(x["event"]["key"]["key"] for x in place.dead_letters("elastic")[dead:]), ["", "k" * 513], place)
+    expect("a float", "double", place.elastic.mappings["cdc-app.public.looks"]["f"]["type"])
+    expect("texts are no dates", False, place.elastic.dates["cdc-app.public.looks"])
+
+
 def begin(place):
     """Its settings."""
     place.elastic = Elastic()
     return {"sink_elastic": f"http://127.0.0.1:{place.elastic.server_address[1]}/", "sink_elastic_prefix": "cdc-",
-            "sink_elastic_topics": "app.public.users"}
+            "sink_elastic_topics": "app.public.users, app.public.looks"}
 
 
-CASES = (gets_everything, items_fail_on_purpose, large_values_that_an_update_leaves_alone)
+CASES = (gets_everything, items_fail_on_purpose, large_values_that_an_update_leaves_alone, what_no_id_can_be_is_a_dead_letter)

@@ -24,6 +24,9 @@
 #include "replication/cdc/outlet_name.h"
 
 enum {
+    OID_FLOAT4 = 700,
+    OID_FLOAT8 = 701,
+    ID_BYTES = 512,   /* of an _id, at most */
     PATH_BYTES = 320, /* a name has at most 255 */
     WORDS_BYTES = 256
 };
@@ -41,7 +44,14 @@ struct action {
     size_t text, text_end;   /* lines of _bulk; of ACT_EMPTY the body of _delete_by_query */
     size_t index, index_end; /* its name, with a 0 behind */
     size_t event, event_end; /* for a dead letter */
+    size_t fields;           /* what the index must know of them, with a 0 behind */
+    const char *bad;         /* why it has no lines: it is a dead letter; or NULL */
     int has_unknown;
+};
+
+/* An index that this connection knows is there, with these fields. */
+struct made {
+    char *name, *fields;
 };
 
 struct elastic_sink {
@@ -50,7 +60,10 @@ struct elastic_sink {
     struct buf texts;
     struct action *actions;
     size_t count, cap;
-    char **made; /* indexes that this connection knows are there */
+    const struct change_relation *shown; /* `fields` of actions are its */
+    uint32_t shown_version;
+    size_t fields;
+    struct made *made;
     size_t made_count;
     struct cdc_web_answer answer;
 };
@@ -64,9 +77,9 @@ static void put_owner(struct buf *out, const struct cdc_event *event)
     cdc_json_text(out, slice_of(text));
 }
 
-/* The _id: of one key column its text, of several the key as JSON. */
-static void put_id(struct buf *out, const struct cdc_event *event,
-                   const struct change_column *columns)
+/* The _id: of one key column its text, of several the key as JSON. Its bytes. */
+static size_t put_id(struct buf *out, const struct cdc_event *event,
+                     const struct change_column *columns)
 {
     const struct change_relation *r = event->change.relation;
     const struct change_column *only = NULL;
@@ -79,18 +92,44 @@ static void put_id(struct buf *out, const struct cdc_event *event,
             only = &columns[i];
         }
     }
-    cdc_json_text(out, keys == 1 ? only->bytes : buf_slice(&all));
+    struct slice id = keys == 1 ? only->bytes : buf_slice(&all);
+    size_t n = id.n;
+    cdc_json_text(out, id);
     buf_free(&all);
+    return n;
+}
+
+/* What a field becomes is decided by its first value: of a float that could be a whole number, and
+ * then what is behind the point could not be searched for. */
+static void put_fields_known(struct elastic_sink *s, const struct change_relation *r)
+{
+    if (s->count > 0 && s->shown == r && s->shown_version == r->version) {
+        return;
+    }
+    s->shown = r;
+    s->shown_version = r->version;
+    s->fields = s->texts.n;
+    buf_text(&s->texts, "\"_braid\":{\"type\":\"keyword\"}");
+    for (uint16_t i = 0; i < r->n_columns; i++) {
+        const struct change_relation_column *c = &r->columns[i];
+        if ((c->type == OID_FLOAT4 || c->type == OID_FLOAT8) && !slice_is(c->name, "_braid")) {
+            buf_u8(&s->texts, ',');
+            cdc_json_text(&s->texts, c->name);
+            buf_text(&s->texts, ":{\"type\":\"double\",\"ignore_malformed\":true}"); /* NaN */
+        }
+    }
+    buf_u8(&s->texts, 0);
 }
 
 static struct action *add(struct elastic_sink *s, const struct cdc_event *event, enum act act)
 {
+    put_fields_known(s, event->change.relation);
     if (s->count == s->cap) {
         s->cap = s->cap == 0 ? 64 : s->cap * 2;
         s->actions = mem_grow(s->actions, s->cap * sizeof(s->actions[0]));
     }
     struct action *a = &s->actions[s->count++];
-    *a = (struct action){.act = act, .event = s->texts.n};
+    *a = (struct action){.act = act, .event = s->texts.n, .fields = s->fields};
     cdc_outlet_object(&s->texts, event);
     a->event_end = a->index = s->texts.n;
     cdc_index_name(&s->texts, s->prefix, event->topic);
@@ -98,16 +137,21 @@ static struct action *add(struct elastic_sink *s, const struct cdc_event *event,
     return a;
 }
 
-static void begin_action(struct elastic_sink *s, const struct action *a, const char *word,
-                         const struct cdc_event *event, const struct change_column *key)
+/* 0: nothing can be called so, and a request with such an _id would be refused as a whole. */
+static int begin_action(struct elastic_sink *s, struct action *a, const char *word,
+                        const struct cdc_event *event, const struct change_column *key)
 {
     const char *name = (const char *)s->texts.p + a->index;
     struct buf line = {0};
     buf_printf(&line, "{\"%s\":{\"_index\":\"%s\",\"_id\":", word, name);
-    put_id(&line, event, key);
+    size_t id_bytes = put_id(&line, event, key);
     buf_text(&line, "}}\n");
-    buf_add_slice(&s->texts, buf_slice(&line));
+    int fits = id_bytes > 0 && id_bytes <= ID_BYTES;
+    buf_add_slice(&s->texts, fits ? buf_slice(&line) : (struct slice){NULL, 0});
     buf_free(&line);
+    a->bad = fits ? NULL : "the key is empty, or longer than the 512 bytes of an _id";
+    a->text_end = s->texts.n;
+    return fits;
 }
 
 /* The row as the fields of a document. 1: a value is not known, and left out. */
@@ -123,7 +167,9 @@ static int put_fields(struct buf *out, const struct cdc_event *event)
 static void add_index(struct elastic_sink *s, const struct cdc_event *event)
 {
     struct action *a = add(s, event, ACT_INDEX);
-    begin_action(s, a, "index", event, event->change.new_columns);
+    if (!begin_action(s, a, "index", event, event->change.new_columns)) {
+        return;
+    }
     a->has_unknown = put_fields(&s->texts, event);
     buf_u8(&s->texts, '\n');
     a->text_end = s->texts.n;
@@ -132,7 +178,9 @@ static void add_index(struct elastic_sink *s, const struct cdc_event *event)
 static void add_update(struct elastic_sink *s, const struct cdc_event *event)
 {
     struct action *a = add(s, event, ACT_UPDATE);
-    begin_action(s, a, "update", event, event->change.new_columns);
+    if (!begin_action(s, a, "update", event, event->change.new_columns)) {
+        return;
+    }
     buf_text(&s->texts, "{\"doc\":");
     (void)put_fields(&s->texts, event);
     buf_text(&s->texts, "}\n");
@@ -142,7 +190,9 @@ static void add_update(struct elastic_sink *s, const struct cdc_event *event)
 static void add_go(struct elastic_sink *s, const struct cdc_event *event)
 {
     struct action *a = add(s, event, ACT_GO);
-    begin_action(s, a, "update", event, event->change.old_columns);
+    if (!begin_action(s, a, "update", event, event->change.old_columns)) {
+        return;
+    }
     buf_text(&s->texts, "{\"script\":{\"lang\":\"painless\",\"source\":\"ctx.op = "
                         "ctx._source._braid == params.by ? 'delete' : 'none'\","
                         "\"params\":{\"by\":");
@@ -205,7 +255,8 @@ static enum err elastic_event(void *self, const struct cdc_event *event, struct 
         add_change(s, event);
     } else {
         struct action *a = add(s, event, ACT_INDEX);
-        a->text_end = a->text; /* no lines: a dead letter */
+        a->text_end = a->text;
+        a->bad = "the table has no key";
     }
     return ERR_NONE;
 }
@@ -243,30 +294,52 @@ static int is_fine(const struct elastic_sink *s)
     return s->answer.status >= 200 && s->answer.status < 300;
 }
 
-/* The index is there, and _braid in it is a keyword. */
-static enum err make_index(struct elastic_sink *s, const char *name, struct cdc_pour *pour,
-                           struct note *note)
+static int is_made(const struct elastic_sink *s, const char *name, const char *fields)
 {
-    static const char mapping[] = "{\"properties\":{\"_braid\":{\"type\":\"keyword\"}}}";
-    static const char index[] =
-        "{\"mappings\":{\"properties\":{\"_braid\":{\"type\":\"keyword\"}}}}";
-    char path[PATH_BYTES];
     for (size_t i = 0; i < s->made_count; i++) {
-        if (strcmp(s->made[i], name) == 0) {
-            return ERR_NONE;
+        if (strcmp(s->made[i].name, name) == 0 && strcmp(s->made[i].fields, fields) == 0) {
+            return 1;
         }
     }
-    (void)snprintf(path, sizeof(path), "/%.255s/_mapping", name);
-    enum err e = call(s, "PUT", path, "application/json", slice_of(mapping), pour, note);
+    return 0;
+}
+
+static enum err put(struct elastic_sink *s, const char *name, const char *what, const char *before,
+                    const char *fields, const char *behind, struct cdc_pour *pour,
+                    struct note *note)
+{
+    char path[PATH_BYTES];
+    struct buf body = {0};
+    (void)snprintf(path, sizeof(path), "/%.255s%s", name, what);
+    buf_text(&body, before);
+    buf_text(&body, fields);
+    buf_text(&body, behind);
+    enum err e = call(s, "PUT", path, "application/json", buf_slice(&body), pour, note);
+    buf_free(&body);
+    return e;
+}
+
+/* The index is there, and has these fields, or where it was made otherwise _braid as a keyword. A
+ * text is no date for that it looks like one: the next may not. */
+static enum err make_index(struct elastic_sink *s, const char *name, const char *fields,
+                           struct cdc_pour *pour, struct note *note)
+{
+    static const char braid[] = "\"_braid\":{\"type\":\"keyword\"}";
+    if (is_made(s, name, fields)) {
+        return ERR_NONE;
+    }
+    enum err e = put(s, name, "/_mapping", "{\"properties\":{", fields, "}}", pour, note);
     if (e == ERR_NONE && s->answer.status == 404) {
-        (void)snprintf(path, sizeof(path), "/%.255s", name);
-        e = call(s, "PUT", path, "application/json", slice_of(index), pour, note);
+        e = put(s, name, "", "{\"mappings\":{\"date_detection\":false,\"properties\":{", fields,
+                "}}}", pour, note);
+    } else if (e == ERR_NONE && s->answer.status == 400 && strcmp(fields, braid) != 0) {
+        e = put(s, name, "/_mapping", "{\"properties\":{", braid, "}}", pour, note);
     }
     if (e || !is_fine(s)) {
         return e ? e : refused(s, note);
     }
     s->made = mem_grow(s->made, (s->made_count + 1) * sizeof(s->made[0]));
-    s->made[s->made_count++] = mem_strdup(name);
+    s->made[s->made_count++] = (struct made){mem_strdup(name), mem_strdup(fields)};
     return ERR_NONE;
 }
 
@@ -382,7 +455,11 @@ static enum err pour_out(struct elastic_sink *s, struct cdc_pour *pour, struct n
 {
     enum err e = ERR_NONE;
     for (size_t i = 0; i < s->count && e == ERR_NONE; i++) {
-        e = make_index(s, (const char *)s->texts.p + s->actions[i].index, pour, note);
+        const char *texts = (const char *)s->texts.p;
+        const struct action *a = &s->actions[i];
+        if (i == 0 || a->fields != a[-1].fields) {
+            e = make_index(s, texts + a->index, texts + a->fields, pour, note);
+        }
     }
     for (size_t i = 0; i < s->count && e == ERR_NONE;) {
         size_t to = i;
@@ -394,8 +471,7 @@ static enum err pour_out(struct elastic_sink *s, struct cdc_pour *pour, struct n
         if (to > i) {
             e = bulk(s, i, to, pour, note);
         } else {
-            e = a->act == ACT_EMPTY ? empty(s, a, pour, note)
-                                    : bury(s, a, "the table has no key", pour, note);
+            e = a->act == ACT_EMPTY ? empty(s, a, pour, note) : bury(s, a, a->bad, pour, note);
             to++;
         }
         i = to;
@@ -426,7 +502,8 @@ static void elastic_forget(void *self)
     struct elastic_sink *s = self;
     drop(s);
     for (size_t i = 0; i < s->made_count; i++) {
-        mem_free(s->made[i]);
+        mem_free(s->made[i].name);
+        mem_free(s->made[i].fields);
     }
     s->made_count = 0;
     cdc_web_close(s->web);
