@@ -59,7 +59,8 @@ struct kafka_sink {
     size_t count, cap;
     uint8_t *fates; /* of entries, in this round */
     uint64_t round;
-    char why[200];  /* of the last message that was not kept */
+    int is_unknown; /* the topic of the last message that was not kept */
+    char why[200];  /* of that message */
     char said[200]; /* the library's last word on brokers */
 };
 
@@ -69,6 +70,19 @@ static int is_refusal(rd_kafka_resp_err_t err)
 {
     return err == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE || err == RD_KAFKA_RESP_ERR_INVALID_RECORD ||
            err == RD_KAFKA_RESP_ERR_POLICY_VIOLATION;
+}
+
+static int is_unknown_topic(rd_kafka_resp_err_t err)
+{
+    return err == RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC ||
+           err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART ||
+           err == RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION; /* it cannot be made */
+}
+
+static void note_why(struct kafka_sink *s, rd_kafka_resp_err_t err)
+{
+    s->is_unknown = is_unknown_topic(err);
+    (void)snprintf(s->why, sizeof(s->why), "%s", rd_kafka_err2str(err));
 }
 
 static void on_report(rd_kafka_t *rk, const rd_kafka_message_t *message, void *arg)
@@ -82,7 +96,9 @@ static void on_report(rd_kafka_t *rk, const rd_kafka_message_t *message, void *a
                                   : is_refusal(message->err)                 ? FATE_REFUSED
                                                                              : FATE_FAILED;
         if (message->err != RD_KAFKA_RESP_ERR_NO_ERROR) {
-            (void)snprintf(s->why, sizeof(s->why), "%s", rd_kafka_err2str(message->err));
+            note_why(s, message->err);
+        } else {
+            s->said[0] = 0; /* what was wrong with the brokers is over */
         }
     }
     mem_free(parcel);
@@ -159,16 +175,21 @@ static enum err read_properties(const struct kafka_sink *s, rd_kafka_conf_t *con
     return e;
 }
 
-/* What the promises of this file need, whatever the properties say. */
-static enum err set_up(struct kafka_sink *s, rd_kafka_conf_t *conf, struct note *note)
+/* What the promises of this file need, whatever the properties say. A topic that is not there is to
+ * be told before the batch has failed for taking too long. */
+static enum err set_up(struct kafka_sink *s, rd_kafka_conf_t *conf, const struct cdc_pour *pour,
+                       struct note *note)
 {
-    static const char *const own[][2] = {{"enable.idempotence", "true"},
-                                         {"acks", "all"},
-                                         {"message.timeout.ms", "0"}, /* never given up */
-                                         {"delivery.report.only.error", "false"},
-                                         {"sticky.partitioning.linger.ms", "0"}, /* we choose */
-                                         {"queue.buffering.max.messages", "1000000"},
-                                         {"log_level", "0"}};
+    char known_ms[24];
+    (void)snprintf(known_ms, sizeof(known_ms), "%d", pour->timeout_ms / 2);
+    const char *const own[][2] = {{"enable.idempotence", "true"},
+                                  {"topic.metadata.propagation.max.ms", known_ms},
+                                  {"acks", "all"},
+                                  {"message.timeout.ms", "0"}, /* never given up */
+                                  {"delivery.report.only.error", "false"},
+                                  {"sticky.partitioning.linger.ms", "0"}, /* we choose */
+                                  {"queue.buffering.max.messages", "1000000"},
+                                  {"log_level", "0"}};
     enum err e = s->properties == NULL ? ERR_NONE : read_properties(s, conf, note);
     e = e ? e : set(conf, "bootstrap.servers", s->brokers, "cdc.sink_kafka", note);
     for (size_t i = 0; i < sizeof(own) / sizeof(own[0]) && e == ERR_NONE; i++) {
@@ -181,7 +202,7 @@ static enum err set_up(struct kafka_sink *s, rd_kafka_conf_t *conf, struct note 
     return e;
 }
 
-static enum err open_producer(struct kafka_sink *s, struct note *note)
+static enum err open_producer(struct kafka_sink *s, const struct cdc_pour *pour, struct note *note)
 {
     char why[200];
     if (s->producer != NULL) {
@@ -191,7 +212,7 @@ static enum err open_producer(struct kafka_sink *s, struct note *note)
     rd_kafka_topic_conf_t *topics = rd_kafka_topic_conf_new();
     rd_kafka_topic_conf_set_partitioner_cb(topics, choose_partition);
     rd_kafka_conf_set_default_topic_conf(conf, topics); /* set_up() puts those of topics into it */
-    enum err e = set_up(s, conf, note);
+    enum err e = set_up(s, conf, pour, note);
     s->said[0] = 0;
     s->producer = e ? NULL : rd_kafka_new(RD_KAFKA_PRODUCER, conf, why, sizeof(why));
     if (s->producer == NULL) {
@@ -237,7 +258,7 @@ static void produce(struct kafka_sink *s, size_t i)
     buf_free(&topic);
     if (err != RD_KAFKA_RESP_ERR_NO_ERROR) {
         s->fates[i] = is_refusal(err) ? FATE_REFUSED : FATE_FAILED;
-        (void)snprintf(s->why, sizeof(s->why), "%s", rd_kafka_err2str(err));
+        note_why(s, err);
         mem_free(parcel);
     }
 }
@@ -269,6 +290,19 @@ static enum err fatal(struct kafka_sink *s, struct note *note)
     return note_set(note, ERR_SHARD_REFUSED, "kafka: %.150s", why);
 }
 
+/* All of a batch are of one. */
+static enum err no_topic(const struct kafka_sink *s, const struct entry *n, struct note *note)
+{
+    struct buf name = {0};
+    cdc_kafka_name(&name, s->prefix, n->place.topic);
+    (void)note_set(note, ERR_SHARD_REFUSED,
+                   "kafka: there is no topic %s, and the brokers do not make it (%s): make it, or "
+                   "let them (auto.create.topics.enable)",
+                   (const char *)name.p, s->why);
+    buf_free(&name);
+    return ERR_SHARD_REFUSED;
+}
+
 /* Entries [from, to), to their end. *worst: of their fates. */
 static enum err send_span(struct kafka_sink *s, size_t from, size_t to, struct cdc_pour *pour,
                           enum fate *worst, struct note *note)
@@ -284,7 +318,11 @@ static enum err send_span(struct kafka_sink *s, size_t from, size_t to, struct c
     for (size_t i = from; i < to && e == ERR_NONE; i++) {
         *worst = s->fates[i] > *worst ? s->fates[i] : *worst;
     }
-    return e || *worst != FATE_FAILED ? e : note_set(note, ERR_SHARD_REFUSED, "kafka: %s", s->why);
+    if (e || *worst != FATE_FAILED) {
+        return e;
+    }
+    return s->is_unknown ? no_topic(s, &s->entries[from], note)
+                         : note_set(note, ERR_SHARD_REFUSED, "kafka: %s", s->why);
 }
 
 static enum err bury(struct kafka_sink *s, const struct entry *n, struct cdc_pour *pour,
@@ -350,7 +388,7 @@ static enum err kafka_flush(void *self, struct cdc_pour *pour, struct note *note
     if (s->count == 0) {
         return ERR_NONE;
     }
-    enum err e = open_producer(s, note);
+    enum err e = open_producer(s, pour, note);
     e = e ? e : drain(s, pour, note); /* of a batch that has failed */
     e = e ? e : fatal(s, note);
     e = e ? e : send_span(s, 0, s->count, pour, &worst, note);
