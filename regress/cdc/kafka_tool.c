@@ -1,11 +1,12 @@
 /*
- * Kafka for a test: librdkafka's mock brokers, and a reader of them. Commands by standard input:
+ * Kafka for a test: librdkafka's mock brokers, and a reader of them, or of those whose address is
+ * its argument. Commands by standard input:
  *
- *     fail N ERROR     the next N requests to produce get this error
- *     create TOPIC     with some partitions
- *     down | up        the brokers
+ *     fail N ERROR     the next N requests to produce get this error    (mock brokers)
+ *     down | up        the brokers                                      (likewise)
+ *     create TOPIC [NAME=VALUE]    with some partitions and this property, or what went wrong
  *     read TOPIC       all messages from the beginning: a line each, "partition header-partition
- *                      header-offset key TAB value", then "end"
+ *                      header-offset key TAB value", then "end", or what went wrong
  *
  * The first line that it prints is the brokers' address.
  */
@@ -15,12 +16,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 enum {
     BROKERS = 2,
     PARTITIONS = 4,
     PRODUCE = 0, /* number of the request in Kafka's protocol */
-    ENDS = PARTITIONS
+    WAIT_MS = 5000,
+    READ_S = 120
 };
 
 static rd_kafka_t *new_handle(rd_kafka_type_t type, const char *const (*set)[2], size_t n)
@@ -59,21 +62,36 @@ static void print(const rd_kafka_message_t *m)
                  (const char *)m->payload);
 }
 
-static void read_topic(const char *address, const char *topic)
+/* Its partitions, all from the beginning; NULL: it is not there. */
+static rd_kafka_topic_partition_list_t *partitions_of(rd_kafka_t *rk, const char *topic)
 {
-    const char *const set[][2] = {{"bootstrap.servers", address},
-                                  {"group.id", "test"},
-                                  {"enable.partition.eof", "true"},
-                                  {"enable.auto.commit", "false"},
-                                  {"auto.offset.reset", "earliest"}};
-    rd_kafka_t *rk = new_handle(RD_KAFKA_CONSUMER, set, sizeof(set) / sizeof(set[0]));
-    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(PARTITIONS);
-    for (int i = 0; i < PARTITIONS; i++) {
-        rd_kafka_topic_partition_list_add(list, topic, i)->offset = RD_KAFKA_OFFSET_BEGINNING;
+    const struct rd_kafka_metadata *all = NULL;
+    rd_kafka_topic_t *handle = rd_kafka_topic_new(rk, topic, NULL);
+    rd_kafka_resp_err_t err = rd_kafka_metadata(rk, 0, handle, &all, WAIT_MS);
+    rd_kafka_topic_destroy(handle);
+    if (err != RD_KAFKA_RESP_ERR_NO_ERROR) {
+        return NULL;
     }
-    (void)rd_kafka_assign(rk, list);
-    for (int ends = 0; ends < ENDS;) {
+    rd_kafka_topic_partition_list_t *list = NULL;
+    if (all->topic_cnt == 1 && all->topics[0].err == RD_KAFKA_RESP_ERR_NO_ERROR) {
+        list = rd_kafka_topic_partition_list_new(all->topics[0].partition_cnt);
+        for (int i = 0; i < all->topics[0].partition_cnt; i++) {
+            rd_kafka_topic_partition_list_add(list, topic, i)->offset = RD_KAFKA_OFFSET_BEGINNING;
+        }
+    }
+    rd_kafka_metadata_destroy(all);
+    return list;
+}
+
+/* To the end of each partition. 0: that took too long. */
+static int print_all(rd_kafka_t *rk, int partitions)
+{
+    time_t until = time(NULL) + READ_S;
+    for (int ends = 0; ends < partitions;) {
         rd_kafka_message_t *m = rd_kafka_consumer_poll(rk, 1000);
+        if (time(NULL) > until) {
+            return 0;
+        }
         if (m == NULL) {
             continue;
         }
@@ -83,22 +101,74 @@ static void read_topic(const char *address, const char *topic)
         }
         rd_kafka_message_destroy(m);
     }
-    rd_kafka_topic_partition_list_destroy(list);
-    rd_kafka_destroy(rk);
-    (void)printf("end\n");
+    return 1;
 }
 
-int main(void)
+static void read_topic(const char *address, const char *topic)
 {
-    char line[300], word[300];
+    const char *const set[][2] = {
+        {"bootstrap.servers", address},  {"group.id", "test"}, {"enable.partition.eof", "true"},
+        {"enable.auto.commit", "false"}, {"log_level", "0"},   {"auto.offset.reset", "earliest"}};
+    rd_kafka_t *rk = new_handle(RD_KAFKA_CONSUMER, set, sizeof(set) / sizeof(set[0]));
+    rd_kafka_topic_partition_list_t *list = partitions_of(rk, topic);
+    if (list != NULL) {
+        (void)rd_kafka_assign(rk, list);
+    }
+    (void)printf("%s\n", list == NULL ? "not there" : print_all(rk, list->cnt) ? "end" : "no end");
+    if (list != NULL) {
+        rd_kafka_topic_partition_list_destroy(list);
+    }
+    rd_kafka_destroy(rk);
+}
+
+static void create_topic(const char *address, const char *topic, char *property)
+{
+    char why[300];
+    const char *const set[][2] = {{"bootstrap.servers", address}, {"log_level", "0"}};
+    rd_kafka_t *rk = new_handle(RD_KAFKA_PRODUCER, set, sizeof(set) / sizeof(set[0]));
+    rd_kafka_queue_t *queue = rd_kafka_queue_new(rk);
+    rd_kafka_NewTopic_t *wanted = rd_kafka_NewTopic_new(topic, PARTITIONS, 1, why, sizeof(why));
+    char *equals = strchr(property, '=');
+    if (equals != NULL) {
+        *equals = 0;
+        (void)rd_kafka_NewTopic_set_config(wanted, property, equals + 1);
+    }
+    rd_kafka_CreateTopics(rk, &wanted, 1, NULL, queue);
+    rd_kafka_event_t *event = rd_kafka_queue_poll(queue, READ_S * 1000);
+    size_t n = 0;
+    const rd_kafka_topic_result_t **results = NULL;
+    if (event != NULL && rd_kafka_event_CreateTopics_result(event) != NULL) {
+        results =
+            rd_kafka_CreateTopics_result_topics(rd_kafka_event_CreateTopics_result(event), &n);
+    }
+    if (n != 1 || rd_kafka_topic_result_error(results[0]) != RD_KAFKA_RESP_ERR_NO_ERROR) {
+        (void)printf("%s\n", n == 1 ? rd_kafka_topic_result_error_string(results[0]) : "no answer");
+    }
+    if (event != NULL) {
+        rd_kafka_event_destroy(event);
+    }
+    rd_kafka_NewTopic_destroy(wanted);
+    rd_kafka_queue_destroy(queue);
+    rd_kafka_destroy(rk);
+}
+
+int main(int count, char **words)
+{
+    char line[300], word[300], property[300];
     int times = 0, code = 0;
-    rd_kafka_t *rk = new_handle(RD_KAFKA_PRODUCER, NULL, 0);
-    rd_kafka_mock_cluster_t *cluster = rd_kafka_mock_cluster_new(rk, BROKERS);
-    (void)printf("%s\n", rd_kafka_mock_cluster_bootstraps(cluster));
+    rd_kafka_t *rk = count > 1 ? NULL : new_handle(RD_KAFKA_PRODUCER, NULL, 0);
+    rd_kafka_mock_cluster_t *cluster = rk == NULL ? NULL : rd_kafka_mock_cluster_new(rk, BROKERS);
+    const char *address = rk == NULL ? words[1] : rd_kafka_mock_cluster_bootstraps(cluster);
+    (void)printf("%s\n", address);
     (void)fflush(stdout);
     while (fgets(line, sizeof(line), stdin) != NULL) {
-        if (sscanf(line, "create %299s", word) == 1) {
-            (void)rd_kafka_mock_topic_create(cluster, word, PARTITIONS, 1);
+        property[0] = 0;
+        if (sscanf(line, "create %299s %299s", word, property) >= 1) {
+            if (cluster != NULL) {
+                (void)rd_kafka_mock_topic_create(cluster, word, PARTITIONS, 1);
+            } else {
+                create_topic(address, word, property);
+            }
         } else if (sscanf(line, "fail %d %d", &times, &code) == 2) {
             for (int i = 0; i < times; i++) {
                 rd_kafka_mock_push_request_errors(cluster, PRODUCE, 1, (rd_kafka_resp_err_t)code);
@@ -109,12 +179,14 @@ int main(void)
                                       : rd_kafka_mock_broker_set_up(cluster, i));
             }
         } else if (sscanf(line, "read %299s", word) == 1) {
-            read_topic(rd_kafka_mock_cluster_bootstraps(cluster), word);
+            read_topic(address, word);
         }
         (void)printf("done\n");
         (void)fflush(stdout);
     }
-    rd_kafka_mock_cluster_destroy(cluster);
-    rd_kafka_destroy(rk);
+    if (cluster != NULL) {
+        rd_kafka_mock_cluster_destroy(cluster);
+        rd_kafka_destroy(rk);
+    }
     return 0;
 }

