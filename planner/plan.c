@@ -12,6 +12,7 @@
 #include "planner/build.h"
 #include "planner/copies.h"
 #include "planner/planner.h"
+#include "planner/transit.h"
 #include "planner/unique.h"
 
 /* ---- one shard --------------------------------------------------------------------------------
@@ -207,6 +208,7 @@ static void plan_raw(struct build *b, const PgQuery__RawStmt *raw, struct slice 
         draws_settle(b, p);
         unique_of_statement(b, raw->stmt, p);
         copies_of_statement(b, raw->stmt, p);
+        transit_of_statement(b, raw->stmt, p);
     } else {
         plan_one_shard(b, raw->stmt, p);
     }

@@ -194,6 +194,59 @@ Test(plan, writes_of_reference_tables_keep_other_writers_out)
     test_db_close(&db);
 }
 
+/* What its first plan asks of others who write a sharded table: nothing, that no rows be on their
+ * way, or that they wait because it sends some. `number`: of that table. */
+static const char *transit_of(const struct plan_env *env, const char *sql, uint32_t *number)
+{
+    struct plan_batch *b = make(env, sql);
+    const struct plan *p = b->plans[0]->otherwise != NULL ? b->plans[0]->otherwise : b->plans[0];
+    const char *got = p->transit_count == 0 ? "nothing" : p->sends_rows ? "sends" : "shares";
+    *number = p->transit_count == 0 ? 0 : p->transit[0];
+    plan_batch_unref(b);
+    return got;
+}
+
+Test(plan, who_writes_over_shards_and_who_sends_rows_to_others_keep_each_other_out)
+{
+    static const struct {
+        const char *sql, *got;
+    } wanted[] = {
+        {"UPDATE users SET name = 'x'", "shares"},
+        {"UPDATE users SET name = 'x' WHERE id IN (1, 2)", "shares"},
+        {"UPDATE users SET name = 'x' WHERE id = 1", "nothing"},
+        {"UPDATE users SET name = random()::text", "shares"},
+        {"DELETE FROM users WHERE name = 'x'", "shares"},
+        {"INSERT INTO users (id) VALUES (1), (2)", "nothing"},
+        {"UPDATE products SET name = 'x'", "nothing"},
+        {"UPDATE settings SET value = 'x'", "nothing"},
+        {"SELECT * FROM users", "nothing"},
+        {"SELECT * FROM users FOR UPDATE", "shares"},
+        {"SELECT * FROM users FOR NO KEY UPDATE NOWAIT", "shares"},
+        {"SELECT * FROM users FOR UPDATE SKIP LOCKED", "nothing"},
+        {"UPDATE users SET id = 5 WHERE id = 6", "sends"},
+        {"UPDATE users SET id = id + 1 WHERE name = 'x'", "sends"},
+        {"EXPLAIN UPDATE users SET name = 'x'", "nothing"},
+        {"EXPLAIN ANALYZE UPDATE users SET name = 'x'", "sends"},
+        {"EXPLAIN ANALYZE UPDATE users SET name = 'x' WHERE id = 1", "nothing"},
+        {"UPDATE orders_2020 SET status = 'x'", "shares"},
+    };
+    struct test_db db;
+    uint32_t number = 0, other = 0;
+    test_db_open(&db, 3);
+    struct plan_env env = env_of(&db);
+    env.workspace = 7;
+    for (size_t i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++) {
+        const char *got = transit_of(&env, wanted[i].sql, &number);
+        cr_expect_str_eq(got, wanted[i].got, "%s: %s", wanted[i].sql, got);
+    }
+    (void)transit_of(&env, "UPDATE orders_2020 SET status = 'x'", &number);
+    (void)transit_of(&env, "UPDATE orders SET status = 'x'", &other);
+    cr_expect_eq(number, other, "a partition has rows of its parent");
+    (void)transit_of(&env, "UPDATE users SET name = 'x'", &other);
+    cr_expect_neq(number, other);
+    test_db_close(&db);
+}
+
 Test(plan, a_table_changed_in_this_transaction_is_refused_until_commit)
 {
     struct test_db db;

@@ -504,8 +504,13 @@ struct plan {
     /* Reference tables that it may write, as numbers for locks that let one writer in: copies.c */
     const uint32_t *copies;
     size_t copies_count;
-    uint8_t pins;   /* enum plan_pin: may leave it, */
-    uint8_t unpins; /* may end it */
+    /* Sharded tables, as numbers for locks, of which no row may be on its way to another shard
+     * while this runs over several: transit.c */
+    const uint32_t *transit;
+    size_t transit_count;
+    unsigned sends_rows : 1; /* ... but those that it sends itself */
+    uint8_t pins;            /* enum plan_pin: may leave it, */
+    uint8_t unpins;          /* may end it */
     /* What it does that keeps PostgreSQL from preparing its transaction, in words; NULL: nothing */
     const char *no_prepare;
     /* Functions of users that it calls, when nothing is known of them: PIN_UNSEEN, unless the proxy

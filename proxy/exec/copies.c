@@ -75,8 +75,7 @@ static void home_locked(struct op *op)
     }
 }
 
-/* As the statement itself would. */
-static void begin(struct session *s, const struct plan *plan, uint64_t shards)
+void copies_begin(struct session *s, const struct plan *plan, uint64_t shards)
 {
     if (s->tx.kind != TX_KIND_NONE) {
         return;
@@ -99,7 +98,7 @@ enum step copies_lock(struct session *s, struct plan *plan, const struct front_b
     if (!session_quiet(s)) {
         return session_wait_quiet(s);
     }
-    begin(s, plan, shards);
+    copies_begin(s, plan, shards);
     s->sends_now = 1;
     enum step step = session_engage(s, shards, &e, &note);
     s->sends_now = 0;

@@ -22,6 +22,8 @@ enum {
     COPIES_LOCK = 1651663205 /* the class of these locks: "bra" and a number */
 };
 
+/* The statement's transaction begins, as the statement would begin it itself. */
+void copies_begin(struct session *s, const struct plan *plan, uint64_t shards);
 int copies_are_locked(const struct session *s, const struct plan *plan);
 /* Takes those that are missing, then the statement is run again. */
 enum step copies_lock(struct session *s, struct plan *plan, const struct front_bind *bind);

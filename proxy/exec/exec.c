@@ -17,6 +17,7 @@
 #include "proxy/exec/moment.h"
 #include "proxy/exec/op.h"
 #include "proxy/exec/own.h"
+#include "proxy/exec/transit.h"
 #include "proxy/exec/tx.h"
 #include "proxy/session/session_role.h"
 
@@ -171,6 +172,7 @@ static void send_begin(struct session *s, struct backend *b)
         backend_query(b, buf_slice(sql), TO_NOBODY);
     }
     b->began = 1;
+    b->transit = 0;
 }
 
 /* Extended statements already ran here outside a block: the block takes them in. PostgreSQL turns
@@ -179,6 +181,7 @@ static void send_late_begin(struct backend *b)
 {
     backend_execute(b, SLICE("BEGIN"));
     b->began = 1;
+    b->transit = 0;
 }
 
 enum step exec_settle(struct session *s, struct backend *b)
@@ -647,9 +650,13 @@ enum step session_run(struct session *s, struct plan *plan, const struct front_b
     s->writes_now = !plan->reads_only;
     s->no_prepare_now = exec_no_prepare(s, plan);
     s->unique_plan = plan->keeps_unique ? plan : NULL;
+    s->transit = plan->transit_count != 0 && !plan->sends_rows ? plan : NULL;
     role_plan(s, plan, s->batch == NULL || s->batch->count == 1 || s->batch->replica_ok);
     if (plan->copies_count != 0 && !copies_are_locked(s, plan)) {
         return copies_lock(s, plan, bind);
+    }
+    if (plan->sends_rows && transit_is_due(s, plan)) {
+        return transit_lock(s, plan, bind);
     }
     switch (plan->kind) {
     case PLAN_EMPTY: back_put_empty(session_out(s), 'I'); return session_complete(s, NULL);

@@ -15,6 +15,7 @@
 #include "proxy/exec/exec.h"
 #include "proxy/exec/gather.h"
 #include "proxy/exec/moment.h"
+#include "proxy/exec/transit.h"
 
 /* What must live from round to round; in the statement's arena. */
 static struct gather_bound *keep(struct gather *g, const struct gather_bound *as)
@@ -29,6 +30,9 @@ static void send_bind(struct gather *g, int parse, void (*then)(struct op *op))
     struct session *s = g->op.session;
     struct front_bind msg;
     g->as->bind = gather_bind(g, &msg); /* it points into g */
+    if (parse) {
+        transit_put(&g->op, g->shards);
+    }
     bits_each (shard, g->shards & s->held_bits) {
         struct backend *b = session_backend(s, (uint32_t)shard);
         if (parse) {

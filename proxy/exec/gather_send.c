@@ -12,6 +12,7 @@
 #include "proxy/exec/gather.h"
 #include "proxy/exec/moment.h"
 #include "proxy/exec/own.h"
+#include "proxy/exec/transit.h"
 #include "proxy/exec/tx.h"
 #include "proxy/exec/typing.h"
 
@@ -247,6 +248,7 @@ void gather_send(struct gather *g)
         gather_in_moment(g, &as);
         return;
     }
+    transit_put(&g->op, g->shards);
     gather_receive(g);
     g->early = g->ends_tx && g->combine == NULL && tx_early(&g->op, g->shards);
     put_to(g, g->shards, &as);

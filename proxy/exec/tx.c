@@ -54,6 +54,7 @@ void session_tx_begin(struct session *s, enum tx_kind kind, const char *begin)
     buf_text(&tx->modes, begin);
     tx->after.n = 0;
     tx->copies.n = 0;
+    tx->transit.n = 0;
     tx->after_pins = 0;
     tx->vars = varset_ref(s->vars);
     tx->locals = varset_ref(s->worker->vars.empty);
@@ -362,6 +363,7 @@ static void push_savepoint(struct session *s, const char *name)
                                                                 .modes_bytes = tx->modes.n,
                                                                 .after_bytes = tx->after.n,
                                                                 .copies_bytes = tx->copies.n,
+                                                                .transit_bytes = tx->transit.n,
                                                                 .level = tx->level,
                                                                 .read_only = tx->read_only,
                                                                 .vars = varset_ref(s->vars),
@@ -380,6 +382,7 @@ static void back_to_savepoint(struct session *s, size_t index)
     s->tx.modes.n = sp->modes_bytes;
     s->tx.after.n = sp->after_bytes;
     s->tx.copies.n = sp->copies_bytes; /* the servers let go of the rest */
+    s->tx.transit.n = sp->transit_bytes;
     s->tx.level = sp->level;
     s->tx.read_only = sp->read_only;
     drop_savepoints(s, index + 1);
@@ -389,6 +392,7 @@ static void back_to_savepoint(struct session *s, size_t index)
         if (b->began) {
             varset_unref(&s->worker->vars, b->vars);
             b->vars = varset_ref(s->vars);
+            b->transit = 0;
         }
     }
 }

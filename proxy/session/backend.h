@@ -138,6 +138,7 @@ struct backend {
     unsigned began : 1;    /* our BEGIN was sent: a transaction block is open */
     const char *no_prepare; /* why this transaction cannot be prepared there; NULL: it can */
     unsigned noted : 1;     /* changes of global unique indexes, that nobody has taken yet */
+    uint32_t transit;       /* the last lock of exec/transit.h that the transaction took; 0: none */
     unsigned wrote : 1;     /* in this transaction, as far as plans tell */
     unsigned ended : 1;     /* FATAL came before what the client had sent was begun */
     unsigned own : 1;       /* of a replication connection: in no pool, see passage.h */

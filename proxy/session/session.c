@@ -404,6 +404,7 @@ static void free_parts(struct session *s)
     buf_free(&s->tx.modes);
     buf_free(&s->tx.after);
     buf_free(&s->tx.copies);
+    buf_free(&s->tx.transit);
     mem_free(s->tx.savepoints);
     mem_free(s->tx.changed);
     tx_catalog_drop(s);

@@ -135,7 +135,7 @@ enum tx_kind {
 struct savepoint {
     char *name;
     size_t begin_bytes; /* of tx.begin: what came before it */
-    size_t modes_bytes, after_bytes, copies_bytes;
+    size_t modes_bytes, after_bytes, copies_bytes, transit_bytes;
     enum plan_level level;
     unsigned read_only : 1;
     struct varset *vars, *locals;
@@ -163,6 +163,7 @@ struct session_tx {
     struct buf modes;       /* without SET CONSTRAINTS: what AND CHAIN begins again with */
     struct buf after;       /* held back for the commit: tx_hold.c */
     struct buf copies;      /* uint32_t each: reference tables that it is the writer of, copies.c */
+    struct buf transit;     /* ... and tables whose rows it alone may send elsewhere, transit.c */
     uint8_t after_pins;
     struct varset *vars;   /* at the begin */
     struct varset *locals; /* SET LOCAL so far */
@@ -333,6 +334,7 @@ struct session {
     struct op *op;
     struct op *left_op;           /* put aside while its connections come: proxy/exec/rows.h */
     struct plan *unique_plan;     /* that runs, when it keeps global unique indexes; or NULL */
+    const struct plan *transit;   /* that runs, when it wants locks of exec/transit.h; or NULL */
     unsigned rows_own_tx : 1;     /* its transaction was begun for it, and nothing else is in it */
     uint8_t rows_tries;           /* so often it was begun again */
     const struct plan *rows_made; /* what stands before its rows was run: not once more; or NULL */

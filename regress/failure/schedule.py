@@ -41,6 +41,7 @@ SCHEDULES = [
     "unique",
     "copies",
     "still",
+    "transit",
     "history",
     "sequences",
     "drawn",
