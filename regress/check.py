@@ -1,15 +1,16 @@
 #!/usr/bin/python3
-"""`make check`: every test there is, in two lanes side by side, and one line of counts at the end.
+"""`make check`: every test there is, two steps at a time, and one line of counts at the end.
 
     check.py [--jobs N] [--only WORD] [--sanitized] [--regress]
 
-Lane "unit" builds and runs the unit tests under sanitizers; lane "regress" runs the schedules
-against real servers. What a step printed is in build/check/STEP.log; a failed step's end is shown.
---regress runs the regress lane only; --sanitized runs its schedules with the binary built with
-address and undefined sanitizers.
+One lane builds and tidies, the other builds and runs the unit tests under sanitizers; then both take
+schedules against real servers until none is left, the long ones first. What a step printed is in
+build/check/STEP.log; a failed step's end is shown. --regress leaves the unit tests out; --sanitized
+runs the schedules with the binary built with address and undefined sanitizers.
 """
 
 import argparse
+import collections
 import os
 import re
 import subprocess
@@ -32,6 +33,8 @@ COUNTS = [
     re.compile(r"^\[====\] plain runner: Tested: (?P<all>\d+) \| Failing: (?P<failed>\d+)", re.M),
 ]
 STEP_SECONDS_MAX = 1500
+LANE_PORTS = ["12000-21000", "21000-30000"]
+OTHER_PORTS = range(30_000, 32_000)  # chosen before the lanes begin
 
 
 class Step:
@@ -43,12 +46,12 @@ class Step:
         self.seconds = 0.0
         self.process = None
 
-    def run(self):
+    def run(self, ports):
         log = os.path.join(LOGS, self.name.replace(" ", "_") + ".log")
         begin = time.monotonic()
         with open(log, "w", encoding="utf-8") as f:
             self.process = subprocess.Popen(self.words, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=f, stderr=f,
-                                            env={**os.environ, **self.env})
+                                            env={**os.environ, "REGRESS_PORTS": ports, **self.env})
             try:
                 status = self.process.wait(STEP_SECONDS_MAX)
             except subprocess.TimeoutExpired:
@@ -122,44 +125,63 @@ def beside_server(script):
             "--psql", "{psql}"]
 
 
-def regress_lane(jobs):
-    ports = [str(p) for p in free_ports(3)]
-    demo = {"DEMO_SHARD_PORT": str(free_port_run(3)), "DEMO_PORT": ports[0], "DEMO_HTTP_PORT": ports[1]}
+def build_lane(jobs):
+    return [Step("build", *make(jobs, "all"), counts=False), Step("tidy", *make(1, "tidy"))]
+
+
+def regress_steps():
+    ports = [str(p) for p in free_ports(3, OTHER_PORTS)]
+    demo = {"DEMO_SHARD_PORT": str(free_port_run(3, OTHER_PORTS)), "DEMO_PORT": ports[0], "DEMO_HTTP_PORT": ports[1]}
     return [
-        Step("build", *make(jobs, "all"), counts=False),
-        Step("tidy", *make(1, "tidy")),
+        *schedules("build/release"),
         Step("keys against PostgreSQL", "sh", "regress/shardmap/run.sh", "build/release", counts=False),
         Step("SCRAM against PostgreSQL", "sh", "regress/net/scram.sh", counts=False, env={"PORT": ports[2], "PGBIN": BIN}),
         Step("values against PostgreSQL", *beside_server("value_check.py"), counts=False),
         Step("COPY data against PostgreSQL", *beside_server("copy_check.py"), counts=False),
-        *schedules("build/release"),
         Step("demo", PYTHON, "regress/demo/demo.py", "start", "--exit", counts=False, env=demo),
     ]
 
 
-def sanitized_lane(jobs):
-    return [Step("build for address,undefined", *make(jobs, "SAN=address,undefined", "all"), counts=False),
-            *schedules("build/address-undefined")]
+def sanitized_build(jobs):
+    return [Step("build for address,undefined", *make(jobs, "SAN=address,undefined", "all"), counts=False)]
 
 
 class Check:
-    def __init__(self, only):
+    """`shared` steps need what `builds` makes; nothing needs `units`."""
+
+    def __init__(self, only, builds, units, shared):
         self.only = only
+        self.lanes = [builds, units]
+        self.shared = collections.deque(shared)
+        self.built = threading.Event()
+        self.all = [*builds, *units, *shared]
         self.steps = []
         self.lock = threading.Lock()
 
-    def run_lane(self, steps):
+    def run_lane(self, steps, ports):
         for step in steps:
-            if self.only and self.only not in step.name and not step.name.startswith("build"):
-                continue
-            text = step.run()
-            with self.lock:
-                self.steps.append(step)
-                words = "ok    " if step.failed == 0 else "FAILED"
-                counts = f"{step.passed} passed" if step.failed == 0 else f"{step.passed} passed, {step.failed} failed"
-                print(f"  {words}  {step.name:<36} {counts:<26} {step.seconds:6.1f} s", flush=True)
-                if step.failed:
-                    self.show(text)
+            self.run(step, ports)
+        if steps is self.lanes[0]:
+            self.built.set()
+        self.built.wait()
+        while self.shared:
+            try:
+                step = self.shared.popleft()
+            except IndexError:  # the other lane took the last one
+                return
+            self.run(step, ports)
+
+    def run(self, step, ports):
+        if self.only and self.only not in step.name and not step.name.startswith("build"):
+            return
+        text = step.run(ports)
+        with self.lock:
+            self.steps.append(step)
+            words = "ok    " if step.failed == 0 else "FAILED"
+            counts = f"{step.passed} passed" if step.failed == 0 else f"{step.passed} passed, {step.failed} failed"
+            print(f"  {words}  {step.name:<36} {counts:<26} {step.seconds:6.1f} s", flush=True)
+            if step.failed:
+                self.show(text)
 
     @staticmethod
     def show(text):
@@ -169,9 +191,10 @@ class Check:
         print("\n".join(f"      | {line[:200]}" for line in chosen), flush=True)
 
 
-def stop_all(lanes):
+def stop_all(check):
     """After Ctrl-C or SIGTERM: the steps clean up after themselves, given the time."""
-    running = [step.process for lane in lanes for step in lane if step.process and step.process.poll() is None]
+    check.shared.clear()
+    running = [step.process for step in check.all if step.process and step.process.poll() is None]
     for process in running:
         process.terminate()
     for process in running:
@@ -188,12 +211,12 @@ def main():
     stop_on_signals()
     os.makedirs(LOGS, exist_ok=True)
     begin = time.monotonic()
-    check = Check(args.only)
     if args.sanitized:
-        lanes = [sanitized_lane(args.jobs)]
+        check = Check(args.only, sanitized_build(args.jobs), [], schedules("build/address-undefined"))
     else:
-        lanes = [regress_lane(args.jobs)] + ([] if args.regress else [unit_lane(args.jobs)])
-    threads = [threading.Thread(target=check.run_lane, args=(lane,), daemon=True) for lane in lanes]
+        check = Check(args.only, build_lane(args.jobs), [] if args.regress else unit_lane(args.jobs), regress_steps())
+    threads = [threading.Thread(target=check.run_lane, args=lane, daemon=True)
+               for lane in zip(check.lanes, LANE_PORTS)]
     for t in threads:
         t.start()
     try:
@@ -201,7 +224,7 @@ def main():
             while t.is_alive():
                 t.join(1)
     finally:
-        stop_all(lanes)
+        stop_all(check)
     passed = sum(step.passed for step in check.steps)
     failed = sum(step.failed for step in check.steps)
     print(f"  {time.monotonic() - begin:.0f} s")

@@ -53,7 +53,11 @@ def run_quiet(words, what):
     return done.stdout
 
 
-def free_ports(count):
+# `make check` gives each of its lanes a part: what one has stopped and starts again keeps its ports.
+PORTS = range(*map(int, os.environ.get("REGRESS_PORTS", "12000-32000").split("-")))
+
+
+def free_ports(count, among=PORTS):
     """
     Ports nobody listens on at this moment. Not from the kernel's own range (32768 on): between our
     question and the server's start, somebody's outgoing connection could take one of those.
@@ -61,16 +65,16 @@ def free_ports(count):
     rng = random.SystemRandom()
     found = []
     while len(found) < count:
-        port = rng.randrange(12_000, 32_000)
+        port = rng.choice(among)
         if port not in found and port_is_free(port):
             found.append(port)
     return found
 
 
-def free_port_run(count):
+def free_port_run(count, among=PORTS):
     """The first of `count` ports one after the other, as free_ports() chooses."""
     while True:
-        first = free_ports(1)[0]
+        first = free_ports(1, among)[0]
         if all(port_is_free(first + i) for i in range(count)):
             return first
 

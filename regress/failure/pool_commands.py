@@ -328,8 +328,8 @@ def test_signals(pools):
         c.autocommit = True
         run(c, "SELECT 1")
         process.send_signal(sig)
-        time.sleep(1.0)
         if waits:
+            time.sleep(1.0)
             expect("TERM waits for clients", [(1,)], run(c, "SELECT 1"))
             process.send_signal(sig)  # the second one does not
         expect(f"{sig.name}: exit status", 0, process.wait(10))

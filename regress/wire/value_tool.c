@@ -16,7 +16,6 @@
 #include <string.h>
 
 #include "base/check.h"
-#include "base/mem.h"
 #include "wire/numeric.h"
 #include "wire/value.h"
 
