@@ -4,8 +4,6 @@
  * Method: small files, then conf_resolve() for users and databases with and without options.
  */
 
-#include <string.h>
-
 #include <criterion/criterion.h>
 
 #include "conf/reader.h"

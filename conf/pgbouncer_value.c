@@ -4,7 +4,6 @@
  * value above 0; a limit beyond ours is cut to it, and that is said at start.
  */
 
-#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>

@@ -8,7 +8,6 @@
 #include <string.h>
 
 #include "base/check.h"
-#include "base/mem.h"
 #include "conf/reader.h"
 
 enum {

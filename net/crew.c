@@ -10,7 +10,6 @@
 #include <sys/resource.h>
 
 #include "base/check.h"
-#include "base/mem.h"
 #include "net/inside.h"
 
 enum {

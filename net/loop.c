@@ -10,7 +10,6 @@
 #include <errno.h>
 #include <malloc.h>
 #include <signal.h>
-#include <stdlib.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 

@@ -11,7 +11,6 @@
 #include "net/scram.h"
 
 #include <pthread.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include <openssl/crypto.h>

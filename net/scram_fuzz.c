@@ -4,7 +4,6 @@
  * The first byte chooses the door.
  */
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/check.h"

@@ -13,7 +13,6 @@
 #include <openssl/pem.h>
 #include <openssl/x509.h>
 
-#include "base/mem.h"
 #include "base/rng.h"
 #include "net/loop_testing.h"
 

@@ -10,7 +10,6 @@
 
 #include "planner/catalog.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/check.h"

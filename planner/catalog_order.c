@@ -6,7 +6,6 @@
 
 #include <gnu/libc-version.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "planner/catalog.h"
 

@@ -25,8 +25,6 @@
  * tables with other OIDs than the comment of unique_changes says: then the triggers do nothing.
  */
 
-#include <string.h>
-
 #include "planner/catalog.h"
 #include "planner/catalog_inner.h"
 

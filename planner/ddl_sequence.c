@@ -8,7 +8,6 @@
  * which names what is not there: whoever inserts past pgbraid gets an error and no NULL.
  */
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "planner/ddl_inner.h"

@@ -5,8 +5,6 @@
  * is asked by its query only (views.c).
  */
 
-#include <string.h>
-
 #include "planner/ddl_inner.h"
 
 /* 1: over tables of the map and nothing else. */

@@ -2,8 +2,6 @@
  * Tree -> text, and the few kinds of nodes that the planner adds to a tree.
  */
 
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/buf.h"

@@ -3,8 +3,6 @@
  * kind of expression as the argument of every kind, parsed, written, and read back.
  */
 
-#include <string.h>
-
 #include <criterion/criterion.h>
 
 #include "base/buf.h"

@@ -3,8 +3,6 @@
  * Source: FigureColname in PostgreSQL src/backend/parser/parse_target.c.
  */
 
-#include <string.h>
-
 #include "planner/build.h"
 
 enum strength {

@@ -9,8 +9,6 @@
  *     local tables        nothing that is sharded
  */
 
-#include <string.h>
-
 #include "planner/reach.h"
 
 struct reach_table_memo {

@@ -14,8 +14,6 @@
  * join, from its own ON.
  */
 
-#include <string.h>
-
 #include "planner/spread_ties.h"
 
 /* ---- tied sub-selects -------------------------------------------------------------------------

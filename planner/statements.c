@@ -3,7 +3,6 @@
  * the objects are that it names, and the page of the manual that says so.
  */
 
-#include <string.h>
 #include <strings.h>
 
 #include "base/check.h"

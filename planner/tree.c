@@ -5,7 +5,6 @@
 
 #include "planner/tree.h"
 
-#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #if defined(__has_feature)

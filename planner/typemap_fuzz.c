@@ -1,7 +1,5 @@
 /* Any bytes as a value, a row or a description: nothing outside of them is touched. */
 
-#include <string.h>
-
 #include "base/mem.h"
 #include "planner/typemap.h"
 

@@ -6,8 +6,6 @@
  * give or touch no row without it. When they do, all shards are asked as if nobody had looked.
  */
 
-#include <string.h>
-
 #include "planner/unique.h"
 
 /* One literal or parameter that is of the column's kind; NULL: not so. */

@@ -15,8 +15,6 @@
  * not see what an open transaction did: inside of one everything is gathered.
  */
 
-#include <string.h>
-
 #include "planner/workspace_inner.h"
 
 enum {

@@ -15,8 +15,6 @@
  * in the statement.
  */
 
-#include <string.h>
-
 #include "planner/workspace_inner.h"
 
 enum {

@@ -4,8 +4,6 @@
  * alike. So route, spread and all they stand on need no word about workspaces.
  */
 
-#include <string.h>
-
 #include "planner/workspace_inner.h"
 
 static void copy_column(const struct scope *s, const struct output *o, size_t at,

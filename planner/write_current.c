@@ -13,8 +13,6 @@
  * is there.
  */
 
-#include <string.h>
-
 #include "planner/write_inner.h"
 
 const char *write_cursor(const tnode *stmt)

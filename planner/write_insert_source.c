@@ -3,8 +3,6 @@
  * SELECT become, see write_insert_rows.c.
  */
 
-#include <string.h>
-
 #include "planner/write_insert.h"
 
 /* ---- VALUES ---------------------------------------------------------------------------------- */

@@ -10,8 +10,6 @@
  * that of the rows found.
  */
 
-#include <string.h>
-
 #include "planner/write_inner.h"
 
 unsigned rows_triggers(const struct catalog_table *t, unsigned when)

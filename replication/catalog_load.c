@@ -1,8 +1,5 @@
 /* Reading a database's catalog from its home shard: one snapshot, all rows fed to the planner. */
 
-#include <stdio.h>
-#include <string.h>
-
 #include "base/check.h"
 #include "replication/pq.h"
 

@@ -1,6 +1,5 @@
 /* braidctl's way to the admin console: one statement, its rows as a table of plain text. */
 
-#include <stdio.h>
 #include <string.h>
 
 #include "base/check.h"

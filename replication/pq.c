@@ -21,7 +21,6 @@
 
 #include "base/check.h"
 #include "base/clock.h"
-#include "base/mem.h"
 #include "net/scram.h"
 
 enum {

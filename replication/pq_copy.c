@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <poll.h>
-#include <string.h>
 
 #include "base/check.h"
 #include "base/clock.h"

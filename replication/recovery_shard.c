@@ -3,7 +3,6 @@
  * forgetting what it need not keep.
  */
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -3,8 +3,6 @@
  * lives, and nowhere in a note: what the server says of a failure may name the user, no more.
  */
 
-#include <string.h>
-
 #include "base/mem.h"
 #include "replication/pq.h"
 

@@ -4,8 +4,6 @@
  * over hundreds of thousands of random values is regress/shardmap.
  */
 
-#include <stdio.h>
-
 #include <criterion/criterion.h>
 
 #include "shardmap/key.h"

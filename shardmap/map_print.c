@@ -1,7 +1,5 @@
 /* A map in words, for SHOW TABLES, EXPLAIN and braidctl. */
 
-#include <string.h>
-
 #include "shardmap/map.h"
 
 enum {

@@ -1,7 +1,5 @@
 /* The ring in figures, for braidctl ring: what each shard holds, and what a change would move. */
 
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "shardmap/map.h"

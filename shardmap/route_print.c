@@ -1,7 +1,6 @@
 /* One key on its way, for braidctl route and EXPLAIN. */
 
 #include <inttypes.h>
-#include <stdio.h>
 
 #include "base/check.h"
 #include "shardmap/map.h"

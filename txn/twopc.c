@@ -8,8 +8,6 @@
 
 #include "txn/twopc.h"
 
-#include <stddef.h>
-
 #include "base/check.h"
 
 static_assert(sizeof(struct twopc) == 48, "kept small: one per session");

@@ -1,7 +1,5 @@
 /* What is read as a name of a client's prepared transaction is written back the same. */
 
-#include <string.h>
-
 #include "base/check.h"
 #include "txn/user_gid.h"
 

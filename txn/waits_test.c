@@ -3,8 +3,6 @@
  * cases, then random graphs beside a search that tries every simple cycle.
  */
 
-#include <string.h>
-
 #include <criterion/criterion.h>
 
 #include "base/rng.h"

@@ -2,8 +2,6 @@
 
 #include "wire/copy_put.h"
 
-#include <string.h>
-
 #include "base/check.h"
 #include "wire/wire.h"
 

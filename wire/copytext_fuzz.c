@@ -4,8 +4,6 @@
  * and the same fields, and fail on the same data.
  */
 
-#include <stdlib.h>
-
 #include "base/check.h"
 #include "base/mem.h"
 #include "base/rng.h"

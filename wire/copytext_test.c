@@ -4,8 +4,6 @@
  * regress/wire/copy_check.py with a server.
  */
 
-#include <string.h>
-
 #include <criterion/criterion.h>
 
 #include "wire/copytext.h"

@@ -4,8 +4,6 @@
  * further from the dividend than its last place allows (looked at by way of a - q*b for whole q).
  */
 
-#include <stdlib.h>
-
 #include "base/check.h"
 #include "base/mem.h"
 #include "wire/numeric.h"

@@ -4,7 +4,6 @@
  */
 
 #include <math.h>
-#include <stdlib.h>
 
 #include "base/check.h"
 #include "base/mem.h"

@@ -3,7 +3,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/clock.h"
 #include "proxy/admin/admin.h"
 #include "proxy/control/cdc.h"
 

@@ -9,7 +9,6 @@
 #include "proxy/admin/admin.h"
 #include "proxy/cdc/feed.h"
 #include "proxy/cdc/feeds.h"
-#include "proxy/control/cdc.h"
 #include "replication/cdc/consumer.h"
 #include "replication/cdc/outlet.h"
 

@@ -9,7 +9,6 @@
 #include <unistd.h>
 
 #include "base/check.h"
-#include "base/clock.h"
 #include "base/mem.h"
 #include "proxy/admin/admin.h"
 #include "proxy/admin/gate.h"

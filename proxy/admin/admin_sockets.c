@@ -5,7 +5,6 @@
  */
 
 #include <stdio.h>
-#include <string.h>
 
 #include "base/check.h"
 #include "proxy/admin/admin.h"

@@ -1,7 +1,5 @@
 /* Goal: the console reads what people and tools send. Method: words of statements, found or not. */
 
-#include <string.h>
-
 #include <criterion/criterion.h>
 
 #include "proxy/admin/admin_parse.h"

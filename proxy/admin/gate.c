@@ -2,8 +2,6 @@
 
 #include "proxy/admin/gate.h"
 
-#include <string.h>
-
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/log.h"

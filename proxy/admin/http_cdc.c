@@ -1,9 +1,7 @@
 /* Change capture in /metrics and /stats: gauges and counters per shard. */
 
-#include <inttypes.h>
 #include <jansson.h>
 
-#include "base/clock.h"
 #include "proxy/admin/http_text.h"
 
 enum field {

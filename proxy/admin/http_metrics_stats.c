@@ -5,7 +5,6 @@
  */
 
 #include <inttypes.h>
-#include <string.h>
 
 #include "base/mem.h"
 #include "proxy/admin/http_text.h"

@@ -2,8 +2,6 @@
 
 #include "proxy/admin/pages.h"
 
-#include <string.h>
-
 #include "base/err.h"
 #include "base/log.h"
 #include "base/metric.h"

@@ -8,7 +8,6 @@
 #include <netinet/in.h>
 #include <string.h>
 
-#include "base/log.h"
 #include "proxy/session/session.h"
 #include "wire/proxy_header.h"
 

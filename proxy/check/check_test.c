@@ -1,7 +1,5 @@
 /* What a difference between two definitions looks like. */
 
-#include <string.h>
-
 #include <criterion/criterion.h>
 
 #include "base/buf.h"

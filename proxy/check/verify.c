@@ -4,13 +4,11 @@
  * difference: what differs is looked at once more.
  */
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/check.h"
-#include "base/clock.h"
 #include "base/mem.h"
 #include "proxy/check/check.h"
 

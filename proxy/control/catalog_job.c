@@ -2,8 +2,6 @@
 
 #include "proxy/control/catalog_job.h"
 
-#include <string.h>
-
 #include "base/clock.h"
 #include "base/hash.h"
 #include "base/mem.h"

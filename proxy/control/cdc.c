@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#include "base/clock.h"
 #include "base/log.h"
 #include "proxy/cdc/feeds.h"
 #include "proxy/cdc/http_feed.h"

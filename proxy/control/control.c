@@ -10,10 +10,8 @@
 
 #include <sched.h>
 #include <signal.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/check.h"
 #include "base/clock.h"
@@ -29,7 +27,6 @@
 #include "proxy/control/role.h"
 #include "proxy/control/systemd.h"
 #include "proxy/control/takeover.h"
-#include "proxy/pool/balance.h"
 #include "store/file.h"
 
 enum {

@@ -16,7 +16,6 @@
 #include "base/arena.h"
 #include "base/check.h"
 #include "base/clock.h"
-#include "base/hash.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "planner/typemap.h"

@@ -4,7 +4,6 @@
  * the worker a client goes to.
  */
 
-#include <string.h>
 #include <unistd.h>
 
 #include "base/check.h"

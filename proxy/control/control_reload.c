@@ -4,8 +4,6 @@
  * whole or not at all.
  */
 
-#include <string.h>
-
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/log.h"

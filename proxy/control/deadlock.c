@@ -23,7 +23,6 @@
 
 #include "base/check.h"
 #include "base/clock.h"
-#include "base/log.h"
 #include "base/mem.h"
 #include "proxy/control/role.h"
 #include "proxy/session/victim.h"

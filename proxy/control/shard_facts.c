@@ -3,8 +3,6 @@
  * configuration must not take another order's facts for its own.
  */
 
-#include <string.h>
-
 #include "base/mem.h"
 #include "proxy/control/world.h"
 

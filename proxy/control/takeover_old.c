@@ -23,7 +23,6 @@
 #include "base/mem.h"
 #include "proxy/admin/http.h"
 #include "proxy/auth/auth.h"
-#include "proxy/control/cdc.h"
 #include "proxy/control/control.h"
 #include "proxy/control/process.h"
 #include "proxy/control/takeover.h"

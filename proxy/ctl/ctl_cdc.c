@@ -1,11 +1,9 @@
 /* braidctl cdc: the change log of a running pgbraid, by the console and by SQL. */
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "base/mem.h"
 #include "proxy/ctl/ctl.h"
 
 enum {

@@ -9,7 +9,6 @@
  * A pool in use touches its timer only when it stands too late.
  */
 
-#include "base/check.h"
 #include "proxy/pool/pool.h"
 #include "proxy/pool/pool_rules.h"
 #include "proxy/session/session.h"

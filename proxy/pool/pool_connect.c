@@ -8,8 +8,6 @@
  * gives_way()); idle ones are closed for it at once here, and by mail on other workers.
  */
 
-#include <string.h>
-
 #include "base/check.h"
 #include "proxy/pool/pool.h"
 #include "proxy/pool/pool_rules.h"

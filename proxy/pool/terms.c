@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "base/check.h"
-#include "base/hash.h"
 #include "base/list.h"
 #include "base/mem.h"
 #include "proxy/worker.h"

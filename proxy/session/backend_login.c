@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "base/check.h"
-#include "base/mem.h"
 #include "proxy/pool/pool.h"
 #include "proxy/session/backend.h"
 #include "proxy/session/passage.h"

@@ -5,10 +5,8 @@
  */
 
 #include <string.h>
-#include <unistd.h>
 
 #include "base/mem.h"
-#include "net/scram.h"
 #include "proxy/cdc/feed.h"
 #include "proxy/cdc/slots.h"
 #include "proxy/exec/moment.h"

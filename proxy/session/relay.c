@@ -13,7 +13,6 @@
 #include "proxy/exec/sequence.h"
 #include "proxy/exec/typing.h"
 #include "proxy/pool/pool.h"
-#include "proxy/session/extended.h"
 #include "proxy/session/passage.h"
 #include "proxy/session/relay_impl.h"
 #include "proxy/session/watch.h"

@@ -5,7 +5,6 @@
 
 #include "base/check.h"
 #include "proxy/cdc/feed.h"
-#include "proxy/exec/exec.h"
 #include "proxy/exec/explain.h"
 #include "proxy/exec/gather.h"
 #include "proxy/exec/op.h"

@@ -7,7 +7,6 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "proxy/exec/exec.h"
 #include "proxy/exec/op.h"
 #include "proxy/exec/sequence.h"
 #include "proxy/exec/tx.h"

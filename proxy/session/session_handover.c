@@ -7,10 +7,8 @@
  */
 
 #include <string.h>
-#include <unistd.h>
 
 #include "base/check.h"
-#include "base/log.h"
 #include "base/mem.h"
 #include "proxy/control/handover.h"
 #include "proxy/session/session.h"

@@ -11,8 +11,6 @@
  */
 
 #include "base/check.h"
-#include "base/hash.h"
-#include "base/mem.h"
 #include "proxy/pool/balance.h"
 #include "proxy/session/session.h"
 #include "proxy/session/watch.h"

@@ -12,7 +12,6 @@
 #include <string.h>
 #include <strings.h>
 
-#include "proxy/exec/exec.h"
 #include "proxy/session/extended.h"
 #include "proxy/session/watch.h"
 #include "proxy/stats/stats_run.h"

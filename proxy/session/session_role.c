@@ -24,7 +24,6 @@
 
 #include "base/check.h"
 #include "base/mem.h"
-#include "proxy/exec/exec.h"
 #include "proxy/exec/moment.h"
 #include "proxy/exec/op.h"
 #include "proxy/exec/tx.h"

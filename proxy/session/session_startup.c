@@ -9,8 +9,6 @@
 #include <strings.h>
 
 #include "base/check.h"
-#include "base/clock.h"
-#include "base/hash.h"
 #include "base/mem.h"
 #include "base/rng.h"
 #include "proxy/cdc/slots.h"

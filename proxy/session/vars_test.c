@@ -4,8 +4,6 @@
  * way to SQL and back.
  */
 
-#include <string.h>
-
 #include <criterion/criterion.h>
 
 #include "proxy/session/vars.h"

@@ -6,8 +6,6 @@
 
 #include "proxy/session/victim.h"
 
-#include <string.h>
-
 #include "base/log.h"
 #include "base/mem.h"
 #include "proxy/exec/op.h"

@@ -3,7 +3,6 @@
 
 #include "proxy/session/watch.h"
 
-#include "base/log.h"
 #include "proxy/exec/op.h"
 #include "proxy/exec/tx.h"
 #include "proxy/pool/pool.h"

@@ -2,7 +2,6 @@
 
 #include "proxy/stats/stats.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 

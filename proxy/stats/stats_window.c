@@ -6,7 +6,6 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/log.h"
-#include "base/mem.h"
 #include "proxy/admin/snapshot.h"
 
 /* All sets as one; `out` is its. */
