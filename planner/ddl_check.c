@@ -40,14 +40,16 @@ uint32_t ddl_type_oid(const PgQuery__TypeName *t)
         {"text", OID_TEXT},      {"varchar", OID_VARCHAR},     {"uuid", OID_UUID},
         {"date", OID_DATE},      {"timestamp", OID_TIMESTAMP}, {"timestamptz", OID_TIMESTAMPTZ},
         {"numeric", OID_NUMERIC}};
-    const char *schema;
+    const char *schema = NULL;
     const char *serial = ddl_serial_type(t);
     const char *name = serial != NULL ? serial
                        : t == NULL    ? ""
                                       : tree_name(t->names, t->n_names, &schema);
-    for (size_t i = 0;
-         t != NULL && t->n_array_bounds == 0 && !t->setof && i < sizeof(types) / sizeof(types[0]);
-         i++) {
+    if (t == NULL || t->n_array_bounds != 0 || t->setof ||
+        (schema != NULL && strcmp(schema, "pg_catalog") != 0)) {
+        return 0; /* a user's own type may have any name */
+    }
+    for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
         if (strcmp(types[i].name, name) == 0) {
             return types[i].oid;
         }
