@@ -39,6 +39,8 @@ void *loop_event_base(struct loop *loop);
 /* For evhttp_set_bevcb(). A connection that evhttp makes by itself closes its socket before it
  * takes it out of epoll, by a number that may be another thread's file by then. */
 struct bufferevent *loop_new_bufferevent(struct event_base *base, void *unused);
+/* Has the other side closed the connection? For one that is not read from just now. */
+int bufferevent_has_left(struct bufferevent *b);
 
 /* A function run once at the end of this turn, before the flush. The node is the caller's; giving
  * a node that already waits is fine. */

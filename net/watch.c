@@ -7,6 +7,7 @@
  */
 
 #include <errno.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -121,4 +122,11 @@ struct bufferevent *loop_new_bufferevent(struct event_base *base, void *unused)
 {
     (void)unused;
     return bufferevent_socket_new(base, -1, BEV_OPT_CLOSE_ON_FREE);
+}
+
+int bufferevent_has_left(struct bufferevent *b)
+{
+    char byte;
+    ssize_t n = recv(bufferevent_getfd(b), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+    return n == 0 || (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR);
 }

@@ -2,14 +2,11 @@
 
 #include "proxy/cdc/http_feed.h"
 
-#include <errno.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/socket.h>
 
 #include <event2/buffer.h>
-#include <event2/bufferevent.h>
 #include <event2/keyvalq_struct.h>
 
 #include "base/check.h"
@@ -279,13 +276,8 @@ static void done(struct control *c, struct job *job)
 static int has_left(const struct http_call *h)
 {
     struct evhttp_connection *connection = evhttp_request_get_connection(h->request);
-    char byte;
-    if (connection == NULL) {
-        return 1;
-    }
-    int fd = bufferevent_getfd(evhttp_connection_get_bufferevent(connection));
-    ssize_t n = recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
-    return n == 0 || (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR);
+    return connection == NULL ||
+           bufferevent_has_left(evhttp_connection_get_bufferevent(connection));
 }
 
 void http_feed_tick(struct control *c)
