@@ -221,6 +221,17 @@ static enum err do_failover(struct admin_call *call)
 
 static enum err do_reload(struct admin_call *call)
 {
+    if (call->c->restart_needed[0] != '\0') {
+        char text[sizeof(call->c->restart_needed) + 80];
+        (void)snprintf(text, sizeof(text),
+                       "what has changed in these settings waits for a restart: %s",
+                       call->c->restart_needed);
+        const struct back_error notice = {.severity = SLICE("NOTICE"),
+                                          .severity_raw = SLICE("NOTICE"),
+                                          .code = SLICE("00000"),
+                                          .message = slice_of(text)};
+        back_put_notice(call->out, &notice);
+    }
     back_put_complete(call->out, "RELOAD");
     return ERR_NONE;
 }

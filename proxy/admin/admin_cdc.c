@@ -9,6 +9,7 @@
 #include "proxy/admin/admin.h"
 #include "proxy/cdc/feed.h"
 #include "proxy/cdc/feeds.h"
+#include "proxy/control/cdc.h"
 #include "replication/cdc/consumer.h"
 #include "replication/cdc/outlet.h"
 
@@ -25,10 +26,29 @@ static void put_lsn(struct admin_call *call, uint64_t lsn)
     admin_text(call, text);
 }
 
+/* What its source does, and why it does nothing. */
+static void put_state(struct admin_call *call, const struct cdc_source_view *v)
+{
+    for (size_t i = 0; i < cdc_sources_count(call->c); i++) {
+        const char *database;
+        const char *shard;
+        struct cdc_look l;
+        cdc_sources_look(call->c, i, &database, &shard, &l);
+        if (strcmp(database, v->database) == 0 && strcmp(shard, v->name) == 0) {
+            admin_text(call, cdc_doing_word(l.doing));
+            admin_text(call, l.error[0] == '\0' ? NULL : l.error);
+            return;
+        }
+    }
+    admin_text(call, NULL);
+    admin_text(call, NULL);
+}
+
 enum err admin_show_cdc_log(struct admin_call *call)
 {
     struct cdc_log *log = call->c->shared->cdc_log;
-    admin_columns(call, "database shard stored resume watermark:q behind_ms:q open_bytes:q");
+    admin_columns(call, "database shard stored resume watermark:q behind_ms:q open_bytes:q "
+                        "state error");
     struct cdc_source_view *list = mem_alloc(SOURCES_MAX * sizeof(*list));
     size_t n = log == NULL ? 0 : cdc_log_sources(log, list, SOURCES_MAX);
     int64_t now = clock_wall_us();
@@ -41,6 +61,7 @@ enum err admin_show_cdc_log(struct admin_call *call)
         admin_uint(call, list[i].watermark);
         admin_int(call, list[i].time_us == 0 ? -1 : (now - list[i].time_us) / 1000);
         admin_uint(call, list[i].open_bytes);
+        put_state(call, &list[i]);
     }
     mem_free(list);
     admin_end(call);

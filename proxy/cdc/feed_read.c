@@ -536,7 +536,7 @@ enum err feed_resolve(struct cdc_log *log, const char *database, int full,
         enum err e =
             note_set(note, ERR_NO_TABLE, "the change log has nothing of \"%.100s\"", call->topic);
         note_hint(note, "SHOW CDC_TOPICS on the admin console lists what it has; a table is there "
-                        "from its first change on.");
+                        "from its first change on. SHOW CDC says what is in the way of changes.");
         return e;
     }
     enum err e = check_together(log, call, out, note);

@@ -513,6 +513,7 @@ void control_free(struct control *c)
     control_dbs_free(c);
     world_unref(c->world);
     parts_free(c->parts);
+    conf_unref(c->began_with);
     free_servers(c);
     if (c->stop._fd >= 0) {
         pg_stop_free(&c->stop);

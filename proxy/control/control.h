@@ -216,6 +216,8 @@ struct control {
     struct list reload_waiting; /* who waits for the one after it */
 
     char failover_said[300];            /* what came of the last FAILOVER */
+    struct conf *began_with;            /* of the start; NULL: no reload yet */
+    char restart_needed[300];           /* settings in which the file differs from it; "": none */
     struct list gate_waits, gates_kept; /* gate.c */
     int suspended;
     int leaving; /* enum gate_command that stops us when its time has come; 0: none */

@@ -4,6 +4,8 @@
  * whole or not at all.
  */
 
+#include <stdio.h>
+
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/log.h"
@@ -141,8 +143,12 @@ static int64_t when_to_look(const struct parts *parts)
 static void put_in_force(struct control *c, struct parts *parts)
 {
     struct buf restart = {0};
-    conf_restart_needed(c->parts->conf, parts->conf, &restart);
+    if (c->began_with == NULL) {
+        c->began_with = conf_ref(c->parts->conf);
+    }
+    conf_restart_needed(c->began_with, parts->conf, &restart);
     buf_u8(&restart, 0);
+    (void)snprintf(c->restart_needed, sizeof(c->restart_needed), "%s", (const char *)restart.p);
     parts_free(c->parts);
     c->parts = parts;
     auth_query_drop_all();

@@ -258,7 +258,19 @@ def test_console(place):
     console(braid, "SHOW TRANSACTIONS")
     expect("shards", 4, len(console(braid, "SHOW SHARDS")))
     expect_error("a command that is none", "42601", lambda: console(braid, "SHOW ME"))
-    console(braid, "RELOAD")
+    said = braid.connect("pgbraid", user="app")
+    with said.cursor() as cur:
+        cur.execute("RELOAD")
+        expect("a reload that needs no restart", [], said.notices)
+        braid.config["workers"] = 3
+        braid.write_files()
+        for again in ("a reload", "a second one"):
+            del said.notices[:]
+            cur.execute("RELOAD")
+            expect_that(f"{again} says what needs a restart: {said.notices}",
+                        [n for n in said.notices if n.endswith("waits for a restart: workers\n")])
+        del said.notices[:]
+    said.close()
     victim = braid.connect()
     with victim.cursor() as cur:
         cur.execute("SELECT 1")
