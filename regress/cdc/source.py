@@ -814,6 +814,35 @@ class Test:
             raise Wrong(f"gaps: {replicas[0].gaps}")
         return f"{rows} rows equal"
 
+    def restarted(self):
+        """A part of a transaction is rolled back, of more than 4096 changes that lie before a new start of the stream: PostgreSQL
+        sends that part, but not that it was rolled back."""
+        tool = self.fresh(1)
+        (s,) = tool.servers
+        s.sql("INSERT INTO whole SELECT g, 'stays', repeat('x', 100) FROM generate_series(1, 6000) g", "app")
+        tool.start()
+        tool.wait(lambda look: look[0]["doing"] == "reading", "the stream")
+        c = s.connect("app")
+        c.autocommit = False
+        with c.cursor() as cur:
+            cur.execute("INSERT INTO whole VALUES (6001, 'before', ''); SAVEPOINT a; DELETE FROM whole WHERE id <= 5500")
+            s.sql("INSERT INTO plain VALUES (1, 'behind which it begins again')", "app")
+            tool.catch_up()
+            tool.kill()
+            tool.start()
+            tool.wait(lambda look: look[0]["doing"] == "reading", "the stream")
+            cur.execute("SAVEPOINT b; INSERT INTO whole SELECT g, 'goes', repeat('y', 1000) FROM generate_series(7001, 7500) g")
+            s.sql("INSERT INTO plain VALUES (2, 'behind what it has sent')", "app")
+            tool.catch_up()
+            cur.execute("ROLLBACK TO a; SAVEPOINT c; INSERT INTO whole VALUES (6002, 'in a part that stays', '')")
+        c.commit()
+        c.close()
+        replicas, rows = self.settle(tool)
+        tool.stop()
+        if replicas[0].gaps:
+            raise Wrong(f"gaps: {replicas[0].gaps}")
+        return f"{rows} rows equal"
+
     def in_pgbraid(self):
         """The same inside of the proxy, its own log behind it."""
         tool = self.fresh()
@@ -917,6 +946,7 @@ def main():
         test.check("first copy", test.first_copy)
         if VERSION >= 14:
             test.check("large transaction", test.large)
+            test.check("rolled back behind a restart", test.restarted)
         if VERSION >= 15:
             test.check("announced", test.announced)
         test.check("gaps", test.gaps)

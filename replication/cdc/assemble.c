@@ -280,7 +280,7 @@ static void settle_columns(struct assembler *a, const struct pgoutput_message *m
     }
     if (unchanged > 0 && a->o.fill != NULL && !is_left_out(a, shape)) {
         const uint32_t xids[2] = {m->xid != 0 ? m->xid : a->turn.xid, a->turn.xid};
-        uint64_t filled = a->o.fill(a->o.fill_arg, r, is, xids);
+        uint64_t filled = a->o.fill(a->o.ask_arg, r, is, xids);
         count(&a->o.counts->filled_toast, filled);
         unchanged -= filled;
     }
@@ -493,6 +493,23 @@ static enum err set_origin(struct assembler *a, const struct pgoutput_message *m
 
 /* ---- transactions that wait ------------------------------------------------------------------ */
 
+/* A server that has begun to send anew may send parts that it had on its disk, of more than 4096
+ * changes, and not that they were rolled back: so it is asked. Source:
+ * ReorderBufferMaybeMarkTXNStreamed() and ReorderBufferRestoreChanges(), max_changes_in_memory. */
+static enum err drop_rolled_back(struct assembler *a, struct open_tx *tx, struct note *note)
+{
+    uint32_t *xids;
+    size_t n = tx_parts(tx, &xids);
+    enum err e = n == 0 || a->o.rolled_back == NULL
+                     ? ERR_NONE
+                     : a->o.rolled_back(a->o.ask_arg, xids, &n, note);
+    for (size_t i = 0; a->o.rolled_back != NULL && e == ERR_NONE && i < n; i++) {
+        tx_abort_part(&a->store, tx, xids[i]);
+        count(&a->o.counts->aborted, 1);
+    }
+    return e;
+}
+
 /* The commit has come: read it back and give it. */
 static enum err play(struct assembler *a, struct open_tx *tx, const struct pgoutput_message *m,
                      struct note *note)
@@ -502,8 +519,11 @@ static enum err play(struct assembler *a, struct open_tx *tx, const struct pgout
     enum err e = start_turn(a, m, buf_slice(&a->gid), buf_slice(&tx->origin), note);
     struct tx_reader reader;
     a->turn.prepare_lsn = tx->prepared ? tx->prepare_lsn : 0;
-    tx_reader_init(&reader, &a->store, tx);
     int whole = is_known_whole(a, m->lsn); /* need not even be read */
+    if (e == ERR_NONE && !whole) {
+        e = drop_rolled_back(a, tx, note);
+    }
+    tx_reader_init(&reader, &a->store, tx);
     while (e == ERR_NONE && !whole) {
         struct slice bytes;
         uint32_t number;

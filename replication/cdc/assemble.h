@@ -67,7 +67,10 @@ struct assemble_options {
      * bytes live until the next call. xids: of the (sub)transaction, of the whole one. */
     uint64_t (*fill)(void *arg, const struct change_relation *relation,
                      struct change_column *columns, const uint32_t xids[2]);
-    void *fill_arg;
+    /* NULL, or: of these sub-transactions of a transaction that has committed, those that were
+     * rolled back come to the front: *count of them. */
+    enum err (*rolled_back)(void *arg, uint32_t *xids, size_t *count, struct note *note);
+    void *ask_arg; /* of both */
 };
 
 /* Errors: ERR_IO (the folder cannot be read). */

@@ -96,6 +96,7 @@ static int tells_prepared = 0;
 static uint64_t (*fill)(void *arg, const struct change_relation *relation,
                         struct change_column *columns, const uint32_t xids[2]);
 static uint32_t filled_for[2];
+static enum err (*rolled_back)(void *arg, uint32_t *xids, size_t *count, struct note *note);
 
 static const struct cdc_sink sink = {.arg = &lines, .change = take_change, .mark = take_mark};
 
@@ -117,6 +118,7 @@ static void begin_at(struct cdc_mark place)
                                        .beat = beat,
                                        .tells_prepared = tells_prepared ? 1 : 0,
                                        .fill = fill,
+                                       .rolled_back = rolled_back,
                                        .counts = &counts};
     lines.at = place;
     cr_assert_eq(assemble_new(&o, &a, &note), ERR_NONE, "%s", note.text);
@@ -303,6 +305,65 @@ Test(assemble, a_streamed_transaction_waits_for_its_commit_without_what_was_roll
                  "200/3 commit\n");
     cr_expect_eq(counts.open_transactions, 0);
     cr_expect_eq(counts.open_bytes, 0);
+}
+
+static enum err says_8_and_12(void *arg, uint32_t *xids, size_t *n, struct note *why)
+{
+    static const uint32_t asked[] = {8, 10, 12};
+    (void)arg;
+    (void)why;
+    cr_assert_eq(*n, 3);
+    cr_expect_eq(memcmp(xids, asked, sizeof(asked)), 0,
+                 "each once; not the whole, nor what is gone");
+    xids[1] = 12;
+    *n = 2;
+    return ERR_NONE;
+}
+
+Test(assemble, the_server_is_asked_which_parts_were_rolled_back)
+{
+    rolled_back = says_8_and_12;
+    begin_at((struct cdc_mark){0});
+    FEED('S', "41", 7, 1);
+    FEED(TABLE_IN(7, 1, "t"));
+    FEED(ROW_IN(10, 1, "1", "kept"));
+    FEED(ROW_IN(8, 1, "2", "sub"));
+    FEED(ROW_IN(10, 1, "3", "kept, too"));
+    FEED(ROW_IN(9, 1, "4", "told to be rolled back"));
+    FEED('E', "");
+    FEED('A', "44", 7, 9);
+    FEED('S', "41", 7, 0);
+    FEED(ROW_IN(12, 1, "5", "sub"));
+    FEED(ROW_IN(7, 1, "6", "the whole"));
+    FEED('E', "");
+    FEED('c', "41888", 7, 0, 200, 210, 0);
+    expect_lines("200/0 begin\n200/1 insert t n1, kept\n200/2 insert t n3, kept, too\n"
+                 "200/3 insert t n6, the whole\n200/4 commit\n");
+    cr_expect_eq(counts.aborted, 3);
+    cr_expect_eq(counts.open_bytes, 0);
+}
+
+static enum err cannot_say(void *arg, uint32_t *xids, size_t *n, struct note *why)
+{
+    (void)arg;
+    (void)xids;
+    (void)n;
+    return note_set(why, ERR_SHARD_DOWN, "the connection is lost");
+}
+
+Test(assemble, without_an_answer_nothing_is_given)
+{
+    rolled_back = cannot_say;
+    begin_at((struct cdc_mark){0});
+    FEED('S', "41", 7, 1);
+    FEED(TABLE_IN(7, 1, "t"));
+    FEED(ROW_IN(8, 1, "2", "sub"));
+    FEED('E', "");
+    struct buf m = {0};
+    put(&m, 'c', "41888", 7, 0, 200, 210, 0);
+    cr_expect_eq(feed(&m), ERR_SHARD_DOWN);
+    buf_free(&m);
+    expect_lines("");
 }
 
 Test(assemble, a_prepared_transaction_comes_at_its_commit_and_holds_back_the_acknowledgement)

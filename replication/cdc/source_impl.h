@@ -12,6 +12,7 @@
  *     copy.c      first copies
  *     watch.c     what the slot holds of the server's log
  *     fill.c      large values that an update left alone, looked up
+ *     rolled_back.c  sub-transactions that do not count, looked up
  */
 
 #include <pthread.h>
@@ -121,6 +122,9 @@ enum err cdc_give_up(struct cdc_source *s, struct note *note) MUST_CHECK;
 /* fill.c: assemble_options.fill, with the source as its argument. */
 uint64_t cdc_fill(void *arg, const struct change_relation *relation, struct change_column *columns,
                   const uint32_t xids[2]);
+
+/* rolled_back.c: assemble_options.rolled_back, likewise. */
+enum err cdc_rolled_back(void *arg, uint32_t *xids, size_t *count, struct note *note);
 
 /* copy.c: tables that the publication has and that are not in the state yet; then the copy. */
 enum err cdc_list_tables(struct cdc_source *s, struct note *note) MUST_CHECK;

@@ -443,7 +443,8 @@ static enum err make_assembler(struct cdc_source *s, struct note *note)
                                        .memory_max = s->o.memory_max,
                                        .place = s->place,
                                        .fill = s->o.fill == NULL ? NULL : cdc_fill,
-                                       .fill_arg = s,
+                                       .rolled_back = cdc_rolled_back,
+                                       .ask_arg = s,
                                        .counts = &s->counts,
                                        .beat = s->o.beat,
                                        .tells_prepared = s->version >= 150000};

@@ -93,7 +93,7 @@ static enum err make_room(struct tx_store *s, struct note *note)
             }
         }
         if (largest == NULL || largest->_bytes.n == 0) {
-            break; /* the rest are lists of aborted parts */
+            break; /* the rest are lists of parts */
         }
         enum err e = spill(s, largest, note);
         if (e) {
@@ -143,10 +143,39 @@ enum err tx_open(struct tx_store *s, uint32_t xid, struct open_tx **out, struct 
     return ERR_NONE;
 }
 
+static void add_xid(struct tx_store *s, struct xids *x, uint32_t xid)
+{
+    if (x->count == x->cap) {
+        size_t cap = x->cap == 0 ? 16 : x->cap * 2;
+        s->memory += (cap - x->cap) * sizeof(uint32_t);
+        x->xids = mem_grow(x->xids, cap * sizeof(uint32_t));
+        x->cap = cap;
+    }
+    x->xids[x->count++] = xid;
+}
+
+static void free_xids(struct tx_store *s, struct xids *x)
+{
+    s->memory -= x->cap * sizeof(uint32_t);
+    mem_free(x->xids);
+}
+
+/* Of a streamed transaction each message says which part it is of. 0: it says nothing. */
+static uint32_t part_of(const struct open_tx *tx, struct slice message)
+{
+    return tx->streamed && message.n >= 5 ? be32_at(message.p + 1) : 0;
+}
+
 enum err tx_add(struct tx_store *s, struct open_tx *tx, struct slice message, uint32_t shape,
                 struct note *note)
 {
     check(message.n > 0 && message.n <= UINT32_MAX);
+    uint32_t part = part_of(tx, message);
+    const struct xids *parts = &tx->_parts;
+    if (part != 0 && part != tx->xid &&
+        (parts->count == 0 || parts->xids[parts->count - 1] != part)) {
+        add_xid(s, &tx->_parts, part);
+    }
     size_t before = tx->_bytes.n;
     buf_be32(&tx->_bytes, (uint32_t)message.n);
     buf_be32(&tx->_bytes, shape);
@@ -157,13 +186,43 @@ enum err tx_add(struct tx_store *s, struct open_tx *tx, struct slice message, ui
 
 void tx_abort_part(struct tx_store *s, struct open_tx *tx, uint32_t subxid)
 {
-    if (tx->_aborted_count == tx->_aborted_cap) {
-        size_t cap = tx->_aborted_cap == 0 ? 16 : tx->_aborted_cap * 2;
-        s->memory += (cap - tx->_aborted_cap) * sizeof(uint32_t);
-        tx->_aborted = mem_grow(tx->_aborted, cap * sizeof(uint32_t));
-        tx->_aborted_cap = cap;
+    add_xid(s, &tx->_aborted, subxid);
+}
+
+static int compare_xids(const void *a, const void *b)
+{
+    uint32_t x = *(const uint32_t *)a;
+    uint32_t y = *(const uint32_t *)b;
+    return (x > y) - (x < y);
+}
+
+static void sort(struct xids *x)
+{
+    if (x->count > 0) {
+        qsort(x->xids, x->count, sizeof(uint32_t), compare_xids);
     }
-    tx->_aborted[tx->_aborted_count++] = subxid;
+}
+
+static int has_xid(const struct xids *sorted, uint32_t xid)
+{
+    return sorted->count > 0 &&
+           bsearch(&xid, sorted->xids, sorted->count, sizeof(uint32_t), compare_xids) != NULL;
+}
+
+size_t tx_parts(struct open_tx *tx, uint32_t **xids)
+{
+    struct xids *x = &tx->_parts;
+    size_t n = 0;
+    sort(x);
+    sort(&tx->_aborted);
+    for (size_t i = 0; i < x->count; i++) {
+        if ((n == 0 || x->xids[n - 1] != x->xids[i]) && !has_xid(&tx->_aborted, x->xids[i])) {
+            x->xids[n++] = x->xids[i];
+        }
+    }
+    x->count = n;
+    *xids = x->xids;
+    return n;
 }
 
 void tx_drop(struct tx_store *s, struct open_tx *tx)
@@ -175,13 +234,14 @@ void tx_drop(struct tx_store *s, struct open_tx *tx)
         enum err e = s->fs->unlink(s->fs, path, NULL);
         (void)e; /* tx_store_clean() finds it the next time */
     }
-    s->memory -= tx->_bytes.n + tx->_aborted_cap * sizeof(uint32_t);
+    s->memory -= tx->_bytes.n;
+    free_xids(s, &tx->_parts);
+    free_xids(s, &tx->_aborted);
     hmap_remove(&s->_map, &tx->_node);
     buf_free(&tx->_bytes);
     buf_free(&tx->gid);
     buf_free(&tx->origin);
     names_free(&tx->names);
-    mem_free(tx->_aborted);
     mem_free(tx);
 }
 
@@ -198,19 +258,10 @@ void tx_store_free(struct tx_store *s)
 
 /* ---- reading --------------------------------------------------------------------------------- */
 
-static int compare_xids(const void *a, const void *b)
-{
-    uint32_t x = *(const uint32_t *)a;
-    uint32_t y = *(const uint32_t *)b;
-    return (x > y) - (x < y);
-}
-
 void tx_reader_init(struct tx_reader *r, const struct tx_store *s, struct open_tx *tx)
 {
     *r = (struct tx_reader){._store = s, ._tx = tx, ._in_memory = tx->_fd < 0};
-    if (tx->_aborted_count > 0) {
-        qsort(tx->_aborted, tx->_aborted_count, sizeof(uint32_t), compare_xids);
-    }
+    sort(&tx->_aborted);
 }
 
 void tx_reader_free(struct tx_reader *r)
@@ -279,11 +330,8 @@ static enum err next_record(struct tx_reader *r, struct slice *out, struct note 
 
 static int is_aborted(const struct open_tx *tx, struct slice message)
 {
-    if (tx->_aborted_count == 0 || !tx->streamed || message.n < 5) {
-        return 0;
-    }
-    uint32_t xid = be32_at(message.p + 1);
-    return bsearch(&xid, tx->_aborted, tx->_aborted_count, sizeof(uint32_t), compare_xids) != NULL;
+    uint32_t part = part_of(tx, message);
+    return part != 0 && has_xid(&tx->_aborted, part);
 }
 
 enum err tx_reader_next(struct tx_reader *r, struct slice *message, uint32_t *shape, int *found,

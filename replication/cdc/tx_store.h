@@ -26,6 +26,11 @@ enum {
     TX_READ_BYTES = 256 * 1024
 };
 
+struct xids {
+    uint32_t *xids;
+    size_t count, cap;
+};
+
 struct open_tx {
     struct hnode _node;
     uint32_t xid;
@@ -36,9 +41,8 @@ struct open_tx {
     struct names names; /* tables announced in it; streamed ones only */
     struct buf _bytes;
     uint64_t _file_bytes;
-    int _fd; /* -1: no file */
-    uint32_t *_aborted;
-    size_t _aborted_count, _aborted_cap;
+    int _fd;                      /* -1: no file */
+    struct xids _parts, _aborted; /* its sub-transactions that have changes, as they came */
 };
 
 struct tx_store {
@@ -64,6 +68,9 @@ enum err tx_add(struct tx_store *s, struct open_tx *tx, struct slice message, ui
                 struct note *note) MUST_CHECK;
 /* What this sub-transaction has done does not count. */
 void tx_abort_part(struct tx_store *s, struct open_tx *tx, uint32_t subxid);
+/* Sub-transactions that have changes and were not aborted, each once; until the next call of any
+ * function. */
+size_t tx_parts(struct open_tx *tx, uint32_t **xids);
 void tx_drop(struct tx_store *s, struct open_tx *tx);
 size_t tx_count(const struct tx_store *s);
 struct open_tx *tx_each(const struct tx_store *s, const struct open_tx *last); /* any order */
