@@ -136,8 +136,8 @@ cdc-long: deps all ## change capture: random writers with kills of the source an
 	@$(PYTHON) regress/cdc/cuts.py --build $(BUILD) --seconds $(SECONDS) --seed $(or $(SEED),1) --kill
 cdc-versions: deps all ## change capture's source against other PostgreSQLs, from Maven Central: VERSIONS="10 12 14 16 17" SECONDS=20 ROUNDS=3 SEED=1
 	@$(PYTHON) regress/cdc/versions.py --build $(BUILD) --seconds $(SECONDS) --rounds $(or $(ROUNDS),3) --seed $(or $(SEED),1) $(VERSIONS)
-cdc-brokers: deps all ## change capture's sinks against real brokers that are killed, from Maven Central (Apache Kafka): SECONDS=20 SEED=1
-	@$(PYTHON) regress/cdc/brokers.py --build $(BUILD) --seconds $(SECONDS) --seed $(or $(SEED),1)
+cdc-brokers: deps all ## change capture's sinks against real brokers that are killed, from Maven Central: BROKERS="kafka search" SECONDS=20 SEED=1
+	@$(PYTHON) regress/cdc/brokers.py --build $(BUILD) --seconds $(SECONDS) --seed $(or $(SEED),1) $(BROKERS)
 sim: $(BUILD)/txn_test ## two-phase commits with crashing servers, disks and pgbraids in one process: COUNT=100000 SEED=1
 	@first=$(or $(SEED),1); each=$$((($(or $(COUNT),100000) + $(JOBS) - 1) / $(JOBS))); pids=; status=0; \
 	    for i in $$(seq $(JOBS)); do \

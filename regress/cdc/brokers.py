@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Sinks of the change log against real brokers, which are killed: Apache Kafka.
+"""Sinks of the change log against real brokers, which are killed: Apache Kafka and OpenSearch.
 
-usage: brokers.py [--build DIR] [--seconds N] [--seed N] [--only WORD] [kafka ...]
+usage: brokers.py [--build DIR] [--seconds N] [--seed N] [--only WORD] [kafka|search ...]
 
-It comes from Maven Central, by mvn, into build/servers, and stays there. Random writers work through
+They come from Maven Central, by mvn, into build/servers, and stay there. Random writers work through
 pgbraid over three shards while the broker is killed and started several times, and pgbraid once. Then
-what the broker has, applied to empty tables, equals the shards row by row.
+what the broker has, applied to empty tables or searched for, equals the shards row by row.
 """
 
 import argparse
@@ -21,13 +21,14 @@ sys.path.insert(0, os.path.join(ROOT, "regress"))
 import psycopg2  # noqa: E402
 
 import broker_kafka  # noqa: E402
+import broker_search  # noqa: E402
 import maven  # noqa: E402
 import pg  # noqa: E402
 import sink_place  # noqa: E402
 from report import Report, expect, expect_that  # noqa: E402
 from sink_place import soon  # noqa: E402
 
-BROKERS = {"kafka": broker_kafka}
+BROKERS = {"kafka": broker_kafka, "search": broker_search}
 TABLES = {  # name: key, columns as they are compared
     "users": (("id",), ("id", "name", "n::text", "f", "ok", "big")),
     "events": (("user_id", "seq"), ("user_id", "seq", "replace(at::text, '+00', 'Z') AS at")),
