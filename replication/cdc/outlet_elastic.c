@@ -10,9 +10,10 @@
  * As in the PostgreSQL sink a document says whose it is ("_braid": "shard/partition", a keyword),
  * and what goes must be one's own: a script compares.
  *
- * What an item of _bulk says: 2xx kept; 404 fine where something goes; 400, or an update of what is
- * not there: a dead letter. All else, and whatever the request as a whole is refused for: the batch
- * comes again, whole, so that the order of each key stays. 413: in halves.
+ * What an item of _bulk says: 2xx kept; 404 fine where something goes, and for an update of what
+ * goes later in the batch, which came before and whose answer was lost; 400, or another update of
+ * what is not there: a dead letter. All else, and whatever the request as a whole is refused for:
+ * the batch comes again, whole, so that the order of each key stays. 413: in halves.
  */
 
 #include <stdio.h>
@@ -380,6 +381,25 @@ static void words_of(const struct cdc_bulk_item *item, char out[WORDS_BYTES])
     }
 }
 
+static struct slice first_line(const struct elastic_sink *s, const struct action *a)
+{
+    struct slice text = part(s, a->text, a->text_end);
+    const uint8_t *end = text.n == 0 ? NULL : memchr(text.p, '\n', text.n);
+    return end == NULL ? text : (struct slice){text.p, (size_t)(end - text.p)};
+}
+
+/* The document that an update is of is deleted by a later action of the batch. */
+static int goes_later(const struct elastic_sink *s, const struct action *update)
+{
+    struct slice line = first_line(s, update); /* has index and _id */
+    for (const struct action *a = update + 1; a < s->actions + s->count; a++) {
+        if (a->act == ACT_GO && slice_eq(first_line(s, a), line)) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
 static void judge(void *arg, const struct cdc_bulk_item *item)
 {
     struct judging *j = arg;
@@ -395,7 +415,8 @@ static void judge(void *arg, const struct cdc_bulk_item *item)
     if (kept && a->has_unknown && j->buries) {
         j->err = bury(j->s, a, "the row was written without a large value that is not known",
                       j->pour, j->note);
-    } else if (kept || (missing && a->act == ACT_GO)) {
+    } else if (kept || (missing && a->act == ACT_GO) ||
+               (missing && a->act == ACT_UPDATE && goes_later(j->s, a))) {
         return;
     } else if (item->status != 400 && !missing) {
         j->err = note_set(j->note, ERR_SHARD_REFUSED, "%s: %s", cdc_web_name(j->s->web), words);
