@@ -597,6 +597,19 @@ class Test:
         copied = sum(1 for r in tool.log(0) if r["op"] == "row")
         return f"{rows} rows equal, {copied} were copied, {starts} interruptions, copied again while written"
 
+    def empty_tables(self):
+        """Of a table without rows, too, a copy says that it begins, also when the sink takes nothing just then."""
+        tool = self.fresh(1)
+        (s,) = tool.servers
+        s.sql("""INSERT INTO "Odd name" ("a\\b") SELECT decode(repeat('ab', 500), 'hex') FROM generate_series(1, 300)""", "app")
+        tool.start("pause=500")  # after the first 64 kB
+        _, rows = self.settle(tool)
+        tool.stop()
+        begun = sorted(r["table"] for r in tool.log(0) if r.get("content") == "copy")
+        if begun != sorted(TABLES):
+            raise Wrong(f"only of {begun}")
+        return f"{rows} rows in one of {len(begun)} tables"
+
     def gaps(self):
         tool = self.fresh(1)
         (s,) = tool.servers
@@ -944,6 +957,7 @@ def main():
         servers = fleet.start(3, options=LOGICAL)
         test = Test(args, tool, fleet, servers, report)
         test.check("first copy", test.first_copy)
+        test.check("empty tables", test.empty_tables)
         if VERSION >= 14:
             test.check("large transaction", test.large)
             test.check("rolled back behind a restart", test.restarted)

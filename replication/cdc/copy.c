@@ -580,7 +580,7 @@ static enum err copy_all(struct copy *c, struct note *note)
                 e = drain_lane(c, &c->lanes[i], &c->lanes[i] == speaker, note);
             }
         }
-        int is_done = speaker->ended && speaker->ahead.n == 0;
+        int is_done = speaker->is_begun && speaker->ended && speaker->ahead.n == 0;
         if (e == ERR_NONE && is_done) {
             e = finish_piece(c, speaker, note);
         } else if (e == ERR_NONE && s->place.index == before) {
