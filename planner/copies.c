@@ -3,12 +3,19 @@
  * that is being committed, the next one may not see yet, and an UPDATE would touch other rows
  * there. proxy/exec/copies.c takes the locks; this says which: those of the tables that a statement
  * writes, of what cascades of foreign keys may change, and of all that these inherit from, as the
- * number of the table at the root on the home shard.
+ * number of the table at the root.
  */
 
 #include "planner/copies.h"
 
 #include <string.h>
+
+#include "base/crc32c.h"
+
+uint32_t table_lock_number(const struct catalog_table *t)
+{
+    return crc32c(crc32c(0, t->schema, strlen(t->schema) + 1), t->name, strlen(t->name));
+}
 
 struct copies {
     struct build *build;
@@ -142,7 +149,7 @@ void copies_of_statement(struct build *b, const tnode *stmt, struct plan *p)
     uint32_t *keys = c.count == 0 ? NULL : arena_alloc(b->out, c.count * sizeof(*keys));
     for (size_t i = 0; i < c.count; i++) {
         if (c.seen[i]->parents_count == 0) {
-            keys[count++] = (uint32_t)c.seen[i]->oid;
+            keys[count++] = table_lock_number(c.seen[i]);
         }
     }
     for (; p != NULL; p = p->otherwise) {

@@ -10,15 +10,14 @@
  * A DELETE and an INSERT are no such way: who does not find the new row would not find it in one
  * PostgreSQL either. Nor is SKIP LOCKED concerned, which leaves out rows that others write. The
  * number of a table is made of the name of that at the root, for partitions and children share
- * their rows; not of its OID, because another pgbraid may hear a moment later that a table was made
- * anew.
+ * their rows (table_lock_number()).
  */
 
 #include "planner/transit.h"
 
 #include <string.h>
 
-#include "base/crc32c.h"
+#include "planner/copies.h"
 
 struct transit {
     struct build *build;
@@ -49,7 +48,7 @@ static void add_roots(struct transit *t, const struct catalog_table *of)
         add_roots(t, of->parents[i]);
     }
     if (of->parents_count == 0) {
-        add(t, crc32c(crc32c(0, of->schema, strlen(of->schema) + 1), of->name, strlen(of->name)));
+        add(t, table_lock_number(of));
     }
 }
 

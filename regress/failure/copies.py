@@ -137,6 +137,27 @@ def test_queue(place):
         other.close()
 
 
+def test_made_anew(place):
+    """Writers through two pgbraids keep each other out, also while one has not heard yet that the table was made anew."""
+    with Calm(place) as braid:
+        later = place.braid()
+        c, theirs = auto(braid), auto(later)
+        with c.cursor() as cur, theirs.cursor() as other:
+            make(c)
+            other.execute("UPDATE plans SET n = 1")
+            make(c)
+            other.execute("BEGIN")
+            other.execute("UPDATE plans SET flag = true WHERE id = 1")
+            cur.execute("SET lock_timeout = '300ms'")
+            expect_error("another row, at the same time", "55P03", lambda: cur.execute("UPDATE plans SET n = 7 WHERE id = 2"))
+            other.execute("COMMIT")
+            cur.execute("UPDATE plans SET n = 7 WHERE id = 2")
+        same(place)
+        c.close()
+        theirs.close()
+        place.end(later)
+
+
 def test_cascade(place):
     """A statement that may change rows of another reference table by a foreign key waits for its writers, too."""
     with Calm(place, pool={"query_timeout_ms": 1500}) as braid:
@@ -199,7 +220,7 @@ def test_locks(place):
         other.close()
 
 
-TESTS = (test_race, test_queue, test_cascade, test_columns, test_locks)
+TESTS = (test_race, test_queue, test_made_anew, test_cascade, test_columns, test_locks)
 
 
 def run(place, report):
