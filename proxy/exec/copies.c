@@ -10,24 +10,38 @@
 #include "proxy/exec/rows.h"
 #include "proxy/exec/tx.h"
 
-static int is_locked(const struct session *s, uint32_t key)
+static int has(const struct buf *held, uint32_t table)
 {
-    const struct buf *held = &s->tx.copies;
-    for (size_t at = 0; at < held->n; at += sizeof(key)) {
-        if (memcmp(held->p + at, &key, sizeof(key)) == 0) {
+    for (size_t at = 0; at < held->n; at += sizeof(table)) {
+        if (memcmp(held->p + at, &table, sizeof(table)) == 0) {
             return 1;
         }
     }
     return 0;
 }
 
+int locks_have(const struct buf *held, const uint32_t *tables, size_t count)
+{
+    size_t i = 0;
+    while (i < count && has(held, tables[i])) {
+        i++;
+    }
+    return i == count;
+}
+
+void locks_add(struct buf *held, const uint32_t *tables, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (!has(held, tables[i])) {
+            buf_add(held, &tables[i], sizeof(tables[i]));
+        }
+    }
+}
+
 int copies_are_locked(const struct session *s, const struct plan *plan)
 {
-    int all = s->tx.kind != TX_KIND_NONE;
-    for (size_t i = 0; all && i < plan->copies_count; i++) {
-        all = is_locked(s, plan->copies[i]);
-    }
-    return all;
+    return s->tx.kind != TX_KIND_NONE &&
+           locks_have(&s->tx.copies, plan->copies, plan->copies_count);
 }
 
 static void all_locked(struct op *op)
@@ -38,11 +52,7 @@ static void all_locked(struct op *op)
         op_fail(op, ERR_INTERNAL, NULL);
         return;
     }
-    for (size_t i = 0; i < g->plan->copies_count; i++) {
-        if (!is_locked(s, g->plan->copies[i])) {
-            buf_add(&s->tx.copies, &g->plan->copies[i], sizeof(g->plan->copies[i]));
-        }
-    }
+    locks_add(&s->tx.copies, g->plan->copies, g->plan->copies_count);
     gather_run_again(g, g->plan);
 }
 
@@ -54,7 +64,7 @@ static void lock(struct gather *g, uint64_t shards, void (*then)(struct op *op))
     const char *next = "SELECT ";
     sql->n = 0;
     for (size_t i = 0; i < g->plan->copies_count; i++) {
-        if (!is_locked(s, g->plan->copies[i])) {
+        if (!has(&s->tx.copies, g->plan->copies[i])) {
             buf_printf(sql, "%spg_catalog.pg_advisory_xact_lock(%d, %d)", next, COPIES_LOCK,
                        (int32_t)g->plan->copies[i]);
             next = ", ";

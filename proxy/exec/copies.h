@@ -24,6 +24,10 @@ enum {
 
 /* The statement's transaction begins, as the statement would begin it itself. */
 void copies_begin(struct session *s, const struct plan *plan, uint64_t shards);
+/* Numbers of tables whose locks a transaction has: s->tx.copies, s->tx.transit. */
+int locks_have(const struct buf *held, const uint32_t *tables, size_t count); /* all of them */
+void locks_add(struct buf *held, const uint32_t *tables, size_t count);
+
 int copies_are_locked(const struct session *s, const struct plan *plan);
 /* Takes those that are missing, then the statement is run again. */
 enum step copies_lock(struct session *s, struct plan *plan, const struct front_bind *bind);

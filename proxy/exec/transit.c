@@ -2,8 +2,6 @@
 
 #include "proxy/exec/transit.h"
 
-#include <string.h>
-
 #include "base/check.h"
 #include "proxy/exec/copies.h"
 #include "proxy/exec/gather.h"
@@ -71,24 +69,10 @@ struct mover {
     int patience_ms;
 };
 
-static int is_locked(const struct session *s, uint32_t table)
-{
-    const struct buf *held = &s->tx.transit;
-    for (size_t at = 0; at < held->n; at += sizeof(table)) {
-        if (memcmp(held->p + at, &table, sizeof(table)) == 0) {
-            return 1;
-        }
-    }
-    return 0;
-}
-
 int transit_is_due(const struct session *s, const struct plan *plan)
 {
-    int all = s->tx.kind != TX_KIND_NONE;
-    for (size_t i = 0; all && i < plan->transit_count; i++) {
-        all = is_locked(s, plan->transit[i]);
-    }
-    return !all;
+    return s->tx.kind == TX_KIND_NONE ||
+           !locks_have(&s->tx.transit, plan->transit, plan->transit_count);
 }
 
 static void tell_all(struct gather *g, struct slice sql)
@@ -102,11 +86,7 @@ static void all_locked(struct gather *g)
 {
     struct session *s = g->op.session;
     tell_all(g, SLICE("RELEASE SAVEPOINT " SAVEPOINT));
-    for (size_t i = 0; i < g->plan->transit_count; i++) {
-        if (!is_locked(s, g->plan->transit[i])) {
-            buf_add(&s->tx.transit, &g->plan->transit[i], sizeof(g->plan->transit[i]));
-        }
-    }
+    locks_add(&s->tx.transit, g->plan->transit, g->plan->transit_count);
     gather_run_again(g, g->plan);
 }
 
